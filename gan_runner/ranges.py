@@ -1,0 +1,19 @@
+"""The ranges that settings live in, stated once as types.
+
+A part states the range of a setting in its signature, and `validation` holds the config to it::
+
+    def __init__(self, gamma: NonNegative) -> None: ...
+"""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from annotated_types import Ge, Gt, Le, Lt
+
+Positive = Annotated[float, Gt(0)]
+NonNegative = Annotated[float, Ge(0)]
+Fraction = Annotated[float, Ge(0), Le(1)]
+FractionBelowOne = Annotated[float, Ge(0), Lt(1)]
+Count = Annotated[int, Ge(1)]
+CountOrZero = Annotated[int, Ge(0)]
