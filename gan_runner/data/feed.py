@@ -1,0 +1,273 @@
+"""How real images get onto the device: from memory there, or in a stream from the disk."""
+
+from __future__ import annotations
+
+import itertools
+import logging
+import multiprocessing
+import signal
+import time
+from collections.abc import Iterator
+from typing import Literal, Protocol
+
+import torch
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset
+
+from gan_runner.data.image_folder import FolderImages
+from gan_runner.data.image_set import ImageSet, InMemoryImages
+from gan_runner.data.order import Order
+from gan_runner.data.parallel import in_chunks
+from gan_runner.data.resources import cores, free_memory
+from gan_runner.errors import UserError
+from gan_runner.ranges import Count, CountOrZero
+
+Resident = Literal["auto", True, False]
+"""Whether the whole set lies on the device: as far as it fits, in any case, or never."""
+
+_log = logging.getLogger(__name__)
+
+SHARE_OF_FREE_MEMORY = {"auto": 0.5, True: 0.9}
+"""How much of the device's free memory a resident set may take; networks and activations need the rest."""
+
+
+class Feed(Protocol):
+    """Hands out real images on the device in the order of a run.
+
+    Attributes:
+        images: where the images come from.
+        waited_seconds: how long `load` has waited for images so far.
+    """
+
+    images: ImageSet
+    waited_seconds: float
+
+    def load(self, start: CountOrZero, out: Tensor) -> None:
+        """Fill `out`, uint8 [n, C, H, W] on the device, with images start to start + n - 1 of the order."""
+
+    def sample(self, n: Count, seed: int) -> Tensor:
+        """Some real images for statistics and pictures; the order of the run takes no notice.
+
+        Args:
+            n: how many; up to N of them are all distinct, beyond that every image comes about equally often.
+            seed: any integer; the same seed, the same images.
+
+        Returns:
+            uint8 [n, C, H, W] on the device.
+        """
+
+    def close(self) -> None:
+        """Let go of memory and worker processes; a closed feed loads no more."""
+
+
+class ResidentFeed:
+    """A `Feed` that holds the whole set on the device; nothing in `load` waits for it.
+
+    Args:
+        images: the set; pictures on disk are decoded here, once.
+        order: the order of the run.
+        device: where the images go.
+    """
+
+    def __init__(self, images: ImageSet, order: Order, device: torch.device) -> None:
+        self.images = images
+        self.waited_seconds = 0.0
+        self._order = order
+        if isinstance(images, InMemoryImages):
+            self._pixels = images.images.to(device)
+        else:
+            self._pixels = _decoded(images, torch.arange(len(images)), device)
+        self._rows = torch.empty(order.count, dtype=torch.int64, device=device)
+        self._pass_of_rows: int | None = None
+
+    def load(self, start: CountOrZero, out: Tensor) -> None:
+        """See `Feed`."""
+        filled = 0
+        for number, begin, end in self._order.spans(start, len(out)):
+            rows = self._rows_of_pass(number)[begin:end]
+            torch.index_select(self._pixels, 0, rows, out=out[filled : filled + len(rows)])
+            filled += len(rows)
+
+    def sample(self, n: Count, seed: int) -> Tensor:
+        """See `Feed`."""
+        indices = _sample_indices(len(self.images), n, seed)
+        return torch.index_select(self._pixels, 0, indices.to(self._pixels.device))
+
+    def close(self) -> None:
+        """See `Feed`."""
+        self._pixels = torch.empty(0)
+
+    def _rows_of_pass(self, number: int) -> Tensor:
+        if number != self._pass_of_rows:
+            rows = self._order.of_pass(number)
+            if self._rows.is_cuda:
+                rows = rows.pin_memory()  # or the copy would wait for the device
+            self._rows.copy_(rows, non_blocking=True)
+            self._pass_of_rows = number
+        return self._rows
+
+
+class StreamedFeed:
+    """A `Feed` that has worker processes decode ahead of the run.
+
+    A load that goes on where the last one ended finds its images decoded. One that starts elsewhere, as after
+    a resume, starts the workers anew.
+
+    Args:
+        images: the set. One that lies in memory is read without workers, for there is nothing to decode.
+        order: the order of the run.
+        batch: images a load asks for; other numbers are read on the spot and leave the stream alone.
+        workers: processes that decode, no more than there are cores; 0 decodes in this process.
+        device: where the images go.
+    """
+
+    def __init__(
+        self, images: ImageSet, order: Order, batch: Count, workers: CountOrZero, device: torch.device
+    ) -> None:
+        self.images = images
+        self.waited_seconds = 0.0
+        self._order = order
+        self._batch = batch
+        self._workers = 0 if isinstance(images, InMemoryImages) else min(workers, cores())
+        self._device = device
+        self._stream: Iterator[tuple[Tensor, list[str]]] | None = None
+        self._next_start = 0
+
+    def load(self, start: CountOrZero, out: Tensor) -> None:
+        """See `Feed`."""
+        asked = time.perf_counter()
+        if len(out) == self._batch:
+            pixels = self._from_stream(start)
+        else:
+            pixels = self.images.pixels(self._order.indices(start, len(out)))
+        self.waited_seconds += time.perf_counter() - asked
+        out.copy_(pixels, non_blocking=True)
+
+    def sample(self, n: Count, seed: int) -> Tensor:
+        """See `Feed`."""
+        return _decoded(self.images, _sample_indices(len(self.images), n, seed), self._device)
+
+    def close(self) -> None:
+        """See `Feed`."""
+        self._stream = None  # the loader's iterator ends its workers when nobody holds it
+
+    def _from_stream(self, start: int) -> Tensor:
+        if self._stream is None or start != self._next_start:
+            self.close()
+            self._stream = self._stream_from(start)
+        pixels, broken = next(self._stream)
+        if isinstance(self.images, FolderImages):
+            self.images.warn(broken)
+        self._next_start = start + self._batch
+        return pixels
+
+    def _stream_from(self, start: int) -> Iterator[tuple[Tensor, list[str]]]:
+        batches = (
+            self._order.indices(position, self._batch).tolist()
+            for position in itertools.count(start, self._batch)
+        )
+        return iter(
+            DataLoader(
+                _Reader(self.images),
+                batch_size=None,  # an item of the sampler is a whole batch already
+                sampler=batches,
+                num_workers=self._workers,
+                pin_memory=self._device.type == "cuda",
+                multiprocessing_context=_worker_context() if self._workers else None,
+                worker_init_fn=_leave_signals_to_the_run,
+            )
+        )
+
+
+class _Reader(Dataset[tuple[Tensor, list[str]]]):
+    """Reads a batch in a worker process, and says which of its pictures were broken."""
+
+    def __init__(self, images: ImageSet) -> None:
+        self._images = images
+
+    def __getitem__(self, indices: list[int]) -> tuple[Tensor, list[str]]:
+        if isinstance(self._images, FolderImages):
+            return self._images.read(torch.tensor(indices))
+        return self._images.pixels(torch.tensor(indices)), []
+
+
+def make_feed(
+    images: ImageSet,
+    *,
+    resident: Resident,
+    replacement: bool,
+    workers: CountOrZero,
+    batch: Count,
+    seed: int,
+    device: torch.device,
+) -> Feed:
+    """Choose how images get to the device, and say which in the log.
+
+    Args:
+        images: the real images.
+        resident: see `Resident`; `auto` lets the set take half of the device's free memory, True most of it.
+        replacement: see `Order`.
+        workers: see `StreamedFeed`.
+        batch: images a load asks for.
+        seed: what the order follows from.
+        device: where the images go.
+
+    Raises:
+        UserError: `resident` is True and the set does not fit.
+    """
+    order = Order(len(images), seed, replacement)
+    if resident is not False and _fits(images, resident, device):
+        _log.info("data: all %s images lie on %s.", f"{len(images):,}", device)
+        return ResidentFeed(images, order, device)
+    _log.info("data: %s images are streamed to %s by %d workers.", f"{len(images):,}", device, workers)
+    return StreamedFeed(images, order, batch, workers, device)
+
+
+def _fits(images: ImageSet, resident: Literal["auto", True], device: torch.device) -> bool:
+    if device.type == "cpu" and isinstance(images, InMemoryImages):
+        return True  # it lies there already
+    channels, height, width = images.shape
+    needed = len(images) * channels * height * width
+    allowed = SHARE_OF_FREE_MEMORY[resident] * free_memory(device)
+    if needed > allowed and resident is True:
+        raise UserError(
+            f"data.resident is true, but the {len(images):,} images of {images.name} take "
+            f"{_megabytes(needed)}, and {device} has {_megabytes(allowed)} to give.",
+            f"Try data.resident=auto, data.limit={int(len(images) * allowed / needed)}, "
+            "or a smaller data.image_size.",
+        )
+    return needed <= allowed
+
+
+def _megabytes(count: float) -> str:
+    return f"{count / 1e6:,.1f} MB"
+
+
+def _sample_indices(count: int, n: int, seed: int) -> Tensor:
+    # The complement keeps the sample from being the start of the run's order where the seeds are the same.
+    return Order(count, ~seed, replacement=False).indices(0, n)
+
+
+def _decoded(images: ImageSet, indices: Tensor, device: torch.device) -> Tensor:
+    """The images with these indices, uint8 [n, C, H, W] on the device, read in threads."""
+    pixels = torch.empty((len(indices), *images.shape), dtype=torch.uint8, device=device)
+    for start, chunk in in_chunks(images.pixels, indices, "decoded"):
+        pixels[start : start + len(chunk)] = chunk
+    return pixels
+
+
+def _worker_context() -> multiprocessing.context.BaseContext:
+    """A way to start workers that inherits no threads and no CUDA, and works in a sweep's workers too."""
+    if "forkserver" not in multiprocessing.get_all_start_methods():
+        return multiprocessing.get_context("spawn")
+    context = multiprocessing.get_context("forkserver")
+    # Imported once in the server, this module and torch with it cost each worker nothing.
+    context.set_forkserver_preload([__name__])
+    return context
+
+
+def _leave_signals_to_the_run(worker: int) -> None:
+    """Keep workers alive through Ctrl-C, which reaches them too, until the run has saved and lets them go."""
+    del worker
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)

@@ -1,0 +1,198 @@
+"""A folder of pictures: PNG, JPEG, WebP or BMP, nested or not, of any sizes."""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import os
+from collections.abc import Callable, Sequence
+from functools import partial
+from pathlib import Path
+from typing import NoReturn
+
+import torch
+from torch import Tensor
+
+from gan_runner.data.image_set import within_limit
+from gan_runner.data.locations import SHIPPED_REMEDY, existing_folder
+from gan_runner.data.parallel import in_chunks
+from gan_runner.data.pictures import FORMATS, SUFFIXES, Channels, check_header, read_picture
+from gan_runner.errors import UserError
+from gan_runner.ranges import Count
+
+_log = logging.getLogger(__name__)
+
+DECODE_ALL_UP_TO = 20_000
+"""Pictures in a folder of at most this many are decoded to be checked; of more, only the headers are read."""
+
+_BROKEN_IN_A_ROW = 100
+
+
+def load(root: str, image_size: Count, channels: Channels, limit: Count | None) -> FolderImages:
+    """Find the pictures below a folder, in the order of their names.
+
+    The folders directly below `root` are the classes; where there are none, or pictures lie beside them, the
+    set has no labels. Broken pictures are named in a warning and left out.
+
+    Args:
+        root: the folder; `~` is the home folder.
+        image_size: height and width in pixels that each picture is scaled and cropped to.
+        channels: 1 for grey, 3 for colour.
+        limit: look at the first so many files only; None looks at all.
+
+    Raises:
+        UserError: there is no such folder, it cannot be read, or it holds no picture that can.
+    """
+    folder = existing_folder(root)
+    found = _picture_files(folder)
+    found = found[: within_limit(len(found), limit)] if found else found
+    files = _usable(folder, found, image_size, channels)
+    if not files:
+        raise UserError(
+            f"data.root is {root}, but no picture below it can be used: "
+            f"{len(found):,} files end in {', '.join(sorted(SUFFIXES))}"
+            + (", and none of them can be read." if found else "."),
+            f"Put {', '.join(FORMATS)} pictures there, or {SHIPPED_REMEDY}",
+        )
+    return FolderImages(folder, files, image_size, channels)
+
+
+class FolderImages:
+    """Pictures on disk that are decoded whenever they are asked for (an `ImageSet`).
+
+    A picture that turns out broken only then does not end a run: the next one in the order of names that can
+    be read takes its place, always the same, and a warning names it once.
+
+    Args:
+        root: the folder that the names in `files` start from.
+        files: relative paths with forward slashes.
+        image_size: height and width in pixels.
+        channels: 1 for grey, 3 for colour.
+    """
+
+    name = "image_folder"
+
+    def __init__(self, root: Path, files: Sequence[str], image_size: Count, channels: Channels) -> None:
+        self.shape = (channels, image_size, image_size)
+        self._root = root
+        self._files = files
+        self._decode = partial(read_picture, size=image_size, channels=channels)
+        self._told: set[str] = set()
+        self.labels, self.classes = _classes(files)
+        self.fingerprint = self._hash()
+
+    def __len__(self) -> int:
+        return len(self._files)
+
+    def pixels(self, indices: Tensor) -> Tensor:
+        """See `ImageSet`; warns of pictures that turn out broken."""
+        pixels, broken = self.read(indices)
+        self.warn(broken)
+        return pixels
+
+    def read(self, indices: Tensor) -> tuple[Tensor, list[str]]:
+        """As `pixels`, but hand back a sentence about each broken picture instead of logging it.
+
+        This is for worker processes, whose log nobody reads.
+        """
+        pixels = torch.empty((len(indices), *self.shape), dtype=torch.uint8)
+        broken: list[str] = []
+        for row, index in enumerate(indices.tolist()):
+            pixels[row] = self._read_or_next(index, broken)
+        return pixels, broken
+
+    def warn(self, broken: Sequence[str]) -> None:
+        """Log what `read` found, each sentence once."""
+        for sentence in broken:
+            if sentence not in self._told:
+                self._told.add(sentence)
+                _log.warning("%s; the next picture takes its place.", sentence)
+
+    def _read_or_next(self, index: int, broken: list[str]) -> Tensor:
+        for candidate in range(index, index + _BROKEN_IN_A_ROW):
+            path = self._root / self._files[candidate % len(self._files)]
+            try:
+                return self._decode(path)
+            except Exception as error:  # see _complaint_of
+                broken.append(_complaint(path, error))
+        raise UserError(
+            f"data.root no longer holds what it did: {_BROKEN_IN_A_ROW} pictures in a row cannot be read, "
+            f"the last with: {broken[-1]}.",
+            "See that the folder is still there and whole, then go on with resume=DIR.",
+        )
+
+    def _hash(self) -> str:
+        """A hash of the pictures' names, sizes in bytes, and the shape they are drawn in."""
+        digest = hashlib.sha256(repr(self.shape).encode())
+        for name in self._files:
+            digest.update(f"{name}\0{(self._root / name).stat().st_size}\0".encode())
+        return digest.hexdigest()[:16]
+
+
+def _picture_files(root: Path) -> list[str]:
+    """Sorted relative names of what ends like a picture below `root`; not of hidden files."""
+    names = []
+    visited = set()
+    for folder, below, files in os.walk(root, onerror=_raise_unreadable, followlinks=True):
+        visited.add(os.path.realpath(folder))
+        # A link that points above itself would otherwise be walked round and round.
+        below[:] = [
+            name
+            for name in below
+            if not name.startswith(".") and os.path.realpath(os.path.join(folder, name)) not in visited
+        ]
+        relative = Path(folder).relative_to(root)
+        names += [
+            (relative / name).as_posix()
+            for name in files
+            if not name.startswith(".") and os.path.splitext(name)[1].lower() in SUFFIXES
+        ]
+    return sorted(names)
+
+
+def _raise_unreadable(error: OSError) -> NoReturn:
+    raise UserError(
+        f"data.root holds {error.filename}, which cannot be read: {error.strerror}.",
+        "Change the folder's permissions, or try data.root=FOLDER with another one.",
+    ) from error
+
+
+def _usable(root: Path, files: Sequence[str], size: int, channels: Channels) -> list[str]:
+    """Those of `files` that are whole pictures, as far as is cheap to say; a warning names each other one."""
+    decode = partial(read_picture, size=size, channels=channels)
+    check = decode if len(files) <= DECODE_ALL_UP_TO else check_header
+
+    def complaints(names: Sequence[str]) -> list[str | None]:
+        return [_complaint_of(check, root / name) for name in names]
+
+    usable = []
+    for start, told in in_chunks(complaints, files, "checked"):
+        for name, complaint in zip(files[start : start + len(told)], told, strict=True):
+            if complaint is None:
+                usable.append(name)
+            else:
+                _log.warning("%s; it is left out.", complaint)
+    return usable
+
+
+def _complaint_of(check: Callable[[Path], object], path: Path) -> str | None:
+    try:
+        check(path)
+    except Exception as error:  # Pillow's decoders raise anything from OSError to struct.error
+        return _complaint(path, error)
+    return None
+
+
+def _complaint(path: Path, error: Exception) -> str:
+    reason = "the file is empty" if path.is_file() and path.stat().st_size == 0 else str(error)
+    return f"{path} is no picture that can be read: {reason or type(error).__name__}"
+
+
+def _classes(files: Sequence[str]) -> tuple[Tensor | None, tuple[str, ...]]:
+    """Labels and classes from the first folder in each name; none when a picture lies in no folder."""
+    folders = [name.split("/")[0] if "/" in name else None for name in files]
+    classes = sorted({folder for folder in folders if folder is not None})
+    if not classes or None in folders:
+        return None, ()
+    numbers: dict[str | None, int] = {folder: number for number, folder in enumerate(classes)}
+    return torch.tensor([numbers[folder] for folder in folders]), tuple(classes)

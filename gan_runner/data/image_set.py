@@ -1,0 +1,127 @@
+"""What a set of images is, whatever format it came from."""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Protocol
+
+import torch
+from torch import Tensor
+
+from gan_runner.data.pictures import resized
+from gan_runner.ranges import Count
+
+_log = logging.getLogger(__name__)
+
+
+class ImageSet(Protocol):
+    """Real images of one shape, each known by its index, with or without a class each."""
+
+    @property
+    def name(self) -> str:
+        """The set's name, such as `digits`."""
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """Channels, height and width of every image."""
+
+    def __len__(self) -> int:
+        """Number of images, at least 1."""
+
+    @property
+    def labels(self) -> Tensor | None:
+        """The class of each image, int64 [N] in [0, len(classes)); None for a set without classes."""
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """Names of the classes, () for a set without."""
+
+    @property
+    def fingerprint(self) -> str:
+        """Hexadecimal digits that change when the content does."""
+
+    def pixels(self, indices: Tensor) -> Tensor:
+        """The images with these indices.
+
+        Args:
+            indices: int64 [n] on the CPU, each in [0, N), in any order, repeats allowed.
+
+        Returns:
+            uint8 [n, C, H, W] on the CPU.
+        """
+
+
+@dataclass(frozen=True, eq=False)
+class InMemoryImages:
+    """A set that lies decoded in memory.
+
+    Attributes:
+        name: see `ImageSet`.
+        images: uint8 [N, C, H, W] on the CPU, N at least 1.
+        labels: see `ImageSet`.
+        classes: see `ImageSet`.
+    """
+
+    name: str
+    images: Tensor
+    labels: Tensor | None
+    classes: tuple[str, ...]
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """See `ImageSet`."""
+        channels, height, width = self.images.shape[1:]
+        return channels, height, width
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """A hash of every pixel and label; computed at first use."""
+        digest = hashlib.sha256(repr((tuple(self.images.shape), self.classes)).encode())
+        digest.update(self.images.contiguous().numpy().data)
+        if self.labels is not None:
+            digest.update(self.labels.contiguous().numpy().data)
+        return digest.hexdigest()[:16]
+
+    def pixels(self, indices: Tensor) -> Tensor:
+        """See `ImageSet`."""
+        return torch.index_select(self.images, 0, indices)
+
+
+def prepared(
+    name: str,
+    images: Tensor,
+    labels: Tensor | None,
+    classes: tuple[str, ...],
+    image_size: Count | None,
+    limit: Count | None,
+) -> InMemoryImages:
+    """Make a set of images as a format stores them: the first `limit`, at the size that was asked for.
+
+    Args:
+        name: the set's name.
+        images: uint8 [N, C, H, W], C 1 or 3.
+        labels: int64 [N], or None.
+        classes: names of the classes.
+        image_size: height and width to draw the images at; None keeps them as they are.
+        limit: number of images to keep, from the first; None keeps all.
+    """
+    kept = within_limit(len(images), limit)
+    images = images[:kept]
+    if image_size is not None:
+        images = resized(images, image_size)
+    return InMemoryImages(name, images, None if labels is None else labels[:kept], classes)
+
+
+def within_limit(count: int, limit: Count | None) -> int:
+    """How many of `count` images `data.limit` keeps; asking for more than there are is worth a warning."""
+    if limit is None:
+        return count
+    if limit > count:
+        _log.warning("data.limit is %s, but there are %s images: all are used.", f"{limit:,}", f"{count:,}")
+    return min(limit, count)

@@ -1,0 +1,74 @@
+"""Where sets of images lie on disk, and how they get there."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+
+from gan_runner.errors import UserError
+
+SHIPPED_REMEDY = "try data=digits, which ships inside the package."
+
+
+def existing_folder(root: str) -> Path:
+    """The folder `data.root` names.
+
+    Raises:
+        UserError: it does not exist, is a file, or may not be read.
+    """
+    folder = Path(root).expanduser()
+    if not os.path.exists(folder):
+        problem = "there is no such folder"
+    elif not folder.is_dir():
+        problem = "that is a file, where a folder is needed"
+    elif not os.access(folder, os.R_OK | os.X_OK):
+        problem = "that folder may not be read"
+    else:
+        return folder
+    raise UserError(
+        f"data.root is {root}, but {problem}.", f"Try data.root=FOLDER with another one, or {SHIPPED_REMEDY}"
+    )
+
+
+def missing(name: str, root: str, looked_in: list[Path]) -> UserError:
+    """The error for a well-known set that is nowhere to be found."""
+    return UserError(
+        f"data.root is {root}, but {name} is in none of: {', '.join(map(str, looked_in))}.",
+        f"Try data.download=true, or data.root=FOLDER where it lies, or {SHIPPED_REMEDY}",
+    )
+
+
+def damaged(root: str, problem: str) -> UserError:
+    """The error for a file that is not what its format asks for; `problem` names the file and says why."""
+    return UserError(
+        f"data.root is {root}, but {problem}.", f"Replace or complete the files there, or {SHIPPED_REMEDY}"
+    )
+
+
+def download(name: str, root: str, fetch: Callable[[str], object]) -> None:
+    """Bring a set into `root`, all of it or nothing, also when several runs of a sweep do so at once.
+
+    Args:
+        name: what `data=` calls the set.
+        root: where its files go; made if need be.
+        fetch: downloads the set into the folder it is given and checks what came.
+
+    Raises:
+        UserError: the download failed, or `root` cannot be written to.
+    """
+    try:
+        folder = Path(root).expanduser()
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(prefix=f".{name}-", dir=folder) as arrivals:
+            fetch(arrivals)
+            shutil.copytree(arrivals, folder, copy_function=os.replace, dirs_exist_ok=True)
+    except (OSError, EOFError, RuntimeError) as error:
+        reason = " ".join(str(error).split()) or type(error).__name__
+        raise UserError(
+            f"data.download is true, but {name} could not be brought to {root}: {reason}",
+            "Look at the network, or put the files there by hand and use data.download=false, "
+            f"or {SHIPPED_REMEDY}",
+        ) from error

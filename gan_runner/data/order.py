@@ -1,0 +1,65 @@
+"""The order in which a run sees its images."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator
+
+import torch
+from torch import Tensor
+
+from gan_runner.ranges import Count, CountOrZero
+
+
+class Order:
+    """An endless stream of image indices in which a single counter says where one is.
+
+    Positions p * count to (p + 1) * count - 1 are pass p. What a pass looks like follows from the seed and
+    from p alone, so a run can go on at any position without replaying what came before.
+
+    Args:
+        count: number of images.
+        seed: any integer; another seed, another order.
+        replacement: draw each index anew, so that a pass may miss some images and repeat others, instead of
+            showing each image once a pass.
+    """
+
+    def __init__(self, count: Count, seed: int, replacement: bool) -> None:
+        self.count = count
+        self._seed = seed
+        self._replacement = replacement
+        self._passes: dict[int, Tensor] = {}
+
+    def indices(self, start: CountOrZero, n: Count) -> Tensor:
+        """The indices at positions start to start + n - 1, int64 [n]; they may lie in several passes."""
+        return torch.cat([self.of_pass(p)[begin:end] for p, begin, end in self.spans(start, n)])
+
+    def spans(self, start: CountOrZero, n: Count) -> Iterator[tuple[int, int, int]]:
+        """Cut positions start to start + n - 1 at the borders of passes.
+
+        Yields:
+            The number of a pass, and where in it the span begins and ends (exclusive).
+        """
+        end = start + n
+        while start < end:
+            number, begin = divmod(start, self.count)
+            length = min(self.count - begin, end - start)
+            yield number, begin, begin + length
+            start += length
+
+    def of_pass(self, number: CountOrZero) -> Tensor:
+        """The indices of a whole pass, int64 [count]; not to be written to."""
+        if number not in self._passes:
+            # A batch on a border needs two passes, a stream that runs ahead of its reader no more.
+            while len(self._passes) > 1:
+                del self._passes[next(iter(self._passes))]
+            self._passes[number] = self._drawn(number)
+        return self._passes[number]
+
+    def _drawn(self, number: int) -> Tensor:
+        # Hashing keeps neighbouring seeds and passes apart, which adding the two would not.
+        digest = hashlib.sha256(f"seed {self._seed} pass {number}".encode()).digest()
+        generator = torch.Generator().manual_seed(int.from_bytes(digest[:4]))
+        if self._replacement:
+            return torch.randint(self.count, (self.count,), generator=generator)
+        return torch.randperm(self.count, generator=generator)
