@@ -217,9 +217,9 @@ def make_feed(
     """
     order = Order(len(images), seed, replacement)
     if resident is not False and _fits(images, resident, device):
-        _log.info("data: all %s images lie on %s.", f"{len(images):,}", device)
+        _log.info("data: all %s images are held on %s.", f"{len(images):,}", device)
         return ResidentFeed(images, order, device)
-    _log.info("data: %s images are streamed to %s by %d workers.", f"{len(images):,}", device, workers)
+    _log.info("data: %s images are streamed to %s.", f"{len(images):,}", device)
     return StreamedFeed(images, order, batch, workers, device)
 
 
@@ -258,12 +258,16 @@ def _decoded(images: ImageSet, indices: Tensor, device: torch.device) -> Tensor:
 
 def _worker_context() -> multiprocessing.context.BaseContext:
     """A way to start workers that inherits no threads and no CUDA, and works in a sweep's workers too."""
-    if "forkserver" not in multiprocessing.get_all_start_methods():
-        return multiprocessing.get_context("spawn")
-    context = multiprocessing.get_context("forkserver")
-    # Imported once in the server, this module and torch with it cost each worker nothing.
-    context.set_forkserver_preload([__name__])
-    return context
+    known = multiprocessing.get_all_start_methods()
+    method = "forkserver" if "forkserver" in known else "spawn"
+    if multiprocessing.get_start_method(allow_none=True) not in {None, *known}:
+        # Inside a worker of joblib the default is joblib's own method. Python hands that name on to every new
+        # process, whatever its context, and the new process dies of it.
+        multiprocessing.set_start_method(method, force=True)
+    if method == "forkserver":
+        # Imported once in the server, this module and torch with it cost each worker nothing.
+        multiprocessing.set_forkserver_preload([__name__])
+    return multiprocessing.get_context(method)
 
 
 def _leave_signals_to_the_run(worker: int) -> None:

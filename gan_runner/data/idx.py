@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from gan_runner.data.image_set import InMemoryImages, prepared
-from gan_runner.data.locations import SHIPPED_REMEDY, damaged, existing_folder
+from gan_runner.data.locations import SHIPPED, damaged, existing_folder
 from gan_runner.errors import UserError
 from gan_runner.ranges import Count
 
@@ -139,5 +139,5 @@ def _only_images(root: str, folder: Path) -> Path:
     )
     raise UserError(
         f"data.root is {root}, but it holds {names}, where one file of images is needed.",
-        f"Name it train-images-idx3-ubyte(.gz), try data.root=FOLDER with another one, or {SHIPPED_REMEDY}",
+        f"Name it train-images-idx3-ubyte(.gz), try data.root=FOLDER with another one, or {SHIPPED}",
     )

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from gan_runner.data.image_set import within_limit
-from gan_runner.data.locations import SHIPPED_REMEDY, existing_folder
+from gan_runner.data.locations import SHIPPED, existing_folder
 from gan_runner.data.parallel import in_chunks
 from gan_runner.data.pictures import FORMATS, SUFFIXES, Channels, check_header, read_picture
 from gan_runner.errors import UserError
@@ -52,7 +52,7 @@ def load(root: str, image_size: Count, channels: Channels, limit: Count | None) 
             f"data.root is {root}, but no picture below it can be used: "
             f"{len(found):,} files end in {', '.join(sorted(SUFFIXES))}"
             + (", and none of them can be read." if found else "."),
-            f"Put {', '.join(FORMATS)} pictures there, or {SHIPPED_REMEDY}",
+            f"Put {', '.join(FORMATS)} pictures there, or try {SHIPPED}",
         )
     return FolderImages(folder, files, image_size, channels)
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from gan_runner.errors import UserError
 
-SHIPPED_REMEDY = "try data=digits, which ships inside the package."
+SHIPPED = "data=digits, which ships inside the package."
 
 
 def existing_folder(root: str) -> Path:
@@ -29,7 +29,7 @@ def existing_folder(root: str) -> Path:
     else:
         return folder
     raise UserError(
-        f"data.root is {root}, but {problem}.", f"Try data.root=FOLDER with another one, or {SHIPPED_REMEDY}"
+        f"data.root is {root}, but {problem}.", f"Try data.root=FOLDER with another one, or {SHIPPED}"
     )
 
 
@@ -37,14 +37,15 @@ def missing(name: str, root: str, looked_in: list[Path]) -> UserError:
     """The error for a well-known set that is nowhere to be found."""
     return UserError(
         f"data.root is {root}, but {name} is in none of: {', '.join(map(str, looked_in))}.",
-        f"Try data.download=true, or data.root=FOLDER where it lies, or {SHIPPED_REMEDY}",
+        f"Try data.download=true, or data.root=FOLDER where it lies, or {SHIPPED}",
     )
 
 
 def damaged(root: str, problem: str) -> UserError:
     """The error for a file that is not what its format asks for; `problem` names the file and says why."""
     return UserError(
-        f"data.root is {root}, but {problem}.", f"Replace or complete the files there, or {SHIPPED_REMEDY}"
+        f"data.root is {root}, but {problem.rstrip('.')}.",
+        f"Replace or complete the files there, or try {SHIPPED}",
     )
 
 
@@ -70,5 +71,5 @@ def download(name: str, root: str, fetch: Callable[[str], object]) -> None:
         raise UserError(
             f"data.download is true, but {name} could not be brought to {root}: {reason}",
             "Look at the network, or put the files there by hand and use data.download=false, "
-            f"or {SHIPPED_REMEDY}",
+            f"or try {SHIPPED}",
         ) from error

@@ -1,0 +1,124 @@
+import logging
+
+import pytest
+import torch
+
+from gan_runner.data import Order, ResidentFeed, StreamedFeed, feed, image_folder, make_feed
+from gan_runner.errors import UserError
+
+CPU = torch.device("cpu")
+
+
+def made(images, **changes):
+    options = {"resident": "auto", "replacement": False, "workers": 0, "batch": 3, "seed": 5, "device": CPU}
+    return make_feed(images, **options | changes)
+
+
+def loaded(source, start, n):
+    out = torch.zeros((n, *source.images.shape), dtype=torch.uint8)
+    source.load(start, out)
+    return out
+
+
+@pytest.mark.parametrize("replacement", [False, True])
+@pytest.mark.parametrize("resident", [True, False])
+@pytest.mark.parametrize(("start", "n"), [(0, 3), (5, 3), (6, 30), (700, 7)])
+def test_a_load_follows_the_order_across_any_number_of_passes(seven_images, replacement, resident, start, n):
+    source = made(seven_images, resident=resident, replacement=replacement)
+    expected = seven_images.pixels(Order(7, 5, replacement).indices(start, n))
+    assert torch.equal(loaded(source, start, n), expected)
+
+
+def test_a_load_after_another_elsewhere_is_right_too(seven_images):
+    source = made(seven_images, resident=True)
+    expected = loaded(source, 4, 5)
+    loaded(source, 700, 5)
+    assert torch.equal(loaded(source, 4, 5), expected)
+
+
+def test_worker_processes_stream_what_a_resident_set_gives(ten_pictures):
+    pictures = image_folder.load(str(ten_pictures), image_size=8, channels=3, limit=None)
+    resident, streamed = made(pictures, resident=True), made(pictures, resident=False, workers=2)
+    assert (type(resident), type(streamed)) == (ResidentFeed, StreamedFeed)
+    for start in [*range(0, 30, 3), 100, 103, 9]:
+        assert torch.equal(loaded(streamed, start, 3), loaded(resident, start, 3))
+    assert streamed.waited_seconds > 0
+    workers = streamed._stream._workers
+    streamed.close()
+    assert not any(worker.is_alive() for worker in workers)
+
+
+def test_a_load_of_another_size_leaves_the_stream_alone(seven_images):
+    source = made(seven_images, resident=False)
+    loaded(source, 0, 3)
+    stream = source._stream
+    assert torch.equal(loaded(source, 2, 5), seven_images.pixels(Order(7, 5, False).indices(2, 5)))
+    loaded(source, 3, 3)
+    assert source._stream is stream
+    loaded(source, 60, 3)
+    assert source._stream is not stream
+
+
+@pytest.mark.parametrize("resident", [True, False])
+def test_a_sample_is_distinct_repeatable_and_does_not_disturb_the_order(seven_images, resident):
+    source = made(seven_images, resident=resident)
+    first = loaded(source, 0, 3)
+    sample = source.sample(7, seed=5)
+    assert len(sample.unique(dim=0)) == 7
+    assert torch.equal(source.sample(7, seed=5), sample)
+    assert torch.equal(source.sample(4, seed=5), sample[:4])
+    assert not torch.equal(source.sample(7, seed=6), sample)
+    assert not torch.equal(loaded(source, 0, 7), sample)
+    assert torch.equal(loaded(source, 0, 3), first)
+
+
+def test_a_sample_larger_than_the_set_repeats_every_image_equally_often(seven_images):
+    counts = made(seven_images).sample(21, seed=0).unique(dim=0, return_counts=True)[1]
+    assert counts.tolist() == [3] * 7
+
+
+def test_auto_keeps_on_the_device_what_fits_and_says_so(ten_pictures, monkeypatch, caplog):
+    caplog.set_level(logging.INFO)
+    pictures = image_folder.load(str(ten_pictures), image_size=8, channels=3, limit=None)
+    needed = 10 * 3 * 8 * 8
+    monkeypatch.setattr(feed, "free_memory", lambda device: 2 * needed)
+    assert isinstance(made(pictures), ResidentFeed)
+    monkeypatch.setattr(feed, "free_memory", lambda device: 2 * needed - 2)
+    assert isinstance(made(pictures), StreamedFeed)
+    assert caplog.messages[-2:] == [
+        "data: all 10 images are held on cpu.",
+        "data: 10 images are streamed to cpu.",
+    ]
+
+
+def test_insisting_on_what_does_not_fit_is_an_error(ten_pictures, monkeypatch):
+    pictures = image_folder.load(str(ten_pictures), image_size=200, channels=3, limit=None)
+    monkeypatch.setattr(feed, "free_memory", lambda device: 1_000_000)
+    with pytest.raises(UserError) as error:
+        made(pictures, resident=True)
+    assert str(error.value) == (
+        "data.resident is true, but the 10 images of image_folder take 1.2 MB, and cpu has 0.9 MB to give.\n"
+        "  Try data.resident=auto, data.limit=7, or a smaller data.image_size."
+    )
+
+
+def test_free_memory_is_known():
+    assert feed.free_memory(CPU) > 1_000_000
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no CUDA device")
+@pytest.mark.parametrize("resident", [True, False])
+def test_a_cuda_device_gets_the_same_images_without_waiting(seven_images, resident):
+    cuda = torch.device("cuda")
+    source = made(seven_images, resident=resident, device=cuda)
+    out = torch.zeros((3, 1, 4, 4), dtype=torch.uint8, device=cuda)
+    for start in range(0, 60, 3):
+        torch.cuda.set_sync_debug_mode("error" if resident else "default")
+        try:
+            source.load(start, out)
+        finally:
+            torch.cuda.set_sync_debug_mode("default")
+        assert torch.equal(out.cpu(), seven_images.pixels(Order(7, 5, False).indices(start, 3)))
+    assert source.sample(7, seed=0).device.type == "cuda"
+    source.close()

@@ -1,0 +1,212 @@
+import logging
+import os
+import pickle
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from gan_runner.data import image_folder
+from gan_runner.errors import UserError
+
+GREY = np.full((8, 8), 100, np.uint8)
+RED = np.full((8, 8, 3), (200, 20, 20), np.uint8)
+
+
+def load(folder, image_size=8, channels=3, limit=None):
+    return image_folder.load(str(folder), image_size, channels, limit)
+
+
+def everything(images):
+    return images.pixels(torch.arange(len(images)))
+
+
+def message_of(folder):
+    with pytest.raises(UserError) as error:
+        load(folder)
+    return str(error.value)
+
+
+def test_pictures_of_every_format_are_found_in_the_order_of_their_names(tmp_path, write_picture):
+    for number, name in enumerate(["a.png", "b.jpg", "c.JPEG", "d/e/f.webp", "g.bmp"]):
+        write_picture(tmp_path / name, np.full((8, 8, 3), 50 * number, np.uint8))
+    (tmp_path / "notes.txt").write_text("not a picture, and not asked to be one")
+    write_picture(tmp_path / ".hidden.png", GREY)
+    images = load(tmp_path)
+    assert (images.name, images.shape, len(images)) == ("image_folder", (3, 8, 8), 5)
+    levels = everything(images).float().mean((1, 2, 3))
+    torch.testing.assert_close(levels, torch.tensor([0.0, 50.0, 100.0, 150.0, 200.0]), atol=2, rtol=0)
+
+
+def test_folders_below_the_root_are_the_classes(tmp_path, write_picture):
+    for name in ("cat/1.png", "cat/deep/2.png", "dog/1.png"):
+        write_picture(tmp_path / name, GREY)
+    (tmp_path / "empty").mkdir()
+    images = load(tmp_path)
+    assert images.classes == ("cat", "dog")
+    assert images.labels.tolist() == [0, 0, 1]
+    assert images.labels.dtype == torch.int64
+
+
+@pytest.mark.parametrize("names", [["1.png", "2.png"], ["1.png", "cat/1.png"]])
+def test_pictures_outside_such_folders_make_a_set_without_labels(tmp_path, write_picture, names):
+    for name in names:
+        write_picture(tmp_path / name, GREY)
+    images = load(tmp_path)
+    assert images.labels is None
+    assert images.classes == ()
+
+
+def test_a_link_that_leads_back_up_is_walked_once(tmp_path, write_picture):
+    write_picture(tmp_path / "cat" / "1.png", GREY)
+    os.symlink(tmp_path, tmp_path / "cat" / "up")
+    assert len(load(tmp_path)) == 1
+
+
+@pytest.mark.parametrize(
+    ("picture", "colour"),
+    [
+        (Image.fromarray(GREY), (100, 100, 100)),
+        (Image.fromarray(RED), (200, 20, 20)),
+        (Image.fromarray(RED).quantize(4), (200, 20, 20)),
+        (Image.new("1", (8, 8), 1), (255, 255, 255)),
+        (Image.new("RGBA", (8, 8), (0, 0, 0, 0)), (255, 255, 255)),
+        (Image.new("RGBA", (8, 8), (200, 20, 20, 255)), (200, 20, 20)),
+        (Image.new("LA", (8, 8), (0, 51)), (204, 204, 204)),
+        (Image.fromarray(np.full((8, 8), 100 * 256, np.uint16)), (100, 100, 100)),
+    ],
+    ids=["grey", "colour", "palette", "bits", "transparent", "opaque", "grey over white", "16 bit grey"],
+)
+def test_every_kind_of_png_becomes_colour_or_grey(tmp_path, write_picture, picture, colour):
+    write_picture(tmp_path / "a.png", picture)
+    assert everything(load(tmp_path))[0, :, 4, 4].tolist() == list(colour)
+    grey = everything(load(tmp_path, channels=1))
+    assert grey.shape == (1, 1, 8, 8)
+    assert grey[0, 0, 4, 4] == Image.new("RGB", (1, 1), colour).convert("L").getpixel((0, 0))
+
+
+def test_a_palette_with_a_transparent_colour_shows_white(tmp_path, write_picture):
+    write_picture(tmp_path / "a.png", Image.new("P", (8, 8), 0), transparency=0)
+    assert everything(load(tmp_path)).unique().tolist() == [255]
+
+
+def test_a_cmyk_jpeg_is_read(tmp_path, write_picture):
+    write_picture(tmp_path / "a.jpg", Image.new("CMYK", (8, 8), (0, 255, 255, 0)))
+    red, green, blue = everything(load(tmp_path))[0, :, 4, 4].tolist()
+    assert red > 200
+    assert max(green, blue) < 60
+
+
+def test_pictures_are_scaled_and_cropped_to_their_middle(tmp_path, write_picture):
+    wide = np.zeros((10, 40, 3), np.uint8)
+    wide[:, 13:27] = 255
+    write_picture(tmp_path / "wide.png", wide)
+    write_picture(tmp_path / "high.png", wide.transpose(1, 0, 2))
+    assert everything(load(tmp_path, image_size=5)).unique().tolist() == [255]
+
+
+def test_a_cameras_rotation_mark_is_obeyed(tmp_path, write_picture):
+    left = np.zeros((16, 16, 3), np.uint8)
+    left[:, :8] = 255
+    exif = Image.Exif()
+    exif[0x0112] = 6  # turn by a quarter, clockwise, to show it upright
+    write_picture(tmp_path / "a.jpg", left, exif=exif)
+    image = everything(load(tmp_path, image_size=16))[0, 0]
+    assert image[:6].min() > 200
+    assert image[10:].max() < 50
+
+
+def test_scaling_down_is_antialiased(tmp_path, write_picture):
+    stripes = np.zeros((64, 64), np.uint8)
+    stripes[:, ::2] = 255
+    write_picture(tmp_path / "a.png", stripes)
+    assert (everything(load(tmp_path, channels=1)).float() - 127.5).abs().max() < 20
+
+
+def broken_files(folder, whole):
+    folder.mkdir(exist_ok=True)
+    (folder / "empty.png").write_bytes(b"")
+    (folder / "text.jpg").write_text("hello")
+    (folder / "cut.png").write_bytes(whole[: len(whole) // 2])
+    return ["cut.png", "empty.png", "text.jpg"]
+
+
+def test_broken_pictures_are_named_and_left_out(tmp_path, ten_pictures, caplog):
+    names = broken_files(ten_pictures, (ten_pictures / "3.png").read_bytes())
+    images = load(ten_pictures)
+    assert len(images) == 10
+    assert [record.levelno for record in caplog.records] == [logging.WARNING] * 3
+    for name, message in zip(names, caplog.messages, strict=True):
+        assert message.startswith(f"{ten_pictures / name} is no picture that can be read: ")
+        assert message.endswith("; it is left out.")
+    assert "the file is empty" in caplog.messages[1]
+
+
+def test_a_picture_too_large_to_be_meant_is_left_out(ten_pictures, write_picture, caplog, monkeypatch):
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 1000)
+    write_picture(ten_pictures / "bomb.png", np.zeros((100, 100), np.uint8))
+    assert len(load(ten_pictures)) == 10
+    assert "bomb.png is no picture that can be read: Image size (10000 pixels) exceeds limit" in caplog.text
+
+
+def test_of_a_large_folder_only_the_headers_are_read(ten_pictures, caplog, monkeypatch):
+    monkeypatch.setattr(image_folder, "DECODE_ALL_UP_TO", 5)
+    broken_files(ten_pictures, (ten_pictures / "3.png").read_bytes())
+    assert len(load(ten_pictures)) == 11
+    assert len(caplog.messages) == 2
+
+
+def test_a_picture_found_broken_later_is_replaced_by_the_next_with_one_warning(ten_pictures, caplog):
+    images = load(ten_pictures)
+    whole = everything(images)
+    content = (ten_pictures / "9.png").read_bytes()
+    (ten_pictures / "9.png").write_bytes(content[: len(content) // 2])
+    for _ in range(2):
+        torch.testing.assert_close(everything(images), whole[[0, 1, 2, 3, 4, 5, 6, 7, 8, 0]])
+    assert len(caplog.messages) == 1
+    assert caplog.messages[0].startswith(f"{ten_pictures / '9.png'} is no picture that can be read: ")
+    assert caplog.messages[0].endswith("; the next picture takes its place.")
+
+
+def test_a_folder_that_vanishes_is_an_error(ten_pictures):
+    images = load(ten_pictures)
+    for path in ten_pictures.iterdir():
+        path.unlink()
+    with pytest.raises(UserError, match=r"data\.root no longer holds what it did: 100 pictures in a row"):
+        everything(images)
+
+
+def test_a_folder_without_pictures_is_an_error(tmp_path):
+    assert message_of(tmp_path) == (
+        f"data.root is {tmp_path}, but no picture below it can be used: "
+        "0 files end in .bmp, .jpeg, .jpg, .png, .webp.\n"
+        "  Put PNG, JPEG, WEBP, BMP pictures there, or try data=digits, which ships inside the package."
+    )
+
+
+def test_a_folder_of_broken_pictures_is_an_error(tmp_path):
+    broken_files(tmp_path, b"")
+    assert "3 files end in .bmp, .jpeg, .jpg, .png, .webp, and none of them can be read." in message_of(
+        tmp_path
+    )
+
+
+def test_a_limit_takes_the_first_files_by_name(ten_pictures):
+    assert torch.equal(everything(load(ten_pictures, limit=4)), everything(load(ten_pictures))[:4])
+
+
+def test_the_fingerprint_follows_names_sizes_and_shape(ten_pictures, write_picture):
+    first = load(ten_pictures).fingerprint
+    assert load(ten_pictures).fingerprint == first
+    others = [load(ten_pictures, image_size=9).fingerprint, load(ten_pictures, channels=1).fingerprint]
+    (ten_pictures / "0.png").rename(ten_pictures / "zero.png")
+    others.append(load(ten_pictures).fingerprint)
+    write_picture(ten_pictures / "zero.png", GREY)
+    others.append(load(ten_pictures).fingerprint)
+    assert len({first, *others}) == 5
+
+
+def test_the_set_travels_to_worker_processes(ten_pictures):
+    images = load(ten_pictures)
+    assert torch.equal(everything(pickle.loads(pickle.dumps(images))), everything(images))

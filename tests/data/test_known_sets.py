@@ -1,0 +1,231 @@
+import dataclasses
+import inspect
+import pickle
+import typing
+from pathlib import Path
+from urllib.error import URLError
+
+import numpy as np
+import pytest
+import torch
+import torchvision
+from hydra.utils import get_method
+from omegaconf import OmegaConf
+
+from gan_runner.data import cifar10, digits, fashion_mnist, mnist
+from gan_runner.errors import UserError
+
+CONFIGS = sorted((Path(__file__).parents[2] / "conf" / "data").glob("*.yaml"))
+REPLACE = "Replace or complete the files there, or try data=digits, which ships inside the package."
+
+
+@pytest.fixture
+def no_debian_folder(monkeypatch):
+    alone = dataclasses.replace(fashion_mnist.FASHION_MNIST, other_folders=())
+    monkeypatch.setattr(fashion_mnist, "FASHION_MNIST", alone)
+
+
+def message_of(load, root, download=False):
+    with pytest.raises(UserError) as error:
+        load(str(root), download, None, None)
+    return str(error.value)
+
+
+@pytest.mark.parametrize("path", CONFIGS, ids=lambda path: path.stem)
+def test_a_config_opens_with_what_it_is_and_has_exactly_the_keys_of_its_loader(path):
+    assert path.read_text().startswith("# ")
+    config = OmegaConf.load(path)
+    load = get_method(config.pop("_target_"))
+    assert list(config) == list(inspect.signature(load).parameters)
+    assert set(typing.get_type_hints(load)) == {*config, "return"}
+
+
+def test_the_digits_ship_inside_the_package():
+    images = digits.load(image_size=28, limit=None)
+    assert (images.name, images.shape, len(images)) == ("digits", (1, 28, 28), 1797)
+    assert images.labels.bincount().tolist() == [178, 182, 177, 183, 181, 182, 181, 179, 174, 180]
+    assert images.images[:, :, [0, -1]].max() == 0  # the margin
+    assert images.images.max() == 255
+
+
+def test_the_digits_are_to_be_had_as_they_were_measured():
+    images = digits.load(image_size=None, limit=1)
+    row = [0, 0, 5, 13, 9, 1, 0, 0]
+    assert images.shape == (1, 8, 8)
+    assert images.images[0, 0, 0].tolist() == [round(value * 255 / 16) for value in row]
+    assert images.labels.tolist() == [0]
+
+
+@pytest.mark.parametrize(
+    ("load", "name", "folder"),
+    [
+        (mnist.load, "mnist", "MNIST/raw"),
+        (mnist.load, "mnist", "mnist"),
+        (mnist.load, "mnist", "."),
+        (fashion_mnist.load, "fashion_mnist", "FashionMNIST/raw"),
+        (fashion_mnist.load, "fashion_mnist", "fashion_mnist"),
+        (fashion_mnist.load, "fashion_mnist", "."),
+    ],
+)
+def test_sets_of_idx_files_are_found_in_their_usual_folders(tmp_path, write_pair, load, name, folder):
+    pixels = write_pair(tmp_path / folder, suffix=".gz")
+    images = load(str(tmp_path), False, None, None)
+    assert (images.name, images.shape, len(images.classes)) == (name, (1, 28, 28), 10)
+    assert torch.equal(images.images[:, 0], torch.from_numpy(pixels))
+    assert images.labels.tolist() == [0, 1, 2, 3, 4, 5]
+
+
+def test_torchvision_reads_the_layout_that_the_tests_write(tmp_path, write_pair):
+    pixels = write_pair(tmp_path / "MNIST" / "raw")
+    for name in ("images-idx3-ubyte", "labels-idx1-ubyte"):  # torchvision wants the test split there too
+        (tmp_path / f"MNIST/raw/t10k-{name}").write_bytes((tmp_path / f"MNIST/raw/train-{name}").read_bytes())
+    theirs = torchvision.datasets.MNIST(tmp_path)
+    assert torch.equal(theirs.data, torch.from_numpy(pixels))
+
+
+def test_images_of_another_size_are_resized(tmp_path, write_pair):
+    write_pair(tmp_path)
+    assert mnist.load(str(tmp_path), False, 32, 2).images.shape == (2, 1, 32, 32)
+
+
+def test_a_set_that_is_nowhere_names_the_folders_and_the_ways_out(tmp_path, no_debian_folder):
+    assert message_of(fashion_mnist.load, tmp_path / "data") == (
+        f"data.root is {tmp_path}/data, but fashion_mnist is in none of: {tmp_path}/data/FashionMNIST/raw, "
+        f"{tmp_path}/data/fashion_mnist, {tmp_path}/data.\n"
+        "  Try data.download=true, or data.root=FOLDER where it lies, "
+        "or data=digits, which ships inside the package."
+    )
+    assert f"cifar10 is in none of: {tmp_path}/cifar-10-batches-py, {tmp_path}." in message_of(
+        cifar10.load, tmp_path
+    )
+
+
+def test_a_root_that_is_a_file_is_an_error(tmp_path):
+    (tmp_path / "file").write_bytes(b"")
+    for load in (mnist.load, cifar10.load):
+        assert "that is a file, where a folder is needed." in message_of(load, tmp_path / "file")
+
+
+def test_labels_without_images_name_the_file_that_lacks(tmp_path, write_pair):
+    write_pair(tmp_path / "MNIST" / "raw")
+    (tmp_path / "MNIST/raw/train-images-idx3-ubyte").unlink()
+    assert message_of(mnist.load, tmp_path) == (
+        f"data.root is {tmp_path}, but {tmp_path}/MNIST/raw/train-labels-idx1-ubyte lies without "
+        f"{tmp_path}/MNIST/raw/train-images-idx3-ubyte.\n  {REPLACE}"
+    )
+
+
+def test_a_label_beyond_the_classes_is_damage(tmp_path, write_pair, write_idx):
+    write_pair(tmp_path)
+    path = write_idx(tmp_path / "train-labels-idx1-ubyte", np.array([0, 1, 2, 3, 4, 77], dtype=np.uint8))
+    assert f"{path} holds class 77, where 0 to 9 are known." in message_of(mnist.load, tmp_path)
+
+
+def test_a_download_lands_in_torchvisions_layout_in_one_go(tmp_path, write_pair, monkeypatch):
+    def fetch(folder, download):
+        assert download
+        assert Path(folder) != tmp_path
+        write_pair(Path(folder) / "MNIST" / "raw")
+
+    monkeypatch.setattr(torchvision.datasets, "MNIST", fetch)
+    assert len(mnist.load(str(tmp_path / "new"), True, None, None)) == 6
+    assert [path.name for path in (tmp_path / "new").iterdir()] == ["MNIST"]
+    assert len(mnist.load(str(tmp_path / "new"), False, None, None)) == 6
+
+
+@pytest.mark.parametrize(("load", "name"), [(mnist.load, "MNIST"), (cifar10.load, "CIFAR10")])
+def test_a_failed_download_is_one_message_and_leaves_nothing(tmp_path, monkeypatch, load, name):
+    def fetch(folder, download):
+        (Path(folder) / "half").write_bytes(b"half")
+        raise URLError("no network")
+
+    monkeypatch.setattr(torchvision.datasets, name, fetch)
+    assert message_of(load, tmp_path, download=True) == (
+        f"data.download is true, but {name.lower()} could not be brought to {tmp_path}: "
+        "<urlopen error no network>\n"
+        "  Look at the network, or put the files there by hand and use data.download=false, "
+        "or try data=digits, which ships inside the package."
+    )
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("folder", ["cifar-10-batches-py", "."])
+def test_cifar10_reads_the_five_batches(tmp_path, write_cifar, folder):
+    pixels = write_cifar(tmp_path / folder)
+    images = cifar10.load(str(tmp_path), False, 32, None)
+    assert (images.name, images.shape, images.classes[3]) == ("cifar10", (3, 32, 32), "cat")
+    assert torch.equal(images.images, torch.from_numpy(pixels))
+    assert images.labels.tolist() == [0, 9, 1, 8, 2, 7, 3, 6, 4, 5]
+
+
+def test_cifar10_reads_pickles_of_python_2(tmp_path, write_cifar):
+    # The real files name a module that has moved since, and have 0 and 1 where a type's flags are now bools.
+    write_cifar(tmp_path)
+    path = tmp_path / "data_batch_1"
+    content = path.read_bytes().replace(b"numpy._core.multiarray", b"numpy.core.multiarray")
+    true_and_false, ones_and_zeros = b"\x89\x88\x87", b"K\x00K\x01\x87"
+    assert true_and_false in content
+    path.write_bytes(content.replace(true_and_false, ones_and_zeros))
+    assert len(cifar10.load(str(tmp_path), False, None, None)) == 10
+
+
+def test_a_missing_batch_is_named(tmp_path, write_cifar):
+    write_cifar(tmp_path)
+    (tmp_path / "data_batch_4").unlink()
+    assert message_of(cifar10.load, tmp_path) == (
+        f"data.root is {tmp_path}, but {tmp_path}/data_batch_4 is missing, where data_batch_1, data_batch_2, "
+        f"data_batch_3, data_batch_4, data_batch_5 are needed.\n  {REPLACE}"
+    )
+
+
+class _Mischief:
+    def __reduce__(self):
+        return print, ("ran",)
+
+
+@pytest.mark.parametrize(
+    ("content", "reason"),
+    [
+        (b"", "Ran out of input"),
+        (b"<html>", "invalid load key, '<'."),
+        (pickle.dumps({"data": np.zeros((1, 3071), np.uint8), "labels": [0]}, protocol=2), "cannot reshape"),
+        (pickle.dumps({"labels": [0]}, protocol=2), "'data'"),
+        (pickle.dumps(_Mischief(), protocol=2), "it asks for __builtin__.print, which is not data"),
+    ],
+    ids=["empty", "a web page", "a pixel short", "no pixels", "a program"],
+)
+def test_a_damaged_batch_is_named_and_never_run(tmp_path, write_cifar, capsys, content, reason):
+    write_cifar(tmp_path)
+    (tmp_path / "data_batch_2").write_bytes(content)
+    message = message_of(cifar10.load, tmp_path)
+    assert message.startswith(
+        f"data.root is {tmp_path}, but {tmp_path}/data_batch_2 is no batch of CIFAR-10: "
+    )
+    assert reason in message
+    assert capsys.readouterr().out == ""
+
+
+def test_a_batch_that_breaks_off_is_named(tmp_path, write_cifar):
+    write_cifar(tmp_path)
+    path = tmp_path / "data_batch_5"
+    path.write_bytes(path.read_bytes()[:500])
+    assert f"{path} is no batch of CIFAR-10: " in message_of(cifar10.load, tmp_path)
+
+
+def test_a_batch_needs_a_label_for_each_image(tmp_path, write_cifar):
+    write_cifar(tmp_path)
+    batch = {"data": np.zeros((2, 3072), np.uint8), "labels": [0]}
+    (tmp_path / "data_batch_1").write_bytes(pickle.dumps(batch, protocol=2))
+    assert "data_batch_1 does not hold one label from 0 to 9 for each image." in message_of(
+        cifar10.load, tmp_path
+    )
+
+
+@pytest.mark.skipif(
+    not Path(fashion_mnist.DEBIAN_FOLDER).is_dir(), reason="Debian's package is not installed"
+)
+def test_fashion_mnist_is_found_where_debian_puts_it(tmp_path):
+    images = fashion_mnist.load(str(tmp_path), False, 28, None)
+    assert (images.shape, len(images)) == ((1, 28, 28), 60_000)
+    assert images.labels.bincount().tolist() == [6000] * 10
+    assert images.images.float().mean() == pytest.approx(0.2860 * 255, rel=1e-3)  # as published
