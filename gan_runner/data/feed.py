@@ -111,7 +111,7 @@ class StreamedFeed:
     """A `Feed` that has worker processes decode ahead of the run.
 
     A load that goes on where the last one ended finds its images decoded. One that starts elsewhere, as after
-    a resume, starts the workers anew.
+    a resume, starts the workers anew, and so does one whose workers were killed.
 
     Args:
         images: the set. One that lies in memory is read without workers, for there is nothing to decode.
@@ -155,7 +155,14 @@ class StreamedFeed:
         if self._stream is None or start != self._next_start:
             self.close()
             self._stream = self._stream_from(start)
-        pixels, broken = next(self._stream)
+        try:
+            pixels, broken = next(self._stream)
+        except RuntimeError as error:
+            # Workers can be killed, for memory or by a signal to all of a job. The position is all that a new
+            # stream needs; what fails twice is raised.
+            _log.warning("data: the workers failed and are started anew: %s", error)
+            self._stream = self._stream_from(start)
+            pixels, broken = next(self._stream)
         if isinstance(self.images, FolderImages):
             self.images.warn(broken)
         self._next_start = start + self._batch
@@ -174,7 +181,7 @@ class StreamedFeed:
                 num_workers=self._workers,
                 pin_memory=self._device.type == "cuda",
                 multiprocessing_context=_worker_context() if self._workers else None,
-                worker_init_fn=_leave_signals_to_the_run,
+                worker_init_fn=_leave_interrupts_to_the_run,
             )
         )
 
@@ -270,8 +277,7 @@ def _worker_context() -> multiprocessing.context.BaseContext:
     return multiprocessing.get_context(method)
 
 
-def _leave_signals_to_the_run(worker: int) -> None:
+def _leave_interrupts_to_the_run(worker: int) -> None:
     """Keep workers alive through Ctrl-C, which reaches them too, until the run has saved and lets them go."""
     del worker
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    signal.signal(signal.SIGTERM, signal.SIG_IGN)

@@ -45,7 +45,8 @@ def load(root: str, image_size: Count, channels: Channels, limit: Count | None) 
     """
     folder = existing_folder(root)
     found = _picture_files(folder)
-    found = found[: within_limit(len(found), limit)] if found else found
+    if found:
+        found = found[: within_limit(len(found), limit)]
     files = _usable(folder, found, image_size, channels)
     if not files:
         raise UserError(

@@ -48,6 +48,33 @@ def test_worker_processes_stream_what_a_resident_set_gives(ten_pictures):
     assert not any(worker.is_alive() for worker in workers)
 
 
+def test_a_stream_outlives_its_workers(ten_pictures, caplog):
+    pictures = image_folder.load(str(ten_pictures), image_size=8, channels=3, limit=None)
+    streamed = made(pictures, resident=False, workers=2)
+    loaded(streamed, 0, 3)
+    for worker in streamed._stream._workers:
+        worker.kill()
+        worker.join()
+    for start in range(3, 30, 3):
+        expected = pictures.pixels(Order(10, 5, False).indices(start, 3))
+        assert torch.equal(loaded(streamed, start, 3), expected)
+    streamed.close()
+    assert len(caplog.messages) == 1
+    assert caplog.messages[0].startswith("data: the workers failed and are started anew: ")
+
+
+def test_a_picture_that_breaks_while_streaming_is_replaced_with_one_warning(ten_pictures, caplog):
+    pictures = image_folder.load(str(ten_pictures), image_size=8, channels=3, limit=None)
+    (ten_pictures / "4.png").write_bytes(b"")
+    streamed = made(pictures, resident=False, workers=2, batch=10)
+    for start in (0, 10, 20):
+        rows = Order(10, 5, False).indices(start, 10)
+        expected = pictures.pixels(torch.where(rows == 4, 5, rows))
+        assert torch.equal(loaded(streamed, start, 10), expected)
+    streamed.close()
+    assert [message.split("; ")[1] for message in caplog.messages] == ["the next picture takes its place."]
+
+
 def test_a_load_of_another_size_leaves_the_stream_alone(seven_images):
     source = made(seven_images, resident=False)
     loaded(source, 0, 3)
