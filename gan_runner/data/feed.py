@@ -181,6 +181,7 @@ class StreamedFeed:
                 num_workers=self._workers,
                 pin_memory=self._device.type == "cuda",
                 multiprocessing_context=_worker_context() if self._workers else None,
+                generator=torch.Generator(),  # or it would draw from the random numbers of the run
                 worker_init_fn=_leave_interrupts_to_the_run,
             )
         )

@@ -75,6 +75,15 @@ def test_a_picture_that_breaks_while_streaming_is_replaced_with_one_warning(ten_
     assert [message.split("; ")[1] for message in caplog.messages] == ["the next picture takes its place."]
 
 
+@pytest.mark.parametrize("resident", [True, False])
+def test_feeding_takes_none_of_the_runs_random_numbers(seven_images, resident):
+    before = torch.get_rng_state()
+    source = made(seven_images, resident=resident)
+    loaded(source, 0, 3)
+    source.sample(3, seed=0)
+    assert torch.equal(torch.get_rng_state(), before)
+
+
 def test_a_load_of_another_size_leaves_the_stream_alone(seven_images):
     source = made(seven_images, resident=False)
     loaded(source, 0, 3)
