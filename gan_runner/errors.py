@@ -15,3 +15,19 @@ class UserError(CompactHydraException):
 
     def __init__(self, problem: str, remedy: str) -> None:
         super().__init__(f"{problem}\n  {remedy}")
+        self.problem = problem
+        self.remedy = remedy
+
+    def __reduce__(self) -> tuple[type[UserError], tuple[str, str]]:
+        # Sweeps hand errors from one process to another.
+        return type(self), (self.problem, self.remedy)
+
+
+def mark_as_told(error: Exception) -> None:
+    """Note that a job has put this error into its log, and so on the screen."""
+    error.__dict__["told"] = True
+
+
+def was_told(error: Exception) -> bool:
+    """Whether the user has read this error already."""
+    return "told" in error.__dict__

@@ -1,0 +1,269 @@
+"""From a config to the objects of a run; the only module that instantiates."""
+
+from __future__ import annotations
+
+import copy
+import inspect
+import logging
+import os
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from hydra.errors import InstantiationException
+from hydra.utils import get_object, instantiate
+from omegaconf import DictConfig
+from torch import nn
+
+from gan_runner.data import Feed, ImageSet, make_feed
+from gan_runner.devices import PrecisionName, choose_device, choose_precision
+from gan_runner.errors import UserError
+from gan_runner.events import TensorBoard
+from gan_runner.games import Adversarial
+from gan_runner.health import Watch
+from gan_runner.labels import Labels
+from gan_runner.latents import Latent
+from gan_runner.losses import AdversarialLoss
+from gan_runner.metrics import Evaluation
+from gan_runner.players import MovingAverage, Player
+from gan_runner.ranges import CountOrZero
+from gan_runner.schedules import Pace, Schedule
+from gan_runner.settings import Trainer
+from gan_runner.steps import Stepper
+from gan_runner.validation import Reader, validate
+
+log = logging.getLogger(__name__)
+
+# The keys at the top of the config that are no group.
+SETTINGS: dict[str, object] = {"seed": CountOrZero, "resume": str | None, "resume_force": bool}
+READERS = (Reader("data", make_feed),)
+
+HARD_LABELS = "hard"
+
+
+@dataclass
+class Experiment:
+    """Everything that a run trains with."""
+
+    settings: Trainer
+    seed: int
+    device: torch.device
+    precision: PrecisionName
+    images: ImageSet
+    feed: Feed
+    discriminator: Player
+    generator: Player
+    average: MovingAverage | None
+    latent: Latent
+    loss: AdversarialLoss
+    schedule: Schedule
+    pace: Pace
+    stepper: Stepper
+    watch: Watch
+    evaluation: Evaluation | None
+    dashboard: TensorBoard
+
+    @property
+    def drawing_net(self) -> nn.Module:
+        """What draws pictures: the moving average where there is one, else G itself."""
+        return self.average.net if self.average is not None else self.generator.net
+
+    def state_dict(self) -> dict[str, Any]:
+        """Everything that training changes, copied off the tensors that it goes on changing."""
+        device_random = torch.cuda.get_rng_state(self.device) if self.device.type == "cuda" else None
+        state = {
+            "discriminator": self.discriminator.state_dict(),
+            "generator": self.generator.state_dict(),
+            "average": self.average.net.state_dict() if self.average is not None else None,
+            "stepper": self.stepper.state_dict(),
+            "schedule": self.schedule.state_dict(),
+            "watch": self.watch.state_dict(),
+            "random": {"cpu": torch.get_rng_state(), "device": device_random},
+            "image_shape": list(self.images.shape),
+        }
+        return copy.deepcopy(state)
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Go on from a checkpoint."""
+        self.load_players(state)
+        self.stepper.load_state_dict(state["stepper"])
+        self.schedule.load_state_dict(state["schedule"])
+        self.watch.load_state_dict(state["watch"])
+        torch.set_rng_state(state["random"]["cpu"].cpu())
+        if self.device.type == "cuda" and state["random"]["device"] is not None:
+            torch.cuda.set_rng_state(state["random"]["device"].cpu(), self.device)
+
+    def load_players(self, state: Mapping[str, Any]) -> None:
+        """Take weights, optimizers and moving average from a checkpoint."""
+        self.discriminator.load_state_dict(state["discriminator"])
+        self.generator.load_state_dict(state["generator"])
+        if self.average is not None:
+            self.average.net.load_state_dict(state["average"] or state["generator"]["net"])
+
+
+def check_config(
+    config: DictConfig,
+    overrides: Sequence[str],
+    choices: Mapping[str, str],
+    default_of: Callable[[str], object],
+) -> None:
+    """Refuse a config that cannot be meant, before anything is loaded.
+
+    Args:
+        config: as composed.
+        overrides: what the user typed.
+        choices: the file chosen of each group.
+        default_of: see `validate`.
+
+    Raises:
+        UserError: see `gan_runner.validation.validate`; also a combination of choices that has no meaning.
+    """
+    validate(config, SETTINGS, READERS, overrides, default_of)
+    choose_device(config.trainer.device)
+    _check_labels(config, overrides, choices)
+    _check_shared_latents(config)
+
+
+def _check_labels(config: DictConfig, overrides: Sequence[str], choices: Mapping[str, str]) -> None:
+    """Labels that the loss does not look at would make two equal runs look different."""
+    if "labels" in inspect.signature(get_object(config.loss._target_)).parameters:
+        return
+    touched = [override for override in overrides if override.startswith("labels.")]
+    if touched or choices["labels"] != HARD_LABELS:
+        raise UserError(
+            f"labels is {choices['labels']}{' with ' * bool(touched)}{' '.join(touched)}, but loss={choices['loss']} takes "
+            "no targets and would ignore them.",
+            "Try labels=hard, or loss=nonsaturating, which learns from targets.",
+        )
+
+
+def _check_shared_latents(config: DictConfig) -> None:
+    trainer = config.trainer
+    if config.schedule.get("same_latents") and trainer.batch_size != trainer.g_batch_size:
+        raise UserError(
+            f"schedule.same_latents is true, but trainer.batch_size is {trainer.batch_size} and trainer.g_batch_size "
+            f"is {trainer.g_batch_size}: D and G can share latents only where they draw equally many.",
+            f"Try trainer.g_batch_size={trainer.batch_size} or schedule.same_latents=false.",
+        )
+
+
+def build(config: DictConfig) -> Experiment:
+    """Make everything that a checked config names; random numbers start from its seed.
+
+    Raises:
+        UserError: the data cannot be had, or the model cannot draw images of their shape.
+    """
+    settings: Trainer = _make(config.trainer)
+    device = choose_device(settings.device)
+    precision = choose_precision(settings.precision, device)
+    _make_reproducible(config.seed, device)
+
+    schedule: Schedule = _make(config.schedule)
+    images, feed = _data(config, settings.batch_size * (schedule.d_steps_per_turn or 1), device)
+    generator_net = build_generator(config, images.shape).to(device, memory_format=torch.channels_last)
+    discriminator_net = _make(config.model.discriminator, image_shape=images.shape)
+    discriminator_net.to(device, memory_format=torch.channels_last)
+    discriminator = _player(config, "d", discriminator_net)
+    generator = _player(config, "g", generator_net)
+    average = MovingAverage(copy.deepcopy(generator_net), settings.ema) if settings.ema is not None else None
+
+    latent: Latent = _make(config.latent)
+    loss = _loss(config)
+    penalty = _make(config.penalty) if config.penalty else None
+    game = Adversarial(generator_net, discriminator_net, latent, loss, penalty)
+    return Experiment(
+        settings=settings,
+        seed=config.seed,
+        device=device,
+        precision=precision,
+        images=images,
+        feed=feed,
+        discriminator=discriminator,
+        generator=generator,
+        average=average,
+        latent=latent,
+        loss=loss,
+        schedule=schedule,
+        pace=Pace(len(images), settings.batch_size),
+        stepper=Stepper(
+            game,
+            discriminator,
+            generator,
+            average,
+            feed,
+            images.shape,
+            settings.batch_size,
+            settings.g_batch_size,
+            device,
+            precision,
+        ),
+        watch=_make(config.health),
+        evaluation=_make(config.evaluation) if config.evaluation else None,
+        dashboard=_make(config.logger),
+    )
+
+
+def _make(node: Any, **given: object) -> Any:
+    """Make what a node describes, with plain containers for its lists, and `given` handed on as it is.
+
+    Raises:
+        UserError: as the part itself raised it.
+    """
+    try:
+        return instantiate(node, _partial_=True, _convert_="all")(**given)
+    except InstantiationException as error:
+        if isinstance(error.__cause__, UserError):
+            raise error.__cause__ from None
+        raise
+
+
+def build_generator(config: DictConfig, image_shape: tuple[int, int, int]) -> nn.Module:
+    """Make the untrained G that a config describes, for images of this shape."""
+    net: nn.Module = _make(config.model.generator, image_shape=image_shape)
+    return net
+
+
+def build_latent(config: DictConfig) -> Latent:
+    """Make the distribution that G's latents come from."""
+    latent: Latent = _make(config.latent)
+    return latent
+
+
+def _make_reproducible(seed: int, device: torch.device) -> None:
+    torch.manual_seed(seed)
+    if device.type == "cuda":
+        # cuBLAS wants this before its first call, or equal runs may differ in the last bits.
+        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+        torch.backends.cudnn.deterministic = True
+
+
+def _data(config: DictConfig, batch: int, device: torch.device) -> tuple[ImageSet, Feed]:
+    """Load the images, and make the feed that brings `batch` of them at a time to the device."""
+    feeding = set(inspect.signature(make_feed).parameters)
+    images: ImageSet = _make({key: value for key, value in config.data.items() if key not in feeding})
+    how = {key: value for key, value in config.data.items() if key in feeding}
+    feed = make_feed(images, **how, batch=batch, seed=config.seed, device=device)
+    return images, feed
+
+
+def _player(config: DictConfig, name: str, net: nn.Module) -> Player:
+    optimizer = _make(config.optimizer[name], params=net.parameters())
+    return Player(net, optimizer, _make(config.learning_rate[name]))
+
+
+def _loss(config: DictConfig) -> AdversarialLoss:
+    """Make the loss, with the targets if it takes any."""
+    takes_labels = "labels" in inspect.signature(get_object(config.loss._target_)).parameters
+    if not takes_labels:
+        loss: AdversarialLoss = _make(config.loss)
+        return loss
+    labels: Labels = _make(config.labels)
+    if labels.highest > 1:
+        log.warning(
+            "labels go up to %g: above 1 the cross-entropy of a sure answer has no lower bound, so that loss/d can "
+            "fall without end.",
+            labels.highest,
+        )
+    loss = _make(config.loss, labels=labels)
+    return loss

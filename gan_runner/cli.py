@@ -1,0 +1,148 @@
+"""The commands: compose a config, hand it on, and put what goes wrong into words.
+
+PyTorch is imported by the job, not here, so that help and completion answer at once.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+import sys
+from collections.abc import Callable, Iterator
+from hashlib import sha1
+from typing import NoReturn
+
+import hydra
+from hydra.errors import ConfigCompositionException, HydraException, MissingConfigException
+from omegaconf import DictConfig, OmegaConf
+
+from gan_runner.errors import was_told
+
+CONFIG_MODULE = "gan_runner.conf"
+_LONGEST_FOLDER_NAME = 160
+
+
+def run() -> None:
+    """`gan-run`: train; with `-m` a sweep; with `resume=DIR` go on with a run."""
+
+    def job(config: DictConfig) -> float | None:
+        from gan_runner.running import run_job
+
+        return run_job(config)
+
+    with _explained():
+        arguments = _with_paths_quoted(sys.argv[1:], ["resume"])
+        if any(argument.startswith("resume=") for argument in arguments):
+            from gan_runner.resuming import arguments_to_resume
+
+            arguments = arguments_to_resume(arguments)
+        _launch("config", job, arguments)
+
+
+def sample() -> None:
+    """`gan-sample`: pictures from a run."""
+
+    def job(config: DictConfig) -> None:
+        from gan_runner.sampling import sample_job
+
+        sample_job(config)
+
+    with _explained():
+        _launch("sample", job, _with_paths_quoted(sys.argv[1:], ["run", "output"]))
+
+
+def _launch(config_name: str, job: Callable[[DictConfig], object], arguments: list[str]) -> None:
+    # Hydra would print errors in its own words and leave; this has it raise them.
+    os.environ["HYDRA_FULL_ERROR"] = "1"
+    OmegaConf.register_new_resolver("job_folder", job_folder, replace=True)
+    sys.argv[1:] = arguments
+    hydra.main(version_base="1.3", config_path=f"pkg://{CONFIG_MODULE}", config_name=config_name)(job)()
+
+
+def job_folder(number: int, overrides: str) -> str:
+    """Name a sweep job's folder by its overrides, as far as a folder's name can hold them.
+
+    Args:
+        number: the job's number in the sweep.
+        overrides: such as "model.dropout=0.1,optimizer.lr=0.0001".
+    """
+    name = re.sub(r"[^\w.,=+-]+", "_", overrides)
+    if len(name) > _LONGEST_FOLDER_NAME:
+        name = f"{name[:_LONGEST_FOLDER_NAME]}-{sha1(overrides.encode()).hexdigest()[:8]}"
+    return name or str(number)
+
+
+def _with_paths_quoted(arguments: list[str], keys: list[str]) -> list[str]:
+    """Quote paths for Hydra, to which a sweep folder's commas and equals signs would mean something else."""
+    quoted = []
+    for argument in arguments:
+        key, equals, value = argument.partition("=")
+        if equals and key in keys and value not in ("", "null") and value[0] not in "'\"":
+            escaped = value.replace("\\", "\\\\").replace("'", "\\'")
+            argument = f"{key}='{escaped}'"
+        quoted.append(argument)
+    return quoted
+
+
+@contextlib.contextmanager
+def _explained() -> Iterator[None]:
+    """Leave with one message where the user can put things right; anything else is a bug and keeps its traceback."""
+    try:
+        yield
+    except Exception as error:
+        if was_told(error):
+            _leave("")
+        elif isinstance(error, ConfigCompositionException | MissingConfigException):
+            _leave(explain(error))
+        elif isinstance(error, HydraException):
+            _leave(str(error))
+        raise
+
+
+def _leave(message: str) -> NoReturn:
+    if message:
+        print(message, file=sys.stderr)
+    sys.exit(1)
+
+
+def explain(error: HydraException) -> str:
+    """Put Hydra's refusal of an override into this program's words: key, value, rule, what to type."""
+    text = str(error)
+    if found := re.search(r"Could not override '([^']+)'", text):
+        return _explain_unknown_key(found[1])
+    if found := re.search(r"Could not find '([^/']+)/([^']+)'", text):
+        group, choice = found[1], found[2]
+        options = re.findall(r"\t(\S+)", text)
+        return f"{group} is {choice}, but must be {_either(options)}.\n  Try {group}={_closest(choice, options)}."
+    if found := re.search(r"Could not override '([^']+)'|No match in the defaults list", text):
+        return _explain_unknown_key(text.split("'")[1])
+    return text
+
+
+def _explain_unknown_key(key: str) -> str:
+    from hydra import compose, initialize_config_module
+    from hydra.core.global_hydra import GlobalHydra
+
+    GlobalHydra.instance().clear()
+    with initialize_config_module(CONFIG_MODULE, version_base="1.3"):
+        config = compose("config")
+    parent, _, _ = key.rpartition(".")
+    node = OmegaConf.select(config, parent) if parent else config
+    while parent and not isinstance(node, DictConfig):
+        parent, _, _ = parent.rpartition(".")
+        node = OmegaConf.select(config, parent) if parent else config
+    names = [f"{parent}.{name}".lstrip(".") for name in node if not str(name).startswith("_")]
+    similar = _closest(key, names)
+    remedy = f"Did you mean {similar}?" if similar else f"{parent or 'The config'} has: {', '.join(names)}."
+    return f"There is no key {key} in this choice of {parent.partition('.')[0] or 'groups'}.\n  {remedy}"
+
+
+def _either(options: list[str]) -> str:
+    return f"{', '.join(options[:-1])} or {options[-1]}" if len(options) > 1 else "".join(options)
+
+
+def _closest(word: str, options: list[str]) -> str:
+    import difflib
+
+    return next(iter(difflib.get_close_matches(word, options, n=1, cutoff=0.6)), "")

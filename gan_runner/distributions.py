@@ -1,0 +1,36 @@
+"""Random numbers that latents and labels share."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor
+
+
+def _normal_cdf(x: float) -> float:
+    return 0.5 * (1.0 + math.erf(x / math.sqrt(2.0)))
+
+
+def truncated_normal(
+    shape: tuple[int, ...],
+    *,
+    mean: float,
+    std: float,
+    low: float,
+    high: float,
+    device: torch.device,
+    generator: torch.Generator | None = None,
+) -> Tensor:
+    """Draw from N(mean, std^2) restricted to [low, high], by inverting the distribution function.
+
+    Every draw costs one uniform number and none is thrown away, so the shape never depends on the
+    values and the device is never waited for.
+
+    Returns:
+        float32 tensor of `shape`, every value in [low, high].
+    """
+    below, above = _normal_cdf((low - mean) / std), _normal_cdf((high - mean) / std)
+    uniform = torch.rand(shape, device=device, generator=generator).mul_(above - below).add_(below)
+    # Rounding can put a draw a hair outside its interval, hence the clamp.
+    return torch.special.ndtri(uniform).mul_(std).add_(mean).clamp_(low, high)

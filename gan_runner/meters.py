@@ -1,0 +1,87 @@
+"""What a run measures, added up on the device.
+
+Totals only ever grow and a reader takes the difference between two moments, so that several readers (the log,
+a schedule) can look at one meter at their own pace. Reading is the only place that waits for the device.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+
+class Meter:
+    """Running totals of a few named numbers, one addition an update.
+
+    Args:
+        names: what is measured, in the order in which `add` is given the values.
+        device: where the numbers come from and are added up.
+    """
+
+    def __init__(self, names: Sequence[str], device: torch.device) -> None:
+        self.names = tuple(names)
+        # The last total counts the updates. Float64 counts exactly for longer than anybody trains.
+        self._totals = torch.zeros(len(names) + 1, dtype=torch.float64, device=device)
+        self._one = torch.ones((), device=device)
+
+    def add(self, values: Sequence[Tensor]) -> None:
+        """Add one update's values, 0-d each, on the device."""
+        self._totals += torch.stack([value.detach().float() for value in values] + [self._one])
+
+    def read(self) -> Reading:
+        """Fetch the totals; waits for the device."""
+        *totals, updates = self._totals.tolist()
+        return Reading(dict(zip(self.names, totals, strict=True)), updates)
+
+    def state_dict(self) -> dict[str, Tensor]:
+        """What a checkpoint keeps."""
+        return {"totals": self._totals.clone()}
+
+    def load_state_dict(self, state: Mapping[str, Tensor]) -> None:
+        """Go on from a checkpoint; in place, for a recorded step has this tensor's address."""
+        self._totals.copy_(state["totals"])
+
+
+@dataclass(frozen=True)
+class Reading:
+    """The totals of a meter at one moment, on the host."""
+
+    totals: dict[str, float]
+    updates: float
+
+    def means_since(self, earlier: Reading) -> dict[str, float]:
+        """Mean of each value over the updates since `earlier`; {} if there was none."""
+        updates = self.updates - earlier.updates
+        if not updates:
+            return {}
+        return {name: (total - earlier.totals[name]) / updates for name, total in self.totals.items()}
+
+
+class FiniteCounter:
+    """Counts iterations on the device up to the first whose losses are not finite numbers."""
+
+    def __init__(self, device: torch.device) -> None:
+        # [iterations before the first bad one, 1 while none was bad]
+        self._counts = torch.tensor([0.0, 1.0], dtype=torch.float64, device=device)
+
+    def add(self, losses: Sequence[Tensor]) -> None:
+        """Count one iteration, given its losses, 0-d each."""
+        finite = torch.isfinite(torch.stack([loss.detach().float() for loss in losses])).all()
+        self._counts[1] *= finite
+        self._counts[0] += self._counts[1]
+
+    def first_bad(self) -> int | None:
+        """The number, from 1, of the first iteration that was not finite; None if all were. Waits for the device."""
+        count, all_finite = self._counts.tolist()
+        return None if all_finite else int(count) + 1
+
+    def state_dict(self) -> dict[str, Tensor]:
+        """What a checkpoint keeps."""
+        return {"counts": self._counts.clone()}
+
+    def load_state_dict(self, state: Mapping[str, Tensor]) -> None:
+        """Go on from a checkpoint, in place."""
+        self._counts.copy_(state["counts"])

@@ -1,0 +1,87 @@
+"""Fully connected players (Goodfellow et al. 2014, arXiv:1406.2661, section 5), for images of any size."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+
+from torch import Tensor, nn
+
+from gan_runner.layers import Dropout
+from gan_runner.models.initial_weights import Initialiser, initialise
+from gan_runner.ranges import Count, FractionBelowOne
+
+Activation = Callable[[], nn.Module]
+
+
+class Generator(nn.Module):
+    """Latents to images through fully connected layers; tanh ends it.
+
+    Args:
+        image_shape: (channels, height, width) of the images to draw.
+        latent_dim: size of a latent.
+        widths: units of each hidden layer, from the latent on.
+        activation: makes the module after each hidden layer.
+        first_weights: sets the first layer's weights.
+        weights: sets the other layers' weights.
+    """
+
+    def __init__(
+        self,
+        image_shape: tuple[int, int, int],
+        latent_dim: Count,
+        widths: Sequence[Count],
+        activation: Activation,
+        first_weights: Initialiser | None,
+        weights: Initialiser | None,
+    ) -> None:
+        super().__init__()
+        self.image_shape = image_shape
+        sizes = [latent_dim, *widths]
+        layers: list[nn.Module] = []
+        for before, after in zip(sizes, sizes[1:], strict=False):
+            layers += [nn.Linear(before, after), activation()]
+        layers += [nn.Linear(sizes[-1], math.prod(image_shape)), nn.Tanh()]
+        self.layers = nn.Sequential(*layers)
+        initialise(self, first_weights, weights)
+
+    def forward(self, z: Tensor) -> Tensor:
+        """Draw an image [B, C, H, W] in [-1, 1] for each latent [B, latent_dim]."""
+        images: Tensor = self.layers(z)
+        return images.unflatten(1, self.image_shape)
+
+
+class Discriminator(nn.Module):
+    """Images to logits through fully connected layers, with dropout after each hidden one.
+
+    Args:
+        image_shape: (channels, height, width) of the images to judge.
+        widths: units of each hidden layer, from the image on.
+        dropout: chance that a hidden unit is left out in training.
+        activation: makes the module after each hidden layer.
+        first_weights: sets the first layer's weights.
+        weights: sets the other layers' weights.
+    """
+
+    def __init__(
+        self,
+        image_shape: tuple[int, int, int],
+        widths: Sequence[Count],
+        dropout: FractionBelowOne,
+        activation: Activation,
+        first_weights: Initialiser | None,
+        weights: Initialiser | None,
+    ) -> None:
+        super().__init__()
+        sizes = [math.prod(image_shape), *widths]
+        layers: list[nn.Module] = [nn.Flatten()]
+        for before, after in zip(sizes, sizes[1:], strict=False):
+            layers += [nn.Linear(before, after), activation(), Dropout(dropout)]
+        layers += [nn.Linear(sizes[-1], 1)]
+        self.layers = nn.Sequential(*layers)
+        initialise(self, first_weights, weights)
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Give a logit [B] for each image [B, C, H, W]: above 0 it looks real, below 0 generated."""
+        logits: Tensor = self.layers(images)
+        return logits.squeeze(1)

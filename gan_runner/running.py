@@ -1,0 +1,232 @@
+"""The job of `gan-run`: from a composed config to a finished run and its record."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import platform
+import signal
+import sys
+from dataclasses import asdict
+from importlib.metadata import version
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+import torch
+from hydra import compose
+from hydra.core.hydra_config import HydraConfig
+from omegaconf import DictConfig, OmegaConf
+from torchinfo import summary as parameter_summary
+from tqdm import tqdm
+from tqdm.contrib.logging import logging_redirect_tqdm
+
+from gan_runner.build import Experiment, build, check_config
+from gan_runner.errors import UserError, mark_as_told
+from gan_runner.events import Scalar, flatten
+from gan_runner.run_directory import RunDirectory
+from gan_runner.training import Run, train
+
+log = logging.getLogger(__name__)
+
+# What the dashboard's page of hyperparameters shows of a run besides the evaluation's metrics.
+_TELLING_SCALARS = ("accuracy/d", "loss/d", "loss/g", "health/diversity", "speed/images_per_second")
+
+
+def run_job(config: DictConfig) -> float | None:
+    """Train as the config says, and leave a record whatever happens.
+
+    Returns:
+        The objective, for sweepers that search; None where there is no evaluation.
+
+    Raises:
+        UserError: something that the user can put right.
+        SystemExit: the run was interrupted, with 130 (SIGINT) or 143 (SIGTERM), after it has saved.
+    """
+    hydra = HydraConfig.get()
+    directory = RunDirectory(Path(hydra.runtime.output_dir))
+    record = _Record(config, directory)
+    try:
+        check_config(config, hydra.overrides.task, hydra.runtime.choices, default_of)
+        with _Stop() as stop:
+            _train(config, record, stop)
+            record.write("interrupted" if stop.signal else "finished")
+    except Exception as error:
+        if isinstance(error, UserError):
+            log.error("%s", error)
+        else:
+            log.exception("This is a bug, in gan-runner or in a part of yours.")
+        mark_as_told(error)
+        record.write("failed", str(error) or repr(error))
+        raise
+    finally:
+        directory.close()
+    if stop.signal:
+        log.info("Interrupted by %s. To go on: gan-run resume=%s", stop.signal.name, directory.path)
+        sys.exit(128 + stop.signal)
+    log.info("Pictures: %s", directory.path / "samples")
+    log.info("Dashboard: tensorboard --logdir %s", _dashboard_folder(directory.path))
+    return record.objective()
+
+
+def default_of(key: str) -> object:
+    """The value that a key has with the same choices of groups and no other override.
+
+    Raises:
+        KeyError: there is no such key then.
+    """
+    hydra = HydraConfig.get()
+    choices = [o for o in hydra.overrides.task if o.lstrip("+").partition("=")[0] in hydra.runtime.choices]
+    config = compose(hydra.job.config_name, overrides=choices)
+    if OmegaConf.select(config, key, default=KeyError) is KeyError:
+        raise KeyError(key)
+    value = OmegaConf.select(config, key)
+    return OmegaConf.to_container(value) if OmegaConf.is_config(value) else value
+
+
+def _train(config: DictConfig, record: _Record, stop: _Stop) -> None:
+    directory, resumed = record.directory, config.resume is not None
+    record.write("running")
+    experiment = build(config)
+    _introduce(experiment)
+    state = directory.load_checkpoint("last", experiment.device) if resumed else None
+    first_iteration = state["progress"]["iteration"] + 1 if state else 1
+    with (
+        experiment.dashboard.open(directory.path, first_iteration) as events,
+        logging_redirect_tqdm(),
+        _bar(experiment) as bar,
+        contextlib.closing(experiment.feed),
+    ):
+        run = Run(experiment, directory, events, bar)
+        record.run = run
+        bar.total = run.agenda.iterations
+        if state:
+            run.load_state_dict(state)
+            bar.update(run.progress.iteration)
+            directory.rewind_metrics(run.progress.iteration)
+            log.info("Resumed at iteration %d.", run.progress.iteration)
+        evaluated = experiment.evaluation.tags if experiment.evaluation is not None else []
+        hydra = HydraConfig.get()
+        chosen = {override.lstrip("+").partition("=")[0] for override in hydra.overrides.task}
+        events.begin(_hyperparameters(config), chosen, [*evaluated, *_TELLING_SCALARS])
+        run.show_real_images()
+        record.write("running")
+        try:
+            train(run, lambda: stop.signal is not None)
+        except Exception:
+            events.end(succeeded=False)
+            raise
+        directory.write_timeline(run.caption)
+        if not stop.signal:
+            events.end(succeeded=True)
+
+
+def _hyperparameters(config: DictConfig) -> dict[str, Scalar]:
+    """Every setting by its dotted key, and the choice of every group by the group's name."""
+    choices = HydraConfig.get().runtime.choices
+    values = OmegaConf.to_container(config, resolve=True)
+    assert isinstance(values, dict)
+    return flatten(values) | {group: str(choice) for group, choice in choices.items() if "/" not in group}
+
+
+def _bar(experiment: Experiment) -> tqdm[Any]:
+    wanted = experiment.settings.progress
+    shown = sys.stderr.isatty() if wanted == "auto" else wanted
+    return tqdm(disable=not shown, unit="it", dynamic_ncols=True, mininterval=0.2)
+
+
+def _introduce(experiment: Experiment) -> None:
+    """Say what is being trained: data, device, and both players layer by layer."""
+    images = experiment.images
+    channels, height, width = images.shape
+    log.info("%s: %s images, %dx%dx%d", images.name, f"{len(images):,}", height, width, channels)
+    log.info("Computing on %s in %s with seed %d.", experiment.device, experiment.precision, experiment.seed)
+    latent = torch.zeros(2, experiment.latent.dim, device=experiment.device)
+    picture = torch.zeros(2, *images.shape, device=experiment.device)
+    for name, net, example in (
+        ("Generator", experiment.generator.net, latent),
+        ("Discriminator", experiment.discriminator.net, picture),
+    ):
+        table = parameter_summary(
+            net, input_data=[example], verbose=0, col_names=("output_size", "num_params"), depth=2
+        )
+        log.info("%s\n%s", name, table)
+
+
+def _dashboard_folder(run: Path) -> Path:
+    """The folder to point TensorBoard at: all jobs of a sweep, or the one run."""
+    hydra = HydraConfig.get()
+    folder = Path(hydra.sweep.dir) if hydra.mode is not None and hydra.mode.name == "MULTIRUN" else run
+    with contextlib.suppress(ValueError):
+        return folder.absolute().relative_to(Path.cwd())
+    return folder
+
+
+class _Record:
+    """Writes summary.json: what was asked for, how far it came and what came out."""
+
+    def __init__(self, config: DictConfig, directory: RunDirectory) -> None:
+        self._config = config
+        self.directory = directory
+        self.run: Run | None = None
+
+    def objective(self) -> float | None:
+        """The objective's last value; None without an evaluation."""
+        if self.run is None or self.run.experiment.evaluation is None:
+            return None
+        return self.run.metrics.get(self.run.experiment.evaluation.objective)
+
+    def write(self, status: str, error: str | None = None) -> None:
+        """Write the summary as of now; of a run that has not begun, only what there is to tell."""
+        summary: dict[str, Any] = {"status": status, "error": error, "seed": self._config.get("seed")}
+        if self.run is not None:
+            summary |= _summarise(self.run)
+        summary |= {"objective": self.objective(), "versions": _versions()}
+        self.directory.write_summary(summary)
+
+
+def _summarise(run: Run) -> dict[str, Any]:
+    experiment, progress, seconds = run.experiment, run.progress, run.seconds()
+    images = experiment.images
+    return {
+        "iterations": progress.iteration,
+        "epochs": round(run.agenda.epochs(progress), 4),
+        "d_steps": progress.d_steps,
+        "g_steps": progress.g_steps,
+        "images": progress.images,
+        "seconds": round(seconds, 3),
+        "images_per_second": round(progress.images / seconds, 1),
+        "device": str(experiment.device),
+        "precision": experiment.precision,
+        "data": {"name": images.name, "fingerprint": images.fingerprint, "count": len(images)},
+        "best": run.best,
+        "metrics": run.metrics,
+        "alarms": [asdict(alarm) for alarm in experiment.watch.raised],
+    }
+
+
+def _versions() -> dict[str, str]:
+    packages = ("gan-runner", "torch", "hydra-core", "tensorboard")
+    return {"python": platform.python_version()} | {name: version(name) for name in packages}
+
+
+class _Stop:
+    """Turns the first SIGINT or SIGTERM into a wish to stop, and lets a second one through."""
+
+    def __init__(self) -> None:
+        self.signal: signal.Signals | None = None
+        self._before: dict[signal.Signals, Any] = {}
+
+    def __enter__(self) -> _Stop:
+        for number in (signal.SIGINT, signal.SIGTERM):
+            with contextlib.suppress(ValueError):  # not the main thread: a launcher that handles signals itself
+                self._before[number] = signal.signal(number, self._note)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for number, handler in self._before.items():
+            signal.signal(number, handler)
+
+    def _note(self, number: int, frame: FrameType | None) -> None:
+        self.signal = signal.Signals(number)
+        signal.signal(number, self._before[self.signal])

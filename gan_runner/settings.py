@@ -1,0 +1,28 @@
+"""The settings of the group `trainer`: how long, on what, and how often to look."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from gan_runner.ranges import Count, FractionBelowOne
+
+
+@dataclass(frozen=True)
+class Trainer:
+    """How a run is trained; conf/trainer/default.yaml explains each setting and holds its value."""
+
+    epochs: Count
+    iterations: Count | None
+    batch_size: Count
+    g_batch_size: Count
+    device: str
+    precision: Literal["auto", "fp32", "bf16"]
+    ema: FractionBelowOne | None
+    log_every: Count
+    intervals_in: Literal["epochs", "iterations"]
+    sample_every: Count
+    checkpoint_every: Count
+    sample_columns: Count
+    sample_rows: Count
+    progress: Literal["auto"] | bool

@@ -1,0 +1,288 @@
+"""The training loop, and what happens at its log points."""
+
+from __future__ import annotations
+
+import dataclasses
+import logging
+import time
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor
+from tqdm import tqdm
+
+from gan_runner.build import Experiment
+from gan_runner.errors import UserError
+from gan_runner.events import EventFile
+from gan_runner.health import NOT_FINITE, Alarm
+from gan_runner.metrics.diversity import mean_pairwise_distance
+from gan_runner.meters import Reading
+from gan_runner.pictures import grid, to_uint8
+from gan_runner.progress import Agenda, Due, Progress
+from gan_runner.run_directory import CheckpointName, RunDirectory
+from gan_runner.steps import as_float
+
+log = logging.getLogger(__name__)
+
+# Seeds of what is drawn beside the training, kept apart from each other and from the run's own numbers.
+FIXED_LATENTS, RANDOM_LATENTS, EVALUATION_LATENTS, REAL_IMAGES = 1, 2, 3, 4
+_DRAWING_BATCH = 256
+
+
+def train(run: Run, stop_requested: Callable[[], bool]) -> None:
+    """Train until the run is as long as it was asked to be, or until `stop_requested` says so.
+
+    Raises:
+        UserError: an alarm was raised and health.on_alarm is stop.
+    """
+    experiment, progress, agenda = run.experiment, run.progress, run.agenda
+    while not agenda.finished(progress) and not stop_requested():
+        before = dataclasses.replace(progress)
+        share_done = agenda.share_done(progress)
+        turn = experiment.schedule.next_turn(experiment.stepper, experiment.pace)
+        experiment.discriminator.set_rate(progress.d_steps, share_done)
+        experiment.generator.set_rate(progress.g_steps, share_done)
+        progress.position = experiment.stepper.play(turn, progress.position)
+        progress.advance(turn, experiment.pace.batch_size)
+        run.look(agenda.due(before, progress))
+    run.save(["last"])
+
+
+def draw(experiment: Experiment, latents: Tensor) -> Tensor:
+    """Let G, or its moving average, draw in evaluation mode and float32; [N, latent_dim] to [N, C, H, W]."""
+    net = experiment.drawing_net
+    was_training = net.training
+    net.eval()
+    with torch.no_grad():
+        images = torch.cat([net(batch) for batch in latents.split(_DRAWING_BATCH)])
+    net.train(was_training)
+    return images
+
+
+class Run:
+    """One run: an experiment, how far it has come, and where it writes.
+
+    Args:
+        experiment: what is trained.
+        directory: the run's folder.
+        events: this start's event file.
+        bar: the progress bar.
+    """
+
+    def __init__(
+        self, experiment: Experiment, directory: RunDirectory, events: EventFile, bar: tqdm[Any]
+    ) -> None:
+        self.experiment = experiment
+        self.directory = directory
+        self.events = events
+        self.progress = Progress()
+        evaluation = experiment.evaluation
+        self.agenda = Agenda(
+            experiment.settings,
+            experiment.pace,
+            experiment.schedule.d_steps_per_turn,
+            evaluation.every if evaluation is not None else None,
+        )
+        self.best: dict[str, float] | None = None
+        self.metrics: dict[str, float] = {}
+        self._bar = bar
+        self._d_seen = experiment.stepper.read_d()
+        self._g_seen = experiment.stepper.read_g()
+        self._started = self._looked = time.perf_counter()
+        self._images_seen = 0
+        self._rollbacks = 0
+
+        count = experiment.settings.sample_columns * experiment.settings.sample_rows
+        watched = max(count, experiment.watch.pictures)
+        self._fixed_latents = self._latents(watched, FIXED_LATENTS)
+        real = as_float(experiment.feed.sample(experiment.watch.pictures, REAL_IMAGES))
+        self._real_distance = mean_pairwise_distance(real)
+        self._sample_count = count
+
+    def _latents(self, count: int, purpose: int) -> Tensor:
+        """Latents that depend on the run's seed and on what they are for, and on no device."""
+        generator = torch.Generator().manual_seed(self.experiment.seed * 1000 + purpose)
+        cpu = torch.device("cpu")
+        return self.experiment.latent.sample(count, cpu, generator).to(self.experiment.device)
+
+    # ---- log points -------------------------------------------------------------------------------------
+
+    def look(self, due: Due) -> None:
+        """Do what is due after a turn."""
+        self._bar.update()
+        if not due.log:
+            return
+        iteration = self.progress.iteration
+        point = self._measure()
+        if due.evaluation:
+            self.metrics = self._evaluate()
+            point |= self.metrics
+        seen, alarms = self.experiment.watch.look(point, iteration, self.experiment.stepper.finite.first_bad())
+        point |= seen
+        self.directory.append_metrics({"iteration": iteration, "epoch": self._epochs(), **point})
+        self.events.scalars(point, iteration)
+        self._tell(point, due.epoch_ended)
+        if due.samples:
+            self._save_samples()
+        self._handle(alarms)
+        if due.checkpoint:
+            self.save(["last", "best"] if due.evaluation and self._is_best() else ["last"])
+        elif due.evaluation and self._is_best():
+            self.save(["best"])
+
+    def _measure(self) -> dict[str, float]:
+        """Everything that a log point records; waits for the device."""
+        experiment = self.experiment
+        d_now, g_now = experiment.stepper.read_d(), experiment.stepper.read_g()
+        of_g = g_now.means_since(self._g_seen)
+        # D's own measurements come last, for they are of the same images for all its scalars.
+        point = of_g | d_now.means_since(self._d_seen)
+        self._d_seen, self._g_seen = d_now, g_now
+        if "accuracy/d_real" in point:
+            point["accuracy/d"] = 0.5 * (point["accuracy/d_real"] + point["accuracy/d_fake"])
+        for name, player in (("d", experiment.discriminator), ("g", experiment.generator)):
+            point[f"grad_norm/{name}"] = float(player.gradient_norm())
+            point[f"learning_rate/{name}"] = player.rate
+        point["health/diversity"] = self._diversity()
+        point |= experiment.schedule.status()
+        point["speed/images_per_second"] = self._speed()
+        return point
+
+    def _diversity(self) -> float:
+        images = draw(self.experiment, self._fixed_latents[: self.experiment.watch.pictures])
+        return float(mean_pairwise_distance(images) / self._real_distance)
+
+    def _speed(self) -> float:
+        now = time.perf_counter()
+        speed = (self.progress.images - self._images_seen) / (now - self._looked)
+        self._images_seen, self._looked = self.progress.images, now
+        return speed
+
+    def _epochs(self) -> float:
+        return round(self.agenda.epochs(self.progress), 4)
+
+    def _evaluate(self) -> dict[str, float]:
+        experiment, evaluation = self.experiment, self.experiment.evaluation
+        assert evaluation is not None
+        count = evaluation.num_images
+        real = as_float(experiment.feed.sample(count, REAL_IMAGES))
+        return evaluation.measure(real, draw(experiment, self._latents(count, EVALUATION_LATENTS)))
+
+    def _is_best(self) -> bool:
+        evaluation = self.experiment.evaluation
+        assert evaluation is not None
+        value = self.metrics[evaluation.objective]
+        if not evaluation.improves(value, self.best and self.best["value"]):
+            return False
+        self.best = {"value": value, "iteration": self.progress.iteration}
+        return True
+
+    def _tell(self, point: dict[str, float], epoch_ended: bool) -> None:
+        def shown(tag: str) -> str:
+            return f"{point[tag]:.3f}" if tag in point else "-"
+
+        state = (
+            f"loss D {shown('loss/d')} G {shown('loss/g')}, D right {shown('accuracy/d')}, "
+            f"{point['speed/images_per_second']:,.0f} images/s"
+        )
+        epoch = f"epoch {self.agenda.epochs(self.progress):.4g}"
+        self._bar.set_description_str(epoch, refresh=False)
+        self._bar.set_postfix_str(state)
+        if epoch_ended:
+            log.info("%s, iteration %d: %s", epoch, self.progress.iteration, state)
+
+    def _save_samples(self) -> None:
+        experiment, iteration = self.experiment, self.progress.iteration
+        columns = experiment.settings.sample_columns
+        fixed = to_uint8(draw(experiment, self._fixed_latents[: self._sample_count]))
+        fresh = self._latents(self._sample_count, RANDOM_LATENTS + 10 * iteration)
+        random = to_uint8(draw(experiment, fresh))
+        self.directory.save_samples(fixed, columns, iteration)
+
+        def to_dashboard() -> None:
+            self.events.image("samples/fixed", grid(fixed, columns), iteration)
+            self.events.image("samples/random", grid(random, columns), iteration)
+
+        self.directory.in_background(to_dashboard)
+
+    def show_real_images(self) -> None:
+        """Put a grid of real images on the dashboard, to compare with."""
+        experiment = self.experiment
+        real = to_uint8(as_float(experiment.feed.sample(self._sample_count, REAL_IMAGES)))
+        self.events.image("data/real", grid(real, experiment.settings.sample_columns), self.progress.iteration)
+
+    def caption(self, iteration: int) -> str:
+        """Name an iteration's grid by its epoch, or by its number where intervals are iterations."""
+        if self.experiment.settings.intervals_in == "iterations":
+            return f"iteration {iteration:,}"
+        epochs = {point["iteration"]: point["epoch"] for point in self.directory.read_metrics()}
+        return f"epoch {epochs[iteration]:.4g}" if iteration in epochs else f"iteration {iteration:,}"
+
+    # ---- alarms -----------------------------------------------------------------------------------------
+
+    def _handle(self, alarms: list[Alarm]) -> None:
+        watch = self.experiment.watch
+        for alarm in alarms:
+            log.warning("Alarm at iteration %d: %s", alarm.iteration, alarm.message)
+            self.events.text(f"health/{alarm.name}", alarm.message, alarm.iteration)
+        if not alarms or watch.on_alarm == "warn":
+            return
+        if watch.on_alarm == "rollback" and self._rollbacks < watch.max_rollbacks and self._roll_back():
+            return
+        raise UserError(
+            f"health.on_alarm is {watch.on_alarm}, and an alarm was raised: {alarms[0].message}",
+            "The last good checkpoint is kept. To train on all the same: health.on_alarm=warn.",
+        )
+
+    def _roll_back(self) -> bool:
+        """Take the players back to the last checkpoint, and slow them down; False where there is none."""
+        self.directory.finish_writing()
+        if not (self.directory.path / "checkpoints/last.pt").is_file():
+            return False
+        experiment, rate = self.experiment, self.experiment.watch.rollback_rate
+        state = self.directory.load_checkpoint("last", experiment.device)
+        # Counters and random numbers go on, or the same would happen again.
+        experiment.load_players(state)
+        experiment.stepper.load_state_dict(state["stepper"])
+        self._d_seen, self._g_seen = experiment.stepper.read_d(), experiment.stepper.read_g()
+        for player in (experiment.discriminator, experiment.generator):
+            player.slow_down(rate)
+        experiment.watch.forget()
+        self._rollbacks += 1
+        log.warning(
+            "Rolled back to iteration %d with %g times the learning rates.", state["progress"]["iteration"], rate
+        )
+        return True
+
+    # ---- checkpoints ------------------------------------------------------------------------------------
+
+    def save(self, names: list[CheckpointName]) -> None:
+        """Write checkpoints, unless the run has left the finite numbers: then the last good ones are kept."""
+        if self.experiment.stepper.finite.first_bad() is None:
+            self.directory.save_checkpoint(self.state_dict(), names)
+
+    def seconds(self) -> float:
+        """Time spent training, all starts together."""
+        return self.progress.seconds + time.perf_counter() - self._started
+
+    def state_dict(self) -> dict[str, Any]:
+        """The whole state, copied: what a run needs to go on as if it had never stopped."""
+        progress = dataclasses.asdict(self.progress) | {"seconds": self.seconds()}
+        return {
+            **self.experiment.state_dict(),
+            "progress": progress,
+            "seen": [dataclasses.asdict(self._d_seen), dataclasses.asdict(self._g_seen)],
+            "best": self.best,
+            "metrics": self.metrics,
+            "rollbacks": self._rollbacks,
+        }
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Go on from a checkpoint."""
+        self.experiment.load_state_dict(state)
+        self.progress = Progress(**state["progress"])
+        self._d_seen, self._g_seen = (Reading(**seen) for seen in state["seen"])
+        self.best, self.metrics = state["best"], state["metrics"]
+        self._rollbacks = state["rollbacks"]
+        self._images_seen = self.progress.images

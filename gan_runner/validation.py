@@ -1,0 +1,271 @@
+"""Hold the config to what the parts' signatures say, before anything is loaded.
+
+Every node with a `_target_` is checked against that callable's signature: each key must be one of its
+parameters, each plain value must be of the annotated type and within its range (`gan_runner.ranges`). A new
+part is checked the same way without a word about it here. A key that the user set and that nothing reads is
+refused, since a sweep over it would compare equal runs.
+"""
+
+from __future__ import annotations
+
+import difflib
+import inspect
+import types
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_type_hints
+
+from annotated_types import Ge, Gt, Le, Lt
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.errors import HydraException
+from hydra.utils import get_object
+from omegaconf import DictConfig, ListConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+from gan_runner.errors import UserError
+
+_HYDRA_KEYS = {"_target_", "_partial_", "_recursive_", "_convert_", "_args_"}
+_LIMITS: dict[type, tuple[str, str]] = {Ge: ("ge", "at least"), Gt: ("gt", "above"), Le: ("le", "at most"), Lt: ("lt", "below")}
+_NAMES = {int: "a whole number", float: "a number", bool: "true or false", str: "text", type(None): "null"}
+
+
+@dataclass(frozen=True)
+class Reader:
+    """Whoever reads a node's keys besides its `_target_`.
+
+    Attributes:
+        path: the node's key.
+        callable: reads the keys that its parameters name.
+    """
+
+    path: str
+    callable: Callable[..., object]
+
+
+def validate(
+    config: DictConfig,
+    settings: Mapping[str, object],
+    readers: Sequence[Reader],
+    overrides: Sequence[str],
+    default_of: Callable[[str], object],
+) -> None:
+    """Refuse the first thing in a composed config that cannot be meant.
+
+    Args:
+        config: as composed, interpolations unresolved.
+        settings: annotated type of each key at the top that is no group.
+        readers: further readers of nodes.
+        overrides: what the user typed, such as `trainer.epochs=5`.
+        default_of: the value that a key has without overrides; the remedy offers it. Raises KeyError.
+
+    Raises:
+        UserError: an unknown key, a value out of range or of the wrong type, an override without effect.
+    """
+    try:
+        resolved = OmegaConf.to_container(config, resolve=True)
+    except OmegaConfBaseException as error:
+        raise UserError(f"The config does not resolve: {error}", "Look for the ${...} that it names.") from error
+    assert isinstance(resolved, dict)
+    read = set(_interpolated(config))
+    for key, annotation in settings.items():
+        _check_value(key, resolved.get(key), annotation, default_of)
+        read.add(key)
+    for path, node in _nodes(resolved):
+        parameters = _parameters_of(path, node, readers)
+        if parameters is None:
+            continue
+        for key, value in node.items():
+            if key in _HYDRA_KEYS:
+                continue
+            full_key = f"{path}.{key}"
+            if key not in parameters:
+                if full_key in read or _holds_parts(value):
+                    continue
+                raise _unknown(full_key, node, sorted(parameters))
+            read.add(full_key)
+            if not _holds_parts(value):
+                _check_value(full_key, value, parameters[key], default_of)
+    _refuse_overrides_without_effect(config, read, overrides)
+
+
+def _nodes(tree: object, path: str = "") -> Iterator[tuple[str, dict[str, Any]]]:
+    """Every mapping below `tree` with its dotted path, the root left out."""
+    if isinstance(tree, dict):
+        if path:
+            yield path, tree
+        for key, value in tree.items():
+            yield from _nodes(value, f"{path}.{key}" if path else str(key))
+
+
+def _holds_parts(value: object) -> bool:
+    """Whether a value is a part, or a mapping of parts, that is checked as a node of its own."""
+    return isinstance(value, dict) and ("_target_" in value or any(_holds_parts(v) for v in value.values()))
+
+
+def _parameters_of(path: str, node: dict[str, Any], readers: Sequence[Reader]) -> dict[str, object] | None:
+    """Annotations by key of all who read a node; None where nobody does or somebody takes any key."""
+    callables = [reader.callable for reader in readers if reader.path == path]
+    if "_target_" in node:
+        try:
+            callables.append(get_object(node["_target_"]))
+        except HydraException as error:
+            raise UserError(
+                f"{path}._target_ is {node['_target_']}, but no such class or function can be imported.",
+                f"Check its spelling, and that its package is installed. Python says: {error.__cause__ or error}",
+            ) from error
+    parameters: dict[str, object] = {}
+    for callable_ in callables:
+        try:
+            signature = inspect.signature(callable_)
+        except ValueError:  # some built-in callables have none to show
+            return None
+        hints = get_type_hints(callable_.__init__ if inspect.isclass(callable_) else callable_, include_extras=True)
+        for name, parameter in signature.parameters.items():
+            if parameter.kind is inspect.Parameter.VAR_KEYWORD:
+                return None
+            parameters[name] = hints.get(name, Any)
+    return parameters if callables else None
+
+
+def _interpolated(config: DictConfig) -> Iterator[str]:
+    """Keys that some other value refers to, such as `model.latent_dim` in `${model.latent_dim}`."""
+
+    def walk(tree: object) -> Iterator[str]:
+        if isinstance(tree, dict):
+            for value in tree.values():
+                yield from walk(value)
+        elif isinstance(tree, list):
+            for value in tree:
+                yield from walk(value)
+        elif isinstance(tree, str) and tree.startswith("${"):
+            yield tree.removeprefix("${").removesuffix("}")
+
+    yield from walk(OmegaConf.to_container(config, resolve=False))
+
+
+def _check_value(key: str, value: object, annotation: object, default_of: Callable[[str], object]) -> None:
+    if matches(value, annotation):
+        return
+    try:
+        remedy = f"Try {key}={as_typed(default_of(key))}, which is its default."
+    except KeyError:
+        remedy = f"Give {key} {describe(annotation)}."
+    raise UserError(f"{key} is {as_typed(value)}, but must be {describe(annotation)}.", remedy)
+
+
+def matches(value: object, annotation: object) -> bool:
+    """Whether a plain value of a config is of an annotated type and within its range."""
+    origin, arguments = get_origin(annotation), get_args(annotation)
+    if origin is Annotated:
+        inner, *limits = arguments
+        return matches(value, inner) and all(_within(value, limit) for limit in limits)
+    if origin in (Union, types.UnionType):
+        return any(matches(value, argument) for argument in arguments)
+    if origin is Literal:
+        return any(value == argument and type(value) is type(argument) for argument in arguments)
+    if origin is tuple and Ellipsis not in arguments:
+        return (
+            isinstance(value, list)
+            and len(value) == len(arguments)
+            and all(matches(v, a) for v, a in zip(value, arguments, strict=True))
+        )
+    if inspect.isclass(origin) and issubclass(origin, Sequence):
+        return isinstance(value, list) and all(matches(v, arguments[0]) for v in value)
+    if inspect.isclass(origin) and issubclass(origin, Mapping):
+        return isinstance(value, dict) and all(matches(v, arguments[1]) for v in value.values())
+    if annotation is float:
+        return isinstance(value, int | float) and not isinstance(value, bool)
+    if annotation is int:
+        return isinstance(value, int) and not isinstance(value, bool)
+    if annotation in (bool, str):
+        return isinstance(value, annotation)  # type: ignore[arg-type]
+    if annotation in (None, type(None)):
+        return value is None
+    if annotation is Any:
+        return True
+    # Anything else is an object, which a config can only give as a node with a `_target_`.
+    return False
+
+
+def _within(value: Any, limit: object) -> bool:
+    match limit:
+        case Ge(ge=bound):
+            return bool(value >= bound)
+        case Gt(gt=bound):
+            return bool(value > bound)
+        case Le(le=bound):
+            return bool(value <= bound)
+        case Lt(lt=bound):
+            return bool(value < bound)
+    return True
+
+
+def describe(annotation: object) -> str:
+    """What a value must be, in words: "a whole number of at least 1, or null"."""
+    origin, arguments = get_origin(annotation), get_args(annotation)
+    if origin is Annotated:
+        inner, *limits = arguments
+        words = [f"{_LIMITS[type(limit)][1]} {getattr(limit, _LIMITS[type(limit)][0])}" for limit in limits]
+        return f"{describe(inner)} {' and '.join(words)}"
+    if origin in (Union, types.UnionType):
+        *most, last = [describe(argument) for argument in arguments]
+        return f"{', '.join(most)} or {last}"
+    if origin is Literal:
+        *most, last = [as_typed(argument) for argument in arguments]
+        return f"{', '.join(most)} or {last}" if most else last
+    if origin is tuple and Ellipsis not in arguments:
+        return f"a list of {len(arguments)}, each {describe(arguments[0])}"
+    if inspect.isclass(origin) and issubclass(origin, Sequence | Mapping):
+        kind = "a list" if issubclass(origin, Sequence) else "a mapping"
+        return f"{kind}, each {describe(arguments[-1])}"
+    return _NAMES.get(annotation, "a part with a _target_")  # type: ignore[call-overload, no-any-return]
+
+
+def as_typed(value: object) -> str:
+    """Write a value the way one types it on the command line."""
+    if value is None:
+        return "null"
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, list):
+        return f"[{','.join(as_typed(v) for v in value)}]"
+    if isinstance(value, dict):
+        return f"{{{','.join(f'{k}:{as_typed(v)}' for k, v in value.items())}}}"
+    return str(value)
+
+
+def closest(word: str, possibilities: Sequence[str]) -> str:
+    """The possibility most like a mistyped word, or "" where none is like it."""
+    return next(iter(difflib.get_close_matches(word, possibilities, n=1)), "")
+
+
+def _unknown(full_key: str, node: Mapping[str, Any], parameters: Sequence[str]) -> UserError:
+    parent, _, key = full_key.rpartition(".")
+    known = [parameter for parameter in parameters if parameter in node]
+    similar = closest(key, known)
+    remedy = f"Did you mean {parent}.{similar}?" if similar else f"{parent} has: {', '.join(known)}."
+    return UserError(f"{full_key} is {as_typed(node[key])}, but there is no such key: nothing reads it.", remedy)
+
+
+def _refuse_overrides_without_effect(config: DictConfig, read: set[str], overrides: Sequence[str]) -> None:
+    for override in OverridesParser.create().parse_overrides(list(overrides)):
+        key = override.key_or_group
+        if override.is_delete() or override.package or key.startswith("hydra.") or "/" in key:
+            continue
+        value = OmegaConf.select(config, key)
+        if isinstance(value, DictConfig) or (value is None and "." not in key and key not in read):
+            continue  # a group's choice, or a whole node whose keys were looked at one by one
+        parents = {key.rsplit(".", n)[0] for n in range(key.count(".") + 1)}
+        if not parents & read:
+            shown = as_typed(OmegaConf.to_object(value) if isinstance(value, ListConfig) else value)
+            raise UserError(f"{key} is {shown}, but nothing reads it here.", _what_sets_it_instead(config, key, read))
+
+
+def _what_sets_it_instead(config: DictConfig, key: str, read: set[str]) -> str:
+    group, _, name = key.rpartition(".")
+    others = sorted(k for k in read if k.startswith(f"{group}.") and k.endswith(f".{name}") and k != key)
+    if others:
+        return f"Set {' and '.join(others)} instead, which do not follow it in this choice of {group}."
+    top = sorted(k for k in read if not group or k.startswith(f"{group}."))
+    similar = closest(key, top)
+    return f"Did you mean {similar}?" if similar else f"Leave it out, or choose a {group or 'group'} that has it."
