@@ -26,6 +26,7 @@ from gan_runner.labels import Labels
 from gan_runner.latents import Latent
 from gan_runner.losses import AdversarialLoss
 from gan_runner.metrics import Evaluation
+from gan_runner.penalties import Penalty
 from gan_runner.players import MovingAverage, Player
 from gan_runner.ranges import CountOrZero
 from gan_runner.schedules import Pace, Schedule
@@ -57,6 +58,7 @@ class Experiment:
     average: MovingAverage | None
     latent: Latent
     loss: AdversarialLoss
+    penalty: Penalty | None
     schedule: Schedule
     pace: Pace
     stepper: Stepper
@@ -132,8 +134,8 @@ def _check_labels(config: DictConfig, overrides: Sequence[str], choices: Mapping
     touched = [override for override in overrides if override.startswith("labels.")]
     if touched or choices["labels"] != HARD_LABELS:
         raise UserError(
-            f"labels is {choices['labels']}{' with ' * bool(touched)}{' '.join(touched)}, but loss={choices['loss']} takes "
-            "no targets and would ignore them.",
+            f"labels is {choices['labels']}{' with ' * bool(touched)}{' '.join(touched)}, but loss={choices['loss']} "
+            "takes no targets and would ignore them.",
             "Try labels=hard, or loss=nonsaturating, which learns from targets.",
         )
 
@@ -161,16 +163,15 @@ def build(config: DictConfig) -> Experiment:
 
     schedule: Schedule = _make(config.schedule)
     images, feed = _data(config, settings.batch_size * (schedule.d_steps_per_turn or 1), device)
-    generator_net = build_generator(config, images.shape).to(device, memory_format=torch.channels_last)
-    discriminator_net = _make(config.model.discriminator, image_shape=images.shape)
-    discriminator_net.to(device, memory_format=torch.channels_last)
+    generator_net = _on_device(build_generator(config, images.shape), device)
+    discriminator_net = _on_device(_make(config.model.discriminator, image_shape=images.shape), device)
     discriminator = _player(config, "d", discriminator_net)
     generator = _player(config, "g", generator_net)
     average = MovingAverage(copy.deepcopy(generator_net), settings.ema) if settings.ema is not None else None
 
     latent: Latent = _make(config.latent)
     loss = _loss(config)
-    penalty = _make(config.penalty) if config.penalty else None
+    penalty: Penalty | None = _make(config.penalty) if config.penalty else None
     game = Adversarial(generator_net, discriminator_net, latent, loss, penalty)
     return Experiment(
         settings=settings,
@@ -184,6 +185,7 @@ def build(config: DictConfig) -> Experiment:
         average=average,
         latent=latent,
         loss=loss,
+        penalty=penalty,
         schedule=schedule,
         pace=Pace(len(images), settings.batch_size),
         stepper=Stepper(
@@ -222,6 +224,11 @@ def build_generator(config: DictConfig, image_shape: tuple[int, int, int]) -> nn
     """Make the untrained G that a config describes, for images of this shape."""
     net: nn.Module = _make(config.model.generator, image_shape=image_shape)
     return net
+
+
+def _on_device(net: nn.Module, device: torch.device) -> nn.Module:
+    # Channels-last is what convolutions are fastest in, on GPUs and CPUs alike.
+    return net.to(device).to(memory_format=torch.channels_last)
 
 
 def build_latent(config: DictConfig) -> Latent:
@@ -265,5 +272,5 @@ def _loss(config: DictConfig) -> AdversarialLoss:
             "fall without end.",
             labels.highest,
         )
-    loss = _make(config.loss, labels=labels)
-    return loss
+    with_labels: AdversarialLoss = _make(config.loss, labels=labels)
+    return with_labels

@@ -31,7 +31,7 @@ def run() -> None:
 
         return run_job(config)
 
-    with _explained():
+    with _explained("config"):
         arguments = _with_paths_quoted(sys.argv[1:], ["resume"])
         if any(argument.startswith("resume=") for argument in arguments):
             from gan_runner.resuming import arguments_to_resume
@@ -48,7 +48,7 @@ def sample() -> None:
 
         sample_job(config)
 
-    with _explained():
+    with _explained("sample"):
         _launch("sample", job, _with_paths_quoted(sys.argv[1:], ["run", "output"]))
 
 
@@ -86,7 +86,7 @@ def _with_paths_quoted(arguments: list[str], keys: list[str]) -> list[str]:
 
 
 @contextlib.contextmanager
-def _explained() -> Iterator[None]:
+def _explained(config_name: str) -> Iterator[None]:
     """Leave with one message where the user can put things right; anything else is a bug and keeps its traceback."""
     try:
         yield
@@ -94,7 +94,7 @@ def _explained() -> Iterator[None]:
         if was_told(error):
             _leave("")
         elif isinstance(error, ConfigCompositionException | MissingConfigException):
-            _leave(explain(error))
+            _leave(explain(error, config_name))
         elif isinstance(error, HydraException):
             _leave(str(error))
         raise
@@ -106,36 +106,46 @@ def _leave(message: str) -> NoReturn:
     sys.exit(1)
 
 
-def explain(error: HydraException) -> str:
+def explain(error: HydraException, config_name: str) -> str:
     """Put Hydra's refusal of an override into this program's words: key, value, rule, what to type."""
     text = str(error)
     if found := re.search(r"Could not override '([^']+)'", text):
-        return _explain_unknown_key(found[1])
+        return _explain_unknown_key(found[1], config_name)
     if found := re.search(r"Could not find '([^/']+)/([^']+)'", text):
         group, choice = found[1], found[2]
-        options = re.findall(r"\t(\S+)", text)
-        return f"{group} is {choice}, but must be {_either(options)}.\n  Try {group}={_closest(choice, options)}."
-    if found := re.search(r"Could not override '([^']+)'|No match in the defaults list", text):
-        return _explain_unknown_key(text.split("'")[1])
+        options: list[str] = re.findall(r"\t(\S+)", text.partition("Config search path")[0])
+        try_ = _closest(choice, options) or options[0]
+        return f"{group} is {choice}, but must be {_either(options)}.\n  Try {group}={try_}."
     return text
 
 
-def _explain_unknown_key(key: str) -> str:
+def _explain_unknown_key(key: str, config_name: str) -> str:
+    config = _composed_by_choices(config_name)
+    parent = key
+    node: object = None
+    while parent and not isinstance(node, DictConfig):
+        parent = parent.rpartition(".")[0]
+        node = OmegaConf.select(config, parent) if parent else config
+    assert isinstance(node, DictConfig)
+    prefix = f"{parent}." if parent else ""
+    names = [f"{prefix}{name}" for name in map(str, node) if not name.startswith("_")]
+    similar = _closest(key, names)
+    remedy = f"Did you mean {similar}?" if similar else f"{parent or config_name} has: {', '.join(names)}."
+    return f"There is no key {key} here.\n  {remedy}"
+
+
+def _composed_by_choices(config_name: str) -> DictConfig:
+    """Compose what was asked for as far as choices of groups go, which is where the keys come from."""
     from hydra import compose, initialize_config_module
     from hydra.core.global_hydra import GlobalHydra
 
     GlobalHydra.instance().clear()
+    choices = [argument for argument in sys.argv[1:] if re.fullmatch(r"[\w/]+=[\w]+", argument)]
     with initialize_config_module(CONFIG_MODULE, version_base="1.3"):
-        config = compose("config")
-    parent, _, _ = key.rpartition(".")
-    node = OmegaConf.select(config, parent) if parent else config
-    while parent and not isinstance(node, DictConfig):
-        parent, _, _ = parent.rpartition(".")
-        node = OmegaConf.select(config, parent) if parent else config
-    names = [f"{parent}.{name}".lstrip(".") for name in node if not str(name).startswith("_")]
-    similar = _closest(key, names)
-    remedy = f"Did you mean {similar}?" if similar else f"{parent or 'The config'} has: {', '.join(names)}."
-    return f"There is no key {key} in this choice of {parent.partition('.')[0] or 'groups'}.\n  {remedy}"
+        try:
+            return compose(config_name, overrides=choices)
+        except HydraException:
+            return compose(config_name)
 
 
 def _either(options: list[str]) -> str:

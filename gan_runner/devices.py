@@ -28,9 +28,7 @@ def choose_device(name: str) -> torch.device:
         return torch.device("cpu")
     kind, _, number = name.partition(":")
     if kind != "cuda" or (":" in name and not number.isdecimal()):
-        raise UserError(
-            f"trainer.device is {name}, but must be auto, cpu, cuda or cuda:N.", "Try trainer.device=auto."
-        )
+        raise UserError(f"trainer.device is {name}, but must be auto, cpu, cuda or cuda:N.", "Try trainer.device=auto.")
     index = int(number or 0)
     if index >= gpus:
         found = f"PyTorch sees {gpus} GPU{'s' * (gpus != 1)} here" if gpus else "PyTorch sees no GPU here"

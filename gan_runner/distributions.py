@@ -33,4 +33,5 @@ def truncated_normal(
     below, above = _normal_cdf((low - mean) / std), _normal_cdf((high - mean) / std)
     uniform = torch.rand(shape, device=device, generator=generator).mul_(above - below).add_(below)
     # Rounding can put a draw a hair outside its interval, hence the clamp.
-    return torch.special.ndtri(uniform).mul_(std).add_(mean).clamp_(low, high)
+    normal: Tensor = torch.special.ndtri(uniform)
+    return normal.mul_(std).add_(mean).clamp_(low, high)

@@ -70,9 +70,7 @@ class EventFile:
     ) -> None:
         self.close()
 
-    def begin(
-        self, hyperparameters: Mapping[str, Scalar], chosen: Collection[str], metrics: Sequence[str]
-    ) -> None:
+    def begin(self, hyperparameters: Mapping[str, Scalar], chosen: Collection[str], metrics: Sequence[str]) -> None:
         """Put the run on the HPARAMS page, on which it is one row from now on.
 
         The page shows the first five hyperparameters and the first five metrics until more are ticked. For a

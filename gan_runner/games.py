@@ -62,7 +62,14 @@ class Adversarial:
         return {"adversarial": self.loss.g(fake_logits)}, fake_logits
 
     # The names of what the two functions below measure, in their order.
-    d_readings = ("loss/d", "penalty/d", "accuracy/d_real", "accuracy/d_fake", "probability/real", "probability/fake")
+    d_readings = (
+        "loss/d",
+        "penalty/d",
+        "accuracy/d_real",
+        "accuracy/d_fake",
+        "probability/real",
+        "probability/fake",
+    )
     g_readings = ("loss/g", "probability/fake", "accuracy/d_fake")
 
     def read_d(self, judgement: Judgement) -> Sequence[Tensor]:

@@ -59,7 +59,7 @@ class Saturated:
         patience: see `Symptom`.
     """
 
-    helps = ("loss=nonsaturating", "labels=smooth", "optimizer.d.lr=5e-5", "model.dropout=0.5")
+    helps: tuple[str, ...] = ("loss=nonsaturating", "labels=smooth", "optimizer.d.lr=5e-5", "model.dropout=0.5")
 
     def __init__(self, accuracy: Fraction, gradient: NonNegative, patience: CountOrZero) -> None:
         self._accuracy = accuracy
@@ -68,7 +68,7 @@ class Saturated:
 
     def seen_in(self, point: Point) -> str:
         """See `Symptom`."""
-        accuracy, gradient = point.get("accuracy/d", 0.0), point["grad_norm/g"]
+        accuracy, gradient = point.get("accuracy/d", 0.0), point.get("grad_norm/g", math.inf)
         if accuracy < self._accuracy or gradient > self._gradient:
             return ""
         return f"D is right {accuracy:.1%} of the time and G's gradient has vanished (norm {gradient:.2g})"
@@ -82,7 +82,7 @@ class CoinToss:
         patience: see `Symptom`.
     """
 
-    helps = ("optimizer.d.lr=4e-4", "optimizer.g.lr=1e-4", "schedule.d_steps=2", "model.dropout=0.1")
+    helps: tuple[str, ...] = ("optimizer.d.lr=4e-4", "optimizer.g.lr=1e-4", "schedule.d_steps=2", "model.dropout=0.1")
 
     def __init__(self, accuracy: Fraction, patience: CountOrZero) -> None:
         self._accuracy = accuracy
@@ -104,7 +104,7 @@ class Constant:
         patience: see `Symptom`.
     """
 
-    helps = ("optimizer.lr=2e-4", "loss=nonsaturating", "seed=1")
+    helps: tuple[str, ...] = ("optimizer.lr=2e-4", "loss=nonsaturating", "seed=1")
 
     def __init__(self, tag: str, points: Count, spread: NonNegative, patience: CountOrZero) -> None:
         self._tag = tag
@@ -143,7 +143,7 @@ class Collapse:
         patience: see `Symptom`.
     """
 
-    helps = ("optimizer.lr=1e-4", "labels=smooth", "model.dropout=0.5", "trainer.batch_size=256")
+    helps: tuple[str, ...] = ("optimizer.lr=1e-4", "labels=smooth", "model.dropout=0.5", "trainer.batch_size=256")
 
     def __init__(self, diversity: Positive, patience: CountOrZero) -> None:
         self._diversity = diversity

@@ -53,9 +53,7 @@ class NormalWithin:
 
     def sample(self, n: int, device: torch.device) -> Tensor:
         """Draw `n` targets, float32 [n], every value in [low, high]."""
-        return truncated_normal(
-            (n,), mean=self.mean, std=self.std, low=self.low, high=self.high, device=device
-        )
+        return truncated_normal((n,), mean=self.mean, std=self.std, low=self.low, high=self.high, device=device)
 
 
 class Labels:

@@ -117,9 +117,7 @@ def animation(frames: Sequence[Frame], path: Path) -> None:
     each = min(max(ANIMATION_SECONDS / len(frames), SHORTEST_FRAME), LONGEST_FRAME)
     milliseconds = [round(1000 * seconds) for seconds in [each] * len(others) + [LAST_FRAME]]
     with _replacing(path) as temporary:
-        first.save(
-            temporary, format="GIF", save_all=True, append_images=others, duration=milliseconds, loop=0
-        )
+        first.save(temporary, format="GIF", save_all=True, append_images=others, duration=milliseconds, loop=0)
 
 
 def save_atomically(image: Image.Image, path: Path) -> None:

@@ -32,6 +32,7 @@ class Player:
         self._norms = [module for module in net.modules() if isinstance(module, _BatchNorm)]
         self._full_rate = float(optimizer.param_groups[0]["lr"])
         self.rate = self._full_rate
+        self._norm_before = torch.zeros(())  # of the last update before this start
 
     def minimise(self, terms: Terms) -> None:
         """Make one update against the sum of the terms; no other player's gradients are computed."""
@@ -79,12 +80,17 @@ class Player:
         """Euclidean norm of the last update's gradient over all parameters, 0-d; 0 before the first."""
         gradients = [parameter.grad for parameter in self._parameters if parameter.grad is not None]
         if not gradients:
-            return torch.zeros(())
-        return torch.stack(torch._foreach_norm(gradients)).norm()
+            return self._norm_before
+        norm: Tensor = torch.stack(torch._foreach_norm(gradients)).norm()
+        return norm
 
     def state_dict(self) -> dict[str, Any]:
         """What a checkpoint keeps."""
-        return {"net": self.net.state_dict(), "optimizer": self.optimizer.state_dict()}
+        return {
+            "net": self.net.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+            "gradient_norm": self.gradient_norm(),
+        }
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Go on from a checkpoint; the learning rate stays as configured now, and follows its schedule."""
@@ -94,10 +100,13 @@ class Player:
         for group, wanted in zip(self.optimizer.param_groups, configured, strict=True):
             group.update({key: value for key, value in wanted.items() if key != "params"})
         self.rate = self._full_rate
+        self._norm_before = state["gradient_norm"]
 
 
 class MovingAverage:
-    """An exponential moving average of G's weights, which draws better pictures than G (Yaz et al. 2019, arXiv:1806.04498).
+    """An exponential moving average of G's weights (Yaz et al. 2019, arXiv:1806.04498).
+
+    It draws better pictures than G itself.
 
     Args:
         net: the network as it is now, to be kept by this object; a copy of G.
@@ -107,7 +116,7 @@ class MovingAverage:
     def __init__(self, net: nn.Module, decay: float) -> None:
         self.net = net.eval().requires_grad_(False)
         self.decay = decay
-        self._averages = list(self.net.parameters())
+        self._averages: list[Tensor] = list(self.net.parameters())
 
     def update(self, source: nn.Module) -> None:
         """Move towards the weights of `source`; its running statistics are taken over as they are."""

@@ -50,9 +50,7 @@ class Agenda:
         evaluate_every: interval between two evaluations; None for none.
     """
 
-    def __init__(
-        self, settings: Trainer, pace: Pace, d_steps_per_turn: int | None, evaluate_every: int | None
-    ) -> None:
+    def __init__(self, settings: Trainer, pace: Pace, d_steps_per_turn: int | None, evaluate_every: int | None) -> None:
         self._settings = settings
         self._evaluate_every = evaluate_every
         images_per_turn = pace.batch_size * (d_steps_per_turn or 1)

@@ -34,7 +34,7 @@ def arguments_to_resume(arguments: list[str]) -> list[str]:
     directory = RunDirectory.of_run(folder, "resume")
     saved = OverridesParser.create().parse_overrides(directory.overrides())
     kept = [
-        override.input_line
+        str(override.input_line)
         for override in saved
         if override.key_or_group not in parsed and override.key_or_group not in ("resume", "resume_force")
     ]

@@ -11,7 +11,7 @@ from dataclasses import asdict
 from importlib.metadata import version
 from pathlib import Path
 from types import FrameType
-from typing import Any
+from typing import Any, cast
 
 import torch
 from hydra import compose
@@ -62,9 +62,9 @@ def run_job(config: DictConfig) -> float | None:
     finally:
         directory.close()
     if stop.signal:
-        log.info("Interrupted by %s. To go on: gan-run resume=%s", stop.signal.name, directory.path)
+        log.info("Interrupted by %s. To go on: gan-run resume=%s", stop.signal.name, _shown(directory.path))
         sys.exit(128 + stop.signal)
-    log.info("Pictures: %s", directory.path / "samples")
+    log.info("Pictures: %s", _shown(directory.path / "samples"))
     log.info("Dashboard: tensorboard --logdir %s", _dashboard_folder(directory.path))
     return record.objective()
 
@@ -124,8 +124,7 @@ def _train(config: DictConfig, record: _Record, stop: _Stop) -> None:
 def _hyperparameters(config: DictConfig) -> dict[str, Scalar]:
     """Every setting by its dotted key, and the choice of every group by the group's name."""
     choices = HydraConfig.get().runtime.choices
-    values = OmegaConf.to_container(config, resolve=True)
-    assert isinstance(values, dict)
+    values = cast("dict[str, Any]", OmegaConf.to_container(config, resolve=True))
     return flatten(values) | {group: str(choice) for group, choice in choices.items() if "/" not in group}
 
 
@@ -156,10 +155,14 @@ def _introduce(experiment: Experiment) -> None:
 def _dashboard_folder(run: Path) -> Path:
     """The folder to point TensorBoard at: all jobs of a sweep, or the one run."""
     hydra = HydraConfig.get()
-    folder = Path(hydra.sweep.dir) if hydra.mode is not None and hydra.mode.name == "MULTIRUN" else run
-    with contextlib.suppress(ValueError):
-        return folder.absolute().relative_to(Path.cwd())
-    return folder
+    in_sweep = hydra.mode is not None and hydra.mode.name == "MULTIRUN"
+    return _shown(Path(hydra.sweep.dir) if in_sweep else run)
+
+
+def _shown(path: Path) -> Path:
+    """A path as one would type it from here."""
+    path = path.absolute()
+    return path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path
 
 
 class _Record:

@@ -15,19 +15,19 @@ from tqdm import tqdm
 from gan_runner.build import Experiment
 from gan_runner.errors import UserError
 from gan_runner.events import EventFile
-from gan_runner.health import NOT_FINITE, Alarm
-from gan_runner.metrics.diversity import mean_pairwise_distance
+from gan_runner.health import Alarm
 from gan_runner.meters import Reading
+from gan_runner.metrics.diversity import mean_pairwise_distance
 from gan_runner.pictures import grid, to_uint8
 from gan_runner.progress import Agenda, Due, Progress
 from gan_runner.run_directory import CheckpointName, RunDirectory
+from gan_runner.sampling import draw
 from gan_runner.steps import as_float
 
 log = logging.getLogger(__name__)
 
 # Seeds of what is drawn beside the training, kept apart from each other and from the run's own numbers.
 FIXED_LATENTS, RANDOM_LATENTS, EVALUATION_LATENTS, REAL_IMAGES = 1, 2, 3, 4
-_DRAWING_BATCH = 256
 
 
 def train(run: Run, stop_requested: Callable[[], bool]) -> None:
@@ -49,17 +49,6 @@ def train(run: Run, stop_requested: Callable[[], bool]) -> None:
     run.save(["last"])
 
 
-def draw(experiment: Experiment, latents: Tensor) -> Tensor:
-    """Let G, or its moving average, draw in evaluation mode and float32; [N, latent_dim] to [N, C, H, W]."""
-    net = experiment.drawing_net
-    was_training = net.training
-    net.eval()
-    with torch.no_grad():
-        images = torch.cat([net(batch) for batch in latents.split(_DRAWING_BATCH)])
-    net.train(was_training)
-    return images
-
-
 class Run:
     """One run: an experiment, how far it has come, and where it writes.
 
@@ -70,9 +59,7 @@ class Run:
         bar: the progress bar.
     """
 
-    def __init__(
-        self, experiment: Experiment, directory: RunDirectory, events: EventFile, bar: tqdm[Any]
-    ) -> None:
+    def __init__(self, experiment: Experiment, directory: RunDirectory, events: EventFile, bar: tqdm[Any]) -> None:
         self.experiment = experiment
         self.directory = directory
         self.events = events
@@ -139,10 +126,13 @@ class Run:
         # D's own measurements come last, for they are of the same images for all its scalars.
         point = of_g | d_now.means_since(self._d_seen)
         self._d_seen, self._g_seen = d_now, g_now
+        if experiment.penalty is None:
+            point.pop("penalty/d", None)
         if "accuracy/d_real" in point:
             point["accuracy/d"] = 0.5 * (point["accuracy/d_real"] + point["accuracy/d_fake"])
         for name, player in (("d", experiment.discriminator), ("g", experiment.generator)):
-            point[f"grad_norm/{name}"] = float(player.gradient_norm())
+            if f"loss/{name}" in point:
+                point[f"grad_norm/{name}"] = float(player.gradient_norm())
             point[f"learning_rate/{name}"] = player.rate
         point["health/diversity"] = self._diversity()
         point |= experiment.schedule.status()
@@ -150,7 +140,7 @@ class Run:
         return point
 
     def _diversity(self) -> float:
-        images = draw(self.experiment, self._fixed_latents[: self.experiment.watch.pictures])
+        images = draw(self.experiment.drawing_net, self._fixed_latents[: self.experiment.watch.pictures])
         return float(mean_pairwise_distance(images) / self._real_distance)
 
     def _speed(self) -> float:
@@ -167,13 +157,13 @@ class Run:
         assert evaluation is not None
         count = evaluation.num_images
         real = as_float(experiment.feed.sample(count, REAL_IMAGES))
-        return evaluation.measure(real, draw(experiment, self._latents(count, EVALUATION_LATENTS)))
+        return evaluation.measure(real, draw(experiment.drawing_net, self._latents(count, EVALUATION_LATENTS)))
 
     def _is_best(self) -> bool:
         evaluation = self.experiment.evaluation
         assert evaluation is not None
         value = self.metrics[evaluation.objective]
-        if not evaluation.improves(value, self.best and self.best["value"]):
+        if not evaluation.improves(value, self.best["value"] if self.best else None):
             return False
         self.best = {"value": value, "iteration": self.progress.iteration}
         return True
@@ -195,9 +185,9 @@ class Run:
     def _save_samples(self) -> None:
         experiment, iteration = self.experiment, self.progress.iteration
         columns = experiment.settings.sample_columns
-        fixed = to_uint8(draw(experiment, self._fixed_latents[: self._sample_count]))
+        fixed = to_uint8(draw(experiment.drawing_net, self._fixed_latents[: self._sample_count]))
         fresh = self._latents(self._sample_count, RANDOM_LATENTS + 10 * iteration)
-        random = to_uint8(draw(experiment, fresh))
+        random = to_uint8(draw(experiment.drawing_net, fresh))
         self.directory.save_samples(fixed, columns, iteration)
 
         def to_dashboard() -> None:
@@ -251,7 +241,9 @@ class Run:
         experiment.watch.forget()
         self._rollbacks += 1
         log.warning(
-            "Rolled back to iteration %d with %g times the learning rates.", state["progress"]["iteration"], rate
+            "Rolled back to iteration %d with %g times the learning rates.",
+            state["progress"]["iteration"],
+            rate,
         )
         return True
 

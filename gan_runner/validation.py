@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import difflib
 import inspect
+import re
 import types
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -25,7 +26,12 @@ from omegaconf.errors import OmegaConfBaseException
 from gan_runner.errors import UserError
 
 _HYDRA_KEYS = {"_target_", "_partial_", "_recursive_", "_convert_", "_args_"}
-_LIMITS: dict[type, tuple[str, str]] = {Ge: ("ge", "at least"), Gt: ("gt", "above"), Le: ("le", "at most"), Lt: ("lt", "below")}
+_LIMITS: dict[type, tuple[str, str]] = {
+    Ge: ("ge", "at least"),
+    Gt: ("gt", "above"),
+    Le: ("le", "at most"),
+    Lt: ("lt", "below"),
+}
 _NAMES = {int: "a whole number", float: "a number", bool: "true or false", str: "text", type(None): "null"}
 
 
@@ -61,15 +67,25 @@ def validate(
     Raises:
         UserError: an unknown key, a value out of range or of the wrong type, an override without effect.
     """
+    for missing in sorted(OmegaConf.missing_keys(config)):
+        raise UserError(f"{missing} has no value, and there is none to assume.", f"Give it: {missing}=...")
     try:
         resolved = OmegaConf.to_container(config, resolve=True)
     except OmegaConfBaseException as error:
         raise UserError(f"The config does not resolve: {error}", "Look for the ${...} that it names.") from error
     assert isinstance(resolved, dict)
-    read = set(_interpolated(config))
-    for key, annotation in settings.items():
-        _check_value(key, resolved.get(key), annotation, default_of)
+    sources = dict(_interpolated(OmegaConf.to_container(config, resolve=False)))
+    read = set(sources.values())
+
+    def check(key: str, value: object, annotation: object) -> None:
         read.add(key)
+        if not matches(value, annotation):
+            while key in sources:
+                key = sources[key]  # name the key that was set, not one that follows it
+            raise _not_as_annotated(key, value, annotation, default_of)
+
+    for key, annotation in settings.items():
+        check(key, resolved.get(key), annotation)
     for path, node in _nodes(resolved):
         parameters = _parameters_of(path, node, readers)
         if parameters is None:
@@ -82,9 +98,10 @@ def validate(
                 if full_key in read or _holds_parts(value):
                     continue
                 raise _unknown(full_key, node, sorted(parameters))
-            read.add(full_key)
-            if not _holds_parts(value):
-                _check_value(full_key, value, parameters[key], default_of)
+            if _holds_parts(value):
+                read.add(full_key)
+            else:
+                check(full_key, value, parameters[key])
     _refuse_overrides_without_effect(config, read, overrides)
 
 
@@ -127,30 +144,21 @@ def _parameters_of(path: str, node: dict[str, Any], readers: Sequence[Reader]) -
     return parameters if callables else None
 
 
-def _interpolated(config: DictConfig) -> Iterator[str]:
-    """Keys that some other value refers to, such as `model.latent_dim` in `${model.latent_dim}`."""
-
-    def walk(tree: object) -> Iterator[str]:
-        if isinstance(tree, dict):
-            for value in tree.values():
-                yield from walk(value)
-        elif isinstance(tree, list):
-            for value in tree:
-                yield from walk(value)
-        elif isinstance(tree, str) and tree.startswith("${"):
-            yield tree.removeprefix("${").removesuffix("}")
-
-    yield from walk(OmegaConf.to_container(config, resolve=False))
+def _interpolated(tree: object, path: str = "") -> Iterator[tuple[str, str]]:
+    """Each key whose value follows another's, such as `${model.latent_dim}`, and that other key."""
+    if isinstance(tree, dict):
+        for key, value in tree.items():
+            yield from _interpolated(value, f"{path}.{key}" if path else str(key))
+    elif isinstance(tree, str) and (found := re.fullmatch(r"\$\{([\w.]+)\}", tree)):
+        yield path, found[1]
 
 
-def _check_value(key: str, value: object, annotation: object, default_of: Callable[[str], object]) -> None:
-    if matches(value, annotation):
-        return
+def _not_as_annotated(key: str, value: object, annotation: object, default_of: Callable[[str], object]) -> UserError:
     try:
         remedy = f"Try {key}={as_typed(default_of(key))}, which is its default."
     except KeyError:
         remedy = f"Give {key} {describe(annotation)}."
-    raise UserError(f"{key} is {as_typed(value)}, but must be {describe(annotation)}.", remedy)
+    return UserError(f"{key} is {as_typed(value)}, but must be {describe(annotation)}.", remedy)
 
 
 def matches(value: object, annotation: object) -> bool:
@@ -178,13 +186,11 @@ def matches(value: object, annotation: object) -> bool:
     if annotation is int:
         return isinstance(value, int) and not isinstance(value, bool)
     if annotation in (bool, str):
-        return isinstance(value, annotation)  # type: ignore[arg-type]
+        return isinstance(value, annotation)
     if annotation in (None, type(None)):
         return value is None
-    if annotation is Any:
-        return True
     # Anything else is an object, which a config can only give as a node with a `_target_`.
-    return False
+    return annotation is Any
 
 
 def _within(value: Any, limit: object) -> bool:
@@ -206,7 +212,7 @@ def describe(annotation: object) -> str:
     if origin is Annotated:
         inner, *limits = arguments
         words = [f"{_LIMITS[type(limit)][1]} {getattr(limit, _LIMITS[type(limit)][0])}" for limit in limits]
-        return f"{describe(inner)} {' and '.join(words)}"
+        return f"{describe(inner)}, {' and '.join(words)}"
     if origin in (Union, types.UnionType):
         *most, last = [describe(argument) for argument in arguments]
         return f"{', '.join(most)} or {last}"

@@ -170,8 +170,7 @@ class StreamedFeed:
 
     def _stream_from(self, start: int) -> Iterator[tuple[Tensor, list[str]]]:
         batches = (
-            self._order.indices(position, self._batch).tolist()
-            for position in itertools.count(start, self._batch)
+            self._order.indices(position, self._batch).tolist() for position in itertools.count(start, self._batch)
         )
         return iter(
             DataLoader(
@@ -241,8 +240,7 @@ def _fits(images: ImageSet, resident: Literal["auto", True], device: torch.devic
         raise UserError(
             f"data.resident is true, but the {len(images):,} images of {images.name} take "
             f"{_megabytes(needed)}, and {device} has {_megabytes(allowed)} to give.",
-            f"Try data.resident=auto, data.limit={int(len(images) * allowed / needed)}, "
-            "or a smaller data.image_size.",
+            f"Try data.resident=auto, data.limit={int(len(images) * allowed / needed)}, or a smaller data.image_size.",
         )
     return needed <= allowed
 

@@ -68,9 +68,7 @@ def read_pair(root: str, images: Path, labels: Path | None) -> tuple[Tensor, Ten
     except (ValueError, OSError, zlib.error) as error:
         raise damaged(root, str(error)) from error
     if numbers is not None and len(numbers) != len(pixels):
-        raise damaged(
-            root, f"{labels} holds {len(numbers):,} labels for the {len(pixels):,} images of {images}"
-        )
+        raise damaged(root, f"{labels} holds {len(numbers):,} labels for the {len(pixels):,} images of {images}")
     return pixels, numbers
 
 
@@ -88,9 +86,7 @@ def read_idx(path: Path) -> Tensor:
     if len(content) < 4 or content[:2] != b"\0\0":
         raise ValueError(f"{path} is no IDX file: it does not open with two zero bytes, a type and a rank")
     if content[2] != _UNSIGNED_BYTES:
-        raise ValueError(
-            f"{path} holds numbers of type 0x{content[2]:02x}, where unsigned bytes, 0x08, are needed"
-        )
+        raise ValueError(f"{path} holds numbers of type 0x{content[2]:02x}, where unsigned bytes, 0x08, are needed")
     header = 4 + 4 * content[3]
     shape = np.frombuffer(content[4:header], dtype=">u4").tolist() if len(content) >= header else [0]
     expected = header + math.prod(shape)
@@ -134,9 +130,7 @@ def _only_images(root: str, folder: Path) -> Path:
     found = sorted(folder.glob("*images[-.]idx3-ubyte")) or sorted(folder.glob("*images[-.]idx3-ubyte.gz"))
     if len(found) == 1:
         return found[0]
-    names = (
-        "no file named *images-idx3-ubyte" if not found else f"several: {', '.join(p.name for p in found)}"
-    )
+    names = "no file named *images-idx3-ubyte" if not found else f"several: {', '.join(p.name for p in found)}"
     raise UserError(
         f"data.root is {root}, but it holds {names}, where one file of images is needed.",
         f"Name it train-images-idx3-ubyte(.gz), try data.root=FOLDER with another one, or {SHIPPED}",

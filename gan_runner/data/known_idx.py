@@ -27,9 +27,7 @@ class KnownIdx:
     classes: tuple[str, ...]
     other_folders: Sequence[str]
 
-    def load(
-        self, root: str, download: bool, image_size: Count | None, limit: Count | None
-    ) -> InMemoryImages:
+    def load(self, root: str, download: bool, image_size: Count | None, limit: Count | None) -> InMemoryImages:
         """Load the training images from the first folder that holds them with their labels.
 
         Args:

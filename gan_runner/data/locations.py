@@ -28,9 +28,7 @@ def existing_folder(root: str) -> Path:
         problem = "that folder may not be read"
     else:
         return folder
-    raise UserError(
-        f"data.root is {root}, but {problem}.", f"Try data.root=FOLDER with another one, or {SHIPPED}"
-    )
+    raise UserError(f"data.root is {root}, but {problem}.", f"Try data.root=FOLDER with another one, or {SHIPPED}")
 
 
 def missing(name: str, root: str, looked_in: list[Path]) -> UserError:
@@ -70,6 +68,5 @@ def download(name: str, root: str, fetch: Callable[[str], object]) -> None:
         reason = " ".join(str(error).split()) or type(error).__name__
         raise UserError(
             f"data.download is true, but {name} could not be brought to {root}: {reason}",
-            "Look at the network, or put the files there by hand and use data.download=false, "
-            f"or try {SHIPPED}",
+            f"Look at the network, or put the files there by hand and use data.download=false, or try {SHIPPED}",
         ) from error

@@ -8,6 +8,7 @@ PyTorch pads the near one, so that a network here is the published one looking a
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import pairwise
 
 from torch import Tensor, nn
 
@@ -63,7 +64,7 @@ class Generator(nn.Module):
             nn.ReLU(),
         )
         layers: list[nn.Module] = []
-        for index, (before, after) in enumerate(zip(widths, widths[1:], strict=False)):
+        for index, (before, after) in enumerate(pairwise(widths)):
             stride = 2 if index < _DOUBLINGS else 1
             layers += [
                 nn.ConvTranspose2d(before, after, 3, stride, padding=1, output_padding=stride - 1),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
+from itertools import pairwise
 
 from torch import Tensor, nn
 
@@ -39,7 +40,7 @@ class Generator(nn.Module):
         self.image_shape = image_shape
         sizes = [latent_dim, *widths]
         layers: list[nn.Module] = []
-        for before, after in zip(sizes, sizes[1:], strict=False):
+        for before, after in pairwise(sizes):
             layers += [nn.Linear(before, after), activation()]
         layers += [nn.Linear(sizes[-1], math.prod(image_shape)), nn.Tanh()]
         self.layers = nn.Sequential(*layers)
@@ -48,7 +49,7 @@ class Generator(nn.Module):
     def forward(self, z: Tensor) -> Tensor:
         """Draw an image [B, C, H, W] in [-1, 1] for each latent [B, latent_dim]."""
         images: Tensor = self.layers(z)
-        return images.unflatten(1, self.image_shape)
+        return images.view(-1, *self.image_shape)
 
 
 class Discriminator(nn.Module):
@@ -75,7 +76,7 @@ class Discriminator(nn.Module):
         super().__init__()
         sizes = [math.prod(image_shape), *widths]
         layers: list[nn.Module] = [nn.Flatten()]
-        for before, after in zip(sizes, sizes[1:], strict=False):
+        for before, after in pairwise(sizes):
             layers += [nn.Linear(before, after), activation(), Dropout(dropout)]
         layers += [nn.Linear(sizes[-1], 1)]
         self.layers = nn.Sequential(*layers)

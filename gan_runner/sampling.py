@@ -1,0 +1,70 @@
+"""The job of `gan-sample`: pictures from a run."""
+
+from __future__ import annotations
+
+import logging
+from typing import Literal
+
+import torch
+from hydra.core.hydra_config import HydraConfig
+from omegaconf import DictConfig
+from torch import Tensor, nn
+
+from gan_runner.build import build_generator, build_latent
+from gan_runner.devices import choose_device
+from gan_runner.pictures import check_output, to_uint8, write_samples
+from gan_runner.ranges import Count, CountOrZero
+from gan_runner.run_directory import CheckpointName, RunDirectory
+from gan_runner.validation import validate
+
+log = logging.getLogger(__name__)
+
+SETTINGS: dict[str, object] = {
+    "run": str,
+    "num": Count,
+    "output": str,
+    "checkpoint": Literal["last", "best"],
+    "seed": CountOrZero,
+    "device": str,
+}
+_BATCH = 256
+
+
+def sample_job(config: DictConfig) -> None:
+    """Draw `num` pictures with a run's generator, or its moving average, and write them.
+
+    Raises:
+        UserError: a setting is wrong, `run` is no run's folder, or something is at `output` already.
+    """
+    validate(config, SETTINGS, (), HydraConfig.get().overrides.task, _no_default)
+    device = choose_device(config.device)
+    directory = RunDirectory.of_run(config.run, "run")
+    check_output(config.output)
+    net = trained_generator(directory, config.checkpoint, device)
+    generator = torch.Generator().manual_seed(config.seed)
+    latents = build_latent(directory.config()).sample(config.num, torch.device("cpu"), generator)
+    write_samples(to_uint8(draw(net, latents.to(device))), config.output)
+    log.info("%d pictures: %s", config.num, config.output)
+
+
+def trained_generator(directory: RunDirectory, checkpoint: CheckpointName, device: torch.device) -> nn.Module:
+    """Load what draws a run's pictures, in evaluation mode: the moving average where there is one, else G."""
+    state = directory.load_checkpoint(checkpoint, device)
+    channels, height, width = state["image_shape"]
+    net = build_generator(directory.config(), (channels, height, width)).to(device)
+    net.load_state_dict(state["average"] or state["generator"]["net"])
+    return net.eval()
+
+
+def draw(net: nn.Module, latents: Tensor) -> Tensor:
+    """Let a network draw in evaluation mode and float32; [N, latent_dim] to [N, C, H, W] in [-1, 1]."""
+    was_training = net.training
+    net.eval()
+    with torch.no_grad():
+        images = torch.cat([net(batch) for batch in latents.split(_BATCH)])
+    net.train(was_training)
+    return images
+
+
+def _no_default(key: str) -> object:
+    raise KeyError(key)
