@@ -8,11 +8,12 @@ import logging
 import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from pkgutil import resolve_name
 from typing import Any
 
 import torch
 from hydra.errors import InstantiationException
-from hydra.utils import get_object, instantiate
+from hydra.utils import instantiate
 from omegaconf import DictConfig
 from torch import nn
 
@@ -129,7 +130,7 @@ def check_config(
 
 def _check_labels(config: DictConfig, overrides: Sequence[str], choices: Mapping[str, str]) -> None:
     """Labels that the loss does not look at would make two equal runs look different."""
-    if "labels" in inspect.signature(get_object(config.loss._target_)).parameters:
+    if "labels" in inspect.signature(resolve_name(config.loss._target_)).parameters:
         return
     touched = [override for override in overrides if override.startswith("labels.")]
     if touched or choices["labels"] != HARD_LABELS:
@@ -156,22 +157,22 @@ def build(config: DictConfig) -> Experiment:
     Raises:
         UserError: the data cannot be had, or the model cannot draw images of their shape.
     """
-    settings: Trainer = _make(config.trainer)
+    settings: Trainer = make(config.trainer)
     device = choose_device(settings.device)
     precision = choose_precision(settings.precision, device)
     _make_reproducible(config.seed, device)
 
-    schedule: Schedule = _make(config.schedule)
+    schedule: Schedule = make(config.schedule)
     images, feed = _data(config, settings.batch_size * (schedule.d_steps_per_turn or 1), device)
     generator_net = _on_device(build_generator(config, images.shape), device)
-    discriminator_net = _on_device(_make(config.model.discriminator, image_shape=images.shape), device)
+    discriminator_net = _on_device(make(config.model.discriminator, image_shape=images.shape), device)
     discriminator = _player(config, "d", discriminator_net)
     generator = _player(config, "g", generator_net)
     average = MovingAverage(copy.deepcopy(generator_net), settings.ema) if settings.ema is not None else None
 
-    latent: Latent = _make(config.latent)
+    latent: Latent = make(config.latent)
     loss = _loss(config)
-    penalty: Penalty | None = _make(config.penalty) if config.penalty else None
+    penalty: Penalty | None = make(config.penalty) if config.penalty else None
     game = Adversarial(generator_net, discriminator_net, latent, loss, penalty)
     return Experiment(
         settings=settings,
@@ -200,13 +201,13 @@ def build(config: DictConfig) -> Experiment:
             device,
             precision,
         ),
-        watch=_make(config.health),
-        evaluation=_make(config.evaluation) if config.evaluation else None,
-        dashboard=_make(config.logger),
+        watch=make(config.health),
+        evaluation=make(config.evaluation) if config.evaluation else None,
+        dashboard=make(config.logger),
     )
 
 
-def _make(node: Any, **given: object) -> Any:
+def make(node: Any, **given: object) -> Any:
     """Make what a node describes, with plain containers for its lists, and `given` handed on as it is.
 
     Raises:
@@ -222,7 +223,7 @@ def _make(node: Any, **given: object) -> Any:
 
 def build_generator(config: DictConfig, image_shape: tuple[int, int, int]) -> nn.Module:
     """Make the untrained G that a config describes, for images of this shape."""
-    net: nn.Module = _make(config.model.generator, image_shape=image_shape)
+    net: nn.Module = make(config.model.generator, image_shape=image_shape)
     return net
 
 
@@ -233,7 +234,7 @@ def _on_device(net: nn.Module, device: torch.device) -> nn.Module:
 
 def build_latent(config: DictConfig) -> Latent:
     """Make the distribution that G's latents come from."""
-    latent: Latent = _make(config.latent)
+    latent: Latent = make(config.latent)
     return latent
 
 
@@ -248,29 +249,29 @@ def _make_reproducible(seed: int, device: torch.device) -> None:
 def _data(config: DictConfig, batch: int, device: torch.device) -> tuple[ImageSet, Feed]:
     """Load the images, and make the feed that brings `batch` of them at a time to the device."""
     feeding = set(inspect.signature(make_feed).parameters)
-    images: ImageSet = _make({key: value for key, value in config.data.items() if key not in feeding})
+    images: ImageSet = make({key: value for key, value in config.data.items() if key not in feeding})
     how = {key: value for key, value in config.data.items() if key in feeding}
     feed = make_feed(images, **how, batch=batch, seed=config.seed, device=device)
     return images, feed
 
 
 def _player(config: DictConfig, name: str, net: nn.Module) -> Player:
-    optimizer = _make(config.optimizer[name], params=net.parameters())
-    return Player(net, optimizer, _make(config.learning_rate[name]))
+    optimizer = make(config.optimizer[name], params=net.parameters())
+    return Player(net, optimizer, make(config.learning_rate[name]))
 
 
 def _loss(config: DictConfig) -> AdversarialLoss:
     """Make the loss, with the targets if it takes any."""
-    takes_labels = "labels" in inspect.signature(get_object(config.loss._target_)).parameters
+    takes_labels = "labels" in inspect.signature(resolve_name(config.loss._target_)).parameters
     if not takes_labels:
-        loss: AdversarialLoss = _make(config.loss)
+        loss: AdversarialLoss = make(config.loss)
         return loss
-    labels: Labels = _make(config.labels)
+    labels: Labels = make(config.labels)
     if labels.highest > 1:
         log.warning(
             "labels go up to %g: above 1 the cross-entropy of a sure answer has no lower bound, so that loss/d can "
             "fall without end.",
             labels.highest,
         )
-    with_labels: AdversarialLoss = _make(config.loss, labels=labels)
+    with_labels: AdversarialLoss = make(config.loss, labels=labels)
     return with_labels

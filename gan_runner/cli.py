@@ -9,6 +9,7 @@ import contextlib
 import os
 import re
 import sys
+import tempfile
 from collections.abc import Callable, Iterator
 from hashlib import sha1
 from typing import NoReturn
@@ -38,6 +39,25 @@ def run() -> None:
 
             arguments = arguments_to_resume(arguments)
         _launch("config", job, arguments)
+
+
+def check() -> None:
+    """`gan-check`: look over what `gan-run` would do with the same overrides; with `-m` every job of a sweep."""
+
+    def job(config: DictConfig) -> None:
+        from gan_runner.preflight import check_job
+
+        check_job(config, verdicts)
+
+    verdicts: list[str] = []
+    arguments = sys.argv[1:]
+    with _explained("check"), tempfile.TemporaryDirectory() as folder:
+        nowhere = [f"hydra.run.dir={folder}", f"hydra.sweep.dir={folder}"]
+        try:
+            _launch("check", job, [*arguments, *nowhere])
+        finally:
+            if {"-m", "--multirun"} & set(arguments):
+                print(*verdicts, sep="\n")
 
 
 def sample() -> None:

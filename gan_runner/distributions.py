@@ -9,7 +9,7 @@ from torch import Tensor
 
 
 def _normal_cdf(x: float) -> float:
-    return 0.5 * (1.0 + math.erf(x / math.sqrt(2.0)))
+    return 0.5 * math.erfc(-x / math.sqrt(2.0))
 
 
 def truncated_normal(
@@ -30,7 +30,11 @@ def truncated_normal(
     Returns:
         float32 tensor of `shape`, every value in [low, high].
     """
-    below, above = _normal_cdf((low - mean) / std), _normal_cdf((high - mean) / std)
+    start, end = (low - mean) / std, (high - mean) / std
+    if start > 0:
+        # Float32 has digits to spare near a probability of 0 and none near 1: an upper tail is drawn in the mirror.
+        start, end, std = -end, -start, -std
+    below, above = _normal_cdf(start), _normal_cdf(end)
     uniform = torch.rand(shape, device=device, generator=generator).mul_(above - below).add_(below)
     # Rounding can put a draw a hair outside its interval, hence the clamp.
     normal: Tensor = torch.special.ndtri(uniform)

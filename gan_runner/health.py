@@ -131,6 +131,7 @@ class Constant:
 
     @recent.setter
     def recent(self, values: list[float]) -> None:
+        self._recent.clear()
         self._recent.extend(values)
 
 
@@ -196,7 +197,7 @@ class Watch:
         self.max_rollbacks = max_rollbacks
         self.pictures = max(2, pictures)
         self._symptoms = symptoms
-        self._courses = {name: _Course() for name in symptoms}
+        self._courses = self._unseen()
         self.raised: list[Alarm] = []
 
     def look(self, point: Point, iteration: int, first_bad: int | None) -> tuple[dict[str, float], list[Alarm]]:
@@ -213,8 +214,11 @@ class Watch:
         seen = {f"health/{NOT_FINITE}": float(first_bad is not None)}
         new = []
         if first_bad is not None:
-            message = f"a loss was not a finite number at iteration {first_bad}"
-            new.append(_alarm(NOT_FINITE, iteration, first_bad, message, NOT_FINITE_HELPS))
+            course = self._courses[NOT_FINITE]
+            if not course.raised:
+                course.since, course.raised = first_bad, True
+                message = f"a loss was not a finite number at iteration {first_bad}"
+                new.append(_alarm(NOT_FINITE, iteration, first_bad, message, NOT_FINITE_HELPS))
         else:
             for name, symptom in self._symptoms.items():
                 what = symptom.seen_in(point)
@@ -237,7 +241,13 @@ class Watch:
 
     def forget(self) -> None:
         """Start anew after a rollback: what was seen belongs to weights that are gone."""
-        self._courses = {name: _Course() for name in self._symptoms}
+        self._courses = self._unseen()
+        for symptom in self._symptoms.values():
+            if isinstance(symptom, Constant):
+                symptom.recent = []
+
+    def _unseen(self) -> dict[str, _Course]:
+        return {name: _Course() for name in (*self._symptoms, NOT_FINITE)}
 
     def state_dict(self) -> dict[str, Any]:
         """What a checkpoint keeps: plain values."""

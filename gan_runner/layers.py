@@ -2,8 +2,52 @@
 
 from __future__ import annotations
 
-from torch import nn
+import torch
+from torch import Tensor, nn
+
+from gan_runner.ranges import FractionBelowOne
+
+_BITS = 16  # of randomness for one decision to drop
+_LEVELS = 2**_BITS
 
 
-class Dropout(nn.Dropout):
-    pass
+class Dropout(nn.Module):
+    """`nn.Dropout` with masks cut from cheap random bits on the CPU, about ten times as fast there.
+
+    PyTorch's own layer draws a slow random number an element; here one 64-bit draw serves four elements. The
+    mask is a constant to autograd, so the backward pass is one product and a second one (R1) needs no care.
+
+    Args:
+        p: chance that a value becomes 0, rounded to a multiple of 1/65536 on the CPU. The others are scaled by
+            exactly what keeps the mean.
+    """
+
+    def __init__(self, p: FractionBelowOne) -> None:
+        super().__init__()
+        self.p = p
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Drop values in training mode, any shape and memory format; the identity in evaluation mode."""
+        dropped_levels = round(self.p * _LEVELS)
+        if not self.training or not dropped_levels:
+            return x
+        if x.device.type != "cpu":  # a GPU's own kernel draws and scales in one pass
+            return nn.functional.dropout(x, self.p)
+        return (x * _kept(x, dropped_levels)).mul_(_LEVELS / (_LEVELS - dropped_levels))
+
+    def extra_repr(self) -> str:
+        """What `print` shows of the layer."""
+        return f"p={self.p}"
+
+
+@torch.no_grad()
+def _kept(x: Tensor, dropped_levels: int) -> Tensor:
+    """Ones, and zeros with a chance of `dropped_levels` in 65536, in the shape, type and memory order of `x`."""
+    words = torch.empty(-(-x.numel() * _BITS // 64), dtype=torch.int64)
+    words.random_(-(2**63), None)
+    levels = words.view(torch.int16)[: x.numel()]  # uniform on [-32768, 32767]
+    mask = torch.empty_like(x)
+    # Writing ones and zeros of the final type at once is several times faster than by way of booleans, and in
+    # the order of memory faster than in that of the indices.
+    torch.ge(levels, dropped_levels - _LEVELS // 2, out=mask.as_strided((x.numel(),), (1,)))
+    return mask

@@ -37,4 +37,4 @@ class R1:
         """Give the penalty, 0-d; `fake` is not looked at."""
         real = real.detach().requires_grad_()
         (slope,) = torch.autograd.grad(critic(real).sum(), real, create_graph=True)
-        return 0.5 * self.gamma * slope.float().square().sum() / len(real)
+        return 0.5 * self.gamma * slope.square().sum() / len(real)

@@ -195,3 +195,5 @@ class Stepper:
         self._fixed_real = state["fixed_real"].to(self._device)
         self._fixed_fake = state["fixed_fake"].to(self._device)
         self._fixed_used = state["fixed_used"]
+        # A loaded optimizer keeps its moments in new tensors, which no recording knows of.
+        self._recordings.clear()

@@ -14,12 +14,11 @@ import re
 import types
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from pkgutil import resolve_name
 from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_type_hints
 
 from annotated_types import Ge, Gt, Le, Lt
 from hydra.core.override_parser.overrides_parser import OverridesParser
-from hydra.errors import HydraException
-from hydra.utils import get_object
 from omegaconf import DictConfig, ListConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
@@ -124,11 +123,11 @@ def _parameters_of(path: str, node: dict[str, Any], readers: Sequence[Reader]) -
     callables = [reader.callable for reader in readers if reader.path == path]
     if "_target_" in node:
         try:
-            callables.append(get_object(node["_target_"]))
-        except HydraException as error:
+            callables.append(resolve_name(node["_target_"]))
+        except (ImportError, AttributeError, ValueError) as error:
             raise UserError(
                 f"{path}._target_ is {node['_target_']}, but no such class or function can be imported.",
-                f"Check its spelling, and that its package is installed. Python says: {error.__cause__ or error}",
+                f"Check its spelling, and that its package is installed. Python says: {error}.",
             ) from error
     parameters: dict[str, object] = {}
     for callable_ in callables:

@@ -98,10 +98,7 @@ def test_metrics_after_the_checkpoint_of_a_killed_run_move_aside_and_come_again(
     with (tmp_path / "killed/metrics.jsonl").open("a") as file:
         file.write('{"iteration": 10, "epoch": 1.6667}\n{"iteration": 1')  # a line that the kill cut short
     play(tmp_path / "killed", MLP)
-    assert (
-        everything_but_times(tmp_path / "killed")["metrics"]
-        == everything_but_times(tmp_path / "whole")["metrics"]
-    )
+    assert everything_but_times(tmp_path / "killed")["metrics"] == everything_but_times(tmp_path / "whole")["metrics"]
     assert json.loads((tmp_path / "killed/metrics.abandoned.jsonl").read_text())["iteration"] == 10
 
 
@@ -129,7 +126,7 @@ def test_an_interrupted_command_saves_says_how_to_resume_and_goes_on(tmp_path, n
     subprocess.run(again, cwd=tmp_path, check=True, capture_output=True, timeout=120)
     summary = json.loads((tmp_path / "here/summary.json").read_text())
     assert (summary["status"], summary["epochs"]) == ("finished", epochs)
-    iterations = [json.loads(line)["iteration"] for line in (tmp_path / "here/metrics.jsonl").open()]
+    iterations = [json.loads(line)["iteration"] for line in (tmp_path / "here/metrics.jsonl").read_text().splitlines()]
     assert iterations == sorted(set(iterations))
     assert not (tmp_path / "outputs").exists()
 

@@ -7,6 +7,7 @@ PyTorch pads the near one, so that a network here is the published one looking a
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from itertools import pairwise
 
@@ -56,8 +57,8 @@ class Generator(nn.Module):
                 f"of its {_DOUBLINGS} doublings.",
                 "Try model.generator.widths=[256,128,64,32].",
             )
-        self.base = (widths[0], height // 2**_DOUBLINGS, width // 2**_DOUBLINGS)
-        features = widths[0] * self.base[1] * self.base[2]
+        self.base = (height // 2**_DOUBLINGS, width // 2**_DOUBLINGS, widths[0])
+        features = math.prod(self.base)
         self.dense = nn.Sequential(
             nn.Linear(latent_dim, features),
             nn.BatchNorm1d(features, eps=norm_eps, momentum=norm_momentum),
@@ -77,7 +78,9 @@ class Generator(nn.Module):
 
     def forward(self, z: Tensor) -> Tensor:
         """Draw an image [B, C, H, W] in [-1, 1] for each latent [B, latent_dim]."""
-        images: Tensor = self.layers(self.dense(z).unflatten(1, self.base))
+        # Keras' order of the dense layer's units, pixels before channels, is channels-last without a copy.
+        base = self.dense(z).view(-1, *self.base).permute(0, 3, 1, 2)
+        images: Tensor = self.layers(base)
         return images
 
 

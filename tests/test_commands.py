@@ -1,0 +1,330 @@
+"""The commands from end to end: what they leave, and what they say to mistakes."""
+
+import json
+import struct
+
+import numpy as np
+import pytest
+from PIL import Image
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+from tests.command_line import QUICK, gan_check, gan_run, gan_sample, only_run
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory):
+    """A folder in which a small run has finished, and what the command printed."""
+    folder = tmp_path_factory.mktemp("finished")
+    result = gan_run(folder, *QUICK, "trainer.log_every=2", "trainer.ema=0.9")
+    assert result.code == 0, result.text
+    return folder, result
+
+
+def test_a_run_ends_by_saying_where_the_pictures_are_and_how_to_see_the_dashboard(finished):
+    folder, result = finished
+    run = only_run(folder).relative_to(folder)
+    assert result.out.splitlines()[-2:] == [f"Pictures: {run}/samples", f"Dashboard: tensorboard --logdir {run}"]
+
+
+def test_a_run_leaves_the_folder_that_the_contract_names(finished):
+    run = only_run(finished[0])
+    names = {str(path.relative_to(run)) for path in run.rglob("*") if path.is_file()}
+    (events,) = (name for name in names if name.startswith("events.out.tfevents."))
+    assert names - {events} == {
+        ".hydra/config.yaml",
+        ".hydra/hydra.yaml",
+        ".hydra/overrides.yaml",
+        "gan-run.log",
+        "checkpoints/best.pt",
+        "checkpoints/last.pt",
+        "samples/iteration_00000004.png",
+        "samples/timeline.png",
+        "samples/timeline.gif",
+        "metrics.jsonl",
+        "summary.json",
+    }
+
+
+def test_the_summary_tells_what_the_contract_promises(finished):
+    summary = json.loads((only_run(finished[0]) / "summary.json").read_text())
+    assert summary["status"] == "finished"
+    assert summary["error"] is None
+    counters = {key: summary[key] for key in ("iterations", "epochs", "d_steps", "g_steps", "images", "seed")}
+    assert counters == {"iterations": 4, "epochs": 1.0, "d_steps": 4, "g_steps": 4, "images": 64, "seed": 0}
+    assert summary["data"] == {"name": "digits", "fingerprint": summary["data"]["fingerprint"], "count": 64}
+    assert summary["device"] == "cpu"
+    assert summary["precision"] in ("fp32", "bf16")
+    assert summary["objective"] == summary["metrics"]["metric/sliced_wasserstein"] == summary["best"]["value"]
+    assert summary["images_per_second"] == pytest.approx(summary["images"] / summary["seconds"], rel=0.01)
+    assert summary["alarms"] == []
+
+
+SCALARS = {
+    "loss/d",
+    "loss/g",
+    "accuracy/d",
+    "accuracy/d_real",
+    "accuracy/d_fake",
+    "probability/real",
+    "probability/fake",
+    "grad_norm/d",
+    "grad_norm/g",
+    "learning_rate/d",
+    "learning_rate/g",
+    "health/diversity",
+    "metric/sliced_wasserstein",
+    "metric/diversity",
+    "speed/images_per_second",
+}
+
+
+def test_metrics_and_dashboard_hold_the_same_scalars(finished):
+    run = only_run(finished[0])
+    lines = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
+    assert [line["iteration"] for line in lines] == [2, 4]
+    assert SCALARS - {tag for tag in SCALARS if tag.startswith("metric/")} <= lines[0].keys()
+    assert lines[1].keys() >= SCALARS
+
+    events = EventAccumulator(str(run), size_guidance={"scalars": 0, "images": 0})
+    events.Reload()
+    assert set(events.Tags()["scalars"]) == lines[1].keys() - {"iteration", "epoch"}
+    for tag in lines[1].keys() - {"iteration", "epoch"}:
+        (*_, last) = events.Scalars(tag)
+        assert (last.step, last.value) == (4, pytest.approx(lines[1][tag], rel=1e-6))
+    assert set(events.Tags()["images"]) == {"samples/fixed", "samples/random", "data/real"}
+
+
+def test_the_log_holds_both_parameter_tables_and_a_line_an_epoch(finished):
+    log = (only_run(finished[0]) / "gan-run.log").read_text()
+    assert "Total params: 14,944" in log  # 100*16 + 16 + 16*784 + 784
+    assert "Total params: 12,577" in log  # 784*16 + 16 + 16 + 1
+    assert "epoch 1, iteration 4: loss D " in log
+
+
+def test_two_runs_of_one_seed_draw_the_same_pictures_and_another_seed_others(finished, tmp_path):
+    first = (only_run(finished[0]) / "samples/iteration_00000004.png").read_bytes()
+    for seed, same in ((0, True), (1, False)):
+        folder = tmp_path / str(seed)
+        folder.mkdir()
+        assert gan_run(folder, *QUICK, "trainer.log_every=2", "trainer.ema=0.9", f"seed={seed}").code == 0
+        assert ((only_run(folder) / "samples/iteration_00000004.png").read_bytes() == first) == same
+
+
+def test_a_sweep_names_each_folder_by_its_overrides_and_goes_on_past_a_failing_job(tmp_path):
+    result = gan_run(tmp_path, "-m", *QUICK, "model.dropout=0.1,1.5,0.3", "optimizer.lr=1e-4")
+    assert result.code == 1
+    assert "model.dropout is 1.5, but must be a number, at least 0 and below 1." in result.text
+    constant = "data.limit=64,evaluation.num_images=16"
+    jobs = {path.name: json.loads((path / "summary.json").read_text()) for path in tmp_path.glob("multirun/*/*/*/")}
+    assert len(jobs) == 3
+    for name, summary in jobs.items():
+        assert name.startswith(constant)
+        assert "optimizer.lr=0.0001" in name
+        assert summary["status"] == ("failed" if "model.dropout=1.5" in name else "finished")
+
+
+def test_nan_targets_are_caught_at_their_iteration_and_the_last_good_checkpoint_stays(tmp_path):
+    result = gan_run(tmp_path, *QUICK, "trainer.log_every=4", "labels.real.value=nan", "health.on_alarm=stop")
+    assert result.code == 1
+    assert "not_finite: a loss was not a finite number at iteration 1." in result.text
+    run = only_run(tmp_path)
+    assert not (run / "checkpoints").exists()
+    summary = json.loads((run / "summary.json").read_text())
+    assert summary["status"] == "failed"
+    assert [alarm["name"] for alarm in summary["alarms"]] == ["not_finite"]
+
+
+# ---- gan-sample ---------------------------------------------------------------------------------------------
+
+
+def test_sampling_writes_a_grid_an_array_or_a_folder_of_the_same_pictures(finished, tmp_path):
+    run = only_run(finished[0])
+    for output in ("grid.png", "array.npz", "folder/"):
+        result = gan_sample(tmp_path, f"run={run}", "num=5", f"output={output}", "seed=3")
+        assert result.code == 0, result.text
+    array = np.load(tmp_path / "array.npz")["arr_0"]
+    assert (array.dtype, array.shape) == (np.uint8, (5, 28, 28, 1))
+    pictures = sorted((tmp_path / "folder").iterdir())
+    assert len(pictures) == 5
+    for picture, pixels in zip(pictures, array, strict=True):
+        with Image.open(picture) as image:
+            np.testing.assert_array_equal(np.asarray(image), pixels[..., 0])
+    assert (tmp_path / "grid.png").stat().st_size > 0
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["array.npz", "folder", "grid.png"]
+
+
+def test_sampling_takes_the_best_checkpoint_and_another_seed_draws_others(finished, tmp_path):
+    run = only_run(finished[0])
+    for name, extra in (("a", []), ("b", ["seed=1"]), ("c", ["checkpoint=best"])):
+        assert gan_sample(tmp_path, f"run={run}", f"output={name}.npz", "num=3", *extra).code == 0
+    a, b, c = (np.load(tmp_path / f"{name}.npz")["arr_0"] for name in "abc")
+    assert not np.array_equal(a, b)
+    np.testing.assert_array_equal(a, c)  # the only evaluation was at the last iteration
+
+
+# ---- gan-check ----------------------------------------------------------------------------------------------
+
+QUICK_CHECK = [*QUICK[:2], *QUICK[4:], "preflight.seconds=0.01"]
+
+
+def test_a_check_traces_shapes_tells_apart_and_leaves_nothing(tmp_path):
+    result = gan_check(tmp_path, *QUICK_CHECK, "optimizer.lr=1e-2")
+    assert result.code == 0, result.text
+    for said in ("64 images, batch 16x1x28x28, values -1 to 1", "14,944 parameters", "D against untrained G"):
+        assert said in result.out
+    assert "for 400 iterations" in result.out
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_check_of_a_sweep_looks_at_every_job_and_fails_with_the_impossible_one(tmp_path):
+    widths = "model.generator.widths=[8,8,4]"
+    result = gan_check(
+        tmp_path, "-m", *QUICK_CHECK[:2], "model=dcgan", widths, "model.discriminator.widths=[8,8]",
+        "preflight.seconds=0.01", "data.image_size=29,28", "optimizer.lr=1e-2",
+    )  # fmt: skip
+    assert result.code == 1
+    verdicts = [line for line in result.out.splitlines() if line.startswith(("ready", "fails"))]
+    assert [line[:5] for line in verdicts] == ["fails", "ready"]
+    assert "model=dcgan cannot draw 29x29 images" in verdicts[0]
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_check_refuses_a_d_that_cannot_learn(tmp_path):
+    result = gan_check(tmp_path, *QUICK_CHECK, "optimizer.d.lr=0", "preflight.d_updates=20")
+    assert result.code == 1
+    assert "after 20 updates against the untrained G, but 90% is needed" in result.text
+
+
+def test_a_check_plays_both_players_of_a_schedule_by_rounds(tmp_path):
+    result = gan_check(tmp_path, *QUICK_CHECK, "schedule=rounds", "optimizer.lr=1e-2", "trainer.iterations=50")
+    assert result.code == 0, result.text
+    assert "turn d " in result.out
+    assert "turn g " in result.out
+
+
+# ---- mistakes -----------------------------------------------------------------------------------------------
+
+MISTAKES = {
+    "a misspelt key": (["trainer.epoch=5"], "There is no key trainer.epoch here.", "Did you mean trainer.epochs?"),
+    "a misspelt key behind a plus": (
+        ["+trainer.epoch=5"],
+        "trainer.epoch is 5, but there is no such key: nothing reads it.",
+        "Did you mean trainer.epochs?",
+    ),
+    "an invented key": (["+typo=1"], "typo is 1, but nothing reads it here.", "Leave it out"),
+    "an unknown choice": (["model=mlpp"], "model is mlpp, but must be dcgan, mlp", "Try model=mlp."),
+    "an unknown group": (["modle=mlp"], "There is no key modle here.", "Did you mean model?"),
+    "a word for a number": (
+        ["trainer.epochs=ten"],
+        "trainer.epochs is ten, but must be a whole number, at least 1.",
+        "Try trainer.epochs=100, which is its default.",
+    ),
+    "a number out of range": (
+        ["optimizer.lr=-1"],
+        "optimizer.lr is -1, but must be a number, at least 0.",
+        "Try optimizer.lr=0.0002, which is its default.",
+    ),
+    "a fraction for a count": (
+        ["trainer.batch_size=1.5"],
+        "trainer.batch_size is 1.5, but must be a whole number, at least 1.",
+        "Try trainer.batch_size=128",
+    ),
+    "a word that is none of the choices": (
+        ["trainer.precision=fp16"],
+        "trainer.precision is fp16, but must be auto, fp32 or bf16.",
+        "Try trainer.precision=auto",
+    ),
+    "an override without effect": (
+        ["optimizer=ttur", "optimizer.lr=1e-3"],
+        "optimizer.lr is 0.001, but nothing reads it here.",
+        "Set optimizer.d.lr and optimizer.g.lr instead",
+    ),
+    "labels that a loss ignores": (
+        ["loss=hinge", "labels=smooth"],
+        "labels is smooth, but loss=hinge takes no targets and would ignore them.",
+        "Try labels=hard, or loss=nonsaturating",
+    ),
+    "no GPU": (["trainer.device=cuda:9"], "trainer.device is cuda:9, but PyTorch sees", "Try trainer.device=auto"),
+    "no such device": (
+        ["trainer.device=tpu"],
+        "trainer.device is tpu, but must be auto, cpu, cuda or cuda:N.",
+        "Try trainer.device=auto.",
+    ),
+    "a size that the model cannot draw": (
+        ["model=dcgan", "data.image_size=29"],
+        "model=dcgan cannot draw 29x29 images: it doubles its size twice, so height and width must be multiples of 4.",
+        "data.image_size is 29. Try data.image_size=28 or 32.",
+    ),
+    "an empty interval": (
+        ["latent=uniform", "latent.low=2"],
+        "latent.low is 2 and latent.high is 1.0: low must be below high.",
+        "Try latent.low=0.0 or latent.high=3.",
+    ),
+    "latents that cannot be shared": (
+        ["schedule.same_latents=true", "trainer.g_batch_size=64"],
+        "schedule.same_latents is true, but trainer.batch_size is 128 and trainer.g_batch_size is 64",
+        "Try trainer.g_batch_size=128",
+    ),
+    "an objective that is not measured": (
+        ["evaluation.objective=fid"],
+        "evaluation.objective is fid, but must be one of the metrics: sliced_wasserstein, diversity.",
+        "Try evaluation.objective=sliced_wasserstein.",
+    ),
+    "a class that does not exist": (
+        ["loss._target_=nowhere.Loss"],
+        "loss._target_ is nowhere.Loss, but no such class or function can be imported.",
+        "Check its spelling",
+    ),
+    "a value that is missing": (["data=idx"], "data.root has no value", "Give it: data.root=..."),
+    "data that are not there": (
+        ["data=mnist", "data.root=nowhere"],
+        "data.root is nowhere, but mnist is in none of: nowhere/MNIST/raw",
+        "data=digits, which ships inside the package.",
+    ),
+    "a folder without pictures": (["data=image_folder", "data.root=empty"], "data.root is empty", "data=digits"),
+    "a truncated file": (["data=idx", "data.root=truncated"], "ends after 16 of 3,152 bytes", "data=digits"),
+    "a folder that is no run": (
+        ["resume=empty"],
+        "resume is empty, but that is no folder of a run: it has no .hydra/config.yaml.",
+        "Try resume=outputs/DATE/TIME",
+    ),
+    "a folder that is not there": (
+        ["resume=nowhere"],
+        "resume is nowhere, but there is no such folder.",
+        "Try resume=",
+    ),
+    "a sweep that resumes": (["-m", "resume=empty"], "resume goes on with one run, but -m", "Leave out -m."),
+}
+
+
+@pytest.mark.parametrize(("arguments", "problem", "remedy"), MISTAKES.values(), ids=MISTAKES)
+def test_a_mistake_gets_one_message_with_key_value_and_remedy_and_overwrites_nothing(
+    tmp_path, arguments, problem, remedy
+):
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "truncated").mkdir()
+    header = struct.pack(">IIII", 0x803, 4, 28, 28)
+    (tmp_path / "truncated/train-images-idx3-ubyte").write_bytes(header)
+    before = {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
+    result = gan_run(tmp_path, *arguments)
+    assert result.code == 1
+    assert problem in result.text
+    assert remedy in result.text
+    assert result.text.count(problem) == 1
+    assert "Traceback" not in result.text
+    assert {path: path.read_bytes() for path in before} == before
+    assert not list(tmp_path.rglob("*.pt"))
+
+
+def test_a_part_of_the_users_own_that_fails_leaves_its_traceback_in_the_log(tmp_path):
+    result = gan_run(tmp_path, *QUICK, "model.generator.activation._target_=torch.nn.Conv2d")
+    assert result.code == 1
+    assert "no such key" in result.text  # Conv2d has no slope
+
+
+def test_help_is_a_page_that_lists_groups_and_commands_without_importing_torch(tmp_path):
+    result = gan_run(tmp_path, "--help")
+    assert result.code == 0
+    for line in ("model: dcgan, mlp", "gan-run -m key=value1,value2", "gan-run resume=FOLDER"):
+        assert line in result.out
+    assert len(result.out.splitlines()) <= 45
