@@ -39,7 +39,7 @@ class Player:
         total = torch.stack(list(terms.values())).sum()
         gradients = torch.autograd.grad(total, self._parameters)
         for parameter, gradient in zip(self._parameters, gradients, strict=True):
-            parameter.grad = gradient
+            parameter.grad = _laid_out_like(parameter, gradient)
         self.optimizer.step()
 
     @contextlib.contextmanager
@@ -101,6 +101,13 @@ class Player:
             group.update({key: value for key, value in wanted.items() if key != "params"})
         self.rate = self._full_rate
         self._norm_before = state["gradient_norm"]
+
+
+def _laid_out_like(parameter: Tensor, gradient: Tensor) -> Tensor:
+    """The gradient in its parameter's order in memory: a fused optimizer pairs the two as they lie there."""
+    if gradient.stride() == parameter.stride():
+        return gradient
+    return torch.empty_like(parameter).copy_(gradient)
 
 
 class MovingAverage:

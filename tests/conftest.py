@@ -1,0 +1,139 @@
+"""What the tests of the core share: a small game on small pictures."""
+
+from dataclasses import dataclass
+from functools import partial
+
+import pytest
+import torch
+from hydra import compose, initialize_config_module
+from omegaconf import OmegaConf
+from torch import nn
+
+from gan_runner.cli import job_folder
+from gan_runner.data import ImageSet, Order, ResidentFeed, digits
+from gan_runner.games import Adversarial
+from gan_runner.labels import Exactly, Labels
+from gan_runner.latents import Normal
+from gan_runner.learning_rates import Constant
+from gan_runner.losses import NonSaturating
+from gan_runner.models import dcgan, mlp
+from gan_runner.optimizers import adam
+from gan_runner.players import MovingAverage, Player
+from gan_runner.steps import Stepper
+
+CPU = torch.device("cpu")
+torch.set_num_threads(1)  # networks this small lose time to a second one
+
+
+@pytest.fixture(autouse=True)
+def _same_random_numbers_whatever_ran_before():
+    torch.manual_seed(0)
+
+
+@pytest.fixture
+def hard_labels():
+    return Labels(Exactly(1.0), Exactly(0.0), Exactly(1.0), flip=0.0)
+
+
+@pytest.fixture(scope="session")
+def compose_config():
+    """Composes the real config with overrides, the choice of each group included."""
+    OmegaConf.register_new_resolver("job_folder", job_folder, replace=True)
+
+    def composed(*overrides):
+        with initialize_config_module("gan_runner.conf", version_base="1.3"):
+            return compose("config", list(overrides), return_hydra_config=True)
+
+    return composed
+
+
+@dataclass
+class Table:
+    """A game that is set up: who plays, and with what."""
+
+    stepper: Stepper
+    d: Player
+    g: Player
+    average: MovingAverage | None
+    game: Adversarial
+    images: ImageSet
+    order: Order
+
+
+def _networks(model, shape, latent_dim, dropout):
+    if model == "mlp":
+        leaky = partial(nn.LeakyReLU, 0.2)
+        return (
+            mlp.Discriminator(shape, [16], dropout, leaky, None, None),
+            mlp.Generator(shape, latent_dim, [16], leaky, None, None),
+        )
+    if model == "norms in d":
+        d = nn.Sequential(nn.Flatten(), nn.Linear(64, 8), nn.BatchNorm1d(8), nn.ReLU(), nn.Linear(8, 1), nn.Flatten(0))
+        return d, _networks("mlp", shape, latent_dim, dropout)[1]
+    return (
+        dcgan.Discriminator(shape, [4, 6], dropout, 0.2, None, None),
+        dcgan.Generator(shape, latent_dim, [8, 6, 4], 0.1, 1e-3, None, None),
+    )
+
+
+@pytest.fixture
+def set_up(hard_labels):
+    """Sets up a game of tiny networks on 60 digits of 8x8; everything follows from `seed`."""
+
+    def make(
+        model="mlp",
+        *,
+        seed=0,
+        batch_size=8,
+        g_batch_size=8,
+        dropout=0.0,
+        lr=0.01,
+        eps=1e-8,
+        ema=None,
+        penalty=None,
+        channels_last=False,
+        device=CPU,
+    ):
+        torch.manual_seed(seed)
+        images = digits.load(image_size=None, limit=60)
+        d_net, g_net = (net.to(device) for net in _networks(model, images.shape, 5, dropout))
+        if channels_last:
+            d_net, g_net = (net.to(memory_format=torch.channels_last) for net in (d_net, g_net))
+        d, g = (Player(net, adam(net.parameters(), lr, (0.5, 0.999), eps, 0.0), Constant()) for net in (d_net, g_net))
+        average = None
+        if ema is not None:
+            copied = _networks(model, images.shape, 5, dropout)[1].to(device)
+            copied.load_state_dict(g_net.state_dict())
+            average = MovingAverage(copied, ema)
+        game = Adversarial(g_net, d_net, Normal(5, 1.0), NonSaturating(hard_labels, joined=True), penalty)
+        order = Order(len(images), seed, replacement=False)
+        feed = ResidentFeed(images, order, device)
+        stepper = Stepper(game, d, g, average, feed, images.shape, batch_size, g_batch_size, device, "fp32")
+        torch.manual_seed(seed)
+        return Table(stepper, d, g, average, game, images, order)
+
+    return make
+
+
+def _state_of(player):
+    """Everything of a player that a step may change, copied: weights, running statistics, gradients."""
+    state = {name: value.clone() for name, value in player.net.state_dict().items()}
+    for name, parameter in player.net.named_parameters():
+        if parameter.grad is not None:
+            state[f"gradient of {name}"] = parameter.grad.clone()
+    return state
+
+
+@pytest.fixture(scope="session")
+def state_of():
+    return _state_of
+
+
+@pytest.fixture(scope="session")
+def same_bits():
+    """Whether two states have the same names and hold the same numbers to the bit."""
+
+    def compare(one, other):
+        return one.keys() == other.keys() and all(torch.equal(one[name], other[name]) for name in one)
+
+    return compare

@@ -1,0 +1,110 @@
+import pytest
+import torch
+
+from gan_runner import recording
+from gan_runner.recording import Recording
+from gan_runner.schedules import Turn
+
+
+@pytest.mark.parametrize("calls", [0, 1, 3, 4, 5, 10])
+def test_on_a_cpu_every_call_does_the_work_exactly_once_and_at_once(calls):
+    done = []
+    record = Recording(lambda: done.append(len(done)), torch.device("cpu"))
+    for number in range(calls):
+        record()
+        assert done == list(range(number + 1))
+
+
+def test_what_goes_wrong_in_the_work_reaches_the_caller():
+    record = Recording(lambda: 1 / 0, torch.device("cpu"))
+    with pytest.raises(ZeroDivisionError):
+        record()
+
+
+gpu = pytest.mark.gpu
+needs_gpu = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+
+
+@gpu
+@needs_gpu
+def test_on_a_gpu_too_every_call_does_the_work_exactly_once():
+    total = torch.zeros((), device="cuda")
+    record = Recording(lambda: total.add_(1), torch.device("cuda"))
+    for number in range(1, 9):
+        record()
+        assert total.item() == number
+
+
+@gpu
+@needs_gpu
+def test_a_recording_draws_fresh_random_numbers_at_every_call():
+    drawn = torch.empty(4, device="cuda")
+    record = Recording(lambda: drawn.copy_(torch.rand(4, device="cuda")), torch.device("cuda"))
+    seen = []
+    for _ in range(8):
+        record()
+        seen.append(tuple(drawn.tolist()))
+    assert len(set(seen)) == 8
+
+
+TURNS = [Turn("dg")] * 10
+
+
+@gpu
+@needs_gpu
+@pytest.mark.parametrize("model", ["mlp", "dcgan"])
+def test_recorded_turns_equal_eager_ones_to_the_bit_and_never_wait_for_the_device(
+    set_up, state_of, same_bits, monkeypatch, model
+):
+    monkeypatch.setattr(torch.backends.cudnn, "deterministic", True)
+    states = []
+    for warm_up_calls in (3, 1000):  # the latter never gets to record
+        monkeypatch.setattr(recording, "_WARM_UP_CALLS", warm_up_calls)
+        table = set_up(model, dropout=0.3, ema=0.9, device=torch.device("cuda"))
+        torch.cuda.manual_seed(3)
+        position = 0
+        for number, turn in enumerate(TURNS):
+            # By the fifth turn everything is recorded, and the first pass over the 60 images is not yet over.
+            torch.cuda.set_sync_debug_mode("error" if number >= 5 else "default")
+            try:
+                position = table.stepper.play(turn, position)
+            finally:
+                torch.cuda.set_sync_debug_mode("default")
+        states.append([state_of(table.d), state_of(table.g), table.average.net.state_dict()])
+    assert all(same_bits(one, other) for one, other in zip(*states, strict=True))
+
+
+@gpu
+@needs_gpu
+def test_a_recorded_turn_sees_a_learning_rate_that_changes(set_up, state_of, same_bits):
+    table = set_up(device=torch.device("cuda"))
+    for number in range(6):
+        table.stepper.play(Turn("d"), 8 * number)
+    table.d.slow_down(0.0)
+    table.d.set_rate(updates=6, progress=0.5)
+    before = {name: value.clone() for name, value in table.d.net.state_dict().items()}
+    table.stepper.play(Turn("d"), 48)
+    assert same_bits(before, table.d.net.state_dict())
+
+
+@gpu
+@needs_gpu
+def test_turns_are_recorded_anew_after_a_checkpoint_is_loaded(set_up, state_of, same_bits):
+    """A loaded optimizer has new moments, which the old recording does not know of."""
+    import copy
+
+    table = set_up(device=torch.device("cuda"))
+    for number in range(6):
+        table.stepper.play(Turn("dg"), 8 * number)
+    parts = ("d", "g", "stepper")
+    state = copy.deepcopy({name: getattr(table, name).state_dict() for name in parts})
+    random = torch.cuda.get_rng_state()
+    ends = []
+    for _ in range(2):
+        for name in parts:
+            getattr(table, name).load_state_dict(copy.deepcopy(state[name]))
+        torch.cuda.set_rng_state(random)
+        for number in range(6, 12):
+            table.stepper.play(Turn("dg"), 8 * number)
+        ends.append([state_of(table.d), state_of(table.g)])
+    assert all(same_bits(one, other) for one, other in zip(*ends, strict=True))
