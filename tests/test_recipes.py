@@ -443,7 +443,8 @@ def normalised(x, gain, shift):
 
 def dcgan_draws(z, w):
     x = functional.linear(z, w["dense.0.weight"], w["dense.0.bias"])
-    x = rectified(normalised(x, w["dense.1.weight"], w["dense.1.bias"])).reshape(len(z), 256, 7, 7)
+    x = rectified(normalised(x, w["dense.1.weight"], w["dense.1.bias"]))
+    x = x.reshape(len(z), 7, 7, 256).permute(0, 3, 1, 2)  # Keras' order: row, column, channel
     for number, stride in ((0, 2), (3, 2), (6, 1)):
         kernel, bias = w[f"layers.{number}.weight"], w[f"layers.{number}.bias"]
         x = functional.conv_transpose2d(x, kernel, bias, stride, padding=1, output_padding=stride - 1)
