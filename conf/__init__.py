@@ -1,0 +1,1 @@
+"""The configuration groups, importable as gan_runner.conf."""

@@ -217,8 +217,8 @@ class Watch:
             course = self._courses[NOT_FINITE]
             if not course.raised:
                 course.since, course.raised = first_bad, True
-                message = f"a loss was not a finite number at iteration {first_bad}"
-                new.append(_alarm(NOT_FINITE, iteration, first_bad, message, NOT_FINITE_HELPS))
+                what = "a loss is no finite number"
+                new.append(_alarm(NOT_FINITE, iteration, first_bad, what, NOT_FINITE_HELPS))
         else:
             for name, symptom in self._symptoms.items():
                 what = symptom.seen_in(point)
@@ -270,6 +270,5 @@ class Watch:
 
 
 def _alarm(name: str, iteration: int, since: int, what: str, helps: tuple[str, ...]) -> Alarm:
-    lasted = f", since iteration {since}" if since != iteration and math.isfinite(since) else ""
-    message = f"{name}: {what}{lasted}. What usually helps, one at a time: {'  '.join(helps)}"
+    message = f"{name}: {what}, since iteration {since}. What usually helps, one at a time: {'  '.join(helps)}"
     return Alarm(name, iteration, since, message)

@@ -90,6 +90,10 @@ class Labels:
         """What G wants to hear about `n` generated images, float32 [n]."""
         return self._generator.sample(n, device)
 
+    def against_generator(self, n: int, device: torch.device) -> Tensor:
+        """What D, in a zero-sum game, would rather answer to `n` generated images in G's step, float32 [n]."""
+        return self._fake.sample(n, device)
+
     def _maybe_flipped(self, own: Target, other: Target, n: int, device: torch.device) -> Tensor:
         targets = own.sample(n, device)
         if self._flip == 0:

@@ -75,7 +75,8 @@ class Minimax(_ClassifierLoss):
 
     def g(self, fake_logits: Tensor) -> Tensor:
         """log(1 - D(G(z))) for hard labels: D's own loss on generated images, with its sign turned."""
-        return -cross_entropy(fake_logits, self.labels.fake(len(fake_logits), fake_logits.device)).mean()
+        targets = self.labels.against_generator(len(fake_logits), fake_logits.device)
+        return -cross_entropy(fake_logits, targets).mean()
 
 
 class Hinge:

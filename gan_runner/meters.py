@@ -78,6 +78,10 @@ class FiniteCounter:
         count, all_finite = self._counts.tolist()
         return None if all_finite else int(count) + 1
 
+    def restart(self, iteration: int) -> None:
+        """Count on from an iteration, all up to which are taken to have been finite."""
+        self._counts.copy_(torch.tensor([iteration, 1.0]))
+
     def state_dict(self) -> dict[str, Tensor]:
         """What a checkpoint keeps."""
         return {"counts": self._counts.clone()}

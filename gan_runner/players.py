@@ -31,6 +31,7 @@ class Player:
         self._parameters = list(net.parameters())
         self._norms = [module for module in net.modules() if isinstance(module, _BatchNorm)]
         self._full_rate = float(optimizer.param_groups[0]["lr"])
+        self._slowing = 1.0  # what rollbacks have made of it
         self.rate = self._full_rate
         self._norm_before = torch.zeros(())  # of the last update before this start
 
@@ -62,9 +63,11 @@ class Player:
 
     def set_rate(self, updates: int, progress: float) -> None:
         """Set the learning rate for the next update (see `LearningRate.factor`)."""
-        rate = self._full_rate * self._learning_rate.factor(updates, progress)
-        if rate == self.rate:
-            return
+        rate = self._full_rate * self._slowing * self._learning_rate.factor(updates, progress)
+        if rate != self.rate:
+            self._write_rate(rate)
+
+    def _write_rate(self, rate: float) -> None:
         self.rate = rate
         for group in self.optimizer.param_groups:
             if isinstance(group["lr"], Tensor):
@@ -74,7 +77,7 @@ class Player:
 
     def slow_down(self, factor: float) -> None:
         """Lower the configured learning rate for the rest of the run."""
-        self._full_rate *= factor
+        self._slowing *= factor
 
     def gradient_norm(self) -> Tensor:
         """Euclidean norm of the last update's gradient over all parameters, 0-d; 0 before the first."""
@@ -90,6 +93,7 @@ class Player:
             "net": self.net.state_dict(),
             "optimizer": self.optimizer.state_dict(),
             "gradient_norm": self.gradient_norm(),
+            "slowing": self._slowing,
         }
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
@@ -99,7 +103,8 @@ class Player:
         self.optimizer.load_state_dict(state["optimizer"])
         for group, wanted in zip(self.optimizer.param_groups, configured, strict=True):
             group.update({key: value for key, value in wanted.items() if key != "params"})
-        self.rate = self._full_rate
+        self._slowing = state["slowing"]
+        self._write_rate(self._full_rate * self._slowing)
         self._norm_before = state["gradient_norm"]
 
 

@@ -235,6 +235,7 @@ class Run:
         # Counters and random numbers go on, or the same would happen again.
         experiment.load_players(state)
         experiment.stepper.load_state_dict(state["stepper"])
+        experiment.stepper.finite.restart(self.progress.iteration)
         experiment.schedule.load_state_dict(state["schedule"])  # for it has read totals that are gone
         self._d_seen, self._g_seen = experiment.stepper.read_d(), experiment.stepper.read_g()
         for player in (experiment.discriminator, experiment.generator):

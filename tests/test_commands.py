@@ -126,7 +126,7 @@ def test_a_sweep_names_each_folder_by_its_overrides_and_goes_on_past_a_failing_j
 def test_nan_targets_are_caught_at_their_iteration_and_the_last_good_checkpoint_stays(tmp_path):
     result = gan_run(tmp_path, *QUICK, "trainer.log_every=4", "labels.real.value=nan", "health.on_alarm=stop")
     assert result.code == 1
-    assert "not_finite: a loss was not a finite number at iteration 1." in result.text
+    assert "not_finite: a loss is no finite number, since iteration 1." in result.text
     run = only_run(tmp_path)
     assert not (run / "checkpoints").exists()
     summary = json.loads((run / "summary.json").read_text())

@@ -134,9 +134,7 @@ def test_a_running_job_is_on_the_hparams_page_with_its_values(tmp_path):
     assert values == {"optimizer.lr": 2e-4, "seed": 3.0, "data.download": False, "loss": "Hinge"}
 
 
-@pytest.mark.parametrize(
-    ("succeeded", "status"), [(True, api_pb2.STATUS_SUCCESS), (False, api_pb2.STATUS_FAILURE)]
-)
+@pytest.mark.parametrize(("succeeded", "status"), [(True, api_pb2.STATUS_SUCCESS), (False, api_pb2.STATUS_FAILURE)])
 def test_a_run_that_ended_says_how_on_the_hparams_page(tmp_path, succeeded, status):
     with LOGGER.open(tmp_path, first_iteration=1) as events:
         events.end(succeeded)

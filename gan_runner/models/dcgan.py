@@ -14,7 +14,7 @@ from itertools import pairwise
 from torch import Tensor, nn
 
 from gan_runner.errors import UserError
-from gan_runner.layers import Dropout
+from gan_runner.layers import ConvTranspose2d, Dropout
 from gan_runner.models.initial_weights import Initialiser, initialise
 from gan_runner.ranges import Count, Fraction, FractionBelowOne, NonNegative, Positive
 
@@ -68,11 +68,11 @@ class Generator(nn.Module):
         for index, (before, after) in enumerate(pairwise(widths)):
             stride = 2 if index < _DOUBLINGS else 1
             layers += [
-                nn.ConvTranspose2d(before, after, 3, stride, padding=1, output_padding=stride - 1),
+                ConvTranspose2d(before, after, 3, stride, padding=1, output_padding=stride - 1),
                 nn.BatchNorm2d(after, eps=norm_eps, momentum=norm_momentum),
                 nn.ReLU(),
             ]
-        layers += [nn.ConvTranspose2d(widths[-1], channels, 3, padding=1), nn.Tanh()]
+        layers += [ConvTranspose2d(widths[-1], channels, 3, padding=1), nn.Tanh()]
         self.layers = nn.Sequential(*layers)
         initialise(self, first_weights, weights)
 

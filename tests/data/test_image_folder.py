@@ -187,9 +187,7 @@ def test_a_folder_without_pictures_is_an_error(tmp_path):
 
 def test_a_folder_of_broken_pictures_is_an_error(tmp_path):
     broken_files(tmp_path, b"")
-    assert "3 files end in .bmp, .jpeg, .jpg, .png, .webp, and none of them can be read." in message_of(
-        tmp_path
-    )
+    assert "3 files end in .bmp, .jpeg, .jpg, .png, .webp, and none of them can be read." in message_of(tmp_path)
 
 
 def test_a_limit_takes_the_first_files_by_name(ten_pictures):

@@ -95,9 +95,7 @@ def test_a_set_that_is_nowhere_names_the_folders_and_the_ways_out(tmp_path, no_d
         "  Try data.download=true, or data.root=FOLDER where it lies, "
         "or data=digits, which ships inside the package."
     )
-    assert f"cifar10 is in none of: {tmp_path}/cifar-10-batches-py, {tmp_path}." in message_of(
-        cifar10.load, tmp_path
-    )
+    assert f"cifar10 is in none of: {tmp_path}/cifar-10-batches-py, {tmp_path}." in message_of(cifar10.load, tmp_path)
 
 
 def test_a_root_that_is_a_file_is_an_error(tmp_path):
@@ -198,9 +196,7 @@ def test_a_damaged_batch_is_named_and_never_run(tmp_path, write_cifar, capsys, c
     write_cifar(tmp_path)
     (tmp_path / "data_batch_2").write_bytes(content)
     message = message_of(cifar10.load, tmp_path)
-    assert message.startswith(
-        f"data.root is {tmp_path}, but {tmp_path}/data_batch_2 is no batch of CIFAR-10: "
-    )
+    assert message.startswith(f"data.root is {tmp_path}, but {tmp_path}/data_batch_2 is no batch of CIFAR-10: ")
     assert reason in message
     assert capsys.readouterr().out == ""
 
@@ -216,14 +212,10 @@ def test_a_batch_needs_a_label_for_each_image(tmp_path, write_cifar):
     write_cifar(tmp_path)
     batch = {"data": np.zeros((2, 3072), np.uint8), "labels": [0]}
     (tmp_path / "data_batch_1").write_bytes(pickle.dumps(batch, protocol=2))
-    assert "data_batch_1 does not hold one label from 0 to 9 for each image." in message_of(
-        cifar10.load, tmp_path
-    )
+    assert "data_batch_1 does not hold one label from 0 to 9 for each image." in message_of(cifar10.load, tmp_path)
 
 
-@pytest.mark.skipif(
-    not Path(fashion_mnist.DEBIAN_FOLDER).is_dir(), reason="Debian's package is not installed"
-)
+@pytest.mark.skipif(not Path(fashion_mnist.DEBIAN_FOLDER).is_dir(), reason="Debian's package is not installed")
 def test_fashion_mnist_is_found_where_debian_puts_it(tmp_path):
     images = fashion_mnist.load(str(tmp_path), False, 28, None)
     assert (images.shape, len(images)) == ((1, 28, 28), 60_000)

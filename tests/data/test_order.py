@@ -12,9 +12,7 @@ def test_every_pass_shows_each_image_once():
 
 def test_passes_and_seeds_differ():
     passes = [
-        tuple(Order(50, seed, replacement=False).indices(start, 50).tolist())
-        for seed in (0, 1)
-        for start in (0, 50)
+        tuple(Order(50, seed, replacement=False).indices(start, 50).tolist()) for seed in (0, 1) for start in (0, 50)
     ]
     assert len(set(passes)) == 4
 
@@ -50,6 +48,4 @@ def test_a_stream_keeps_two_passes_at_most():
 
 
 def test_negative_seeds_are_seeds():
-    assert not torch.equal(
-        Order(99, -1, replacement=False).of_pass(0), Order(99, 1, replacement=False).of_pass(0)
-    )
+    assert not torch.equal(Order(99, -1, replacement=False).of_pass(0), Order(99, 1, replacement=False).of_pass(0))

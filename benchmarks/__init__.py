@@ -1,0 +1,1 @@
+"""How fast the runner is, as ratios measured in one run."""
