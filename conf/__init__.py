@@ -1,1 +1,0 @@
-"""The configuration groups, importable as gan_runner.conf."""

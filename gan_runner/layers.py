@@ -64,6 +64,7 @@ class ConvTranspose2d(nn.ConvTranspose2d):
         """Map [B, C, H, W] to [B, out_channels, stride * H, stride * W], for the paddings used here."""
         if output_size is not None or self.bias is None:
             return super().forward(x, output_size)
+        assert isinstance(self.padding, tuple)  # as nn.ConvTranspose2d makes it
         images = nn.functional.conv_transpose2d(
             x, self.weight, None, self.stride, self.padding, self.output_padding, self.groups, self.dilation
         )

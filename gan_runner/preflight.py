@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import itertools
 import logging
 import math
 import resource
@@ -107,7 +106,7 @@ class Preflight:
             )
         if fake.min() < -1 or fake.max() > 1:
             raise UserError(
-                f"model.generator draws pixels from {fake.min():.3g} to {fake.max():.3g}, but they must lie in [-1, 1].",
+                f"model.generator draws pixels with {_span(fake)}, but they must lie in [-1, 1].",
                 "End the generator in tanh.",
             )
         return [
@@ -160,11 +159,10 @@ class Preflight:
         for _ in range(_WARM_UP_TURNS):
             position = experiment.stepper.play(turn, position)
         _synchronise(experiment.device)
-        start = time.perf_counter()
-        for played in itertools.count(1):
+        start, played = time.perf_counter(), 0
+        while time.perf_counter() - start < self._seconds:
             position = experiment.stepper.play(turn, position)
-            if time.perf_counter() - start >= self._seconds:
-                break
+            played += 1
         _synchronise(experiment.device)
         return (time.perf_counter() - start) / played
 

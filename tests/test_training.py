@@ -153,6 +153,6 @@ def test_rollbacks_end_after_as_many_as_are_allowed(start):
                 next(run.experiment.generator.net.parameters()).fill_(torch.nan)
         return False
 
-    with pytest.raises(UserError, match="health.on_alarm is rollback, and an alarm was raised: not_finite"):
+    with pytest.raises(UserError, match=r"health\.on_alarm is rollback, and an alarm was raised: not_finite"):
         train(run, poisoned_from_seven)
     assert len(run.experiment.watch.raised) == 3
