@@ -9,10 +9,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
-from torch.optim import Optimizer
 
 from gan_runner.games import Terms
 from gan_runner.learning_rates import LearningRate
+from gan_runner.optimizers import Optimizer
 
 
 class Player:

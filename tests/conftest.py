@@ -17,7 +17,7 @@ from gan_runner.latents import Normal
 from gan_runner.learning_rates import Constant
 from gan_runner.losses import NonSaturating
 from gan_runner.models import dcgan, mlp
-from gan_runner.optimizers import adam
+from gan_runner.optimizers import Adam
 from gan_runner.players import MovingAverage, Player
 from gan_runner.steps import Stepper
 
@@ -99,7 +99,7 @@ def set_up(hard_labels):
         d_net, g_net = (net.to(device) for net in _networks(model, images.shape, 5, dropout))
         if channels_last:
             d_net, g_net = (net.to(memory_format=torch.channels_last) for net in (d_net, g_net))
-        d, g = (Player(net, adam(net.parameters(), lr, (0.5, 0.999), eps, 0.0), Constant()) for net in (d_net, g_net))
+        d, g = (Player(net, Adam(net.parameters(), lr, (0.5, 0.999), eps, 0.0), Constant()) for net in (d_net, g_net))
         average = None
         if ema is not None:
             copied = _networks(model, images.shape, 5, dropout)[1].to(device)

@@ -5,7 +5,7 @@ import torch
 from torch import nn
 
 from gan_runner.learning_rates import Constant, Linear, TimeDecay
-from gan_runner.optimizers import adam
+from gan_runner.optimizers import Adam
 from gan_runner.players import MovingAverage, Player
 from gan_runner.schedules import Alternating, Pace, Rounds, Turn
 
@@ -39,7 +39,7 @@ def test_an_update_goes_down_the_slope_of_the_sum_of_the_terms():
 def test_updates_by_adam_equal_those_of_pytorchs_plain_adam_to_rounding():
     net, x = nn.Sequential(nn.Linear(3, 4), nn.Tanh(), nn.Linear(4, 1)).double(), torch.randn(5, 3, dtype=F64)
     by_hand = copy.deepcopy(net)
-    player = player_of(net, optimizer=adam(net.parameters(), 0.1, (0.5, 0.9), 1e-3, 0.0))
+    player = player_of(net, optimizer=Adam(net.parameters(), 0.1, (0.5, 0.9), 1e-3, 0.0))
     plain = torch.optim.Adam(by_hand.parameters(), 0.1, (0.5, 0.9), 1e-3)
     for _ in range(3):
         player.minimise({"square": net(x).square().mean(), "mean": net(x).mean()})
@@ -59,7 +59,7 @@ def test_an_update_pairs_weights_and_slopes_by_index_however_each_lies_in_memory
     assert gradient.stride() != net.weight.stride()
     # An epsilon beside which the slope is nothing makes an update a multiple of it.
     player, before = (
-        player_of(net, optimizer=adam(net.parameters(), 1e3, (0.5, 0.9), 1e3, 0.0)),
+        player_of(net, optimizer=Adam(net.parameters(), 1e3, (0.5, 0.9), 1e3, 0.0)),
         net.weight.detach().clone(),
     )
     player.minimise({"loss": (net.weight * slope).sum()})

@@ -14,6 +14,7 @@ from torch.nn import functional
 
 from gan_runner.build import build
 from gan_runner.data import Order
+from gan_runner.optimizers import Adam
 from gan_runner.progress import Agenda, Progress
 from gan_runner.schedules import Pace
 
@@ -256,9 +257,10 @@ ADAM = dict.fromkeys(RECIPES, (2e-4, (0.5, 0.999), 1e-7)) | {"tf_mlp": (1e-4, (0
 def test_both_players_have_the_published_adam(name):
     experiment = as_built(name)
     for player in (experiment.discriminator, experiment.generator):
-        (group,) = player.optimizer.param_groups
-        assert isinstance(player.optimizer, torch.optim.Adam)
-        assert (group["lr"], group["betas"], group["eps"]) == ADAM[name]
+        optimizer = player.optimizer
+        (group,) = optimizer.param_groups
+        assert isinstance(optimizer, Adam)
+        assert (group["lr"], optimizer.betas, optimizer.eps) == ADAM[name]
         assert len(group["params"]) == len(list(player.net.parameters()))
 
 
