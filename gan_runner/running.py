@@ -140,6 +140,8 @@ def _introduce(experiment: Experiment) -> None:
     channels, height, width = images.shape
     log.info("%s: %s images, %dx%dx%d", images.name, f"{len(images):,}", height, width, channels)
     log.info("Computing on %s in %s with seed %d.", experiment.device, experiment.precision, experiment.seed)
+    if not experiment.loss.classifies:
+        log.info("This loss does not classify: the area under the ROC curve stands in for accuracy/*.")
     latent = torch.zeros(2, experiment.latent.dim, device=experiment.device)
     picture = torch.zeros(2, *images.shape, device=experiment.device)
     for name, net, example in (

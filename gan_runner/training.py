@@ -36,17 +36,11 @@ def train(run: Run, stop_requested: Callable[[], bool]) -> None:
     Raises:
         UserError: an alarm was raised and health.on_alarm is stop.
     """
-    experiment, progress, agenda = run.experiment, run.progress, run.agenda
-    while not agenda.finished(progress) and not stop_requested():
-        before = dataclasses.replace(progress)
-        share_done = agenda.share_done(progress)
-        turn = experiment.schedule.next_turn(experiment.stepper, experiment.pace)
-        experiment.discriminator.set_rate(progress.d_steps, share_done)
-        experiment.generator.set_rate(progress.g_steps, share_done)
-        progress.position = experiment.stepper.play(turn, progress.position)
-        progress.advance(turn, experiment.pace.batch_size)
-        run.look(agenda.due(before, progress))
-    run.save(["last"])
+    while not run.agenda.finished(run.progress):
+        if stop_requested():
+            run.save(["last"])
+            return
+        run.iterate()
 
 
 class Run:
@@ -93,9 +87,21 @@ class Run:
         cpu = torch.device("cpu")
         return self.experiment.latent.sample(count, cpu, generator).to(self.experiment.device)
 
+    def iterate(self) -> None:
+        """Play one turn, and do what is due after it."""
+        experiment, progress = self.experiment, self.progress
+        before = dataclasses.replace(progress)
+        share_done = self.agenda.share_done(progress)
+        turn = experiment.schedule.next_turn(experiment.stepper, experiment.pace)
+        experiment.discriminator.set_rate(progress.d_steps, share_done)
+        experiment.generator.set_rate(progress.g_steps, share_done)
+        progress.position = experiment.stepper.play(turn, progress.position)
+        progress.advance(turn, experiment.pace.batch_size)
+        self._look(self.agenda.due(before, progress))
+
     # ---- log points -------------------------------------------------------------------------------------
 
-    def look(self, due: Due) -> None:
+    def _look(self, due: Due) -> None:
         """Do what is due after a turn."""
         self._bar.update()
         if not due.log:

@@ -255,7 +255,8 @@ def _unknown(full_key: str, node: Mapping[str, Any], parameters: Sequence[str]) 
 def _refuse_overrides_without_effect(config: DictConfig, read: set[str], overrides: Sequence[str]) -> None:
     for override in OverridesParser.create().parse_overrides(list(overrides)):
         key = override.key_or_group
-        if override.is_delete() or override.package or key.startswith("hydra.") or "/" in key:
+        of_hydra = key.startswith("hydra.") or "/" in key or key.rpartition(".")[2] in _HYDRA_KEYS
+        if of_hydra or override.is_delete() or override.package:
             continue
         value = OmegaConf.select(config, key)
         if isinstance(value, DictConfig) or (value is None and "." not in key and key not in read):

@@ -1,0 +1,73 @@
+"""What everything around the steps costs: logging, pictures, checkpoints, evaluation and health.
+
+    python -m benchmarks.whole_run --data fashion_mnist --epochs 10
+
+Two equal experiments take turns, an epoch at a time: one as `gan-run` trains it at its default intervals, the other
+making the same steps and nothing else. Then the command itself, in a process of its own: how soon its first
+iteration is done, and the peak of its memory.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import resource
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+from tqdm import tqdm
+
+from benchmarks.step import composed, our_step
+from gan_runner.run_directory import RunDirectory
+from gan_runner.training import Run
+
+COMMAND = [sys.executable, "-c", "from gan_runner.cli import run; run()"]
+
+
+def overhead(folder: Path, overrides: list[str], epochs: int) -> tuple[float, float]:
+    """Seconds of the whole, and of the bare steps."""
+    whole, bare = composed(*overrides), composed(*overrides)
+    bare_step = our_step(bare)
+    directory = RunDirectory(folder)
+    seconds = [0.0, 0.0]
+    with (
+        contextlib.closing(directory),
+        whole.dashboard.open(folder, 1) as events,
+        tqdm(disable=True) as bar,
+    ):
+        run = Run(whole, directory, events, bar)
+        iterations = (run.agenda.iterations or 0) // epochs
+        for _ in range(epochs):
+            for index, step in enumerate((run.iterate, bare_step)):
+                start = time.perf_counter()
+                for _ in range(iterations):
+                    step()
+                directory.finish_writing()
+                seconds[index] += time.perf_counter() - start
+    return seconds[0], seconds[1]
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--data", default="digits")
+    parser.add_argument("--epochs", type=int, default=10)
+    parser.add_argument("overrides", nargs="*", help="further overrides, such as model=dcgan")
+    options = parser.parse_args()
+    overrides = [f"data={options.data}", f"trainer.epochs={options.epochs}", *options.overrides]
+    with tempfile.TemporaryDirectory() as name:
+        whole, bare = overhead(Path(name), overrides, options.epochs)
+        print(f"whole run {whole:.1f} s, bare steps {bare:.1f} s: {(whole - bare) / whole:.1%} for all the rest")
+    with tempfile.TemporaryDirectory() as name:
+        start = time.perf_counter()
+        subprocess.run([*COMMAND, *overrides, "trainer.iterations=1"], cwd=name, check=True, capture_output=True)
+        print(f"a run of one iteration, pictures and checkpoint included: {time.perf_counter() - start:.1f} s")
+        subprocess.run([*COMMAND, *overrides, "trainer.epochs=1"], cwd=name, check=True, capture_output=True)
+        peak = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 1024
+        print(f"peak memory of a run: {peak:,.0f} MiB")
+
+
+if __name__ == "__main__":
+    main()

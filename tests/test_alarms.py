@@ -1,0 +1,63 @@
+"""Each alarm fires on the fault that is planted for it, and none on a healthy run."""
+
+import json
+
+import pytest
+
+from tests.command_line import gan_run, only_run
+
+# Small and short; a symptom need not last long.
+SHORT = [
+    "data.limit=128",
+    "trainer.batch_size=32",
+    "trainer.iterations=60",
+    "trainer.log_every=5",
+    "evaluation=off",
+    "model.generator.widths=[32]",
+    "model.discriminator.widths=[32]",
+    "health.symptoms.saturated.patience=10",
+    "health.symptoms.coin_toss.patience=20",
+    "health.symptoms.collapse.patience=20",
+]
+DEAF = '''"""A planted fault: a generator whose output ignores its latent."""
+
+import torch
+
+from gan_runner.models import mlp
+
+
+class Generator(mlp.Generator):
+    def forward(self, z):
+        return super().forward(torch.zeros_like(z))
+'''
+DEEP = ["model.generator.widths=[128,128,128]", "model.discriminator.widths=[128,128,128]"]
+FAULTS = {
+    "a learning rate of 10": (["optimizer.lr=10", *DEEP], {"saturated", "constant_d"}),
+    "a generator that ignores its latent": (["model.generator._target_=deaf.Generator"], {"collapse"}),
+    "a discriminator that does not learn": (["optimizer.d.lr=0", "optimizer.g.lr=1e-2"], {"coin_toss"}),
+    "a target that is no number": (["labels.real.value=nan"], {"not_finite"}),
+    "two players that do not learn": (["optimizer.lr=0", "model.dropout=0", "latent.std=1e-9"], {"constant_g"}),
+}
+
+
+@pytest.mark.parametrize(("fault", "alarms"), FAULTS.values(), ids=FAULTS)
+def test_a_planted_fault_raises_its_alarm_in_log_summary_and_metrics(tmp_path, monkeypatch, fault, alarms):
+    (tmp_path / "deaf.py").write_text(DEAF)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    result = gan_run(tmp_path, *SHORT, *fault)
+    assert result.code == 0, result.text
+    run = only_run(tmp_path)
+    raised = {alarm["name"]: alarm for alarm in json.loads((run / "summary.json").read_text())["alarms"]}
+    assert alarms <= raised.keys()
+    log = (run / "gan-run.log").read_text()
+    points = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
+    for name in alarms:
+        assert raised[name]["message"] in log
+        assert "What usually helps" in raised[name]["message"]
+        shown = {point["iteration"]: point[f"health/{name}"] for point in points if f"health/{name}" in point}
+        assert shown[raised[name]["iteration"]] == 1.0
+
+
+def test_a_healthy_run_raises_no_alarm(tmp_path):
+    assert gan_run(tmp_path, *SHORT[:-2], "optimizer.lr=1e-3").code == 0
+    assert json.loads((only_run(tmp_path) / "summary.json").read_text())["alarms"] == []
