@@ -101,12 +101,12 @@ RECIPES = {"keras_mlp": keras_mlp, "keras_dcgan": keras_dcgan}
 class PlainScript:
     """The training loop of such a script; a call of `step` is one iteration, loading included."""
 
-    def __init__(self, recipe: str, images: ImageSet, device: torch.device) -> None:
-        torch.manual_seed(0)
+    def __init__(self, recipe: str, images: ImageSet, device: torch.device, seed: int) -> None:
+        torch.manual_seed(seed)
         self._noisy = recipe == "keras_dcgan"
         self._device = device
         generator, discriminator = RECIPES[recipe]()
-        self._generator, self._discriminator = generator.to(device), discriminator.to(device)
+        self.generator, self._discriminator = generator.to(device), discriminator.to(device)
         self._optimizer_g = torch.optim.Adam(generator.parameters(), lr=2e-4, betas=(0.5, 0.999), eps=1e-7)
         self._optimizer_d = torch.optim.Adam(discriminator.parameters(), lr=2e-4, betas=(0.5, 0.999), eps=1e-7)
         self._loader = DataLoader(Pictures(images), batch_size=128, shuffle=True, drop_last=True)
@@ -117,7 +117,7 @@ class PlainScript:
         """Train D, then G; gives both losses and D's accuracy."""
         real = self._next_batch().to(self._device)
         count = len(real)
-        fake = self._generator(torch.randn(count, 100, device=self._device))
+        fake = self.generator(torch.randn(count, 100, device=self._device))
 
         self._optimizer_d.zero_grad()
         real_logits, fake_logits = self._discriminator(real), self._discriminator(fake.detach())
@@ -128,7 +128,7 @@ class PlainScript:
 
         self._optimizer_g.zero_grad()
         g_count = 2 * count if self._noisy else count
-        logits = self._discriminator(self._generator(torch.randn(g_count, 100, device=self._device)))
+        logits = self._discriminator(self.generator(torch.randn(g_count, 100, device=self._device)))
         loss_g = self._loss(logits, self._targets(g_count, 0.7, 1.2, 1.0))
         loss_g.backward()
         self._optimizer_g.step()

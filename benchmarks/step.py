@@ -143,7 +143,7 @@ def contestants(recipe: str, data: str, device: torch.device, precisions: Sequen
     common = [f"experiment={recipe}", f"data={data}", f"trainer.device={device}", "trainer.log_every=50"]
     ours = {precision: composed(*common, f"trainer.precision={precision}") for precision in precisions}
     images: ImageSet = next(iter(ours.values())).images
-    steps: dict[str, Step] = {"plain PyTorch script": PlainScript(recipe, images, device).step}
+    steps: dict[str, Step] = {"plain PyTorch script": PlainScript(recipe, images, device, seed=0).step}
     if importlib.util.find_spec("keras") is not None:
         from benchmarks.keras_script import KerasScript
 

@@ -18,9 +18,9 @@ import hydra
 from hydra.errors import ConfigCompositionException, HydraException, MissingConfigException
 from omegaconf import DictConfig, OmegaConf
 
+from gan_runner import CONFIG_MODULE
 from gan_runner.errors import was_told
 
-CONFIG_MODULE = "gan_runner.conf"
 _LONGEST_FOLDER_NAME = 160
 
 

@@ -8,7 +8,7 @@ from hydra import compose, initialize_config_module
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from omegaconf import DictConfig, OmegaConf
 
-from gan_runner.cli import CONFIG_MODULE
+from gan_runner import CONFIG_MODULE
 from gan_runner.errors import UserError
 from gan_runner.run_directory import RunDirectory
 from gan_runner.validation import as_typed
