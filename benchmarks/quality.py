@@ -15,6 +15,7 @@ from torch import Tensor
 from benchmarks.plain_pytorch import PlainScript
 from benchmarks.step import composed, our_step
 from gan_runner.data import ImageSet
+from gan_runner.metrics import Metric
 from gan_runner.metrics.diversity import diversity
 from gan_runner.metrics.sliced_wasserstein import sliced_wasserstein
 from gan_runner.sampling import draw
@@ -22,7 +23,7 @@ from gan_runner.steps import as_float
 
 LAST = 200  # iterations over which D's accuracy is averaged
 COUNT = 1000  # pictures that are judged
-METRICS = {
+METRICS: dict[str, Metric] = {
     "sliced_wasserstein": partial(sliced_wasserstein, projections=128, seed=0),
     "diversity": diversity,
 }
@@ -65,9 +66,7 @@ def main() -> None:
         real = as_float(images.pixels(torch.randperm(len(images))[:COUNT]))
         for name, (accuracy, fake) in results.items():
             scores[name].append([accuracy, *(float(metric(real, fake)) for metric in METRICS.values())])
-    print(
-        f"{'mean ± sd over ' + str(options.seeds) + ' seeds':24}" + "".join(f"{m:>22}" for m in ("D right", *METRICS))
-    )
+    print(f"mean ± sd over {options.seeds} seeds    " + "".join(f"{name:>22}" for name in ("D right", *METRICS)))
     for name, rows in scores.items():
         columns = zip(*rows, strict=True)
         spread = statistics.stdev if options.seeds > 1 else (lambda _: 0.0)
