@@ -96,7 +96,7 @@ def validate(
             if key not in parameters:
                 if full_key in read or _holds_parts(value):
                     continue
-                raise _unknown(full_key, node, sorted(parameters))
+                raise _unknown(full_key, node, sorted(parameters), overrides)
             if _holds_parts(value):
                 read.add(full_key)
             else:
@@ -244,8 +244,16 @@ def closest(word: str, possibilities: Sequence[str]) -> str:
     return next(iter(difflib.get_close_matches(word, possibilities, n=1)), "")
 
 
-def _unknown(full_key: str, node: Mapping[str, Any], parameters: Sequence[str]) -> UserError:
+def _unknown(
+    full_key: str, node: Mapping[str, Any], parameters: Sequence[str], overrides: Sequence[str]
+) -> UserError:
     parent, _, key = full_key.rpartition(".")
+    group = full_key.partition(".")[0]
+    if full_key not in {override.lstrip("+").partition("=")[0] for override in overrides}:
+        return UserError(
+            f"{full_key} is {as_typed(node[key])}, set by a file, but nothing in this choice of {group} reads it.",
+            f"Leave out {group}=..., or the experiment that sets it, or add ~{full_key}.",
+        )
     known = [parameter for parameter in parameters if parameter in node]
     similar = closest(key, known)
     remedy = f"Did you mean {parent}.{similar}?" if similar else f"{parent} has: {', '.join(known)}."

@@ -212,6 +212,11 @@ MISTAKES = {
         "Did you mean trainer.epochs?",
     ),
     "an invented key": (["+typo=1"], "typo is 1, but nothing reads it here.", "Leave it out"),
+    "a choice that an experiment does not fit": (
+        ["experiment=tf_mlp", "loss=hinge"],
+        "loss.joined is false, set by a file, but nothing in this choice of loss reads it.",
+        "Leave out loss=..., or the experiment that sets it, or add ~loss.joined.",
+    ),
     "an unknown choice": (["model=mlpp"], "model is mlpp, but must be dcgan, mlp", "Try model=mlp."),
     "an unknown group": (["modle=mlp"], "There is no key modle here.", "Did you mean model?"),
     "a word for a number": (
