@@ -65,7 +65,7 @@ def products(experiment: Experiment, precision: PrecisionName) -> Step:
             first = layer is first_layer
             calls.append(product_of(layer, given[0].shape, weights, inputs or (weights and not first)))
 
-        layers = [m for m in net.modules() if isinstance(m, nn.Linear | nn.Conv2d | nn.ConvTranspose2d)]
+        layers = [m for m in net.modules() if isinstance(m, tuple(_PRODUCTS))]
         first_layer = layers[0]
         handles = [layer.register_forward_hook(note) for layer in layers]
         is_generator = net is generator
@@ -77,7 +77,7 @@ def products(experiment: Experiment, precision: PrecisionName) -> Step:
             handle.remove()
 
     def product_of(layer: nn.Module, shape: torch.Size, weights: bool, inputs: bool) -> Step:
-        alike: nn.Module = type(layer)(**_arguments(layer)).to(device, dtype)
+        alike = _alike(layer).to(device, dtype)
         given = torch.randn(shape, device=device, dtype=dtype, requires_grad=inputs)
         if given.dim() == 4:
             alike = alike.to(memory_format=torch.channels_last)
@@ -107,13 +107,18 @@ def products(experiment: Experiment, precision: PrecisionName) -> Step:
     return step
 
 
-def _arguments(layer: nn.Module) -> dict[str, object]:
-    names = {
-        nn.Linear: ["in_features", "out_features"],
-        nn.Conv2d: ["in_channels", "out_channels", "kernel_size", "stride", "padding"],
-        nn.ConvTranspose2d: ["in_channels", "out_channels", "kernel_size", "stride", "padding", "output_padding"],
-    }
-    return {name: getattr(layer, name) for name in names[type(layer)]} | {"bias": False}
+# PyTorch's own layers, and what they are made from.
+_PRODUCTS: dict[type[nn.Module], list[str]] = {
+    nn.Linear: ["in_features", "out_features"],
+    nn.Conv2d: ["in_channels", "out_channels", "kernel_size", "stride", "padding"],
+    nn.ConvTranspose2d: ["in_channels", "out_channels", "kernel_size", "stride", "padding", "output_padding"],
+}
+
+
+def _alike(layer: nn.Module) -> nn.Module:
+    """PyTorch's layer of the same sizes, without a bias."""
+    kind = next(kind for kind in _PRODUCTS if isinstance(layer, kind))
+    return kind(**{name: getattr(layer, name) for name in _PRODUCTS[kind]}, bias=False)
 
 
 def interleaved(steps: dict[str, Step], iterations: int, rounds: int, device: torch.device) -> dict[str, list[float]]:

@@ -120,6 +120,8 @@ def _explained(config_name: str) -> Iterator[None]:
             _leave(explain(error, config_name))
         elif isinstance(error, HydraException):
             _leave(str(error))
+        elif "Config group override must be a string" in str(error):
+            _leave(explain_nothing_chosen())
         raise
 
 
@@ -155,6 +157,13 @@ def _explain_unknown_key(key: str, config_name: str) -> str:
     similar = _closest(key, names)
     remedy = f"Did you mean {similar}?" if similar else f"{parent or config_name} has: {', '.join(names)}."
     return f"There is no key {key} here.\n  {remedy}"
+
+
+def explain_nothing_chosen() -> str:
+    """Put Hydra's refusal of `group=null` into this program's words."""
+    groups = [argument.partition("=")[0] for argument in sys.argv[1:] if re.fullmatch(r"\w+=(null|\d+)", argument)]
+    group = next(iter(groups), "a group")
+    return f"{group} is chosen as nothing, but a group needs one of its choices.\n  Leave {group} out, or see --help."
 
 
 def _composed_by_choices(config_name: str) -> DictConfig:

@@ -244,9 +244,7 @@ def closest(word: str, possibilities: Sequence[str]) -> str:
     return next(iter(difflib.get_close_matches(word, possibilities, n=1)), "")
 
 
-def _unknown(
-    full_key: str, node: Mapping[str, Any], parameters: Sequence[str], overrides: Sequence[str]
-) -> UserError:
+def _unknown(full_key: str, node: Mapping[str, Any], parameters: Sequence[str], overrides: Sequence[str]) -> UserError:
     parent, _, key = full_key.rpartition(".")
     group = full_key.partition(".")[0]
     if full_key not in {override.lstrip("+").partition("=")[0] for override in overrides}:

@@ -218,6 +218,7 @@ MISTAKES = {
         "Leave out loss=..., or the experiment that sets it, or add ~loss.joined.",
     ),
     "an unknown choice": (["model=mlpp"], "model is mlpp, but must be dcgan, mlp", "Try model=mlp."),
+    "no choice of a group": (["model=null"], "model is chosen as nothing, but a group needs one", "Leave model out"),
     "an unknown group": (["modle=mlp"], "There is no key modle here.", "Did you mean model?"),
     "a word for a number": (
         ["trainer.epochs=ten"],
