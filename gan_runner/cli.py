@@ -26,19 +26,20 @@ _LONGEST_FOLDER_NAME = 160
 
 def run() -> None:
     """`gan-run`: train; with `-m` a sweep; with `resume=DIR` go on with a run."""
-
-    def job(config: DictConfig) -> float | None:
-        from gan_runner.running import run_job
-
-        return run_job(config)
-
     with _explained("config"):
         arguments = _with_paths_quoted(sys.argv[1:], ["resume"])
         if any(argument.startswith("resume=") for argument in arguments):
             from gan_runner.resuming import arguments_to_resume
 
             arguments = arguments_to_resume(arguments)
-        _launch("config", job, arguments)
+        _launch("config", _train, arguments)
+
+
+def _train(config: DictConfig) -> float | None:
+    # Not inside `run`: launchers that start processes find it by its name, and this module with it.
+    from gan_runner.running import run_job
+
+    return run_job(config)
 
 
 def check() -> None:
@@ -78,7 +79,6 @@ def _launch(config_name: str, job: Callable[[DictConfig], object], arguments: li
     os.environ.setdefault("GOMP_SPINCOUNT", "10000")
     # Hydra would print errors in its own words and leave; this has it raise them.
     os.environ["HYDRA_FULL_ERROR"] = "1"
-    OmegaConf.register_new_resolver("job_folder", job_folder, replace=True)
     sys.argv[1:] = arguments
     hydra.main(version_base="1.3", config_path=f"pkg://{CONFIG_MODULE}", config_name=config_name)(job)()
 
@@ -86,14 +86,19 @@ def _launch(config_name: str, job: Callable[[DictConfig], object], arguments: li
 def job_folder(number: int, overrides: str) -> str:
     """Name a sweep job's folder by its overrides, as far as a folder's name can hold them.
 
+    No two jobs of a sweep get the same name: what is left out is told apart by a hash.
+
     Args:
         number: the job's number in the sweep.
         overrides: such as "model.dropout=0.1,optimizer.lr=0.0001".
     """
-    name = re.sub(r"[^\w.,=+-]+", "_", overrides)
-    if len(name) > _LONGEST_FOLDER_NAME:
-        name = f"{name[:_LONGEST_FOLDER_NAME]}-{sha1(overrides.encode()).hexdigest()[:8]}"
+    name = re.sub(r"[^\w.,=+-]+", "_", overrides)[:_LONGEST_FOLDER_NAME]
+    if name != overrides:
+        name = f"{name}-{sha1(overrides.encode()).hexdigest()[:8]}"
     return name or str(number)
+
+
+OmegaConf.register_new_resolver("job_folder", job_folder, replace=True)
 
 
 def _with_paths_quoted(arguments: list[str], keys: list[str]) -> list[str]:

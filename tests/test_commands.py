@@ -8,6 +8,7 @@ import pytest
 from PIL import Image
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
+from gan_runner.cli import job_folder
 from tests.command_line import QUICK, gan_check, gan_run, gan_sample, only_run
 
 
@@ -121,6 +122,25 @@ def test_a_sweep_names_each_folder_by_its_overrides_and_goes_on_past_a_failing_j
         assert name.startswith(constant)
         assert "optimizer.lr=0.0001" in name
         assert summary["status"] == ("failed" if "model.dropout=1.5" in name else "finished")
+
+
+@pytest.mark.parametrize(
+    ("overrides", "folder"),
+    [
+        ("model.dropout=0.1,optimizer.lr=0.0001", "model.dropout=0.1,optimizer.lr=0.0001"),
+        ("experiment=tf_mlp,seed=1", "experiment=tf_mlp,seed=1"),
+        ("", "7"),
+    ],
+)
+def test_a_jobs_folder_tells_its_overrides(overrides, folder):
+    assert job_folder(7, overrides) == folder
+
+
+def test_folders_of_jobs_differ_where_a_folders_name_cannot_hold_the_difference():
+    long = "model.generator.first_weights._target_=torch.nn.init.normal_," * 5
+    names = [job_folder(0, text) for text in (f"{long}a=1", f"{long}a=2", "data.root=a/b", "data.root=a_b")]
+    assert len(set(names)) == 4
+    assert all("/" not in name and len(name) < 200 for name in names)
 
 
 def test_nan_targets_are_caught_at_their_iteration_and_the_last_good_checkpoint_stays(tmp_path):
