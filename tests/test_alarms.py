@@ -3,6 +3,7 @@
 import json
 
 import pytest
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from tests.command_line import gan_run, only_run
 
@@ -41,7 +42,7 @@ FAULTS = {
 
 
 @pytest.mark.parametrize(("fault", "alarms"), FAULTS.values(), ids=FAULTS)
-def test_a_planted_fault_raises_its_alarm_in_log_summary_and_metrics(tmp_path, monkeypatch, fault, alarms):
+def test_a_planted_fault_raises_its_alarm_in_log_summary_metrics_and_dashboard(tmp_path, monkeypatch, fault, alarms):
     (tmp_path / "deaf.py").write_text(DEAF)
     monkeypatch.syspath_prepend(str(tmp_path))
     result = gan_run(tmp_path, *SHORT, *fault)
@@ -51,7 +52,11 @@ def test_a_planted_fault_raises_its_alarm_in_log_summary_and_metrics(tmp_path, m
     assert alarms <= raised.keys()
     log = (run / "gan-run.log").read_text()
     points = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
+    events = EventAccumulator(str(run))
+    events.Reload()
     for name in alarms:
+        texts = {e.step: e.tensor_proto.string_val[0].decode() for e in events.Tensors(f"health/{name}/text_summary")}
+        assert texts[raised[name]["iteration"]] == raised[name]["message"]
         assert raised[name]["message"] in log
         assert "What usually helps" in raised[name]["message"]
         shown = {point["iteration"]: point[f"health/{name}"] for point in points if f"health/{name}" in point}
