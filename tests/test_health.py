@@ -256,7 +256,7 @@ def test_the_configured_watch_finds_nothing_in_health(configured):
     [
         ("saturated", SATURATED, 210),
         ("coin_toss", {"accuracy/d": 0.5}, 510),
-        ("collapse", {"health/diversity": 0.05}, 310),
+        ("collapse", {"health/diversity": 0.05}, 710),
         ("constant_d", {}, 50),
         ("constant_g", {}, 50),
     ],
