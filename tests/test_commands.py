@@ -342,10 +342,27 @@ def test_a_mistake_gets_one_message_with_key_value_and_remedy_and_overwrites_not
     assert not list(tmp_path.rglob("*.pt"))
 
 
-def test_a_part_of_the_users_own_that_fails_leaves_its_traceback_in_the_log(tmp_path):
-    result = gan_run(tmp_path, *QUICK, "model.generator.activation._target_=torch.nn.Conv2d")
+BROKEN = """
+from gan_runner.models import mlp
+
+
+class Discriminator(mlp.Discriminator):
+    def forward(self, images):
+        raise ZeroDivisionError("a bug of my own")
+"""
+
+
+def test_a_part_of_the_users_own_that_fails_leaves_its_traceback_in_the_log(tmp_path, monkeypatch):
+    (tmp_path / "broken.py").write_text(BROKEN)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    result = gan_run(tmp_path, *QUICK, "model.discriminator._target_=broken.Discriminator")
     assert result.code == 1
-    assert "no such key" in result.text  # Conv2d has no slope
+    log = (only_run(tmp_path) / "gan-run.log").read_text()
+    for text in (log, result.text):
+        assert "This is a bug, in gan-runner or in a part of yours." in text
+        assert 'raise ZeroDivisionError("a bug of my own")' in text
+        assert text.count('raise ZeroDivisionError("a bug of my own")') == 1
+    assert json.loads((only_run(tmp_path) / "summary.json").read_text())["status"] == "failed"
 
 
 def test_help_is_a_page_that_lists_groups_and_commands_without_importing_torch(tmp_path):
