@@ -12,6 +12,7 @@ import sys
 import tempfile
 from collections.abc import Callable, Iterator
 from hashlib import sha1
+from pathlib import Path
 from typing import NoReturn
 
 import hydra
@@ -32,7 +33,19 @@ def run() -> None:
             from gan_runner.resuming import arguments_to_resume
 
             arguments = arguments_to_resume(arguments)
+        else:
+            _refuse_taken_folder(arguments)
         _launch("config", _train, arguments)
+
+
+def _refuse_taken_folder(arguments: list[str]) -> None:
+    """Look before Hydra does: it would write its own files there first."""
+    for argument in arguments:
+        key, _, value = argument.partition("=")
+        if key == "hydra.run.dir":
+            from gan_runner.run_directory import RunDirectory
+
+            RunDirectory(Path(value.strip("'\""))).refuse_if_taken(key)
 
 
 def _train(config: DictConfig) -> float | None:

@@ -36,6 +36,21 @@ class RunDirectory:
         self._writer = ThreadPoolExecutor(max_workers=1, thread_name_prefix="run-directory")
         self._pending: list[Future[None]] = []
 
+    def refuse_if_taken(self, key: str) -> None:
+        """Refuse to start a run where one is already.
+
+        Args:
+            key: what chose the folder, for the message.
+
+        Raises:
+            UserError: a run has left its summary here.
+        """
+        if (self.path / "summary.json").exists():
+            raise UserError(
+                f"{key} is {self.path}, but there is a run already, and runs are not written over.",
+                f"Try resume={self.path} to go on with it, or another {key}.",
+            )
+
     # ---- reading ----------------------------------------------------------------------------------------
 
     @classmethod

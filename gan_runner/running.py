@@ -46,6 +46,8 @@ def run_job(config: DictConfig) -> float | None:
     hydra = HydraConfig.get()
     directory = RunDirectory(Path(hydra.runtime.output_dir))
     record = _Record(config, directory)
+    if config.resume is None:
+        directory.refuse_if_taken("hydra.sweep.dir" if _in_sweep() else "hydra.run.dir")
     try:
         check_config(config, hydra.overrides.task, hydra.runtime.choices, default_of)
         with _Stop() as stop:
@@ -156,9 +158,12 @@ def _introduce(experiment: Experiment) -> None:
 
 def _dashboard_folder(run: Path) -> Path:
     """The folder to point TensorBoard at: all jobs of a sweep, or the one run."""
-    hydra = HydraConfig.get()
-    in_sweep = hydra.mode is not None and hydra.mode.name == "MULTIRUN"
-    return _shown(Path(hydra.sweep.dir) if in_sweep else run)
+    return _shown(Path(HydraConfig.get().sweep.dir) if _in_sweep() else run)
+
+
+def _in_sweep() -> bool:
+    mode = HydraConfig.get().mode
+    return mode is not None and mode.name == "MULTIRUN"
 
 
 def _shown(path: Path) -> Path:

@@ -2,6 +2,8 @@
 
 import json
 import struct
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -342,6 +344,27 @@ def test_a_mistake_gets_one_message_with_key_value_and_remedy_and_overwrites_not
     assert not list(tmp_path.rglob("*.pt"))
 
 
+def test_a_run_is_not_written_over_by_another_that_is_given_its_folder(tmp_path):
+    assert gan_run(tmp_path, *QUICK, "hydra.run.dir=here").code == 0
+    before = {path: path.read_bytes() for path in (tmp_path / "here").rglob("*") if path.is_file()}
+    result = gan_run(tmp_path, *QUICK, "hydra.run.dir=here", "seed=1")
+    assert result.code == 1
+    assert "hydra.run.dir is here, but there is a run already, and runs are not written over." in result.text
+    assert "Try resume=here to go on with it, or another hydra.run.dir." in result.text
+    assert before == {path: path.read_bytes() for path in (tmp_path / "here").rglob("*") if path.is_file()}
+
+
+def test_a_sweep_that_is_given_the_folder_of_another_leaves_its_runs_as_they_are(tmp_path):
+    sweep = ["-m", *QUICK, "hydra.sweep.dir=here", "seed=1,2"]
+    assert gan_run(tmp_path, *sweep).code == 0
+    before = {path: path.read_bytes() for path in (tmp_path / "here").rglob("summary.json")}
+    assert len(before) == 2
+    result = gan_run(tmp_path, *sweep)
+    assert result.code == 1
+    assert "but there is a run already" in result.text
+    assert {path: path.read_bytes() for path in before} == before
+
+
 BROKEN = """
 from gan_runner.models import mlp
 
@@ -365,9 +388,16 @@ def test_a_part_of_the_users_own_that_fails_leaves_its_traceback_in_the_log(tmp_
     assert json.loads((only_run(tmp_path) / "summary.json").read_text())["status"] == "failed"
 
 
-def test_help_is_a_page_that_lists_groups_and_commands_without_importing_torch(tmp_path):
+def test_help_is_a_page_that_lists_groups_and_commands(tmp_path):
     result = gan_run(tmp_path, "--help")
     assert result.code == 0
     for line in ("model: dcgan, mlp", "gan-run -m key=value1,value2", "gan-run resume=FOLDER"):
         assert line in result.out
     assert len(result.out.splitlines()) <= 45
+
+
+def test_help_does_not_wait_for_torch(tmp_path):
+    code = "import sys; sys.argv[1:] = ['--help']; from gan_runner.cli import run; run()"
+    check = f"import atexit, sys; atexit.register(lambda: print('torch' in sys.modules, file=sys.stderr)); {code}"
+    result = subprocess.run([sys.executable, "-c", check], cwd=tmp_path, capture_output=True, text=True, check=True)
+    assert result.stderr.strip() == "False"
