@@ -130,7 +130,7 @@ def check_config(
 
 def _check_labels(config: DictConfig, overrides: Sequence[str], choices: Mapping[str, str]) -> None:
     """Labels that the loss does not look at would make two equal runs look different."""
-    if "labels" in inspect.signature(resolve_name(config.loss._target_)).parameters:
+    if _takes_labels(config):
         return
     touched = [override for override in overrides if override.startswith("labels.")]
     if touched or choices["labels"] != HARD_LABELS:
@@ -139,6 +139,10 @@ def _check_labels(config: DictConfig, overrides: Sequence[str], choices: Mapping
             "takes no targets and would ignore them.",
             "Try labels=hard, or loss=nonsaturating, which learns from targets.",
         )
+
+
+def _takes_labels(config: DictConfig) -> bool:
+    return "labels" in inspect.signature(resolve_name(config.loss._target_)).parameters
 
 
 def _check_shared_latents(config: DictConfig) -> None:
@@ -262,8 +266,7 @@ def _player(config: DictConfig, name: str, net: nn.Module) -> Player:
 
 def _loss(config: DictConfig) -> AdversarialLoss:
     """Make the loss, with the targets if it takes any."""
-    takes_labels = "labels" in inspect.signature(resolve_name(config.loss._target_)).parameters
-    if not takes_labels:
+    if not _takes_labels(config):
         loss: AdversarialLoss = make(config.loss)
         return loss
     labels: Labels = make(config.labels)

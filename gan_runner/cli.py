@@ -20,7 +20,7 @@ from hydra.errors import ConfigCompositionException, HydraException, MissingConf
 from omegaconf import DictConfig, OmegaConf
 
 from gan_runner import CONFIG_MODULE
-from gan_runner.errors import was_told
+from gan_runner.errors import closest, either, was_told
 
 _LONGEST_FOLDER_NAME = 160
 
@@ -157,8 +157,8 @@ def explain(error: HydraException, config_name: str) -> str:
     if found := re.search(r"Could not find '([^/']+)/([^']+)'", text):
         group, choice = found[1], found[2]
         options: list[str] = re.findall(r"\t(\S+)", text.partition("Config search path")[0])
-        try_ = _closest(choice, options) or options[0]
-        return f"{group} is {choice}, but must be {_either(options)}.\n  Try {group}={try_}."
+        try_ = closest(choice, options) or options[0]
+        return f"{group} is {choice}, but must be {either(options)}.\n  Try {group}={try_}."
     return text
 
 
@@ -172,7 +172,7 @@ def _explain_unknown_key(key: str, config_name: str) -> str:
     assert isinstance(node, DictConfig)
     prefix = f"{parent}." if parent else ""
     names = [f"{prefix}{name}" for name in map(str, node) if not name.startswith("_")]
-    similar = _closest(key, names)
+    similar = closest(key, names)
     remedy = f"Did you mean {similar}?" if similar else f"{parent or config_name} has: {', '.join(names)}."
     return f"There is no key {key} here.\n  {remedy}"
 
@@ -196,13 +196,3 @@ def _composed_by_choices(config_name: str) -> DictConfig:
             return compose(config_name, overrides=choices)
         except HydraException:
             return compose(config_name)
-
-
-def _either(options: list[str]) -> str:
-    return f"{', '.join(options[:-1])} or {options[-1]}" if len(options) > 1 else "".join(options)
-
-
-def _closest(word: str, options: list[str]) -> str:
-    import difflib
-
-    return next(iter(difflib.get_close_matches(word, options, n=1, cutoff=0.6)), "")

@@ -1,6 +1,9 @@
-"""The one exception for what a user can put right."""
+"""The one exception for what a user can put right, and the words that its messages share."""
 
 from __future__ import annotations
+
+import difflib
+from collections.abc import Sequence
 
 from hydra.errors import CompactHydraException
 
@@ -31,3 +34,14 @@ def mark_as_told(error: Exception) -> None:
 def was_told(error: Exception) -> bool:
     """Whether the user has read this error already."""
     return "told" in error.__dict__
+
+
+def closest(word: str, possibilities: Sequence[str]) -> str:
+    """The possibility most like a mistyped word, or "" where none is like it."""
+    return next(iter(difflib.get_close_matches(word, possibilities, n=1)), "")
+
+
+def either(possibilities: Sequence[str]) -> str:
+    """Name possibilities, at least one: "a, b or c"."""
+    *most, last = possibilities
+    return f"{', '.join(most)} or {last}" if most else last

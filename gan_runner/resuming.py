@@ -22,6 +22,9 @@ _HOW_IT_IS_FED = ("data.root", "data.download", "data.resident", "data.workers")
 def arguments_to_resume(arguments: list[str]) -> list[str]:
     """Turn `resume=DIR [overrides]` into the arguments that compose the saved config with the overrides.
 
+    Args:
+        arguments: what was typed, with DIR quoted for Hydra.
+
     Raises:
         UserError: DIR is no run's folder, or an override would change what is being trained.
     """
@@ -42,8 +45,8 @@ def arguments_to_resume(arguments: list[str]) -> list[str]:
         config = compose("config", overrides=[*kept, *new])
     if not config.resume_force:
         _refuse_changes(folder, directory.config(), config)
-    path = folder.replace("\\", "\\\\").replace("'", "\\'")
-    return [*flags, *kept, *new, f"hydra.run.dir='{path}'"]
+    quoted_folder = str(parsed["resume"].input_line).partition("=")[2]
+    return [*flags, *kept, *new, f"hydra.run.dir={quoted_folder}"]
 
 
 def _refuse_changes(folder: str, before: DictConfig, after: DictConfig) -> None:

@@ -159,16 +159,17 @@ class RunDirectory:
         path.parent.mkdir(exist_ok=True)
         self.in_background(lambda: save_atomically(grid(images, columns), path))
 
-    def write_timeline(self, caption: Callable[[int], str]) -> None:
-        """Write timeline.png and timeline.gif from the grids so far; `caption` names an iteration's."""
+    def write_timeline(self, captions: Mapping[int, str]) -> None:
+        """Write timeline.png and timeline.gif from the grids so far, each under its caption or its iteration."""
         self.finish_writing()
         paths = sorted((self.path / "samples").glob("iteration_*.png"))
         if not paths:
             return
         frames = []
         for path in paths:
+            iteration = int(path.stem.removeprefix("iteration_"))
             with Image.open(path) as picture:
-                frames.append((caption(int(path.stem.removeprefix("iteration_"))), picture.copy()))
+                frames.append((captions.get(iteration, f"iteration {iteration:,}"), picture.copy()))
         save_atomically(timeline(first_middle_last(frames)), self.path / "samples/timeline.png")
         animation(frames, self.path / "samples/timeline.gif")
 

@@ -118,7 +118,7 @@ def _train(config: DictConfig, record: _Record, stop: _Stop) -> None:
         except Exception:
             events.end(succeeded=False)
             raise
-        directory.write_timeline(run.caption)
+        directory.write_timeline(run.captions())
         if not stop.signal:
             events.end(succeeded=True)
 
@@ -187,11 +187,11 @@ class _Record:
         return self.run.metrics.get(self.run.experiment.evaluation.objective)
 
     def write(self, status: str, error: str | None = None) -> None:
-        """Write the summary as of now; of a run that has not begun, only what there is to tell."""
-        summary: dict[str, Any] = {"status": status, "error": error, "seed": self._config.get("seed")}
+        """Write the summary as of now; of a start that has not begun to train, what an earlier one left stays."""
+        summary = {"objective": None} | self.directory.read_summary()
+        summary |= {"status": status, "error": error, "seed": self._config.get("seed"), "versions": _versions()}
         if self.run is not None:
-            summary |= _summarise(self.run)
-        summary |= {"objective": self.objective(), "versions": _versions()}
+            summary |= _summarise(self.run) | {"objective": self.objective()}
         self.directory.write_summary(summary)
 
 

@@ -119,10 +119,11 @@ class Run:
         if due.samples:
             self._save_samples()
         self._handle(alarms)
-        if due.checkpoint:
-            self.save(["last", "best"] if due.evaluation and self._is_best() else ["last"])
-        elif due.evaluation and self._is_best():
-            self.save(["best"])
+        names: list[CheckpointName] = ["last"] if due.checkpoint else []
+        if due.evaluation and self._is_best():
+            names.append("best")
+        if names:
+            self.save(names)
 
     def _measure(self) -> dict[str, float]:
         """Everything that a log point records; waits for the device."""
@@ -208,12 +209,11 @@ class Run:
         real = to_uint8(as_float(experiment.feed.sample(self._sample_count, REAL_IMAGES)))
         self.events.image("data/real", grid(real, experiment.settings.sample_columns), self.progress.iteration)
 
-    def caption(self, iteration: int) -> str:
-        """Name an iteration's grid by its epoch, or by its number where intervals are iterations."""
+    def captions(self) -> dict[int, str]:
+        """Names of the grids of iterations: by epoch, or none where intervals are iterations."""
         if self.experiment.settings.intervals_in == "iterations":
-            return f"iteration {iteration:,}"
-        epochs = {point["iteration"]: point["epoch"] for point in self.directory.read_metrics()}
-        return f"epoch {epochs[iteration]:.4g}" if iteration in epochs else f"iteration {iteration:,}"
+            return {}
+        return {point["iteration"]: f"epoch {point['epoch']:.4g}" for point in self.directory.read_metrics()}
 
     # ---- alarms -----------------------------------------------------------------------------------------
 

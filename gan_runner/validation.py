@@ -8,7 +8,6 @@ refused, since a sweep over it would compare equal runs.
 
 from __future__ import annotations
 
-import difflib
 import inspect
 import re
 import types
@@ -22,7 +21,7 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from omegaconf import DictConfig, ListConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from gan_runner.errors import UserError
+from gan_runner.errors import UserError, closest, either
 
 _HYDRA_KEYS = {"_target_", "_partial_", "_recursive_", "_convert_", "_args_"}
 _LIMITS: dict[type, tuple[str, str]] = {
@@ -213,11 +212,9 @@ def describe(annotation: object) -> str:
         words = [f"{_LIMITS[type(limit)][1]} {getattr(limit, _LIMITS[type(limit)][0])}" for limit in limits]
         return f"{describe(inner)}, {' and '.join(words)}"
     if origin in (Union, types.UnionType):
-        *most, last = [describe(argument) for argument in arguments]
-        return f"{', '.join(most)} or {last}"
+        return either([describe(argument) for argument in arguments])
     if origin is Literal:
-        *most, last = [as_typed(argument) for argument in arguments]
-        return f"{', '.join(most)} or {last}" if most else last
+        return either([as_typed(argument) for argument in arguments])
     if origin is tuple and Ellipsis not in arguments:
         return f"a list of {len(arguments)}, each {describe(arguments[0])}"
     if inspect.isclass(origin) and issubclass(origin, Sequence | Mapping):
@@ -237,11 +234,6 @@ def as_typed(value: object) -> str:
     if isinstance(value, dict):
         return f"{{{','.join(f'{k}:{as_typed(v)}' for k, v in value.items())}}}"
     return str(value)
-
-
-def closest(word: str, possibilities: Sequence[str]) -> str:
-    """The possibility most like a mistyped word, or "" where none is like it."""
-    return next(iter(difflib.get_close_matches(word, possibilities, n=1)), "")
 
 
 def _unknown(full_key: str, node: Mapping[str, Any], parameters: Sequence[str], overrides: Sequence[str]) -> UserError:

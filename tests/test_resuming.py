@@ -53,7 +53,7 @@ def play(folder: Path, overrides: list[str], stop_after: int | None = None) -> N
             run.load_state_dict(directory.load_checkpoint("last", experiment.device))
             directory.rewind_metrics(run.progress.iteration)
         train(run, lambda: stop_after is not None and run.progress.iteration >= stop_after)
-        directory.write_timeline(run.caption)
+        directory.write_timeline(run.captions())
 
 
 def everything_but_times(folder: Path) -> dict[str, object]:
@@ -150,3 +150,14 @@ def test_an_override_that_changes_what_is_trained_is_refused_with_the_difference
     assert json.loads((tmp_path / "a,b=c/summary.json").read_text())["epochs"] == 2
     assert "dropout: 0.5" in (tmp_path / "a,b=c/.hydra/config.yaml").read_text()
     assert os.listdir(tmp_path) == ["a,b=c"]
+
+
+def test_a_resume_that_fails_before_it_trains_keeps_the_counts_of_the_summary(tmp_path):
+    run = [*COMMAND, *SMALL, *MLP, "trainer.epochs=1", "hydra.run.dir=here"]
+    subprocess.run(run, cwd=tmp_path, check=True, capture_output=True, timeout=120)
+    before = json.loads((tmp_path / "here/summary.json").read_text())
+    resume = [*COMMAND, "resume=here", "trainer.device=cuda:9"]
+    assert subprocess.run(resume, cwd=tmp_path, capture_output=True, timeout=120).returncode == 1
+    after = json.loads((tmp_path / "here/summary.json").read_text())
+    assert (after.pop("status"), "trainer.device is cuda:9" in after.pop("error")) == ("failed", True)
+    assert after == {key: value for key, value in before.items() if key not in ("status", "error")}
