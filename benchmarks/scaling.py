@@ -12,7 +12,7 @@ from pathlib import Path
 
 import torch
 
-from benchmarks.step import composed, interleaved, machine, our_step
+from benchmarks.step import composed, interleaved, machine, our_step, timed
 
 BATCH_SIZES = (32, 64, 128, 256, 512)
 WIDTHS = (0.25, 0.5, 1.0, 2.0)
@@ -43,8 +43,8 @@ def main() -> None:
     options = parser.parse_args()
     device = torch.device(options.device)
     experiments = {name: composed(*overrides) for name, overrides in variants(options.data, options.device).items()}
-    steps = {name: our_step(experiment) for name, experiment in experiments.items()}
-    measured = interleaved(steps, options.iterations, options.rounds, device)
+    steps = {name: timed(our_step(experiment), device) for name, experiment in experiments.items()}
+    measured = interleaved(steps, options.iterations, options.rounds)
     print(f"{machine(device)}\n{'':16} ms an iteration  images a second")
     table = {}
     for name, values in measured.items():

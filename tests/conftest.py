@@ -1,5 +1,7 @@
 """What the tests of the core share: a small game on small pictures."""
 
+import contextlib
+import warnings
 from dataclasses import dataclass
 from functools import partial
 
@@ -137,3 +139,23 @@ def same_bits():
         return one.keys() == other.keys() and all(torch.equal(one[name], other[name]) for name in one)
 
     return compare
+
+
+@pytest.fixture
+def never_waiting():
+    """A context in which a call that waits for the GPU fails."""
+
+    def mode(name):
+        with warnings.catch_warnings():  # PyTorch calls this a prototype, once
+            warnings.simplefilter("ignore")
+            torch.cuda.set_sync_debug_mode(name)
+
+    @contextlib.contextmanager
+    def context():
+        mode("error")
+        try:
+            yield
+        finally:
+            mode("default")
+
+    return context

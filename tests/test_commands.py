@@ -18,7 +18,7 @@ from tests.command_line import QUICK, gan_check, gan_run, gan_sample, only_run
 def finished(tmp_path_factory):
     """A folder in which a small run has finished, and what the command printed."""
     folder = tmp_path_factory.mktemp("finished")
-    result = gan_run(folder, *QUICK, "trainer.log_every=2", "trainer.ema=0.9")
+    result = gan_run(folder, *QUICK, "trainer.log_every=2", "trainer.ema=0.9", "trainer.device=cpu")
     assert result.code == 0, result.text
     return folder, result
 
