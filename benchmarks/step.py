@@ -139,11 +139,11 @@ def timed(step: Step, device: torch.device) -> Timed:
     """Time a step where it is."""
 
     def run(iterations: int) -> float:
-        _synchronise(device)
+        synchronise(device)
         start = time.perf_counter()
         for _ in range(iterations):
             step()
-        _synchronise(device)
+        synchronise(device)
         return 1000 * (time.perf_counter() - start) / iterations
 
     return run
@@ -188,7 +188,8 @@ def interleaved(contestants: Mapping[str, Timed], iterations: int, rounds: int) 
     return milliseconds
 
 
-def _synchronise(device: torch.device) -> None:
+def synchronise(device: torch.device) -> None:
+    """Wait until the device has done what it was given."""
     if device.type == "cuda":
         torch.cuda.synchronize(device)
 
