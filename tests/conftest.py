@@ -94,6 +94,7 @@ def set_up(hard_labels):
         ema=None,
         penalty=None,
         channels_last=False,
+        precision="fp32",
         device=CPU,
     ):
         torch.manual_seed(seed)
@@ -110,7 +111,7 @@ def set_up(hard_labels):
         game = Adversarial(g_net, d_net, Normal(5, 1.0), NonSaturating(hard_labels, joined=True), penalty)
         order = Order(len(images), seed, replacement=False)
         feed = ResidentFeed(images, order, device)
-        stepper = Stepper(game, d, g, average, feed, images.shape, batch_size, g_batch_size, device, "fp32")
+        stepper = Stepper(game, d, g, average, feed, images.shape, batch_size, g_batch_size, device, precision)
         torch.manual_seed(seed)
         return Table(stepper, d, g, average, game, images, order)
 

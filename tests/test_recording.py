@@ -5,6 +5,7 @@ import pytest
 import torch
 
 from gan_runner import recording
+from gan_runner.penalties import R1
 from gan_runner.recording import Recording
 from gan_runner.schedules import Turn
 
@@ -86,15 +87,17 @@ TURNS = [Turn("dg")] * 10
 
 @gpu
 @needs_gpu
-@pytest.mark.parametrize("model", ["mlp", "dcgan"])
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+@pytest.mark.parametrize(("model", "penalty"), [("mlp", None), ("mlp", R1(gamma=5.0)), ("dcgan", None)])
 def test_recorded_turns_equal_eager_ones_to_the_bit_and_never_wait_for_the_device(
-    set_up, state_of, same_bits, never_waiting, monkeypatch, model
+    set_up, state_of, same_bits, never_waiting, monkeypatch, model, penalty, precision
 ):
     monkeypatch.setattr(torch.backends.cudnn, "deterministic", True)
+    how = {"dropout": 0.3, "ema": 0.9, "channels_last": model == "dcgan", "precision": precision, "penalty": penalty}
     states = []
     for warm_up_calls in (3, 1000):  # the latter never gets to record
         monkeypatch.setattr(recording, "_WARM_UP_CALLS", warm_up_calls)
-        table = set_up(model, dropout=0.3, ema=0.9, device=torch.device("cuda"))
+        table = set_up(model, device=torch.device("cuda"), **how)
         torch.cuda.manual_seed(3)
         position = 0
         for number, turn in enumerate(TURNS):
