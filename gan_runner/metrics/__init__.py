@@ -12,7 +12,7 @@ from typing import Literal
 from torch import Tensor
 
 from gan_runner.errors import UserError
-from gan_runner.ranges import Count
+from gan_runner.ranges import Count, TwoOrMore
 
 Metric = Callable[[Tensor, Tensor], Tensor]
 
@@ -34,7 +34,7 @@ class Evaluation:
     def __init__(
         self,
         every: Count,
-        num_images: Count,
+        num_images: TwoOrMore,
         metrics: Mapping[str, Metric],
         objective: str,
         goal: Literal["lower", "higher"],
