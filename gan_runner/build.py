@@ -9,18 +9,18 @@ import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pkgutil import resolve_name
-from typing import Any
+from typing import Any, cast
 
 import torch
 from hydra.errors import InstantiationException
 from hydra.utils import instantiate
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 from torch import nn
 
 from gan_runner.data import Feed, ImageSet, make_feed
 from gan_runner.devices import PrecisionName, choose_device, choose_precision
 from gan_runner.errors import UserError
-from gan_runner.events import TensorBoard
+from gan_runner.events import Scalar, TensorBoard, flatten
 from gan_runner.games import Adversarial
 from gan_runner.health import Watch
 from gan_runner.labels import Labels
@@ -205,7 +205,7 @@ def build(config: DictConfig) -> Experiment:
             device,
             precision,
         ),
-        watch=make(config.health),
+        watch=make(config.health, settings=_settings(config, precision)),
         evaluation=make(config.evaluation) if config.evaluation else None,
         dashboard=make(config.logger),
     )
@@ -257,6 +257,15 @@ def _data(config: DictConfig, batch: int, device: torch.device) -> tuple[ImageSe
     how = {key: value for key, value in config.data.items() if key in feeding}
     feed = make_feed(images, **how, batch=batch, seed=config.seed, device=device)
     return images, feed
+
+
+def _settings(config: DictConfig, precision: PrecisionName) -> dict[str, Scalar]:
+    """What the run is set to, by dotted key: the precision as chosen, and no labels where the loss takes none."""
+    ignored = {"hydra"} if _takes_labels(config) else {"hydra", "labels"}
+    read = OmegaConf.masked_copy(config, [str(key) for key in config if key not in ignored])
+    return flatten(cast("dict[str, Any]", OmegaConf.to_container(read, resolve=True))) | {
+        "trainer.precision": precision
+    }
 
 
 def _player(config: DictConfig, name: str, net: nn.Module) -> Player:
