@@ -41,11 +41,12 @@ class Alarm:
 # ---- what usually helps ---------------------------------------------------------------------------------
 
 
-def _changed(key: str, better: Callable[[Settings], Any]) -> Help:
-    """Set `key` to what is better than now, where there is such a key."""
+def _changed(key: str, better: Callable[[float], float]) -> Help:
+    """Set a number to a better one, where there is such a key."""
 
     def override(settings: Settings) -> str:
-        if key not in settings or (value := better(settings)) == settings[key]:
+        now = settings.get(key)
+        if not isinstance(now, int | float) or (value := better(now)) == now:
             return ""
         return f"{key}={value:g}" if isinstance(value, float) else f"{key}={value}"
 
@@ -53,7 +54,11 @@ def _changed(key: str, better: Callable[[Settings], Any]) -> Help:
 
 
 def _times(key: str, factor: float) -> Help:
-    return _changed(key, lambda settings: settings[key] * factor)
+    return _changed(key, lambda now: now * factor)
+
+
+def _full_precision(settings: Settings) -> str:
+    return "" if settings["trainer.precision"] == "fp32" else "trainer.precision=fp32"
 
 
 def _nonsaturating(settings: Settings) -> str:
@@ -70,9 +75,9 @@ def _hard_labels(settings: Settings) -> str:
 
 _SLOWER_D = _times("optimizer.d.lr", 0.5)
 _SLOWER_G = _times("optimizer.g.lr", 0.5)
-_FASTER_D = _changed("optimizer.d.lr", lambda settings: 2 * max(settings["optimizer.d.lr"], settings["optimizer.g.lr"]))
-_MORE_DROPOUT = _changed("model.dropout", lambda settings: max(settings["model.dropout"], 0.5))
-_LESS_DROPOUT = _changed("model.dropout", lambda settings: min(settings["model.dropout"], 0.1))
+_FASTER_D = _times("optimizer.d.lr", 2)
+_MORE_DROPOUT = _changed("model.dropout", lambda now: max(now, 0.5))
+_LESS_DROPOUT = _changed("model.dropout", lambda now: min(now, 0.1))
 
 
 # ---- symptoms -------------------------------------------------------------------------------------------
@@ -182,7 +187,7 @@ class Constant:
         _SLOWER_D,
         _SLOWER_G,
         _nonsaturating,
-        _changed("seed", lambda settings: settings["seed"] + 1),
+        _changed("seed", lambda now: now + 1),
     )
 
     def __init__(self, tag: str, points: Count, spread: NonNegative, patience: CountOrZero) -> None:
@@ -259,7 +264,7 @@ class _Course:
 
 
 NOT_FINITE = "not_finite"
-_NOT_FINITE_HELPS = (_SLOWER_D, _SLOWER_G, _changed("trainer.precision", lambda _: "fp32"), _hard_labels)
+_NOT_FINITE_HELPS = (_SLOWER_D, _SLOWER_G, _full_precision, _hard_labels)
 
 
 class Watch:

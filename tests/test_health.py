@@ -6,6 +6,7 @@ from hydra.utils import instantiate
 from omegaconf import OmegaConf
 
 from gan_runner.build import build, check_config
+from gan_runner.errors import UserError
 from gan_runner.health import (
     NOT_FINITE,
     Alarm,
@@ -318,6 +319,14 @@ def configured(compose_config):
 def test_the_configured_watch_finds_nothing_in_health(configured):
     falling = [point(**{"loss/d": 0.7 - n / 100, "loss/g": 0.8 + n / 100}) for n in range(20)]
     assert alarms_of(configured, falling) == []
+
+
+@pytest.mark.parametrize("key", ["health.pictures", "evaluation.num_images"])
+def test_one_picture_alone_is_refused_since_it_differs_from_no_other(compose_config, key):
+    config = compose_config(f"{key}=1")
+    read = OmegaConf.masked_copy(config, [name for name in config if name != "hydra"])
+    with pytest.raises(UserError, match=f"{key} is 1, but must be a whole number, at least 2."):
+        check_config(read, [f"{key}=1"], config.hydra.runtime.choices, default_of=lambda key: 64)
 
 
 @pytest.mark.parametrize(

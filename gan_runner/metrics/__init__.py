@@ -59,4 +59,8 @@ class Evaluation:
         """Whether an objective beats the best so far; NaN never does."""
         if best is None:
             return value == value
-        return value < best if self._lower_is_better else value > best
+        return self.to_minimise(value) < self.to_minimise(best)
+
+    def to_minimise(self, value: float) -> float:
+        """Turn the objective so that lower is better whatever the goal, as sweepers that search are told it."""
+        return value if self._lower_is_better else -value
