@@ -261,11 +261,11 @@ def _data(config: DictConfig, batch: int, device: torch.device) -> tuple[ImageSe
 
 def _settings(config: DictConfig, precision: PrecisionName) -> dict[str, Scalar]:
     """What the run is set to, by dotted key: the precision as chosen, and no labels where the loss takes none."""
-    ignored = {"hydra"} if _takes_labels(config) else {"hydra", "labels"}
-    read = OmegaConf.masked_copy(config, [str(key) for key in config if key not in ignored])
-    return flatten(cast("dict[str, Any]", OmegaConf.to_container(read, resolve=True))) | {
-        "trainer.precision": precision
-    }
+    read = OmegaConf.masked_copy(config, [str(key) for key in config if key != "hydra"])
+    values = cast("dict[str, Any]", OmegaConf.to_container(read, resolve=True))
+    if not _takes_labels(config):
+        del values["labels"]
+    return flatten(values) | {"trainer.precision": precision}
 
 
 def _player(config: DictConfig, name: str, net: nn.Module) -> Player:

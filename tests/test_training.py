@@ -42,6 +42,12 @@ def start(tmp_path, compose_config):
         yield begin
 
 
+def watch_for(run, symptoms):
+    """Roll a run back at these symptoms and no others."""
+    settings = {"loss": "NonSaturating", "trainer.precision": "fp32"}
+    run.experiment.watch = Watch("rollback", 0.5, 3, pictures=64, symptoms=symptoms, settings=settings)
+
+
 def lines_of(run):
     return [json.loads(line) for line in (run.directory.path / "metrics.jsonl").read_text().splitlines()]
 
@@ -135,7 +141,7 @@ def test_weights_that_are_no_finite_numbers_are_an_alarm_and_are_not_saved(start
 @pytest.mark.parametrize("schedule", ["alternating", "rounds"])
 def test_a_rollback_takes_weights_back_slows_down_and_goes_on(start, tmp_path, schedule):
     run = start("health.on_alarm=rollback", f"schedule={schedule}", "trainer.iterations=40", "trainer.epochs=1")
-    run.experiment.watch = Watch("rollback", 0.5, 3, pictures=64, symptoms={}, settings={"loss": "NonSaturating"})
+    watch_for(run, {})
     poisoned = []
 
     def poisoned_once():
@@ -190,14 +196,10 @@ class SickFrom:
 ROLLBACK = ("health.on_alarm=rollback", "trainer.epochs=6")
 
 
-def roll_back_when(run, symptom):
-    run.experiment.watch = Watch("rollback", 0.5, 3, pictures=64, symptoms={"sick": symptom}, settings={})
-
-
 def test_a_rollback_goes_back_to_before_its_symptom_began_and_each_halves_the_rates(start, caplog):
     caplog.set_level("WARNING")
     run = start(*ROLLBACK)
-    roll_back_when(run, SickFrom(14, patience=8))
+    watch_for(run, {"sick": SickFrom(14, patience=8)})
     rates = []
 
     def note_rates():
@@ -219,9 +221,10 @@ def test_a_run_that_was_stopped_while_sick_still_goes_back_to_before(start, tmp_
 
     whole, first, second = (start(*ROLLBACK) for _ in range(3))
     for run in (whole, first, second):
-        roll_back_when(run, SickFrom(14, patience=8))
+        watch_for(run, {"sick": SickFrom(14, patience=8)})
     torch.manual_seed(0)
     train(whole, never)
+    whole.directory.finish_writing()  # for all three write to one folder
     torch.manual_seed(0)
     train(first, lambda: first.progress.iteration == 20)
     first.directory.finish_writing()
@@ -233,7 +236,7 @@ def test_a_run_that_was_stopped_while_sick_still_goes_back_to_before(start, tmp_
 
 def test_no_more_is_kept_to_go_back_to_than_a_coming_alarm_may_ask_for(start):
     run = start(*ROLLBACK)
-    roll_back_when(run, Constant("loss/d", points=5, spread=0.0, patience=0))
+    watch_for(run, {"sick": Constant("loss/d", points=5, spread=0.0, patience=0)})
     train(run, never)
     # An alarm that is raised at 44 may say that the loss has stood still since 36.
     assert [state["progress"]["iteration"] for state in run._moments] == [30, 36]
@@ -241,7 +244,7 @@ def test_no_more_is_kept_to_go_back_to_than_a_coming_alarm_may_ask_for(start):
 
 def test_the_best_checkpoint_has_the_weights_that_were_measured_though_their_alarm_rolled_them_back(start, tmp_path):
     run = start(*ROLLBACK, "evaluation.every=2")
-    roll_back_when(run, SickFrom(12, patience=0))
+    watch_for(run, {"sick": SickFrom(12, patience=0)})
     train(run, lambda: run.progress.iteration == 12)
     assert len(run.experiment.watch.raised) == 1
     run.directory.finish_writing()
