@@ -8,18 +8,18 @@ import logging
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pkgutil import resolve_name
-from typing import Any
+from typing import Any, cast
 
 import torch
 from hydra.errors import InstantiationException
 from hydra.utils import instantiate
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 from torch import nn
 
 from gan_runner.data import Feed, ImageSet, make_feed
 from gan_runner.devices import PrecisionName, choose_device, choose_precision, prepare
 from gan_runner.errors import UserError
-from gan_runner.events import TensorBoard
+from gan_runner.events import Scalar, TensorBoard, flatten
 from gan_runner.games import Adversarial
 from gan_runner.health import Watch
 from gan_runner.labels import Labels
@@ -209,7 +209,7 @@ def build(config: DictConfig) -> Experiment:
             device,
             precision,
         ),
-        watch=make(config.health),
+        watch=make(config.health, settings=_settings(config, precision)),
         evaluation=make(config.evaluation) if config.evaluation else None,
         dashboard=make(config.logger),
     )
@@ -260,6 +260,15 @@ def _feed(config: DictConfig, images: ImageSet, batch: int, device: torch.device
     """Make what brings `batch` images at a time to the device."""
     how = {key: value for key, value in config.data.items() if key in _FEEDING}
     return make_feed(images, **how, batch=batch, seed=config.seed, device=device)
+
+
+def _settings(config: DictConfig, precision: PrecisionName) -> dict[str, Scalar]:
+    """What the run is set to, by dotted key: the precision as chosen, and no labels where the loss takes none."""
+    read = OmegaConf.masked_copy(config, [str(key) for key in config if key != "hydra"])
+    values = cast("dict[str, Any]", OmegaConf.to_container(read, resolve=True))
+    if not _takes_labels(config):
+        del values["labels"]
+    return flatten(values) | {"trainer.precision": precision}
 
 
 def _player(config: DictConfig, name: str, net: nn.Module) -> Player:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -61,7 +61,7 @@ class Adversarial:
         fake_logits = self.discriminator(self.generator(z)).float()
         return {"adversarial": self.loss.g(fake_logits)}, fake_logits
 
-    # The names of what the two functions below measure, in their order.
+    # The names of what `read_d` measures, in their order.
     d_readings = (
         "loss/d",
         "penalty/d",
@@ -70,7 +70,14 @@ class Adversarial:
         "probability/real",
         "probability/fake",
     )
-    g_readings = ("loss/g", "probability/fake", "accuracy/d_fake")
+
+    @property
+    def g_readings(self) -> tuple[str, ...]:
+        """The names of what `read_g` measures, in their order.
+
+        Where the sign of a logit means nothing, generated images alone tell nothing about D's accuracy.
+        """
+        return ("loss/g", "probability/fake") + ("accuracy/d_fake",) * self.loss.classifies
 
     def read_d(self, judgement: Judgement) -> Sequence[Tensor]:
         """Measure a step of D, 0-d each: D is judged by what the images are, never by their targets.
@@ -91,7 +98,13 @@ class Adversarial:
         """Measure a step of G, 0-d each."""
         fake = fake_logits.detach()
         loss = torch.stack(list(terms.values())).sum()
-        return [loss, fake.sigmoid().mean(), (fake <= 0).float().mean()]
+        accuracy = [(fake <= 0).float().mean()] * self.loss.classifies
+        return [loss, fake.sigmoid().mean(), *accuracy]
+
+
+def accuracy_of(means: Mapping[str, float]) -> float:
+    """D's accuracy over real and generated images, which count alike, from the two by their names."""
+    return 0.5 * (means["accuracy/d_real"] + means["accuracy/d_fake"])
 
 
 def area_under_roc(real_scores: Tensor, fake_scores: Tensor) -> Tensor:

@@ -31,7 +31,7 @@ class Player:
         self._parameters = list(net.parameters())
         self._norms = [module for module in net.modules() if isinstance(module, _BatchNorm)]
         self._full_rate = float(optimizer.param_groups[0]["lr"])
-        self._slowing = 1.0  # what rollbacks have made of it
+        self.slowing = 1.0  # the factor on it that rollbacks have left
         self.rate = self._full_rate
         self._norm_before = torch.zeros(())  # of the last update before this start
 
@@ -81,7 +81,7 @@ class Player:
 
     def set_rate(self, updates: int, progress: float) -> None:
         """Set the learning rate for the next update (see `LearningRate.factor`)."""
-        rate = self._full_rate * self._slowing * self._learning_rate.factor(updates, progress)
+        rate = self._full_rate * self.slowing * self._learning_rate.factor(updates, progress)
         if rate != self.rate:
             self._write_rate(rate)
 
@@ -93,9 +93,10 @@ class Player:
             else:
                 group["lr"] = rate
 
-    def slow_down(self, factor: float) -> None:
-        """Lower the configured learning rate for the rest of the run."""
-        self._slowing *= factor
+    @torch.no_grad()
+    def finite(self) -> Tensor:
+        """Whether the weights are numbers small enough to reckon with: their norms are finite, 0-d."""
+        return torch.stack([parameter.norm() for parameter in self._parameters]).isfinite().all()
 
     def gradient_norm(self) -> Tensor:
         """Euclidean norm of the last update's gradient over all parameters, 0-d; 0 before the first."""
@@ -111,7 +112,7 @@ class Player:
             "net": self.net.state_dict(),
             "optimizer": self.optimizer.state_dict(),
             "gradient_norm": self.gradient_norm(),
-            "slowing": self._slowing,
+            "slowing": self.slowing,
         }
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
@@ -121,8 +122,8 @@ class Player:
         self.optimizer.load_state_dict(state["optimizer"])
         for group, wanted in zip(self.optimizer.param_groups, configured, strict=True):
             group.update({key: value for key, value in wanted.items() if key != "params"})
-        self._slowing = state["slowing"]
-        self._write_rate(self._full_rate * self._slowing)
+        self.slowing = state["slowing"]
+        self._write_rate(self._full_rate * self.slowing)
         self._norm_before = state["gradient_norm"]
 
 

@@ -37,7 +37,8 @@ def run_job(config: DictConfig) -> float | None:
     """Train as the config says, and leave a record whatever happens.
 
     Returns:
-        The objective, for sweepers that search; None where there is no evaluation.
+        The objective for sweepers that search, which minimise: its negative where the goal is higher; None where
+        there is no evaluation.
 
     Raises:
         UserError: something that the user can put right.
@@ -68,7 +69,7 @@ def run_job(config: DictConfig) -> float | None:
         sys.exit(128 + stop.signal)
     log.info("Pictures: %s", _shown(directory.path / "samples"))
     log.info("Dashboard: tensorboard --logdir %s", _dashboard_folder(directory.path))
-    return record.objective()
+    return record.to_minimise()
 
 
 def default_of(key: str) -> object:
@@ -185,6 +186,13 @@ class _Record:
         if self.run is None or self.run.experiment.evaluation is None:
             return None
         return self.run.metrics.get(self.run.experiment.evaluation.objective)
+
+    def to_minimise(self) -> float | None:
+        """The same, turned so that lower is better."""
+        objective = self.objective()
+        if objective is None or self.run is None or self.run.experiment.evaluation is None:
+            return None
+        return self.run.experiment.evaluation.to_minimise(objective)
 
     def write(self, status: str, error: str | None = None) -> None:
         """Write the summary as of now; of a start that has not begun to train, what an earlier one left stays."""

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Any, Literal, Protocol
 
 from gan_runner.errors import UserError
+from gan_runner.games import accuracy_of
 from gan_runner.meters import Reading
 from gan_runner.ranges import Count, CountOrZero, Fraction
 
@@ -199,7 +200,7 @@ class Rounds:
             means = now.means_since(self._since)
             self._since = now
             if self._player == "d":
-                accuracy = 0.5 * (means["accuracy/d_real"] + means["accuracy/d_fake"])
+                accuracy = accuracy_of(means)
                 if accuracy >= self._d_accuracy:
                     return f"D's accuracy reached {accuracy:.3f} after {self._steps} updates"
             elif means["probability/fake"] >= self._g_probability:

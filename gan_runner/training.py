@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import copy
 import dataclasses
 import logging
+import math
 import time
 from collections.abc import Callable
 from typing import Any
@@ -15,10 +17,12 @@ from tqdm import tqdm
 from gan_runner.build import Experiment
 from gan_runner.errors import UserError
 from gan_runner.events import EventFile
-from gan_runner.health import Alarm
+from gan_runner.games import accuracy_of
+from gan_runner.health import Alarm, Sighting
 from gan_runner.meters import Reading
 from gan_runner.metrics.diversity import mean_pairwise_distance
 from gan_runner.pictures import grid, to_uint8
+from gan_runner.players import Player
 from gan_runner.progress import Agenda, Due, Progress
 from gan_runner.run_directory import CheckpointName, RunDirectory
 from gan_runner.sampling import draw
@@ -38,7 +42,7 @@ def train(run: Run, stop_requested: Callable[[], bool]) -> None:
     """
     while not run.agenda.finished(run.progress):
         if stop_requested():
-            run.save(["last"])
+            run.save("last")
             return
         run.iterate()
 
@@ -73,6 +77,8 @@ class Run:
         self._started = self._looked = time.perf_counter()
         self._images_seen = 0
         self._rollbacks = 0
+        self._moments: list[dict[str, Any]] = []  # that a rollback may go back to, oldest first
+        self._saved: int | None = None  # the iteration that checkpoints/last.pt is of
 
         count = experiment.settings.sample_columns * experiment.settings.sample_rows
         watched = max(count, experiment.watch.pictures)
@@ -80,6 +86,9 @@ class Run:
         real = as_float(experiment.feed.sample(experiment.watch.pictures, REAL_IMAGES))
         self._real_distance = mean_pairwise_distance(real)
         self._sample_count = count
+
+    def _players(self) -> dict[str, Player]:
+        return {"d": self.experiment.discriminator, "g": self.experiment.generator}
 
     def _latents(self, count: int, purpose: int) -> Tensor:
         """Latents that depend on the run's seed and on what they are for, and on no device."""
@@ -111,19 +120,20 @@ class Run:
         if due.evaluation:
             self.metrics = self._evaluate()
             point |= self.metrics
-        seen, alarms = self.experiment.watch.look(point, iteration, self.experiment.stepper.finite.first_bad())
+        seen, alarms = self.experiment.watch.look(point, iteration, self._not_finite())
         point |= seen
         self.directory.append_metrics({"iteration": iteration, "epoch": self._epochs(), **point})
         self.events.scalars(point, iteration)
         self._tell(point, due.epoch_ended)
         if due.samples:
             self._save_samples()
-        self._handle(alarms)
-        names: list[CheckpointName] = ["last"] if due.checkpoint else []
         if due.evaluation and self._is_best():
-            names.append("best")
-        if names:
-            self.save(names)
+            self.save("best")  # before a rollback changes the weights that were measured
+        if due.checkpoint:
+            self._remember()
+        self._handle(alarms)
+        if due.checkpoint:
+            self.save("last")
 
     def _measure(self) -> dict[str, float]:
         """Everything that a log point records; waits for the device."""
@@ -136,8 +146,8 @@ class Run:
         if experiment.penalty is None:
             point.pop("penalty/d", None)
         if "accuracy/d_real" in point:
-            point["accuracy/d"] = 0.5 * (point["accuracy/d_real"] + point["accuracy/d_fake"])
-        for name, player in (("d", experiment.discriminator), ("g", experiment.generator)):
+            point["accuracy/d"] = accuracy_of(point)
+        for name, player in self._players().items():
             if f"loss/{name}" in point:
                 point[f"grad_norm/{name}"] = float(player.gradient_norm())
             point[f"learning_rate/{name}"] = player.rate
@@ -183,7 +193,7 @@ class Run:
             f"loss D {shown('loss/d')} G {shown('loss/g')}, D right {shown('accuracy/d')}, "
             f"{point['speed/images_per_second']:,.0f} images/s"
         )
-        epoch = f"epoch {self.agenda.epochs(self.progress):.4g}"
+        epoch = _epoch(self.agenda.epochs(self.progress))
         self._bar.set_description_str(epoch, refresh=False)
         self._bar.set_postfix_str(state)
         if epoch_ended:
@@ -213,7 +223,7 @@ class Run:
         """Names of the grids of iterations: by epoch, or none where intervals are iterations."""
         if self.experiment.settings.intervals_in == "iterations":
             return {}
-        return {point["iteration"]: f"epoch {point['epoch']:.4g}" for point in self.directory.read_metrics()}
+        return {point["iteration"]: _epoch(point["epoch"]) for point in self.directory.read_metrics()}
 
     # ---- alarms -----------------------------------------------------------------------------------------
 
@@ -224,43 +234,82 @@ class Run:
             self.events.text(f"health/{alarm.name}", alarm.message, alarm.iteration)
         if not alarms or watch.on_alarm == "warn":
             return
-        if watch.on_alarm == "rollback" and self._rollbacks < watch.max_rollbacks and self._roll_back():
+        since = min(alarm.since for alarm in alarms)
+        if watch.on_alarm == "rollback" and self._rollbacks < watch.max_rollbacks and self._roll_back(since):
             return
+        facts = []
+        if watch.on_alarm == "rollback" and self._rollbacks >= watch.max_rollbacks:
+            facts.append(f"health.max_rollbacks is {watch.max_rollbacks}, and {self._rollbacks} were made.")
+        elif watch.on_alarm == "rollback":
+            facts.append(f"There is no checkpoint from before iteration {since} to roll back to.")
+        if self._saved is None:
+            facts.append("No checkpoint has been saved.")
+        else:
+            facts.append(f"The last checkpoint is of iteration {self._saved}.")
         raise UserError(
             f"health.on_alarm is {watch.on_alarm}, and an alarm was raised: {alarms[0].message}",
-            "The last good checkpoint is kept. To train on all the same: health.on_alarm=warn.",
+            " ".join([*facts, "To train on all the same: health.on_alarm=warn."]),
         )
 
-    def _roll_back(self) -> bool:
-        """Take the players back to the last checkpoint, and slow them down; False where there is none."""
-        self.directory.finish_writing()
-        if not (self.directory.path / "checkpoints/last.pt").is_file():
+    def _not_finite(self) -> Sighting | None:
+        """What has left the finite numbers, and since when; None while nothing has."""
+        first_bad = self.experiment.stepper.finite.first_bad()
+        if first_bad is not None:
+            return Sighting("a loss is no finite number", first_bad)
+        for name, player in self._players().items():
+            if not player.finite():
+                return Sighting(f"{name.upper()}'s weights have no finite norm", self.progress.iteration)
+        return None
+
+    def _remember(self) -> None:
+        """Keep this moment to roll back to, and of the earlier ones those that a coming alarm may ask for."""
+        watch = self.experiment.watch
+        if watch.on_alarm != "rollback":
+            return
+        self._moments.append(self._moment())
+        wanted = [self._newest_before(iteration) for iteration in (*watch.suspects, math.inf)]
+        self._moments = [moment for moment in self._moments if any(moment is each for each in wanted)]
+
+    def _newest_before(self, iteration: float) -> dict[str, Any] | None:
+        """The newest of the moments from before an iteration; None where there is none."""
+        older = (moment for moment in reversed(self._moments) if moment["progress"]["iteration"] < iteration)
+        return next(older, None)
+
+    def _roll_back(self, since: int) -> bool:
+        """Take the players back to before a symptom began, and slow them down; False where nothing is that old."""
+        moment = self._newest_before(since)
+        if moment is None:
             return False
-        experiment, rate = self.experiment, self.experiment.watch.rollback_rate
-        state = self.directory.load_checkpoint("last", experiment.device)
+        self._moments = [each for each in self._moments if each["progress"]["iteration"] < since]
+        experiment = self.experiment
+        state = copy.deepcopy(moment)  # what is loaded is trained on
+        slowing = {name: player.slowing for name, player in self._players().items()}
         # Counters and random numbers go on, or the same would happen again.
         experiment.load_players(state)
         experiment.stepper.load_state_dict(state["stepper"])
         experiment.stepper.finite.restart(self.progress.iteration)
         experiment.schedule.load_state_dict(state["schedule"])  # for it has read totals that are gone
         self._d_seen, self._g_seen = experiment.stepper.read_d(), experiment.stepper.read_g()
-        for player in (experiment.discriminator, experiment.generator):
-            player.slow_down(rate)
+        for name, player in self._players().items():
+            player.slowing = slowing[name] * experiment.watch.rollback_rate  # of now, so that rollbacks add up
         experiment.watch.forget()
         self._rollbacks += 1
         log.warning(
-            "Rolled back to iteration %d with %g times the learning rates.",
+            "Rolled back to iteration %d. The learning rates are %g times the configured ones.",
             state["progress"]["iteration"],
-            rate,
+            experiment.generator.slowing,
         )
         return True
 
     # ---- checkpoints ------------------------------------------------------------------------------------
 
-    def save(self, names: list[CheckpointName]) -> None:
-        """Write checkpoints, unless the run has left the finite numbers: then the last good ones are kept."""
-        if self.experiment.stepper.finite.first_bad() is None:
-            self.directory.save_checkpoint(self.state_dict(), names)
+    def save(self, name: CheckpointName) -> None:
+        """Write a checkpoint, unless the run has left the finite numbers: then the one that is there is kept."""
+        if self._not_finite() is not None:
+            return
+        self.directory.save_checkpoint(self.state_dict(), [name])
+        if name == "last":
+            self._saved = self.progress.iteration
 
     def seconds(self) -> float:
         """Time spent training, all starts together."""
@@ -268,6 +317,10 @@ class Run:
 
     def state_dict(self) -> dict[str, Any]:
         """The whole state, copied: what a run needs to go on as if it had never stopped."""
+        return self._moment() | {"moments": list(self._moments)}
+
+    def _moment(self) -> dict[str, Any]:
+        """The state as it is now, copied, without the earlier ones to roll back to."""
         progress = dataclasses.asdict(self.progress) | {"seconds": self.seconds()}
         return {
             **self.experiment.state_dict(),
@@ -285,4 +338,11 @@ class Run:
         self._d_seen, self._g_seen = (Reading(**seen) for seen in state["seen"])
         self.best, self.metrics = state["best"], state["metrics"]
         self._rollbacks = state["rollbacks"]
+        self._moments = state["moments"]
+        self._saved = self.progress.iteration
         self._images_seen = self.progress.images
+
+
+def _epoch(number: float) -> str:
+    """Name an epoch in four digits, and in more where it has as many before the point."""
+    return f"epoch {number:.4g}" if number < 1000 else f"epoch {number:.0f}"

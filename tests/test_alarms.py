@@ -32,10 +32,12 @@ class Generator(mlp.Generator):
         return super().forward(torch.zeros_like(z))
 '''
 DEEP = ["model.generator.widths=[128,128,128]", "model.discriminator.widths=[128,128,128]"]
+ROUNDS = ["schedule=rounds", *(f"schedule.{what}" for what in ("d_steps=10", "g_steps=10", "g_probability=1.0"))]
 FAULTS = {
     "a learning rate of 10": (["optimizer.lr=10", *DEEP], {"saturated", "constant_d"}),
     "a generator that ignores its latent": (["model.generator._target_=deaf.Generator"], {"collapse"}),
     "a discriminator that does not learn": (["optimizer.d.lr=0", "optimizer.g.lr=1e-2"], {"coin_toss"}),
+    "the same in rounds": (["optimizer.d.lr=0", "optimizer.g.lr=1e-2", *ROUNDS], {"coin_toss"}),
     "a target that is no number": (["labels.real.value=nan"], {"not_finite"}),
     "two players that do not learn": (["optimizer.lr=0", "model.dropout=0", "latent.std=1e-9"], {"constant_g"}),
 }

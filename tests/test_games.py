@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from gan_runner.games import Adversarial, Judgement, area_under_roc
+from gan_runner.games import Adversarial, Judgement, accuracy_of, area_under_roc
 from gan_runner.labels import Exactly, Labels, NormalWithin
 from gan_runner.latents import Normal
 from gan_runner.losses import Hinge, Minimax, NonSaturating
@@ -112,6 +112,10 @@ def test_real_and_generated_logits_are_told_apart_in_batches_of_different_sizes(
     assert judgement.fake_logits.tolist() == [4.0, 5.0]
 
 
+def test_ds_accuracy_counts_real_and_generated_images_alike():
+    assert accuracy_of({"accuracy/d_real": 0.75, "accuracy/d_fake": 0.25, "loss/d": 7.0}) == 0.5
+
+
 # ---- critics ----------------------------------------------------------------------------------------------
 
 
@@ -119,6 +123,13 @@ def test_where_the_sign_says_nothing_the_area_under_the_roc_stands_in_for_the_ac
     # Of the 3 * 2 pairs 4 are in order and one is a tie; every score is positive.
     readings = readings_of_d(Critic(), real=[5.0, 3.0, 2.0], fake=[3.0, 1.0])
     assert readings["accuracy/d_real"] == readings["accuracy/d_fake"] == pytest.approx(4.5 / 6)
+
+
+def test_where_the_sign_says_nothing_a_step_of_g_has_nothing_to_say_about_ds_accuracy():
+    assert readings_of_g(Critic(), fake=[3.0, 1.0]) == {
+        "loss/g": -2.0,
+        "probability/fake": pytest.approx(0.8418, abs=1e-4),
+    }
 
 
 @pytest.mark.parametrize("levels", [2, 5, 1000])

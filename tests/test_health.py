@@ -3,28 +3,43 @@ import math
 
 import pytest
 from hydra.utils import instantiate
+from omegaconf import OmegaConf
 
-from gan_runner.build import check_config
+from gan_runner.build import build, check_config
+from gan_runner.errors import UserError
 from gan_runner.health import (
     NOT_FINITE,
-    NOT_FINITE_HELPS,
     Alarm,
     CoinToss,
     Collapse,
     Constant,
     Saturated,
+    Sighting,
     Watch,
 )
 
 HEALTHY = {
     "accuracy/d": 0.8,
+    "accuracy/d_real": 0.9,
+    "accuracy/d_fake": 0.7,
     "grad_norm/g": 0.5,
     "grad_norm/d": 0.4,
     "loss/d": 0.6,
     "loss/g": 0.9,
     "health/diversity": 0.9,
 }
-SATURATED = {"accuracy/d": 0.999, "grad_norm/g": 1e-5}
+SURE = {"accuracy/d": 0.999, "accuracy/d_real": 1.0, "accuracy/d_fake": 0.998}
+SATURATED = SURE | {"grad_norm/g": 1e-5}
+SETTINGS = {
+    "seed": 0,
+    "loss": "NonSaturating",
+    "labels.real": "Exactly",
+    "labels.real.value": 1.0,
+    "optimizer.d.lr": 2e-4,
+    "optimizer.g.lr": 1e-4,
+    "model.dropout": 0.3,
+    "trainer.precision": "fp32",
+}
 
 
 def point(**changes):
@@ -32,7 +47,7 @@ def point(**changes):
 
 
 def watch(symptoms, on_alarm="warn"):
-    return Watch(on_alarm, rollback_rate=0.5, max_rollbacks=3, pictures=64, symptoms=symptoms)
+    return Watch(on_alarm, rollback_rate=0.5, max_rollbacks=3, pictures=64, symptoms=symptoms, settings=SETTINGS)
 
 
 def saturated(patience=0):
@@ -61,66 +76,106 @@ SICK, WELL = point(**SATURATED), point()
     ("symptom", "changes", "words"),
     [
         (saturated(), SATURATED, "D is right 99.9% of the time and G's gradient has vanished (norm 1e-05)"),
-        (saturated(), {"accuracy/d": 0.99, "grad_norm/g": 1e-3}, "D is right 99.0% of the time"),
-        (CoinToss(0.5, 0), {"accuracy/d": 0.5}, "D is right 50.0% of the time, as a coin would be"),
-        (CoinToss(0.5, 0), {"accuracy/d": 0.31}, "D is right 31.0% of the time"),
+        (saturated(), SATURATED | {"accuracy/d_fake": 0.98, "grad_norm/g": 1e-3}, "D is right 99.0% of the time"),
+        (CoinToss(0.52, 0), {"accuracy/d": 0.5}, "D is right 50.0% of the time, as a coin would be"),
+        (CoinToss(0.52, 0), {"accuracy/d": 0.49}, "D is right 49.0% of the time, as a coin would be"),
+        (CoinToss(0.52, 0), {"accuracy/d": 0.12}, "D is right 12.0% of the time, less often than a coin would be"),
         (Collapse(0.1, 0), {"health/diversity": 0.1}, "pictures from different latents differ 10.0% as much as real"),
         (Collapse(0.1, 0), {"health/diversity": 0.0}, "pictures from different latents differ 0.0% as much"),
     ],
 )
 def test_a_symptom_is_seen_and_put_into_words_with_its_numbers(symptom, changes, words):
-    assert symptom.seen_in(point(**changes)).startswith(words)
+    sighting = symptom.seen_in(point(**changes), 70)
+    assert sighting.what.startswith(words)
+    assert sighting.since == 70
 
 
 @pytest.mark.parametrize(
     ("symptom", "changes"),
     [
         (saturated(), {}),
-        (saturated(), {"accuracy/d": 0.999}),  # sure, but it still teaches
+        (saturated(), SURE),  # but it still teaches
         (saturated(), {"grad_norm/g": 1e-5}),
-        (saturated(), {"accuracy/d": 0.9899, "grad_norm/g": 1e-5}),
+        (saturated(), SATURATED | {"accuracy/d_fake": 0.9799}),
         (CoinToss(0.5, 0), {}),
         (CoinToss(0.5, 0), {"accuracy/d": 0.501}),
         (Collapse(0.1, 0), {}),
         (Collapse(0.1, 0), {"health/diversity": 0.101}),
+        (Collapse(0.1, 0), {"health/diversity": math.nan}),  # no number, and so no small one
     ],
 )
 def test_a_symptom_is_not_seen_in_health(symptom, changes):
-    assert symptom.seen_in(point(**changes)) == ""
-
-
-@pytest.mark.parametrize("missing", ["accuracy/d", "grad_norm/g"])
-def test_d_is_not_called_saturated_in_the_stretches_in_which_only_one_plays(missing):
-    assert saturated().seen_in({name: value for name, value in SICK.items() if name != missing}) == ""
-
-
-def test_d_is_not_called_a_coin_toss_while_it_does_not_play():
-    assert CoinToss(0.5, 0).seen_in({"loss/g": 1.0}) == ""
+    assert symptom.seen_in(point(**changes), 70) is None
 
 
 @pytest.mark.parametrize(
-    ("losses", "seen"),
+    ("losses", "since"),
     [
-        ([0.5, 0.5, 0.5], [False, False, True]),
-        ([0.5, 0.5, 0.6, 0.6, 0.6], [False, False, False, False, True]),
-        ([0.0, 0.0, 0.0], [False, False, True]),
-        ([-100.0, -100.00001, -100.0], [False, False, True]),  # against its size, that is nothing
-        ([1e-9, 2e-9, 1e-9], [False, False, False]),
+        ([0.5, 0.5, 0.5], [None, None, 10]),
+        ([0.5, 0.5, 0.6, 0.6, 0.6], [None, None, None, None, 30]),
+        ([0.0, 0.0, 0.0], [None, None, 10]),
+        ([-100.0, -100.00001, -100.0], [None, None, 10]),  # against its size, that is nothing
+        ([1e-9, 2e-9, 1e-9], [None, None, None]),
+        ([math.nan, 0.5, 0.5, 0.5], [None, None, None, 20]),
     ],
 )
-def test_a_loss_is_called_constant_once_enough_log_points_are_equal_to_its_spread(losses, seen):
+def test_a_loss_is_called_constant_since_the_first_of_enough_log_points_that_are_equal_to_its_spread(losses, since):
     symptom = constant(points=3, spread=1e-6)
-    assert [bool(symptom.seen_in({"loss/d": loss})) for loss in losses] == seen
-
-
-def test_a_loss_is_not_called_constant_for_the_time_in_which_its_player_stands_still():
-    symptom = constant(points=2)
-    assert [bool(symptom.seen_in(each)) for each in ({"loss/d": 0.5}, {}, {}, {"loss/d": 0.6})] == [False] * 4
-    assert symptom.recent == [0.5, 0.6]
+    sightings = [symptom.seen_in({"loss/d": loss}, 10 * n) for n, loss in enumerate(losses, start=1)]
+    assert [sighting and sighting.since for sighting in sightings] == since
 
 
 def test_a_constant_loss_is_named_with_its_value():
-    assert Constant("loss/g", 1, 0.0, 0).seen_in({"loss/g": 0.25}) == "loss/g stands still at 0.25"
+    assert Constant("loss/g", 1, 0.0, 0).seen_in({"loss/g": 0.25}, 10) == Sighting("loss/g stands still at 0.25", 10)
+
+
+# ---- stretches in which only one plays --------------------------------------------------------------------
+
+# What is measured while D alone plays, and while G alone does; G's pictures are measured always.
+OF_D = {"accuracy/d", "accuracy/d_real", "accuracy/d_fake", "loss/d", "grad_norm/d", "health/diversity"}
+OF_G = {"accuracy/d_fake", "loss/g", "grad_norm/g", "health/diversity"}
+
+
+def only(tags, **changes):
+    return {tag: value for tag, value in point(**changes).items() if tag in tags}
+
+
+def test_a_symptom_lasts_through_the_stretches_in_which_it_cannot_be_judged():
+    looker = watch({"coin_toss": CoinToss(0.52, 50)})
+    tossing, g_plays = only(OF_D, **{"accuracy/d": 0.5}), only(OF_G)
+    points = [tossing, tossing, g_plays, g_plays, g_plays, tossing, tossing]
+    present = [looker.look(each, 10 * n, None)[0]["health/coin_toss"] for n, each in enumerate(points, start=1)]
+    assert present == [1.0] * 7
+    assert [(alarm.iteration, alarm.since) for alarm in looker.raised] == [(60, 10)]
+
+
+def test_a_symptom_is_gone_once_it_is_judged_to_be():
+    looker = watch({"coin_toss": CoinToss(0.52, 30)})
+    tossing, g_plays, well = only(OF_D, **{"accuracy/d": 0.5}), only(OF_G), only(OF_D)
+    assert alarms_of(looker, [tossing, g_plays, g_plays, well, g_plays, tossing, g_plays]) == []
+
+
+def test_d_is_called_saturated_by_the_last_of_its_own_measurements_and_of_gs():
+    # D has won and G's gradient has vanished, but no log point has both.
+    stretches = [only(OF_D, **SATURATED)] * 3 + [only(OF_G, **SATURATED)] * 3
+    assert alarms_of(watch({"saturated": saturated(40)}), stretches * 2) == [(80, 40)]
+
+
+def test_d_is_not_called_saturated_once_g_has_fooled_it():
+    # G's gradient is as small, but since D takes all that it draws for real.
+    won, fooled = only(OF_D, **SURE), only(OF_G, **{"grad_norm/g": 1e-5, "accuracy/d_fake": 0.0})
+    assert alarms_of(watch({"saturated": saturated()}), [won, *[fooled] * 9]) == []
+
+
+@pytest.mark.parametrize("tags", [OF_D, OF_G])
+def test_nothing_is_judged_by_measurements_that_were_never_made(tags):
+    looker = watch({"saturated": saturated(), "coin_toss": CoinToss(0.52, 0)})
+    assert looker.look(only(tags - {"accuracy/d"}, **SATURATED), 10, None)[1] == []
+
+
+def test_a_loss_is_not_called_constant_for_the_time_in_which_its_player_stands_still():
+    looker = watch({"constant_d": constant(points=3)})
+    assert alarms_of(looker, [{"loss/d": 0.5}, {}, {}, {"loss/d": 0.5}, {}, {"loss/d": 0.6}]) == []
 
 
 # ---- patience ---------------------------------------------------------------------------------------------
@@ -164,7 +219,7 @@ def test_an_alarm_says_what_was_seen_since_when_and_what_usually_helps():
         200,
         150,
         "saturated: D is right 99.9% of the time and G's gradient has vanished (norm 1e-05), since iteration 150. "
-        f"What usually helps, one at a time: {'  '.join(Saturated.helps)}",
+        "What usually helps, one at a time: labels=smooth  optimizer.d.lr=0.0001  model.dropout=0.5",
     )
     assert looker.raised == [alarm]
 
@@ -172,23 +227,26 @@ def test_an_alarm_says_what_was_seen_since_when_and_what_usually_helps():
 # ---- numbers that are not finite --------------------------------------------------------------------------
 
 
+BAD = Sighting("a loss is no finite number", 37)
+
+
 def test_a_loss_that_is_no_finite_number_is_an_alarm_at_once_that_names_its_iteration():
     looker = watch({"collapse": Collapse(0.1, 0)})
-    seen, (alarm,) = looker.look(point(**{"loss/d": math.nan}), 50, 37)
+    seen, (alarm,) = looker.look(point(**{"loss/d": math.nan}), 50, BAD)
     assert seen == {"health/not_finite": 1.0}
     assert (alarm.name, alarm.iteration, alarm.since) == (NOT_FINITE, 50, 37)
     assert alarm.message == (
         "not_finite: a loss is no finite number, since iteration 37. "
-        f"What usually helps, one at a time: {'  '.join(NOT_FINITE_HELPS)}"
+        "What usually helps, one at a time: optimizer.d.lr=0.0001  optimizer.g.lr=5e-05"
     )
 
 
 def test_a_loss_that_stays_no_number_is_one_alarm_until_a_rollback():
     looker = watch({})
-    assert [len(looker.look(WELL, n, 37)[1]) for n in (50, 60, 70)] == [1, 0, 0]
+    assert [len(looker.look(WELL, n, BAD)[1]) for n in (50, 60, 70)] == [1, 0, 0]
     looker.forget()
     assert looker.look(WELL, 80, None) == ({"health/not_finite": 0.0}, [])
-    assert len(looker.look(WELL, 90, 37)[1]) == 1
+    assert len(looker.look(WELL, 90, BAD)[1]) == 1
     assert len(looker.raised) == 2
 
 
@@ -197,10 +255,10 @@ def test_a_loss_that_stays_no_number_is_one_alarm_until_a_rollback():
 
 def test_after_a_rollback_every_symptom_starts_unseen():
     looker = watch({"saturated": saturated(20), "constant_d": constant(points=3)})
-    assert alarms_of(looker, [SICK] * 3) == [(30, 10), (30, 30)]
+    assert alarms_of(looker, [SICK] * 3) == [(30, 10), (30, 10)]
     looker.forget()
     # Patience runs again, and so do the points of a loss: what is compared belongs to weights that are gone.
-    assert alarms_of(looker, [SICK] * 3) == [(30, 10), (30, 30)]
+    assert alarms_of(looker, [SICK] * 3) == [(30, 10), (30, 10)]
 
 
 @pytest.mark.parametrize("stop", range(9))
@@ -234,8 +292,20 @@ def test_a_symptom_that_is_new_to_the_config_starts_unseen():
     }
 
 
-def test_diversity_is_judged_by_two_pictures_at_least():
-    assert Watch("warn", 0.5, 3, pictures=1, symptoms={}).pictures == 2
+@pytest.mark.parametrize(
+    ("points", "suspects"),
+    [
+        ([], []),
+        ([WELL], [10]),  # a loss may turn out to have stood still since then
+        ([point(**{"loss/d": loss}) for loss in (0.5, 0.6, 0.6)], [20]),
+        ([point(**SATURATED, **{"loss/d": loss}) for loss in (0.5, 0.6, 0.7)], [10, 30]),
+        ([point(**{"loss/d": loss}) for loss in (0.5, 0.6, 0.6, 0.6, 0.6)], [20, 30]),
+    ],
+)
+def test_the_watch_knows_how_far_back_a_coming_alarm_may_reach(points, suspects):
+    looker = watch({"saturated": saturated(100), "constant_d": constant(points=3)})
+    alarms_of(looker, points)
+    assert looker.suspects == suspects
 
 
 # ---- the config -------------------------------------------------------------------------------------------
@@ -243,12 +313,20 @@ def test_diversity_is_judged_by_two_pictures_at_least():
 
 @pytest.fixture(scope="module")
 def configured(compose_config):
-    return instantiate(compose_config().health, _convert_="all")
+    return instantiate(compose_config().health, _convert_="all", settings=SETTINGS)
 
 
 def test_the_configured_watch_finds_nothing_in_health(configured):
     falling = [point(**{"loss/d": 0.7 - n / 100, "loss/g": 0.8 + n / 100}) for n in range(20)]
     assert alarms_of(configured, falling) == []
+
+
+@pytest.mark.parametrize("key", ["health.pictures", "evaluation.num_images"])
+def test_one_picture_alone_is_refused_since_it_differs_from_no_other(compose_config, key):
+    config = compose_config(f"{key}=1")
+    read = OmegaConf.masked_copy(config, [name for name in config if name != "hydra"])
+    with pytest.raises(UserError, match=f"{key} is 1, but must be a whole number, at least 2."):
+        check_config(read, [f"{key}=1"], config.hydra.runtime.choices, default_of=lambda key: 64)
 
 
 @pytest.mark.parametrize(
@@ -262,7 +340,7 @@ def test_the_configured_watch_finds_nothing_in_health(configured):
     ],
 )
 def test_the_configured_watch_names_each_fault_after_its_patience(compose_config, name, changes, iterations):
-    looker = instantiate(compose_config().health, _convert_="all")
+    looker = instantiate(compose_config().health, _convert_="all", settings=SETTINGS)
     number = 0
     while not any(alarm.name == name for alarm in looker.raised):
         number += 10
@@ -274,20 +352,48 @@ def test_the_configured_watch_names_each_fault_after_its_patience(compose_config
     assert {alarm.name for alarm in looker.raised} == {name}
 
 
-HELPS = sorted({*NOT_FINITE_HELPS, *(help for s in (Saturated, CoinToss, Constant, Collapse) for help in s.helps)})
+# ---- what usually helps -----------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("override", HELPS)
-def test_every_override_that_an_alarm_recommends_can_be_typed(compose_config, override):
-    config = compose_config(override)
-    choices = config.hydra.runtime.choices
-    key, _, value = override.partition("=")
-    if "." in key:
-        node = config
-        for part in key.split("."):
-            node = node[part]
-        assert str(node) == value or float(node) == float(value)
-    elif key in choices:
-        assert choices[key] == value
-    without_hydra = {name: node for name, node in config.items() if name != "hydra"}
-    check_config(type(config)(without_hydra), [override], choices, default_of=lambda key: None)
+@pytest.mark.parametrize(
+    "overrides",
+    [
+        [],
+        ["optimizer=ttur", "labels=smooth", "model=dcgan"],
+        ["loss=hinge", "penalty=r1"],
+        ["loss=minimax", "schedule=rounds", "model.dropout=0.6", "trainer.precision=fp32"],
+        ["experiment=keras_dcgan", "trainer.precision=bf16"],
+        ["experiment=tf_mlp"],
+        ["optimizer.lr=0"],
+    ],
+    ids=" ".join,
+)
+def test_every_override_that_an_alarm_recommends_is_taken_and_changes_the_run(compose_config, overrides):
+    watched = build(compose_config("data.limit=40", *overrides)).watch
+    sick = SATURATED | {"accuracy/d": 0.5, "health/diversity": 0.0}
+    for iteration in range(0, 1000, 10):
+        watched.look(point(**sick), iteration, None)
+    watched.look(WELL, 1000, BAD)
+    assert len(watched.raised) == 6
+    before = compose_config(*overrides)
+    helps = {each for alarm in watched.raised for each in alarm.message.partition("at a time: ")[2].split()}
+    assert len(helps) > 3
+    for override in helps:
+        after = compose_config(*overrides, override)
+        read = OmegaConf.masked_copy(after, [key for key in after if key != "hydra"])
+        check_config(read, [*overrides, override], after.hydra.runtime.choices, default_of=lambda key: None)
+        assert any(after[key] != before[key] for key in read), override
+
+
+def test_a_remedy_starts_from_what_the_run_is_set_to(compose_config):
+    watched = build(compose_config("data.limit=40", "optimizer=ttur", "schedule=rounds", "schedule.d_steps=70")).watch
+    for iteration in (0, 600):
+        _, alarms = watched.look({"accuracy/d": 0.5}, iteration, None)
+    helps = "optimizer.d.lr=0.0008  optimizer.g.lr=5e-05  schedule.d_steps=140  model.dropout=0.1"
+    assert alarms[0].message.endswith(f"at a time: {helps}")
+
+
+def test_where_nothing_that_helps_is_left_to_try_an_alarm_says_what_it_saw_and_no_more():
+    looker = Watch("warn", 0.5, 3, 64, {"saturated": saturated()}, settings={"loss": "NonSaturating"})
+    _, (alarm,) = looker.look(SICK, 10, None)
+    assert alarm.message.endswith("(norm 1e-05), since iteration 10.")

@@ -1,3 +1,4 @@
+import json
 import math
 from functools import partial
 
@@ -8,6 +9,7 @@ from gan_runner.errors import UserError
 from gan_runner.metrics import Evaluation
 from gan_runner.metrics.diversity import diversity, mean_pairwise_distance
 from gan_runner.metrics.sliced_wasserstein import sliced_wasserstein
+from tests.command_line import QUICK, gan_run, only_run
 
 
 def distance(real, fake, projections=64, seed=0):
@@ -124,6 +126,26 @@ def test_an_evaluation_gives_each_metric_by_its_tag():
 )
 def test_an_objective_improves_when_it_beats_the_best_and_no_number_never_does(goal, value, best, improves):
     assert evaluation(goal=goal).improves(value, best) is improves
+
+
+RETURNED = """from pathlib import Path
+from hydra.experimental.callback import Callback
+
+class Note(Callback):
+    def on_job_end(self, config, job_return, **_):
+        Path("returned").write_text(str(job_return.return_value))
+"""
+
+
+@pytest.mark.parametrize(("goal", "sign"), [("lower", 1), ("higher", -1)])
+def test_a_run_returns_its_objective_so_that_lower_is_better_whatever_the_goal(tmp_path, monkeypatch, goal, sign):
+    (tmp_path / "returned_note.py").write_text(RETURNED)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    what = ["evaluation.objective=diversity", f"evaluation.goal={goal}"]
+    result = gan_run(tmp_path, *QUICK, *what, "+hydra.callbacks.note._target_=returned_note.Note")
+    assert result.code == 0, result.text
+    measured = json.loads((only_run(tmp_path) / "summary.json").read_text())["objective"]
+    assert float((tmp_path / "returned").read_text()) == sign * measured != 0
 
 
 @pytest.mark.parametrize(("metrics", "names", "remedy"), [(None, "one, two", "one"), ({}, "", "sliced_wasserstein")])

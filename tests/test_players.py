@@ -1,4 +1,5 @@
 import copy
+import math
 
 import pytest
 import torch
@@ -115,10 +116,22 @@ def test_a_rate_that_is_a_tensor_changes_where_it_lies():
 
 def test_slowing_down_lasts_through_the_schedule():
     player = player_of(linear(1.0), Linear(0.0, 0.0))
-    player.slow_down(0.5)
-    player.slow_down(0.5)
+    player.slowing = 0.25
     player.set_rate(updates=0, progress=0.5)
     assert player.rate == pytest.approx(0.1 * 0.25 * 0.5)
+
+
+# ---- numbers to reckon with -------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("weight", "finite"), [(1e18, True), (1e38, False), (math.inf, False), (-math.inf, False), (math.nan, False)]
+)
+def test_weights_are_finite_while_their_norms_are(weight, finite):
+    net = nn.Linear(20, 1)
+    assert player_of(net).finite()
+    nn.init.constant_(net.weight, weight)
+    assert bool(player_of(net).finite()) is finite
 
 
 # ---- the opponent stands still ----------------------------------------------------------------------------

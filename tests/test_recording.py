@@ -114,7 +114,7 @@ def test_a_recorded_turn_sees_a_learning_rate_that_changes(set_up, state_of, sam
     table = set_up(device=torch.device("cuda"))
     for number in range(6):
         table.stepper.play(Turn("d"), 8 * number)
-    table.d.slow_down(0.0)
+    table.d.slowing = 0.0
     table.d.set_rate(updates=6, progress=0.5)
     before = {name: value.clone() for name, value in table.d.net.state_dict().items()}
     table.stepper.play(Turn("d"), 48)

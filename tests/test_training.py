@@ -9,6 +9,7 @@ from tqdm import tqdm
 
 from gan_runner.build import build
 from gan_runner.errors import UserError
+from gan_runner.health import Constant, Sighting, Watch
 from gan_runner.run_directory import RunDirectory
 from gan_runner.training import Run, train
 
@@ -39,6 +40,12 @@ def start(tmp_path, compose_config):
             return Run(experiment, directory, events, stack.enter_context(tqdm(disable=True)))
 
         yield begin
+
+
+def watch_for(run, symptoms):
+    """Roll a run back at these symptoms and no others."""
+    settings = {"loss": "NonSaturating", "trainer.precision": "fp32"}
+    run.experiment.watch = Watch("rollback", 0.5, 3, pictures=64, symptoms=symptoms, settings=settings)
 
 
 def lines_of(run):
@@ -110,18 +117,31 @@ def test_a_sick_run_stops_with_its_alarm_and_keeps_the_last_good_checkpoint(star
                 next(poison.parameters()).fill_(torch.nan)
         return False
 
-    with pytest.raises(UserError, match="not_finite: a loss is no finite number, since iteration 10"):
+    with pytest.raises(UserError, match="not_finite: a loss is no finite number, since iteration 10") as error:
         train(run, poisoned_at_nine)
+    assert error.value.remedy.startswith("The last checkpoint is of iteration 6. ")
     run.directory.finish_writing()
     state = torch.load(tmp_path / "checkpoints/last.pt", weights_only=True)
     assert state["progress"]["iteration"] == 6
     assert all(torch.isfinite(value).all() for value in state["generator"]["net"].values())
 
 
+def test_weights_that_are_no_finite_numbers_are_an_alarm_and_are_not_saved(start, tmp_path):
+    # The first update of G ruins its weights; the losses were measured before it, and are sound.
+    run = start("optimizer.g.lr=1e38", "trainer.intervals_in=iterations", "health.on_alarm=rollback")
+    with pytest.raises(UserError, match="not_finite: G's weights have no finite norm, since iteration 1") as error:
+        train(run, never)
+    assert error.value.remedy.startswith(
+        "There is no checkpoint from before iteration 1 to roll back to. No checkpoint has been saved. "
+    )
+    run.directory.finish_writing()
+    assert not (tmp_path / "checkpoints").exists()
+
+
 @pytest.mark.parametrize("schedule", ["alternating", "rounds"])
 def test_a_rollback_takes_weights_back_slows_down_and_goes_on(start, tmp_path, schedule):
     run = start("health.on_alarm=rollback", f"schedule={schedule}", "trainer.iterations=40", "trainer.epochs=1")
-    run.experiment.watch._symptoms = {}
+    watch_for(run, {})
     poisoned = []
 
     def poisoned_once():
@@ -153,6 +173,93 @@ def test_rollbacks_end_after_as_many_as_are_allowed(start):
                 next(run.experiment.generator.net.parameters()).fill_(torch.nan)
         return False
 
-    with pytest.raises(UserError, match=r"health\.on_alarm is rollback, and an alarm was raised: not_finite"):
+    with pytest.raises(UserError, match=r"health\.on_alarm is rollback, and an alarm was raised: not_finite") as error:
         train(run, poisoned_from_seven)
     assert len(run.experiment.watch.raised) == 3
+    assert error.value.remedy.startswith("health.max_rollbacks is 2, and 2 were made. The last checkpoint is ")
+
+
+class SickFrom:
+    """A symptom that is there from an iteration on, whatever is measured."""
+
+    tags = ("health/diversity",)
+    helps = ()
+
+    def __init__(self, first, patience):
+        self._first = first
+        self.patience = patience
+
+    def seen_in(self, point, iteration):
+        return Sighting("sick", iteration) if iteration >= self._first else None
+
+
+ROLLBACK = ("health.on_alarm=rollback", "trainer.epochs=6")
+
+
+def test_a_rollback_goes_back_to_before_its_symptom_began_and_each_halves_the_rates(start, caplog):
+    caplog.set_level("WARNING")
+    run = start(*ROLLBACK)
+    watch_for(run, {"sick": SickFrom(14, patience=8)})
+    rates = []
+
+    def note_rates():
+        rates.append((run.progress.iteration, run.experiment.generator.rate, run.experiment.discriminator.rate))
+        return False
+
+    train(run, note_rates)  # with a checkpoint every 6 iterations
+    assert [record.message for record in caplog.records if "Rolled" in record.message] == [
+        "Rolled back to iteration 12. The learning rates are 0.5 times the configured ones.",
+        "Rolled back to iteration 12. The learning rates are 0.25 times the configured ones.",
+    ]
+    assert [alarm.iteration for alarm in run.experiment.watch.raised] == [22, 32]
+    assert rates[-1] == (35, pytest.approx(5e-5), pytest.approx(5e-5))
+
+
+def test_a_run_that_was_stopped_while_sick_still_goes_back_to_before(start, tmp_path):
+    def weights_of(run):
+        return torch.cat([p.detach().flatten() for p in run.experiment.generator.net.parameters()])
+
+    whole, first, second = (start(*ROLLBACK) for _ in range(3))
+    for run in (whole, first, second):
+        watch_for(run, {"sick": SickFrom(14, patience=8)})
+    torch.manual_seed(0)
+    train(whole, never)
+    whole.directory.finish_writing()  # for all three write to one folder
+    torch.manual_seed(0)
+    train(first, lambda: first.progress.iteration == 20)
+    first.directory.finish_writing()
+    second.load_state_dict(first.directory.load_checkpoint("last", first.experiment.device))
+    train(second, never)
+    assert second.experiment.watch.raised == whole.experiment.watch.raised
+    assert torch.equal(weights_of(second), weights_of(whole))
+
+
+def test_no_more_is_kept_to_go_back_to_than_a_coming_alarm_may_ask_for(start):
+    run = start(*ROLLBACK)
+    watch_for(run, {"sick": Constant("loss/d", points=5, spread=0.0, patience=0)})
+    train(run, never)
+    # An alarm that is raised at 44 may say that the loss has stood still since 36.
+    assert [state["progress"]["iteration"] for state in run._moments] == [30, 36]
+
+
+def test_the_best_checkpoint_has_the_weights_that_were_measured_though_their_alarm_rolled_them_back(start, tmp_path):
+    run = start(*ROLLBACK, "evaluation.every=2")
+    watch_for(run, {"sick": SickFrom(12, patience=0)})
+    train(run, lambda: run.progress.iteration == 12)
+    assert len(run.experiment.watch.raised) == 1
+    run.directory.finish_writing()
+    best = torch.load(tmp_path / "checkpoints/best.pt", weights_only=True)
+    run.experiment.generator.net.load_state_dict(best["generator"]["net"])
+    assert best["best"] == {"value": run._evaluate()["metric/sliced_wasserstein"], "iteration": 12}
+
+
+# ---- words ------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("epochs", "shown"), [(1.0, "1"), (0.66667, "0.6667"), (12.3456, "12.35"), (999.96, "1000"), (12345.678, "12346")]
+)
+def test_an_epoch_is_written_plainly_however_late_it_is(start, epochs, shown):
+    run = start()
+    run.directory.append_metrics({"iteration": 7, "epoch": epochs})
+    assert run.captions() == {7: f"epoch {shown}"}

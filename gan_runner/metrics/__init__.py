@@ -12,7 +12,7 @@ from typing import Literal
 from torch import Tensor
 
 from gan_runner.errors import UserError
-from gan_runner.ranges import Count
+from gan_runner.ranges import Count, TwoOrMore
 
 Metric = Callable[[Tensor, Tensor], Tensor]
 
@@ -34,7 +34,7 @@ class Evaluation:
     def __init__(
         self,
         every: Count,
-        num_images: Count,
+        num_images: TwoOrMore,
         metrics: Mapping[str, Metric],
         objective: str,
         goal: Literal["lower", "higher"],
@@ -59,4 +59,8 @@ class Evaluation:
         """Whether an objective beats the best so far; NaN never does."""
         if best is None:
             return value == value
-        return value < best if self._lower_is_better else value > best
+        return self.to_minimise(value) < self.to_minimise(best)
+
+    def to_minimise(self, value: float) -> float:
+        """Turn the objective so that lower is better whatever the goal, as sweepers that search are told it."""
+        return value if self._lower_is_better else -value
