@@ -14,6 +14,7 @@ from torch import Tensor
 from benchmarks.plain_pytorch import PlainScript
 from benchmarks.step import composed, our_step
 from gan_runner.build import Experiment
+from gan_runner.games import accuracy_of
 from gan_runner.sampling import draw
 from gan_runner.steps import as_float
 
@@ -29,8 +30,7 @@ def train_ours(experiment: Experiment, iterations: int, count: int) -> tuple[flo
     for _ in range(LAST):
         step()
     means = experiment.stepper.read_d().means_since(before)
-    accuracy = 0.5 * (means["accuracy/d_real"] + means["accuracy/d_fake"])
-    return accuracy, draw(experiment.generator.net, experiment.latent.sample(count, experiment.device))
+    return accuracy_of(means), draw(experiment.generator.net, experiment.latent.sample(count, experiment.device))
 
 
 def train_plain(script: PlainScript, latents: Tensor, iterations: int) -> tuple[float, Tensor]:
