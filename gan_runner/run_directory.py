@@ -26,7 +26,7 @@ from gan_runner.pictures import Pixels, animation, first_middle_last, grid, save
 
 log = logging.getLogger(__name__)
 
-LOG = "gan-run.log"
+_LOG = "gan-run.log"  # the file of hydra.job.name in conf/config.yaml
 _CLAIM = "Process %s writes to %s"
 CheckpointName = Literal["last", "best"]
 _LAST = "checkpoints/last.pt"
@@ -57,7 +57,7 @@ class RunDirectory:
             UserError: another process trains here, or a new run would write over one.
         """
         # The lock lies on the log, which every run has, and goes with the process however that ends.
-        self._lock = (self.path / LOG).open("a")
+        self._lock = (self.path / _LOG).open("a")
         if not _locked(self._lock):
             raise UserError(
                 f"{key} is {self.path}, but that run is being trained by process {self._process()}.",
@@ -72,7 +72,7 @@ class RunDirectory:
 
     def _process(self) -> str:
         """The process that claimed the folder last, as the log tells."""
-        said = re.findall(_CLAIM % (r"(\d+)", ""), (self.path / LOG).read_text())
+        said = re.findall(_CLAIM % (r"(\d+)", ""), (self.path / _LOG).read_text())
         return said[-1] if said else "unknown"
 
     # ---- reading ----------------------------------------------------------------------------------------

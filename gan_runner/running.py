@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import os
 import platform
 import signal
 import sys
@@ -263,4 +264,5 @@ class _Stop:
     def _note(self, number: int, frame: FrameType | None) -> None:
         self.signal = signal.Signals(number)
         signal.signal(number, self._before[self.signal])
-        log.warning("Stopping; once more to stop at once.")
+        # Straight to standard error: the signal may have come in the middle of a line of the log.
+        os.write(2, b"Stopping; once more to stop at once.\n")

@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -108,18 +109,26 @@ def test_metrics_after_the_checkpoint_of_a_killed_run_move_aside_and_come_again(
 COMMAND = [sys.executable, "-c", "from gan_runner.cli import run; run()"]
 
 
+@contextlib.contextmanager
+def endless_run(folder: Path, *overrides: str) -> Iterator[subprocess.Popen[str]]:
+    """A process that trains in `here` below a folder, in its third epoch at least; it ends with the test."""
+    command = [*COMMAND, *SMALL, *MLP, "trainer.epochs=100000", "hydra.run.dir=here", *overrides]
+    with subprocess.Popen(command, cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as process:
+        try:
+            assert process.stdout is not None
+            next(line for line in process.stdout if line.startswith("epoch 3"))
+            yield process
+        finally:
+            process.kill()
+
+
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
 def test_an_interrupted_command_saves_says_how_to_resume_and_goes_on(tmp_path, number, code):
-    overrides = [*SMALL, *MLP, "trainer.epochs=100000", "hydra.run.dir=here"]
-    command = [*COMMAND, *overrides]
-    with subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.PIPE, text=True) as process:
-        assert process.stdout is not None
-        for line in process.stdout:
-            if line.startswith("epoch 3"):
-                break
+    with endless_run(tmp_path) as process:
         process.send_signal(number)
-        rest = process.stdout.read()
+        rest, _ = process.communicate()
     assert process.returncode == code
+    assert "Stopping; once more to stop at once." in rest
     assert "gan-run resume=here" in rest
     summary = json.loads((tmp_path / "here/summary.json").read_text())
     assert summary["status"] == "interrupted"
@@ -240,19 +249,14 @@ def test_a_run_goes_on_with_the_same_images_elsewhere_and_not_with_others(tmp_pa
 
 
 def test_a_folder_is_given_to_one_process_at_a_time(tmp_path):
-    endless = [*COMMAND, *SMALL, *MLP, "trainer.epochs=100000", "hydra.run.dir=here"]
-    with subprocess.Popen(endless, cwd=tmp_path, stdout=subprocess.PIPE, text=True) as process:
-        assert process.stdout is not None
-        for line in process.stdout:
-            if line.startswith("epoch 3"):
-                break
+    assert gan_run(tmp_path, *SMALL, *MLP, "trainer.epochs=1", "hydra.run.dir=here").code == 0
+    with endless_run(tmp_path, "resume=here") as process:
+        config = (tmp_path / "here/.hydra/overrides.yaml").read_text()
         for arguments, key in ((["resume=here"], "resume"), ([*SMALL, "++hydra.run.dir=here"], "hydra.run.dir")):
             result = gan_run(tmp_path, *arguments)
-            assert result.code == 1
-            assert f"{key} is here, but that run is being trained by process {process.pid}." in result.text
-        process.send_signal(signal.SIGINT)
-        assert "Stopping; once more to stop at once." in process.stdout.read()
-    assert "resume=here" not in (tmp_path / "here/.hydra/overrides.yaml").read_text()
+            said = f"{key} is here, but that run is being trained by process {process.pid}."
+            assert (result.code, said in result.text) == (1, True), result.text
+    assert (tmp_path / "here/.hydra/overrides.yaml").read_text() == config
 
 
 IMPATIENT = """
@@ -272,19 +276,14 @@ def test_a_second_ctrl_c_stops_at_once_and_is_on_record(tmp_path):
     environment = os.environ | {"PYTHONPATH": str(tmp_path)}
     result = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=120)
     assert (result.returncode, "Traceback" in result.stderr) == (130, False), result.stderr
-    assert "Stopping; once more to stop at once." in result.stdout
+    assert "Stopping; once more to stop at once." in result.stderr
     assert json.loads((tmp_path / "here/summary.json").read_text())["status"] == "interrupted"
 
 
 def test_an_interrupted_run_without_a_checkpoint_does_not_offer_to_go_on(tmp_path):
-    overrides = [*SMALL, *MLP, "labels.real.value=nan", "trainer.epochs=100000", "hydra.run.dir=here"]
-    with subprocess.Popen([*COMMAND, *overrides], cwd=tmp_path, stdout=subprocess.PIPE, text=True) as process:
-        assert process.stdout is not None
-        for line in process.stdout:
-            if line.startswith("epoch 3"):
-                break
+    with endless_run(tmp_path, "labels.real.value=nan") as process:
         process.send_signal(signal.SIGINT)
-        rest = process.stdout.read()
+        rest, _ = process.communicate()
     assert process.returncode == 130
     assert "Interrupted by SIGINT. Nothing was saved." in rest
     assert "gan-run resume" not in rest
