@@ -6,6 +6,7 @@ import numpy as np
 import torch
 
 from gan_runner.data import ImageSet
+from gan_runner.distributions import truncated_normal
 
 
 class KerasScript:
@@ -25,8 +26,9 @@ class KerasScript:
 
         def leaky(units: list[int], dropout: float) -> list[layers.Layer]:
             stack: list[layers.Layer] = []
-            for unit in units:
-                stack += [layers.Dense(unit), layers.LeakyReLU(0.2)]
+            for number, unit in enumerate(units):
+                initial = "glorot_uniform" if number else keras.initializers.RandomNormal(stddev=0.02)
+                stack += [layers.Dense(unit, kernel_initializer=initial), layers.LeakyReLU(0.2)]
                 stack += [layers.Dropout(dropout)] if dropout else []
             return stack
 
@@ -76,9 +78,16 @@ class KerasScript:
         self._both.train_on_batch(self._latents(g_count), self._targets(g_count, 0.7, 1.2, 1.0))
 
     def _latents(self, count: int) -> np.ndarray:
+        if self._noisy:
+            return self._truncated((count, 100), -1.0, 1.0)
         return self._random.standard_normal((count, 100), dtype=np.float32)
 
     def _targets(self, count: int, low: float, high: float, smooth: float) -> np.ndarray:
         if self._noisy:
-            return self._random.uniform(low, high, (count, 1)).astype(np.float32)
+            return self._truncated((count, 1), low, high)
         return np.full((count, 1), smooth, np.float32)
+
+    def _truncated(self, shape: tuple[int, int], low: float, high: float) -> np.ndarray:
+        draws = truncated_normal(shape, mean=0.0, std=1.0, low=low, high=high, device=torch.device("cpu"))
+        values: np.ndarray = draws.numpy()
+        return values

@@ -1,7 +1,8 @@
 """The recipes as a tutorial's reader writes them in PyTorch: the baseline, not to be made faster.
 
-A DataLoader that transforms one image at a time, two default Adams, `nn.Dropout`, separate passes for real and
-generated images, gradients for D's weights in G's step that nobody uses, and `.item()` for the log.
+Initial weights, latents and targets are the recipes'. The rest is how such scripts go: a DataLoader that transforms one
+image at a time, two default Adams, `nn.Dropout`, separate passes for real and generated images, gradients for D's
+weights in G's step that nobody uses, and `.item()` for the log.
 """
 
 from __future__ import annotations
@@ -95,6 +96,17 @@ def keras_dcgan() -> tuple[nn.Module, nn.Module]:
     return generator, discriminator
 
 
+def initialise(net: nn.Module, first_std: float | None) -> None:
+    """Glorot's uniform weights and biases of 0, as Keras has them; the first layer N(0, first_std^2) where given."""
+    layers = [layer for layer in net.modules() if isinstance(layer, nn.Linear | nn.Conv2d | nn.ConvTranspose2d)]
+    for layer in layers:
+        nn.init.xavier_uniform_(layer.weight)
+        if layer.bias is not None:
+            nn.init.zeros_(layer.bias)
+    if first_std is not None:
+        nn.init.normal_(layers[0].weight, std=first_std)
+
+
 RECIPES = {"keras_mlp": keras_mlp, "keras_dcgan": keras_dcgan}
 
 
@@ -106,6 +118,8 @@ class PlainScript:
         self._noisy = recipe == "keras_dcgan"
         self._device = device
         generator, discriminator = RECIPES[recipe]()
+        for net in (generator, discriminator):
+            initialise(net, None if self._noisy else 0.02)
         self.generator, self._discriminator = generator.to(device), discriminator.to(device)
         self._optimizer_g = torch.optim.Adam(generator.parameters(), lr=2e-4, betas=(0.5, 0.999), eps=1e-7)
         self._optimizer_d = torch.optim.Adam(discriminator.parameters(), lr=2e-4, betas=(0.5, 0.999), eps=1e-7)
@@ -117,7 +131,7 @@ class PlainScript:
         """Train D, then G; gives both losses and D's accuracy."""
         real = self._next_batch().to(self._device)
         count = len(real)
-        fake = self.generator(torch.randn(count, 100, device=self._device))
+        fake = self.generator(self._latents(count))
 
         self._optimizer_d.zero_grad()
         real_logits, fake_logits = self._discriminator(real), self._discriminator(fake.detach())
@@ -128,7 +142,7 @@ class PlainScript:
 
         self._optimizer_g.zero_grad()
         g_count = 2 * count if self._noisy else count
-        logits = self._discriminator(self.generator(torch.randn(g_count, 100, device=self._device)))
+        logits = self._discriminator(self.generator(self._latents(g_count)))
         loss_g = self._loss(logits, self._targets(g_count, 0.7, 1.2, 1.0))
         loss_g.backward()
         self._optimizer_g.step()
@@ -142,6 +156,10 @@ class PlainScript:
             batch = next(self._batches)
         return batch
 
+    def _latents(self, count: int) -> Tensor:
+        latents = torch.randn(count, 100, device=self._device)
+        return nn.init.trunc_normal_(latents, a=-1.0, b=1.0) if self._noisy else latents
+
     def _targets(self, count: int, low: float, high: float, smooth: float) -> Tensor:
         targets = torch.full((count, 1), smooth, device=self._device)
-        return targets.uniform_(low, high) if self._noisy else targets
+        return nn.init.trunc_normal_(targets, a=low, b=high) if self._noisy else targets

@@ -7,31 +7,21 @@ from __future__ import annotations
 
 import argparse
 import statistics
-from functools import partial
+from collections.abc import Mapping
 
-import torch
 from torch import Tensor
 
 from benchmarks.plain_pytorch import PlainScript
 from benchmarks.step import composed, our_step
-from gan_runner.data import ImageSet
-from gan_runner.metrics import Metric
-from gan_runner.metrics.diversity import diversity
-from gan_runner.metrics.sliced_wasserstein import sliced_wasserstein
+from gan_runner.build import Experiment
 from gan_runner.sampling import draw
 from gan_runner.steps import as_float
 
 LAST = 200  # iterations over which D's accuracy is averaged
-COUNT = 1000  # pictures that are judged
-METRICS: dict[str, Metric] = {
-    "sliced_wasserstein": partial(sliced_wasserstein, projections=128, seed=0),
-    "diversity": diversity,
-}
 
 
-def train_ours(precision: str, data: str, seed: int, iterations: int) -> tuple[float, Tensor, ImageSet]:
-    """Give D's accuracy at the end, pictures, and the real images."""
-    experiment = composed("experiment=keras_mlp", f"data={data}", f"trainer.precision={precision}", f"seed={seed}")
+def train_ours(experiment: Experiment, iterations: int, count: int) -> tuple[float, Tensor]:
+    """Give D's accuracy at the end, and pictures."""
     step = our_step(experiment)
     for _ in range(iterations - LAST):
         step()
@@ -40,14 +30,13 @@ def train_ours(precision: str, data: str, seed: int, iterations: int) -> tuple[f
         step()
     means = experiment.stepper.read_d().means_since(before)
     accuracy = 0.5 * (means["accuracy/d_real"] + means["accuracy/d_fake"])
-    return accuracy, draw(experiment.generator.net, torch.randn(COUNT, 100)), experiment.images
+    return accuracy, draw(experiment.generator.net, experiment.latent.sample(count, experiment.device))
 
 
-def train_plain(images: ImageSet, seed: int, iterations: int) -> tuple[float, Tensor]:
+def train_plain(script: PlainScript, latents: Tensor, iterations: int) -> tuple[float, Tensor]:
     """Give D's accuracy at the end, and pictures."""
-    script = PlainScript("keras_mlp", images, torch.device("cpu"), seed)
     accuracies = [script.step()[2] for _ in range(iterations)]
-    return statistics.mean(accuracies[-LAST:]), draw(script.generator, torch.randn(COUNT, 100))
+    return statistics.mean(accuracies[-LAST:]), draw(script.generator, latents)
 
 
 def main() -> None:
@@ -56,22 +45,29 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--iterations", type=int, default=1000)
     options = parser.parse_args()
-    scores: dict[str, list[list[float]]] = {"plain PyTorch script": [], "gan-runner bf16": [], "gan-runner fp32": []}
+    scores: dict[str, list[Mapping[str, float]]] = {}
     for seed in range(options.seeds):
-        results = {}
-        for precision in ("bf16", "fp32"):
-            accuracy, fake, images = train_ours(precision, options.data, seed, options.iterations)
-            results[f"gan-runner {precision}"] = (accuracy, fake)
-        results["plain PyTorch script"] = train_plain(images, seed, options.iterations)
-        real = as_float(images.pixels(torch.randperm(len(images))[:COUNT]))
+        common = ["experiment=keras_mlp", f"data={options.data}", "trainer.device=cpu", f"seed={seed}"]
+        ours = {precision: composed(*common, f"trainer.precision={precision}") for precision in ("bf16", "fp32")}
+        one = ours["fp32"]
+        assert one.evaluation is not None  # the recipe has one
+        count = min(one.evaluation.num_images, len(one.images))
+        script = PlainScript("keras_mlp", one.images, one.device, seed)
+        results = {
+            "plain PyTorch script": train_plain(script, one.latent.sample(count, one.device), options.iterations)
+        }
+        for precision, experiment in ours.items():
+            results[f"gan-runner {precision}"] = train_ours(experiment, options.iterations, count)
+        real = as_float(one.feed.sample(count, seed))
         for name, (accuracy, fake) in results.items():
-            scores[name].append([accuracy, *(float(metric(real, fake)) for metric in METRICS.values())])
-    print(f"mean ± sd over {options.seeds} seeds    " + "".join(f"{name:>22}" for name in ("D right", *METRICS)))
+            scores.setdefault(name, []).append({"D right": accuracy} | one.evaluation.measure(real, fake))
+    print(f"mean ± sd over {options.seeds} seeds")
     for name, rows in scores.items():
-        columns = zip(*rows, strict=True)
-        spread = statistics.stdev if options.seeds > 1 else (lambda _: 0.0)
-        shown = [(statistics.mean(column), spread(column)) for column in map(list, columns)]
-        print(f"{name:24}" + "".join(f"{mean:>15.3f} ± {sd:.3f}" for mean, sd in shown))
+        print(f"\n{name}")
+        for measure in rows[0]:
+            values = [row[measure] for row in rows]
+            spread = statistics.stdev(values) if len(values) > 1 else 0.0
+            print(f"  {measure:28} {statistics.mean(values):.3f} ± {spread:.3f}")
 
 
 if __name__ == "__main__":

@@ -11,26 +11,26 @@ import statistics
 from pathlib import Path
 
 import torch
+from omegaconf import DictConfig
 
-from benchmarks.step import composed, interleaved, machine, our_step
+from benchmarks.step import composed, configured, interleaved, machine, our_step, timed
+from gan_runner.build import Experiment
 
 BATCH_SIZES = (32, 64, 128, 256, 512)
 WIDTHS = (0.25, 0.5, 1.0, 2.0)
-COUNTS = (1_000, 10_000, 60_000)
+PARTS = (1 / 64, 1 / 8, 1.0)
 
 
-def variants(data: str, device: str) -> dict[str, list[str]]:
+def variants(recipe: Experiment, config: DictConfig) -> dict[str, list[str]]:
     """Overrides of each variant by its name; one thing at a time differs from the recipe."""
-    common = ["experiment=keras_mlp", f"data={data}", f"trainer.device={device}"]
-    named = {f"batch {size}": [*common, f"trainer.batch_size={size}"] for size in BATCH_SIZES}
+    named = {f"batch {size}": [f"trainer.batch_size={size}"] for size in BATCH_SIZES}
     for factor in WIDTHS:
-        widths = [int(factor * width) for width in (256, 512, 1024)]
         named[f"width x{factor:g}"] = [
-            *common,
-            f"model.generator.widths={widths}",
-            f"model.discriminator.widths={widths[::-1]}",
+            f"model.{player}.widths={[int(factor * width) for width in config.model[player].widths]}"
+            for player in ("generator", "discriminator")
         ]
-    return named | {f"{count:,} images": [*common, f"data.limit={count}"] for count in COUNTS}
+    counts = [round(part * len(recipe.images)) for part in PARTS]
+    return named | {f"{count:,} images": [f"data.limit={count}"] for count in counts}
 
 
 def main() -> None:
@@ -42,9 +42,11 @@ def main() -> None:
     parser.add_argument("--output", type=Path, help="write the table as JSON")
     options = parser.parse_args()
     device = torch.device(options.device)
-    experiments = {name: composed(*overrides) for name, overrides in variants(options.data, options.device).items()}
-    steps = {name: our_step(experiment) for name, experiment in experiments.items()}
-    measured = interleaved(steps, options.iterations, options.rounds, device)
+    common = ["experiment=keras_mlp", f"data={options.data}", f"trainer.device={device}"]
+    differences = variants(composed(*common), configured(*common))
+    experiments = {name: composed(*common, *overrides) for name, overrides in differences.items()}
+    steps = {name: timed(our_step(experiment), device) for name, experiment in experiments.items()}
+    measured = interleaved(steps, options.iterations, options.rounds)
     print(f"{machine(device)}\n{'':16} ms an iteration  images a second")
     table = {}
     for name, values in measured.items():

@@ -2,37 +2,52 @@
 
     python -m benchmarks.step --data fashion_mnist --output step.json
 
-All contestants run in one process, a few iterations at a time in turn, so that a machine whose speed drifts
-treats them alike; the median of each contestant's rounds is compared.
+Each contestant has a process of its own, so that none inherits another's settings, and they run a few iterations at
+a time in turn, so that a machine whose speed drifts treats them alike. The medians of their rounds are compared.
 """
 
 from __future__ import annotations
 
 import argparse
+import contextlib
 import importlib.util
 import json
+import multiprocessing
+import os
 import platform
 import statistics
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from multiprocessing.connection import Connection
 from pathlib import Path
 
 import torch
 from hydra import compose, initialize_config_module
+from omegaconf import DictConfig
 from torch import nn
 
 from benchmarks.plain_pytorch import RECIPES, PlainScript
-from gan_runner.build import Experiment, build
-from gan_runner.data import ImageSet
+from gan_runner.build import Experiment, build, load_images
+from gan_runner.cli import OPENMP
 from gan_runner.devices import PrecisionName, choose_precision
+from gan_runner.recording import Recording
 
 Step = Callable[[], object]
+OURS = "gan-runner"
+
+Timed = Callable[[int], float]  # makes so many iterations, gives the milliseconds of one
+
+
+def configured(*overrides: str) -> DictConfig:
+    """Compose the config that these overrides describe."""
+    with initialize_config_module("gan_runner.conf", version_base="1.3"):
+        return compose("config", overrides=list(overrides))
 
 
 def composed(*overrides: str) -> Experiment:
     """Build the experiment that these overrides describe."""
-    with initialize_config_module("gan_runner.conf", version_base="1.3"):
-        return build(compose("config", overrides=list(overrides)))
+    return build(configured(*overrides))
 
 
 def our_step(experiment: Experiment) -> Step:
@@ -59,7 +74,6 @@ def products(experiment: Experiment, precision: PrecisionName) -> Step:
 
     def record(net: nn.Module, count: int, weights: bool, inputs: bool) -> None:
         """Add the products of one pass of a batch of `count`, with those gradients."""
-        handles = []
 
         def note(layer: nn.Module, given: tuple[torch.Tensor, ...], _: torch.Tensor) -> None:
             first = layer is first_layer
@@ -104,7 +118,7 @@ def products(experiment: Experiment, precision: PrecisionName) -> Step:
         for call in calls:
             call()
 
-    return step
+    return Recording(step, records=device.type == "cuda")
 
 
 # PyTorch's own layers, and what they are made from.
@@ -121,42 +135,96 @@ def _alike(layer: nn.Module) -> nn.Module:
     return kind(**{name: getattr(layer, name) for name in _PRODUCTS[kind]}, bias=False)
 
 
-def interleaved(steps: dict[str, Step], iterations: int, rounds: int, device: torch.device) -> dict[str, list[float]]:
-    """Milliseconds an iteration, one value a round, the contestants taking turns."""
-    milliseconds: dict[str, list[float]] = {name: [] for name in steps}
-    for step in steps.values():
-        for _ in range(max(2, iterations // 4)):  # warm-up; on a GPU the recording too
+def timed(step: Step, device: torch.device) -> Timed:
+    """Time a step where it is."""
+
+    def run(iterations: int) -> float:
+        synchronise(device)
+        start = time.perf_counter()
+        for _ in range(iterations):
             step()
+        synchronise(device)
+        return 1000 * (time.perf_counter() - start) / iterations
+
+    return run
+
+
+def in_own_process(make: Callable[[], Step], device: torch.device, environment: Mapping[str, str]) -> Timed:
+    """Time a step in a new process, which starts with these variables and ends with this one."""
+    context = multiprocessing.get_context("spawn")
+    ours, theirs = context.Pipe()
+    before = dict(os.environ)
+    os.environ.update(environment)
+    try:
+        context.Process(target=_serve, args=(theirs, make, device), daemon=True).start()
+    finally:
+        os.environ.clear()
+        os.environ.update(before)
+    theirs.close()
+
+    def run(iterations: int) -> float:
+        ours.send(iterations)
+        milliseconds: float = ours.recv()
+        return milliseconds
+
+    return run
+
+
+def _serve(connection: Connection, make: Callable[[], Step], device: torch.device) -> None:
+    run = timed(make(), device)
+    with contextlib.suppress(EOFError):  # the other end is gone: all is measured
+        while True:
+            connection.send(run(connection.recv()))
+
+
+def interleaved(contestants: Mapping[str, Timed], iterations: int, rounds: int) -> dict[str, list[float]]:
+    """Milliseconds an iteration, one value a round, the contestants taking turns."""
+    for run in contestants.values():
+        run(max(5, iterations // 4))  # warm-up; on a GPU the recording too
+    milliseconds: dict[str, list[float]] = {name: [] for name in contestants}
     for _ in range(rounds):
-        for name, step in steps.items():
-            _synchronise(device)
-            start = time.perf_counter()
-            for _ in range(iterations):
-                step()
-            _synchronise(device)
-            milliseconds[name].append(1000 * (time.perf_counter() - start) / iterations)
+        for name, run in contestants.items():
+            milliseconds[name].append(run(iterations))
     return milliseconds
 
 
-def _synchronise(device: torch.device) -> None:
+def synchronise(device: torch.device) -> None:
+    """Wait until the device has done what it was given."""
     if device.type == "cuda":
         torch.cuda.synchronize(device)
 
 
-def contestants(recipe: str, data: str, device: torch.device, precisions: Sequence[PrecisionName]) -> dict[str, Step]:
-    """Everything that is timed for one recipe, by name; the plain script comes first."""
-    common = [f"experiment={recipe}", f"data={data}", f"trainer.device={device}", "trainer.log_every=50"]
-    ours = {precision: composed(*common, f"trainer.precision={precision}") for precision in precisions}
-    images: ImageSet = next(iter(ours.values())).images
-    steps: dict[str, Step] = {"plain PyTorch script": PlainScript(recipe, images, device, seed=0).step}
+def contestants(
+    recipe: str, data: str, device: torch.device, precisions: Sequence[PrecisionName]
+) -> dict[str, Callable[[], Step]]:
+    """What makes each step that is timed for one recipe, by name; the plain script comes first."""
+    common = [f"experiment={recipe}", f"data={data}", f"trainer.device={device}"]
+    makers: dict[str, Callable[[], Step]] = {"plain PyTorch script": partial(_plain, recipe, common, device)}
     if importlib.util.find_spec("keras") is not None:
-        from benchmarks.keras_script import KerasScript
+        makers["Keras"] = partial(_keras, recipe, common)
+    for precision in precisions:
+        overrides = [*common, f"trainer.precision={precision}"]
+        makers[f"{OURS} {precision}"] = partial(_ours, overrides)
+        makers[f"products alone {precision}"] = partial(_products, overrides, precision)
+    return makers
 
-        steps["Keras"] = KerasScript(recipe, images).step
-    for precision, experiment in ours.items():
-        steps[f"gan-runner {precision}"] = our_step(experiment)
-        steps[f"products alone {precision}"] = products(experiment, precision)
-    return steps
+
+def _plain(recipe: str, overrides: Sequence[str], device: torch.device) -> Step:
+    return PlainScript(recipe, load_images(configured(*overrides)), device, seed=0).step
+
+
+def _keras(recipe: str, overrides: Sequence[str]) -> Step:
+    from benchmarks.keras_script import KerasScript
+
+    return KerasScript(recipe, load_images(configured(*overrides))).step
+
+
+def _ours(overrides: Sequence[str]) -> Step:
+    return our_step(composed(*overrides))
+
+
+def _products(overrides: Sequence[str], precision: PrecisionName) -> Step:
+    return products(composed(*overrides), precision)
 
 
 def machine(device: torch.device) -> dict[str, object]:
@@ -200,8 +268,11 @@ def main() -> None:
     result: dict[str, object] = {"machine": machine(device)}
     print(result["machine"])
     for recipe in options.recipe or RECIPES:
-        steps = contestants(recipe, options.data, device, precisions)
-        result[recipe] = report(recipe, interleaved(steps, options.iterations, options.rounds, device))
+        running = {
+            name: in_own_process(make, device, OPENMP if name.startswith(OURS) else {})
+            for name, make in contestants(recipe, options.data, device, precisions).items()
+        }
+        result[recipe] = report(recipe, interleaved(running, options.iterations, options.rounds))
     if options.output:
         options.output.write_text(json.dumps(result, indent=2) + "\n")
 

@@ -3,8 +3,8 @@
     python -m benchmarks.whole_run --data fashion_mnist --epochs 10
 
 Two equal experiments take turns, an epoch at a time: one as `gan-run` trains it at its default intervals, the other
-making the same steps and nothing else. Then the command itself, in a process of its own: how soon its first
-iteration is done, and the peak of its memory.
+making the same steps and nothing else. Then the command itself, in processes of its own: how soon its first
+iteration is in metrics.jsonl, and the peak of its memory.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from __future__ import annotations
 import argparse
 import contextlib
 import resource
+import statistics
 import subprocess
 import sys
 import tempfile
@@ -20,7 +21,7 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from benchmarks.step import composed, our_step
+from benchmarks.step import composed, our_step, synchronise
 from gan_runner.run_directory import RunDirectory
 from gan_runner.training import Run
 
@@ -46,24 +47,44 @@ def overhead(folder: Path, overrides: list[str], epochs: int) -> tuple[float, fl
                 for _ in range(iterations):
                     step()
                 directory.finish_writing()
+                synchronise(whole.device)
                 seconds[index] += time.perf_counter() - start
+        start = time.perf_counter()
+        directory.write_timeline(run.captions())
+        seconds[0] += time.perf_counter() - start
     return seconds[0], seconds[1]
+
+
+def first_iteration(overrides: list[str]) -> float:
+    """Seconds from the command to the first line of its record."""
+    with tempfile.TemporaryDirectory() as folder:
+        record = Path(folder) / "run/metrics.jsonl"
+        command = [*COMMAND, *overrides, "hydra.run.dir=run", "trainer.log_every=1"]
+        start = time.perf_counter()
+        with subprocess.Popen(command, cwd=folder, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
+            while not (record.exists() and record.stat().st_size):
+                if process.poll() is not None:
+                    raise ChildProcessError(f"{command} ended before its first iteration")
+                time.sleep(0.01)
+            seconds = time.perf_counter() - start
+            process.terminate()
+    return seconds
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", default="digits")
     parser.add_argument("--epochs", type=int, default=10)
+    parser.add_argument("--starts", type=int, default=5, help="how often the start is timed")
     parser.add_argument("overrides", nargs="*", help="further overrides, such as model=dcgan")
     options = parser.parse_args()
     overrides = [f"data={options.data}", f"trainer.epochs={options.epochs}", *options.overrides]
     with tempfile.TemporaryDirectory() as name:
         whole, bare = overhead(Path(name), overrides, options.epochs)
         print(f"whole run {whole:.1f} s, bare steps {bare:.1f} s: {(whole - bare) / whole:.1%} for all the rest")
+    starts = [first_iteration(overrides) for _ in range(options.starts)]
+    print(f"first iteration {statistics.median(starts):.1f} s after the command, at most {max(starts):.1f} s")
     with tempfile.TemporaryDirectory() as name:
-        start = time.perf_counter()
-        subprocess.run([*COMMAND, *overrides, "trainer.iterations=1"], cwd=name, check=True, capture_output=True)
-        print(f"a run of one iteration, pictures and checkpoint included: {time.perf_counter() - start:.1f} s")
         subprocess.run([*COMMAND, *overrides, "trainer.epochs=1"], cwd=name, check=True, capture_output=True)
         peak = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 1024
         print(f"peak memory of a run: {peak:,.0f} MiB")

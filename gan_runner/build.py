@@ -5,7 +5,6 @@ from __future__ import annotations
 import copy
 import inspect
 import logging
-import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pkgutil import resolve_name
@@ -18,7 +17,7 @@ from omegaconf import DictConfig
 from torch import nn
 
 from gan_runner.data import Feed, ImageSet, make_feed
-from gan_runner.devices import PrecisionName, choose_device, choose_precision
+from gan_runner.devices import PrecisionName, choose_device, choose_precision, prepare
 from gan_runner.errors import UserError
 from gan_runner.events import TensorBoard
 from gan_runner.games import Adversarial
@@ -40,6 +39,9 @@ log = logging.getLogger(__name__)
 # The keys at the top of the config that are no group.
 SETTINGS: dict[str, object] = {"seed": Seed, "resume": str | None, "resume_force": bool}
 READERS = (Reader("data", make_feed),)
+
+# The keys of the data group that say how images are fed; the others say which images.
+_FEEDING = frozenset(inspect.signature(make_feed).parameters)
 
 HARD_LABELS = "hard"
 
@@ -164,11 +166,13 @@ def build(config: DictConfig) -> Experiment:
     """
     settings: Trainer = make(config.trainer)
     device = choose_device(settings.device)
+    prepare(device)
     precision = choose_precision(settings.precision, device)
-    _make_reproducible(config.seed, device)
+    torch.manual_seed(config.seed)
 
     schedule: Schedule = make(config.schedule)
-    images, feed = _data(config, settings.batch_size * (schedule.d_steps_per_turn or 1), device)
+    images = load_images(config)
+    feed = _feed(config, images, settings.batch_size * (schedule.d_steps_per_turn or 1), device)
     generator_net = _on_device(build_generator(config, images.shape), device)
     discriminator_net = _on_device(make(config.model.discriminator, image_shape=images.shape), device)
     discriminator = _player(config, "d", discriminator_net)
@@ -243,21 +247,20 @@ def build_latent(config: DictConfig) -> Latent:
     return latent
 
 
-def _make_reproducible(seed: int, device: torch.device) -> None:
-    torch.manual_seed(seed)
-    if device.type == "cuda":
-        # cuBLAS wants this before its first call, or equal runs may differ in the last bits.
-        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
-        torch.backends.cudnn.deterministic = True
+def load_images(config: DictConfig) -> ImageSet:
+    """Load the real images that a config names.
+
+    Raises:
+        UserError: they cannot be had.
+    """
+    images: ImageSet = make({key: value for key, value in config.data.items() if key not in _FEEDING})
+    return images
 
 
-def _data(config: DictConfig, batch: int, device: torch.device) -> tuple[ImageSet, Feed]:
-    """Load the images, and make the feed that brings `batch` of them at a time to the device."""
-    feeding = set(inspect.signature(make_feed).parameters)
-    images: ImageSet = make({key: value for key, value in config.data.items() if key not in feeding})
-    how = {key: value for key, value in config.data.items() if key in feeding}
-    feed = make_feed(images, **how, batch=batch, seed=config.seed, device=device)
-    return images, feed
+def _feed(config: DictConfig, images: ImageSet, batch: int, device: torch.device) -> Feed:
+    """Make what brings `batch` images at a time to the device."""
+    how = {key: value for key, value in config.data.items() if key in _FEEDING}
+    return make_feed(images, **how, batch=batch, seed=config.seed, device=device)
 
 
 def _player(config: DictConfig, name: str, net: nn.Module) -> Player:

@@ -24,6 +24,10 @@ from omegaconf import DictConfig, OmegaConf
 from gan_runner import CONFIG_MODULE
 from gan_runner.errors import closest, either, was_told
 
+# OpenMP's threads spin for long while they wait, which makes jobs that share a processor's cores ten times slower; a
+# short spin costs one that has them to itself next to nothing.
+OPENMP = {"GOMP_SPINCOUNT": "10000"}
+
 _LONGEST_FOLDER_NAME = 160
 
 
@@ -77,9 +81,8 @@ def sample() -> None:
 
 
 def _launch(config_name: str, job: Callable[[DictConfig], object], arguments: list[str]) -> None:
-    # OpenMP's threads spin for long while they wait, which makes jobs that share a processor's cores ten times
-    # slower; a short spin costs one that has them to itself next to nothing. Asked once, when PyTorch is loaded.
-    os.environ.setdefault("GOMP_SPINCOUNT", "10000")
+    for name, value in OPENMP.items():  # read once, when PyTorch is loaded
+        os.environ.setdefault(name, value)
     # Hydra would print errors in its own words and leave; this has it raise them.
     os.environ["HYDRA_FULL_ERROR"] = "1"
     sys.argv[1:] = arguments

@@ -6,6 +6,7 @@ a schedule) can look at one meter at their own pace. Reading is the only place t
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -64,23 +65,24 @@ class FiniteCounter:
     """Counts iterations on the device up to the first whose losses are not finite numbers."""
 
     def __init__(self, device: torch.device) -> None:
-        # [iterations before the first bad one, 1 while none was bad]
-        self._counts = torch.tensor([0.0, 1.0], dtype=torch.float64, device=device)
+        # [iterations before the first bad one, 0 while none was bad and NaN from then on]
+        self._counts = torch.zeros(2, dtype=torch.float64, device=device)
 
     def add(self, losses: Sequence[Tensor]) -> None:
         """Count one iteration, given its losses, 0-d each."""
-        finite = torch.isfinite(torch.stack([loss.detach().float() for loss in losses])).all()
-        self._counts[1] *= finite
-        self._counts[0] += self._counts[1]
+        count, poison = self._counts.unbind()
+        total = torch.stack([loss.detach().float() for loss in losses]).sum(dtype=torch.float64)
+        poison.add_(total, alpha=0.0)  # 0 times a number is 0, but 0 times what is none is NaN, and stays
+        count.add_(poison == 0)
 
     def first_bad(self) -> int | None:
         """The number, from 1, of the first iteration that was not finite; None if all were. Waits for the device."""
-        count, all_finite = self._counts.tolist()
-        return None if all_finite else int(count) + 1
+        count, poison = self._counts.tolist()
+        return int(count) + 1 if math.isnan(poison) else None
 
     def restart(self, iteration: int) -> None:
         """Count on from an iteration, all up to which are taken to have been finite."""
-        self._counts.copy_(torch.tensor([iteration, 1.0]))
+        self._counts.copy_(torch.tensor([iteration, 0.0]))
 
     def state_dict(self) -> dict[str, Tensor]:
         """What a checkpoint keeps."""

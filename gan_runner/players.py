@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -39,9 +39,27 @@ class Player:
         """Make one update against the sum of the terms; no other player's gradients are computed."""
         total = torch.stack(list(terms.values())).sum()
         gradients = torch.autograd.grad(total, self._parameters)
-        for parameter, gradient in zip(self._parameters, gradients, strict=True):
-            parameter.grad = _laid_out_like(parameter, gradient)
+        if total.is_cuda:
+            self._copy_gradients(gradients)
+        else:
+            for parameter, gradient in zip(self._parameters, gradients, strict=True):
+                parameter.grad = _laid_out_like(parameter, gradient)
         self.optimizer.step()
+
+    def _copy_gradients(self, gradients: Sequence[Tensor]) -> None:
+        """Leave them where the last ones were: whichever recording of a step was replayed last, they are its own."""
+        places = []
+        for parameter in self._parameters:
+            if parameter.grad is None:
+                parameter.grad = torch.empty_like(parameter)
+            places.append(parameter.grad)
+        torch._foreach_copy_(places, list(gradients))
+
+    @property
+    def recordable(self) -> bool:
+        """Whether a recorded step would see the learning rate change: it has to be a tensor on the GPU."""
+        rates = [group["lr"] for group in self.optimizer.param_groups]
+        return all(isinstance(rate, Tensor) and rate.is_cuda for rate in rates)
 
     @contextlib.contextmanager
     def frozen(self) -> Iterator[None]:

@@ -6,6 +6,7 @@ import contextlib
 import logging
 import math
 import resource
+import statistics
 import sys
 import time
 
@@ -20,12 +21,13 @@ from gan_runner.errors import UserError, mark_as_told
 from gan_runner.progress import Agenda
 from gan_runner.ranges import Count, Fraction, Positive
 from gan_runner.running import default_of
+from gan_runner.sampling import draw
 from gan_runner.schedules import Turn
 from gan_runner.steps import as_float
 
 log = logging.getLogger(__name__)
 
-_WARM_UP_TURNS = 3
+_WARM_UP_TURNS = 5  # by then a GPU has recorded them
 _LOOK_EVERY = 10
 
 
@@ -139,18 +141,20 @@ class Preflight:
 
     def _time(self, experiment: Experiment) -> list[tuple[str, str]]:
         """Play every kind of turn, and estimate the run from how long it takes."""
-        turns = [Turn("d"), Turn("g")]
-        if experiment.schedule.d_steps_per_turn is not None:
-            turns = [experiment.schedule.next_turn(experiment.stepper, experiment.pace)]
-        seconds = {turn.players: self._seconds_of(turn, experiment) for turn in turns}
+        kinds = experiment.schedule.kinds()
+        seconds = {turn: self._seconds_of(turn, experiment) for turn in kinds}
         _check_finite(experiment)
-        rows = [(f"turn {players}", f"{1000 * value:.2f} ms") for players, value in seconds.items()]
+        rows = [(f"turn {turn.players}", f"{1000 * value:.2f} ms") for turn, value in seconds.items()]
         agenda = Agenda(experiment.settings, experiment.pace, experiment.schedule.d_steps_per_turn, None)
-        each = sum(seconds.values()) / len(seconds)
         if agenda.iterations is None:
             rows.append(("time to finish", "depends on how long D and G take to reach their goals"))
         else:
-            total = agenda.iterations * each
+            total, left = 0.0, agenda.iterations
+            for turn, count in kinds.items():
+                played = min(count or 0, left)
+                total += played * seconds[turn]
+                left -= played
+            total += left * statistics.mean(seconds[turn] for turn, count in kinds.items() if count is None)
             rows.append(("time to finish", f"{_duration(total)} for {agenda.iterations:,} iterations, without logging"))
         return rows
 
@@ -167,12 +171,24 @@ class Preflight:
         return (time.perf_counter() - start) / played
 
     def _memory(self, experiment: Experiment) -> list[tuple[str, str]]:
+        """Draw and judge pictures as a run does now and then, and give the peak of everything so far."""
+        settings, evaluation = experiment.settings, experiment.evaluation
+        _drawn(settings.sample_columns * settings.sample_rows, experiment)
+        if evaluation is not None:
+            real = as_float(experiment.feed.sample(evaluation.num_images, experiment.seed))
+            evaluation.measure(real, _drawn(evaluation.num_images, experiment))
         if experiment.device.type == "cuda":
             peak = torch.cuda.max_memory_allocated(experiment.device)
         else:
             # Linux counts in kibibytes, macOS in bytes.
             peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
-        return [("memory", f"{peak / 1e6:,.0f} MB at the most so far on {experiment.device}")]
+        return [
+            ("memory", f"{peak / 1e6:,.0f} MB at the most on {experiment.device}, pictures and evaluation included")
+        ]
+
+
+def _drawn(count: int, experiment: Experiment) -> Tensor:
+    return draw(experiment.drawing_net, experiment.latent.sample(count, experiment.device))
 
 
 def _check_finite(experiment: Experiment) -> None:

@@ -73,6 +73,10 @@ class Schedule(Protocol):
         """Give the next turn."""
         ...
 
+    def kinds(self) -> dict[Turn, int | None]:
+        """Every kind of turn of a run, with how many there are of it; None where that is whatever is left."""
+        ...
+
     def status(self) -> dict[str, float]:
         """Named numbers for the dashboard, {} where there is nothing to tell."""
         ...
@@ -107,6 +111,11 @@ class Alternating:
         """D alone while warming up, then the same turn over and over."""
         self._played += 1
         return self._warmup_turn if self._played <= self._d_warmup else self._turn
+
+    def kinds(self) -> dict[Turn, int | None]:
+        """The warm-up's turn, if there is one, and the turn of all the rest."""
+        warm_up: dict[Turn, int | None] = {self._warmup_turn: self._d_warmup} if self._d_warmup else {}
+        return warm_up | {self._turn: None}
 
     def status(self) -> dict[str, float]:
         """Nothing: every turn is like the last."""
@@ -206,6 +215,10 @@ class Rounds:
 
     def _read(self, scores: Scores) -> Reading:
         return scores.read_d() if self._player == "d" else scores.read_g()
+
+    def kinds(self) -> dict[Turn, int | None]:
+        """An update of either; the game decides how many."""
+        return {Turn("d"): None, Turn("g"): None}
 
     def status(self) -> dict[str, float]:
         """The round, who plays (0 is D, 1 is G), and the updates made in this stretch."""

@@ -14,7 +14,7 @@ from gan_runner.devices import PrecisionName, arithmetic
 from gan_runner.games import Adversarial
 from gan_runner.meters import FiniteCounter, Meter, Reading
 from gan_runner.players import MovingAverage, Player
-from gan_runner.recording import Recording
+from gan_runner.recording import Recording, warn_of_eager_steps
 from gan_runner.schedules import Turn
 
 
@@ -72,6 +72,9 @@ class Stepper:
         self._fixed_fake = torch.empty(0)
         self._fixed_used = 0
         self._recordings: dict[Turn, Recording] = {}
+        self._records = device.type == "cuda" and discriminator.recordable and generator.recordable
+        if device.type == "cuda" and not self._records:
+            warn_of_eager_steps("an optimizer keeps its learning rate on the host, unlike optimizer=adam")
 
     def play(self, turn: Turn, position: int) -> int:
         """Play a turn.
@@ -94,7 +97,7 @@ class Stepper:
             position += len(real)
         kind = Turn(turn.players, turn.same_latents, turn.fixed_set)
         if kind not in self._recordings:
-            self._recordings[kind] = Recording(partial(self._play, kind), self._device)
+            self._recordings[kind] = Recording(partial(self._play, kind), self._records)
         self._recordings[kind]()
         return position
 

@@ -1,5 +1,7 @@
 """What the tests of the core share: a small game on small pictures."""
 
+import contextlib
+import warnings
 from dataclasses import dataclass
 from functools import partial
 
@@ -92,6 +94,7 @@ def set_up(hard_labels):
         ema=None,
         penalty=None,
         channels_last=False,
+        precision="fp32",
         device=CPU,
     ):
         torch.manual_seed(seed)
@@ -108,7 +111,7 @@ def set_up(hard_labels):
         game = Adversarial(g_net, d_net, Normal(5, 1.0), NonSaturating(hard_labels, joined=True), penalty)
         order = Order(len(images), seed, replacement=False)
         feed = ResidentFeed(images, order, device)
-        stepper = Stepper(game, d, g, average, feed, images.shape, batch_size, g_batch_size, device, "fp32")
+        stepper = Stepper(game, d, g, average, feed, images.shape, batch_size, g_batch_size, device, precision)
         torch.manual_seed(seed)
         return Table(stepper, d, g, average, game, images, order)
 
@@ -137,3 +140,23 @@ def same_bits():
         return one.keys() == other.keys() and all(torch.equal(one[name], other[name]) for name in one)
 
     return compare
+
+
+@pytest.fixture
+def never_waiting():
+    """A context in which a call that waits for the GPU fails."""
+
+    def mode(name):
+        with warnings.catch_warnings():  # PyTorch calls this a prototype, once
+            warnings.simplefilter("ignore")
+            torch.cuda.set_sync_debug_mode(name)
+
+    @contextlib.contextmanager
+    def context():
+        mode("error")
+        try:
+            yield
+        finally:
+            mode("default")
+
+    return context

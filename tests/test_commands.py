@@ -18,7 +18,7 @@ from tests.command_line import QUICK, gan_check, gan_run, gan_sample, only_run
 def finished(tmp_path_factory):
     """A folder in which a small run has finished, and what the command printed."""
     folder = tmp_path_factory.mktemp("finished")
-    result = gan_run(folder, *QUICK, "trainer.log_every=2", "trainer.ema=0.9")
+    result = gan_run(folder, *QUICK, "trainer.log_every=2", "trainer.ema=0.9", "trainer.device=cpu")
     assert result.code == 0, result.text
     return folder, result
 
@@ -222,6 +222,14 @@ def test_a_check_plays_both_players_of_a_schedule_by_rounds(tmp_path):
     assert result.code == 0, result.text
     assert "turn d " in result.out
     assert "turn g " in result.out
+
+
+def test_a_check_times_every_kind_of_turn_and_weighs_it_by_how_often_it_comes(tmp_path):
+    result = gan_check(tmp_path, *QUICK_CHECK, "schedule.d_warmup=5", "schedule.d_steps=2", "optimizer.lr=1e-2")
+    assert result.code == 0, result.text
+    assert "turn dd " in result.out
+    assert "turn ddg " in result.out
+    assert "pictures and metrics included" in result.out
 
 
 # ---- mistakes -----------------------------------------------------------------------------------------------

@@ -1,3 +1,7 @@
+import platform
+import subprocess
+import sys
+
 import pytest
 import torch
 
@@ -60,3 +64,28 @@ def test_matrix_products_are_computed_in_the_chosen_precision(precision, dtype):
     with arithmetic(precision, CPU):
         assert (torch.ones(2, 2) @ torch.ones(2, 2)).dtype == dtype
     assert (torch.ones(2, 2) @ torch.ones(2, 2)).dtype == torch.float32
+
+
+CHURN = """
+import resource, torch
+from gan_runner.devices import prepare
+
+def faults(calls):
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+    for _ in range(calls):
+        torch.ones(2**24)  # 64 MiB, touched and freed
+    return resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before
+
+faults(2)
+wasteful = faults(10)
+prepare(torch.device("cpu"))
+faults(2)
+print(wasteful, faults(10))
+"""
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="only glibc is asked to")
+def test_freed_tensors_leave_their_memory_to_the_next():
+    printed = subprocess.run([sys.executable, "-c", CHURN], check=True, capture_output=True, text=True).stdout
+    wasteful, sparing = map(int, printed.split())
+    assert sparing < 100 < wasteful  # pages that the kernel had to find

@@ -256,3 +256,29 @@ def test_an_average_takes_over_running_statistics_and_is_made_for_drawing(set_up
     buffers, average = dict(table.g.net.named_buffers()), dict(table.average.net.named_buffers())
     assert all(torch.equal(buffers[name], average[name]) for name in buffers)
     assert not torch.equal(next(table.g.net.parameters()), next(table.average.net.parameters()))
+
+
+# ---- recording --------------------------------------------------------------------------------------------
+
+
+def test_a_player_whose_learning_rate_is_a_number_on_the_host_cannot_be_recorded():
+    net = linear(1.0)
+    adam = Adam(net.parameters(), lr=0.1, betas=(0.5, 0.9), eps=1e-8, weight_decay=0.0)
+    assert not player_of(net).recordable
+    assert not player_of(net, optimizer=adam).recordable  # on a CPU, where there is nothing to record
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+@pytest.mark.parametrize("kinds", [("d", "dg"), ("dg", "d")])
+def test_the_gradient_norm_is_that_of_the_last_update_whichever_recording_made_it(set_up, kinds):
+    table = set_up(device=torch.device("cuda"))
+    for kind in kinds:
+        for _ in range(5):
+            table.stepper.play(Turn(kind), 0)
+    table.stepper.play(Turn(kinds[0]), 0)
+    before = table.d.gradient_norm().item()
+    place = [parameter.grad.data_ptr() for parameter in table.d.net.parameters()]
+    table.stepper.play(Turn(kinds[0]), 8)
+    assert table.d.gradient_norm().item() != before
+    assert [parameter.grad.data_ptr() for parameter in table.d.net.parameters()] == place

@@ -1,7 +1,11 @@
+import contextlib
+import logging
+
 import pytest
 import torch
 
 from gan_runner import recording
+from gan_runner.penalties import R1
 from gan_runner.recording import Recording
 from gan_runner.schedules import Turn
 
@@ -9,14 +13,14 @@ from gan_runner.schedules import Turn
 @pytest.mark.parametrize("calls", [0, 1, 3, 4, 5, 10])
 def test_on_a_cpu_every_call_does_the_work_exactly_once_and_at_once(calls):
     done = []
-    record = Recording(lambda: done.append(len(done)), torch.device("cpu"))
+    record = Recording(lambda: done.append(len(done)), records=False)
     for number in range(calls):
         record()
         assert done == list(range(number + 1))
 
 
 def test_what_goes_wrong_in_the_work_reaches_the_caller():
-    record = Recording(lambda: 1 / 0, torch.device("cpu"))
+    record = Recording(lambda: 1 / 0, records=False)
     with pytest.raises(ZeroDivisionError):
         record()
 
@@ -29,7 +33,7 @@ needs_gpu = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CU
 @needs_gpu
 def test_on_a_gpu_too_every_call_does_the_work_exactly_once():
     total = torch.zeros((), device="cuda")
-    record = Recording(lambda: total.add_(1), torch.device("cuda"))
+    record = Recording(lambda: total.add_(1), records=True)
     for number in range(1, 9):
         record()
         assert total.item() == number
@@ -39,7 +43,7 @@ def test_on_a_gpu_too_every_call_does_the_work_exactly_once():
 @needs_gpu
 def test_a_recording_draws_fresh_random_numbers_at_every_call():
     drawn = torch.empty(4, device="cuda")
-    record = Recording(lambda: drawn.copy_(torch.rand(4, device="cuda")), torch.device("cuda"))
+    record = Recording(lambda: drawn.copy_(torch.rand(4, device="cuda")), records=True)
     seen = []
     for _ in range(8):
         record()
@@ -47,29 +51,59 @@ def test_a_recording_draws_fresh_random_numbers_at_every_call():
     assert len(set(seen)) == 8
 
 
+@gpu
+@needs_gpu
+def test_work_that_cannot_be_recorded_is_done_once_a_call_all_the_same_and_says_so_once(caplog):
+    total = torch.zeros((), device="cuda")
+    drawn = []
+
+    def work():
+        total.add_(1)
+        drawn.append(torch.rand((), device="cuda").item())  # waits for the device, which no recording can
+
+    recording.warn_of_eager_steps.cache_clear()
+    stream = torch.cuda.current_stream()
+    with caplog.at_level(logging.WARNING):
+        for record in (Recording(work, records=True), Recording(work, records=True)):
+            before = total.item()
+            for number in range(1, 9):
+                record()
+                assert total.item() == before + number
+    assert torch.cuda.current_stream() == stream
+    assert len(set(drawn)) == 16
+    assert sum("cannot be recorded" in message for message in caplog.messages) == 1
+
+
+def test_the_reason_for_eager_steps_is_given_once(caplog):
+    recording.warn_of_eager_steps.cache_clear()
+    with caplog.at_level(logging.WARNING):
+        for reason in ("too wide", "too deep", "too wide"):
+            recording.warn_of_eager_steps(reason)
+    assert [message.rpartition(": ")[2] for message in caplog.messages] == ["too wide", "too deep"]
+
+
 TURNS = [Turn("dg")] * 10
 
 
 @gpu
 @needs_gpu
-@pytest.mark.parametrize("model", ["mlp", "dcgan"])
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+@pytest.mark.parametrize(("model", "penalty"), [("mlp", None), ("mlp", R1(gamma=5.0)), ("dcgan", None)])
 def test_recorded_turns_equal_eager_ones_to_the_bit_and_never_wait_for_the_device(
-    set_up, state_of, same_bits, monkeypatch, model
+    set_up, state_of, same_bits, never_waiting, monkeypatch, model, penalty, precision
 ):
     monkeypatch.setattr(torch.backends.cudnn, "deterministic", True)
+    how = {"dropout": 0.3, "ema": 0.9, "channels_last": model == "dcgan", "precision": precision, "penalty": penalty}
     states = []
     for warm_up_calls in (3, 1000):  # the latter never gets to record
         monkeypatch.setattr(recording, "_WARM_UP_CALLS", warm_up_calls)
-        table = set_up(model, dropout=0.3, ema=0.9, device=torch.device("cuda"))
+        table = set_up(model, device=torch.device("cuda"), **how)
         torch.cuda.manual_seed(3)
         position = 0
         for number, turn in enumerate(TURNS):
             # By the fifth turn everything is recorded, and the first pass over the 60 images is not yet over.
-            torch.cuda.set_sync_debug_mode("error" if number >= 5 else "default")
-            try:
+            with never_waiting() if number >= 5 else contextlib.nullcontext():
                 position = table.stepper.play(turn, position)
-            finally:
-                torch.cuda.set_sync_debug_mode("default")
         states.append([state_of(table.d), state_of(table.g), table.average.net.state_dict()])
     assert all(same_bits(one, other) for one, other in zip(*states, strict=True))
 

@@ -87,6 +87,16 @@ def test_alternating_gives_d_its_steps_and_then_g_its_own_over_and_over(d_steps,
 def test_alternating_lets_d_warm_up_alone():
     schedule = Alternating(2, 1, d_warmup=3, same_latents=False)
     assert [turn.players for turn in turns(schedule, 5)] == ["dd", "dd", "dd", "ddg", "ddg"]
+    assert schedule.kinds() == {Turn("dd"): 3, Turn("ddg"): None}
+
+
+def test_without_a_warm_up_every_turn_is_of_one_kind():
+    assert Alternating(2, 1, d_warmup=0, same_latents=True).kinds() == {Turn("ddg", same_latents=True): None}
+
+
+def test_a_schedule_by_rounds_has_an_update_of_either_player_for_kinds():
+    schedule = rounds(d=3, g=2)
+    assert set(turns(schedule, 10)) == set(schedule.kinds())
 
 
 def test_alternating_shares_latents_in_the_turns_in_which_both_play():
