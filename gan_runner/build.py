@@ -28,7 +28,7 @@ from gan_runner.losses import AdversarialLoss
 from gan_runner.metrics import Evaluation
 from gan_runner.penalties import Penalty
 from gan_runner.players import MovingAverage, Player
-from gan_runner.ranges import CountOrZero
+from gan_runner.ranges import Seed
 from gan_runner.schedules import Pace, Schedule
 from gan_runner.settings import Trainer
 from gan_runner.steps import Stepper
@@ -37,7 +37,7 @@ from gan_runner.validation import Reader, validate
 log = logging.getLogger(__name__)
 
 # The keys at the top of the config that are no group.
-SETTINGS: dict[str, object] = {"seed": CountOrZero, "resume": str | None, "resume_force": bool}
+SETTINGS: dict[str, object] = {"seed": Seed, "resume": str | None, "resume_force": bool}
 READERS = (Reader("data", make_feed),)
 
 # The keys of the data group that say how images are fed; the others say which images.
@@ -86,6 +86,7 @@ class Experiment:
             "watch": self.watch.state_dict(),
             "random": {"cpu": torch.get_rng_state(), "device": device_random},
             "image_shape": list(self.images.shape),
+            "data_fingerprint": self.images.fingerprint,
         }
         return copy.deepcopy(state)
 

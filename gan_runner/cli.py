@@ -6,8 +6,10 @@ PyTorch is imported by the job, not here, so that help and completion answer at 
 from __future__ import annotations
 
 import contextlib
+import itertools
 import os
 import re
+import signal
 import sys
 import tempfile
 from collections.abc import Callable, Iterator
@@ -37,19 +39,7 @@ def run() -> None:
             from gan_runner.resuming import arguments_to_resume
 
             arguments = arguments_to_resume(arguments)
-        else:
-            _refuse_taken_folder(arguments)
         _launch("config", _train, arguments)
-
-
-def _refuse_taken_folder(arguments: list[str]) -> None:
-    """Look before Hydra does: it would write its own files there first."""
-    for argument in arguments:
-        key, _, value = argument.partition("=")
-        if key == "hydra.run.dir":
-            from gan_runner.run_directory import RunDirectory
-
-            RunDirectory(Path(value.strip("'\""))).refuse_if_taken(key)
 
 
 def _train(config: DictConfig) -> float | None:
@@ -114,7 +104,17 @@ def job_folder(number: int, overrides: str) -> str:
     return name or str(number)
 
 
+def new_folder(path: str) -> str:
+    """Make a folder for a run or a sweep to begin in, and give its name: `path`, or `path-2` where that is taken."""
+    for name in itertools.chain([path], (f"{path}-{number}" for number in itertools.count(2))):
+        with contextlib.suppress(FileExistsError):
+            Path(name).mkdir(parents=True)
+            return name
+    raise AssertionError("never out of numbers")
+
+
 OmegaConf.register_new_resolver("job_folder", job_folder, replace=True)
+OmegaConf.register_new_resolver("new_folder", new_folder, replace=True, use_cache=True)
 
 
 def _with_paths_quoted(arguments: list[str], keys: list[str]) -> list[str]:
@@ -134,6 +134,8 @@ def _explained(config_name: str) -> Iterator[None]:
     """Leave with one message where the user can put things right; anything else is a bug and keeps its traceback."""
     try:
         yield
+    except KeyboardInterrupt:
+        sys.exit(128 + signal.SIGINT)
     except Exception as error:
         if was_told(error):
             _leave("")

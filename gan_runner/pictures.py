@@ -8,8 +8,7 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias
 
@@ -18,6 +17,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
 from gan_runner.errors import UserError
+from gan_runner.files import replacing
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -116,13 +116,13 @@ def animation(frames: Sequence[Frame], path: Path) -> None:
     first, *others = (_captioned(frame, width) for frame in frames)
     each = min(max(ANIMATION_SECONDS / len(frames), SHORTEST_FRAME), LONGEST_FRAME)
     milliseconds = [round(1000 * seconds) for seconds in [each] * len(others) + [LAST_FRAME]]
-    with _replacing(path) as temporary:
+    with replacing(path) as temporary:
         first.save(temporary, format="GIF", save_all=True, append_images=others, duration=milliseconds, loop=0)
 
 
 def save_atomically(image: Image.Image, path: Path) -> None:
     """Write or replace a picture in the format that the path's ending names; nobody ever sees half of it."""
-    with _replacing(path) as temporary:
+    with replacing(path) as temporary:
         image.save(temporary)
 
 
@@ -176,27 +176,13 @@ def write_samples(images: Pixels, output: Path | str) -> None:
     elif path.suffix == ".png":
         save_atomically(grid(images, near_square(len(images))), path)
     else:
-        with _replacing(path) as temporary:
+        with replacing(path) as temporary:
             np.savez(temporary, images)
 
 
 def _is_folder(output: Path | str) -> bool:
     # A Path forgets the slash at its end, so a folder that is yet to be made can only be asked for as text.
     return str(output).endswith(("/", os.sep)) or Path(output).is_dir()
-
-
-@contextmanager
-def _replacing(path: Path) -> Iterator[Path]:
-    """Give a file beside `path` to write to, which takes its place once all is written.
-
-    The file keeps the ending, by which Pillow and NumPy choose the format.
-    """
-    temporary = path.with_name(f".writing-{path.name}")
-    try:
-        yield temporary
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 def _captioned(frame: Frame, width: int) -> Image.Image:

@@ -11,6 +11,7 @@ from typing import Annotated
 
 from annotated_types import Ge, Gt, Le, Lt
 
+Seed = Annotated[int, Ge(0), Lt(2**32)]
 Positive = Annotated[float, Gt(0)]
 NonNegative = Annotated[float, Ge(0)]
 Fraction = Annotated[float, Ge(0), Le(1)]

@@ -6,21 +6,30 @@ Files are written whole or not at all, off the training loop where they are larg
 from __future__ import annotations
 
 import json
+import logging
 import math
 import os
-from collections.abc import Callable, Mapping
+import re
+import sys
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
-from typing import Any, Literal
+from typing import IO, Any, Literal
 
 import torch
 from omegaconf import DictConfig, OmegaConf
 from PIL import Image
 
 from gan_runner.errors import UserError
+from gan_runner.files import replacing
 from gan_runner.pictures import Pixels, animation, first_middle_last, grid, save_atomically, timeline
 
+log = logging.getLogger(__name__)
+
+_LOG = "gan-run.log"  # the file of hydra.job.name in conf/config.yaml
+_CLAIM = "Process %s writes to %s"
 CheckpointName = Literal["last", "best"]
+_LAST = "checkpoints/last.pt"
 _SAMPLE = "iteration_{:08d}.png"
 
 
@@ -35,21 +44,36 @@ class RunDirectory:
         self.path = path
         self._writer = ThreadPoolExecutor(max_workers=1, thread_name_prefix="run-directory")
         self._pending: list[Future[None]] = []
+        self._lock: IO[str] | None = None
 
-    def refuse_if_taken(self, key: str) -> None:
-        """Refuse to start a run where one is already.
+    def claim(self, key: str, *, new: bool) -> None:
+        """Keep every other process from training in this folder until it is closed, or this process ends.
 
         Args:
             key: what chose the folder, for the message.
+            new: a run begins here, so there must be none yet.
 
         Raises:
-            UserError: a run has left its summary here.
+            UserError: another process trains here, or a new run would write over one.
         """
-        if (self.path / "summary.json").exists():
+        # The lock lies on the log, which every run has, and goes with the process however that ends.
+        self._lock = (self.path / _LOG).open("a")
+        if not _locked(self._lock):
+            raise UserError(
+                f"{key} is {self.path}, but that run is being trained by process {self._process()}.",
+                f"Wait until it has ended, or try another {key}.",
+            )
+        if new and (self.path / "summary.json").exists():
             raise UserError(
                 f"{key} is {self.path}, but there is a run already, and runs are not written over.",
                 f"Try resume={self.path} to go on with it, or another {key}.",
             )
+        log.info(_CLAIM, os.getpid(), self.path)
+
+    def _process(self) -> str:
+        """The process that claimed the folder last, as the log tells."""
+        said = re.findall(_CLAIM % (r"(\d+)", ""), (self.path / _LOG).read_text())
+        return said[-1] if said else "unknown"
 
     # ---- reading ----------------------------------------------------------------------------------------
 
@@ -68,7 +92,7 @@ class RunDirectory:
         remedy = f"Try {key}=outputs/DATE/TIME, or a job's folder below multirun/DATE/TIME."
         if not folder.is_dir():
             raise UserError(f"{key} is {path}, but there is no such folder.", remedy)
-        for needed in (".hydra/config.yaml", ".hydra/overrides.yaml", "checkpoints/last.pt"):
+        for needed in (".hydra/config.yaml", ".hydra/hydra.yaml", ".hydra/overrides.yaml", _LAST):
             if not (folder / needed).is_file():
                 raise UserError(f"{key} is {path}, but that is no folder of a run: it has no {needed}.", remedy)
         return cls(folder)
@@ -82,6 +106,19 @@ class RunDirectory:
     def overrides(self) -> list[str]:
         """What was typed to compose it."""
         return [str(line) for line in OmegaConf.load(self.path / ".hydra/overrides.yaml")]
+
+    def config_folders(self) -> list[str]:
+        """Where the config was looked for besides this package, as Hydra's search path names it."""
+        hydra = OmegaConf.load(self.path / ".hydra/hydra.yaml").hydra
+        return [
+            f"{source.schema}://{source.path}"
+            for source in hydra.runtime.config_sources
+            if source.provider.endswith("command-line")
+        ]
+
+    def has_checkpoint(self) -> bool:
+        """Whether there is something to go on from."""
+        return (self.path / _LAST).is_file()
 
     def load_checkpoint(self, name: CheckpointName, device: torch.device) -> dict[str, Any]:
         """Read a checkpoint.
@@ -118,10 +155,9 @@ class RunDirectory:
     # ---- writing ----------------------------------------------------------------------------------------
 
     def append_metrics(self, point: Mapping[str, float]) -> None:
-        """Add a line to metrics.jsonl; numbers that JSON does not know are written as text ("nan")."""
-        line = {key: value if math.isfinite(value) else str(value) for key, value in point.items()}
+        """Add a line to metrics.jsonl."""
         with (self.path / "metrics.jsonl").open("a") as file:
-            file.write(json.dumps(line) + "\n")
+            file.write(_as_json(dict(point)) + "\n")
 
     def rewind_metrics(self, iteration: int) -> None:
         """Make metrics.jsonl end at a checkpoint's iteration; what came later moves to metrics.abandoned.jsonl."""
@@ -133,9 +169,16 @@ class RunDirectory:
         kept = "".join(json.dumps(point) + "\n" for point in points if point["iteration"] <= iteration)
         _write_atomically(self.path / "metrics.jsonl", kept)
 
+    def write_config(self, config: DictConfig, hydra: object, overrides: Sequence[str]) -> None:
+        """Write or replace what `config`, `config_folders` and `overrides` read, where Hydra itself would write it."""
+        folder = self.path / ".hydra"
+        folder.mkdir(exist_ok=True)
+        for name, content in (("config", config), ("hydra", hydra), ("overrides", overrides)):
+            _write_atomically(folder / f"{name}.yaml", OmegaConf.to_yaml(content))
+
     def write_summary(self, summary: Mapping[str, Any]) -> None:
         """Replace summary.json."""
-        _write_atomically(self.path / "summary.json", json.dumps(summary, indent=2) + "\n")
+        _write_atomically(self.path / "summary.json", _as_json(dict(summary), indent=2) + "\n")
 
     def save_checkpoint(self, state: Mapping[str, Any], names: list[CheckpointName]) -> None:
         """Replace checkpoints in the background; nothing may change `state` after this call."""
@@ -144,12 +187,8 @@ class RunDirectory:
 
         def write() -> None:
             for name in names:
-                temporary = folder / f".{name}.pt"
-                with temporary.open("wb") as file:
-                    torch.save(state, file)
-                    file.flush()
-                    os.fsync(file.fileno())
-                temporary.replace(folder / f"{name}.pt")
+                with replacing(folder / f"{name}.pt") as temporary:
+                    torch.save(state, temporary)
 
         self.in_background(write)
 
@@ -187,14 +226,43 @@ class RunDirectory:
             future.result()
 
     def close(self) -> None:
-        """Wait for what is being written and let go of the thread."""
+        """Wait for what is being written, and let go of the thread and of the folder."""
         self._writer.shutdown(wait=True)
+        if self._lock is not None:
+            self._lock.close()
+
+
+def _locked(file: IO[str]) -> bool:
+    """Lock a file as long as it is open; False where another process has."""
+    if sys.platform == "win32":
+        return True
+    import fcntl
+
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    except OSError as error:
+        log.warning("%s cannot be locked, so nothing keeps a second run from writing there: %s", file.name, error)
+    return True
 
 
 def _write_atomically(path: Path, text: str) -> None:
-    temporary = path.with_name(f".{path.name}")
-    with temporary.open("w") as file:
-        file.write(text)
-        file.flush()
-        os.fsync(file.fileno())
-    temporary.replace(path)
+    with replacing(path) as temporary:
+        temporary.write_text(text)
+
+
+def _as_json(value: Any, indent: int | None = None) -> str:
+    """JSON that any parser reads: the numbers that JSON does not know are written as text ("nan")."""
+    return json.dumps(_finite_or_text(value), indent=indent, allow_nan=False)
+
+
+def _finite_or_text(value: Any) -> Any:
+    match value:
+        case float() if not math.isfinite(value):
+            return str(value)
+        case dict():
+            return {key: _finite_or_text(inner) for key, inner in value.items()}
+        case list() | tuple():
+            return [_finite_or_text(inner) for inner in value]
+    return value

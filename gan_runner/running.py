@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import os
 import platform
 import signal
 import sys
@@ -24,6 +25,7 @@ from tqdm.contrib.logging import logging_redirect_tqdm
 from gan_runner.build import Experiment, build, check_config
 from gan_runner.errors import UserError, mark_as_told
 from gan_runner.events import Scalar, flatten
+from gan_runner.resuming import refuse_other_data, refusing_what_does_not_fit
 from gan_runner.run_directory import RunDirectory
 from gan_runner.training import Run, train
 
@@ -43,31 +45,40 @@ def run_job(config: DictConfig) -> float | None:
     Raises:
         UserError: something that the user can put right.
         SystemExit: the run was interrupted, with 130 (SIGINT) or 143 (SIGTERM), after it has saved.
+        KeyboardInterrupt: the run was interrupted a second time, before it could save.
     """
     hydra = HydraConfig.get()
-    directory = RunDirectory(Path(hydra.runtime.output_dir))
+    directory = RunDirectory(_shown(Path(hydra.runtime.output_dir)))
     record = _Record(config, directory)
-    if config.resume is None:
-        directory.refuse_if_taken("hydra.sweep.dir" if _in_sweep() else "hydra.run.dir")
-    try:
-        check_config(config, hydra.overrides.task, hydra.runtime.choices, default_of)
-        with _Stop() as stop:
-            _train(config, record, stop)
-            record.write("interrupted" if stop.signal else "finished")
-    except Exception as error:
-        if isinstance(error, UserError):
-            log.error("%s", error)
+    with contextlib.closing(directory):
+        if config.resume is not None:
+            directory.claim("resume", new=False)
         else:
-            log.exception("This is a bug, in gan-runner or in a part of yours.")
-        mark_as_told(error)
-        record.write("failed", str(error) or repr(error))
-        raise
-    finally:
-        directory.close()
+            directory.claim("hydra.sweep.dir" if _in_sweep() else "hydra.run.dir", new=True)
+            record.begin()
+        try:
+            with _Stop() as stop:
+                check_config(config, hydra.overrides.task, hydra.runtime.choices, default_of)
+                _train(config, record, stop)
+                record.write("interrupted" if stop.signal else "finished")
+        except Exception as error:
+            if isinstance(error, UserError):
+                log.error("%s", error)
+            else:
+                log.exception("This is a bug, in gan-runner or in a part of yours.")
+            mark_as_told(error)
+            record.write("failed", str(error) or repr(error))
+            raise
+        except BaseException:
+            record.write("interrupted")
+            raise
     if stop.signal:
-        log.info("Interrupted by %s. To go on: gan-run resume=%s", stop.signal.name, _shown(directory.path))
+        go_on = f"To go on: gan-run resume={directory.path}"
+        log.info(
+            "Interrupted by %s. %s", stop.signal.name, go_on if directory.has_checkpoint() else "Nothing was saved."
+        )
         sys.exit(128 + stop.signal)
-    log.info("Pictures: %s", _shown(directory.path / "samples"))
+    log.info("Pictures: %s", directory.path / "samples")
     log.info("Dashboard: tensorboard --logdir %s", _dashboard_folder(directory.path))
     return record.to_minimise()
 
@@ -80,7 +91,8 @@ def default_of(key: str) -> object:
     """
     hydra = HydraConfig.get()
     choices = [o for o in hydra.overrides.task if o.lstrip("+").partition("=")[0] in hydra.runtime.choices]
-    config = compose(hydra.job.config_name, overrides=choices)
+    folders = [o for o in hydra.overrides.hydra if o.startswith("hydra.searchpath=")]
+    config = compose(hydra.job.config_name, overrides=[*choices, *folders])
     if OmegaConf.select(config, key, default=KeyError) is KeyError:
         raise KeyError(key)
     value = OmegaConf.select(config, key)
@@ -89,10 +101,11 @@ def default_of(key: str) -> object:
 
 def _train(config: DictConfig, record: _Record, stop: _Stop) -> None:
     directory, resumed = record.directory, config.resume is not None
-    record.write("running")
     experiment = build(config)
     _introduce(experiment)
     state = directory.load_checkpoint("last", experiment.device) if resumed else None
+    if state and not config.resume_force:
+        refuse_other_data(config.resume, state.get("data_fingerprint"), experiment.images)
     first_iteration = state["progress"]["iteration"] + 1 if state else 1
     with (
         experiment.dashboard.open(directory.path, first_iteration) as events,
@@ -104,7 +117,9 @@ def _train(config: DictConfig, record: _Record, stop: _Stop) -> None:
         record.run = run
         bar.total = run.agenda.iterations
         if state:
-            run.load_state_dict(state)
+            with refusing_what_does_not_fit(config.resume):
+                run.load_state_dict(state)
+            record.begin()
             bar.update(run.progress.iteration)
             directory.rewind_metrics(run.progress.iteration)
             log.info("Resumed at iteration %d.", run.progress.iteration)
@@ -180,6 +195,13 @@ class _Record:
         self._config = config
         self.directory = directory
         self.run: Run | None = None
+        self._begun = False
+
+    def begin(self) -> None:
+        """Put this start's config and summary in the place of an earlier one's."""
+        self._begun = True
+        self.directory.write_config(self._config, HydraConfig.instance().cfg, HydraConfig.get().overrides.task)
+        self.write("running")
 
     def objective(self) -> float | None:
         """The objective's last value; None without an evaluation."""
@@ -195,7 +217,9 @@ class _Record:
         return self.run.experiment.evaluation.to_minimise(objective)
 
     def write(self, status: str, error: str | None = None) -> None:
-        """Write the summary as of now; of a start that has not begun to train, what an earlier one left stays."""
+        """Write the summary as of now; a resume that fails before it begins leaves the earlier one as it is."""
+        if not self._begun:
+            return
         summary = {"objective": None} | self.directory.read_summary()
         summary |= {"status": status, "error": error, "seed": self._config.get("seed"), "versions": _versions()}
         if self.run is not None:
@@ -229,7 +253,7 @@ def _versions() -> dict[str, str]:
 
 
 class _Stop:
-    """Turns the first SIGINT or SIGTERM into a wish to stop, and lets a second one through."""
+    """Turns the first SIGINT or SIGTERM into a wish to stop, says so, and lets a second one through."""
 
     def __init__(self) -> None:
         self.signal: signal.Signals | None = None
@@ -248,3 +272,5 @@ class _Stop:
     def _note(self, number: int, frame: FrameType | None) -> None:
         self.signal = signal.Signals(number)
         signal.signal(number, self._before[self.signal])
+        # Straight to standard error: the signal may have come in the middle of a line of the log.
+        os.write(2, b"Stopping; once more to stop at once.\n")

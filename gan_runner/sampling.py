@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from gan_runner.build import build_generator, build_latent
 from gan_runner.devices import choose_device
 from gan_runner.pictures import check_output, to_uint8, write_samples
-from gan_runner.ranges import Count, CountOrZero
+from gan_runner.ranges import Count, Seed
 from gan_runner.run_directory import CheckpointName, RunDirectory
 from gan_runner.validation import validate
 
@@ -24,7 +24,7 @@ SETTINGS: dict[str, object] = {
     "num": Count,
     "output": str,
     "checkpoint": Literal["last", "best"],
-    "seed": CountOrZero,
+    "seed": Seed,
     "device": str,
 }
 _BATCH = 256

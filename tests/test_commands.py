@@ -235,6 +235,11 @@ def test_a_check_times_every_kind_of_turn_and_weighs_it_by_how_often_it_comes(tm
 # ---- mistakes -----------------------------------------------------------------------------------------------
 
 MISTAKES = {
+    "a seed too large": (
+        ["seed=99999999999999999"],
+        "seed is 99999999999999999, but must be a whole number, at least 0 and below 4294967296.",
+        "Try seed=0",
+    ),
     "a misspelt key": (["trainer.epoch=5"], "There is no key trainer.epoch here.", "Did you mean trainer.epochs?"),
     "a misspelt key behind a plus": (
         ["+trainer.epoch=5"],
@@ -352,21 +357,45 @@ def test_a_mistake_gets_one_message_with_key_value_and_remedy_and_overwrites_not
     assert not list(tmp_path.rglob("*.pt"))
 
 
-def test_a_run_is_not_written_over_by_another_that_is_given_its_folder(tmp_path):
+@pytest.mark.parametrize("override", ["hydra.run.dir=here", "++hydra.run.dir=here"])
+def test_a_run_is_not_written_over_by_another_that_is_given_its_folder(tmp_path, override):
     assert gan_run(tmp_path, *QUICK, "hydra.run.dir=here").code == 0
     before = {path: path.read_bytes() for path in (tmp_path / "here").rglob("*") if path.is_file()}
-    result = gan_run(tmp_path, *QUICK, "hydra.run.dir=here", "seed=1")
+    result = gan_run(tmp_path, *QUICK, override, "seed=1")
     assert result.code == 1
     assert "hydra.run.dir is here, but there is a run already, and runs are not written over." in result.text
     assert "Try resume=here to go on with it, or another hydra.run.dir." in result.text
     assert before == {path: path.read_bytes() for path in (tmp_path / "here").rglob("*") if path.is_file()}
 
 
+@pytest.mark.parametrize(
+    ("arguments", "folder"), [([], "hydra.run.dir"), (["-m", "hydra.sweep.subdir=job"], "hydra.sweep.dir")]
+)
+def test_starts_in_the_same_second_get_folders_of_their_own(tmp_path, arguments, folder):
+    for _ in range(2):
+        result = gan_run(tmp_path, *arguments, *QUICK, folder + "=${new_folder:outputs/date/12-00-00}")
+        assert result.code == 0, result.text
+    assert [path.name for path in sorted(tmp_path.glob("outputs/date/*"))] == ["12-00-00", "12-00-00-2"]
+    assert len(list(tmp_path.rglob("summary.json"))) == 2
+
+
+def test_a_summary_is_json_to_any_parser_where_a_metric_is_no_number(tmp_path):
+    assert gan_run(tmp_path, *QUICK, "evaluation.num_images=1").code == 0
+
+    def refuse(constant):
+        raise AssertionError(f"{constant} is no JSON")
+
+    run = only_run(tmp_path)
+    for text in ((run / "summary.json").read_text(), *(run / "metrics.jsonl").read_text().splitlines()):
+        json.loads(text, parse_constant=refuse)
+    assert json.loads((run / "summary.json").read_text())["metrics"]["metric/diversity"] == "nan"
+
+
 def test_a_sweep_that_is_given_the_folder_of_another_leaves_its_runs_as_they_are(tmp_path):
     sweep = ["-m", *QUICK, "hydra.sweep.dir=here", "seed=1,2"]
     assert gan_run(tmp_path, *sweep).code == 0
-    before = {path: path.read_bytes() for path in (tmp_path / "here").rglob("summary.json")}
-    assert len(before) == 2
+    before = {path: path.read_bytes() for path in (tmp_path / "here").rglob("*/*") if path.is_file()}
+    assert sum(path.name == "summary.json" for path in before) == 2
     result = gan_run(tmp_path, *sweep)
     assert result.code == 1
     assert "but there is a run already" in result.text

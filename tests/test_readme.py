@@ -90,6 +90,16 @@ def test_the_part_that_the_readme_adds_trains_without_an_edit(folder, monkeypatc
     lines = [json.loads(text) for text in (only_run(folder) / "metrics.jsonl").read_text().splitlines()]
     assert lines[-1]["accuracy/d_real"] == lines[-1]["accuracy/d_fake"] == lines[-1]["accuracy/d"]
 
+    run = str(only_run(folder).relative_to(folder))
+    again = [[], ["--config-dir", "my_conf"], ["--config-dir=my_conf"]]
+    for iterations, flags in enumerate(again, start=3):
+        result = gan_run(folder, *flags, f"resume={run}", f"trainer.iterations={iterations}")
+        assert result.code == 0, result.text
+        assert json.loads((folder / run / "summary.json").read_text())["iterations"] == iterations
+    refused = gan_run(folder, f"resume={run}", "trainer.log_every=0")
+    assert "Try trainer.log_every=" in refused.text
+    assert gan_sample(folder, f"run={run}", "num=4", "output=four.png").code == 0
+
 
 def test_installing_testing_and_measuring_are_what_ci_does():
     ci = (ROOT / ".ci/run").read_text()

@@ -7,16 +7,20 @@ import os
 import signal
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from hydra import compose, initialize_config_module
+from PIL import Image
 from tqdm import tqdm
 
 from gan_runner.build import build
 from gan_runner.run_directory import RunDirectory
 from gan_runner.training import Run, train
+from tests.command_line import gan_run
 
 SMALL = [
     "data.limit=96",
@@ -105,18 +109,26 @@ def test_metrics_after_the_checkpoint_of_a_killed_run_move_aside_and_come_again(
 COMMAND = [sys.executable, "-c", "from gan_runner.cli import run; run()"]
 
 
+@contextlib.contextmanager
+def endless_run(folder: Path, *overrides: str) -> Iterator[subprocess.Popen[str]]:
+    """A process that trains in `here` below a folder, in its third epoch at least; it ends with the test."""
+    command = [*COMMAND, *SMALL, *MLP, "trainer.epochs=100000", "hydra.run.dir=here", *overrides]
+    with subprocess.Popen(command, cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as process:
+        try:
+            assert process.stdout is not None
+            next(line for line in process.stdout if line.startswith("epoch 3"))
+            yield process
+        finally:
+            process.kill()
+
+
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
 def test_an_interrupted_command_saves_says_how_to_resume_and_goes_on(tmp_path, number, code):
-    overrides = [*SMALL, *MLP, "trainer.epochs=100000", "hydra.run.dir=here"]
-    command = [*COMMAND, *overrides]
-    with subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.PIPE, text=True) as process:
-        assert process.stdout is not None
-        for line in process.stdout:
-            if line.startswith("epoch 3"):
-                break
+    with endless_run(tmp_path) as process:
         process.send_signal(number)
-        rest = process.stdout.read()
+        rest, _ = process.communicate()
     assert process.returncode == code
+    assert "Stopping; once more to stop at once." in rest
     assert "gan-run resume=here" in rest
     summary = json.loads((tmp_path / "here/summary.json").read_text())
     assert summary["status"] == "interrupted"
@@ -152,12 +164,126 @@ def test_an_override_that_changes_what_is_trained_is_refused_with_the_difference
     assert os.listdir(tmp_path) == ["a,b=c"]
 
 
-def test_a_resume_that_fails_before_it_trains_keeps_the_counts_of_the_summary(tmp_path):
-    run = [*COMMAND, *SMALL, *MLP, "trainer.epochs=1", "hydra.run.dir=here"]
-    subprocess.run(run, cwd=tmp_path, check=True, capture_output=True, timeout=120)
-    before = json.loads((tmp_path / "here/summary.json").read_text())
-    resume = [*COMMAND, "resume=here", "trainer.device=cuda:9"]
-    assert subprocess.run(resume, cwd=tmp_path, capture_output=True, timeout=120).returncode == 1
-    after = json.loads((tmp_path / "here/summary.json").read_text())
-    assert (after.pop("status"), "trainer.device is cuda:9" in after.pop("error")) == ("failed", True)
-    assert after == {key: value for key, value in before.items() if key not in ("status", "error")}
+def write_pictures(folder: Path, seed: int) -> None:
+    """32 pictures whose files have the same names and sizes whatever the seed."""
+    random = np.random.default_rng(seed)
+    folder.mkdir()
+    for number in range(32):
+        Image.fromarray(random.integers(0, 256, (8, 8, 3), dtype=np.uint8)).save(folder / f"{number}.bmp")
+
+
+@pytest.fixture(scope="module")
+def short(tmp_path_factory):
+    """A short run has ended in the folder `here` of this one; tests leave it as it is."""
+    folder = tmp_path_factory.mktemp("short")
+    assert gan_run(folder, *SMALL, *MLP, "trainer.epochs=1", "hydra.run.dir=here").code == 0
+    return folder
+
+
+def files_of(run: Path) -> dict[str, bytes]:
+    """Every file of a run but the log, which may grow."""
+    return {str(p.relative_to(run)): p.read_bytes() for p in run.rglob("*") if p.is_file() and p.name != "gan-run.log"}
+
+
+@pytest.mark.parametrize(
+    ("overrides", "said"),
+    [
+        (["trainer.device=cuda:9"], "trainer.device is cuda:9"),
+        (["trainer.batch_size=0"], "trainer.batch_size is 0"),
+        (["labels=smooth"], "labels.real.value: 1.0 -> 0.9"),
+        (["optimizer.d._target_=torch.optim.AdamW"], "optimizer.d._target_: gan_runner.optimizers.Adam -> torch.optim"),
+        (["data.limit=48", "resume_force=true", "trainer.device=tpu"], "trainer.device is tpu"),
+        (["seed=99999999999999999", "resume_force=true"], "seed is 99999999999999999, but must be a whole number"),
+    ],
+)
+def test_a_resume_that_fails_before_it_trains_leaves_the_run_as_it_was(short, overrides, said):
+    before = files_of(short / "here")
+    result = gan_run(short, "resume=here", *overrides)
+    assert (result.code, said in result.text, "Traceback" in result.text) == (1, True, False), result.text
+    assert files_of(short / "here") == before
+
+
+def test_a_checkpoint_that_does_not_fit_is_refused_in_words(short):
+    before = files_of(short / "here")
+    result = gan_run(short, "resume=here", "model.latent_dim=50", "resume_force=true")
+    assert result.code == 1
+    assert "resume is here, but its checkpoint does not fit what is trained now" in result.text
+    assert "size mismatch" in result.text
+    assert "Traceback" not in result.text
+    after = files_of(short / "here")
+    assert before == {name: content for name, content in after.items() if name in before}
+
+
+def test_a_run_goes_on_after_a_resume_that_failed(tmp_path):
+    assert gan_run(tmp_path, *SMALL, *MLP, "trainer.epochs=1", "hydra.run.dir=here").code == 0
+    assert gan_run(tmp_path, "resume=here", "trainer.device=cuda:9").code == 1
+    result = gan_run(tmp_path, "resume=here", "trainer.epochs=2")
+    assert result.code == 0, result.text
+    assert json.loads((tmp_path / "here/summary.json").read_text())["epochs"] == 2
+
+
+def test_a_schedule_without_a_fixed_set_does_not_get_one_in_the_middle(tmp_path):
+    assert gan_run(tmp_path, *SMALL, *ROUNDS, "trainer.iterations=2", "hydra.run.dir=here").code == 0
+    result = gan_run(tmp_path, "resume=here", "schedule.fixed_set=40", "trainer.iterations=4")
+    assert result.code == 1
+    assert "schedule.fixed_set: null -> 40" in result.text
+
+
+def test_a_run_goes_on_with_the_same_images_elsewhere_and_not_with_others(tmp_path):
+    write_pictures(tmp_path / "photos", seed=0)
+    run = ["data=image_folder", "data.root=photos", "data.image_size=8", "hydra.run.dir=here", *SMALL[1:], *MLP]
+    assert gan_run(tmp_path, *run, "trainer.iterations=2").code == 0
+    (tmp_path / "photos").rename(tmp_path / "moved")
+    result = gan_run(tmp_path, "resume=here", "data.root=moved", "trainer.iterations=4")
+    assert result.code == 0, result.text
+
+    write_pictures(tmp_path / "others", seed=1)
+    before = files_of(tmp_path / "here")
+    result = gan_run(tmp_path, "resume=here", "data.root=others", "trainer.iterations=6")
+    assert result.code == 1
+    was = json.loads(before["summary.json"])["data"]["fingerprint"]
+    assert f"that run trains on other images: their fingerprint was {was}, and that of image_folder is" in result.text
+    assert files_of(tmp_path / "here") == before
+    forced = gan_run(tmp_path, "resume=here", "data.root=others", "trainer.iterations=6", "resume_force=true")
+    assert forced.code == 0, forced.text
+
+
+def test_a_folder_is_given_to_one_process_at_a_time(tmp_path):
+    assert gan_run(tmp_path, *SMALL, *MLP, "trainer.epochs=1", "hydra.run.dir=here").code == 0
+    with endless_run(tmp_path, "resume=here") as process:
+        config = (tmp_path / "here/.hydra/overrides.yaml").read_text()
+        for arguments, key in ((["resume=here"], "resume"), ([*SMALL, "++hydra.run.dir=here"], "hydra.run.dir")):
+            result = gan_run(tmp_path, *arguments)
+            said = f"{key} is here, but that run is being trained by process {process.pid}."
+            assert (result.code, said in result.text) == (1, True), result.text
+    assert (tmp_path / "here/.hydra/overrides.yaml").read_text() == config
+
+
+IMPATIENT = """
+import os, signal
+from gan_runner.data import digits
+
+def load(image_size: int | None, limit: int | None):
+    for _ in range(2):
+        os.kill(os.getpid(), signal.SIGINT)
+    return digits.load(image_size, limit)
+"""
+
+
+def test_a_second_ctrl_c_stops_at_once_and_is_on_record(tmp_path):
+    (tmp_path / "impatient.py").write_text(IMPATIENT)
+    command = [*COMMAND, *SMALL, *MLP, "data._target_=impatient.load", "hydra.run.dir=here"]
+    environment = os.environ | {"PYTHONPATH": str(tmp_path)}
+    result = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=120)
+    assert (result.returncode, "Traceback" in result.stderr) == (130, False), result.stderr
+    assert "Stopping; once more to stop at once." in result.stderr
+    assert json.loads((tmp_path / "here/summary.json").read_text())["status"] == "interrupted"
+
+
+def test_an_interrupted_run_without_a_checkpoint_does_not_offer_to_go_on(tmp_path):
+    with endless_run(tmp_path, "labels.real.value=nan") as process:
+        process.send_signal(signal.SIGINT)
+        rest, _ = process.communicate()
+    assert process.returncode == 130
+    assert "Interrupted by SIGINT. Nothing was saved." in rest
+    assert "gan-run resume" not in rest

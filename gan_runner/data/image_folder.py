@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import logging
+import math
 import os
 from collections.abc import Callable, Sequence
 from functools import partial
@@ -22,8 +23,8 @@ from gan_runner.ranges import Count
 
 _log = logging.getLogger(__name__)
 
-DECODE_ALL_UP_TO = 20_000
-"""Pictures in a folder of at most this many are decoded to be checked; of more, only the headers are read."""
+READ_ALL_UP_TO = 20_000
+"""Pictures in a folder of at most this many are read whole, to be checked and for the fingerprint."""
 
 _BROKEN_IN_A_ROW = 100
 
@@ -31,8 +32,8 @@ _BROKEN_IN_A_ROW = 100
 def load(root: str, image_size: Count, channels: Channels, limit: Count | None) -> FolderImages:
     """Find the pictures below a folder, in the order of their names.
 
-    The folders directly below `root` are the classes; where there are none, or pictures lie beside them, the
-    set has no labels. Broken pictures are named in a warning and left out.
+    The folders directly below `root` are the classes; where there are none, the set has no labels, and neither
+    where pictures lie beside them, which a warning says. Broken pictures are named in a warning and left out.
 
     Args:
         root: the folder; `~` is the home folder.
@@ -123,10 +124,17 @@ class FolderImages:
         )
 
     def _hash(self) -> str:
-        """A hash of the pictures' names, sizes in bytes, and the shape they are drawn in."""
+        """A hash of the pictures' names, sizes in bytes and contents, and the shape they are drawn in.
+
+        Of more than `READ_ALL_UP_TO` pictures, that many at even distances lend their contents.
+        """
         digest = hashlib.sha256(repr(self.shape).encode())
-        for name in self._files:
-            digest.update(f"{name}\0{(self._root / name).stat().st_size}\0".encode())
+        every = math.ceil(len(self._files) / READ_ALL_UP_TO)
+        for number, name in enumerate(self._files):
+            path = self._root / name
+            digest.update(f"{name}\0{path.stat().st_size}\0".encode())
+            if number % every == 0:
+                digest.update(path.read_bytes())
         return digest.hexdigest()[:16]
 
 
@@ -161,7 +169,8 @@ def _raise_unreadable(error: OSError) -> NoReturn:
 def _usable(root: Path, files: Sequence[str], size: int, channels: Channels) -> list[str]:
     """Those of `files` that are whole pictures, as far as is cheap to say; a warning names each other one."""
     decode = partial(read_picture, size=size, channels=channels)
-    check = decode if len(files) <= DECODE_ALL_UP_TO else check_header
+    # Of very many, only the headers are read.
+    check = decode if len(files) <= READ_ALL_UP_TO else check_header
 
     def complaints(names: Sequence[str]) -> list[str | None]:
         return [_complaint_of(check, root / name) for name in names]
@@ -190,10 +199,14 @@ def _complaint(path: Path, error: Exception) -> str:
 
 
 def _classes(files: Sequence[str]) -> tuple[Tensor | None, tuple[str, ...]]:
-    """Labels and classes from the first folder in each name; none when a picture lies in no folder."""
+    """Labels and classes from the first folder in each name; none, and a warning, when a picture lies beside them."""
     folders = [name.split("/")[0] if "/" in name else None for name in files]
     classes = sorted({folder for folder in folders if folder is not None})
-    if not classes or None in folders:
+    if not classes:
+        return None, ()
+    if None in folders:
+        loose = files[folders.index(None)]
+        _log.warning("%s lies beside folders such as %s, so that no picture has a class.", loose, classes[0])
         return None, ()
     numbers: dict[str | None, int] = {folder: number for number, folder in enumerate(classes)}
     return torch.tensor([numbers[folder] for folder in folders]), tuple(classes)

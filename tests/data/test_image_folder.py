@@ -49,13 +49,20 @@ def test_folders_below_the_root_are_the_classes(tmp_path, write_picture):
     assert images.labels.dtype == torch.int64
 
 
-@pytest.mark.parametrize("names", [["1.png", "2.png"], ["1.png", "cat/1.png"]])
-def test_pictures_outside_such_folders_make_a_set_without_labels(tmp_path, write_picture, names):
+@pytest.mark.parametrize(
+    ("names", "warning"),
+    [
+        (["1.png", "2.png"], []),
+        (["1.png", "cat/1.png"], ["1.png lies beside folders such as cat, so that no picture has a class."]),
+    ],
+)
+def test_pictures_outside_such_folders_make_a_set_without_labels(tmp_path, write_picture, caplog, names, warning):
     for name in names:
         write_picture(tmp_path / name, GREY)
     images = load(tmp_path)
     assert images.labels is None
     assert images.classes == ()
+    assert caplog.messages == warning
 
 
 def test_a_link_that_leads_back_up_is_walked_once(tmp_path, write_picture):
@@ -151,7 +158,7 @@ def test_a_picture_too_large_to_be_meant_is_left_out(ten_pictures, write_picture
 
 
 def test_of_a_large_folder_only_the_headers_are_read(ten_pictures, caplog, monkeypatch):
-    monkeypatch.setattr(image_folder, "DECODE_ALL_UP_TO", 5)
+    monkeypatch.setattr(image_folder, "READ_ALL_UP_TO", 5)
     broken_files(ten_pictures, (ten_pictures / "3.png").read_bytes())
     assert len(load(ten_pictures)) == 11
     assert len(caplog.messages) == 2
@@ -203,6 +210,17 @@ def test_the_fingerprint_follows_names_sizes_and_shape(ten_pictures, write_pictu
     write_picture(ten_pictures / "zero.png", GREY)
     others.append(load(ten_pictures).fingerprint)
     assert len({first, *others}) == 5
+
+
+def test_the_fingerprint_follows_the_pixels_where_names_and_sizes_stay(tmp_path, write_picture, monkeypatch):
+    def fingerprint_of(*levels):
+        for number, level in enumerate(levels):
+            write_picture(tmp_path / f"{number}.bmp", np.full((4, 4), level, np.uint8))
+        return load(tmp_path).fingerprint
+
+    assert len({fingerprint_of(*levels) for levels in ((0, 0, 0), (9, 0, 0), (0, 0, 9), (0, 9, 0))}) == 4
+    monkeypatch.setattr(image_folder, "READ_ALL_UP_TO", 2)  # of more, every other one lends its contents
+    assert fingerprint_of(0, 0, 0) != fingerprint_of(0, 0, 9)
 
 
 def test_the_set_travels_to_worker_processes(ten_pictures):
