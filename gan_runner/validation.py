@@ -253,12 +253,12 @@ def _unknown(full_key: str, node: Mapping[str, Any], parameters: Sequence[str], 
 def _refuse_overrides_without_effect(config: DictConfig, read: set[str], overrides: Sequence[str]) -> None:
     for override in OverridesParser.create().parse_overrides(list(overrides)):
         key = override.key_or_group
-        of_hydra = key.startswith("hydra.") or "/" in key or key.rpartition(".")[2] in _HYDRA_KEYS
+        of_hydra = key.startswith("hydra.") or key.rpartition(".")[2] in _HYDRA_KEYS
         if of_hydra or override.is_delete() or override.package:
             continue
         value = OmegaConf.select(config, key)
         if isinstance(value, DictConfig) or (value is None and "." not in key and key not in read):
-            continue  # a group's choice, or a whole node whose keys were looked at one by one
+            continue  # a group's choice (a nested group's is at no key), or a node whose keys were looked at one by one
         parents = {key.rsplit(".", n)[0] for n in range(key.count(".") + 1)}
         if not parents & read:
             shown = as_typed(OmegaConf.to_object(value) if isinstance(value, ListConfig) else value)
