@@ -116,7 +116,8 @@ def test_two_runs_of_one_seed_draw_the_same_pictures_and_another_seed_others(fin
 def test_a_sweep_names_each_folder_by_its_overrides_and_goes_on_past_a_failing_job(tmp_path):
     result = gan_run(tmp_path, "-m", *QUICK, "model.dropout=0.1,1.5,0.3", "optimizer.lr=1e-4")
     assert result.code == 1
-    assert "model.dropout is 1.5, but must be a number, at least 0 and below 1." in result.text
+    assert "model.dropout is 1.5, but must be a number, at least 0 and below 1." in result.err
+    assert result.err.count("Error executing job with overrides") == 1  # which of the jobs it was
     constant = "data.limit=64,evaluation.num_images=16"
     jobs = {path.name: json.loads((path / "summary.json").read_text()) for path in tmp_path.glob("multirun/*/*/*/")}
     assert len(jobs) == 3
@@ -154,6 +155,11 @@ def test_nan_targets_are_caught_at_their_iteration_and_the_last_good_checkpoint_
     summary = json.loads((run / "summary.json").read_text())
     assert summary["status"] == "failed"
     assert [alarm["name"] for alarm in summary["alarms"]] == ["not_finite"]
+
+
+def test_iterations_that_are_typed_beside_epochs_override_them_as_the_contract_says(tmp_path):
+    assert gan_run(tmp_path, *QUICK, "trainer.epochs=5").code == 0  # QUICK types the iterations
+    assert json.loads((only_run(tmp_path) / "summary.json").read_text())["iterations"] == 4
 
 
 # ---- gan-sample ---------------------------------------------------------------------------------------------
@@ -234,6 +240,12 @@ MISTAKES = {
         "Did you mean trainer.epochs?",
     ),
     "an invented key": (["+typo=1"], "typo is 1, but nothing reads it here.", "Leave it out"),
+    "an invented group": (["+foo/bar=baz"], "foo/bar is baz, but nothing reads it here.", "Leave it out"),
+    "epochs where the iterations are set": (
+        ["experiment=smoke", "trainer.epochs=900"],
+        "trainer.epochs is 900, but trainer.iterations is 30 and overrides it.",
+        "Try trainer.iterations=null trainer.epochs=900, or leave trainer.epochs out.",
+    ),
     "a choice that an experiment does not fit": (
         ["experiment=tf_mlp", "loss=hinge"],
         "loss.joined is false, set by a file, but nothing in this choice of loss reads it.",
@@ -321,6 +333,21 @@ MISTAKES = {
         "resume is nowhere, but there is no such folder.",
         "Try resume=",
     ),
+    "a launcher that is not installed": (
+        ["-m", "hydra/launcher=submitit_local"],
+        "hydra/launcher is submitit_local, but must be basic",
+        "pip install hydra-submitit-launcher.",
+    ),
+    "a sweeper that is not installed": (
+        ["-m", "hydra/sweeper=optuna"],
+        "hydra/sweeper is optuna, but must be basic",
+        "pip install hydra-optuna-sweeper.",
+    ),
+    "a folder that is no run, behind two pluses": (
+        ["++resume=empty"],
+        "resume is empty, but that is no",
+        "Try resume=",
+    ),
     "a sweep that resumes": (["-m", "resume=empty"], "resume goes on with one run, but -m", "Leave out -m."),
 }
 
@@ -336,10 +363,12 @@ def test_a_mistake_gets_one_message_with_key_value_and_remedy_and_overwrites_not
     before = {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
     result = gan_run(tmp_path, *arguments)
     assert result.code == 1
-    assert problem in result.text
-    assert remedy in result.text
+    assert problem in result.err
+    assert remedy in result.err
     assert result.text.count(problem) == 1
-    assert "Traceback" not in result.text
+    assert len(result.err.splitlines()) <= 4
+    for noise in ("Traceback", "Error executing job"):
+        assert noise not in result.text
     assert {path: path.read_bytes() for path in before} == before
     assert not list(tmp_path.rglob("*.pt"))
 
