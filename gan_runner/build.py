@@ -123,7 +123,7 @@ def check_config(
         UserError: see `gan_runner.validation.validate`; also a combination of choices that has no meaning.
     """
     validate(config, SETTINGS, READERS, overrides, default_of)
-    choose_device(config.trainer.device)
+    choose_device(config.trainer.device, "trainer.device")
     _check_length(config, overrides)
     _check_labels(config, overrides, choices)
     _check_shared_latents(config)
@@ -174,7 +174,7 @@ def build(config: DictConfig) -> Experiment:
         UserError: the data cannot be had, or the model cannot draw images of their shape.
     """
     settings: Trainer = make(config.trainer)
-    device = choose_device(settings.device)
+    device = choose_device(settings.device, "trainer.device")
     precision = choose_precision(settings.precision, device)
     _make_reproducible(config.seed, device)
 

@@ -190,6 +190,12 @@ def test_sampling_takes_the_best_checkpoint_and_another_seed_draws_others(finish
     np.testing.assert_array_equal(a, c)  # the only evaluation was at the last iteration
 
 
+def test_sampling_names_the_device_by_the_key_that_it_has_there(finished, tmp_path):
+    result = gan_sample(tmp_path, f"run={only_run(finished[0])}", "device=tpu")
+    assert result.code == 1
+    assert result.err == "device is tpu, but must be auto, cpu, cuda or cuda:N.\n  Try device=auto.\n"
+
+
 # ---- gan-check ----------------------------------------------------------------------------------------------
 
 QUICK_CHECK = [*QUICK[:2], *QUICK[4:], "preflight.seconds=0.01"]
@@ -298,7 +304,17 @@ MISTAKES = {
     "an empty interval": (
         ["latent=uniform", "latent.low=2"],
         "latent.low is 2 and latent.high is 1.0: low must be below high.",
-        "Try latent.low=0.0 or latent.high=3.",
+        "Try latent.low=0 or latent.high=3.",
+    ),
+    "an interval of one number": (
+        ["latent=uniform", "latent.low=1"],
+        "latent.low is 1 and latent.high is 1.0: low must be below high.",
+        "Try latent.low=0 or latent.high=2.",
+    ),
+    "an empty interval of one of the labels": (
+        ["labels=noisy", "labels.real.low=1.5"],
+        "labels.real.low is 1.5 and labels.real.high is 1.2: low must be below high.",
+        "Try labels.real.low=0.2 or labels.real.high=2.5.",
     ),
     "latents that cannot be shared": (
         ["schedule.same_latents=true", "trainer.g_batch_size=64"],
