@@ -20,12 +20,14 @@ from gan_runner.errors import UserError, mark_as_told
 from gan_runner.progress import Agenda
 from gan_runner.ranges import Count, Fraction, Positive
 from gan_runner.running import default_of
+from gan_runner.sampling import draw
 from gan_runner.schedules import Turn
 from gan_runner.steps import as_float
 
 log = logging.getLogger(__name__)
 
-_WARM_UP_TURNS = 3
+# A GPU runs the first turns of a kind eagerly and then records one; only what comes after tells how long a turn takes.
+_WARM_UP_TURNS = 5
 _LOOK_EVERY = 10
 
 
@@ -138,15 +140,13 @@ class Preflight:
         )
 
     def _time(self, experiment: Experiment) -> list[tuple[str, str]]:
-        """Play every kind of turn, and estimate the run from how long it takes."""
-        turns = [Turn("d"), Turn("g")]
-        if experiment.schedule.d_steps_per_turn is not None:
-            turns = [experiment.schedule.next_turn(experiment.stepper, experiment.pace)]
-        seconds = {turn.players: self._seconds_of(turn, experiment) for turn in turns}
-        _check_finite(experiment)
-        rows = [(f"turn {players}", f"{1000 * value:.2f} ms") for players, value in seconds.items()]
+        """Play every kind of turn, and estimate the run from how long each takes and how often it comes."""
         agenda = Agenda(experiment.settings, experiment.pace, experiment.schedule.d_steps_per_turn, None)
-        each = sum(seconds.values()) / len(seconds)
+        shares = experiment.schedule.kinds_of_turn(agenda.iterations, experiment.pace)
+        seconds = {turn: self._seconds_of(turn, experiment) for turn in shares}
+        _check_finite(experiment)
+        rows = [(_name(turn), f"{1000 * value:.2f} ms") for turn, value in seconds.items()]
+        each = sum(share * seconds[turn] for turn, share in shares.items())
         if agenda.iterations is None:
             rows.append(("time to finish", "depends on how long D and G take to reach their goals"))
         else:
@@ -167,12 +167,21 @@ class Preflight:
         return (time.perf_counter() - start) / played
 
     def _memory(self, experiment: Experiment) -> list[tuple[str, str]]:
+        """Read the peak after all that a run does with many images at once: a grid, and an evaluation."""
+        settings, evaluation = experiment.settings, experiment.evaluation
+        self._draw(experiment, settings.sample_columns * settings.sample_rows)
+        if evaluation is not None:
+            real = as_float(experiment.feed.sample(evaluation.num_images, experiment.seed))
+            evaluation.measure(real, self._draw(experiment, evaluation.num_images))
         if experiment.device.type == "cuda":
             peak = torch.cuda.max_memory_allocated(experiment.device)
         else:
             # Linux counts in kibibytes, macOS in bytes.
             peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
         return [("memory", f"{peak / 1e6:,.0f} MB at the most so far on {experiment.device}")]
+
+    def _draw(self, experiment: Experiment, count: int) -> Tensor:
+        return draw(experiment.drawing_net, experiment.latent.sample(count, experiment.device))
 
 
 def _check_finite(experiment: Experiment) -> None:
@@ -187,6 +196,10 @@ def _check_finite(experiment: Experiment) -> None:
 def _synchronise(device: torch.device) -> None:
     if device.type == "cuda":
         torch.cuda.synchronize(device)
+
+
+def _name(turn: Turn) -> str:
+    return f"turn {turn.players}" + " on a new fixed set" * bool(turn.renew_fixed_set)
 
 
 def _by(shape: tuple[int, ...]) -> str:

@@ -73,6 +73,15 @@ class Schedule(Protocol):
         """Give the next turn."""
         ...
 
+    def kinds_of_turn(self, iterations: int | None, pace: Pace) -> dict[Turn, float]:
+        """Foresee a run: each kind of turn in it, in an order they can be played in, and its share in (0, 1].
+
+        Args:
+            iterations: of the whole run; None where the game decides.
+            pace: how fast updates of D go through the data.
+        """
+        ...
+
     def status(self) -> dict[str, float]:
         """Named numbers for the dashboard, {} where there is nothing to tell."""
         ...
@@ -107,6 +116,13 @@ class Alternating:
         """D alone while warming up, then the same turn over and over."""
         self._played += 1
         return self._warmup_turn if self._played <= self._d_warmup else self._turn
+
+    def kinds_of_turn(self, iterations: int | None, pace: Pace) -> dict[Turn, float]:
+        """The warm-up's turn and the one after it, so far as the run gets to them."""
+        assert iterations is not None, "with D's updates in a turn known, the run's length is"
+        warming_up = min(self._d_warmup, iterations) / iterations
+        shares = {self._warmup_turn: warming_up, self._turn: 1.0 - warming_up}
+        return {turn: share for turn, share in shares.items() if share > 0}
 
     def status(self) -> dict[str, float]:
         """Nothing: every turn is like the last."""
@@ -178,11 +194,24 @@ class Rounds:
             return Turn(self._player)
         return Turn("d", fixed_set=True, renew_fixed_set=self._fixed_set if self._steps == 1 else 0)
 
+    def kinds_of_turn(self, iterations: int | None, pace: Pace) -> dict[Turn, float]:
+        """D's turns and G's, as if every stretch went to its limit: who reaches a goal sooner, only the game tells."""
+        d, g = self._limit("d", pace), self._limit("g", pace)
+        if self._fixed_set is None:
+            turns = {Turn("d"): d, Turn("g"): g}
+        else:
+            first = Turn("d", fixed_set=True, renew_fixed_set=self._fixed_set)
+            turns = {first: 1, Turn("d", fixed_set=True): d - 1, Turn("g"): g}
+        return {turn: count / (d + g) for turn, count in turns.items() if count > 0}
+
+    def _limit(self, player: str, pace: Pace) -> int:
+        """Updates that a player's stretch lasts at most."""
+        limit = self._limits[player]
+        return limit if self._unit == "steps" else limit * pace.updates_per_pass(self._fixed_set)
+
     def _verdict(self, scores: Scores, pace: Pace) -> str:
         """Why the stretch is over, in words; empty while it is not."""
-        limit = self._limits[self._player]
-        if self._unit == "epochs":
-            limit *= pace.updates_per_pass(self._fixed_set)
+        limit = self._limit(self._player, pace)
         warming_up = self._round == 1 and self._player == "d" and self._steps < self._d_warmup
         if self._steps % self._check_every == 0 and not warming_up:
             now = self._read(scores)

@@ -236,6 +236,28 @@ def test_a_check_plays_both_players_of_a_schedule_by_rounds(tmp_path):
     assert "turn g " in result.out
 
 
+def test_a_check_plays_the_warm_up_and_what_comes_after(tmp_path):
+    result = gan_check(tmp_path, *QUICK_CHECK, "schedule.d_warmup=5", "optimizer.lr=1e-2")
+    assert result.code == 0, result.text
+    assert "turn d " in result.out
+    assert "turn dg " in result.out
+
+
+def test_a_check_plays_a_stretch_on_a_fixed_set(tmp_path):
+    rounds = ["schedule=rounds", "schedule.fixed_set=32"]
+    result = gan_check(tmp_path, *QUICK_CHECK, *rounds, "optimizer.lr=1e-2", "trainer.iterations=50")
+    assert result.code == 0, result.text
+    for said in ("turn d on a new fixed set ", "turn d  ", "turn g  "):
+        assert said in result.out
+
+
+def test_a_check_measures_as_a_run_would_before_it_tells_the_memory(tmp_path):
+    """An evaluation that fails shows that there was one."""
+    broken = "evaluation.metrics.diversity._target_=operator.add"
+    with pytest.raises(ValueError, match="one element"):
+        gan_check(tmp_path, *QUICK_CHECK, broken, "evaluation.num_images=16", "optimizer.lr=1e-2")
+
+
 # ---- mistakes -----------------------------------------------------------------------------------------------
 
 MISTAKES = {

@@ -94,6 +94,22 @@ def test_alternating_shares_latents_in_the_turns_in_which_both_play():
     assert turns(schedule, 2) == [Turn("d"), Turn("dg", same_latents=True)]
 
 
+def test_alternating_foresees_its_warm_up_and_what_comes_after_by_their_shares_of_the_run():
+    warm_up, both = Turn("dd"), Turn("ddg", same_latents=True)
+    schedule = Alternating(2, 1, d_warmup=25, same_latents=True)
+    assert schedule.kinds_of_turn(100, PACE) == {warm_up: 0.25, both: 0.75}
+    assert schedule.kinds_of_turn(10, PACE) == {warm_up: 1.0}
+    assert Alternating(2, 1, d_warmup=0, same_latents=True).kinds_of_turn(10, PACE) == {both: 1.0}
+
+
+def test_rounds_foresee_stretches_that_go_to_their_limits():
+    assert rounds(30, 10).kinds_of_turn(None, PACE) == {Turn("d"): 0.75, Turn("g"): 0.25}
+    # Passes over the fixed set of 50 are 5 updates of 10 images each: D has 10 of them and G 40.
+    fixed = rounds(2, 8, unit="epochs", fixed_set=50).kinds_of_turn(None, PACE)
+    first, again = Turn("d", fixed_set=True, renew_fixed_set=50), Turn("d", fixed_set=True)
+    assert fixed == {first: 0.02, again: 0.18, Turn("g"): 0.8}
+
+
 def test_alternating_never_looks_at_the_scores_which_would_wait_for_the_device():
     scores = Scores()
     turns(Alternating(1, 1, d_warmup=2, same_latents=False), 20, scores)
