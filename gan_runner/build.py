@@ -126,9 +126,21 @@ def check_config(
         UserError: see `gan_runner.validation.validate`; also a combination of choices that has no meaning.
     """
     validate(config, SETTINGS, READERS, overrides, default_of)
-    choose_device(config.trainer.device)
+    choose_device(config.trainer.device, "trainer.device")
+    _check_length(config, overrides)
     _check_labels(config, overrides, choices)
     _check_shared_latents(config)
+
+
+def _check_length(config: DictConfig, overrides: Sequence[str]) -> None:
+    """Epochs beside iterations that an experiment sets change nothing; who types both knows which of them counts."""
+    typed = {override.lstrip("+").partition("=")[0] for override in overrides}
+    trainer = config.trainer
+    if "trainer.epochs" in typed and trainer.iterations is not None and "trainer.iterations" not in typed:
+        raise UserError(
+            f"trainer.epochs is {trainer.epochs}, but trainer.iterations is {trainer.iterations} and overrides it.",
+            f"Try trainer.iterations=null trainer.epochs={trainer.epochs}, or leave trainer.epochs out.",
+        )
 
 
 def _check_labels(config: DictConfig, overrides: Sequence[str], choices: Mapping[str, str]) -> None:
@@ -165,7 +177,7 @@ def build(config: DictConfig) -> Experiment:
         UserError: the data cannot be had, or the model cannot draw images of their shape.
     """
     settings: Trainer = make(config.trainer)
-    device = choose_device(settings.device)
+    device = choose_device(settings.device, "trainer.device")
     prepare(device)
     precision = choose_precision(settings.precision, device)
     torch.manual_seed(config.seed)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import itertools
+import logging
 import os
 import re
 import signal
@@ -18,11 +19,13 @@ from pathlib import Path
 from typing import NoReturn
 
 import hydra
+from hydra.core.hydra_config import HydraConfig
 from hydra.errors import ConfigCompositionException, HydraException, MissingConfigException
+from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
 from gan_runner import CONFIG_MODULE
-from gan_runner.errors import closest, either, was_told
+from gan_runner.errors import UserError, closest, either, was_told
 
 # OpenMP's threads spin for long while they wait, which makes jobs that share a processor's cores ten times slower; a
 # short spin costs one that has them to itself next to nothing.
@@ -46,7 +49,8 @@ def _train(config: DictConfig) -> float | None:
     # Not inside `run`: launchers that start processes find it by its name, and this module with it.
     from gan_runner.running import run_job
 
-    return run_job(config)
+    with _without_hydras_line():
+        return run_job(config)
 
 
 def check() -> None:
@@ -55,7 +59,8 @@ def check() -> None:
     def job(config: DictConfig) -> None:
         from gan_runner.preflight import check_job
 
-        check_job(config, verdicts)
+        with _without_hydras_line():
+            check_job(config, verdicts)
 
     verdicts: list[str] = []
     arguments = sys.argv[1:]
@@ -74,7 +79,8 @@ def sample() -> None:
     def job(config: DictConfig) -> None:
         from gan_runner.sampling import sample_job
 
-        sample_job(config)
+        with _without_hydras_line():
+            sample_job(config)
 
     with _explained("sample"):
         _launch("sample", job, _with_paths_quoted(sys.argv[1:], ["run", "output"]))
@@ -118,10 +124,13 @@ OmegaConf.register_new_resolver("new_folder", new_folder, replace=True, use_cach
 
 
 def _with_paths_quoted(arguments: list[str], keys: list[str]) -> list[str]:
-    """Quote paths for Hydra, to which a sweep folder's commas and equals signs would mean something else."""
+    """Quote paths for Hydra, to which a sweep folder's commas and equals signs would mean something else.
+
+    These keys are in the config already: a plus before one has nothing to add.
+    """
     quoted = []
     for argument in arguments:
-        key, equals, value = argument.partition("=")
+        key, equals, value = argument.lstrip("+").partition("=")
         if equals and key in keys and value not in ("", "null") and value[0] not in "'\"":
             escaped = value.replace("\\", "\\\\").replace("'", "\\'")
             argument = f"{key}='{escaped}'"
@@ -148,6 +157,28 @@ def _explained(config_name: str) -> Iterator[None]:
         raise
 
 
+@contextlib.contextmanager
+def _without_hydras_line() -> Iterator[None]:
+    """Leave a single run with its one message: to an error that reaches Hydra, it adds a line that says less.
+
+    In a sweep the error goes through, for Hydra to tell which job failed and to go on with the others.
+    """
+    try:
+        yield
+    except UserError as error:
+        if HydraConfig.get().mode is not RunMode.RUN:
+            raise
+        _leave("" if was_told(error) else str(error))
+
+
+class BelowError(logging.Filter):
+    """Keeps errors out of a handler's output: conf/config.yaml has them go to stderr, the rest to stdout."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Whether this is said on stdout."""
+        return record.levelno < logging.ERROR
+
+
 def _leave(message: str) -> NoReturn:
     if message:
         print(message, file=sys.stderr)
@@ -159,12 +190,20 @@ def explain(error: HydraException, config_name: str) -> str:
     text = str(error)
     if found := re.search(r"Could not override '([^']+)'", text):
         return _explain_unknown_key(found[1], config_name)
-    if found := re.search(r"Could not find '([^/']+)/([^']+)'", text):
-        group, choice = found[1], found[2]
+    if found := re.search(r"Could not find '([^']+)/([^'/]+)'", text):
         options: list[str] = re.findall(r"\t(\S+)", text.partition("Config search path")[0])
-        try_ = closest(choice, options) or options[0]
-        return f"{group} is {choice}, but must be {either(options)}.\n  Try {group}={try_}."
+        return _explain_unknown_choice(found[1], found[2], options)
     return text
+
+
+def _explain_unknown_choice(group: str, choice: str, options: list[str]) -> str:
+    similar = closest(choice, options)
+    remedy = f"Try {group}={similar or options[0]}"
+    kind = group.removeprefix("hydra/")
+    if not similar and kind in ("launcher", "sweeper"):
+        # Hydra's own plug-ins are named like hydra-submitit-launcher, which brings submitit_local and submitit_slurm.
+        remedy += f", or install the plug-in, such as: pip install hydra-{choice.partition('_')[0]}-{kind}"
+    return f"{group} is {choice}, but must be {either(options)}.\n  {remedy}."
 
 
 def _explain_unknown_key(key: str, config_name: str) -> str:

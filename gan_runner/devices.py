@@ -15,11 +15,12 @@ from gan_runner.errors import UserError
 PrecisionName = Literal["fp32", "bf16"]
 
 
-def choose_device(name: str) -> torch.device:
-    """Turn `trainer.device` into a device that exists here.
+def choose_device(name: str, key: str) -> torch.device:
+    """Turn a setting into a device that exists here.
 
     Args:
         name: auto (a GPU where there is one), cpu, cuda or cuda:N.
+        key: the setting's key, for messages.
 
     Raises:
         UserError: the name is none of these, or no such GPU is here.
@@ -31,13 +32,13 @@ def choose_device(name: str) -> torch.device:
         return torch.device("cpu")
     kind, _, number = name.partition(":")
     if kind != "cuda" or (":" in name and not number.isdecimal()):
-        raise UserError(f"trainer.device is {name}, but must be auto, cpu, cuda or cuda:N.", "Try trainer.device=auto.")
+        raise UserError(f"{key} is {name}, but must be auto, cpu, cuda or cuda:N.", f"Try {key}=auto.")
     index = int(number or 0)
     if index >= gpus:
         found = f"PyTorch sees {gpus} GPU{'s' * (gpus != 1)} here" if gpus else "PyTorch sees no GPU here"
         raise UserError(
-            f"trainer.device is {name}, but {found}.",
-            "Try trainer.device=auto or trainer.device=cpu.",
+            f"{key} is {name}, but {found}.",
+            f"Try {key}=auto or {key}=cpu.",
         )
     return torch.device("cuda", index)
 

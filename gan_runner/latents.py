@@ -8,7 +8,6 @@ import torch
 from torch import Tensor
 
 from gan_runner.distributions import truncated_normal
-from gan_runner.errors import UserError
 from gan_runner.ranges import Count, Positive
 
 
@@ -35,14 +34,9 @@ class Normal:
 
 
 class TruncatedNormal:
-    """z ~ N(0, std^2) restricted to [low, high]: latents without outliers.
-
-    Raises:
-        UserError: low is not below high.
-    """
+    """z ~ N(0, std^2) restricted to [low, high]: latents without outliers."""
 
     def __init__(self, dim: Count, std: Positive, low: float, high: float) -> None:
-        check_interval("latent", low, high)
         self.dim = dim
         self.std = std
         self.low = low
@@ -62,14 +56,9 @@ class TruncatedNormal:
 
 
 class Uniform:
-    """z ~ U(low, high) in each of `dim` directions (Radford et al. 2016, arXiv:1511.06434).
-
-    Raises:
-        UserError: low is not below high.
-    """
+    """z ~ U(low, high) in each of `dim` directions (Radford et al. 2016, arXiv:1511.06434)."""
 
     def __init__(self, dim: Count, low: float, high: float) -> None:
-        check_interval("latent", low, high)
         self.dim = dim
         self.low = low
         self.high = high
@@ -78,16 +67,3 @@ class Uniform:
         """Draw `n` latents, float32 [n, dim], every value in [low, high)."""
         uniform = torch.rand(n, self.dim, device=device, generator=generator)
         return uniform.mul_(self.high - self.low).add_(self.low)
-
-
-def check_interval(key: str, low: float, high: float) -> None:
-    """Refuse an interval that is empty.
-
-    Raises:
-        UserError: low is not below high.
-    """
-    if not low < high:
-        raise UserError(
-            f"{key}.low is {low} and {key}.high is {high}: low must be below high.",
-            f"Try {key}.low={min(low, high - 1)} or {key}.high={low + 1}.",
-        )

@@ -6,7 +6,6 @@ import contextlib
 import logging
 import math
 import resource
-import statistics
 import sys
 import time
 
@@ -18,6 +17,7 @@ from torch import Tensor, nn
 from gan_runner.build import Experiment, build, check_config, make
 from gan_runner.devices import arithmetic
 from gan_runner.errors import UserError, mark_as_told
+from gan_runner.games import accuracy_of
 from gan_runner.progress import Agenda
 from gan_runner.ranges import Count, Fraction, Positive
 from gan_runner.running import default_of
@@ -27,7 +27,8 @@ from gan_runner.steps import as_float
 
 log = logging.getLogger(__name__)
 
-_WARM_UP_TURNS = 5  # by then a GPU has recorded them
+# A GPU runs the first turns of a kind eagerly and then records one; only what comes after tells how long a turn takes.
+_WARM_UP_TURNS = 5
 _LOOK_EVERY = 10
 
 
@@ -130,7 +131,7 @@ class Preflight:
             means = now.means_since(before)
             before = now
             _check_finite(experiment)
-            accuracy = 0.5 * (means["accuracy/d_real"] + means["accuracy/d_fake"])
+            accuracy = accuracy_of(means)
             if accuracy >= self._d_accuracy:
                 return f"right {accuracy:.1%} of the time after {update} updates"
         raise UserError(
@@ -140,21 +141,17 @@ class Preflight:
         )
 
     def _time(self, experiment: Experiment) -> list[tuple[str, str]]:
-        """Play every kind of turn, and estimate the run from how long it takes."""
-        kinds = experiment.schedule.kinds()
-        seconds = {turn: self._seconds_of(turn, experiment) for turn in kinds}
-        _check_finite(experiment)
-        rows = [(f"turn {turn.players}", f"{1000 * value:.2f} ms") for turn, value in seconds.items()]
+        """Play every kind of turn, and estimate the run from how long each takes and how often it comes."""
         agenda = Agenda(experiment.settings, experiment.pace, experiment.schedule.d_steps_per_turn, None)
+        shares = experiment.schedule.kinds_of_turn(agenda.iterations, experiment.pace)
+        seconds = {turn: self._seconds_of(turn, experiment) for turn in shares}
+        _check_finite(experiment)
+        rows = [(_name(turn), f"{1000 * value:.2f} ms") for turn, value in seconds.items()]
+        each = sum(share * seconds[turn] for turn, share in shares.items())
         if agenda.iterations is None:
             rows.append(("time to finish", "depends on how long D and G take to reach their goals"))
         else:
-            total, left = 0.0, agenda.iterations
-            for turn, count in kinds.items():
-                played = min(count or 0, left)
-                total += played * seconds[turn]
-                left -= played
-            total += left * statistics.mean(seconds[turn] for turn, count in kinds.items() if count is None)
+            total = agenda.iterations * each
             rows.append(("time to finish", f"{_duration(total)} for {agenda.iterations:,} iterations, without logging"))
         return rows
 
@@ -171,24 +168,21 @@ class Preflight:
         return (time.perf_counter() - start) / played
 
     def _memory(self, experiment: Experiment) -> list[tuple[str, str]]:
-        """Draw and judge pictures as a run does now and then, and give the peak of everything so far."""
+        """Read the peak after all that a run does with many images at once: a grid, and an evaluation."""
         settings, evaluation = experiment.settings, experiment.evaluation
-        _drawn(settings.sample_columns * settings.sample_rows, experiment)
+        self._draw(experiment, settings.sample_columns * settings.sample_rows)
         if evaluation is not None:
             real = as_float(experiment.feed.sample(evaluation.num_images, experiment.seed))
-            evaluation.measure(real, _drawn(evaluation.num_images, experiment))
+            evaluation.measure(real, self._draw(experiment, evaluation.num_images))
         if experiment.device.type == "cuda":
             peak = torch.cuda.max_memory_allocated(experiment.device)
         else:
             # Linux counts in kibibytes, macOS in bytes.
             peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
-        return [
-            ("memory", f"{peak / 1e6:,.0f} MB at the most on {experiment.device}, pictures and evaluation included")
-        ]
+        return [("memory", f"{peak / 1e6:,.0f} MB at the most on {experiment.device}, pictures and metrics included")]
 
-
-def _drawn(count: int, experiment: Experiment) -> Tensor:
-    return draw(experiment.drawing_net, experiment.latent.sample(count, experiment.device))
+    def _draw(self, experiment: Experiment, count: int) -> Tensor:
+        return draw(experiment.drawing_net, experiment.latent.sample(count, experiment.device))
 
 
 def _check_finite(experiment: Experiment) -> None:
@@ -203,6 +197,10 @@ def _check_finite(experiment: Experiment) -> None:
 def _synchronise(device: torch.device) -> None:
     if device.type == "cuda":
         torch.cuda.synchronize(device)
+
+
+def _name(turn: Turn) -> str:
+    return f"turn {turn.players}" + " on a new fixed set" * bool(turn.renew_fixed_set)
 
 
 def _by(shape: tuple[int, ...]) -> str:

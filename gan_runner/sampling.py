@@ -37,7 +37,7 @@ def sample_job(config: DictConfig) -> None:
         UserError: a setting is wrong, `run` is no run's folder, or something is at `output` already.
     """
     validate(config, SETTINGS, (), HydraConfig.get().overrides.task, _no_default)
-    device = choose_device(config.device)
+    device = choose_device(config.device, "device")
     directory = RunDirectory.of_run(config.run, "run")
     check_output(config.output)
     net = trained_generator(directory, config.checkpoint, device)

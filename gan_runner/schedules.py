@@ -74,8 +74,13 @@ class Schedule(Protocol):
         """Give the next turn."""
         ...
 
-    def kinds(self) -> dict[Turn, int | None]:
-        """Every kind of turn of a run, with how many there are of it; None where that is whatever is left."""
+    def kinds_of_turn(self, iterations: int | None, pace: Pace) -> dict[Turn, float]:
+        """Foresee a run: each kind of turn in it, in an order they can be played in, and its share in (0, 1].
+
+        Args:
+            iterations: of the whole run; None where the game decides.
+            pace: how fast updates of D go through the data.
+        """
         ...
 
     def status(self) -> dict[str, float]:
@@ -113,10 +118,12 @@ class Alternating:
         self._played += 1
         return self._warmup_turn if self._played <= self._d_warmup else self._turn
 
-    def kinds(self) -> dict[Turn, int | None]:
-        """The warm-up's turn, if there is one, and the turn of all the rest."""
-        warm_up: dict[Turn, int | None] = {self._warmup_turn: self._d_warmup} if self._d_warmup else {}
-        return warm_up | {self._turn: None}
+    def kinds_of_turn(self, iterations: int | None, pace: Pace) -> dict[Turn, float]:
+        """The warm-up's turn and the one after it, so far as the run gets to them."""
+        assert iterations is not None, "with D's updates in a turn known, the run's length is"
+        warming_up = min(self._d_warmup, iterations) / iterations
+        shares = {self._warmup_turn: warming_up, self._turn: 1.0 - warming_up}
+        return {turn: share for turn, share in shares.items() if share > 0}
 
     def status(self) -> dict[str, float]:
         """Nothing: every turn is like the last."""
@@ -188,11 +195,24 @@ class Rounds:
             return Turn(self._player)
         return Turn("d", fixed_set=True, renew_fixed_set=self._fixed_set if self._steps == 1 else 0)
 
+    def kinds_of_turn(self, iterations: int | None, pace: Pace) -> dict[Turn, float]:
+        """D's turns and G's, as if every stretch went to its limit: who reaches a goal sooner, only the game tells."""
+        d, g = self._limit("d", pace), self._limit("g", pace)
+        if self._fixed_set is None:
+            turns = {Turn("d"): d, Turn("g"): g}
+        else:
+            first = Turn("d", fixed_set=True, renew_fixed_set=self._fixed_set)
+            turns = {first: 1, Turn("d", fixed_set=True): d - 1, Turn("g"): g}
+        return {turn: count / (d + g) for turn, count in turns.items() if count > 0}
+
+    def _limit(self, player: str, pace: Pace) -> int:
+        """Updates that a player's stretch lasts at most."""
+        limit = self._limits[player]
+        return limit if self._unit == "steps" else limit * pace.updates_per_pass(self._fixed_set)
+
     def _verdict(self, scores: Scores, pace: Pace) -> str:
         """Why the stretch is over, in words; empty while it is not."""
-        limit = self._limits[self._player]
-        if self._unit == "epochs":
-            limit *= pace.updates_per_pass(self._fixed_set)
+        limit = self._limit(self._player, pace)
         warming_up = self._round == 1 and self._player == "d" and self._steps < self._d_warmup
         if self._steps % self._check_every == 0 and not warming_up:
             now = self._read(scores)
@@ -216,10 +236,6 @@ class Rounds:
 
     def _read(self, scores: Scores) -> Reading:
         return scores.read_d() if self._player == "d" else scores.read_g()
-
-    def kinds(self) -> dict[Turn, int | None]:
-        """An update of either; the game decides how many."""
-        return {Turn("d"): None, Turn("g"): None}
 
     def status(self) -> dict[str, float]:
         """The round, who plays (0 is D, 1 is G), and the updates made in this stretch."""

@@ -2,7 +2,8 @@
 
 Every node with a `_target_` is checked against that callable's signature: each key must be one of its
 parameters, each plain value must be of the annotated type and within its range (`gan_runner.ranges`). A new
-part is checked the same way without a word about it here. A key that the user set and that nothing reads is
+part is checked the same way without a word about it here. A part that takes `low` and `high` takes an interval,
+which must not be empty. A key that the user set and that nothing reads is
 refused, since a sweep over it would compare equal runs.
 """
 
@@ -100,6 +101,8 @@ def validate(
                 read.add(full_key)
             else:
                 check(full_key, value, parameters[key])
+        if {"low", "high"} <= parameters.keys() & node.keys():
+            _refuse_empty_interval(path, node["low"], node["high"])
     _refuse_overrides_without_effect(config, read, overrides)
 
 
@@ -149,6 +152,14 @@ def _interpolated(tree: object, path: str = "") -> Iterator[tuple[str, str]]:
             yield from _interpolated(value, f"{path}.{key}" if path else str(key))
     elif isinstance(tree, str) and (found := re.fullmatch(r"\$\{([\w.]+)\}", tree)):
         yield path, found[1]
+
+
+def _refuse_empty_interval(path: str, low: object, high: object) -> None:
+    if isinstance(low, int | float) and isinstance(high, int | float) and not low < high:
+        raise UserError(
+            f"{path}.low is {low} and {path}.high is {high}: low must be below high.",
+            f"Try {path}.low={high - 1:g} or {path}.high={low + 1:g}.",
+        )
 
 
 def _not_as_annotated(key: str, value: object, annotation: object, default_of: Callable[[str], object]) -> UserError:
@@ -253,12 +264,12 @@ def _unknown(full_key: str, node: Mapping[str, Any], parameters: Sequence[str], 
 def _refuse_overrides_without_effect(config: DictConfig, read: set[str], overrides: Sequence[str]) -> None:
     for override in OverridesParser.create().parse_overrides(list(overrides)):
         key = override.key_or_group
-        of_hydra = key.startswith("hydra.") or "/" in key or key.rpartition(".")[2] in _HYDRA_KEYS
+        of_hydra = key.startswith("hydra.") or key.rpartition(".")[2] in _HYDRA_KEYS
         if of_hydra or override.is_delete() or override.package:
             continue
         value = OmegaConf.select(config, key)
         if isinstance(value, DictConfig) or (value is None and "." not in key and key not in read):
-            continue  # a group's choice, or a whole node whose keys were looked at one by one
+            continue  # a group's choice (a nested group's is at no key), or a node whose keys were looked at one by one
         parents = {key.rsplit(".", n)[0] for n in range(key.count(".") + 1)}
         if not parents & read:
             shown = as_typed(OmegaConf.to_object(value) if isinstance(value, ListConfig) else value)

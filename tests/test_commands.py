@@ -116,7 +116,8 @@ def test_two_runs_of_one_seed_draw_the_same_pictures_and_another_seed_others(fin
 def test_a_sweep_names_each_folder_by_its_overrides_and_goes_on_past_a_failing_job(tmp_path):
     result = gan_run(tmp_path, "-m", *QUICK, "model.dropout=0.1,1.5,0.3", "optimizer.lr=1e-4")
     assert result.code == 1
-    assert "model.dropout is 1.5, but must be a number, at least 0 and below 1." in result.text
+    assert "model.dropout is 1.5, but must be a number, at least 0 and below 1." in result.err
+    assert result.err.count("Error executing job with overrides") == 1  # which of the jobs it was
     constant = "data.limit=64,evaluation.num_images=16"
     jobs = {path.name: json.loads((path / "summary.json").read_text()) for path in tmp_path.glob("multirun/*/*/*/")}
     assert len(jobs) == 3
@@ -156,6 +157,11 @@ def test_nan_targets_are_caught_at_their_iteration_and_the_last_good_checkpoint_
     assert [alarm["name"] for alarm in summary["alarms"]] == ["not_finite"]
 
 
+def test_iterations_that_are_typed_beside_epochs_override_them_as_the_contract_says(tmp_path):
+    assert gan_run(tmp_path, *QUICK, "trainer.epochs=5").code == 0  # QUICK types the iterations
+    assert json.loads((only_run(tmp_path) / "summary.json").read_text())["iterations"] == 4
+
+
 # ---- gan-sample ---------------------------------------------------------------------------------------------
 
 
@@ -182,6 +188,12 @@ def test_sampling_takes_the_best_checkpoint_and_another_seed_draws_others(finish
     a, b, c = (np.load(tmp_path / f"{name}.npz")["arr_0"] for name in "abc")
     assert not np.array_equal(a, b)
     np.testing.assert_array_equal(a, c)  # the only evaluation was at the last iteration
+
+
+def test_sampling_names_the_device_by_the_key_that_it_has_there(finished, tmp_path):
+    result = gan_sample(tmp_path, f"run={only_run(finished[0])}", "device=tpu")
+    assert result.code == 1
+    assert result.err == "device is tpu, but must be auto, cpu, cuda or cuda:N.\n  Try device=auto.\n"
 
 
 # ---- gan-check ----------------------------------------------------------------------------------------------
@@ -224,12 +236,26 @@ def test_a_check_plays_both_players_of_a_schedule_by_rounds(tmp_path):
     assert "turn g " in result.out
 
 
-def test_a_check_times_every_kind_of_turn_and_weighs_it_by_how_often_it_comes(tmp_path):
-    result = gan_check(tmp_path, *QUICK_CHECK, "schedule.d_warmup=5", "schedule.d_steps=2", "optimizer.lr=1e-2")
+def test_a_check_plays_the_warm_up_and_what_comes_after(tmp_path):
+    result = gan_check(tmp_path, *QUICK_CHECK, "schedule.d_warmup=5", "optimizer.lr=1e-2")
     assert result.code == 0, result.text
-    assert "turn dd " in result.out
-    assert "turn ddg " in result.out
-    assert "pictures and metrics included" in result.out
+    assert "turn d " in result.out
+    assert "turn dg " in result.out
+
+
+def test_a_check_plays_a_stretch_on_a_fixed_set(tmp_path):
+    rounds = ["schedule=rounds", "schedule.fixed_set=32"]
+    result = gan_check(tmp_path, *QUICK_CHECK, *rounds, "optimizer.lr=1e-2", "trainer.iterations=50")
+    assert result.code == 0, result.text
+    for said in ("turn d on a new fixed set ", "turn d  ", "turn g  "):
+        assert said in result.out
+
+
+def test_a_check_measures_as_a_run_would_before_it_tells_the_memory(tmp_path):
+    """An evaluation that fails shows that there was one."""
+    broken = "evaluation.metrics.diversity._target_=operator.add"
+    with pytest.raises(ValueError, match="one element"):
+        gan_check(tmp_path, *QUICK_CHECK, broken, "evaluation.num_images=16", "optimizer.lr=1e-2")
 
 
 # ---- mistakes -----------------------------------------------------------------------------------------------
@@ -247,6 +273,12 @@ MISTAKES = {
         "Did you mean trainer.epochs?",
     ),
     "an invented key": (["+typo=1"], "typo is 1, but nothing reads it here.", "Leave it out"),
+    "an invented group": (["+foo/bar=baz"], "foo/bar is baz, but nothing reads it here.", "Leave it out"),
+    "epochs where the iterations are set": (
+        ["experiment=smoke", "trainer.epochs=900"],
+        "trainer.epochs is 900, but trainer.iterations is 30 and overrides it.",
+        "Try trainer.iterations=null trainer.epochs=900, or leave trainer.epochs out.",
+    ),
     "a choice that an experiment does not fit": (
         ["experiment=tf_mlp", "loss=hinge"],
         "loss.joined is false, set by a file, but nothing in this choice of loss reads it.",
@@ -299,7 +331,17 @@ MISTAKES = {
     "an empty interval": (
         ["latent=uniform", "latent.low=2"],
         "latent.low is 2 and latent.high is 1.0: low must be below high.",
-        "Try latent.low=0.0 or latent.high=3.",
+        "Try latent.low=0 or latent.high=3.",
+    ),
+    "an interval of one number": (
+        ["latent=uniform", "latent.low=1"],
+        "latent.low is 1 and latent.high is 1.0: low must be below high.",
+        "Try latent.low=0 or latent.high=2.",
+    ),
+    "an empty interval of one of the labels": (
+        ["labels=noisy", "labels.real.low=1.5"],
+        "labels.real.low is 1.5 and labels.real.high is 1.2: low must be below high.",
+        "Try labels.real.low=0.2 or labels.real.high=2.5.",
     ),
     "latents that cannot be shared": (
         ["schedule.same_latents=true", "trainer.g_batch_size=64"],
@@ -334,6 +376,21 @@ MISTAKES = {
         "resume is nowhere, but there is no such folder.",
         "Try resume=",
     ),
+    "a launcher that is not installed": (
+        ["-m", "hydra/launcher=submitit_local"],
+        "hydra/launcher is submitit_local, but must be basic",
+        "pip install hydra-submitit-launcher.",
+    ),
+    "a sweeper that is not installed": (
+        ["-m", "hydra/sweeper=optuna"],
+        "hydra/sweeper is optuna, but must be basic",
+        "pip install hydra-optuna-sweeper.",
+    ),
+    "a folder that is no run, behind two pluses": (
+        ["++resume=empty"],
+        "resume is empty, but that is no",
+        "Try resume=",
+    ),
     "a sweep that resumes": (["-m", "resume=empty"], "resume goes on with one run, but -m", "Leave out -m."),
 }
 
@@ -349,10 +406,12 @@ def test_a_mistake_gets_one_message_with_key_value_and_remedy_and_overwrites_not
     before = {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
     result = gan_run(tmp_path, *arguments)
     assert result.code == 1
-    assert problem in result.text
-    assert remedy in result.text
+    assert problem in result.err
+    assert remedy in result.err
     assert result.text.count(problem) == 1
-    assert "Traceback" not in result.text
+    assert len(result.err.splitlines()) <= 4
+    for noise in ("Traceback", "Error executing job"):
+        assert noise not in result.text
     assert {path: path.read_bytes() for path in before} == before
     assert not list(tmp_path.rglob("*.pt"))
 
@@ -380,7 +439,7 @@ def test_starts_in_the_same_second_get_folders_of_their_own(tmp_path, arguments,
 
 
 def test_a_summary_is_json_to_any_parser_where_a_metric_is_no_number(tmp_path):
-    assert gan_run(tmp_path, *QUICK, "evaluation.num_images=1").code == 0
+    assert gan_run(tmp_path, *QUICK, "labels.real.value=nan").code == 0
 
     def refuse(constant):
         raise AssertionError(f"{constant} is no JSON")

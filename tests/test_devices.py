@@ -13,39 +13,35 @@ GPUS = torch.cuda.device_count() if torch.cuda.is_available() else 0
 
 
 def test_auto_takes_a_gpu_where_there_is_one():
-    assert choose_device("auto") == (torch.device("cuda", 0) if GPUS else CPU)
+    assert choose_device("auto", "device") == (torch.device("cuda", 0) if GPUS else CPU)
 
 
 def test_the_cpu_can_always_be_had():
-    assert choose_device("cpu") == CPU
+    assert choose_device("cpu", "device") == CPU
 
 
 @pytest.mark.parametrize("name", ["gpu", "cuda:x", "cuda:", "cuda:-1", "mps", "", "cpu:1", "cuda0"])
 def test_what_is_no_device_is_refused_with_key_value_and_remedy(name):
     with pytest.raises(UserError) as refusal:
-        choose_device(name)
-    assert str(refusal.value) == (
-        f"trainer.device is {name}, but must be auto, cpu, cuda or cuda:N.\n  Try trainer.device=auto."
-    )
+        choose_device(name, "device")
+    assert str(refusal.value) == (f"device is {name}, but must be auto, cpu, cuda or cuda:N.\n  Try device=auto.")
 
 
 @pytest.mark.parametrize("name", ["cuda", "cuda:0", "cuda:7"])
 @pytest.mark.skipif(GPUS > 0, reason="there is a GPU here")
 def test_a_gpu_is_refused_where_there_is_none_with_key_value_and_remedy(name):
     with pytest.raises(UserError) as refusal:
-        choose_device(name)
-    assert str(refusal.value) == (
-        f"trainer.device is {name}, but PyTorch sees no GPU here.\n  Try trainer.device=auto or trainer.device=cpu."
-    )
+        choose_device(name, "device")
+    assert str(refusal.value) == (f"device is {name}, but PyTorch sees no GPU here.\n  Try device=auto or device=cpu.")
 
 
 @pytest.mark.gpu
 @pytest.mark.skipif(not GPUS, reason="needs a CUDA device")
 def test_gpus_go_by_number_and_one_too_many_is_refused_with_how_many_there_are():
-    assert choose_device("cuda") == torch.device("cuda", 0)
-    assert choose_device(f"cuda:{GPUS - 1}") == torch.device("cuda", GPUS - 1)
+    assert choose_device("cuda", "device") == torch.device("cuda", 0)
+    assert choose_device(f"cuda:{GPUS - 1}", "device") == torch.device("cuda", GPUS - 1)
     with pytest.raises(UserError, match=rf"^trainer\.device is cuda:{GPUS}, but PyTorch sees {GPUS} GPUs? here\."):
-        choose_device(f"cuda:{GPUS}")
+        choose_device(f"cuda:{GPUS}", "trainer.device")
 
 
 @pytest.mark.parametrize("name", ["fp32", "bf16"])

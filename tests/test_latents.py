@@ -3,7 +3,6 @@ import math
 import pytest
 import torch
 
-from gan_runner.errors import UserError
 from gan_runner.latents import Normal, TruncatedNormal, Uniform
 
 CPU = torch.device("cpu")
@@ -49,15 +48,3 @@ def test_uniform_latents_fill_their_interval_to_both_ends():
     draws = Uniform(50, -1.0, 3.0).sample(2_000, CPU)
     assert -1.0 <= draws.min() < -0.999
     assert 2.999 < draws.max() < 3.0
-
-
-@pytest.mark.parametrize(("low", "high"), [(1.0, -1.0), (0.5, 0.5)])
-@pytest.mark.parametrize("kind", ["truncated normal", "uniform"])
-def test_an_empty_interval_of_latents_is_refused_with_its_keys_and_a_remedy(kind, low, high):
-    with pytest.raises(UserError) as refusal:
-        TruncatedNormal(3, 1.0, low, high) if kind == "truncated normal" else Uniform(3, low, high)
-    lower = min(low, high - 1)
-    assert str(refusal.value) == (
-        f"latent.low is {low} and latent.high is {high}: low must be below high.\n"
-        f"  Try latent.low={lower} or latent.high={low + 1}."
-    )

@@ -87,21 +87,27 @@ def test_alternating_gives_d_its_steps_and_then_g_its_own_over_and_over(d_steps,
 def test_alternating_lets_d_warm_up_alone():
     schedule = Alternating(2, 1, d_warmup=3, same_latents=False)
     assert [turn.players for turn in turns(schedule, 5)] == ["dd", "dd", "dd", "ddg", "ddg"]
-    assert schedule.kinds() == {Turn("dd"): 3, Turn("ddg"): None}
-
-
-def test_without_a_warm_up_every_turn_is_of_one_kind():
-    assert Alternating(2, 1, d_warmup=0, same_latents=True).kinds() == {Turn("ddg", same_latents=True): None}
-
-
-def test_a_schedule_by_rounds_has_an_update_of_either_player_for_kinds():
-    schedule = rounds(d=3, g=2)
-    assert set(turns(schedule, 10)) == set(schedule.kinds())
 
 
 def test_alternating_shares_latents_in_the_turns_in_which_both_play():
     schedule = Alternating(1, 1, d_warmup=1, same_latents=True)
     assert turns(schedule, 2) == [Turn("d"), Turn("dg", same_latents=True)]
+
+
+def test_alternating_foresees_its_warm_up_and_what_comes_after_by_their_shares_of_the_run():
+    warm_up, both = Turn("dd"), Turn("ddg", same_latents=True)
+    schedule = Alternating(2, 1, d_warmup=25, same_latents=True)
+    assert schedule.kinds_of_turn(100, PACE) == {warm_up: 0.25, both: 0.75}
+    assert schedule.kinds_of_turn(10, PACE) == {warm_up: 1.0}
+    assert Alternating(2, 1, d_warmup=0, same_latents=True).kinds_of_turn(10, PACE) == {both: 1.0}
+
+
+def test_rounds_foresee_stretches_that_go_to_their_limits():
+    assert rounds(30, 10).kinds_of_turn(None, PACE) == {Turn("d"): 0.75, Turn("g"): 0.25}
+    # Passes over the fixed set of 50 are 5 updates of 10 images each: D has 10 of them and G 40.
+    fixed = rounds(2, 8, unit="epochs", fixed_set=50).kinds_of_turn(None, PACE)
+    first, again = Turn("d", fixed_set=True, renew_fixed_set=50), Turn("d", fixed_set=True)
+    assert fixed == {first: 0.02, again: 0.18, Turn("g"): 0.8}
 
 
 def test_alternating_never_looks_at_the_scores_which_would_wait_for_the_device():
