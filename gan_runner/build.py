@@ -263,7 +263,11 @@ def _make_reproducible(seed: int, device: torch.device) -> None:
 
 
 def _data(config: DictConfig, batch: int, device: torch.device) -> tuple[ImageSet, Feed]:
-    """Load the images, and make the feed that brings `batch` of them at a time to the device."""
+    """Load the images, and make the feed that brings `batch` of them at a time to the device.
+
+    The group `data` says both what to load and how to feed it, so that a data set of the user's own needs no keys of
+    the feed's: `make_feed` reads those that its parameters name (`READERS`), and the node's `_target_` the others.
+    """
     feeding = set(inspect.signature(make_feed).parameters)
     images: ImageSet = make({key: value for key, value in config.data.items() if key not in feeding})
     how = {key: value for key, value in config.data.items() if key in feeding}
