@@ -382,7 +382,7 @@ MISTAKES = {
         "pip install hydra-optuna-sweeper.",
     ),
     "a folder that is no run, behind two pluses": (
-        ["++resume=empty"],
+        ["++resume='empty'"],
         "resume is empty, but that is no",
         "Try resume=",
     ),
