@@ -131,10 +131,13 @@ def _with_paths_quoted(arguments: list[str], keys: list[str]) -> list[str]:
     quoted = []
     for argument in arguments:
         key, equals, value = argument.lstrip("+").partition("=")
-        if equals and key in keys and value not in ("", "null") and value[0] not in "'\"":
+        if not equals or key not in keys:
+            quoted.append(argument)
+        elif value in ("", "null") or value[0] in "'\"":
+            quoted.append(f"{key}={value}")
+        else:
             escaped = value.replace("\\", "\\\\").replace("'", "\\'")
-            argument = f"{key}='{escaped}'"
-        quoted.append(argument)
+            quoted.append(f"{key}='{escaped}'")
     return quoted
 
 

@@ -21,9 +21,9 @@ class UserError(CompactHydraException):
         self.problem = problem
         self.remedy = remedy
 
-    def __reduce__(self) -> tuple[type[UserError], tuple[str, str]]:
-        # Sweeps hand errors from one process to another.
-        return type(self), (self.problem, self.remedy)
+    def __reduce__(self) -> tuple[type[UserError], tuple[str, str], dict[str, object]]:
+        # Sweeps hand errors from one process to another, and whether they were told with them.
+        return type(self), (self.problem, self.remedy), self.__dict__
 
 
 def mark_as_told(error: Exception) -> None:

@@ -54,11 +54,10 @@ def arguments_to_resume(arguments: list[str]) -> list[str]:
     folder = str(parsed["resume"].value())
     directory = RunDirectory.of_run(folder, "resume")
     saved = OverridesParser.create().parse_overrides(directory.overrides())
-    kept = [
-        str(override.input_line)
-        for override in saved
-        if override.key_or_group not in parsed and override.key_or_group not in ("resume", "resume_force")
-    ]
+    replaced = {*parsed, "resume", "resume_force"}
+    if "trainer.epochs" in parsed:
+        replaced.add("trainer.iterations")  # which would come first
+    kept = [str(override.input_line) for override in saved if override.key_or_group not in replaced]
     folders = [f"file://{Path(options.config_dir).absolute()}"] if options.config_dir else []
     searched = json.dumps(folders + directory.config_folders(), ensure_ascii=False)
     overrides = [*kept, *new, f"hydra.searchpath={searched}"]

@@ -123,6 +123,8 @@ def _train(config: DictConfig, record: _Record, stop: _Stop) -> None:
             bar.update(run.progress.iteration)
             directory.rewind_metrics(run.progress.iteration)
             log.info("Resumed at iteration %d.", run.progress.iteration)
+            if run.agenda.finished(run.progress):
+                log.warning("Nothing is left to do. To train on, ask for more %s.", _length(run))
         evaluated = experiment.evaluation.tags if experiment.evaluation is not None else []
         hydra = HydraConfig.get()
         chosen = {override.lstrip("+").partition("=")[0] for override in hydra.overrides.task}
@@ -137,6 +139,11 @@ def _train(config: DictConfig, record: _Record, stop: _Stop) -> None:
         directory.write_timeline(run.captions())
         if not stop.signal:
             events.end(succeeded=True)
+
+
+def _length(run: Run) -> str:
+    """The key that says how long a run is."""
+    return "trainer.epochs" if run.experiment.settings.iterations is None else "trainer.iterations"
 
 
 def _hyperparameters(config: DictConfig) -> dict[str, Scalar]:

@@ -387,7 +387,7 @@ MISTAKES = {
         "pip install hydra-optuna-sweeper.",
     ),
     "a folder that is no run, behind two pluses": (
-        ["++resume=empty"],
+        ["++resume='empty'"],
         "resume is empty, but that is no",
         "Try resume=",
     ),
@@ -490,6 +490,18 @@ def test_help_is_a_page_that_lists_groups_and_commands(tmp_path):
     for line in ("model: dcgan, mlp", "gan-run -m key=value1,value2", "gan-run resume=FOLDER"):
         assert line in result.out
     assert len(result.out.splitlines()) <= 45
+
+
+def test_every_command_has_a_page_of_its_own(tmp_path):
+    pages = {"gan-run": gan_run, "gan-check": gan_check, "gan-sample": gan_sample}
+    for name, command in pages.items():
+        result = command(tmp_path, "--help")
+        assert result.code == 0
+        assert result.out.startswith(f"{name}: ")
+        assert f"  {name} " in result.out
+        assert "Powered by Hydra" not in result.out
+    assert "preflight.seconds" in gan_check(tmp_path, "--help").out
+    assert "model: dcgan, mlp" not in gan_sample(tmp_path, "--help").out
 
 
 def test_help_does_not_wait_for_torch(tmp_path):

@@ -246,7 +246,7 @@ def test_a_dcgan_refuses_images_of_which_one_side_does_not_fit(shape):
 
 
 def test_a_dcgan_without_widths_for_its_doublings_is_refused_with_the_key():
-    with pytest.raises(UserError, match=r"(?s)^model\.generator\.widths is \[8, 4\].*Try model\.generator\.widths="):
+    with pytest.raises(UserError, match=r"(?s)^model\.generator\.widths is \[8, 4\].*Give 3 widths or more, or leave"):
         dcgan.Generator((1, 8, 8), 5, [8, 4], 0.1, 1e-3, None, None)
 
 

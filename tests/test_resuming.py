@@ -287,3 +287,14 @@ def test_an_interrupted_run_without_a_checkpoint_does_not_offer_to_go_on(tmp_pat
     assert process.returncode == 130
     assert "Interrupted by SIGINT. Nothing was saved." in rest
     assert "gan-run resume" not in rest
+
+
+@pytest.mark.parametrize("length", ["trainer.epochs=1", "trainer.iterations=6"])
+def test_a_run_that_is_complete_says_so_and_goes_on_for_more_epochs(tmp_path, length):
+    small = [argument for argument in SMALL if not argument.startswith("trainer.epochs")]
+    assert gan_run(tmp_path, *small, *MLP, length, "hydra.run.dir=run").code == 0
+    again = gan_run(tmp_path, "resume=run")
+    assert again.code == 0, again.text
+    assert f"Nothing is left to do. To train on, ask for more {length.partition('=')[0]}." in again.text
+    assert gan_run(tmp_path, "resume=run", "trainer.epochs=2").code == 0
+    assert json.loads((tmp_path / "run/summary.json").read_text())["iterations"] == 12

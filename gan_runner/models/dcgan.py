@@ -55,7 +55,7 @@ class Generator(nn.Module):
             raise UserError(
                 f"model.generator.widths is {list(widths)}: a dcgan needs the dense layer's width and one for each "
                 f"of its {_DOUBLINGS} doublings.",
-                "Try model.generator.widths=[256,128,64,32].",
+                f"Give {_DOUBLINGS + 1} widths or more, or leave model.generator.widths out.",
             )
         self.base = (height // 2**_DOUBLINGS, width // 2**_DOUBLINGS, widths[0])
         features = math.prod(self.base)
