@@ -5,7 +5,7 @@ import torch
 from torch import nn
 from torch.nn.functional import dropout
 
-from gan_runner.layers import ConvTranspose2d, Dropout
+from gan_runner.layers import ConvTranspose2d, Dropout, Flatten
 
 TYPES = [torch.float32, torch.bfloat16, torch.float64]
 
@@ -122,3 +122,17 @@ def test_a_step_in_bfloat16_has_the_gradients_of_float64_within_the_formats_prec
     # A number in bfloat16 is off by up to 2^-8. A dozen such roundings follow each other here, and the slopes of
     # a batch's images, which are rounded one by one, partly cancel.
     assert (rounded - exact).norm() / exact.norm() < 16 * 2**-8
+
+
+# ---- Flatten ----------------------------------------------------------------------------------------------
+
+
+def test_images_are_flattened_pixel_by_pixel_as_they_lie_in_memory():
+    images = torch.arange(2 * 3 * 4 * 5.0).view(2, 3, 4, 5).to(memory_format=torch.channels_last).requires_grad_()
+    flat = Flatten()(images)
+    assert flat.shape == (2, 60)
+    assert flat.data_ptr() == images.data_ptr()  # nothing was copied
+    assert torch.equal(flat[:, :3], images[:, :, 0, 0])
+    flat.square().sum().backward()
+    assert images.grad.is_contiguous(memory_format=torch.channels_last)
+    assert torch.equal(images.grad, 2 * images.detach())

@@ -457,7 +457,7 @@ def dcgan_draws(z, w):
 def dcgan_judges(x, w):
     for number, stride in ((0, 2), (3, 2), (6, 2), (9, 1)):
         x = leaky(functional.conv2d(x, w[f"layers.{number}.weight"], w[f"layers.{number}.bias"], stride, padding=1))
-    return functional.linear(x.flatten(1), w["layers.13.weight"], w["layers.13.bias"])[:, 0]
+    return functional.linear(x.permute(0, 2, 3, 1).flatten(1), w["layers.13.weight"], w["layers.13.bias"])[:, 0]
 
 
 def players_by_hand(name):

@@ -14,7 +14,7 @@ from itertools import pairwise
 from torch import Tensor, nn
 
 from gan_runner.errors import UserError
-from gan_runner.layers import ConvTranspose2d, Dropout
+from gan_runner.layers import ConvTranspose2d, Dropout, Flatten
 from gan_runner.models.initial_weights import Initialiser, initialise
 from gan_runner.ranges import Count, Fraction, FractionBelowOne, NonNegative, Positive
 
@@ -112,7 +112,7 @@ class Discriminator(nn.Module):
             stride = 2 if index < len(widths) - 1 else 1
             layers += [nn.Conv2d(before, after, 3, stride, padding=1), nn.LeakyReLU(slope), Dropout(dropout)]
             before, height, width = after, -(-height // stride), -(-width // stride)
-        layers += [nn.Flatten(), nn.Linear(before * height * width, 1)]
+        layers += [Flatten(), nn.Linear(before * height * width, 1)]
         self.layers = nn.Sequential(*layers)
         initialise(self, first_weights, weights)
 
