@@ -12,7 +12,7 @@ import os
 import re
 import sys
 from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from pathlib import Path
 from typing import IO, Any, Literal
 
@@ -224,6 +224,10 @@ class RunDirectory:
         pending, self._pending = self._pending, []
         for future in pending:
             future.result()
+
+    def settle(self) -> None:
+        """Wait for what is being written, whatever becomes of it."""
+        wait(self._pending)
 
     def close(self) -> None:
         """Wait for what is being written, and let go of the thread and of the folder."""

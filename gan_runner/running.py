@@ -136,6 +136,8 @@ def _train(config: DictConfig, record: _Record, stop: _Stop) -> None:
         except Exception:
             events.end(succeeded=False)
             raise
+        finally:
+            directory.settle()  # for some of what is being written goes to the event file, which closes now
         directory.write_timeline(run.captions())
         if not stop.signal:
             events.end(succeeded=True)

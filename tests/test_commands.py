@@ -157,6 +157,17 @@ def test_nan_targets_are_caught_at_their_iteration_and_the_last_good_checkpoint_
     assert [alarm["name"] for alarm in summary["alarms"]] == ["not_finite"]
 
 
+def test_a_run_that_fails_beside_its_writing_leaves_one_event_file_with_the_last_pictures(tmp_path):
+    large = ("trainer.sample_rows=40", "trainer.sample_columns=40")  # a grid that is still being written then
+    result = gan_run(tmp_path, *QUICK, *large, "trainer.log_every=4", "labels.real.value=nan", "health.on_alarm=stop")
+    assert result.code == 1
+    run = only_run(tmp_path)
+    assert len(list(run.glob("events.out.tfevents.*"))) == 1
+    events = EventAccumulator(str(run), size_guidance={"images": 0})
+    events.Reload()
+    assert [picture.step for picture in events.Images("samples/random")] == [4]
+
+
 def test_iterations_that_are_typed_beside_epochs_override_them_as_the_contract_says(tmp_path):
     assert gan_run(tmp_path, *QUICK, "trainer.epochs=5").code == 0  # QUICK types the iterations
     assert json.loads((only_run(tmp_path) / "summary.json").read_text())["iterations"] == 4
