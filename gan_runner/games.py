@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import reduce
 
 import torch
 from torch import Tensor, nn
@@ -13,6 +14,11 @@ from gan_runner.losses import AdversarialLoss
 from gan_runner.penalties import Penalty
 
 Terms = dict[str, Tensor]
+
+
+def total(terms: Terms) -> Tensor:
+    """What a player minimises: the sum of its terms, 0-d."""
+    return reduce(torch.add, terms.values())
 
 
 @dataclass(frozen=True)
@@ -86,10 +92,10 @@ class Adversarial:
         generated one (the area under the ROC curve) stands in for both accuracies.
         """
         real, fake = judgement.real_logits.detach(), judgement.fake_logits.detach()
-        loss = torch.stack(list(judgement.terms.values())).sum()
+        loss = total(judgement.terms)
         penalty = judgement.terms.get("penalty", torch.zeros_like(loss))
         if self.loss.classifies:
-            accuracies = [(real > 0).float().mean(), (fake <= 0).float().mean()]
+            accuracies = [(real > 0).mean(dtype=torch.float32), (fake <= 0).mean(dtype=torch.float32)]
         else:
             accuracies = [area_under_roc(real, fake)] * 2
         return [loss, penalty, *accuracies, real.sigmoid().mean(), fake.sigmoid().mean()]
@@ -97,9 +103,8 @@ class Adversarial:
     def read_g(self, terms: Terms, fake_logits: Tensor) -> Sequence[Tensor]:
         """Measure a step of G, 0-d each."""
         fake = fake_logits.detach()
-        loss = torch.stack(list(terms.values())).sum()
-        accuracy = [(fake <= 0).float().mean()] * self.loss.classifies
-        return [loss, fake.sigmoid().mean(), *accuracy]
+        accuracy = [(fake <= 0).mean(dtype=torch.float32)] * self.loss.classifies
+        return [total(terms), fake.sigmoid().mean(), *accuracy]
 
 
 def accuracy_of(means: Mapping[str, float]) -> float:

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from gan_runner.games import Terms
+from gan_runner.games import Terms, total
 from gan_runner.learning_rates import LearningRate
 from gan_runner.optimizers import Optimizer
 
@@ -37,9 +37,9 @@ class Player:
 
     def minimise(self, terms: Terms) -> None:
         """Make one update against the sum of the terms; no other player's gradients are computed."""
-        total = torch.stack(list(terms.values())).sum()
-        gradients = torch.autograd.grad(total, self._parameters)
-        if total.is_cuda:
+        loss = total(terms)
+        gradients = torch.autograd.grad(loss, self._parameters)
+        if loss.is_cuda:
             self._copy_gradients(gradients)
         else:
             for parameter, gradient in zip(self._parameters, gradients, strict=True):

@@ -20,7 +20,7 @@ from gan_runner.schedules import Turn
 
 def as_float(pixels: Tensor) -> Tensor:
     """Map uint8 [0, 255] to float32 [-1, 1], any shape."""
-    return pixels.float().div_(127.5).sub_(1.0)
+    return (pixels / 127.5).sub_(1.0)
 
 
 class Stepper:
