@@ -40,6 +40,23 @@ log = logging.getLogger(__name__)
 SETTINGS: dict[str, object] = {"seed": Seed, "resume": str | None, "resume_force": bool}
 READERS = (Reader("data", make_feed),)
 
+# What is made as a node's _target_ says.
+_PARTS = (
+    *("data", "model.discriminator", "model.generator", "optimizer.d", "optimizer.g", "learning_rate.d"),
+    *(
+        "learning_rate.g",
+        "labels",
+        "latent",
+        "loss",
+        "penalty",
+        "schedule",
+        "trainer",
+        "health",
+        "evaluation",
+        "logger",
+    ),
+)
+
 # The keys of the data group that say how images are fed; the others say which images.
 _FEEDING = frozenset(inspect.signature(make_feed).parameters)
 
@@ -126,10 +143,21 @@ def check_config(
         UserError: see `gan_runner.validation.validate`; also a combination of choices that has no meaning.
     """
     validate(config, SETTINGS, READERS, overrides, default_of)
+    _check_parts(config)
     choose_device(config.trainer.device, "trainer.device")
     _check_length(config, overrides)
     _check_labels(config, overrides, choices)
     _check_shared_latents(config)
+
+
+def _check_parts(config: DictConfig) -> None:
+    """Refuse a file of the user's own that does not say what to make."""
+    for path in _PARTS:
+        if (node := OmegaConf.select(config, path)) and "_target_" not in node:
+            raise UserError(
+                f"{path} has no _target_, which names the class or function to make it with.",
+                f"Add a line such as _target_: my_module.MyClass to the file that {path.partition('.')[0]} chooses.",
+            )
 
 
 def _check_length(config: DictConfig, overrides: Sequence[str]) -> None:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import itertools
+import json
 import logging
 import os
 import re
@@ -15,14 +16,19 @@ import sys
 import tempfile
 from collections.abc import Callable, Iterator
 from hashlib import sha1
+from importlib import resources
 from pathlib import Path
 from typing import NoReturn
 
 import hydra
+from hydra._internal.utils import get_args_parser
 from hydra.core.hydra_config import HydraConfig
-from hydra.errors import ConfigCompositionException, HydraException, MissingConfigException
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.errors import ConfigCompositionException, HydraException, MissingConfigException, OverrideParseException
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+from yaml import YAMLError  # type: ignore[import-untyped]
 
 from gan_runner import CONFIG_MODULE
 from gan_runner.errors import UserError, closest, either, was_told
@@ -153,10 +159,18 @@ def _explained(config_name: str) -> Iterator[None]:
             _leave("")
         elif isinstance(error, ConfigCompositionException | MissingConfigException):
             _leave(explain(error, config_name))
+        elif isinstance(error, OverrideParseException):
+            _leave(_explain_grammar(error))
         elif isinstance(error, HydraException):
             _leave(str(error))
         elif "Config group override must be a string" in str(error):
-            _leave(explain_nothing_chosen())
+            _leave(_explain_no_choice())
+        elif isinstance(error, OmegaConfBaseException):
+            _leave(f"The config does not resolve: {error}\n  Look for the ${{...}} that it names.")
+        elif isinstance(error, YAMLError):
+            _leave(f"A YAML file of the config cannot be read: {error}\n  Mend it there, or leave out what chooses it.")
+        elif isinstance(error, OSError) and error.filename:
+            _leave(f"{error.filename} cannot be used: {error.strerror}.\n  Give another folder or file.")
         raise
 
 
@@ -219,16 +233,59 @@ def _explain_unknown_key(key: str, config_name: str) -> str:
     assert isinstance(node, DictConfig)
     prefix = f"{parent}." if parent else ""
     names = [f"{prefix}{name}" for name in map(str, node) if not name.startswith("_")]
+    name = key.rpartition(".")[2]
+    elsewhere = [setting for setting in _settings(config) if setting.rpartition(".")[2] == name]
     similar = closest(key, names)
-    remedy = f"Did you mean {similar}?" if similar else f"{parent or config_name} has: {', '.join(names)}."
+    if elsewhere and (not similar or key != prefix + name):
+        remedy = f"Did you mean {either(elsewhere)}?"
+    elif similar:
+        remedy = f"Did you mean {similar}?"
+    else:
+        remedy = f"{parent or config_name} has: {', '.join(names) or 'no keys'}."
     return f"There is no key {key} here.\n  {remedy}"
 
 
-def explain_nothing_chosen() -> str:
-    """Put Hydra's refusal of `group=null` into this program's words."""
-    groups = [argument.partition("=")[0] for argument in sys.argv[1:] if re.fullmatch(r"\w+=(null|\d+)", argument)]
-    group = next(iter(groups), "a group")
-    return f"{group} is chosen as nothing, but a group needs one of its choices.\n  Leave {group} out, or see --help."
+def _settings(config: DictConfig, path: str = "") -> Iterator[str]:
+    """The keys of plain values, but for Hydra's, those nearest to the top first."""
+    nodes = []
+    for key in map(str, config):
+        node = OmegaConf.select(config, key, throw_on_missing=False) if key != "hydra" else None
+        if isinstance(node, DictConfig):
+            nodes.append((node, f"{path}{key}."))
+        else:
+            yield f"{path}{key}"
+    for node, prefix in nodes:
+        yield from _settings(node, prefix)
+
+
+def _explain_grammar(error: OverrideParseException) -> str:
+    key, equals, value = error.override.partition("=")
+    if not equals:
+        return f"{key} lacks an equals sign: a setting is KEY=VALUE.\n  Try {key}=VALUE or KEY={key}, or see --help."
+    return f"{key} is {value}, which cannot be read as a value.\n  In quotes anything can: '{key}=\"{value}\"'"
+
+
+# Groups whose name makes one expect a number, and the key that takes it.
+_TAKES_THE_NUMBER = {"learning_rate": "optimizer.lr"}
+
+
+def _explain_no_choice() -> str:
+    """Put Hydra's refusal of `group=null` or of a number for a choice into this program's words."""
+    arguments = [argument for argument in sys.argv[1:] if "=" in argument and not argument.startswith("-")]
+    folder = resources.files(CONFIG_MODULE)
+    for override in OverridesParser.create().parse_overrides(arguments):
+        group, value = override.key_or_group, override.value()
+        if isinstance(value, str | list) or not group or not folder.joinpath(group).is_dir():
+            continue
+        if value is None:
+            return (
+                f"{group} is chosen as nothing, but a group needs one of its choices.\n"
+                f"  Leave {group} out, or see --help."
+            )
+        choices = sorted(file.name.removesuffix(".yaml") for file in folder.joinpath(group).iterdir())
+        remedy = f"Try {_TAKES_THE_NUMBER.get(group, group)}={value if group in _TAKES_THE_NUMBER else choices[0]}."
+        return f"{group} is {value}, but must be {either(choices)}.\n  {remedy}"
+    return "A group is chosen as what is no name.\n  See --help for the choices."
 
 
 def _composed_by_choices(config_name: str) -> DictConfig:
@@ -238,6 +295,8 @@ def _composed_by_choices(config_name: str) -> DictConfig:
 
     GlobalHydra.instance().clear()
     choices = [argument for argument in sys.argv[1:] if re.fullmatch(r"[\w/]+=[\w]+", argument)]
+    if folder := get_args_parser().parse_args(sys.argv[1:]).config_dir:
+        choices.append(f"hydra.searchpath={json.dumps(['file://' + os.path.abspath(folder)])}")
     with initialize_config_module(CONFIG_MODULE, version_base="1.3"):
         try:
             return compose(config_name, overrides=choices)

@@ -24,6 +24,7 @@ from gan_runner.running import default_of
 from gan_runner.sampling import draw
 from gan_runner.schedules import Turn
 from gan_runner.steps import as_float
+from gan_runner.validation import typed_overrides
 
 log = logging.getLogger(__name__)
 
@@ -38,10 +39,10 @@ def check_job(config: DictConfig, verdicts: list[str]) -> None:
     Raises:
         UserError: the first thing that would fail.
     """
-    hydra = HydraConfig.get()
-    overrides = " ".join(hydra.overrides.task) or "the defaults"
+    typed = typed_overrides()
+    overrides = " ".join(typed) or "the defaults"
     try:
-        check_config(config, hydra.overrides.task, hydra.runtime.choices, default_of)
+        check_config(config, typed, HydraConfig.get().runtime.choices, default_of)
         preflight: Preflight = make(config.preflight)
         rows = preflight.look_over(build(config))
     except UserError as error:

@@ -7,13 +7,14 @@ A part states the range of a setting in its signature, and `validation` holds th
 
 from __future__ import annotations
 
+from math import inf
 from typing import Annotated
 
 from annotated_types import Ge, Gt, Le, Lt
 
 Seed = Annotated[int, Ge(0), Lt(2**32)]
-Positive = Annotated[float, Gt(0)]
-NonNegative = Annotated[float, Ge(0)]
+Positive = Annotated[float, Gt(0), Lt(inf)]
+NonNegative = Annotated[float, Ge(0), Lt(inf)]
 Fraction = Annotated[float, Ge(0), Le(1)]
 FractionBelowOne = Annotated[float, Ge(0), Lt(1)]
 Count = Annotated[int, Ge(1)]

@@ -105,7 +105,9 @@ class RunDirectory:
 
     def overrides(self) -> list[str]:
         """What was typed to compose it."""
-        return [str(line) for line in OmegaConf.load(self.path / ".hydra/overrides.yaml")]
+        typed = OmegaConf.to_container(OmegaConf.load(self.path / ".hydra/overrides.yaml"), resolve=False)
+        assert isinstance(typed, list)
+        return [str(override) for override in typed]
 
     def config_folders(self) -> list[str]:
         """Where the config was looked for besides this package, as Hydra's search path names it."""

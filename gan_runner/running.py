@@ -28,6 +28,7 @@ from gan_runner.events import Scalar, flatten
 from gan_runner.resuming import refuse_other_data, refusing_what_does_not_fit
 from gan_runner.run_directory import RunDirectory
 from gan_runner.training import Run, train
+from gan_runner.validation import typed_overrides
 
 log = logging.getLogger(__name__)
 
@@ -58,7 +59,7 @@ def run_job(config: DictConfig) -> float | None:
             record.begin()
         try:
             with _Stop() as stop:
-                check_config(config, hydra.overrides.task, hydra.runtime.choices, default_of)
+                check_config(config, typed_overrides(), hydra.runtime.choices, default_of)
                 _train(config, record, stop)
                 record.write("interrupted" if stop.signal else "finished")
         except Exception as error:
@@ -90,7 +91,7 @@ def default_of(key: str) -> object:
         KeyError: there is no such key then.
     """
     hydra = HydraConfig.get()
-    choices = [o for o in hydra.overrides.task if o.lstrip("+").partition("=")[0] in hydra.runtime.choices]
+    choices = [o for o in typed_overrides() if o.lstrip("+").partition("=")[0] in hydra.runtime.choices]
     folders = [o for o in hydra.overrides.hydra if o.startswith("hydra.searchpath=")]
     config = compose(hydra.job.config_name, overrides=[*choices, *folders])
     if OmegaConf.select(config, key, default=KeyError) is KeyError:
@@ -126,8 +127,7 @@ def _train(config: DictConfig, record: _Record, stop: _Stop) -> None:
             if run.agenda.finished(run.progress):
                 log.warning("Nothing is left to do. To train on, ask for more %s.", _length(run))
         evaluated = experiment.evaluation.tags if experiment.evaluation is not None else []
-        hydra = HydraConfig.get()
-        chosen = {override.lstrip("+").partition("=")[0] for override in hydra.overrides.task}
+        chosen = {override.lstrip("+").partition("=")[0] for override in typed_overrides()}
         events.begin(_hyperparameters(config), chosen, [*evaluated, *_TELLING_SCALARS])
         run.show_real_images()
         record.write("running")
@@ -209,7 +209,7 @@ class _Record:
     def begin(self) -> None:
         """Put this start's config and summary in the place of an earlier one's."""
         self._begun = True
-        self.directory.write_config(self._config, HydraConfig.instance().cfg, HydraConfig.get().overrides.task)
+        self.directory.write_config(self._config, HydraConfig.instance().cfg, typed_overrides())
         self.write("running")
 
     def objective(self) -> float | None:
@@ -230,7 +230,8 @@ class _Record:
         if not self._begun:
             return
         summary = {"objective": None} | self.directory.read_summary()
-        summary |= {"status": status, "error": error, "seed": self._config.get("seed"), "versions": _versions()}
+        seed = OmegaConf.select(self._config, "seed", throw_on_resolution_failure=False)
+        summary |= {"status": status, "error": error, "seed": seed, "versions": _versions()}
         if self.run is not None:
             summary |= _summarise(self.run) | {"objective": self.objective()}
         self.directory.write_summary(summary)

@@ -6,7 +6,6 @@ import logging
 from typing import Literal
 
 import torch
-from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig
 from torch import Tensor, nn
 
@@ -15,7 +14,7 @@ from gan_runner.devices import choose_device
 from gan_runner.pictures import check_output, to_uint8, write_samples
 from gan_runner.ranges import Count, Seed
 from gan_runner.run_directory import CheckpointName, RunDirectory
-from gan_runner.validation import validate
+from gan_runner.validation import typed_overrides, validate
 
 log = logging.getLogger(__name__)
 
@@ -36,7 +35,7 @@ def sample_job(config: DictConfig) -> None:
     Raises:
         UserError: a setting is wrong, `run` is no run's folder, or something is at `output` already.
     """
-    validate(config, SETTINGS, (), HydraConfig.get().overrides.task, _no_default)
+    validate(config, SETTINGS, (), typed_overrides(), _no_default)
     device = choose_device(config.device, "device")
     directory = RunDirectory.of_run(config.run, "run")
     check_output(config.output)

@@ -10,6 +10,7 @@ refused, since a sweep over it would compare equal runs.
 from __future__ import annotations
 
 import inspect
+import math
 import re
 import types
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -18,6 +19,7 @@ from pkgutil import resolve_name
 from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_type_hints
 
 from annotated_types import Ge, Gt, Le, Lt
+from hydra.core.hydra_config import HydraConfig
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from omegaconf import DictConfig, ListConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
@@ -47,6 +49,14 @@ class Reader:
     callable: Callable[..., object]
 
 
+def typed_overrides() -> list[str]:
+    """What the user typed to compose this job's config, Hydra's own settings left out."""
+    # Hydra keeps them in a config, which would put values in the place of what is typed as ${...}.
+    overrides = OmegaConf.to_container(HydraConfig.get().overrides.task, resolve=False)
+    assert isinstance(overrides, list)
+    return [str(override) for override in overrides]
+
+
 def validate(
     config: DictConfig,
     settings: Mapping[str, object],
@@ -66,14 +76,18 @@ def validate(
     Raises:
         UserError: an unknown key, a value out of range or of the wrong type, an override without effect.
     """
-    for missing in sorted(OmegaConf.missing_keys(config)):
+    as_written = OmegaConf.to_container(config, resolve=False)
+    for missing in _missing(as_written):
         raise UserError(f"{missing} has no value, and there is none to assume.", f"Give it: {missing}=...")
     try:
         resolved = OmegaConf.to_container(config, resolve=True)
     except OmegaConfBaseException as error:
         raise UserError(f"The config does not resolve: {error}", "Look for the ${...} that it names.") from error
     assert isinstance(resolved, dict)
-    sources = dict(_interpolated(OmegaConf.to_container(config, resolve=False)))
+    for override in overrides:
+        if override.startswith("~") and (group := override[1:].partition("=")[0]) not in resolved and "." not in group:
+            raise UserError(f"{override} takes away what every run needs.", f"Leave {override} out.")
+    sources = dict(_interpolated(as_written))
     read = set(sources.values())
 
     def check(key: str, value: object, annotation: object) -> None:
@@ -104,6 +118,15 @@ def validate(
         if {"low", "high"} <= parameters.keys() & node.keys():
             _refuse_empty_interval(path, node["low"], node["high"])
     _refuse_overrides_without_effect(config, read, overrides)
+
+
+def _missing(tree: object, path: str = "") -> Iterator[str]:
+    """The keys that have to be given, and were not."""
+    if isinstance(tree, dict):
+        for key, value in tree.items():
+            yield from _missing(value, f"{path}.{key}" if path else str(key))
+    elif tree == "???":
+        yield path
 
 
 def _nodes(tree: object, path: str = "") -> Iterator[tuple[str, dict[str, Any]]]:
@@ -220,7 +243,8 @@ def describe(annotation: object) -> str:
     origin, arguments = get_origin(annotation), get_args(annotation)
     if origin is Annotated:
         inner, *limits = arguments
-        words = [f"{_LIMITS[type(limit)][1]} {getattr(limit, _LIMITS[type(limit)][0])}" for limit in limits]
+        bounds = [(_LIMITS[type(limit)][1], getattr(limit, _LIMITS[type(limit)][0])) for limit in limits]
+        words = [f"{word} {bound}" for word, bound in bounds if bound != math.inf]
         return f"{describe(inner)}, {' and '.join(words)}"
     if origin in (Union, types.UnionType):
         return either([describe(argument) for argument in arguments])

@@ -297,6 +297,51 @@ MISTAKES = {
     ),
     "an unknown choice": (["model=mlpp"], "model is mlpp, but must be dcgan, mlp", "Try model=mlp."),
     "no choice of a group": (["model=null"], "model is chosen as nothing, but a group needs one", "Leave model out"),
+    "a number for a choice": (
+        ["learning_rate=0.001"],
+        "learning_rate is 0.001, but must be constant, cosine, linear or time_decay.",
+        "Try optimizer.lr=0.001.",
+    ),
+    "a number for the choice of another group": (["model=3"], "model is 3, but must be dcgan, mlp", "Try model=dcgan."),
+    "a key without its group": (
+        ["lr=1e-3"],
+        "There is no key lr here.",
+        "Did you mean optimizer.lr, optimizer.d.lr or optimizer.g.lr?",
+    ),
+    "a misspelt group of a key": (
+        ["trainr.epochs=3"],
+        "There is no key trainr.epochs here.",
+        "Did you mean trainer.epochs?",
+    ),
+    "a misspelt key of a choice of one's own": (
+        ["--config-dir", "own", "loss=mine", "loss.margn=1"],
+        "There is no key loss.margn here.",
+        "Did you mean loss.margin?",
+    ),
+    "a file that is no YAML": (
+        ["--config-dir", "own", "loss=broken"],
+        "A YAML file of the config cannot be read",
+        "Mend it",
+    ),
+    "a file that names no class": (
+        ["--config-dir", "own", "loss=nameless"],
+        "loss has no _target_, which names the class or function to make it with.",
+        "Add a line such as _target_: my_module.MyClass",
+    ),
+    "no value": (["trainer.epochs"], "trainer.epochs lacks an equals sign", "Try trainer.epochs=VALUE"),
+    "a value that needs quotes": (
+        ["data.root=a=b [x]"],
+        "data.root is a=b [x], which cannot be read as a value.",
+        "'data.root=\"a=b [x]\"'",
+    ),
+    "a value that follows no other": (["seed=${trainer.nope}"], "'trainer.nope' not found", "Look for the ${...}"),
+    "a group taken away": (["~penalty"], "~penalty takes away what every run needs.", "Leave ~penalty out."),
+    "an infinite number": (
+        ["optimizer.lr=inf"],
+        "optimizer.lr is inf, but must be a number",
+        "Try optimizer.lr=0.0002",
+    ),
+    "a folder that is a file": (["hydra.run.dir=file"], "file cannot be used: File exists.", "Give another folder"),
     "an unknown group": (["modle=mlp"], "There is no key modle here.", "Did you mean model?"),
     "a word for a number": (
         ["trainer.epochs=ten"],
@@ -411,6 +456,12 @@ def test_a_mistake_gets_one_message_with_key_value_and_remedy_and_overwrites_not
     tmp_path, arguments, problem, remedy
 ):
     (tmp_path / "empty").mkdir()
+    (tmp_path / "file").touch()
+    own = tmp_path / "own/loss"
+    own.mkdir(parents=True)
+    (own / "mine.yaml").write_text("_target_: gan_runner.losses.NonSaturating\nmargin: 1.0")
+    (own / "broken.yaml").write_text("a: [")
+    (own / "nameless.yaml").write_text("joined: true")
     (tmp_path / "truncated").mkdir()
     header = struct.pack(">IIII", 0x803, 4, 28, 28)
     (tmp_path / "truncated/train-images-idx3-ubyte").write_bytes(header)
