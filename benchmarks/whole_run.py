@@ -40,7 +40,7 @@ def overhead(folder: Path, overrides: list[str], epochs: int) -> tuple[float, fl
         tqdm(disable=True) as bar,
     ):
         run = Run(whole, directory, events, bar)
-        iterations = (run.agenda.iterations or 0) // epochs
+        iterations = (run.agenda.iterations(run.progress) or 0) // epochs
         for _ in range(epochs):
             for index, step in enumerate((run.iterate, bare_step)):
                 start = time.perf_counter()

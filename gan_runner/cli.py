@@ -240,8 +240,10 @@ def _explain_unknown_key(key: str, config_name: str) -> str:
         remedy = f"Did you mean {either(elsewhere)}?"
     elif similar:
         remedy = f"Did you mean {similar}?"
+    elif names:
+        remedy = f"{parent or config_name} has: {', '.join(names)}."
     else:
-        remedy = f"{parent or config_name} has: {', '.join(names) or 'no keys'}."
+        remedy = f"Leave it out: {parent} has no keys here."
     return f"There is no key {key} here.\n  {remedy}"
 
 

@@ -7,7 +7,8 @@ code is imported where it is used, since commands that train nothing can do with
 from __future__ import annotations
 
 import time
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
+from functools import cached_property
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self, TypeAlias
@@ -45,22 +46,37 @@ class TensorBoard:
                 may have logged it and later ones too; TensorBoard drops those, so that no curve doubles
                 back.
         """
-        from torch.utils.tensorboard import SummaryWriter
 
-        # A start's mark is needed in the first file too: TensorBoard takes the first mark that it meets in a
-        # folder for the beginning of the run, and drops what is out of date only at the later ones.
-        writer = SummaryWriter(log_dir=str(folder), purge_step=first_iteration, flush_secs=self.flush_seconds)
-        charts = {title: ["Multiline", list(tags)] for title, tags in self.charts.items()}
-        writer.add_custom_scalars({"GAN": charts})
-        return EventFile(writer)
+        def begin() -> SummaryWriter:
+            from torch.utils.tensorboard import SummaryWriter
+
+            # A start's mark is needed in the first file too: TensorBoard takes the first mark that it meets in a
+            # folder for the beginning of the run, and drops what is out of date only at the later ones.
+            writer = SummaryWriter(log_dir=str(folder), purge_step=first_iteration, flush_secs=self.flush_seconds)
+            charts = {title: ["Multiline", list(tags)] for title, tags in self.charts.items()}
+            writer.add_custom_scalars({"GAN": charts})
+            return writer
+
+        return EventFile(begin)
 
 
 class EventFile:
-    """One start's event file; a context manager that closes it."""
+    """One start's event file, which there is once something is written; a context manager that closes it.
 
-    def __init__(self, writer: SummaryWriter) -> None:
-        self._writer = writer
-        self._file: Any = writer.file_writer
+    Args:
+        begin: starts the file.
+    """
+
+    def __init__(self, begin: Callable[[], SummaryWriter]) -> None:
+        self._begin = begin
+
+    @cached_property
+    def _writer(self) -> SummaryWriter:
+        return self._begin()
+
+    @property
+    def _file(self) -> Any:
+        return self._writer.file_writer
 
     def __enter__(self) -> Self:
         return self
@@ -133,7 +149,8 @@ class EventFile:
 
     def close(self) -> None:
         """Write what is still in memory and close the file; the file takes nothing more."""
-        self._writer.close()
+        if "_writer" in self.__dict__:
+            self._writer.close()
 
     def _add_to_hparams_page(self, **message: object) -> None:
         """Add one of the page's messages to this file; `add_hparams` would start a run within the run."""

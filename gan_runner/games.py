@@ -9,6 +9,7 @@ from functools import reduce
 import torch
 from torch import Tensor, nn
 
+from gan_runner.errors import UserError
 from gan_runner.latents import Latent
 from gan_runner.losses import AdversarialLoss
 from gan_runner.penalties import Penalty
@@ -56,6 +57,7 @@ class Adversarial:
     def d_terms(self, real: Tensor, fake: Tensor) -> Judgement:
         """D's terms on real and generated images, [B, C, H, W] each in [-1, 1], judged as one joined batch."""
         logits = self.discriminator(torch.cat([real, fake])).float()
+        check_logits(logits, len(real) + len(fake))
         real_logits, fake_logits = logits.split([len(real), len(fake)])
         terms = {"adversarial": self.loss.d(real_logits, fake_logits)}
         if self.penalty is not None:
@@ -105,6 +107,20 @@ class Adversarial:
         fake = fake_logits.detach()
         accuracy = [(fake <= 0).mean(dtype=torch.float32)] * self.loss.classifies
         return [total(terms), fake.sigmoid().mean(), *accuracy]
+
+
+def check_logits(logits: Tensor, count: int) -> None:
+    """Refuse answers of another shape than [count]: against targets [count] they would make a square, and no error.
+
+    Raises:
+        UserError: D, a part of the user's own, does not give one logit for each image.
+    """
+    if logits.shape != (count,):
+        shape = "x".join(map(str, logits.shape))
+        raise UserError(
+            f"model.discriminator gives {shape} for {count} images, but must give one logit each.",
+            "Let its forward return a tensor of shape [B].",
+        )
 
 
 def accuracy_of(means: Mapping[str, float]) -> float:

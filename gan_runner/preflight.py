@@ -17,8 +17,8 @@ from torch import Tensor, nn
 from gan_runner.build import Experiment, build, check_config, make
 from gan_runner.devices import arithmetic
 from gan_runner.errors import UserError, mark_as_told
-from gan_runner.games import accuracy_of
-from gan_runner.progress import Agenda
+from gan_runner.games import accuracy_of, check_logits
+from gan_runner.progress import Agenda, Progress
 from gan_runner.ranges import Count, Fraction, Positive
 from gan_runner.running import default_of
 from gan_runner.sampling import draw
@@ -42,6 +42,11 @@ def check_job(config: DictConfig, verdicts: list[str]) -> None:
     typed = typed_overrides()
     overrides = " ".join(typed) or "the defaults"
     try:
+        if config.resume is not None:
+            raise UserError(
+                f"resume is {config.resume}, but gan-check looks at a run before it begins.",
+                "Leave resume out; what a run cannot go on with, gan-run resume=... says before it changes anything.",
+            )
         check_config(config, typed, HydraConfig.get().runtime.choices, default_of)
         preflight: Preflight = make(config.preflight)
         rows = preflight.look_over(build(config))
@@ -103,11 +108,7 @@ class Preflight:
                 f"model.generator draws {_by(fake.shape[1:])} images, but those of {name} are {_by(shape)}.",
                 "Let the generator take its size from image_shape.",
             )
-        if tuple(logits.shape) != (count,):
-            raise UserError(
-                f"model.discriminator gives {_by(logits.shape)} for {count} images, but must give one logit each.",
-                "Let its forward return a tensor of shape [B].",
-            )
+        check_logits(logits, count)
         if fake.min() < -1 or fake.max() > 1:
             raise UserError(
                 f"model.generator draws pixels with {_span(fake)}, but they must lie in [-1, 1].",
@@ -144,16 +145,18 @@ class Preflight:
     def _time(self, experiment: Experiment) -> list[tuple[str, str]]:
         """Play every kind of turn, and estimate the run from how long each takes and how often it comes."""
         agenda = Agenda(experiment.settings, experiment.pace, experiment.schedule.d_steps_per_turn, None)
-        shares = experiment.schedule.kinds_of_turn(agenda.iterations, experiment.pace)
+        iterations = agenda.iterations(Progress())
+        shares = experiment.schedule.kinds_of_turn(iterations, experiment.pace)
         seconds = {turn: self._seconds_of(turn, experiment) for turn in shares}
         _check_finite(experiment)
         rows = [(_name(turn), f"{1000 * value:.2f} ms") for turn, value in seconds.items()]
         each = sum(share * seconds[turn] for turn, share in shares.items())
-        if agenda.iterations is None:
+        if iterations is None:
             rows.append(("time to finish", "depends on how long D and G take to reach their goals"))
         else:
-            total = agenda.iterations * each
-            rows.append(("time to finish", f"{_duration(total)} for {agenda.iterations:,} iterations, without logging"))
+            rows.append(
+                ("time to finish", f"{_duration(iterations * each)} for {iterations:,} iterations, without logging")
+            )
         return rows
 
     def _seconds_of(self, turn: Turn, experiment: Experiment) -> float:

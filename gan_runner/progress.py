@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 from gan_runner.schedules import Pace, Turn
@@ -55,14 +56,14 @@ class Agenda:
         self._evaluate_every = evaluate_every
         images_per_turn = pace.batch_size * (d_steps_per_turn or 1)
         self._images_per_epoch = max(1, pace.count // images_per_turn) * images_per_turn
-        self._iterations = settings.iterations
-        if self._iterations is None and d_steps_per_turn is not None:
-            self._iterations = settings.epochs * self._images_per_epoch // images_per_turn
+        self._images = settings.epochs * self._images_per_epoch
+        self._images_per_turn = images_per_turn if d_steps_per_turn is not None else None
 
-    @property
-    def iterations(self) -> int | None:
-        """How many iterations the run has; None where the game decides."""
-        return self._iterations
+    def iterations(self, progress: Progress) -> int | None:
+        """How many iterations a run that has come so far will have had in the end; None where the game decides."""
+        if self._settings.iterations is not None or self._images_per_turn is None:
+            return self._settings.iterations
+        return progress.iteration + math.ceil(max(0, self._images - progress.images) / self._images_per_turn)
 
     def epochs(self, progress: Progress) -> float:
         """Epochs so far."""
@@ -70,9 +71,9 @@ class Agenda:
 
     def share_done(self, progress: Progress) -> float:
         """How much of the run is done, in [0, 1]."""
-        if self._iterations is not None:
-            return min(1.0, progress.iteration / self._iterations)
-        return min(1.0, self.epochs(progress) / self._settings.epochs)
+        if self._settings.iterations is not None:
+            return min(1.0, progress.iteration / self._settings.iterations)
+        return min(1.0, progress.images / self._images)
 
     def finished(self, progress: Progress) -> bool:
         """Whether the run is as long as it was asked to be."""

@@ -55,9 +55,13 @@ def arguments_to_resume(arguments: list[str]) -> list[str]:
     directory = RunDirectory.of_run(folder, "resume")
     saved = OverridesParser.create().parse_overrides(directory.overrides())
     replaced = {*parsed, "resume", "resume_force"}
-    if "trainer.epochs" in parsed:
-        replaced.add("trainer.iterations")  # which would come first
+    if "trainer.epochs" in parsed and "trainer.iterations" not in parsed:
+        replaced.add("trainer.iterations")
+        if directory.config().trainer.iterations is not None:
+            new.append("trainer.iterations=null")  # or it would come first
     kept = [str(override.input_line) for override in saved if override.key_or_group not in replaced]
+    if (root := directory.data_root()) and "data.root" not in parsed:
+        kept.append(f"data.root={json.dumps(str(root), ensure_ascii=False)}")
     folders = [f"file://{Path(options.config_dir).absolute()}"] if options.config_dir else []
     searched = json.dumps(folders + directory.config_folders(), ensure_ascii=False)
     overrides = [*kept, *new, f"hydra.searchpath={searched}"]

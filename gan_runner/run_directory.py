@@ -118,6 +118,15 @@ class RunDirectory:
             if source.provider.endswith("command-line")
         ]
 
+    def data_root(self) -> Path | None:
+        """Where the run, started in another folder, found its data, if that is not where data.root leads from here."""
+        hydra = OmegaConf.load(self.path / ".hydra/hydra.yaml").hydra
+        root = OmegaConf.select(self.config(), "data.root", throw_on_resolution_failure=False)
+        if not isinstance(root, str) or Path(root).expanduser().exists():
+            return None
+        there = Path(hydra.runtime.cwd, root)
+        return there if there.exists() else None
+
     def has_checkpoint(self) -> bool:
         """Whether there is something to go on from."""
         return (self.path / _LAST).is_file()

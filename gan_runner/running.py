@@ -6,6 +6,7 @@ import contextlib
 import logging
 import os
 import platform
+import shlex
 import signal
 import sys
 from dataclasses import asdict
@@ -74,13 +75,13 @@ def run_job(config: DictConfig) -> float | None:
             record.write("interrupted")
             raise
     if stop.signal:
-        go_on = f"To go on: gan-run resume={directory.path}"
+        go_on = f"To go on: gan-run {shlex.quote(f'resume={directory.path}')}"
         log.info(
             "Interrupted by %s. %s", stop.signal.name, go_on if directory.has_checkpoint() else "Nothing was saved."
         )
         sys.exit(128 + stop.signal)
     log.info("Pictures: %s", directory.path / "samples")
-    log.info("Dashboard: tensorboard --logdir %s", _dashboard_folder(directory.path))
+    log.info("Dashboard: tensorboard --logdir %s", shlex.quote(str(_dashboard_folder(directory.path))))
     return record.to_minimise()
 
 
@@ -114,18 +115,20 @@ def _train(config: DictConfig, record: _Record, stop: _Stop) -> None:
         _bar(experiment) as bar,
         contextlib.closing(experiment.feed),
     ):
-        run = Run(experiment, directory, events, bar)
+        run = Run(experiment, directory, events, bar, on_checkpoint=lambda: record.write("running"))
         record.run = run
-        bar.total = run.agenda.iterations
         if state:
             with refusing_what_does_not_fit(config.resume):
                 run.load_state_dict(state)
+            at = f"iteration {run.progress.iteration}, epoch {run.agenda.epochs(run.progress):.4g}"
+            if run.agenda.finished(run.progress) and directory.read_summary()["status"] == "finished":
+                log.warning("Nothing is left to do. To train on, ask for more %s. The run is at %s.", _length(run), at)
+                return
             record.begin()
             bar.update(run.progress.iteration)
             directory.rewind_metrics(run.progress.iteration)
-            log.info("Resumed at iteration %d.", run.progress.iteration)
-            if run.agenda.finished(run.progress):
-                log.warning("Nothing is left to do. To train on, ask for more %s.", _length(run))
+            log.info("Resumed at %s.", at)
+        bar.total = run.agenda.iterations(run.progress)
         evaluated = experiment.evaluation.tags if experiment.evaluation is not None else []
         chosen = {override.lstrip("+").partition("=")[0] for override in typed_overrides()}
         events.begin(_hyperparameters(config), chosen, [*evaluated, *_TELLING_SCALARS])
@@ -192,9 +195,10 @@ def _in_sweep() -> bool:
 
 
 def _shown(path: Path) -> Path:
-    """A path as one would type it from here."""
-    path = path.absolute()
-    return path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path
+    """A path as one would type it where the command was typed."""
+    path, here = path.absolute(), Path.cwd()
+    moved = here != Path(HydraConfig.get().runtime.cwd)  # as hydra.job.chdir does
+    return path if moved or not path.is_relative_to(here) else path.relative_to(here)
 
 
 class _Record:

@@ -55,9 +55,17 @@ class Run:
         directory: the run's folder.
         events: this start's event file.
         bar: the progress bar.
+        on_checkpoint: called when the state as it is now goes to checkpoints/last.pt.
     """
 
-    def __init__(self, experiment: Experiment, directory: RunDirectory, events: EventFile, bar: tqdm[Any]) -> None:
+    def __init__(
+        self,
+        experiment: Experiment,
+        directory: RunDirectory,
+        events: EventFile,
+        bar: tqdm[Any],
+        on_checkpoint: Callable[[], None] = lambda: None,
+    ) -> None:
         self.experiment = experiment
         self.directory = directory
         self.events = events
@@ -72,6 +80,7 @@ class Run:
         self.best: dict[str, float] | None = None
         self.metrics: dict[str, float] = {}
         self._bar = bar
+        self._on_checkpoint = on_checkpoint
         self._d_seen = experiment.stepper.read_d()
         self._g_seen = experiment.stepper.read_g()
         self._started = self._looked = time.perf_counter()
@@ -124,7 +133,7 @@ class Run:
         point |= seen
         self.directory.append_metrics({"iteration": iteration, "epoch": self._epochs(), **point})
         self.events.scalars(point, iteration)
-        self._tell(point, due.epoch_ended)
+        self._tell(point, due.epoch_ended or due.samples)
         if due.samples:
             self._save_samples()
         if due.evaluation and self._is_best():
@@ -185,7 +194,7 @@ class Run:
         self.best = {"value": value, "iteration": self.progress.iteration}
         return True
 
-    def _tell(self, point: dict[str, float], epoch_ended: bool) -> None:
+    def _tell(self, point: dict[str, float], in_log: bool) -> None:
         def shown(tag: str) -> str:
             return f"{point[tag]:.3f}" if tag in point else "-"
 
@@ -196,7 +205,7 @@ class Run:
         epoch = _epoch(self.agenda.epochs(self.progress))
         self._bar.set_description_str(epoch, refresh=False)
         self._bar.set_postfix_str(state)
-        if epoch_ended:
+        if in_log:
             log.info("%s, iteration %d: %s", epoch, self.progress.iteration, state)
 
     def _save_samples(self) -> None:
@@ -310,6 +319,7 @@ class Run:
         self.directory.save_checkpoint(self.state_dict(), [name])
         if name == "last":
             self._saved = self.progress.iteration
+            self._on_checkpoint()
 
     def seconds(self) -> float:
         """Time spent training, all starts together."""

@@ -97,6 +97,11 @@ def test_metrics_and_dashboard_hold_the_same_scalars(finished):
     assert set(events.Tags()["images"]) == {"samples/fixed", "samples/random", "data/real"}
 
 
+def test_a_run_that_ends_within_an_epoch_says_how_it_stands(tmp_path):
+    result = gan_run(tmp_path, *QUICK, "trainer.iterations=3")
+    assert "epoch 0.75, iteration 3: loss D " in result.out
+
+
 def test_the_log_holds_both_parameter_tables_and_a_line_an_epoch(finished):
     log = (only_run(finished[0]) / "gan-run.log").read_text()
     assert "Total params: 14,944" in log  # 100*16 + 16 + 16*784 + 784
@@ -201,6 +206,11 @@ def test_sampling_takes_the_best_checkpoint_and_another_seed_draws_others(finish
     np.testing.assert_array_equal(a, c)  # the only evaluation was at the last iteration
 
 
+def test_sampling_without_a_run_asks_for_one(tmp_path):
+    result = gan_sample(tmp_path)
+    assert (result.code, result.err) == (1, "run has no value, and there is none to assume.\n  Give it: run=...\n")
+
+
 def test_sampling_names_the_device_by_the_key_that_it_has_there(finished, tmp_path):
     result = gan_sample(tmp_path, f"run={only_run(finished[0])}", "device=tpu")
     assert result.code == 1
@@ -267,6 +277,12 @@ def test_a_check_measures_as_a_run_would_before_it_tells_the_memory(tmp_path):
     broken = "evaluation.metrics.diversity._target_=operator.add"
     with pytest.raises(ValueError, match="one element"):
         gan_check(tmp_path, *QUICK_CHECK, broken, "evaluation.num_images=16", "optimizer.lr=1e-2")
+
+
+def test_a_check_of_a_run_that_has_begun_is_refused(tmp_path):
+    result = gan_check(tmp_path, "resume=outputs/date/time")
+    assert result.code == 1
+    assert "resume is outputs/date/time, but gan-check looks at a run before it begins." in result.err
 
 
 # ---- mistakes -----------------------------------------------------------------------------------------------

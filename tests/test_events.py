@@ -47,6 +47,11 @@ def test_a_start_writes_one_event_file_at_the_top_of_the_folder(tmp_path):
     assert file.parent == folder
 
 
+def test_a_start_that_writes_nothing_leaves_no_file(tmp_path):
+    LOGGER.open(tmp_path, first_iteration=1).close()
+    assert not list(tmp_path.iterdir())
+
+
 def test_every_scalar_comes_back_at_its_iteration(tmp_path):
     with LOGGER.open(tmp_path, first_iteration=1) as events:
         for iteration in range(1, 31):
@@ -83,7 +88,8 @@ def test_a_text_comes_back(tmp_path):
 
 
 def test_the_custom_scalars_page_has_a_chart_for_each_title(tmp_path):
-    LOGGER.open(tmp_path, first_iteration=1).close()
+    with LOGGER.open(tmp_path, first_iteration=1) as events:
+        events.scalars({"loss/d": 1.0}, 1)
     (stored,) = read(tmp_path).Tensors("custom_scalars__config__")
     (category,) = layout_pb2.Layout.FromString(stored.tensor_proto.string_val[0]).category
     assert {chart.title: list(chart.multiline.tag) for chart in category.chart} == CHARTS
@@ -91,7 +97,8 @@ def test_the_custom_scalars_page_has_a_chart_for_each_title(tmp_path):
 
 def test_charts_may_come_from_a_config(tmp_path):
     config = OmegaConf.create(CHARTS)
-    TensorBoard(flush_seconds=60, charts=config).open(tmp_path, first_iteration=1).close()
+    with TensorBoard(flush_seconds=60, charts=config).open(tmp_path, first_iteration=1) as events:
+        events.scalars({"loss/d": 1.0}, 1)
     assert "custom_scalars__config__" in read(tmp_path).Tags()["tensors"]
 
 

@@ -4,6 +4,7 @@ import pytest
 import torch
 from torch import nn
 
+from gan_runner.errors import UserError
 from gan_runner.games import Adversarial, Judgement, accuracy_of, area_under_roc
 from gan_runner.labels import Exactly, Labels, NormalWithin
 from gan_runner.latents import Normal
@@ -169,3 +170,11 @@ def test_measuring_takes_no_part_in_gradients():
     judgement = Judgement({"adversarial": Hinge().d(logits, logits)}, logits, logits)
     accuracies_and_probabilities = game_of(Hinge()).read_d(judgement)[2:]
     assert not any(reading.requires_grad for reading in accuracies_and_probabilities)
+
+
+def test_a_d_that_answers_in_another_shape_is_refused():
+    """[B, 1] against targets [B] would make [B, B] without an error."""
+    game = game_of(Hinge())
+    game.discriminator = nn.Sequential(nn.Flatten(), nn.LazyLinear(1))
+    with pytest.raises(UserError, match=r"model.discriminator gives 4x1 for 4 images, but must give one logit each."):
+        game.d_terms(images_with(1.0, 2.0), images_with(3.0, 4.0))

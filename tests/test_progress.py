@@ -70,7 +70,7 @@ def test_a_turn_counts_updates_and_the_real_images_that_d_was_shown(players, d_s
 )
 def test_an_epoch_is_as_many_turns_as_show_d_whole_batches_of_the_data_once(count, batch_size, d_steps, iterations):
     agenda = agenda_of(count, batch_size, d_steps, epochs=400)
-    assert agenda.iterations == 400 * iterations
+    assert agenda.iterations(Progress()) == 400 * iterations
     progress = Progress(iteration=iterations, images=iterations * d_steps * batch_size)
     assert agenda.epochs(progress) == 1.0
     assert agenda.share_done(progress) == pytest.approx(1 / 400)
@@ -78,7 +78,7 @@ def test_an_epoch_is_as_many_turns_as_show_d_whole_batches_of_the_data_once(coun
 
 def test_a_number_of_iterations_overrides_the_epochs():
     agenda = agenda_of(epochs=3, iterations=7)
-    assert agenda.iterations == 7
+    assert agenda.iterations(Progress()) == 7
     assert len(played(agenda)) == 7
 
 
@@ -96,11 +96,11 @@ def test_the_share_done_goes_from_0_to_1_and_not_beyond():
 
 def test_where_the_game_decides_epochs_go_by_the_images_that_d_was_shown():
     agenda = agenda_of(40, 10, d_steps=None, epochs=2)
-    assert agenda.iterations is None
+    assert agenda.iterations(Progress()) is None
     assert agenda.share_done(Progress(iteration=500, images=20)) == 0.25
     assert not agenda.finished(Progress(iteration=10_000, images=79))
     assert agenda.finished(Progress(iteration=9, images=80))
-    assert agenda_of(40, 10, d_steps=None, iterations=5).iterations == 5
+    assert agenda_of(40, 10, d_steps=None, iterations=5).iterations(Progress()) == 5
 
 
 # ---- what is due ------------------------------------------------------------------------------------------
@@ -158,3 +158,13 @@ def test_an_epoch_ends_once_though_turns_without_d_follow():
     following = agenda.due(end, after)
     assert not following.epoch_ended
     assert not following.samples
+
+
+def test_a_run_whose_batches_have_changed_is_as_long_in_epochs_as_was_asked_for():
+    """Two epochs in batches of 10, then two in batches of 20."""
+    before, after = agenda_of(40, 10, epochs=2), agenda_of(40, 20, epochs=4)
+    progress = Progress(iteration=8, images=80)
+    assert before.finished(progress)
+    assert (after.epochs(progress), after.iterations(progress)) == (2.0, 8 + 4)
+    assert not after.finished(Progress(iteration=11, images=140))
+    assert after.finished(Progress(iteration=12, images=160))

@@ -391,14 +391,14 @@ def epochs_with_pictures(agenda, up_to):
 def test_keras_mlp_draws_10x10_at_epoch_1_and_every_20_of_400_epochs_of_468_iterations(name):
     settings = as_built(name).settings
     agenda = Agenda(settings, Pace(60_000, 128), 1, None)
-    assert agenda.iterations == 400 * 468
+    assert agenda.iterations(Progress()) == 400 * 468
     assert epochs_with_pictures(agenda, 60) == [1, 20, 40, 60]
     assert (settings.sample_columns, settings.sample_rows) == (10, 10)
 
 
 def test_tf_mlp_draws_8x8_and_saves_after_every_one_of_500_epochs():
     settings = as_built("tf_mlp").settings
-    assert Agenda(settings, Pace(60_000, 256), 1, None).iterations == 500 * 234
+    assert Agenda(settings, Pace(60_000, 256), 1, None).iterations(Progress()) == 500 * 234
     assert (settings.intervals_in, settings.sample_every, settings.checkpoint_every) == ("epochs", 1, 1)
     assert (settings.sample_columns, settings.sample_rows) == (8, 8)
 

@@ -296,5 +296,42 @@ def test_a_run_that_is_complete_says_so_and_goes_on_for_more_epochs(tmp_path, le
     again = gan_run(tmp_path, "resume=run")
     assert again.code == 0, again.text
     assert f"Nothing is left to do. To train on, ask for more {length.partition('=')[0]}." in again.text
+    assert "The run is at iteration 6, epoch 1." in again.text
     assert gan_run(tmp_path, "resume=run", "trainer.epochs=2").code == 0
     assert json.loads((tmp_path / "run/summary.json").read_text())["iterations"] == 12
+
+
+def test_a_resume_with_nothing_left_to_do_changes_nothing_but_the_log(tmp_path):
+    assert gan_run(tmp_path, *SMALL, *MLP, "hydra.run.dir=run").code == 0
+    before = contents_but_the_log(tmp_path / "run")
+    again = gan_run(tmp_path, "resume=run", "schedule.d_steps=2", "optimizer.lr=0.1")
+    assert again.code == 0
+    assert "Nothing is left to do." in again.text
+    assert contents_but_the_log(tmp_path / "run") == before
+
+
+def contents_but_the_log(folder):
+    return {path: path.read_bytes() for path in folder.rglob("*") if path.is_file() and path.suffix != ".log"}
+
+
+def test_epochs_asked_for_at_a_resume_count_where_an_experiment_set_iterations(tmp_path):
+    small = ["data.limit=64", "trainer.batch_size=16", "model.generator.widths=[16]", "model.discriminator.widths=[16]"]
+    first = gan_run(tmp_path, "experiment=smoke", *small, "trainer.iterations=6", "hydra.run.dir=run")
+    assert first.code == 0, first.text
+    again = gan_run(tmp_path, "resume=run", "trainer.epochs=2")
+    assert again.code == 0, again.text
+    assert json.loads((tmp_path / "run/summary.json").read_text())["iterations"] == 8
+
+
+def test_a_run_is_resumed_from_another_folder_than_its_relative_data_root_was_typed_in(tmp_path):
+    home, elsewhere = tmp_path / "home, sweet home", tmp_path / "elsewhere"
+    (home / "photos").mkdir(parents=True)
+    elsewhere.mkdir()
+    for number in range(8):
+        Image.new("L", (8, 8), 30 * number).save(home / f"photos/{number}.png")
+    data = ["data=image_folder", "data.root=photos", "data.image_size=8", "data.channels=1", "data.limit=null"]
+    first = gan_run(home, *SMALL, *MLP, *data, "trainer.batch_size=4", "trainer.epochs=1", "hydra.run.dir=run")
+    assert first.code == 0, first.text
+    again = gan_run(elsewhere, f"resume={home}/run", "trainer.epochs=2")
+    assert again.code == 0, again.text
+    assert json.loads((home / "run/summary.json").read_text())["epochs"] == 2.0
