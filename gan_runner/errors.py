@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import difflib
-from collections.abc import Sequence
+import re
+from collections.abc import Iterator, Sequence
 
 from hydra.errors import CompactHydraException
 
@@ -34,6 +36,24 @@ def mark_as_told(error: Exception) -> None:
 def was_told(error: Exception) -> bool:
     """Whether the user has read this error already."""
     return "told" in error.__dict__
+
+
+@contextlib.contextmanager
+def too_little_memory_explained(remedy: str) -> Iterator[None]:
+    """Turn what PyTorch, NumPy and Python raise where memory runs out into a message.
+
+    Raises:
+        UserError: the memory did not suffice.
+    """
+    try:
+        yield
+    except (MemoryError, RuntimeError) as error:
+        said = str(error).partition("\n")[0]
+        if isinstance(error, MemoryError) or re.search(r"out of memory|can't allocate memory", said):
+            raise UserError(
+                f"There is too little memory for this: {said or 'Python has none left'}.", remedy
+            ) from error
+        raise
 
 
 def closest(word: str, possibilities: Sequence[str]) -> str:

@@ -16,11 +16,11 @@ from torch import Tensor, nn
 
 from gan_runner.build import Experiment, build, check_config, make
 from gan_runner.devices import arithmetic
-from gan_runner.errors import UserError, mark_as_told
+from gan_runner.errors import UserError, mark_as_told, too_little_memory_explained
 from gan_runner.games import accuracy_of, check_logits
 from gan_runner.progress import Agenda, Progress
 from gan_runner.ranges import Count, Fraction, Positive
-from gan_runner.running import default_of
+from gan_runner.running import SMALLER, default_of
 from gan_runner.sampling import draw
 from gan_runner.schedules import Turn
 from gan_runner.steps import as_float
@@ -49,7 +49,8 @@ def check_job(config: DictConfig, verdicts: list[str]) -> None:
             )
         check_config(config, typed, HydraConfig.get().runtime.choices, default_of)
         preflight: Preflight = make(config.preflight)
-        rows = preflight.look_over(build(config))
+        with too_little_memory_explained(SMALLER):
+            rows = preflight.look_over(build(config))
     except UserError as error:
         log.error("%s", error)
         mark_as_told(error)

@@ -24,7 +24,7 @@ from tqdm import tqdm
 from tqdm.contrib.logging import logging_redirect_tqdm
 
 from gan_runner.build import Experiment, build, check_config
-from gan_runner.errors import UserError, mark_as_told
+from gan_runner.errors import UserError, mark_as_told, too_little_memory_explained
 from gan_runner.events import Scalar, flatten
 from gan_runner.resuming import refuse_other_data, refusing_what_does_not_fit
 from gan_runner.run_directory import RunDirectory
@@ -32,6 +32,8 @@ from gan_runner.training import Run, train
 from gan_runner.validation import typed_overrides
 
 log = logging.getLogger(__name__)
+
+SMALLER = "Try a smaller trainer.batch_size, data.image_size or data.limit, or a smaller model."
 
 # What the dashboard's page of hyperparameters shows of a run besides the evaluation's metrics.
 _TELLING_SCALARS = ("accuracy/d", "loss/d", "loss/g", "health/diversity", "speed/images_per_second")
@@ -59,7 +61,7 @@ def run_job(config: DictConfig) -> float | None:
             directory.claim("hydra.sweep.dir" if _in_sweep() else "hydra.run.dir", new=True)
             record.begin()
         try:
-            with _Stop() as stop:
+            with _Stop() as stop, too_little_memory_explained(SMALLER):
                 check_config(config, typed_overrides(), hydra.runtime.choices, default_of)
                 _train(config, record, stop)
                 record.write("interrupted" if stop.signal else "finished")

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from gan_runner.build import build_generator, build_latent
 from gan_runner.devices import choose_device
+from gan_runner.errors import too_little_memory_explained
 from gan_runner.pictures import check_output, to_uint8, write_samples
 from gan_runner.ranges import Count, Seed
 from gan_runner.run_directory import CheckpointName, RunDirectory
@@ -41,8 +42,9 @@ def sample_job(config: DictConfig) -> None:
     check_output(config.output)
     net = trained_generator(directory, config.checkpoint, device)
     generator = torch.Generator().manual_seed(config.seed)
-    latents = build_latent(directory.config()).sample(config.num, torch.device("cpu"), generator)
-    write_samples(to_uint8(draw(net, latents.to(device))), config.output)
+    with too_little_memory_explained("Try a smaller num, and another seed for each part."):
+        latents = build_latent(directory.config()).sample(config.num, torch.device("cpu"), generator)
+        write_samples(to_uint8(draw(net, latents.to(device))), config.output)
     log.info("%d pictures: %s", config.num, config.output)
 
 

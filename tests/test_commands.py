@@ -351,6 +351,11 @@ MISTAKES = {
         "'data.root=\"a=b [x]\"'",
     ),
     "a value that follows no other": (["seed=${trainer.nope}"], "'trainer.nope' not found", "Look for the ${...}"),
+    "a batch beyond all memory": (
+        ["trainer.batch_size=99999999999999", "data.limit=64"],
+        "There is too little memory for this: ",
+        "Try a smaller trainer.batch_size",
+    ),
     "a group taken away": (["~penalty"], "~penalty takes away what every run needs.", "Leave ~penalty out."),
     "an infinite number": (
         ["optimizer.lr=inf"],

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,6 +10,8 @@ from pathlib import Path
 from gan_runner.data import idx, locations
 from gan_runner.data.image_set import InMemoryImages, prepared
 from gan_runner.ranges import Count
+
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -47,6 +50,8 @@ class KnownIdx:
             files = _first_pair(places)
         if files is None:
             raise self._incomplete(root, places) or locations.missing(self.name, root, places)
+        if str(files[0].parent) in self.other_folders:
+            _log.info("data: %s lies in %s, and not below %s.", self.name, files[0].parent, root)
         return self._read(root, *files, image_size, limit)
 
     def _places(self, root: str) -> list[Path]:
