@@ -50,7 +50,7 @@ def overhead(folder: Path, overrides: list[str], epochs: int) -> tuple[float, fl
                 synchronise(whole.device)
                 seconds[index] += time.perf_counter() - start
         start = time.perf_counter()
-        directory.write_timeline(run.captions())
+        directory.write_timeline(run.captions(), run.progress.iteration)
         seconds[0] += time.perf_counter() - start
     return seconds[0], seconds[1]
 

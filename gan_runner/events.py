@@ -140,12 +140,17 @@ class EventFile:
 
     def image(self, tag: str, picture: Image.Image, iteration: int) -> None:
         """Add a picture, grey or RGB, to the IMAGES page."""
+        from torch.utils.tensorboard.summary import image
+
+        # Not by the writer's own `add_image`, which opens another file where this one is closed.
         pixels = np.asarray(picture)
-        self._writer.add_image(tag, pixels, iteration, dataformats="HW" if pixels.ndim == 2 else "HWC")
+        self._file.add_summary(image(tag, pixels, dataformats="HW" if pixels.ndim == 2 else "HWC"), iteration)
 
     def text(self, tag: str, markdown: str, iteration: int) -> None:
         """Add a text to the TEXT page."""
-        self._writer.add_text(tag, markdown, iteration)
+        from torch.utils.tensorboard.summary import text
+
+        self._file.add_summary(text(tag, markdown), iteration)
 
     def close(self) -> None:
         """Write what is still in memory and close the file; the file takes nothing more."""

@@ -31,6 +31,7 @@ _CLAIM = "Process %s writes to %s"
 CheckpointName = Literal["last", "best"]
 _LAST = "checkpoints/last.pt"
 _SAMPLE = "iteration_{:08d}.png"
+_MOST_PENDING = 4  # writings in the background that wait for their turn
 
 
 class RunDirectory:
@@ -191,15 +192,16 @@ class RunDirectory:
         """Replace summary.json."""
         _write_atomically(self.path / "summary.json", _as_json(dict(summary), indent=2) + "\n")
 
-    def save_checkpoint(self, state: Mapping[str, Any], names: list[CheckpointName]) -> None:
+    def save_checkpoint(self, state: Mapping[str, Any], names: Sequence[CheckpointName]) -> None:
         """Replace checkpoints in the background; nothing may change `state` after this call."""
         folder = self.path / "checkpoints"
         folder.mkdir(exist_ok=True)
 
         def write() -> None:
             for name in names:
-                with replacing(folder / f"{name}.pt") as temporary:
-                    torch.save(state, temporary)
+                # Not by its name: PyTorch's own file would outlive a failure, and keep a full disk full.
+                with replacing(folder / f"{name}.pt") as temporary, temporary.open("wb") as file:
+                    torch.save(state, file)
 
         self.in_background(write)
 
@@ -209,25 +211,33 @@ class RunDirectory:
         path.parent.mkdir(exist_ok=True)
         self.in_background(lambda: save_atomically(grid(images, columns), path))
 
-    def write_timeline(self, captions: Mapping[int, str]) -> None:
-        """Write timeline.png and timeline.gif from the grids so far, each under its caption or its iteration."""
+    def write_timeline(self, captions: Mapping[int, str], until: int) -> None:
+        """Write timeline.png and timeline.gif from the grids so far, each under its caption or its iteration.
+
+        Args:
+            captions: by iteration.
+            until: the last iteration. A start that was killed may have drawn later ones, which are no part of the run.
+        """
         self.finish_writing()
-        paths = sorted((self.path / "samples").glob("iteration_*.png"))
-        if not paths:
-            return
         frames = []
-        for path in paths:
+        for path in sorted((self.path / "samples").glob("iteration_*.png")):
             iteration = int(path.stem.removeprefix("iteration_"))
+            if iteration > until:
+                continue
             with Image.open(path) as picture:
                 frames.append((captions.get(iteration, f"iteration {iteration:,}"), picture.copy()))
+        if not frames:
+            return
         save_atomically(timeline(first_middle_last(frames)), self.path / "samples/timeline.png")
         animation(frames, self.path / "samples/timeline.gif")
 
     def in_background(self, work: Callable[[], None]) -> None:
-        """Do some writing beside the training, in the order of the calls; raises what an earlier one raised."""
-        for done in [future for future in self._pending if future.done()]:
-            self._pending.remove(done)
-            done.result()
+        """Do some writing beside the training, in the order of the calls; raises what an earlier one raised.
+
+        Where the disk is slow, this waits: what is to be written is kept in memory until then.
+        """
+        while self._pending and (self._pending[0].done() or len(self._pending) >= _MOST_PENDING):
+            self._pending.pop(0).result()
         self._pending.append(self._writer.submit(work))
 
     def finish_writing(self) -> None:
@@ -239,6 +249,10 @@ class RunDirectory:
     def settle(self) -> None:
         """Wait for what is being written, whatever becomes of it."""
         wait(self._pending)
+
+    def abandon(self) -> None:
+        """Give up what is to be written and has not begun."""
+        self._writer.shutdown(wait=False, cancel_futures=True)
 
     def close(self) -> None:
         """Wait for what is being written, and let go of the thread and of the folder."""

@@ -9,11 +9,12 @@ import platform
 import shlex
 import signal
 import sys
+from collections.abc import Callable
 from dataclasses import asdict
 from importlib.metadata import version
 from pathlib import Path
 from types import FrameType
-from typing import Any, cast
+from typing import Any, NoReturn, cast
 
 import torch
 from hydra import compose
@@ -48,8 +49,8 @@ def run_job(config: DictConfig) -> float | None:
 
     Raises:
         UserError: something that the user can put right.
-        SystemExit: the run was interrupted, with 130 (SIGINT) or 143 (SIGTERM), after it has saved.
-        KeyboardInterrupt: the run was interrupted a second time, before it could save.
+        SystemExit: the run was interrupted, with 130 (SIGINT) or 143 (SIGTERM), after it has saved; or a second time,
+            before it could. With 1: a part of the user's own has left the program.
     """
     hydra = HydraConfig.get()
     directory = RunDirectory(_shown(Path(hydra.runtime.output_dir)))
@@ -60,8 +61,9 @@ def run_job(config: DictConfig) -> float | None:
         else:
             directory.claim("hydra.sweep.dir" if _in_sweep() else "hydra.run.dir", new=True)
             record.begin()
+        stop = _Stop(directory.abandon)
         try:
-            with _Stop() as stop, too_little_memory_explained(SMALLER):
+            with stop, too_little_memory_explained(SMALLER):
                 check_config(config, typed_overrides(), hydra.runtime.choices, default_of)
                 _train(config, record, stop)
                 record.write("interrupted" if stop.signal else "finished")
@@ -73,7 +75,11 @@ def run_job(config: DictConfig) -> float | None:
             mark_as_told(error)
             record.write("failed", str(error) or repr(error))
             raise
-        except BaseException:
+        except SystemExit as error:
+            if stop.signal is None:
+                log.exception("A part of yours has called sys.exit.")
+                record.write("failed", f"sys.exit({error.code})")
+                sys.exit(1)
             record.write("interrupted")
             raise
     if stop.signal:
@@ -138,14 +144,16 @@ def _train(config: DictConfig, record: _Record, stop: _Stop) -> None:
         record.write("running")
         try:
             train(run, lambda: stop.signal is not None)
+            directory.write_timeline(run.captions(), run.progress.iteration)
+            if not stop.signal:
+                events.end(succeeded=True)
         except Exception:
             events.end(succeeded=False)
+            with contextlib.suppress(Exception):  # what went wrong first is what is told
+                directory.write_timeline(run.captions(), run.progress.iteration)
             raise
         finally:
             directory.settle()  # for some of what is being written goes to the event file, which closes now
-        directory.write_timeline(run.captions())
-        if not stop.signal:
-            events.end(succeeded=True)
 
 
 def _length(run: Run) -> str:
@@ -269,10 +277,15 @@ def _versions() -> dict[str, str]:
 
 
 class _Stop:
-    """Turns the first SIGINT or SIGTERM into a wish to stop, says so, and lets a second one through."""
+    """Turns the first SIGINT or SIGTERM into a wish to stop, says so, and leaves at a second one.
 
-    def __init__(self) -> None:
+    Args:
+        abandon: gives up what is still to be written; called before leaving.
+    """
+
+    def __init__(self, abandon: Callable[[], None]) -> None:
         self.signal: signal.Signals | None = None
+        self._abandon = abandon
         self._before: dict[signal.Signals, Any] = {}
 
     def __enter__(self) -> _Stop:
@@ -287,6 +300,13 @@ class _Stop:
 
     def _note(self, number: int, frame: FrameType | None) -> None:
         self.signal = signal.Signals(number)
-        signal.signal(number, self._before[self.signal])
-        # Straight to standard error: the signal may have come in the middle of a line of the log.
-        os.write(2, b"Stopping; once more to stop at once.\n")
+        for each in self._before:
+            signal.signal(each, self._stop_at_once)
+        # Straight to standard error: the signal may have come in the middle of a line of the log. Whoever reads that
+        # may have been stopped too.
+        with contextlib.suppress(OSError):
+            os.write(2, b"Stopping; once more to stop at once.\n")
+
+    def _stop_at_once(self, number: int, frame: FrameType | None) -> NoReturn:
+        self._abandon()
+        sys.exit(128 + number)

@@ -214,11 +214,13 @@ class Rounds:
         """Why the stretch is over, in words; empty while it is not."""
         limit = self._limit(self._player, pace)
         warming_up = self._round == 1 and self._player == "d" and self._steps < self._d_warmup
-        if self._steps % self._check_every == 0 and not warming_up:
+        if self._steps % self._check_every == 0:
             now = self._read(scores)
             assert self._since is not None
             means = now.means_since(self._since)
             self._since = now
+            if warming_up:
+                return ""
             if self._player == "d":
                 accuracy = accuracy_of(means)
                 if accuracy >= self._d_accuracy:

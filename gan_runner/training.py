@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import copy
 import dataclasses
 import logging
@@ -121,7 +122,8 @@ class Run:
 
     def _look(self, due: Due) -> None:
         """Do what is due after a turn."""
-        self._bar.update()
+        with contextlib.suppress(OSError):  # nobody may be left to look at it
+            self._bar.update()
         if not due.log:
             return
         iteration = self.progress.iteration
@@ -136,12 +138,14 @@ class Run:
         self._tell(point, due.epoch_ended or due.samples)
         if due.samples:
             self._save_samples()
-        if due.evaluation and self._is_best():
-            self.save("best")  # before a rollback changes the weights that were measured
         if due.checkpoint:
             self._remember()
-        self._handle(alarms)
-        if due.checkpoint:
+        if due.evaluation and self._is_best():
+            # Before a rollback changes the weights that were measured. The last one too: a resume goes on from it, and
+            # must know of the best.
+            self.save("best", "last")
+        rolled_back = self._handle(alarms)
+        if due.checkpoint and (rolled_back or self._saved != iteration):
             self.save("last")
 
     def _measure(self) -> dict[str, float]:
@@ -194,6 +198,9 @@ class Run:
         self.best = {"value": value, "iteration": self.progress.iteration}
         return True
 
+    def _yardstick(self) -> dict[str, str | int] | None:
+        return self.experiment.evaluation.yardstick if self.experiment.evaluation is not None else None
+
     def _tell(self, point: dict[str, float], in_log: bool) -> None:
         def shown(tag: str) -> str:
             return f"{point[tag]:.3f}" if tag in point else "-"
@@ -203,8 +210,9 @@ class Run:
             f"{point['speed/images_per_second']:,.0f} images/s"
         )
         epoch = _epoch(self.agenda.epochs(self.progress))
-        self._bar.set_description_str(epoch, refresh=False)
-        self._bar.set_postfix_str(state)
+        with contextlib.suppress(OSError):
+            self._bar.set_description_str(epoch, refresh=False)
+            self._bar.set_postfix_str(state)
         if in_log:
             log.info("%s, iteration %d: %s", epoch, self.progress.iteration, state)
 
@@ -236,16 +244,17 @@ class Run:
 
     # ---- alarms -----------------------------------------------------------------------------------------
 
-    def _handle(self, alarms: list[Alarm]) -> None:
+    def _handle(self, alarms: list[Alarm]) -> bool:
+        """Tell of alarms, and do what health.on_alarm says; gives whether the players were rolled back."""
         watch = self.experiment.watch
         for alarm in alarms:
             log.warning("Alarm at iteration %d: %s", alarm.iteration, alarm.message)
             self.events.text(f"health/{alarm.name}", alarm.message, alarm.iteration)
         if not alarms or watch.on_alarm == "warn":
-            return
+            return False
         since = min(alarm.since for alarm in alarms)
         if watch.on_alarm == "rollback" and self._rollbacks < watch.max_rollbacks and self._roll_back(since):
-            return
+            return True
         facts = []
         if watch.on_alarm == "rollback" and self._rollbacks >= watch.max_rollbacks:
             facts.append(f"health.max_rollbacks is {watch.max_rollbacks}, and {self._rollbacks} were made.")
@@ -312,12 +321,12 @@ class Run:
 
     # ---- checkpoints ------------------------------------------------------------------------------------
 
-    def save(self, name: CheckpointName) -> None:
-        """Write a checkpoint, unless the run has left the finite numbers: then the one that is there is kept."""
+    def save(self, *names: CheckpointName) -> None:
+        """Write checkpoints, unless the run has left the finite numbers: then the one that is there is kept."""
         if self._not_finite() is not None:
             return
-        self.directory.save_checkpoint(self.state_dict(), [name])
-        if name == "last":
+        self.directory.save_checkpoint(self.state_dict(), names)
+        if "last" in names:
             self._saved = self.progress.iteration
             self._on_checkpoint()
 
@@ -337,6 +346,7 @@ class Run:
             "progress": progress,
             "seen": [dataclasses.asdict(self._d_seen), dataclasses.asdict(self._g_seen)],
             "best": self.best,
+            "yardstick": self._yardstick(),
             "metrics": self.metrics,
             "rollbacks": self._rollbacks,
         }
@@ -347,6 +357,9 @@ class Run:
         self.progress = Progress(**state["progress"])
         self._d_seen, self._g_seen = (Reading(**seen) for seen in state["seen"])
         self.best, self.metrics = state["best"], state["metrics"]
+        if self.best is not None and state["yardstick"] != self._yardstick():
+            self.best = None
+            log.info("The best so far was measured by another evaluation; the search for it begins anew.")
         self._rollbacks = state["rollbacks"]
         self._moments = state["moments"]
         self._saved = self.progress.iteration

@@ -57,7 +57,7 @@ def play(folder: Path, overrides: list[str], stop_after: int | None = None) -> N
             run.load_state_dict(directory.load_checkpoint("last", experiment.device))
             directory.rewind_metrics(run.progress.iteration)
         train(run, lambda: stop_after is not None and run.progress.iteration >= stop_after)
-        directory.write_timeline(run.captions())
+        directory.write_timeline(run.captions(), run.progress.iteration)
 
 
 def everything_but_times(folder: Path) -> dict[str, object]:

@@ -5,7 +5,10 @@ from __future__ import annotations
 import itertools
 import logging
 import multiprocessing
+import multiprocessing.connection
+import os
 import signal
+import threading
 import time
 from collections.abc import Iterator
 from typing import Literal, Protocol
@@ -130,7 +133,7 @@ class StreamedFeed:
         self._batch = batch
         self._workers = 0 if isinstance(images, InMemoryImages) else min(workers, cores())
         self._device = device
-        self._stream: Iterator[tuple[Tensor, list[str]]] | None = None
+        self._stream: Iterator[tuple[Tensor, list[str]] | UserError] | None = None
         self._next_start = 0
 
     def load(self, start: CountOrZero, out: Tensor) -> None:
@@ -156,19 +159,22 @@ class StreamedFeed:
             self.close()
             self._stream = self._stream_from(start)
         try:
-            pixels, broken = next(self._stream)
+            read = next(self._stream)
         except RuntimeError as error:
             # Workers can be killed, for memory or by a signal to all of a job. The position is all that a new
             # stream needs; what fails twice is raised.
             _log.warning("data: the workers failed and are started anew: %s", error)
             self._stream = self._stream_from(start)
-            pixels, broken = next(self._stream)
+            read = next(self._stream)
+        if isinstance(read, UserError):
+            raise read
+        pixels, broken = read
         if isinstance(self.images, FolderImages):
             self.images.warn(broken)
         self._next_start = start + self._batch
         return pixels
 
-    def _stream_from(self, start: int) -> Iterator[tuple[Tensor, list[str]]]:
+    def _stream_from(self, start: int) -> Iterator[tuple[Tensor, list[str]] | UserError]:
         batches = (
             self._order.indices(position, self._batch).tolist() for position in itertools.count(start, self._batch)
         )
@@ -181,21 +187,27 @@ class StreamedFeed:
                 pin_memory=self._device.type == "cuda",
                 multiprocessing_context=_worker_context() if self._workers else None,
                 generator=torch.Generator(),  # or it would draw from the random numbers of the run
-                worker_init_fn=_leave_interrupts_to_the_run,
+                worker_init_fn=_live_as_long_as_the_run,
             )
         )
 
 
-class _Reader(Dataset[tuple[Tensor, list[str]]]):
-    """Reads a batch in a worker process, and says which of its pictures were broken."""
+class _Reader(Dataset[tuple[Tensor, list[str]] | UserError]):
+    """Reads a batch in a worker process, and says which of its pictures were broken.
+
+    What the user can put right is handed over as it is: an error that is raised there arrives as text.
+    """
 
     def __init__(self, images: ImageSet) -> None:
         self._images = images
 
-    def __getitem__(self, indices: list[int]) -> tuple[Tensor, list[str]]:
-        if isinstance(self._images, FolderImages):
-            return self._images.read(torch.tensor(indices))
-        return self._images.pixels(torch.tensor(indices)), []
+    def __getitem__(self, indices: list[int]) -> tuple[Tensor, list[str]] | UserError:
+        try:
+            if isinstance(self._images, FolderImages):
+                return self._images.read(torch.tensor(indices))
+            return self._images.pixels(torch.tensor(indices)), []
+        except UserError as error:
+            return error
 
 
 def make_feed(
@@ -276,7 +288,15 @@ def _worker_context() -> multiprocessing.context.BaseContext:
     return multiprocessing.get_context(method)
 
 
-def _leave_interrupts_to_the_run(worker: int) -> None:
-    """Keep workers alive through Ctrl-C, which reaches them too, until the run has saved and lets them go."""
+def _live_as_long_as_the_run(worker: int) -> None:
+    """Keep a worker alive through Ctrl-C, which reaches it too, and no longer than the run, however that ends."""
     del worker
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    if run := multiprocessing.parent_process():
+        # PyTorch's own watch looks at the server that started the worker, which waits for the worker to end.
+        threading.Thread(target=_end_with, args=(run.sentinel,), daemon=True).start()
+
+
+def _end_with(sentinel: int) -> None:
+    multiprocessing.connection.wait([sentinel])
+    os._exit(1)

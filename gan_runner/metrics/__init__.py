@@ -50,6 +50,8 @@ class Evaluation:
         self.tags = [f"metric/{name}" for name in metrics]
         self._metrics = metrics
         self._lower_is_better = goal == "lower"
+        # What two values of the objective must have in common to be compared.
+        self.yardstick: dict[str, str | int] = {"objective": objective, "goal": goal, "num_images": num_images}
 
     def measure(self, real: Tensor, fake: Tensor) -> dict[str, float]:
         """Give every metric's number by its tag; waits for the device."""
