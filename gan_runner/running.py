@@ -171,7 +171,23 @@ def _hyperparameters(config: DictConfig) -> dict[str, Scalar]:
 def _bar(experiment: Experiment) -> tqdm[Any]:
     wanted = experiment.settings.progress
     shown = sys.stderr.isatty() if wanted == "auto" else wanted
-    return tqdm(disable=not shown, unit="it", dynamic_ncols=True, mininterval=0.2)
+    return _Bar(disable=not shown, unit="it", dynamic_ncols=True, mininterval=0.2)
+
+
+class _Bar(tqdm):  # type: ignore[type-arg]
+    """A progress bar that does not end a run where nobody is left to look at it, as behind a pipe that broke."""
+
+    def display(self, msg: str | None = None, pos: int | None = None) -> None:
+        with contextlib.suppress(OSError):
+            super().display(msg, pos)
+
+    def clear(self, nolock: bool = False) -> None:
+        with contextlib.suppress(OSError):
+            super().clear(nolock)
+
+    def close(self) -> None:
+        with contextlib.suppress(OSError):
+            super().close()
 
 
 def _introduce(experiment: Experiment) -> None:

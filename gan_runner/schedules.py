@@ -219,11 +219,9 @@ class Rounds:
             assert self._since is not None
             means = now.means_since(self._since)
             self._since = now
-            if warming_up:
-                return ""
             if self._player == "d":
                 accuracy = accuracy_of(means)
-                if accuracy >= self._d_accuracy:
+                if accuracy >= self._d_accuracy and not warming_up:
                     return f"D's accuracy reached {accuracy:.3f} after {self._steps} updates"
             elif means["probability/fake"] >= self._g_probability:
                 return f"the mean of D(G(z)) reached {means['probability/fake']:.3f} after {self._steps} updates"

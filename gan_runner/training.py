@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import copy
 import dataclasses
 import logging
@@ -122,8 +121,7 @@ class Run:
 
     def _look(self, due: Due) -> None:
         """Do what is due after a turn."""
-        with contextlib.suppress(OSError):  # nobody may be left to look at it
-            self._bar.update()
+        self._bar.update()
         if not due.log:
             return
         iteration = self.progress.iteration
@@ -210,9 +208,8 @@ class Run:
             f"{point['speed/images_per_second']:,.0f} images/s"
         )
         epoch = _epoch(self.agenda.epochs(self.progress))
-        with contextlib.suppress(OSError):
-            self._bar.set_description_str(epoch, refresh=False)
-            self._bar.set_postfix_str(state)
+        self._bar.set_description_str(epoch, refresh=False)
+        self._bar.set_postfix_str(state)
         if in_log:
             log.info("%s, iteration %d: %s", epoch, self.progress.iteration, state)
 

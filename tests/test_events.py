@@ -182,3 +182,15 @@ def test_flatten_gives_one_level_of_plain_values():
 def test_importing_the_module_does_not_load_tensorboard_or_torch():
     check = "import sys, gan_runner.events; sys.exit(bool({'tensorboard', 'torch'} & set(sys.modules)))"
     assert subprocess.run([sys.executable, "-c", check], check=False).returncode == 0
+
+
+def test_a_closed_file_takes_nothing_more_and_no_other_is_begun(tmp_path):
+    with LOGGER.open(tmp_path, first_iteration=1) as events:
+        events.scalars({"loss/d": 1.0}, 1)
+    for late in (
+        lambda: events.image("samples/fixed", Image.new("L", (2, 2)), 2),
+        lambda: events.text("health/collapse", "too late", 2),
+    ):
+        with pytest.raises(AttributeError):
+            late()
+    assert len(list(tmp_path.iterdir())) == 1

@@ -280,6 +280,47 @@ def test_a_second_ctrl_c_stops_at_once_and_is_on_record(tmp_path):
     assert json.loads((tmp_path / "here/summary.json").read_text())["status"] == "interrupted"
 
 
+def test_ctrl_c_saves_where_nobody_is_left_to_read_what_is_said(tmp_path):
+    """As in `gan-run | tee log`, where the same Ctrl-C ends tee."""
+    command = [*COMMAND, *SMALL, *MLP, "trainer.epochs=100000", "hydra.run.dir=here", "trainer.progress=true"]
+    with subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+        while not (tmp_path / "here/checkpoints/last.pt").exists():
+            assert process.poll() is None
+        process.stdout.close()
+        process.stderr.close()
+        process.send_signal(signal.SIGINT)
+        process.wait(timeout=60)
+    assert process.returncode == 130
+    assert json.loads((tmp_path / "here/summary.json").read_text())["status"] == "interrupted"
+
+
+def test_a_second_sigterm_is_on_record_too(tmp_path):
+    (tmp_path / "impatient.py").write_text(IMPATIENT.replace("SIGINT", "SIGTERM"))
+    command = [*COMMAND, *SMALL, *MLP, "data._target_=impatient.load", "hydra.run.dir=here"]
+    environment = os.environ | {"PYTHONPATH": str(tmp_path)}
+    result = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=120)
+    assert (result.returncode, "Traceback" in result.stderr) == (143, False), result.stderr
+    assert json.loads((tmp_path / "here/summary.json").read_text())["status"] == "interrupted"
+
+
+LEAVING = """
+import sys
+
+def load(image_size: int | None, limit: int | None):
+    sys.exit(0)
+"""
+
+
+def test_a_part_that_leaves_the_program_makes_a_failed_run(tmp_path):
+    (tmp_path / "leaving.py").write_text(LEAVING)
+    command = [*COMMAND, *SMALL, *MLP, "data._target_=leaving.load", "hydra.run.dir=here"]
+    environment = os.environ | {"PYTHONPATH": str(tmp_path)}
+    result = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=120)
+    assert result.returncode == 1
+    summary = json.loads((tmp_path / "here/summary.json").read_text())
+    assert (summary["status"], summary["error"]) == ("failed", "sys.exit(0)")
+
+
 def test_an_interrupted_run_without_a_checkpoint_does_not_offer_to_go_on(tmp_path):
     with endless_run(tmp_path, "labels.real.value=nan") as process:
         process.send_signal(signal.SIGINT)

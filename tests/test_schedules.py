@@ -182,6 +182,12 @@ def test_warm_up_holds_d_back_from_its_goal_in_the_first_round_only(warmup):
     assert players(rounds(check=2, warmup=warmup), 14, scores) == "ddddddggddggdd"
 
 
+def test_the_first_look_after_the_warm_up_is_at_the_last_updates_alone():
+    """D is never right for six updates and always from then on: over all eight it would miss its goal."""
+    scores = Scores(itertools.chain([0.0] * 6, itertools.repeat(1.0)), itertools.repeat(1.0))
+    assert players(rounds(check=2, warmup=8), 10, scores) == "ddddddddgg"
+
+
 def test_a_warm_up_beyond_ds_limit_is_refused_with_both_keys():
     with pytest.raises(UserError) as refusal:
         rounds(d=10, warmup=11)

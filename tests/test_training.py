@@ -2,9 +2,12 @@
 
 import contextlib
 import json
+import threading
 
+import numpy as np
 import pytest
 import torch
+from PIL import Image
 from tqdm import tqdm
 
 from gan_runner.build import build
@@ -263,3 +266,69 @@ def test_an_epoch_is_written_plainly_however_late_it_is(start, epochs, shown):
     run = start()
     run.directory.append_metrics({"iteration": 7, "epoch": epochs})
     assert run.captions() == {7: f"epoch {shown}"}
+
+
+def test_the_last_checkpoint_knows_of_the_best(start):
+    """Or a resume would go on from before it, and take a worse one for the best."""
+    run = start("trainer.iterations=12", "trainer.checkpoint_every=1000", "evaluation.every=1")
+    train(run, lambda: run.progress.iteration == 11)  # a stop is the only other reason to save
+    run.directory.finish_writing()
+    best, last = (run.directory.load_checkpoint(name, run.experiment.device) for name in ("best", "last"))
+    assert best["best"] == last["best"] == run.best
+    assert best["progress"]["iteration"] == run.best["iteration"] <= last["progress"]["iteration"]
+
+
+def test_the_best_begins_anew_where_another_evaluation_measures(start):
+    first = start("trainer.iterations=6")
+    train(first, never)
+    first.directory.finish_writing()
+    state = first.directory.load_checkpoint("last", first.experiment.device)
+    for overrides, kept in (([], True), (["evaluation.objective=diversity", "evaluation.goal=higher"], False)):
+        second = start("trainer.iterations=12", *overrides)
+        second.load_state_dict(state)
+        assert (second.best == first.best) is kept
+
+
+def test_the_summary_is_due_with_every_last_checkpoint(start):
+    run = start(
+        "trainer.iterations=12",
+        "evaluation.every=1000",
+        "trainer.intervals_in=iterations",
+        "trainer.checkpoint_every=5",
+    )
+    saved = []
+    run._on_checkpoint = lambda: saved.append(run.progress.iteration)
+    train(run, never)
+    assert saved == [5, 10, 12]
+
+
+def test_the_timeline_ends_with_the_run_whatever_a_killed_start_had_drawn_beyond(tmp_path):
+    with contextlib.closing(RunDirectory(tmp_path)) as directory:
+        for iteration, level in ((1, 0), (2, 100), (9, 255)):
+            directory.save_samples(np.full((4, 8, 8, 1), level, np.uint8), 2, iteration)
+        directory.write_timeline({}, until=2)
+    with Image.open(tmp_path / "samples/timeline.gif") as animated:
+        assert animated.n_frames == 2
+    assert (tmp_path / "samples/iteration_00000009.png").exists()
+
+
+def test_a_slow_disk_is_waited_for_before_memory_fills_with_what_is_to_be_written(tmp_path):
+    begun, gate = [], threading.Event()
+    with contextlib.closing(RunDirectory(tmp_path)) as directory:
+
+        def work():
+            begun.append(1)
+            gate.wait()
+
+        def submit():
+            for _ in range(50):
+                directory.in_background(work)
+
+        submitting = threading.Thread(target=submit)
+        submitting.start()
+        submitting.join(timeout=0.5)
+        assert submitting.is_alive()
+        assert len(directory._pending) <= 4
+        gate.set()
+        submitting.join()
+    assert len(begun) == 50

@@ -64,6 +64,15 @@ def test_a_stream_outlives_its_workers(ten_pictures, caplog):
     assert caplog.messages[0].startswith("data: the workers failed and are started anew: ")
 
 
+@pytest.mark.parametrize("workers", [0, 1])
+def test_a_folder_that_vanishes_while_streaming_is_told_as_it_is(ten_pictures, workers):
+    pictures = image_folder.load(str(ten_pictures), image_size=8, channels=3, limit=None)
+    with contextlib.closing(made(pictures, resident=False, workers=workers)) as streamed:
+        ten_pictures.rename(ten_pictures.with_name("elsewhere"))
+        with pytest.raises(UserError, match=r"data\.root no longer holds what it did"):
+            loaded(streamed, 0, 3)
+
+
 def test_a_picture_that_breaks_while_streaming_is_replaced_with_one_warning(ten_pictures, caplog):
     pictures = image_folder.load(str(ten_pictures), image_size=8, channels=3, limit=None)
     (ten_pictures / "4.png").write_bytes(b"")
