@@ -162,11 +162,17 @@ def write_samples(images: Pixels, output: Path | str) -> None:
             empty folder, becomes a folder of 00000.png, 00001.png and so on.
 
     Raises:
-        UserError: the ending is another one, or there is something already.
+        UserError: the ending is another one, there is something already, or nothing can be written there.
     """
     check_output(output)
     path = Path(output)
-    path.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UserError(
+            f"output={output} cannot be written: {path.parent} is no folder, and cannot be made one.",
+            "Choose another path for output.",
+        ) from error
     if _is_folder(output):
         path.mkdir(exist_ok=True)
         for number, image in enumerate(images):

@@ -206,6 +206,16 @@ def test_sampling_takes_the_best_checkpoint_and_another_seed_draws_others(finish
     np.testing.assert_array_equal(a, c)  # the only evaluation was at the last iteration
 
 
+def test_sampling_to_where_nothing_can_be_written_says_so(finished, tmp_path):
+    (tmp_path / "file").touch()
+    result = gan_sample(tmp_path, f"run={only_run(finished[0])}", "output=file/grid.png")
+    assert result.code == 1
+    assert result.err == (
+        "output=file/grid.png cannot be written: file is no folder, and cannot be made one.\n"
+        "  Choose another path for output.\n"
+    )
+
+
 def test_sampling_without_a_run_asks_for_one(tmp_path):
     result = gan_sample(tmp_path)
     assert (result.code, result.err) == (1, "run has no value, and there is none to assume.\n  Give it: run=...\n")

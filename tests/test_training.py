@@ -12,6 +12,7 @@ from tqdm import tqdm
 
 from gan_runner.build import build
 from gan_runner.errors import UserError
+from gan_runner.files import replacing
 from gan_runner.health import Constant, Sighting, Watch
 from gan_runner.run_directory import RunDirectory
 from gan_runner.training import Run, train
@@ -332,3 +333,11 @@ def test_a_slow_disk_is_waited_for_before_memory_fills_with_what_is_to_be_writte
         gate.set()
         submitting.join()
     assert len(begun) == 50
+
+
+def test_a_file_that_cannot_be_written_is_told_by_its_path(tmp_path):
+    with (
+        pytest.raises(UserError, match=r"nowhere/last\.pt cannot be written: No such file or directory\."),
+        replacing(tmp_path / "nowhere/last.pt") as temporary,
+    ):
+        temporary.write_bytes(b"")
