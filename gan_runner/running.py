@@ -9,7 +9,6 @@ import platform
 import shlex
 import signal
 import sys
-from collections.abc import Callable
 from dataclasses import asdict
 from importlib.metadata import version
 from pathlib import Path
@@ -61,7 +60,7 @@ def run_job(config: DictConfig) -> float | None:
         else:
             directory.claim("hydra.sweep.dir" if _in_sweep() else "hydra.run.dir", new=True)
             record.begin()
-        stop = _Stop(directory.abandon)
+        stop = _Stop()
         try:
             with stop, too_little_memory_explained(SMALLER):
                 check_config(config, typed_overrides(), hydra.runtime.choices, default_of)
@@ -75,8 +74,8 @@ def run_job(config: DictConfig) -> float | None:
             mark_as_told(error)
             record.write("failed", str(error) or repr(error))
             raise
-        except SystemExit as error:
-            if stop.signal is None:
+        except BaseException as error:
+            if isinstance(error, SystemExit) and stop.signal is None:
                 log.exception("A part of yours has called sys.exit.")
                 record.write("failed", f"sys.exit({error.code})")
                 sys.exit(1)
@@ -151,6 +150,9 @@ def _train(config: DictConfig, record: _Record, stop: _Stop) -> None:
             events.end(succeeded=False)
             with contextlib.suppress(Exception):  # what went wrong first is what is told
                 directory.write_timeline(run.captions(), run.progress.iteration)
+            raise
+        except BaseException:  # a second signal
+            directory.abandon()
             raise
         finally:
             directory.settle()  # for some of what is being written goes to the event file, which closes now
@@ -293,15 +295,10 @@ def _versions() -> dict[str, str]:
 
 
 class _Stop:
-    """Turns the first SIGINT or SIGTERM into a wish to stop, says so, and leaves at a second one.
+    """Turns the first SIGINT or SIGTERM into a wish to stop, says so, and leaves at a second one."""
 
-    Args:
-        abandon: gives up what is still to be written; called before leaving.
-    """
-
-    def __init__(self, abandon: Callable[[], None]) -> None:
+    def __init__(self) -> None:
         self.signal: signal.Signals | None = None
-        self._abandon = abandon
         self._before: dict[signal.Signals, Any] = {}
 
     def __enter__(self) -> _Stop:
@@ -317,12 +314,12 @@ class _Stop:
     def _note(self, number: int, frame: FrameType | None) -> None:
         self.signal = signal.Signals(number)
         for each in self._before:
-            signal.signal(each, self._stop_at_once)
+            signal.signal(each, _stop_at_once)
         # Straight to standard error: the signal may have come in the middle of a line of the log. Whoever reads that
         # may have been stopped too.
         with contextlib.suppress(OSError):
             os.write(2, b"Stopping; once more to stop at once.\n")
 
-    def _stop_at_once(self, number: int, frame: FrameType | None) -> NoReturn:
-        self._abandon()
-        sys.exit(128 + number)
+
+def _stop_at_once(number: int, frame: FrameType | None) -> NoReturn:
+    sys.exit(128 + number)
