@@ -2,6 +2,7 @@ import copy
 
 import pytest
 import torch
+from torch import nn
 from torch.nn.functional import logsigmoid
 
 from gan_runner.penalties import R1
@@ -259,3 +260,28 @@ def test_every_pixel_value_survives_the_way_to_float_and_back():
     exact = torch.arange(256, dtype=F64) / 127.5 - 1
     torch.testing.assert_close(floats.flatten().double(), exact, rtol=0, atol=1.2e-7)
     assert torch.equal(pixels.flatten(), torch.arange(256, dtype=torch.uint8))  # not changed on the way
+
+
+FIXED = Turn("d", fixed_set=True, renew_fixed_set=16)
+
+
+@pytest.mark.parametrize("turn", [D, G, FIXED], ids=["d", "g", "fixed set"])
+@pytest.mark.parametrize(("precision", "number_format"), [("fp32", torch.float32), ("bf16", torch.bfloat16)])
+def test_every_product_of_a_turn_is_in_the_runs_precision(set_up, turn, precision, number_format):
+    table = set_up(precision=precision)
+    formats = set()
+    layers = [layer for player in (table.d, table.g) for layer in player.net.modules() if isinstance(layer, nn.Linear)]
+    for layer in layers:
+        layer.register_forward_hook(lambda _layer, _given, result: formats.add(result.dtype))
+    table.stepper.play(turn, 0)
+    assert formats == {number_format}
+
+
+def test_losses_are_of_float32_logits_whatever_the_precision(set_up):
+    table = set_up()
+    images = torch.rand(4, 1, 8, 8) * 2 - 1
+    with torch.autocast("cpu", torch.bfloat16):
+        judgement = table.game.d_terms(images, images)
+        terms, fake_logits = table.game.g_terms(torch.randn(4, 5))
+    for tensor in (judgement.real_logits, fake_logits, judgement.terms["adversarial"], terms["adversarial"]):
+        assert tensor.dtype == torch.float32
