@@ -178,3 +178,9 @@ def test_a_d_that_answers_in_another_shape_is_refused():
     game.discriminator = nn.Sequential(nn.Flatten(), nn.LazyLinear(1))
     with pytest.raises(UserError, match=r"model.discriminator gives 4x1 for 4 images, but must give one logit each."):
         game.d_terms(images_with(1.0, 2.0), images_with(3.0, 4.0))
+
+
+def test_a_logit_of_zero_says_generated_in_the_steps_of_both_players():
+    of_d = readings_of_d(Hinge(), real=[0.0], fake=[0.0])
+    assert (of_d["accuracy/d_real"], of_d["accuracy/d_fake"]) == (0.0, 1.0)
+    assert readings_of_g(Hinge(), fake=[0.0])["accuracy/d_fake"] == 1.0

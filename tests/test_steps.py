@@ -285,3 +285,11 @@ def test_losses_are_of_float32_logits_whatever_the_precision(set_up):
         terms, fake_logits = table.game.g_terms(torch.randn(4, 5))
     for tensor in (judgement.real_logits, fake_logits, judgement.terms["adversarial"], terms["adversarial"]):
         assert tensor.dtype == torch.float32
+
+
+@pytest.mark.parametrize("ema", [None, 0.9])
+def test_every_update_of_g_is_measured_with_and_without_a_moving_average(set_up, ema):
+    table = set_up(ema=ema)
+    for _ in range(3):
+        table.stepper.play(DG, 0)
+    assert table.stepper.read_g().updates == 3
