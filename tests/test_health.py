@@ -397,3 +397,22 @@ def test_where_nothing_that_helps_is_left_to_try_an_alarm_says_what_it_saw_and_n
     looker = Watch("warn", 0.5, 3, 64, {"saturated": saturated()}, settings={"loss": "NonSaturating"})
     _, (alarm,) = looker.look(SICK, 10, None)
     assert alarm.message.endswith("(norm 1e-05), since iteration 10.")
+
+
+D_ALONE, G_ALONE = SURE, {"grad_norm/g": 1e-5}  # what log points of rounds measure
+
+
+def test_what_a_standing_player_showed_last_comes_from_the_checkpoint_too():
+    before, after = watch({"saturated": saturated()}), watch({"saturated": saturated()})
+    before.look(D_ALONE, 10, None)
+    after.load_state_dict(json.loads(json.dumps(before.state_dict())))
+    seen, alarms = after.look(G_ALONE, 20, None)
+    assert (seen["health/saturated"], [alarm.name for alarm in alarms]) == (1.0, ["saturated"])
+
+
+def test_what_a_standing_player_showed_last_is_forgotten_at_a_rollback():
+    looker = watch({"saturated": saturated()})
+    looker.look(D_ALONE, 10, None)
+    looker.forget()
+    seen, alarms = looker.look(G_ALONE, 20, None)
+    assert (seen["health/saturated"], alarms) == (0.0, [])
