@@ -6,7 +6,7 @@ import numpy as np
 import torch
 
 from gan_runner.data import ImageSet
-from gan_runner.distributions import truncated_normal
+from gan_runner.objectives.distributions import truncated_normal
 
 
 class KerasScript:

@@ -13,10 +13,10 @@ from torch import Tensor
 
 from benchmarks.plain_pytorch import PlainScript
 from benchmarks.step import composed, our_step
-from gan_runner.build import Experiment
-from gan_runner.games import accuracy_of
-from gan_runner.sampling import draw
-from gan_runner.steps import as_float
+from gan_runner.commands.sample import draw
+from gan_runner.config.build import Experiment
+from gan_runner.games.adversarial import accuracy_of
+from gan_runner.training.train_step import as_float
 
 LAST = 200  # iterations over which D's accuracy is averaged
 

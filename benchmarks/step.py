@@ -28,10 +28,10 @@ from omegaconf import DictConfig
 from torch import nn
 
 from benchmarks.plain_pytorch import RECIPES, PlainScript
-from gan_runner.build import Experiment, build, load_images
-from gan_runner.cli import OPENMP
-from gan_runner.devices import PrecisionName, choose_precision
-from gan_runner.recording import Recording
+from gan_runner.commands.main import OPENMP
+from gan_runner.config.build import Experiment, build, load_images
+from gan_runner.training.cuda_graph import Recording
+from gan_runner.training.devices import PrecisionName, choose_precision
 
 Step = Callable[[], object]
 OURS = "gan-runner"

@@ -22,10 +22,10 @@ from pathlib import Path
 from tqdm import tqdm
 
 from benchmarks.step import composed, our_step, synchronise
-from gan_runner.run_directory import RunDirectory
-from gan_runner.training import Run
+from gan_runner.record.run_folder import RunDirectory
+from gan_runner.training.run import Run
 
-COMMAND = [sys.executable, "-c", "from gan_runner.cli import run; run()"]
+COMMAND = [sys.executable, "-c", "from gan_runner.commands.main import run; run()"]
 
 
 def overhead(folder: Path, overrides: list[str], epochs: int) -> tuple[float, float]:

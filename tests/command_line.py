@@ -10,7 +10,7 @@ from pathlib import Path
 
 from hydra.core.global_hydra import GlobalHydra
 
-from gan_runner import cli
+from gan_runner.commands import main
 
 QUICK = [
     "data.limit=64",
@@ -57,15 +57,15 @@ def call(command: Callable[[], None], folder: Path, *arguments: str) -> Result:
 
 
 def gan_run(folder: Path, *arguments: str) -> Result:
-    return call(cli.run, folder, *arguments)
+    return call(main.run, folder, *arguments)
 
 
 def gan_check(folder: Path, *arguments: str) -> Result:
-    return call(cli.check, folder, *arguments)
+    return call(main.check, folder, *arguments)
 
 
 def gan_sample(folder: Path, *arguments: str) -> Result:
-    return call(cli.sample, folder, *arguments)
+    return call(main.sample, folder, *arguments)
 
 
 def only_run(folder: Path) -> Path:

@@ -11,17 +11,17 @@ from hydra import compose, initialize_config_module
 from omegaconf import OmegaConf
 from torch import nn
 
-from gan_runner.cli import job_folder
+from gan_runner.commands.main import job_folder
 from gan_runner.data import ImageSet, Order, ResidentFeed, digits
-from gan_runner.games import Adversarial
-from gan_runner.labels import Exactly, Labels
-from gan_runner.latents import Normal
-from gan_runner.learning_rates import Constant
-from gan_runner.losses import NonSaturating
+from gan_runner.games.adversarial import Adversarial
 from gan_runner.models import dcgan, mlp
-from gan_runner.optimizers import Adam
-from gan_runner.players import MovingAverage, Player
-from gan_runner.steps import Stepper
+from gan_runner.objectives.latents import Normal
+from gan_runner.objectives.losses import NonSaturating
+from gan_runner.objectives.targets import Exactly, Labels
+from gan_runner.optim.adam import Adam
+from gan_runner.optim.learning_rates import Constant
+from gan_runner.training.player import MovingAverage, Player
+from gan_runner.training.train_step import Stepper
 
 CPU = torch.device("cpu")
 torch.set_num_threads(1)  # networks this small lose time to a second one

@@ -14,10 +14,10 @@ from typing import NoReturn
 import torch
 from torch import Tensor
 
+from gan_runner.data.decoding import FORMATS, SUFFIXES, Channels, check_header, read_picture
 from gan_runner.data.image_set import within_limit
 from gan_runner.data.locations import SHIPPED, existing_folder
 from gan_runner.data.parallel import in_chunks
-from gan_runner.data.pictures import FORMATS, SUFFIXES, Channels, check_header, read_picture
 from gan_runner.errors import UserError
 from gan_runner.ranges import Count
 

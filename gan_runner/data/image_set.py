@@ -11,7 +11,7 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
-from gan_runner.data.pictures import resized
+from gan_runner.data.decoding import resized
 from gan_runner.ranges import Count
 
 _log = logging.getLogger(__name__)

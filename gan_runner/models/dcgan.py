@@ -14,8 +14,8 @@ from itertools import pairwise
 from torch import Tensor, nn
 
 from gan_runner.errors import UserError
-from gan_runner.layers import ConvTranspose2d, Dropout, Flatten
 from gan_runner.models.initial_weights import Initialiser, initialise
+from gan_runner.models.layers import ConvTranspose2d, Dropout, Flatten
 from gan_runner.ranges import Count, Fraction, FractionBelowOne, NonNegative, Positive
 
 _DOUBLINGS = 2

@@ -8,8 +8,8 @@ from itertools import pairwise
 
 from torch import Tensor, nn
 
-from gan_runner.layers import Dropout
 from gan_runner.models.initial_weights import Initialiser, initialise
+from gan_runner.models.layers import Dropout
 from gan_runner.ranges import Count, FractionBelowOne
 
 Activation = Callable[[], nn.Module]

@@ -1,0 +1,226 @@
+"""The job of `gan-check`: what would fail, before anybody waits for it."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import math
+import resource
+import sys
+import time
+
+import torch
+from hydra.core.hydra_config import HydraConfig
+from omegaconf import DictConfig
+from torch import Tensor, nn
+
+from gan_runner.commands.sample import draw
+from gan_runner.commands.train import SMALLER, default_of
+from gan_runner.config.build import Experiment, build, check_config, make
+from gan_runner.config.validation import typed_overrides
+from gan_runner.errors import UserError, mark_as_told, too_little_memory_explained
+from gan_runner.games.adversarial import accuracy_of, check_logits
+from gan_runner.ranges import Count, Fraction, Positive
+from gan_runner.training.devices import arithmetic
+from gan_runner.training.progress import Agenda, Progress
+from gan_runner.training.schedules import Turn
+from gan_runner.training.train_step import as_float
+
+log = logging.getLogger(__name__)
+
+# A GPU runs the first turns of a kind eagerly and then records one; only what comes after tells how long a turn takes.
+_WARM_UP_TURNS = 5
+_LOOK_EVERY = 10
+
+
+def check_job(config: DictConfig, verdicts: list[str]) -> None:
+    """Check one job, print what was found, and add a line about it to the verdicts.
+
+    Raises:
+        UserError: the first thing that would fail.
+    """
+    typed = typed_overrides()
+    overrides = " ".join(typed) or "the defaults"
+    try:
+        if config.resume is not None:
+            raise UserError(
+                f"resume is {config.resume}, but gan-check looks at a run before it begins.",
+                "Leave resume out; what a run cannot go on with, gan-run resume=... says before it changes anything.",
+            )
+        check_config(config, typed, HydraConfig.get().runtime.choices, default_of)
+        preflight: Preflight = make(config.preflight)
+        with too_little_memory_explained(SMALLER):
+            rows = preflight.look_over(build(config))
+    except UserError as error:
+        log.error("%s", error)
+        mark_as_told(error)
+        verdicts.append(f"fails  {overrides}: {error.problem}")
+        raise
+    verdicts.append(f"ready  {overrides}")
+    log.info("%s\n%s", overrides, as_table(rows))
+
+
+def as_table(rows: list[tuple[str, str]]) -> str:
+    """Set two columns of text."""
+    width = max(len(name) for name, _ in rows)
+    return "\n".join(f"  {name:<{width}}  {value}" for name, value in rows)
+
+
+class Preflight:
+    """Looks an experiment over by using it up.
+
+    Args:
+        d_updates: updates in which D must learn to tell real images from the untrained G's.
+        d_accuracy: how often it must come to be right.
+        seconds: for which each kind of turn is timed.
+    """
+
+    def __init__(self, d_updates: Count, d_accuracy: Fraction, seconds: Positive) -> None:
+        self._d_updates = d_updates
+        self._d_accuracy = d_accuracy
+        self._seconds = seconds
+
+    def look_over(self, experiment: Experiment) -> list[tuple[str, str]]:
+        """Give named findings, in words.
+
+        Raises:
+            UserError: something that would fail in a run.
+        """
+        with contextlib.closing(experiment.feed):
+            rows = [("device", f"{experiment.device}, {experiment.precision}")]
+            rows += self._trace(experiment)
+            rows.append(("D against untrained G", self._tell_apart(experiment)))
+            rows += self._time(experiment)
+            rows += self._memory(experiment)
+        return rows
+
+    def _trace(self, experiment: Experiment) -> list[tuple[str, str]]:
+        """Follow a batch through data, G and D."""
+        count = experiment.settings.batch_size
+        real = as_float(experiment.feed.sample(count, experiment.seed))
+        latents = experiment.latent.sample(count, experiment.device)
+        with torch.no_grad(), arithmetic(experiment.precision, experiment.device):
+            fake = experiment.generator.net(latents)
+            logits = experiment.discriminator.net(fake)
+        shape = tuple(experiment.images.shape)
+        name = experiment.images.name
+        if tuple(fake.shape[1:]) != shape:
+            raise UserError(
+                f"model.generator draws {_by(fake.shape[1:])} images, but those of {name} are {_by(shape)}.",
+                "Let the generator take its size from image_shape.",
+            )
+        check_logits(logits, count)
+        if fake.min() < -1 or fake.max() > 1:
+            raise UserError(
+                f"model.generator draws pixels with {_span(fake)}, but they must lie in [-1, 1].",
+                "End the generator in tanh.",
+            )
+        return [
+            (f"data {name}", f"{len(experiment.images):,} images, batch {_by(real.shape)}, {_span(real)}"),
+            ("latents", f"{_by(latents.shape)}, {_span(latents)}"),
+            ("G", f"{_by(fake.shape)}, {_span(fake)}, {_parameters(experiment.generator.net)}"),
+            ("D", f"{_by(logits.shape)}, {_span(logits)}, {_parameters(experiment.discriminator.net)}"),
+        ]
+
+    def _tell_apart(self, experiment: Experiment) -> str:
+        """Train D alone: a GAN cannot start to learn from a D that fails against an untrained G."""
+        stepper, position, accuracy = experiment.stepper, 0, 0.0
+        before = stepper.read_d()
+        for update in range(1, self._d_updates + 1):
+            position = stepper.play(Turn("d"), position)
+            if update % _LOOK_EVERY and update < self._d_updates:
+                continue
+            now = stepper.read_d()
+            means = now.means_since(before)
+            before = now
+            _check_finite(experiment)
+            accuracy = accuracy_of(means)
+            if accuracy >= self._d_accuracy:
+                return f"right {accuracy:.1%} of the time after {update} updates"
+        raise UserError(
+            f"D is right {accuracy:.1%} of the time after {self._d_updates} updates against the untrained G, "
+            f"but {self._d_accuracy:.0%} is needed: a GAN cannot start to learn from such a D.",
+            f"Try optimizer.d.lr=2e-4, model.dropout=0.1 or preflight.d_updates={2 * self._d_updates}.",
+        )
+
+    def _time(self, experiment: Experiment) -> list[tuple[str, str]]:
+        """Play every kind of turn, and estimate the run from how long each takes and how often it comes."""
+        agenda = Agenda(experiment.settings, experiment.pace, experiment.schedule.d_steps_per_turn, None)
+        iterations = agenda.iterations(Progress())
+        shares = experiment.schedule.kinds_of_turn(iterations, experiment.pace)
+        seconds = {turn: self._seconds_of(turn, experiment) for turn in shares}
+        _check_finite(experiment)
+        rows = [(_name(turn), f"{1000 * value:.2f} ms") for turn, value in seconds.items()]
+        each = sum(share * seconds[turn] for turn, share in shares.items())
+        if iterations is None:
+            rows.append(("time to finish", "depends on how long D and G take to reach their goals"))
+        else:
+            rows.append(
+                ("time to finish", f"{_duration(iterations * each)} for {iterations:,} iterations, without logging")
+            )
+        return rows
+
+    def _seconds_of(self, turn: Turn, experiment: Experiment) -> float:
+        position = 0
+        for _ in range(_WARM_UP_TURNS):
+            position = experiment.stepper.play(turn, position)
+        _synchronise(experiment.device)
+        start, played = time.perf_counter(), 0
+        while time.perf_counter() - start < self._seconds:
+            position = experiment.stepper.play(turn, position)
+            played += 1
+        _synchronise(experiment.device)
+        return (time.perf_counter() - start) / played
+
+    def _memory(self, experiment: Experiment) -> list[tuple[str, str]]:
+        """Read the peak after all that a run does with many images at once: a grid, and an evaluation."""
+        settings, evaluation = experiment.settings, experiment.evaluation
+        self._draw(experiment, settings.sample_columns * settings.sample_rows)
+        if evaluation is not None:
+            real = as_float(experiment.feed.sample(evaluation.num_images, experiment.seed))
+            evaluation.measure(real, self._draw(experiment, evaluation.num_images))
+        if experiment.device.type == "cuda":
+            peak = torch.cuda.max_memory_allocated(experiment.device)
+        else:
+            # Linux counts in kibibytes, macOS in bytes.
+            peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
+        return [("memory", f"{peak / 1e6:,.0f} MB at the most on {experiment.device}, pictures and metrics included")]
+
+    def _draw(self, experiment: Experiment, count: int) -> Tensor:
+        return draw(experiment.drawing_net, experiment.latent.sample(count, experiment.device))
+
+
+def _check_finite(experiment: Experiment) -> None:
+    bad = experiment.stepper.finite.first_bad()
+    if bad is not None:
+        raise UserError(
+            f"A loss is not a finite number after {bad} iterations.",
+            "Try optimizer.lr=2e-4, labels=hard or trainer.precision=fp32.",
+        )
+
+
+def _synchronise(device: torch.device) -> None:
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+
+
+def _name(turn: Turn) -> str:
+    return f"turn {turn.players}" + " on a new fixed set" * bool(turn.renew_fixed_set)
+
+
+def _by(shape: tuple[int, ...]) -> str:
+    return "x".join(str(size) for size in shape)
+
+
+def _span(values: Tensor) -> str:
+    return f"values {values.min():.3g} to {values.max():.3g}"
+
+
+def _parameters(net: nn.Module) -> str:
+    return f"{sum(parameter.numel() for parameter in net.parameters()):,} parameters"
+
+
+def _duration(seconds: float) -> str:
+    minutes, rest = divmod(math.ceil(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours} h {minutes} min" if hours else f"{minutes} min {rest} s" if minutes else f"{rest} s"

@@ -1,0 +1,1 @@
+"""How weights move: optimizers, learning rates over a run, averages of weights."""

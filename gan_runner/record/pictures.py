@@ -1,0 +1,210 @@
+"""Pictures of what G draws: grids, timelines, animations, and the files that they go to.
+
+Images reach this module either as the network's floats in [-1, 1], which `to_uint8` turns into bytes, or as
+those bytes. Every file is written under another name first, so that whoever looks never sees half a picture.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageDraw, ImageFont
+
+from gan_runner.errors import UserError
+from gan_runner.record.atomic import replacing
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+Pixels: TypeAlias = NDArray[np.uint8]
+Frame: TypeAlias = tuple[str, Image.Image]
+
+PAPER, INK = "white", "black"
+WHITE = 255
+GAP = 2  # pixels between two cells of a grid
+CELL = 64  # pixels; images are enlarged as far as they fit in a cell of this size
+MARGIN = 12  # pixels between two frames of a timeline
+CAPTION_HEIGHT, CAPTION_SIZE = 30, 20  # pixels
+ANIMATION_SECONDS = 8.0  # what an animation aims at, as far as its frames stay within the two limits below
+SHORTEST_FRAME, LONGEST_FRAME = 0.04, 0.5  # seconds; viewers slow down what is much shorter
+LAST_FRAME = 2.0  # seconds; the result is what one looks at
+
+
+def to_uint8(images: Tensor) -> Pixels:
+    """Turn a network's images into bytes: the inverse of `x / 127.5 - 1`, exact for all 256 values.
+
+    Args:
+        images: [N, C, H, W] in [-1, 1], any floating type, device and memory format. What lies outside is
+            clamped, and a diverged network's NaN becomes mid-grey.
+
+    Returns:
+        [N, H, W, C] in 0..255, rounded to the nearest.
+    """
+    levels = images.detach().float().nan_to_num().mul(127.5).add(127.5).round().clamp(0, 255).byte()
+    return levels.permute(0, 2, 3, 1).contiguous().cpu().numpy()
+
+
+def grid(images: Pixels, columns: int) -> Image.Image:
+    """Lay images out in reading order, a thin gap around each.
+
+    Small images are enlarged by a whole factor, so that each pixel stays a crisp square. Cells that the last
+    row leaves over keep the colour of the gaps.
+
+    Args:
+        images: [N, H, W, C] in 0..255, C being 1 (grey) or 3 (RGB).
+        columns: cells in a row, >= 1.
+    """
+    scale = max(1, CELL // max(images.shape[1:3]))
+    cells = images.repeat(scale, axis=1).repeat(scale, axis=2)
+    count, height, width, channels = cells.shape
+    rows = math.ceil(count / columns)
+
+    canvas = np.full((rows * (height + GAP) + GAP, columns * (width + GAP) + GAP, channels), WHITE, np.uint8)
+    for position, cell in enumerate(cells):
+        row, column = divmod(position, columns)
+        top, left = GAP + row * (height + GAP), GAP + column * (width + GAP)
+        canvas[top : top + height, left : left + width] = cell
+    return Image.fromarray(canvas[..., 0] if channels == 1 else canvas)
+
+
+def near_square(count: int) -> int:
+    """How many columns make a grid of `count` >= 1 cells as good as square, never higher than wide."""
+    return math.isqrt(count - 1) + 1
+
+
+def first_middle_last(frames: Sequence[Frame]) -> list[Frame]:
+    """Pick the three frames that tell how a run went; all of them where there are three or fewer."""
+    return [frames[i] for i in sorted({0, len(frames) // 2, len(frames) - 1})]
+
+
+def timeline(frames: Sequence[Frame]) -> Image.Image:
+    """Set frames side by side, each under its caption.
+
+    Args:
+        frames: one or more captions ("epoch 1") with their pictures, grey or RGB; RGB if any of them is.
+    """
+    captioned = [_captioned(frame, _width(frame)) for frame in frames]
+    mode = "RGB" if any(picture.mode == "RGB" for picture in captioned) else "L"
+    size = (
+        sum(picture.width for picture in captioned) + MARGIN * (len(captioned) - 1),
+        max(picture.height for picture in captioned),
+    )
+    strip = Image.new(mode, size, PAPER)
+    left = 0
+    for picture in captioned:
+        strip.paste(picture, (left, 0))
+        left += picture.width + MARGIN
+    return strip
+
+
+def animation(frames: Sequence[Frame], path: Path) -> None:
+    """Write a GIF that shows the frames one after the other, holds the last one, and starts again.
+
+    Few frames are shown for half a second each; many share about eight seconds, as far as viewers can follow.
+
+    Args:
+        frames: one or more captions with their pictures, all of one size and mode.
+        path: the file to write or replace.
+    """
+    width = max(_width(frame) for frame in frames)
+    first, *others = (_captioned(frame, width) for frame in frames)
+    each = min(max(ANIMATION_SECONDS / len(frames), SHORTEST_FRAME), LONGEST_FRAME)
+    milliseconds = [round(1000 * seconds) for seconds in [each] * len(others) + [LAST_FRAME]]
+    with replacing(path) as temporary:
+        first.save(temporary, format="GIF", save_all=True, append_images=others, duration=milliseconds, loop=0)
+
+
+def save_atomically(image: Image.Image, path: Path) -> None:
+    """Write or replace a picture in the format that the path's ending names; nobody ever sees half of it."""
+    with replacing(path) as temporary:
+        image.save(temporary)
+
+
+def check_output(output: Path | str) -> None:
+    """Refuse a place for samples before they are drawn.
+
+    Args:
+        output: what `write_samples` will be given.
+
+    Raises:
+        UserError: the ending names no format, or there is something already.
+    """
+    path = Path(output)
+    if _is_folder(output):
+        taken = path.exists() and not (path.is_dir() and next(path.iterdir(), None) is None)
+    elif path.suffix in (".png", ".npz"):
+        taken = path.exists()
+    else:
+        raise UserError(
+            f"output={output} names no format that samples are written in.",
+            "End it in .png for one grid, in .npz for an array arr_0 of uint8 [N, H, W, C], "
+            "or in / for a folder of PNG files.",
+        )
+    if taken:
+        raise UserError(
+            f"output={output} is there already, and samples are not written over anything.",
+            "Choose another path for output, or move away what is there.",
+        )
+
+
+def write_samples(images: Pixels, output: Path | str) -> None:
+    """Write images in the form that the output's ending names, making the folders on the way.
+
+    Args:
+        images: [N, H, W, C] in 0..255, C being 1 or 3, N at least 1.
+        output: `.png` is one grid, `.npz` holds `arr_0` [N, H, W, C], and a path that ends in `/`, or is an
+            empty folder, becomes a folder of 00000.png, 00001.png and so on.
+
+    Raises:
+        UserError: the ending is another one, there is something already, or nothing can be written there.
+    """
+    check_output(output)
+    path = Path(output)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UserError(
+            f"output={output} cannot be written: {path.parent} is no folder, and cannot be made one.",
+            "Choose another path for output.",
+        ) from error
+    if _is_folder(output):
+        path.mkdir(exist_ok=True)
+        for number, image in enumerate(images):
+            save_atomically(
+                Image.fromarray(image[..., 0] if image.shape[-1] == 1 else image), path / f"{number:05d}.png"
+            )
+    elif path.suffix == ".png":
+        save_atomically(grid(images, near_square(len(images))), path)
+    else:
+        with replacing(path) as temporary:
+            np.savez(temporary, images)
+
+
+def _is_folder(output: Path | str) -> bool:
+    # A Path forgets the slash at its end, so a folder that is yet to be made can only be asked for as text.
+    return str(output).endswith(("/", os.sep)) or Path(output).is_dir()
+
+
+def _captioned(frame: Frame, width: int) -> Image.Image:
+    """Write the caption into a strip of paper above the picture, `width` pixels wide."""
+    caption, picture = frame
+    page = Image.new(picture.mode, (width, CAPTION_HEIGHT + picture.height), PAPER)
+    page.paste(picture, (0, CAPTION_HEIGHT))
+    ImageDraw.Draw(page).text((GAP, CAPTION_HEIGHT // 2), caption, fill=INK, font=_font(), anchor="lm")
+    return page
+
+
+def _width(frame: Frame) -> int:
+    """How wide a frame is with its caption, which may be wider than a small picture."""
+    caption, picture = frame
+    return max(picture.width, math.ceil(_font().getlength(caption)) + 2 * GAP)
+
+
+def _font() -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
+    return ImageFont.load_default(CAPTION_SIZE)

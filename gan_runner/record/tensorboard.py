@@ -1,0 +1,210 @@
+"""What a run tells TensorBoard: curves, pictures, text, and a row on the page that compares hyperparameters.
+
+`TensorBoard` holds the settings; `TensorBoard.open` starts the event file that a run writes to. TensorBoard's
+code is imported where it is used, since commands that train nothing can do without the wait.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Collection, Mapping, Sequence
+from functools import cached_property
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Self, TypeAlias
+
+import numpy as np
+from PIL import Image
+
+from gan_runner.ranges import Positive
+
+if TYPE_CHECKING:
+    from torch.utils.tensorboard import SummaryWriter
+
+Scalar: TypeAlias = bool | int | float | str
+
+
+class TensorBoard:
+    """The settings of the `logger` group.
+
+    Args:
+        flush_seconds: how old, at most, what TensorBoard shows of a running job is.
+        charts: title -> the scalars to draw in one chart of the CUSTOM SCALARS page: tags, or regular
+            expressions for how tags begin.
+    """
+
+    def __init__(self, flush_seconds: Positive, charts: Mapping[str, Sequence[str]]) -> None:
+        self.flush_seconds = flush_seconds
+        self.charts = charts
+
+    def open(self, folder: Path, first_iteration: int) -> EventFile:
+        """Start an event file at the top of a run's folder.
+
+        Args:
+            folder: the run's folder; made if need be.
+            first_iteration: the first iteration that this start may log. An earlier start that was cut short
+                may have logged it and later ones too; TensorBoard drops those, so that no curve doubles
+                back.
+        """
+
+        def begin() -> SummaryWriter:
+            from torch.utils.tensorboard import SummaryWriter
+
+            # A start's mark is needed in the first file too: TensorBoard takes the first mark that it meets in a
+            # folder for the beginning of the run, and drops what is out of date only at the later ones.
+            writer = SummaryWriter(log_dir=str(folder), purge_step=first_iteration, flush_secs=self.flush_seconds)
+            charts = {title: ["Multiline", list(tags)] for title, tags in self.charts.items()}
+            writer.add_custom_scalars({"GAN": charts})
+            return writer
+
+        return EventFile(begin)
+
+
+class EventFile:
+    """One start's event file, which there is once something is written; a context manager that closes it.
+
+    Args:
+        begin: starts the file.
+    """
+
+    def __init__(self, begin: Callable[[], SummaryWriter]) -> None:
+        self._begin = begin
+
+    @cached_property
+    def _writer(self) -> SummaryWriter:
+        return self._begin()
+
+    @property
+    def _file(self) -> Any:
+        return self._writer.file_writer
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def begin(self, hyperparameters: Mapping[str, Scalar], chosen: Collection[str], metrics: Sequence[str]) -> None:
+        """Put the run on the HPARAMS page, on which it is one row from now on.
+
+        The page shows the first five hyperparameters and the first five metrics until more are ticked. For a
+        whole sweep it takes the columns from one of the runs, so all runs had better name the same ones.
+
+        Args:
+            hyperparameters: dotted key -> value, as `flatten` gives them.
+            chosen: the keys among them that the user set, such as what a sweep varies; their columns come
+                first.
+            metrics: scalar tags, the most telling first; the page shows the last value logged of each.
+        """
+        from tensorboard.plugins.hparams import api_pb2, plugin_data_pb2
+
+        # torch's own helper for these messages writes booleans as numbers, leaves out the time, and can only
+        # report success.
+        experiment = api_pb2.Experiment(
+            metric_infos=[api_pb2.MetricInfo(name=api_pb2.MetricName(tag=tag)) for tag in metrics]
+        )
+        start = plugin_data_pb2.SessionStartInfo(start_time_secs=time.time())
+        for key, value in hyperparameters.items():
+            field, column_type = _protobuf_names(value)
+            setattr(start.hparams[key], field, value)
+            experiment.hparam_infos.add(name=key, type=column_type, differs=key in chosen)
+        self._add_to_hparams_page(experiment=experiment)
+        self._add_to_hparams_page(session_start_info=start)
+
+    def end(self, succeeded: bool) -> None:
+        """Put the run's outcome on the HPARAMS page.
+
+        TensorBoard keeps the first outcome that it reads in a folder, so a run that was interrupted, and may
+        be resumed, has none yet.
+        """
+        from tensorboard.plugins.hparams import api_pb2, plugin_data_pb2
+
+        status = api_pb2.STATUS_SUCCESS if succeeded else api_pb2.STATUS_FAILURE
+        outcome = plugin_data_pb2.SessionEndInfo(status=status, end_time_secs=time.time())
+        self._add_to_hparams_page(session_end_info=outcome)
+
+    def scalars(self, values: Mapping[str, float], iteration: int) -> None:
+        """Add a point to each curve.
+
+        Args:
+            values: tag -> value; NaN and infinities are marked as such in the chart.
+            iteration: the point's place on the x axis.
+        """
+        from tensorboard.compat.proto.summary_pb2 import Summary
+
+        # One event for all takes the training loop a fifth of the time of an event each.
+        points = [Summary.Value(tag=tag, simple_value=value) for tag, value in values.items()]
+        self._file.add_summary(Summary(value=points), iteration)
+
+    def image(self, tag: str, picture: Image.Image, iteration: int) -> None:
+        """Add a picture, grey or RGB, to the IMAGES page."""
+        from torch.utils.tensorboard.summary import image
+
+        # Not by the writer's own `add_image`, which opens another file where this one is closed.
+        pixels = np.asarray(picture)
+        self._file.add_summary(image(tag, pixels, dataformats="HW" if pixels.ndim == 2 else "HWC"), iteration)
+
+    def text(self, tag: str, markdown: str, iteration: int) -> None:
+        """Add a text to the TEXT page."""
+        from torch.utils.tensorboard.summary import text
+
+        self._file.add_summary(text(tag, markdown), iteration)
+
+    def close(self) -> None:
+        """Write what is still in memory and close the file; the file takes nothing more."""
+        if "_writer" in self.__dict__:
+            self._writer.close()
+
+    def _add_to_hparams_page(self, **message: object) -> None:
+        """Add one of the page's messages to this file; `add_hparams` would start a run within the run."""
+        from tensorboard.compat.proto.summary_pb2 import Summary
+        from tensorboard.plugins.hparams import metadata, plugin_data_pb2
+
+        (kind,) = message
+        content = metadata.create_summary_metadata(plugin_data_pb2.HParamsPluginData(**message))
+        value = Summary.Value(tag=f"_hparams_/{kind}", metadata=content, tensor=metadata.NULL_TENSOR)
+        self._file.add_summary(Summary(value=[value]))
+
+
+def flatten(config: Mapping[str, Any]) -> dict[str, Scalar]:
+    """Turn a nested config into one level of hyperparameters.
+
+    Keys are joined by dots. The class that a part of the config names is the value of that part; Hydra's
+    other keys, which begin with an underscore too, are left out. Lists become text, and None becomes "null".
+
+        {"loss": {"_target_": "gan_runner.objectives.losses.Hinge"}, "optimizer": {"lr": 2e-4, "betas": [0.5, 0.999]}}
+        -> {"loss": "Hinge", "optimizer.lr": 2e-4, "optimizer.betas": "0.5, 0.999"}
+
+    Args:
+        config: a resolved config of plain values, lists and mappings.
+    """
+    flat: dict[str, Scalar] = {}
+    for key, value in config.items():
+        if isinstance(value, Mapping):
+            if "_target_" in value:
+                flat[key] = value["_target_"].rpartition(".")[-1]
+            flat |= {f"{key}.{inner}": leaf for inner, leaf in flatten(value).items()}
+        elif not key.startswith("_"):
+            flat[key] = _as_scalar(value)
+    return flat
+
+
+def _as_scalar(value: object) -> Scalar:
+    if value is None:
+        return "null"
+    if isinstance(value, bool | int | float | str):
+        return value
+    if isinstance(value, Sequence):
+        return ", ".join(str(_as_scalar(item)) for item in value)
+    return str(value)
+
+
+def _protobuf_names(value: Scalar) -> tuple[str, str]:
+    """The field that holds such a value, and the type of a column of them."""
+    if isinstance(value, bool):  # asked first, since a bool is an int to Python
+        return "bool_value", "DATA_TYPE_BOOL"
+    if isinstance(value, int | float):
+        return "number_value", "DATA_TYPE_FLOAT64"
+    return "string_value", "DATA_TYPE_STRING"

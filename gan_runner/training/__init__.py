@@ -1,0 +1,4 @@
+"""The loop and its parts: a train step, schedules, players, meters, checkpoints, rollback.
+
+It imports no Hydra and no command.
+"""

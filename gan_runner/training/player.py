@@ -1,0 +1,156 @@
+"""A player: a network, its optimizer, and the right to change only in its own step."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
+
+from gan_runner.games.adversarial import Terms, total
+from gan_runner.optim.adam import Optimizer
+from gan_runner.optim.learning_rates import LearningRate
+
+
+class Player:
+    """D or G.
+
+    Args:
+        net: the network, in training mode.
+        optimizer: updates all of the network's parameters.
+        learning_rate: the factor by which the optimizer's configured rate changes over the run.
+    """
+
+    def __init__(self, net: nn.Module, optimizer: Optimizer, learning_rate: LearningRate) -> None:
+        self.net = net
+        self.optimizer = optimizer
+        self._learning_rate = learning_rate
+        self._parameters = list(net.parameters())
+        self._norms = [module for module in net.modules() if isinstance(module, _BatchNorm)]
+        self._full_rate = float(optimizer.param_groups[0]["lr"])
+        self.slowing = 1.0  # the factor on it that rollbacks have left
+        self.rate = self._full_rate
+        self._norm_before = torch.zeros(())  # of the last update before this start
+
+    def minimise(self, terms: Terms) -> None:
+        """Make one update against the sum of the terms; no other player's gradients are computed."""
+        loss = total(terms)
+        gradients = torch.autograd.grad(loss, self._parameters)
+        if loss.is_cuda:
+            self._copy_gradients(gradients)
+        else:
+            for parameter, gradient in zip(self._parameters, gradients, strict=True):
+                parameter.grad = _laid_out_like(parameter, gradient)
+        self.optimizer.step()
+
+    def _copy_gradients(self, gradients: Sequence[Tensor]) -> None:
+        """Leave them where the last ones were: whichever recording of a step was replayed last, they are its own."""
+        places = []
+        for parameter in self._parameters:
+            if parameter.grad is None:
+                parameter.grad = torch.empty_like(parameter)
+            places.append(parameter.grad)
+        torch._foreach_copy_(places, list(gradients))
+
+    @property
+    def recordable(self) -> bool:
+        """Whether a recorded step would see the learning rate change: it has to be a tensor on the GPU."""
+        rates = [group["lr"] for group in self.optimizer.param_groups]
+        return all(isinstance(rate, Tensor) and rate.is_cuda for rate in rates)
+
+    @contextlib.contextmanager
+    def frozen(self) -> Iterator[None]:
+        """While the opponent moves: weights take no gradients and running statistics stand still.
+
+        Batch norm still normalises by the batch at hand, and dropout still drops.
+        """
+        for parameter in self._parameters:
+            parameter.requires_grad_(False)
+        for norm in self._norms:
+            norm.track_running_stats = False
+        try:
+            yield
+        finally:
+            for parameter in self._parameters:
+                parameter.requires_grad_(True)
+            for norm in self._norms:
+                norm.track_running_stats = True
+
+    def set_rate(self, updates: int, progress: float) -> None:
+        """Set the learning rate for the next update (see `LearningRate.factor`)."""
+        rate = self._full_rate * self.slowing * self._learning_rate.factor(updates, progress)
+        if rate != self.rate:
+            self._write_rate(rate)
+
+    def _write_rate(self, rate: float) -> None:
+        self.rate = rate
+        for group in self.optimizer.param_groups:
+            if isinstance(group["lr"], Tensor):
+                group["lr"].fill_(rate)
+            else:
+                group["lr"] = rate
+
+    @torch.no_grad()
+    def finite(self) -> Tensor:
+        """Whether the weights are numbers small enough to reckon with: their norms are finite, 0-d."""
+        return torch.stack([parameter.norm() for parameter in self._parameters]).isfinite().all()
+
+    def gradient_norm(self) -> Tensor:
+        """Euclidean norm of the last update's gradient over all parameters, 0-d; 0 before the first."""
+        gradients = [parameter.grad for parameter in self._parameters if parameter.grad is not None]
+        if not gradients:
+            return self._norm_before
+        norm: Tensor = torch.stack(torch._foreach_norm(gradients)).norm()
+        return norm
+
+    def state_dict(self) -> dict[str, Any]:
+        """What a checkpoint keeps."""
+        return {
+            "net": self.net.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+            "gradient_norm": self.gradient_norm(),
+            "slowing": self.slowing,
+        }
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Go on from a checkpoint; the learning rate stays as configured now, and follows its schedule."""
+        self.net.load_state_dict(state["net"])
+        configured = [dict(group) for group in self.optimizer.param_groups]
+        self.optimizer.load_state_dict(state["optimizer"])
+        for group, wanted in zip(self.optimizer.param_groups, configured, strict=True):
+            group.update({key: value for key, value in wanted.items() if key != "params"})
+        self.slowing = state["slowing"]
+        self._write_rate(self._full_rate * self.slowing)
+        self._norm_before = state["gradient_norm"]
+
+
+def _laid_out_like(parameter: Tensor, gradient: Tensor) -> Tensor:
+    """The gradient in its parameter's order in memory: a fused optimizer pairs the two as they lie there."""
+    if gradient.stride() == parameter.stride():
+        return gradient
+    return torch.empty_like(parameter).copy_(gradient)
+
+
+class MovingAverage:
+    """An exponential moving average of G's weights (Yaz et al. 2019, arXiv:1806.04498).
+
+    It draws better pictures than G itself.
+
+    Args:
+        net: the network as it is now, to be kept by this object; a copy of G.
+        decay: share of the old average that stays at an update.
+    """
+
+    def __init__(self, net: nn.Module, decay: float) -> None:
+        self.net = net.eval().requires_grad_(False)
+        self.decay = decay
+        self._averages: list[Tensor] = list(self.net.parameters())
+
+    def update(self, source: nn.Module) -> None:
+        """Move towards the weights of `source`; its running statistics are taken over as they are."""
+        torch._foreach_lerp_(self._averages, [p.detach() for p in source.parameters()], 1.0 - self.decay)
+        for own, new in zip(self.net.buffers(), source.buffers(), strict=True):
+            own.copy_(new)

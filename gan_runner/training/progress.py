@@ -1,0 +1,108 @@
+"""How far a run has come, and what is due."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+from gan_runner.training.schedules import Pace, Turn
+from gan_runner.training.settings import Trainer
+
+
+@dataclass
+class Progress:
+    """The counters of a run.
+
+    Attributes:
+        iteration: turns played.
+        images: real images shown to D.
+        d_steps: updates of D.
+        g_steps: updates of G.
+        position: where in the stream of real images the next turn begins.
+        seconds: time spent training, all starts together.
+    """
+
+    iteration: int = 0
+    images: int = 0
+    d_steps: int = 0
+    g_steps: int = 0
+    position: int = 0
+    seconds: float = 0.0
+
+    def advance(self, turn: Turn, batch_size: int) -> None:
+        """Count a turn that has been played."""
+        d_steps = turn.players.count("d")
+        self.iteration += 1
+        self.d_steps += d_steps
+        self.g_steps += turn.players.count("g")
+        self.images += d_steps * batch_size
+
+
+class Agenda:
+    """What is due when.
+
+    An epoch is as many images as whole turns show D in one pass over the data, rounded down: 468 iterations
+    for 60,000 images in batches of 128. What is left of the pass comes first in the next one.
+
+    Args:
+        settings: the intervals and the length of the run.
+        pace: how fast updates of D go through the data.
+        d_steps_per_turn: D's updates in a turn; None where that varies.
+        evaluate_every: interval between two evaluations; None for none.
+    """
+
+    def __init__(self, settings: Trainer, pace: Pace, d_steps_per_turn: int | None, evaluate_every: int | None) -> None:
+        self._settings = settings
+        self._evaluate_every = evaluate_every
+        images_per_turn = pace.batch_size * (d_steps_per_turn or 1)
+        self._images_per_epoch = max(1, pace.count // images_per_turn) * images_per_turn
+        self._images = settings.epochs * self._images_per_epoch
+        self._images_per_turn = images_per_turn if d_steps_per_turn is not None else None
+
+    def iterations(self, progress: Progress) -> int | None:
+        """How many iterations a run that has come so far will have had in the end; None where the game decides."""
+        if self._settings.iterations is not None or self._images_per_turn is None:
+            return self._settings.iterations
+        return progress.iteration + math.ceil(max(0, self._images - progress.images) / self._images_per_turn)
+
+    def epochs(self, progress: Progress) -> float:
+        """Epochs so far."""
+        return progress.images / self._images_per_epoch
+
+    def share_done(self, progress: Progress) -> float:
+        """How much of the run is done, in [0, 1]."""
+        if self._settings.iterations is not None:
+            return min(1.0, progress.iteration / self._settings.iterations)
+        return min(1.0, progress.images / self._images)
+
+    def finished(self, progress: Progress) -> bool:
+        """Whether the run is as long as it was asked to be."""
+        return self.share_done(progress) >= 1.0
+
+    def due(self, before: Progress, now: Progress) -> Due:
+        """What is due after the turn that led from `before` to `now`."""
+        settings, last = self._settings, self.finished(now)
+        epoch = int(self.epochs(now))
+        epoch_ended = epoch > int(self.epochs(before))
+
+        def interval_ended(every: int) -> bool:
+            if settings.intervals_in == "iterations":
+                return now.iteration % every == 0
+            return epoch_ended and epoch % every == 0
+
+        samples = last or interval_ended(settings.sample_every) or (epoch_ended and epoch == 1)
+        evaluation = self._evaluate_every is not None and (last or interval_ended(self._evaluate_every))
+        checkpoint = last or interval_ended(settings.checkpoint_every)
+        to_log = now.iteration % settings.log_every == 0 or epoch_ended
+        return Due(epoch_ended, to_log or samples or evaluation or checkpoint, samples, evaluation, checkpoint)
+
+
+@dataclass(frozen=True)
+class Due:
+    """What is due after a turn: whether an epoch has ended, and what is to be done."""
+
+    epoch_ended: bool
+    log: bool
+    samples: bool
+    evaluation: bool
+    checkpoint: bool

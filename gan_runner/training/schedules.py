@@ -1,0 +1,256 @@
+"""When D plays and when G plays.
+
+A schedule gives one turn after another; an iteration of the run is one turn.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Literal, Protocol
+
+from gan_runner.errors import UserError
+from gan_runner.games.adversarial import accuracy_of
+from gan_runner.ranges import Count, CountOrZero, Fraction
+from gan_runner.training.meters import Reading
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Turn:
+    """What one iteration plays.
+
+    Attributes:
+        players: the updates in their order, such as "dg" or "ddg".
+        same_latents: G's first update draws from the latents of D's last.
+        fixed_set: D learns from the fixed set of images, not from the stream.
+        renew_fixed_set: images of each kind to put aside as a new fixed set before this turn; 0 for none.
+    """
+
+    players: str
+    same_latents: bool = False
+    fixed_set: bool = False
+    renew_fixed_set: int = 0
+
+
+@dataclass(frozen=True)
+class Pace:
+    """How fast updates of D go through the data.
+
+    Attributes:
+        count: real images in the data set.
+        batch_size: real images in an update of D.
+    """
+
+    count: int
+    batch_size: int
+
+    def updates_per_pass(self, images: int | None = None) -> int:
+        """Whole updates of D in a pass over `images` images (all where None), at least 1."""
+        return max(1, (images or self.count) // self.batch_size)
+
+
+class Scores(Protocol):
+    """Where a schedule reads how the game stands; each reading waits for the device."""
+
+    def read_d(self) -> Reading:
+        """Totals of what D's updates measured."""
+        ...
+
+    def read_g(self) -> Reading:
+        """Totals of what G's updates measured."""
+        ...
+
+
+class Schedule(Protocol):
+    """A source of turns."""
+
+    #: D's updates in a turn; None where that is not known beforehand.
+    d_steps_per_turn: int | None
+
+    def next_turn(self, scores: Scores, pace: Pace) -> Turn:
+        """Give the next turn."""
+        ...
+
+    def kinds_of_turn(self, iterations: int | None, pace: Pace) -> dict[Turn, float]:
+        """Foresee a run: each kind of turn in it, in an order they can be played in, and its share in (0, 1].
+
+        Args:
+            iterations: of the whole run; None where the game decides.
+            pace: how fast updates of D go through the data.
+        """
+        ...
+
+    def status(self) -> dict[str, float]:
+        """Named numbers for the dashboard, {} where there is nothing to tell."""
+        ...
+
+    def state_dict(self) -> dict[str, Any]:
+        """What a checkpoint keeps: plain values."""
+        ...
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Go on from a checkpoint."""
+        ...
+
+
+class Alternating:
+    """`d_steps` updates of D, then `g_steps` of G (Goodfellow et al. 2014, algorithm 1).
+
+    Args:
+        d_steps: updates of D in a turn.
+        g_steps: updates of G in a turn.
+        d_warmup: turns at the start in which D alone plays.
+        same_latents: G's first update uses the latents of D's last.
+    """
+
+    def __init__(self, d_steps: Count, g_steps: Count, d_warmup: CountOrZero, same_latents: bool) -> None:
+        self.d_steps_per_turn: int | None = d_steps
+        self._warmup_turn = Turn("d" * d_steps)
+        self._d_warmup = d_warmup
+        self._turn = Turn("d" * d_steps + "g" * g_steps, same_latents)
+        self._played = 0
+
+    def next_turn(self, scores: Scores, pace: Pace) -> Turn:
+        """D alone while warming up, then the same turn over and over."""
+        self._played += 1
+        return self._warmup_turn if self._played <= self._d_warmup else self._turn
+
+    def kinds_of_turn(self, iterations: int | None, pace: Pace) -> dict[Turn, float]:
+        """The warm-up's turn and the one after it, so far as the run gets to them."""
+        assert iterations is not None, "with D's updates in a turn known, the run's length is"
+        warming_up = min(self._d_warmup, iterations) / iterations
+        shares = {self._warmup_turn: warming_up, self._turn: 1.0 - warming_up}
+        return {turn: share for turn, share in shares.items() if share > 0}
+
+    def status(self) -> dict[str, float]:
+        """Nothing: every turn is like the last."""
+        return {}
+
+    def state_dict(self) -> dict[str, Any]:
+        """The number of turns played."""
+        return {"played": self._played}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Go on from a checkpoint."""
+        self._played = state["played"]
+
+
+class Rounds:
+    """The police and the thief: D alone until it tells them apart, then G alone until it is believed, and again.
+
+    A turn is one update of whoever plays. A player's stretch ends when its goal is reached, measured as a mean
+    over the last `check_every` updates, or at its limit.
+
+    Args:
+        d_steps: limit of D's stretch, in `unit`.
+        g_steps: limit of G's stretch, in `unit`.
+        unit: "steps" counts updates; "epochs" counts passes over what D learns from.
+        d_accuracy: D's goal: its accuracy on real and generated images together.
+        g_probability: G's goal: the mean of D(G(z)).
+        check_every: updates between two looks at the goal.
+        d_warmup: updates that D's first stretch lasts at least.
+        fixed_set: real images, and as many generated ones, that D learns from throughout a stretch; null
+            takes fresh ones for every update.
+    """
+
+    def __init__(
+        self,
+        d_steps: Count,
+        g_steps: Count,
+        unit: Literal["steps", "epochs"],
+        d_accuracy: Fraction,
+        g_probability: Fraction,
+        check_every: Count,
+        d_warmup: CountOrZero,
+        fixed_set: Count | None,
+    ) -> None:
+        self.d_steps_per_turn: int | None = None  # decided by the game
+        if unit == "steps" and d_warmup > d_steps:
+            raise UserError(
+                f"schedule.d_warmup is {d_warmup}, but schedule.d_steps ends D's stretch after {d_steps} updates.",
+                f"Try schedule.d_warmup={d_steps} or schedule.d_steps={d_warmup}.",
+            )
+        self._limits = {"d": d_steps, "g": g_steps}
+        self._unit = unit
+        self._d_accuracy = d_accuracy
+        self._g_probability = g_probability
+        self._check_every = check_every
+        self._d_warmup = d_warmup
+        self._fixed_set = fixed_set
+        self._round = 0
+        self._player = "g"
+        self._steps = 0  # in this stretch; none is under way before the first turn
+        self._since: Reading | None = None
+
+    def next_turn(self, scores: Scores, pace: Pace) -> Turn:
+        """Go on with the stretch, or begin the next one."""
+        verdict = "the start" if self._round == 0 else self._verdict(scores, pace)
+        if verdict:
+            self._begin_stretch(verdict, scores)
+        self._steps += 1
+        if self._player == "g" or self._fixed_set is None:
+            return Turn(self._player)
+        return Turn("d", fixed_set=True, renew_fixed_set=self._fixed_set if self._steps == 1 else 0)
+
+    def kinds_of_turn(self, iterations: int | None, pace: Pace) -> dict[Turn, float]:
+        """D's turns and G's, as if every stretch went to its limit: who reaches a goal sooner, only the game tells."""
+        d, g = self._limit("d", pace), self._limit("g", pace)
+        if self._fixed_set is None:
+            turns = {Turn("d"): d, Turn("g"): g}
+        else:
+            first = Turn("d", fixed_set=True, renew_fixed_set=self._fixed_set)
+            turns = {first: 1, Turn("d", fixed_set=True): d - 1, Turn("g"): g}
+        return {turn: count / (d + g) for turn, count in turns.items() if count > 0}
+
+    def _limit(self, player: str, pace: Pace) -> int:
+        """Updates that a player's stretch lasts at most."""
+        limit = self._limits[player]
+        return limit if self._unit == "steps" else limit * pace.updates_per_pass(self._fixed_set)
+
+    def _verdict(self, scores: Scores, pace: Pace) -> str:
+        """Why the stretch is over, in words; empty while it is not."""
+        limit = self._limit(self._player, pace)
+        warming_up = self._round == 1 and self._player == "d" and self._steps < self._d_warmup
+        if self._steps % self._check_every == 0:
+            now = self._read(scores)
+            assert self._since is not None
+            means = now.means_since(self._since)
+            self._since = now
+            if self._player == "d":
+                accuracy = accuracy_of(means)
+                if accuracy >= self._d_accuracy and not warming_up:
+                    return f"D's accuracy reached {accuracy:.3f} after {self._steps} updates"
+            elif means["probability/fake"] >= self._g_probability:
+                return f"the mean of D(G(z)) reached {means['probability/fake']:.3f} after {self._steps} updates"
+        return f"the limit of {limit} updates" if self._steps >= limit else ""
+
+    def _begin_stretch(self, reason: str, scores: Scores) -> None:
+        self._player = "g" if self._player == "d" else "d"
+        self._round += self._player == "d"
+        self._steps = 0
+        self._since = self._read(scores)
+        log.info("Round %d: %s plays, after %s.", self._round, self._player.upper(), reason)
+
+    def _read(self, scores: Scores) -> Reading:
+        return scores.read_d() if self._player == "d" else scores.read_g()
+
+    def status(self) -> dict[str, float]:
+        """The round, who plays (0 is D, 1 is G), and the updates made in this stretch."""
+        return {
+            "schedule/round": float(self._round),
+            "schedule/player": float(self._player == "g"),
+            "schedule/steps": float(self._steps),
+        }
+
+    def state_dict(self) -> dict[str, Any]:
+        """Round, player, counters, and the totals at the last look."""
+        since = self._since and {"totals": self._since.totals, "updates": self._since.updates}
+        return {"round": self._round, "player": self._player, "steps": self._steps, "since": since}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Go on from a checkpoint."""
+        self._round, self._player, self._steps = state["round"], state["player"], state["steps"]
+        self._since = state["since"] and Reading(**state["since"])

@@ -1,0 +1,604 @@
+"""The commands from end to end: what they leave, and what they say to mistakes."""
+
+import json
+import struct
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from PIL import Image
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+from gan_runner.commands.main import job_folder
+from tests.command_line import QUICK, gan_check, gan_run, gan_sample, only_run
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory):
+    """A folder in which a small run has finished, and what the command printed."""
+    folder = tmp_path_factory.mktemp("finished")
+    result = gan_run(folder, *QUICK, "trainer.log_every=2", "trainer.ema=0.9", "trainer.device=cpu")
+    assert result.code == 0, result.text
+    return folder, result
+
+
+def test_a_run_ends_by_saying_where_the_pictures_are_and_how_to_see_the_dashboard(finished):
+    folder, result = finished
+    run = only_run(folder).relative_to(folder)
+    assert result.out.splitlines()[-2:] == [f"Pictures: {run}/samples", f"Dashboard: tensorboard --logdir {run}"]
+
+
+def test_a_run_leaves_the_folder_that_the_contract_names(finished):
+    run = only_run(finished[0])
+    names = {str(path.relative_to(run)) for path in run.rglob("*") if path.is_file()}
+    (events,) = (name for name in names if name.startswith("events.out.tfevents."))
+    assert names - {events} == {
+        ".hydra/config.yaml",
+        ".hydra/hydra.yaml",
+        ".hydra/overrides.yaml",
+        "gan-run.log",
+        "checkpoints/best.pt",
+        "checkpoints/last.pt",
+        "samples/iteration_00000004.png",
+        "samples/timeline.png",
+        "samples/timeline.gif",
+        "metrics.jsonl",
+        "summary.json",
+    }
+
+
+def test_the_summary_tells_what_the_contract_promises(finished):
+    summary = json.loads((only_run(finished[0]) / "summary.json").read_text())
+    assert summary["status"] == "finished"
+    assert summary["error"] is None
+    counters = {key: summary[key] for key in ("iterations", "epochs", "d_steps", "g_steps", "images", "seed")}
+    assert counters == {"iterations": 4, "epochs": 1.0, "d_steps": 4, "g_steps": 4, "images": 64, "seed": 0}
+    assert summary["data"] == {"name": "digits", "fingerprint": summary["data"]["fingerprint"], "count": 64}
+    assert summary["device"] == "cpu"
+    assert summary["precision"] in ("fp32", "bf16")
+    assert summary["objective"] == summary["metrics"]["metric/sliced_wasserstein"] == summary["best"]["value"]
+    assert summary["images_per_second"] == pytest.approx(summary["images"] / summary["seconds"], rel=0.01)
+    assert summary["alarms"] == []
+
+
+SCALARS = {
+    "loss/d",
+    "loss/g",
+    "accuracy/d",
+    "accuracy/d_real",
+    "accuracy/d_fake",
+    "probability/real",
+    "probability/fake",
+    "grad_norm/d",
+    "grad_norm/g",
+    "learning_rate/d",
+    "learning_rate/g",
+    "health/diversity",
+    "metric/sliced_wasserstein",
+    "metric/diversity",
+    "speed/images_per_second",
+}
+
+
+def test_metrics_and_dashboard_hold_the_same_scalars(finished):
+    run = only_run(finished[0])
+    lines = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
+    assert [line["iteration"] for line in lines] == [2, 4]
+    assert SCALARS - {tag for tag in SCALARS if tag.startswith("metric/")} <= lines[0].keys()
+    assert lines[1].keys() >= SCALARS
+
+    events = EventAccumulator(str(run), size_guidance={"scalars": 0, "images": 0})
+    events.Reload()
+    assert set(events.Tags()["scalars"]) == lines[1].keys() - {"iteration", "epoch"}
+    for tag in lines[1].keys() - {"iteration", "epoch"}:
+        (*_, last) = events.Scalars(tag)
+        assert (last.step, last.value) == (4, pytest.approx(lines[1][tag], rel=1e-6))
+    assert set(events.Tags()["images"]) == {"samples/fixed", "samples/random", "data/real"}
+
+
+def test_a_run_that_ends_within_an_epoch_says_how_it_stands(tmp_path):
+    result = gan_run(tmp_path, *QUICK, "trainer.iterations=3")
+    assert "epoch 0.75, iteration 3: loss D " in result.out
+
+
+def test_the_log_holds_both_parameter_tables_and_a_line_an_epoch(finished):
+    log = (only_run(finished[0]) / "gan-run.log").read_text()
+    assert "Total params: 14,944" in log  # 100*16 + 16 + 16*784 + 784
+    assert "Total params: 12,577" in log  # 784*16 + 16 + 16 + 1
+    assert "epoch 1, iteration 4: loss D " in log
+
+
+def test_two_runs_of_one_seed_draw_the_same_pictures_and_another_seed_others(finished, tmp_path):
+    first = (only_run(finished[0]) / "samples/iteration_00000004.png").read_bytes()
+    for seed, same in ((0, True), (1, False)):
+        folder = tmp_path / str(seed)
+        folder.mkdir()
+        assert gan_run(folder, *QUICK, "trainer.log_every=2", "trainer.ema=0.9", f"seed={seed}").code == 0
+        assert ((only_run(folder) / "samples/iteration_00000004.png").read_bytes() == first) == same
+
+
+def test_a_sweep_names_each_folder_by_its_overrides_and_goes_on_past_a_failing_job(tmp_path):
+    result = gan_run(tmp_path, "-m", *QUICK, "model.dropout=0.1,1.5,0.3", "optimizer.lr=1e-4")
+    assert result.code == 1
+    assert "model.dropout is 1.5, but must be a number, at least 0 and below 1." in result.err
+    assert result.err.count("Error executing job with overrides") == 1  # which of the jobs it was
+    constant = "data.limit=64,evaluation.num_images=16"
+    jobs = {path.name: json.loads((path / "summary.json").read_text()) for path in tmp_path.glob("multirun/*/*/*/")}
+    assert len(jobs) == 3
+    for name, summary in jobs.items():
+        assert name.startswith(constant)
+        assert "optimizer.lr=0.0001" in name
+        assert summary["status"] == ("failed" if "model.dropout=1.5" in name else "finished")
+
+
+@pytest.mark.parametrize(
+    ("overrides", "folder"),
+    [
+        ("model.dropout=0.1,optimizer.lr=0.0001", "model.dropout=0.1,optimizer.lr=0.0001"),
+        ("experiment=tf_mlp,seed=1", "experiment=tf_mlp,seed=1"),
+        ("", "7"),
+    ],
+)
+def test_a_jobs_folder_tells_its_overrides(overrides, folder):
+    assert job_folder(7, overrides) == folder
+
+
+def test_folders_of_jobs_differ_where_a_folders_name_cannot_hold_the_difference():
+    long = "model.generator.first_weights._target_=torch.nn.init.normal_," * 5
+    names = [job_folder(0, text) for text in (f"{long}a=1", f"{long}a=2", "data.root=a/b", "data.root=a_b")]
+    assert len(set(names)) == 4
+    assert all("/" not in name and len(name) < 200 for name in names)
+
+
+def test_nan_targets_are_caught_at_their_iteration_and_the_last_good_checkpoint_stays(tmp_path):
+    result = gan_run(tmp_path, *QUICK, "trainer.log_every=4", "labels.real.value=nan", "health.on_alarm=stop")
+    assert result.code == 1
+    assert "not_finite: a loss is no finite number, since iteration 1." in result.text
+    run = only_run(tmp_path)
+    assert not (run / "checkpoints").exists()
+    summary = json.loads((run / "summary.json").read_text())
+    assert summary["status"] == "failed"
+    assert [alarm["name"] for alarm in summary["alarms"]] == ["not_finite"]
+
+
+def test_a_run_that_fails_beside_its_writing_leaves_one_event_file_with_the_last_pictures(tmp_path):
+    large = ("trainer.sample_rows=40", "trainer.sample_columns=40")  # a grid that is still being written then
+    result = gan_run(tmp_path, *QUICK, *large, "trainer.log_every=4", "labels.real.value=nan", "health.on_alarm=stop")
+    assert result.code == 1
+    run = only_run(tmp_path)
+    assert len(list(run.glob("events.out.tfevents.*"))) == 1
+    events = EventAccumulator(str(run), size_guidance={"images": 0})
+    events.Reload()
+    assert [picture.step for picture in events.Images("samples/random")] == [4]
+
+
+def test_iterations_that_are_typed_beside_epochs_override_them_as_the_contract_says(tmp_path):
+    assert gan_run(tmp_path, *QUICK, "trainer.epochs=5").code == 0  # QUICK types the iterations
+    assert json.loads((only_run(tmp_path) / "summary.json").read_text())["iterations"] == 4
+
+
+# ---- gan-sample ---------------------------------------------------------------------------------------------
+
+
+def test_sampling_writes_a_grid_an_array_or_a_folder_of_the_same_pictures(finished, tmp_path):
+    run = only_run(finished[0])
+    for output in ("grid.png", "array.npz", "folder/"):
+        result = gan_sample(tmp_path, f"run={run}", "num=5", f"output={output}", "seed=3")
+        assert result.code == 0, result.text
+    array = np.load(tmp_path / "array.npz")["arr_0"]
+    assert (array.dtype, array.shape) == (np.uint8, (5, 28, 28, 1))
+    pictures = sorted((tmp_path / "folder").iterdir())
+    assert len(pictures) == 5
+    for picture, pixels in zip(pictures, array, strict=True):
+        with Image.open(picture) as image:
+            np.testing.assert_array_equal(np.asarray(image), pixels[..., 0])
+    assert (tmp_path / "grid.png").stat().st_size > 0
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["array.npz", "folder", "grid.png"]
+
+
+def test_sampling_takes_the_best_checkpoint_and_another_seed_draws_others(finished, tmp_path):
+    run = only_run(finished[0])
+    for name, extra in (("a", []), ("b", ["seed=1"]), ("c", ["checkpoint=best"])):
+        assert gan_sample(tmp_path, f"run={run}", f"output={name}.npz", "num=3", *extra).code == 0
+    a, b, c = (np.load(tmp_path / f"{name}.npz")["arr_0"] for name in "abc")
+    assert not np.array_equal(a, b)
+    np.testing.assert_array_equal(a, c)  # the only evaluation was at the last iteration
+
+
+def test_sampling_to_where_nothing_can_be_written_says_so(finished, tmp_path):
+    (tmp_path / "file").touch()
+    result = gan_sample(tmp_path, f"run={only_run(finished[0])}", "output=file/grid.png")
+    assert result.code == 1
+    assert result.err == (
+        "output=file/grid.png cannot be written: file is no folder, and cannot be made one.\n"
+        "  Choose another path for output.\n"
+    )
+
+
+def test_sampling_without_a_run_asks_for_one(tmp_path):
+    result = gan_sample(tmp_path)
+    assert (result.code, result.err) == (1, "run has no value, and there is none to assume.\n  Give it: run=...\n")
+
+
+def test_sampling_names_the_device_by_the_key_that_it_has_there(finished, tmp_path):
+    result = gan_sample(tmp_path, f"run={only_run(finished[0])}", "device=tpu")
+    assert result.code == 1
+    assert result.err == "device is tpu, but must be auto, cpu, cuda or cuda:N.\n  Try device=auto.\n"
+
+
+# ---- gan-check ----------------------------------------------------------------------------------------------
+
+QUICK_CHECK = [*QUICK[:2], *QUICK[4:], "preflight.seconds=0.01"]
+
+
+def test_a_check_traces_shapes_tells_apart_and_leaves_nothing(tmp_path):
+    result = gan_check(tmp_path, *QUICK_CHECK, "optimizer.lr=1e-2")
+    assert result.code == 0, result.text
+    for said in ("64 images, batch 16x1x28x28, values -1 to 1", "14,944 parameters", "D against untrained G"):
+        assert said in result.out
+    assert "for 400 iterations" in result.out
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_check_of_a_sweep_looks_at_every_job_and_fails_with_the_impossible_one(tmp_path):
+    widths = "model.generator.widths=[8,8,4]"
+    result = gan_check(
+        tmp_path, "-m", *QUICK_CHECK[:2], "model=dcgan", widths, "model.discriminator.widths=[8,8]",
+        "preflight.seconds=0.01", "data.image_size=29,28", "optimizer.lr=1e-2",
+    )  # fmt: skip
+    assert result.code == 1
+    verdicts = [line for line in result.out.splitlines() if line.startswith(("ready", "fails"))]
+    assert [line[:5] for line in verdicts] == ["fails", "ready"]
+    assert "model=dcgan cannot draw 29x29 images" in verdicts[0]
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_check_refuses_a_d_that_cannot_learn(tmp_path):
+    result = gan_check(tmp_path, *QUICK_CHECK, "optimizer.d.lr=0", "preflight.d_updates=20")
+    assert result.code == 1
+    assert "after 20 updates against the untrained G, but 90% is needed" in result.text
+
+
+def test_a_check_plays_both_players_of_a_schedule_by_rounds(tmp_path):
+    result = gan_check(tmp_path, *QUICK_CHECK, "schedule=rounds", "optimizer.lr=1e-2", "trainer.iterations=50")
+    assert result.code == 0, result.text
+    assert "turn d " in result.out
+    assert "turn g " in result.out
+
+
+def test_a_check_plays_the_warm_up_and_what_comes_after(tmp_path):
+    result = gan_check(tmp_path, *QUICK_CHECK, "schedule.d_warmup=5", "optimizer.lr=1e-2")
+    assert result.code == 0, result.text
+    assert "turn d " in result.out
+    assert "turn dg " in result.out
+
+
+def test_a_check_plays_a_stretch_on_a_fixed_set(tmp_path):
+    rounds = ["schedule=rounds", "schedule.fixed_set=32"]
+    result = gan_check(tmp_path, *QUICK_CHECK, *rounds, "optimizer.lr=1e-2", "trainer.iterations=50")
+    assert result.code == 0, result.text
+    for said in ("turn d on a new fixed set ", "turn d  ", "turn g  "):
+        assert said in result.out
+
+
+def test_a_check_measures_as_a_run_would_before_it_tells_the_memory(tmp_path):
+    """An evaluation that fails shows that there was one."""
+    broken = "evaluation.metrics.diversity._target_=operator.add"
+    with pytest.raises(ValueError, match="one element"):
+        gan_check(tmp_path, *QUICK_CHECK, broken, "evaluation.num_images=16", "optimizer.lr=1e-2")
+
+
+def test_a_check_of_a_run_that_has_begun_is_refused(tmp_path):
+    result = gan_check(tmp_path, "resume=outputs/date/time")
+    assert result.code == 1
+    assert "resume is outputs/date/time, but gan-check looks at a run before it begins." in result.err
+
+
+# ---- mistakes -----------------------------------------------------------------------------------------------
+
+MISTAKES = {
+    "a seed too large": (
+        ["seed=99999999999999999"],
+        "seed is 99999999999999999, but must be a whole number, at least 0 and below 4294967296.",
+        "Try seed=0",
+    ),
+    "a misspelt key": (["trainer.epoch=5"], "There is no key trainer.epoch here.", "Did you mean trainer.epochs?"),
+    "a misspelt key behind a plus": (
+        ["+trainer.epoch=5"],
+        "trainer.epoch is 5, but there is no such key: nothing reads it.",
+        "Did you mean trainer.epochs?",
+    ),
+    "an invented key": (["+typo=1"], "typo is 1, but nothing reads it here.", "Leave it out"),
+    "an invented group": (["+foo/bar=baz"], "foo/bar is baz, but nothing reads it here.", "Leave it out"),
+    "epochs where the iterations are set": (
+        ["experiment=smoke", "trainer.epochs=900"],
+        "trainer.epochs is 900, but trainer.iterations is 30 and overrides it.",
+        "Try trainer.iterations=null trainer.epochs=900, or leave trainer.epochs out.",
+    ),
+    "a choice that an experiment does not fit": (
+        ["experiment=tf_mlp", "loss=hinge"],
+        "loss.joined is false, set by a file, but nothing in this choice of loss reads it.",
+        "Leave out loss=..., or the experiment that sets it, or add ~loss.joined.",
+    ),
+    "an unknown choice": (["model=mlpp"], "model is mlpp, but must be dcgan, mlp", "Try model=mlp."),
+    "no choice of a group": (["model=null"], "model is chosen as nothing, but a group needs one", "Leave model out"),
+    "a number for a choice": (
+        ["learning_rate=0.001"],
+        "learning_rate is 0.001, but must be constant, cosine, linear or time_decay.",
+        "Try optimizer.lr=0.001.",
+    ),
+    "a number for the choice of another group": (["model=3"], "model is 3, but must be dcgan, mlp", "Try model=dcgan."),
+    "a key without its group": (
+        ["lr=1e-3"],
+        "There is no key lr here.",
+        "Did you mean optimizer.lr, optimizer.d.lr or optimizer.g.lr?",
+    ),
+    "a misspelt group of a key": (
+        ["trainr.epochs=3"],
+        "There is no key trainr.epochs here.",
+        "Did you mean trainer.epochs?",
+    ),
+    "a misspelt key of a choice of one's own": (
+        ["--config-dir", "own", "loss=mine", "loss.margn=1"],
+        "There is no key loss.margn here.",
+        "Did you mean loss.margin?",
+    ),
+    "a file that is no YAML": (
+        ["--config-dir", "own", "loss=broken"],
+        "A YAML file of the config cannot be read",
+        "Mend it",
+    ),
+    "a file that names no class": (
+        ["--config-dir", "own", "loss=nameless"],
+        "loss has no _target_, which names the class or function to make it with.",
+        "Add a line such as _target_: my_module.MyClass",
+    ),
+    "no value": (["trainer.epochs"], "trainer.epochs lacks an equals sign", "Try trainer.epochs=VALUE"),
+    "a value that needs quotes": (
+        ["data.root=a=b [x]"],
+        "data.root is a=b [x], which cannot be read as a value.",
+        "'data.root=\"a=b [x]\"'",
+    ),
+    "a value that follows no other": (["seed=${trainer.nope}"], "'trainer.nope' not found", "Look for the ${...}"),
+    "a batch beyond all memory": (
+        ["trainer.batch_size=99999999999999", "data.limit=64"],
+        "There is too little memory for this: ",
+        "Try a smaller trainer.batch_size",
+    ),
+    "a group taken away": (["~penalty"], "~penalty takes away what every run needs.", "Leave ~penalty out."),
+    "an infinite number": (
+        ["optimizer.lr=inf"],
+        "optimizer.lr is inf, but must be a number",
+        "Try optimizer.lr=0.0002",
+    ),
+    "a folder that is a file": (["hydra.run.dir=file"], "file cannot be used: File exists.", "Give another folder"),
+    "an unknown group": (["modle=mlp"], "There is no key modle here.", "Did you mean model?"),
+    "a word for a number": (
+        ["trainer.epochs=ten"],
+        "trainer.epochs is ten, but must be a whole number, at least 1.",
+        "Try trainer.epochs=100, which is its default.",
+    ),
+    "a number out of range": (
+        ["optimizer.lr=-1"],
+        "optimizer.lr is -1, but must be a number, at least 0.",
+        "Try optimizer.lr=0.0002, which is its default.",
+    ),
+    "a fraction for a count": (
+        ["trainer.batch_size=1.5"],
+        "trainer.batch_size is 1.5, but must be a whole number, at least 1.",
+        "Try trainer.batch_size=128",
+    ),
+    "a word that is none of the choices": (
+        ["trainer.precision=fp16"],
+        "trainer.precision is fp16, but must be auto, fp32 or bf16.",
+        "Try trainer.precision=auto",
+    ),
+    "an override without effect": (
+        ["optimizer=ttur", "optimizer.lr=1e-3"],
+        "optimizer.lr is 0.001, but nothing reads it here.",
+        "Set optimizer.d.lr and optimizer.g.lr instead",
+    ),
+    "labels that a loss ignores": (
+        ["loss=hinge", "labels=smooth"],
+        "labels is smooth, but loss=hinge takes no targets and would ignore them.",
+        "Try labels=hard, or loss=nonsaturating",
+    ),
+    "no GPU": (["trainer.device=cuda:9"], "trainer.device is cuda:9, but PyTorch sees", "Try trainer.device=auto"),
+    "no such device": (
+        ["trainer.device=tpu"],
+        "trainer.device is tpu, but must be auto, cpu, cuda or cuda:N.",
+        "Try trainer.device=auto.",
+    ),
+    "a size that the model cannot draw": (
+        ["model=dcgan", "data.image_size=29"],
+        "model=dcgan cannot draw 29x29 images: it doubles its size twice, so height and width must be multiples of 4.",
+        "data.image_size is 29. Try data.image_size=28 or 32.",
+    ),
+    "an empty interval": (
+        ["latent=uniform", "latent.low=2"],
+        "latent.low is 2 and latent.high is 1.0: low must be below high.",
+        "Try latent.low=0 or latent.high=3.",
+    ),
+    "an interval of one number": (
+        ["latent=uniform", "latent.low=1"],
+        "latent.low is 1 and latent.high is 1.0: low must be below high.",
+        "Try latent.low=0 or latent.high=2.",
+    ),
+    "an empty interval of one of the labels": (
+        ["labels=noisy", "labels.real.low=1.5"],
+        "labels.real.low is 1.5 and labels.real.high is 1.2: low must be below high.",
+        "Try labels.real.low=0.2 or labels.real.high=2.5.",
+    ),
+    "latents that cannot be shared": (
+        ["schedule.same_latents=true", "trainer.g_batch_size=64"],
+        "schedule.same_latents is true, but trainer.batch_size is 128 and trainer.g_batch_size is 64",
+        "Try trainer.g_batch_size=128",
+    ),
+    "an objective that is not measured": (
+        ["evaluation.objective=fid"],
+        "evaluation.objective is fid, but must be one of the metrics: sliced_wasserstein, diversity.",
+        "Try evaluation.objective=sliced_wasserstein.",
+    ),
+    "a class that does not exist": (
+        ["loss._target_=nowhere.Loss"],
+        "loss._target_ is nowhere.Loss, but no such class or function can be imported.",
+        "Check its spelling",
+    ),
+    "a value that is missing": (["data=idx"], "data.root has no value", "Give it: data.root=..."),
+    "data that are not there": (
+        ["data=mnist", "data.root=nowhere"],
+        "data.root is nowhere, but mnist is in none of: nowhere/MNIST/raw",
+        "data=digits, which ships inside the package.",
+    ),
+    "a folder without pictures": (["data=image_folder", "data.root=empty"], "data.root is empty", "data=digits"),
+    "a truncated file": (["data=idx", "data.root=truncated"], "ends after 16 of 3,152 bytes", "data=digits"),
+    "a folder that is no run": (
+        ["resume=empty"],
+        "resume is empty, but that is no folder of a run: it has no .hydra/config.yaml.",
+        "Try resume=outputs/DATE/TIME",
+    ),
+    "a folder that is not there": (
+        ["resume=nowhere"],
+        "resume is nowhere, but there is no such folder.",
+        "Try resume=",
+    ),
+    "a launcher that is not installed": (
+        ["-m", "hydra/launcher=rq"],
+        "hydra/launcher is rq, but must be basic",
+        "pip install hydra-rq-launcher.",
+    ),
+    "a sweeper that is not installed": (
+        ["-m", "hydra/sweeper=nevergrad"],
+        "hydra/sweeper is nevergrad, but must be basic",
+        "pip install hydra-nevergrad-sweeper.",
+    ),
+    "a folder that is no run, behind two pluses": (
+        ["++resume='empty'"],
+        "resume is empty, but that is no",
+        "Try resume=",
+    ),
+    "a sweep that resumes": (["-m", "resume=empty"], "resume goes on with one run, but -m", "Leave out -m."),
+}
+
+
+@pytest.mark.parametrize(("arguments", "problem", "remedy"), MISTAKES.values(), ids=MISTAKES)
+def test_a_mistake_gets_one_message_with_key_value_and_remedy_and_overwrites_nothing(
+    tmp_path, arguments, problem, remedy
+):
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "file").touch()
+    own = tmp_path / "own/loss"
+    own.mkdir(parents=True)
+    (own / "mine.yaml").write_text("_target_: gan_runner.objectives.losses.NonSaturating\nmargin: 1.0")
+    (own / "broken.yaml").write_text("a: [")
+    (own / "nameless.yaml").write_text("joined: true")
+    (tmp_path / "truncated").mkdir()
+    header = struct.pack(">IIII", 0x803, 4, 28, 28)
+    (tmp_path / "truncated/train-images-idx3-ubyte").write_bytes(header)
+    before = {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
+    result = gan_run(tmp_path, *arguments)
+    assert result.code == 1
+    assert problem in result.err
+    assert remedy in result.err
+    assert result.text.count(problem) == 1
+    assert len(result.err.splitlines()) <= 4
+    for noise in ("Traceback", "Error executing job"):
+        assert noise not in result.text
+    assert {path: path.read_bytes() for path in before} == before
+    assert not list(tmp_path.rglob("*.pt"))
+
+
+@pytest.mark.parametrize("override", ["hydra.run.dir=here", "++hydra.run.dir=here"])
+def test_a_run_is_not_written_over_by_another_that_is_given_its_folder(tmp_path, override):
+    assert gan_run(tmp_path, *QUICK, "hydra.run.dir=here").code == 0
+    before = {path: path.read_bytes() for path in (tmp_path / "here").rglob("*") if path.is_file()}
+    result = gan_run(tmp_path, *QUICK, override, "seed=1")
+    assert result.code == 1
+    assert "hydra.run.dir is here, but there is a run already, and runs are not written over." in result.text
+    assert "Try resume=here to go on with it, or another hydra.run.dir." in result.text
+    assert before == {path: path.read_bytes() for path in (tmp_path / "here").rglob("*") if path.is_file()}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "folder"), [([], "hydra.run.dir"), (["-m", "hydra.sweep.subdir=job"], "hydra.sweep.dir")]
+)
+def test_starts_in_the_same_second_get_folders_of_their_own(tmp_path, arguments, folder):
+    for _ in range(2):
+        result = gan_run(tmp_path, *arguments, *QUICK, folder + "=${new_folder:outputs/date/12-00-00}")
+        assert result.code == 0, result.text
+    assert [path.name for path in sorted(tmp_path.glob("outputs/date/*"))] == ["12-00-00", "12-00-00-2"]
+    assert len(list(tmp_path.rglob("summary.json"))) == 2
+
+
+def test_a_summary_is_json_to_any_parser_where_a_metric_is_no_number(tmp_path):
+    assert gan_run(tmp_path, *QUICK, "labels.real.value=nan").code == 0
+
+    def refuse(constant):
+        raise AssertionError(f"{constant} is no JSON")
+
+    run = only_run(tmp_path)
+    for text in ((run / "summary.json").read_text(), *(run / "metrics.jsonl").read_text().splitlines()):
+        json.loads(text, parse_constant=refuse)
+    assert json.loads((run / "summary.json").read_text())["metrics"]["metric/diversity"] == "nan"
+
+
+def test_a_sweep_that_is_given_the_folder_of_another_leaves_its_runs_as_they_are(tmp_path):
+    sweep = ["-m", *QUICK, "hydra.sweep.dir=here", "seed=1,2"]
+    assert gan_run(tmp_path, *sweep).code == 0
+    before = {path: path.read_bytes() for path in (tmp_path / "here").rglob("*/*") if path.is_file()}
+    assert sum(path.name == "summary.json" for path in before) == 2
+    result = gan_run(tmp_path, *sweep)
+    assert result.code == 1
+    assert "but there is a run already" in result.text
+    assert {path: path.read_bytes() for path in before} == before
+
+
+BROKEN = """
+from gan_runner.models import mlp
+
+
+class Discriminator(mlp.Discriminator):
+    def forward(self, images):
+        raise ZeroDivisionError("a bug of my own")
+"""
+
+
+def test_a_part_of_the_users_own_that_fails_leaves_its_traceback_in_the_log(tmp_path, monkeypatch):
+    (tmp_path / "broken.py").write_text(BROKEN)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    result = gan_run(tmp_path, *QUICK, "model.discriminator._target_=broken.Discriminator")
+    assert result.code == 1
+    log = (only_run(tmp_path) / "gan-run.log").read_text()
+    for text in (log, result.text):
+        assert "This is a bug, in gan-runner or in a part of yours." in text
+        assert 'raise ZeroDivisionError("a bug of my own")' in text
+        assert text.count('raise ZeroDivisionError("a bug of my own")') == 1
+    assert json.loads((only_run(tmp_path) / "summary.json").read_text())["status"] == "failed"
+
+
+def test_help_is_a_page_that_lists_groups_and_commands(tmp_path):
+    result = gan_run(tmp_path, "--help")
+    assert result.code == 0
+    for line in ("model: dcgan, mlp", "gan-run -m key=value1,value2", "gan-run resume=FOLDER"):
+        assert line in result.out
+    assert len(result.out.splitlines()) <= 45
+
+
+def test_every_command_has_a_page_of_its_own(tmp_path):
+    pages = {"gan-run": gan_run, "gan-check": gan_check, "gan-sample": gan_sample}
+    for name, command in pages.items():
+        result = command(tmp_path, "--help")
+        assert result.code == 0
+        assert result.out.startswith(f"{name}: ")
+        assert f"  {name} " in result.out
+        assert "Powered by Hydra" not in result.out
+    assert "preflight.seconds" in gan_check(tmp_path, "--help").out
+    assert "model: dcgan, mlp" not in gan_sample(tmp_path, "--help").out
+
+
+def test_help_does_not_wait_for_torch(tmp_path):
+    code = "import sys; sys.argv[1:] = ['--help']; from gan_runner.commands.main import run; run()"
+    check = f"import atexit, sys; atexit.register(lambda: print('torch' in sys.modules, file=sys.stderr)); {code}"
+    result = subprocess.run([sys.executable, "-c", check], cwd=tmp_path, capture_output=True, text=True, check=True)
+    assert result.stderr.strip() == "False"

@@ -1,0 +1,381 @@
+"""A run that is stopped and goes on equals one that never stopped."""
+
+import contextlib
+import hashlib
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from hydra import compose, initialize_config_module
+from PIL import Image
+from tqdm import tqdm
+
+from gan_runner.config.build import build
+from gan_runner.record.run_folder import RunDirectory
+from gan_runner.training.run import Run, train
+from tests.command_line import gan_run
+
+SMALL = [
+    "data.limit=96",
+    "trainer.batch_size=16",  # 6 iterations an epoch
+    "trainer.epochs=3",
+    "trainer.sample_every=1",
+    "trainer.checkpoint_every=1",
+    "trainer.log_every=2",
+    "trainer.ema=0.9",
+    "evaluation.num_images=32",
+]
+MLP = ["model=mlp", "model.generator.widths=[16]", "model.discriminator.widths=[16]"]
+DCGAN = ["model=dcgan", "model.generator.widths=[8,8,4]", "model.discriminator.widths=[8,8]", "labels=noisy"]
+ROUNDS = [*MLP, "schedule=rounds", "schedule.d_steps=4", "schedule.g_steps=3", "schedule.check_every=2"]
+FIXED = [*ROUNDS, "schedule.fixed_set=40", "data.replacement=true", "learning_rate=cosine"]
+
+
+def play(folder: Path, overrides: list[str], stop_after: int | None = None) -> None:
+    """Train in this process, from the folder's checkpoint if there is one."""
+    folder.mkdir(exist_ok=True)
+    with initialize_config_module("gan_runner.conf", version_base="1.3"):
+        config = compose("config", overrides=[*SMALL, *overrides])
+    experiment = build(config)
+    directory = RunDirectory(folder)
+    resumed = (folder / "checkpoints/last.pt").exists()
+    with (
+        contextlib.closing(directory),
+        contextlib.closing(experiment.feed),
+        experiment.dashboard.open(folder, 1) as events,
+        tqdm(disable=True) as bar,
+    ):
+        run = Run(experiment, directory, events, bar)
+        if resumed:
+            run.load_state_dict(directory.load_checkpoint("last", experiment.device))
+            directory.rewind_metrics(run.progress.iteration)
+        train(run, lambda: stop_after is not None and run.progress.iteration >= stop_after)
+        directory.write_timeline(run.captions(), run.progress.iteration)
+
+
+def everything_but_times(folder: Path) -> dict[str, object]:
+    """Hashes of pictures, the metrics without the speed, and the checkpoint without the seconds."""
+    left: dict[str, object] = {
+        path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in (folder / "samples").iterdir()
+    }
+    lines = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
+    for line in lines:
+        del line["speed/images_per_second"]
+    left["metrics"] = lines
+    state = torch.load(folder / "checkpoints/last.pt", weights_only=True)
+    del state["progress"]["seconds"]
+    left["state"] = _hashed(state)
+    return left
+
+
+def _hashed(value: object) -> object:
+    if isinstance(value, torch.Tensor):
+        return hashlib.sha256(value.contiguous().numpy().tobytes()).hexdigest()
+    if isinstance(value, dict):
+        return {key: _hashed(inner) for key, inner in value.items()}
+    if isinstance(value, list | tuple):
+        return [_hashed(inner) for inner in value]
+    return value
+
+
+@pytest.mark.parametrize(
+    "overrides", [MLP, DCGAN, ROUNDS, FIXED], ids=["mlp", "dcgan", "rounds", "rounds on a fixed set"]
+)
+def test_a_run_stopped_in_the_middle_of_an_epoch_goes_on_to_the_bit(tmp_path, overrides):
+    play(tmp_path / "whole", overrides)
+    play(tmp_path / "stopped", overrides, stop_after=9)
+    assert not (tmp_path / "stopped/samples/iteration_00000018.png").exists()
+    play(tmp_path / "stopped", overrides)
+    assert everything_but_times(tmp_path / "stopped") == everything_but_times(tmp_path / "whole")
+
+
+def test_metrics_after_the_checkpoint_of_a_killed_run_move_aside_and_come_again(tmp_path):
+    play(tmp_path / "whole", MLP)
+    play(tmp_path / "killed", MLP, stop_after=9)
+    with (tmp_path / "killed/metrics.jsonl").open("a") as file:
+        file.write('{"iteration": 10, "epoch": 1.6667}\n{"iteration": 1')  # a line that the kill cut short
+    play(tmp_path / "killed", MLP)
+    assert everything_but_times(tmp_path / "killed")["metrics"] == everything_but_times(tmp_path / "whole")["metrics"]
+    assert json.loads((tmp_path / "killed/metrics.abandoned.jsonl").read_text())["iteration"] == 10
+
+
+COMMAND = [sys.executable, "-c", "from gan_runner.commands.main import run; run()"]
+
+
+@contextlib.contextmanager
+def endless_run(folder: Path, *overrides: str) -> Iterator[subprocess.Popen[str]]:
+    """A process that trains in `here` below a folder, in its third epoch at least; it ends with the test."""
+    command = [*COMMAND, *SMALL, *MLP, "trainer.epochs=100000", "hydra.run.dir=here", *overrides]
+    with subprocess.Popen(command, cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as process:
+        try:
+            assert process.stdout is not None
+            next(line for line in process.stdout if line.startswith("epoch 3"))
+            yield process
+        finally:
+            process.kill()
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_an_interrupted_command_saves_says_how_to_resume_and_goes_on(tmp_path, number, code):
+    with endless_run(tmp_path) as process:
+        process.send_signal(number)
+        rest, _ = process.communicate()
+    assert process.returncode == code
+    assert "Stopping; once more to stop at once." in rest
+    assert "gan-run resume=here" in rest
+    summary = json.loads((tmp_path / "here/summary.json").read_text())
+    assert summary["status"] == "interrupted"
+
+    epochs = int(summary["epochs"]) + 2
+    again = [*COMMAND, "resume=here", f"trainer.epochs={epochs}"]
+    subprocess.run(again, cwd=tmp_path, check=True, capture_output=True, timeout=120)
+    summary = json.loads((tmp_path / "here/summary.json").read_text())
+    assert (summary["status"], summary["epochs"]) == ("finished", epochs)
+    iterations = [json.loads(line)["iteration"] for line in (tmp_path / "here/metrics.jsonl").read_text().splitlines()]
+    assert iterations == sorted(set(iterations))
+    assert not (tmp_path / "outputs").exists()
+
+
+def test_an_override_that_changes_what_is_trained_is_refused_with_the_difference(tmp_path):
+    run = [*COMMAND, *SMALL, *MLP, "trainer.epochs=1", "hydra.run.dir='a,b=c'"]
+    subprocess.run(run, cwd=tmp_path, check=True, capture_output=True, timeout=120)
+    before = {path: path.read_bytes() for path in (tmp_path / "a,b=c").rglob("*") if path.is_file()}
+
+    refused = [*COMMAND, "resume=a,b=c", "model.dropout=0.5", "loss=minimax"]
+    result = subprocess.run(refused, cwd=tmp_path, capture_output=True, text=True, timeout=120)
+    assert result.returncode == 1
+    assert "model.dropout: 0.3 -> 0.5" in result.stderr
+    assert (
+        "loss._target_: gan_runner.objectives.losses.NonSaturating -> gan_runner.objectives.losses.Minimax"
+        in result.stderr
+    )
+    assert "resume_force=true" in result.stderr
+    assert "Traceback" not in result.stderr
+    assert before == {path: path.read_bytes() for path in (tmp_path / "a,b=c").rglob("*") if path.is_file()}
+
+    forced = [*COMMAND, "resume=a,b=c", "model.dropout=0.5", "resume_force=true", "trainer.epochs=2"]
+    subprocess.run(forced, cwd=tmp_path, check=True, capture_output=True, timeout=120)
+    assert json.loads((tmp_path / "a,b=c/summary.json").read_text())["epochs"] == 2
+    assert "dropout: 0.5" in (tmp_path / "a,b=c/.hydra/config.yaml").read_text()
+    assert os.listdir(tmp_path) == ["a,b=c"]
+
+
+def write_pictures(folder: Path, seed: int) -> None:
+    """32 pictures whose files have the same names and sizes whatever the seed."""
+    random = np.random.default_rng(seed)
+    folder.mkdir()
+    for number in range(32):
+        Image.fromarray(random.integers(0, 256, (8, 8, 3), dtype=np.uint8)).save(folder / f"{number}.bmp")
+
+
+@pytest.fixture(scope="module")
+def short(tmp_path_factory):
+    """A short run has ended in the folder `here` of this one; tests leave it as it is."""
+    folder = tmp_path_factory.mktemp("short")
+    assert gan_run(folder, *SMALL, *MLP, "trainer.epochs=1", "hydra.run.dir=here").code == 0
+    return folder
+
+
+def files_of(run: Path) -> dict[str, bytes]:
+    """Every file of a run but the log, which may grow."""
+    return {str(p.relative_to(run)): p.read_bytes() for p in run.rglob("*") if p.is_file() and p.name != "gan-run.log"}
+
+
+@pytest.mark.parametrize(
+    ("overrides", "said"),
+    [
+        (["trainer.device=cuda:9"], "trainer.device is cuda:9"),
+        (["trainer.batch_size=0"], "trainer.batch_size is 0"),
+        (["labels=smooth"], "labels.real.value: 1.0 -> 0.9"),
+        (["optimizer.d._target_=torch.optim.AdamW"], "optimizer.d._target_: gan_runner.optim.adam.Adam -> torch.optim"),
+        (["data.limit=48", "resume_force=true", "trainer.device=tpu"], "trainer.device is tpu"),
+        (["seed=99999999999999999", "resume_force=true"], "seed is 99999999999999999, but must be a whole number"),
+    ],
+)
+def test_a_resume_that_fails_before_it_trains_leaves_the_run_as_it_was(short, overrides, said):
+    before = files_of(short / "here")
+    result = gan_run(short, "resume=here", *overrides)
+    assert (result.code, said in result.text, "Traceback" in result.text) == (1, True, False), result.text
+    assert files_of(short / "here") == before
+
+
+def test_a_checkpoint_that_does_not_fit_is_refused_in_words(short):
+    before = files_of(short / "here")
+    result = gan_run(short, "resume=here", "model.latent_dim=50", "resume_force=true")
+    assert result.code == 1
+    assert "resume is here, but its checkpoint does not fit what is trained now" in result.text
+    assert "size mismatch" in result.text
+    assert "Traceback" not in result.text
+    after = files_of(short / "here")
+    assert before == {name: content for name, content in after.items() if name in before}
+
+
+def test_a_run_goes_on_after_a_resume_that_failed(tmp_path):
+    assert gan_run(tmp_path, *SMALL, *MLP, "trainer.epochs=1", "hydra.run.dir=here").code == 0
+    assert gan_run(tmp_path, "resume=here", "trainer.device=cuda:9").code == 1
+    result = gan_run(tmp_path, "resume=here", "trainer.epochs=2")
+    assert result.code == 0, result.text
+    assert json.loads((tmp_path / "here/summary.json").read_text())["epochs"] == 2
+
+
+def test_a_schedule_without_a_fixed_set_does_not_get_one_in_the_middle(tmp_path):
+    assert gan_run(tmp_path, *SMALL, *ROUNDS, "trainer.iterations=2", "hydra.run.dir=here").code == 0
+    result = gan_run(tmp_path, "resume=here", "schedule.fixed_set=40", "trainer.iterations=4")
+    assert result.code == 1
+    assert "schedule.fixed_set: null -> 40" in result.text
+
+
+def test_a_run_goes_on_with_the_same_images_elsewhere_and_not_with_others(tmp_path):
+    write_pictures(tmp_path / "photos", seed=0)
+    run = ["data=image_folder", "data.root=photos", "data.image_size=8", "hydra.run.dir=here", *SMALL[1:], *MLP]
+    assert gan_run(tmp_path, *run, "trainer.iterations=2").code == 0
+    (tmp_path / "photos").rename(tmp_path / "moved")
+    result = gan_run(tmp_path, "resume=here", "data.root=moved", "trainer.iterations=4")
+    assert result.code == 0, result.text
+
+    write_pictures(tmp_path / "others", seed=1)
+    before = files_of(tmp_path / "here")
+    result = gan_run(tmp_path, "resume=here", "data.root=others", "trainer.iterations=6")
+    assert result.code == 1
+    was = json.loads(before["summary.json"])["data"]["fingerprint"]
+    assert f"that run trains on other images: their fingerprint was {was}, and that of image_folder is" in result.text
+    assert files_of(tmp_path / "here") == before
+    forced = gan_run(tmp_path, "resume=here", "data.root=others", "trainer.iterations=6", "resume_force=true")
+    assert forced.code == 0, forced.text
+
+
+def test_a_folder_is_given_to_one_process_at_a_time(tmp_path):
+    assert gan_run(tmp_path, *SMALL, *MLP, "trainer.epochs=1", "hydra.run.dir=here").code == 0
+    with endless_run(tmp_path, "resume=here") as process:
+        config = (tmp_path / "here/.hydra/overrides.yaml").read_text()
+        for arguments, key in ((["resume=here"], "resume"), ([*SMALL, "++hydra.run.dir=here"], "hydra.run.dir")):
+            result = gan_run(tmp_path, *arguments)
+            said = f"{key} is here, but that run is being trained by process {process.pid}."
+            assert (result.code, said in result.text) == (1, True), result.text
+    assert (tmp_path / "here/.hydra/overrides.yaml").read_text() == config
+
+
+IMPATIENT = """
+import os, signal
+from gan_runner.data import digits
+
+def load(image_size: int | None, limit: int | None):
+    for _ in range(2):
+        os.kill(os.getpid(), signal.SIGINT)
+    return digits.load(image_size, limit)
+"""
+
+
+def test_a_second_ctrl_c_stops_at_once_and_is_on_record(tmp_path):
+    (tmp_path / "impatient.py").write_text(IMPATIENT)
+    command = [*COMMAND, *SMALL, *MLP, "data._target_=impatient.load", "hydra.run.dir=here"]
+    environment = os.environ | {"PYTHONPATH": str(tmp_path)}
+    result = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=120)
+    assert (result.returncode, "Traceback" in result.stderr) == (130, False), result.stderr
+    assert "Stopping; once more to stop at once." in result.stderr
+    assert json.loads((tmp_path / "here/summary.json").read_text())["status"] == "interrupted"
+
+
+def test_ctrl_c_saves_where_nobody_is_left_to_read_what_is_said(tmp_path):
+    """As in `gan-run | tee log`, where the same Ctrl-C ends tee."""
+    command = [*COMMAND, *SMALL, *MLP, "trainer.epochs=100000", "hydra.run.dir=here", "trainer.progress=true"]
+    with subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+        while not (tmp_path / "here/checkpoints/last.pt").exists():
+            assert process.poll() is None
+        process.stdout.close()
+        process.stderr.close()
+        process.send_signal(signal.SIGINT)
+        process.wait(timeout=60)
+    assert process.returncode == 130
+    assert json.loads((tmp_path / "here/summary.json").read_text())["status"] == "interrupted"
+
+
+def test_a_second_sigterm_is_on_record_too(tmp_path):
+    (tmp_path / "impatient.py").write_text(IMPATIENT.replace("SIGINT", "SIGTERM"))
+    command = [*COMMAND, *SMALL, *MLP, "data._target_=impatient.load", "hydra.run.dir=here"]
+    environment = os.environ | {"PYTHONPATH": str(tmp_path)}
+    result = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=120)
+    assert (result.returncode, "Traceback" in result.stderr) == (143, False), result.stderr
+    assert json.loads((tmp_path / "here/summary.json").read_text())["status"] == "interrupted"
+
+
+LEAVING = """
+import sys
+
+def load(image_size: int | None, limit: int | None):
+    sys.exit(0)
+"""
+
+
+def test_a_part_that_leaves_the_program_makes_a_failed_run(tmp_path):
+    (tmp_path / "leaving.py").write_text(LEAVING)
+    command = [*COMMAND, *SMALL, *MLP, "data._target_=leaving.load", "hydra.run.dir=here"]
+    environment = os.environ | {"PYTHONPATH": str(tmp_path)}
+    result = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=120)
+    assert result.returncode == 1
+    summary = json.loads((tmp_path / "here/summary.json").read_text())
+    assert (summary["status"], summary["error"]) == ("failed", "sys.exit(0)")
+
+
+def test_an_interrupted_run_without_a_checkpoint_does_not_offer_to_go_on(tmp_path):
+    with endless_run(tmp_path, "labels.real.value=nan") as process:
+        process.send_signal(signal.SIGINT)
+        rest, _ = process.communicate()
+    assert process.returncode == 130
+    assert "Interrupted by SIGINT. Nothing was saved." in rest
+    assert "gan-run resume" not in rest
+
+
+@pytest.mark.parametrize("length", ["trainer.epochs=1", "trainer.iterations=6"])
+def test_a_run_that_is_complete_says_so_and_goes_on_for_more_epochs(tmp_path, length):
+    small = [argument for argument in SMALL if not argument.startswith("trainer.epochs")]
+    assert gan_run(tmp_path, *small, *MLP, length, "hydra.run.dir=run").code == 0
+    again = gan_run(tmp_path, "resume=run")
+    assert again.code == 0, again.text
+    assert f"Nothing is left to do. To train on, ask for more {length.partition('=')[0]}." in again.text
+    assert "The run is at iteration 6, epoch 1." in again.text
+    assert gan_run(tmp_path, "resume=run", "trainer.epochs=2").code == 0
+    assert json.loads((tmp_path / "run/summary.json").read_text())["iterations"] == 12
+
+
+def test_a_resume_with_nothing_left_to_do_changes_nothing_but_the_log(tmp_path):
+    assert gan_run(tmp_path, *SMALL, *MLP, "hydra.run.dir=run").code == 0
+    before = contents_but_the_log(tmp_path / "run")
+    again = gan_run(tmp_path, "resume=run", "schedule.d_steps=2", "optimizer.lr=0.1")
+    assert again.code == 0
+    assert "Nothing is left to do." in again.text
+    assert contents_but_the_log(tmp_path / "run") == before
+
+
+def contents_but_the_log(folder):
+    return {path: path.read_bytes() for path in folder.rglob("*") if path.is_file() and path.suffix != ".log"}
+
+
+def test_epochs_asked_for_at_a_resume_count_where_an_experiment_set_iterations(tmp_path):
+    small = ["data.limit=64", "trainer.batch_size=16", "model.generator.widths=[16]", "model.discriminator.widths=[16]"]
+    first = gan_run(tmp_path, "experiment=smoke", *small, "trainer.iterations=6", "hydra.run.dir=run")
+    assert first.code == 0, first.text
+    again = gan_run(tmp_path, "resume=run", "trainer.epochs=2")
+    assert again.code == 0, again.text
+    assert json.loads((tmp_path / "run/summary.json").read_text())["iterations"] == 8
+
+
+def test_a_run_is_resumed_from_another_folder_than_its_relative_data_root_was_typed_in(tmp_path):
+    home, elsewhere = tmp_path / "home, sweet home", tmp_path / "elsewhere"
+    (home / "photos").mkdir(parents=True)
+    elsewhere.mkdir()
+    for number in range(8):
+        Image.new("L", (8, 8), 30 * number).save(home / f"photos/{number}.png")
+    data = ["data=image_folder", "data.root=photos", "data.image_size=8", "data.channels=1", "data.limit=null"]
+    first = gan_run(home, *SMALL, *MLP, *data, "trainer.batch_size=4", "trainer.epochs=1", "hydra.run.dir=run")
+    assert first.code == 0, first.text
+    again = gan_run(elsewhere, f"resume={home}/run", "trainer.epochs=2")
+    assert again.code == 0, again.text
+    assert json.loads((home / "run/summary.json").read_text())["epochs"] == 2.0

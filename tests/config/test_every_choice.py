@@ -1,0 +1,96 @@
+"""Every YAML file of every group composes, passes the validation, builds, and plays a turn."""
+
+import pickle
+import struct
+from importlib import resources
+
+import numpy as np
+import pytest
+from hydra import compose, initialize_config_module
+from omegaconf import OmegaConf, open_dict
+from PIL import Image
+
+from gan_runner.config.build import build, check_config
+
+CONF = resources.files("gan_runner.conf")
+
+
+def names_in(folder):
+    return sorted(file.name.removesuffix(".yaml") for file in folder.iterdir() if file.name.endswith(".yaml"))
+
+
+GROUPS = {folder.name: names_in(folder) for folder in CONF.iterdir() if folder.is_dir() and names_in(folder)}
+CHOICES = [(group, name) for group, names in sorted(GROUPS.items()) for name in names]
+SMALL_PLAYERS = ["model.generator.widths=[8,8,8]", "model.discriminator.widths=[8,8,8]"]
+QUICK = ["trainer.device=cpu", "trainer.precision=fp32", "trainer.batch_size=4", "trainer.g_batch_size=4"]
+
+
+def composed(overrides):
+    """The config with these overrides, and the choice of each group."""
+    with initialize_config_module("gan_runner.conf", version_base="1.3"):
+        config = compose("config", overrides=overrides, return_hydra_config=True)
+    choices = config.hydra.runtime.choices
+    OmegaConf.set_readonly(config, False)
+    with open_dict(config):
+        del config["hydra"]
+    return config, choices
+
+
+def no_default(key):
+    raise KeyError(key)
+
+
+@pytest.fixture
+def data_root(tmp_path):
+    """A folder that holds four images in each of the formats: IDX pairs, CIFAR's batches, and pictures."""
+    images = np.random.default_rng(0).integers(0, 256, (10, 28, 28), dtype=np.uint8)
+    for name, array in (("images-idx3", images), ("labels-idx1", np.arange(10, dtype=np.uint8))):
+        header = bytes([0, 0, 8, array.ndim]) + struct.pack(f">{array.ndim}I", *array.shape)
+        (tmp_path / f"train-{name}-ubyte").write_bytes(header + array.tobytes())
+    for number in range(1, 6):
+        batch = {"data": np.zeros((2, 3 * 32 * 32), np.uint8), "labels": [0, 9]}
+        (tmp_path / f"data_batch_{number}").write_bytes(pickle.dumps(batch, protocol=2))
+    for number, image in enumerate(images):
+        Image.fromarray(image).save(tmp_path / f"{number}.png")
+    return tmp_path
+
+
+def test_every_group_of_the_contract_has_its_choices():
+    assert {"digits", "mnist", "fashion_mnist", "cifar10", "idx", "image_folder"} <= set(GROUPS["data"])
+    assert {"mlp", "dcgan"} <= set(GROUPS["model"])
+    assert {"hard", "smooth", "noisy"} <= set(GROUPS["labels"])
+    assert {"alternating", "rounds"} <= set(GROUPS["schedule"])
+    assert {"off", "fast", "full"} <= set(GROUPS["evaluation"])
+    assert {"keras_mlp", "tf_mlp", "keras_dcgan", "rounds", "minimax", "nonsaturating"} <= set(GROUPS["experiment"])
+
+
+@pytest.mark.parametrize(("group", "name"), CHOICES, ids=[f"{group}={name}" for group, name in CHOICES])
+def test_every_choice_of_every_group_composes_is_valid_builds_and_plays(group, name, data_root):
+    typed = [f"{group}={name}", *QUICK]
+    if group == "data" and name != "digits":
+        typed.append(f"data.root={data_root}")
+    if group != "data":
+        typed.append("data.limit=64")
+    if group != "model":
+        typed += SMALL_PLAYERS
+    config, choices = composed(typed)
+    assert choices[group] == name
+    check_config(config, typed, choices, no_default)
+    experiment = build(config)
+    turn = experiment.schedule.next_turn(experiment.stepper, experiment.pace)
+    experiment.stepper.play(turn, 0)
+    assert experiment.stepper.finite.first_bad() is None
+    assert experiment.stepper.read_d().updates == turn.players.count("d") > 0
+
+
+@pytest.mark.parametrize("name", names_in(CONF))
+def test_every_commands_own_file_composes(name):
+    with initialize_config_module("gan_runner.conf", version_base="1.3"):
+        assert compose(name)
+
+
+@pytest.mark.parametrize(("group", "name"), CHOICES, ids=[f"{group}={name}" for group, name in CHOICES])
+def test_every_choice_opens_with_a_comment_that_says_what_it_is(group, name):
+    first, *rest = (CONF / group / f"{name}.yaml").read_text().splitlines()
+    said = rest[0] if first.startswith("# @package") else first
+    assert said.startswith("# ")

@@ -1,0 +1,418 @@
+import json
+import math
+
+import pytest
+from hydra.utils import instantiate
+from omegaconf import OmegaConf
+
+from gan_runner.config.build import build, check_config
+from gan_runner.errors import UserError
+from gan_runner.health.watch import (
+    NOT_FINITE,
+    Alarm,
+    CoinToss,
+    Collapse,
+    Constant,
+    Saturated,
+    Sighting,
+    Watch,
+)
+
+HEALTHY = {
+    "accuracy/d": 0.8,
+    "accuracy/d_real": 0.9,
+    "accuracy/d_fake": 0.7,
+    "grad_norm/g": 0.5,
+    "grad_norm/d": 0.4,
+    "loss/d": 0.6,
+    "loss/g": 0.9,
+    "health/diversity": 0.9,
+}
+SURE = {"accuracy/d": 0.999, "accuracy/d_real": 1.0, "accuracy/d_fake": 0.998}
+SATURATED = SURE | {"grad_norm/g": 1e-5}
+SETTINGS = {
+    "seed": 0,
+    "loss": "NonSaturating",
+    "labels.real": "Exactly",
+    "labels.real.value": 1.0,
+    "optimizer.d.lr": 2e-4,
+    "optimizer.g.lr": 1e-4,
+    "model.dropout": 0.3,
+    "trainer.precision": "fp32",
+}
+
+
+def point(**changes):
+    return HEALTHY | changes
+
+
+def watch(symptoms, on_alarm="warn"):
+    return Watch(on_alarm, rollback_rate=0.5, max_rollbacks=3, pictures=64, symptoms=symptoms, settings=SETTINGS)
+
+
+def saturated(patience=0):
+    return Saturated(accuracy=0.99, gradient=1e-3, patience=patience)
+
+
+def constant(points=3, spread=1e-6, patience=0):
+    return Constant("loss/d", points, spread, patience)
+
+
+def alarms_of(looker, points):
+    """The iterations at which alarms are raised, a point every ten iterations."""
+    raised = []
+    for number, each in enumerate(points, start=1):
+        raised += [(alarm.iteration, alarm.since) for alarm in looker.look(each, 10 * number, None)[1]]
+    return raised
+
+
+SICK, WELL = point(**SATURATED), point()
+
+
+# ---- symptoms ---------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("symptom", "changes", "words"),
+    [
+        (saturated(), SATURATED, "D is right 99.9% of the time and G's gradient has vanished (norm 1e-05)"),
+        (saturated(), SATURATED | {"accuracy/d_fake": 0.98, "grad_norm/g": 1e-3}, "D is right 99.0% of the time"),
+        (CoinToss(0.52, 0), {"accuracy/d": 0.5}, "D is right 50.0% of the time, as a coin would be"),
+        (CoinToss(0.52, 0), {"accuracy/d": 0.49}, "D is right 49.0% of the time, as a coin would be"),
+        (CoinToss(0.52, 0), {"accuracy/d": 0.12}, "D is right 12.0% of the time, less often than a coin would be"),
+        (Collapse(0.1, 0), {"health/diversity": 0.1}, "pictures from different latents differ 10.0% as much as real"),
+        (Collapse(0.1, 0), {"health/diversity": 0.0}, "pictures from different latents differ 0.0% as much"),
+    ],
+)
+def test_a_symptom_is_seen_and_put_into_words_with_its_numbers(symptom, changes, words):
+    sighting = symptom.seen_in(point(**changes), 70)
+    assert sighting.what.startswith(words)
+    assert sighting.since == 70
+
+
+@pytest.mark.parametrize(
+    ("symptom", "changes"),
+    [
+        (saturated(), {}),
+        (saturated(), SURE),  # but it still teaches
+        (saturated(), {"grad_norm/g": 1e-5}),
+        (saturated(), SATURATED | {"accuracy/d_fake": 0.9799}),
+        (CoinToss(0.5, 0), {}),
+        (CoinToss(0.5, 0), {"accuracy/d": 0.501}),
+        (Collapse(0.1, 0), {}),
+        (Collapse(0.1, 0), {"health/diversity": 0.101}),
+        (Collapse(0.1, 0), {"health/diversity": math.nan}),  # no number, and so no small one
+    ],
+)
+def test_a_symptom_is_not_seen_in_health(symptom, changes):
+    assert symptom.seen_in(point(**changes), 70) is None
+
+
+@pytest.mark.parametrize(
+    ("losses", "since"),
+    [
+        ([0.5, 0.5, 0.5], [None, None, 10]),
+        ([0.5, 0.5, 0.6, 0.6, 0.6], [None, None, None, None, 30]),
+        ([0.0, 0.0, 0.0], [None, None, 10]),
+        ([-100.0, -100.00001, -100.0], [None, None, 10]),  # against its size, that is nothing
+        ([1e-9, 2e-9, 1e-9], [None, None, None]),
+        ([math.nan, 0.5, 0.5, 0.5], [None, None, None, 20]),
+    ],
+)
+def test_a_loss_is_called_constant_since_the_first_of_enough_log_points_that_are_equal_to_its_spread(losses, since):
+    symptom = constant(points=3, spread=1e-6)
+    sightings = [symptom.seen_in({"loss/d": loss}, 10 * n) for n, loss in enumerate(losses, start=1)]
+    assert [sighting and sighting.since for sighting in sightings] == since
+
+
+def test_a_constant_loss_is_named_with_its_value():
+    assert Constant("loss/g", 1, 0.0, 0).seen_in({"loss/g": 0.25}, 10) == Sighting("loss/g stands still at 0.25", 10)
+
+
+# ---- stretches in which only one plays --------------------------------------------------------------------
+
+# What is measured while D alone plays, and while G alone does; G's pictures are measured always.
+OF_D = {"accuracy/d", "accuracy/d_real", "accuracy/d_fake", "loss/d", "grad_norm/d", "health/diversity"}
+OF_G = {"accuracy/d_fake", "loss/g", "grad_norm/g", "health/diversity"}
+
+
+def only(tags, **changes):
+    return {tag: value for tag, value in point(**changes).items() if tag in tags}
+
+
+def test_a_symptom_lasts_through_the_stretches_in_which_it_cannot_be_judged():
+    looker = watch({"coin_toss": CoinToss(0.52, 50)})
+    tossing, g_plays = only(OF_D, **{"accuracy/d": 0.5}), only(OF_G)
+    points = [tossing, tossing, g_plays, g_plays, g_plays, tossing, tossing]
+    present = [looker.look(each, 10 * n, None)[0]["health/coin_toss"] for n, each in enumerate(points, start=1)]
+    assert present == [1.0] * 7
+    assert [(alarm.iteration, alarm.since) for alarm in looker.raised] == [(60, 10)]
+
+
+def test_a_symptom_is_gone_once_it_is_judged_to_be():
+    looker = watch({"coin_toss": CoinToss(0.52, 30)})
+    tossing, g_plays, well = only(OF_D, **{"accuracy/d": 0.5}), only(OF_G), only(OF_D)
+    assert alarms_of(looker, [tossing, g_plays, g_plays, well, g_plays, tossing, g_plays]) == []
+
+
+def test_d_is_called_saturated_by_the_last_of_its_own_measurements_and_of_gs():
+    # D has won and G's gradient has vanished, but no log point has both.
+    stretches = [only(OF_D, **SATURATED)] * 3 + [only(OF_G, **SATURATED)] * 3
+    assert alarms_of(watch({"saturated": saturated(40)}), stretches * 2) == [(80, 40)]
+
+
+def test_d_is_not_called_saturated_once_g_has_fooled_it():
+    # G's gradient is as small, but since D takes all that it draws for real.
+    won, fooled = only(OF_D, **SURE), only(OF_G, **{"grad_norm/g": 1e-5, "accuracy/d_fake": 0.0})
+    assert alarms_of(watch({"saturated": saturated()}), [won, *[fooled] * 9]) == []
+
+
+@pytest.mark.parametrize("tags", [OF_D, OF_G])
+def test_nothing_is_judged_by_measurements_that_were_never_made(tags):
+    looker = watch({"saturated": saturated(), "coin_toss": CoinToss(0.52, 0)})
+    assert looker.look(only(tags - {"accuracy/d"}, **SATURATED), 10, None)[1] == []
+
+
+def test_a_loss_is_not_called_constant_for_the_time_in_which_its_player_stands_still():
+    looker = watch({"constant_d": constant(points=3)})
+    assert alarms_of(looker, [{"loss/d": 0.5}, {}, {}, {"loss/d": 0.5}, {}, {"loss/d": 0.6}]) == []
+
+
+# ---- patience ---------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("patience", "raised"), [(0, [(10, 10)]), (1, [(20, 10)]), (20, [(30, 10)]), (21, [(40, 10)]), (90, [])]
+)
+def test_an_alarm_is_raised_once_when_its_symptom_has_lasted_for_its_patience(patience, raised):
+    assert alarms_of(watch({"saturated": saturated(patience)}), [SICK] * 6) == raised
+
+
+def test_a_symptom_that_goes_away_starts_anew_and_can_be_an_alarm_again():
+    sick_and_well = [SICK, SICK, WELL, SICK, SICK, SICK, WELL, SICK, SICK, SICK, SICK]
+    assert alarms_of(watch({"saturated": saturated(20)}), sick_and_well) == [(60, 40), (100, 80)]
+
+
+def test_each_symptom_has_a_tag_that_says_whether_it_is_present_patience_or_not():
+    looker = watch({"saturated": saturated(1000), "collapse": Collapse(0.1, 0)})
+    assert looker.look(SICK, 10, None) == (
+        {"health/not_finite": 0.0, "health/saturated": 1.0, "health/collapse": 0.0},
+        [],
+    )
+    assert looker.look(WELL, 20, None)[0]["health/saturated"] == 0.0
+
+
+def test_symptoms_are_followed_each_on_its_own():
+    looker = watch({"coin": CoinToss(0.5, 20), "collapse": Collapse(0.1, 0)})
+    tossing = point(**{"accuracy/d": 0.4})
+    both = tossing | {"health/diversity": 0.0}
+    assert [[alarm.name for alarm in looker.look(each, 10 * n, None)[1]] for n, each in
+            enumerate([tossing, both, both, both])] == [[], ["collapse"], ["coin"], []]  # fmt: skip
+
+
+def test_an_alarm_says_what_was_seen_since_when_and_what_usually_helps():
+    looker = watch({"saturated": saturated(10)})
+    looker.look(SICK, 150, None)
+    _, (alarm,) = looker.look(SICK, 200, None)
+    assert alarm == Alarm(
+        "saturated",
+        200,
+        150,
+        "saturated: D is right 99.9% of the time and G's gradient has vanished (norm 1e-05), since iteration 150. "
+        "What usually helps, one at a time: labels=smooth  optimizer.d.lr=0.0001  model.dropout=0.5",
+    )
+    assert looker.raised == [alarm]
+
+
+# ---- numbers that are not finite --------------------------------------------------------------------------
+
+
+BAD = Sighting("a loss is no finite number", 37)
+
+
+def test_a_loss_that_is_no_finite_number_is_an_alarm_at_once_that_names_its_iteration():
+    looker = watch({"collapse": Collapse(0.1, 0)})
+    seen, (alarm,) = looker.look(point(**{"loss/d": math.nan}), 50, BAD)
+    assert seen == {"health/not_finite": 1.0}
+    assert (alarm.name, alarm.iteration, alarm.since) == (NOT_FINITE, 50, 37)
+    assert alarm.message == (
+        "not_finite: a loss is no finite number, since iteration 37. "
+        "What usually helps, one at a time: optimizer.d.lr=0.0001  optimizer.g.lr=5e-05"
+    )
+
+
+def test_a_loss_that_stays_no_number_is_one_alarm_until_a_rollback():
+    looker = watch({})
+    assert [len(looker.look(WELL, n, BAD)[1]) for n in (50, 60, 70)] == [1, 0, 0]
+    looker.forget()
+    assert looker.look(WELL, 80, None) == ({"health/not_finite": 0.0}, [])
+    assert len(looker.look(WELL, 90, BAD)[1]) == 1
+    assert len(looker.raised) == 2
+
+
+# ---- rollback and checkpoints -----------------------------------------------------------------------------
+
+
+def test_after_a_rollback_every_symptom_starts_unseen():
+    looker = watch({"saturated": saturated(20), "constant_d": constant(points=3)})
+    assert alarms_of(looker, [SICK] * 3) == [(30, 10), (30, 10)]
+    looker.forget()
+    # Patience runs again, and so do the points of a loss: what is compared belongs to weights that are gone.
+    assert alarms_of(looker, [SICK] * 3) == [(30, 10), (30, 10)]
+
+
+@pytest.mark.parametrize("stop", range(9))
+def test_a_watch_goes_on_from_its_state_wherever_it_stopped(stop):
+    points = [SICK, SICK, SICK, SICK, WELL, SICK, SICK, SICK, SICK]
+
+    def looker():
+        return watch({"saturated": saturated(20), "constant_d": constant(points=4, patience=10)})
+
+    whole, first, second = looker(), looker(), looker()
+    for number, each in enumerate(points):
+        whole.look(each, 10 * number, None)
+        if number < stop:
+            first.look(each, 10 * number, None)
+    state = json.loads(json.dumps(first.state_dict()))  # plain values
+    second.load_state_dict(state)
+    assert second.raised == first.raised
+    for number, each in enumerate(points[stop:], start=stop):
+        second.look(each, 10 * number, None)
+    assert len(whole.raised) == 3
+    assert second.raised == whole.raised
+    assert second.state_dict() == whole.state_dict()
+
+
+def test_a_symptom_that_is_new_to_the_config_starts_unseen():
+    old, new = watch({"saturated": saturated(20)}), watch({"collapse": Collapse(0.1, 0), "constant_d": constant()})
+    old.look(SICK, 10, None)
+    new.load_state_dict(old.state_dict())
+    assert new.state_dict()["courses"] == watch({"collapse": Collapse(0.1, 0)}).state_dict()["courses"] | {
+        "constant_d": {"since": None, "raised": False}
+    }
+
+
+@pytest.mark.parametrize(
+    ("points", "suspects"),
+    [
+        ([], []),
+        ([WELL], [10]),  # a loss may turn out to have stood still since then
+        ([point(**{"loss/d": loss}) for loss in (0.5, 0.6, 0.6)], [20]),
+        ([point(**SATURATED, **{"loss/d": loss}) for loss in (0.5, 0.6, 0.7)], [10, 30]),
+        ([point(**{"loss/d": loss}) for loss in (0.5, 0.6, 0.6, 0.6, 0.6)], [20, 30]),
+    ],
+)
+def test_the_watch_knows_how_far_back_a_coming_alarm_may_reach(points, suspects):
+    looker = watch({"saturated": saturated(100), "constant_d": constant(points=3)})
+    alarms_of(looker, points)
+    assert looker.suspects == suspects
+
+
+# ---- the config -------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def configured(compose_config):
+    return instantiate(compose_config().health, _convert_="all", settings=SETTINGS)
+
+
+def test_the_configured_watch_finds_nothing_in_health(configured):
+    falling = [point(**{"loss/d": 0.7 - n / 100, "loss/g": 0.8 + n / 100}) for n in range(20)]
+    assert alarms_of(configured, falling) == []
+
+
+@pytest.mark.parametrize("key", ["health.pictures", "evaluation.num_images"])
+def test_one_picture_alone_is_refused_since_it_differs_from_no_other(compose_config, key):
+    config = compose_config(f"{key}=1")
+    read = OmegaConf.masked_copy(config, [name for name in config if name != "hydra"])
+    with pytest.raises(UserError, match=f"{key} is 1, but must be a whole number, at least 2."):
+        check_config(read, [f"{key}=1"], config.hydra.runtime.choices, default_of=lambda key: 64)
+
+
+@pytest.mark.parametrize(
+    ("name", "changes", "iterations"),
+    [
+        ("saturated", SATURATED, 210),
+        ("coin_toss", {"accuracy/d": 0.5}, 510),
+        ("collapse", {"health/diversity": 0.05}, 710),
+        ("constant_d", {}, 50),
+        ("constant_g", {}, 50),
+    ],
+)
+def test_the_configured_watch_names_each_fault_after_its_patience(compose_config, name, changes, iterations):
+    looker = instantiate(compose_config().health, _convert_="all", settings=SETTINGS)
+    number = 0
+    while not any(alarm.name == name for alarm in looker.raised):
+        number += 10
+        # All losses but the one in question move.
+        moving = {f"loss/{p}": 1.0 + number / 100 for p in "dg" if name != f"constant_{p}"}
+        looker.look(point(**changes) | moving, number, None)
+        assert number < 1000
+    assert number == iterations
+    assert {alarm.name for alarm in looker.raised} == {name}
+
+
+# ---- what usually helps -----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "overrides",
+    [
+        [],
+        ["optimizer=ttur", "labels=smooth", "model=dcgan"],
+        ["loss=hinge", "penalty=r1"],
+        ["loss=minimax", "schedule=rounds", "model.dropout=0.6", "trainer.precision=fp32"],
+        ["experiment=keras_dcgan", "trainer.precision=bf16"],
+        ["experiment=tf_mlp"],
+        ["optimizer.lr=0"],
+    ],
+    ids=" ".join,
+)
+def test_every_override_that_an_alarm_recommends_is_taken_and_changes_the_run(compose_config, overrides):
+    watched = build(compose_config("data.limit=40", *overrides)).watch
+    sick = SATURATED | {"accuracy/d": 0.5, "health/diversity": 0.0}
+    for iteration in range(0, 1000, 10):
+        watched.look(point(**sick), iteration, None)
+    watched.look(WELL, 1000, BAD)
+    assert len(watched.raised) == 6
+    before = compose_config(*overrides)
+    helps = {each for alarm in watched.raised for each in alarm.message.partition("at a time: ")[2].split()}
+    assert len(helps) > 3
+    for override in helps:
+        after = compose_config(*overrides, override)
+        read = OmegaConf.masked_copy(after, [key for key in after if key != "hydra"])
+        check_config(read, [*overrides, override], after.hydra.runtime.choices, default_of=lambda key: None)
+        assert any(after[key] != before[key] for key in read), override
+
+
+def test_a_remedy_starts_from_what_the_run_is_set_to(compose_config):
+    watched = build(compose_config("data.limit=40", "optimizer=ttur", "schedule=rounds", "schedule.d_steps=70")).watch
+    for iteration in (0, 600):
+        _, alarms = watched.look({"accuracy/d": 0.5}, iteration, None)
+    helps = "optimizer.d.lr=0.0008  optimizer.g.lr=5e-05  schedule.d_steps=140  model.dropout=0.1"
+    assert alarms[0].message.endswith(f"at a time: {helps}")
+
+
+def test_where_nothing_that_helps_is_left_to_try_an_alarm_says_what_it_saw_and_no_more():
+    looker = Watch("warn", 0.5, 3, 64, {"saturated": saturated()}, settings={"loss": "NonSaturating"})
+    _, (alarm,) = looker.look(SICK, 10, None)
+    assert alarm.message.endswith("(norm 1e-05), since iteration 10.")
+
+
+D_ALONE, G_ALONE = SURE, {"grad_norm/g": 1e-5}  # what log points of rounds measure
+
+
+def test_what_a_standing_player_showed_last_comes_from_the_checkpoint_too():
+    before, after = watch({"saturated": saturated()}), watch({"saturated": saturated()})
+    before.look(D_ALONE, 10, None)
+    after.load_state_dict(json.loads(json.dumps(before.state_dict())))
+    seen, alarms = after.look(G_ALONE, 20, None)
+    assert (seen["health/saturated"], [alarm.name for alarm in alarms]) == (1.0, ["saturated"])
+
+
+def test_what_a_standing_player_showed_last_is_forgotten_at_a_rollback():
+    looker = watch({"saturated": saturated()})
+    looker.look(D_ALONE, 10, None)
+    looker.forget()
+    seen, alarms = looker.look(G_ALONE, 20, None)
+    assert (seen["health/saturated"], alarms) == (0.0, [])

@@ -1,0 +1,169 @@
+import inspect
+import math
+
+import pytest
+import torch
+from torch.nn.functional import logsigmoid
+
+from gan_runner.objectives import losses
+from gan_runner.objectives.losses import Hinge, Minimax, NonSaturating, cross_entropy
+from gan_runner.objectives.targets import Exactly, Labels, NormalWithin
+
+REAL = torch.tensor([2.0, -1.0, 0.5, 3.0], dtype=torch.float64)
+FAKE = torch.tensor([-2.0, 0.3, 1.5], dtype=torch.float64)
+
+CLASSES = [
+    value
+    for name, value in inspect.getmembers(losses, inspect.isclass)
+    if value.__module__ == losses.__name__ and not name.startswith("_") and name != "AdversarialLoss"
+]
+
+
+def labels(real=1.0, fake=0.0, generator=1.0):
+    return Labels(Exactly(real), Exactly(fake), Exactly(generator), flip=0.0)
+
+
+def made(loss_class):
+    """A loss with whatever its constructor takes; a new argument wants a value here."""
+    values = {"labels": labels(), "joined": True}
+    return loss_class(**{name: values[name] for name in inspect.signature(loss_class).parameters})
+
+
+# ---- cross-entropy ----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("target", [-0.3, 0.0, 0.1, 0.5, 0.9, 1.0, 1.2])
+def test_cross_entropy_is_its_definition_for_targets_inside_and_outside_of_0_and_1(target):
+    logits = torch.linspace(-8, 8, 33, dtype=torch.float64)
+    s = torch.sigmoid(logits)
+    definition = -target * torch.log(s) - (1 - target) * torch.log(1 - s)
+    computed = cross_entropy(logits, torch.full_like(logits, target))
+    torch.testing.assert_close(computed, definition, rtol=1e-10, atol=1e-12)
+
+
+def test_cross_entropy_has_the_gradient_of_its_definition_namely_probability_minus_target():
+    logits = torch.linspace(-8, 8, 33, dtype=torch.float64, requires_grad=True)
+    targets = torch.linspace(-0.2, 1.2, 33, dtype=torch.float64)
+    (slope,) = torch.autograd.grad(cross_entropy(logits, targets).sum(), logits)
+    torch.testing.assert_close(slope, torch.sigmoid(logits.detach()) - targets)
+
+
+@pytest.mark.parametrize(
+    ("logit", "target", "value"), [(1e4, 1.0, 0.0), (-1e4, 0.0, 0.0), (1e4, 0.0, 1e4), (-1e4, 1.0, 1e4)]
+)
+def test_cross_entropy_stays_exact_where_a_probability_would_round_to_0_or_1(logit, target, value):
+    logits = torch.tensor([logit], requires_grad=True)
+    loss = cross_entropy(logits, torch.tensor([target]))
+    assert loss.item() == value
+    (slope,) = torch.autograd.grad(loss.sum(), logits)
+    assert slope.item() == float(logit > 0) - target
+
+
+# ---- every loss -------------------------------------------------------------------------------------------
+
+
+def test_the_losses_that_ship_are_found_for_the_tests_below():
+    assert {NonSaturating, Minimax, Hinge} <= set(CLASSES)
+
+
+@pytest.mark.parametrize("loss_class", CLASSES)
+def test_d_gains_when_real_logits_rise_and_generated_ones_fall_and_g_when_generated_ones_rise(loss_class):
+    loss = made(loss_class)
+    real = torch.linspace(-0.9, 0.9, 6, dtype=torch.float64, requires_grad=True)
+    fake = torch.linspace(-0.8, 0.8, 5, dtype=torch.float64, requires_grad=True)
+    slope_real, slope_fake = torch.autograd.grad(loss.d(real, fake), [real, fake])
+    assert (slope_real < 0).all()
+    assert (slope_fake > 0).all()
+    (slope_of_g,) = torch.autograd.grad(loss.g(fake), fake)
+    assert (slope_of_g < 0).all()
+
+
+@pytest.mark.parametrize("size", [0.0, 1.0, 1e4])
+@pytest.mark.parametrize("loss_class", CLASSES)
+def test_losses_are_single_finite_numbers_with_finite_slopes_however_sure_d_is(loss_class, size):
+    loss = made(loss_class)
+    real, fake = torch.tensor([-size, size], requires_grad=True), torch.tensor([size, -size], requires_grad=True)
+    for value in (loss.d(real, fake), loss.g(fake)):
+        assert value.shape == ()
+        assert value.isfinite()
+        slopes = torch.autograd.grad(value, [real, fake], allow_unused=True)
+        assert all(slope.isfinite().all() for slope in slopes if slope is not None)
+
+
+@pytest.mark.parametrize("loss_class", CLASSES)
+def test_a_loss_does_not_depend_on_the_order_of_the_images(loss_class):
+    loss = made(loss_class)
+    torch.testing.assert_close(loss.d(REAL.flip(0), FAKE.flip(0)), loss.d(REAL, FAKE))
+    torch.testing.assert_close(loss.g(FAKE.flip(0)), loss.g(FAKE))
+
+
+# ---- each loss --------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("loss_class", [NonSaturating, Minimax])
+def test_an_undecided_d_pays_ln_2_for_a_joined_batch_and_2_ln_2_for_two_means(loss_class):
+    zeros = torch.zeros(4, dtype=torch.float64)
+    assert loss_class(labels(), joined=True).d(zeros, zeros).item() == pytest.approx(math.log(2), rel=1e-12)
+    assert loss_class(labels(), joined=False).d(zeros, zeros).item() == pytest.approx(2 * math.log(2), rel=1e-12)
+
+
+@pytest.mark.parametrize("loss_class", [NonSaturating, Minimax])
+def test_d_minimises_the_value_function_of_the_original_game(loss_class):
+    on_real, on_fake = -logsigmoid(REAL), -torch.log(1 - torch.sigmoid(FAKE))
+    two_means = loss_class(labels(), joined=False).d(REAL, FAKE)
+    torch.testing.assert_close(two_means, on_real.mean() + on_fake.mean())
+    # Four real and three generated images in one batch: each of the seven counts alike.
+    joined = loss_class(labels(), joined=True).d(REAL, FAKE)
+    torch.testing.assert_close(joined, torch.cat([on_real, on_fake]).mean())
+
+
+def test_the_nonsaturating_g_maximises_the_logarithm_of_its_chance():
+    torch.testing.assert_close(NonSaturating(labels(), joined=True).g(FAKE), -logsigmoid(FAKE).mean())
+
+
+def test_the_minimax_g_minimises_the_logarithm_of_the_chance_to_be_caught():
+    expected = torch.log(1 - torch.sigmoid(FAKE)).mean()
+    torch.testing.assert_close(Minimax(labels(), joined=True).g(FAKE), expected)
+
+
+def test_minimax_saturates_where_nonsaturating_does_not():
+    sure = torch.full((3,), -10.0, dtype=torch.float64, requires_grad=True)
+    (strong,) = torch.autograd.grad(NonSaturating(labels(), joined=True).g(sure), sure)
+    (weak,) = torch.autograd.grad(Minimax(labels(), joined=True).g(sure), sure)
+    caught = 1 / (1 + math.exp(10))
+    torch.testing.assert_close(3 * strong, torch.full_like(strong, caught - 1))
+    torch.testing.assert_close(3 * weak, torch.full_like(weak, -caught))
+
+
+def test_the_hinge_loss_counts_what_falls_short_of_its_margin():
+    # real: 0, 2, 0.5, 0 short of 1; generated: 0, 1.3, 2.5 above -1
+    assert Hinge().d(REAL, FAKE).item() == pytest.approx(2.5 / 4 + 3.8 / 3, rel=1e-12)
+    assert Hinge().g(FAKE).item() == pytest.approx(0.2 / 3, rel=1e-12)
+
+
+def test_the_classifiers_losses_read_each_kind_of_target_where_it_belongs():
+    odd = labels(real=0.8, fake=0.1, generator=0.7)
+    ce = cross_entropy
+    targets_real, targets_fake = torch.full_like(REAL, 0.8), torch.full_like(FAKE, 0.1)
+    expected = ce(REAL, targets_real).mean() + ce(FAKE, targets_fake).mean()
+    # The targets are float32, hence the tolerance.
+    torch.testing.assert_close(NonSaturating(odd, joined=False).d(REAL, FAKE), expected, rtol=1e-6, atol=0)
+    wanted = ce(FAKE, torch.full_like(FAKE, 0.7)).mean()
+    torch.testing.assert_close(NonSaturating(odd, joined=False).g(FAKE), wanted, rtol=1e-6, atol=0)
+    torch.testing.assert_close(Minimax(odd, joined=False).g(FAKE), -ce(FAKE, targets_fake).mean(), rtol=1e-6, atol=0)
+
+
+def test_each_image_has_a_noisy_target_of_its_own():
+    noisy = NormalWithin(0.0, 1.0, 0.7, 1.2)
+    loss = NonSaturating(Labels(noisy, Exactly(0.0), noisy, flip=0.0), joined=False)
+    logits = torch.ones(6, dtype=torch.float64, requires_grad=True)
+    (slope,) = torch.autograd.grad(loss.g(logits), logits)
+    targets = torch.sigmoid(logits.detach()) - 6 * slope
+    assert targets.unique().numel() == 6
+    assert targets.min() >= 0.7 - 1e-6
+    assert targets.max() <= 1.2 + 1e-6
+
+
+@pytest.mark.parametrize("loss_class", [NonSaturating, Minimax, Hinge])
+def test_the_losses_that_ship_say_that_d_is_a_classifier(loss_class):
+    assert loss_class.classifies is True

@@ -1,0 +1,117 @@
+import math
+
+import pytest
+import torch
+
+from gan_runner.training.meters import FiniteCounter, Meter
+
+CPU = torch.device("cpu")
+
+
+def numbers(*values):
+    return [torch.tensor(value) for value in values]
+
+
+def meter_after(*updates):
+    meter = Meter(["a", "b"], CPU)
+    for values in updates:
+        meter.add(numbers(*values))
+    return meter
+
+
+# ---- Meter ------------------------------------------------------------------------------------------------
+
+
+def test_a_meter_gives_each_readers_means_since_that_reader_last_looked():
+    meter = Meter(["a", "b"], CPU)
+    start = meter.read()
+    meter.add(numbers(1.0, 10.0))
+    meter.add(numbers(3.0, 30.0))
+    middle = meter.read()
+    meter.add(numbers(8.0, 5.0))
+    end = meter.read()
+    assert middle.means_since(start) == {"a": 2.0, "b": 20.0}
+    assert end.means_since(middle) == {"a": 8.0, "b": 5.0}
+    assert end.means_since(start) == {"a": 4.0, "b": 15.0}
+
+
+def test_a_meter_without_updates_since_the_last_look_has_no_means():
+    reading = meter_after((1.0, 2.0)).read()
+    assert reading.means_since(reading) == {}
+
+
+def test_a_meter_counts_on_where_float32_would_stand_still():
+    meter = meter_after((2.0**24, 0.0))
+    before = meter.read()
+    for _ in range(3):
+        meter.add(numbers(1.0, 0.1))
+    after = meter.read()
+    assert after.totals["a"] == 2.0**24 + 3
+    assert after.means_since(before) == {"a": 1.0, "b": torch.tensor(0.1).item()}
+
+
+def test_a_reading_stays_as_it_was_when_the_meter_goes_on():
+    meter = meter_after((1.0, 2.0))
+    reading = meter.read()
+    meter.add(numbers(5.0, 5.0))
+    assert reading.totals == {"a": 1.0, "b": 2.0}
+    assert reading.updates == 1
+
+
+def test_a_meter_takes_numbers_of_any_kind_and_no_part_in_gradients():
+    weight = torch.tensor(2.0, requires_grad=True)
+    meter = Meter(["a", "b"], CPU)
+    meter.add([3 * weight, torch.tensor(0.5, dtype=torch.bfloat16)])
+    assert meter.read().totals == {"a": 6.0, "b": 0.5}
+    assert not meter.state_dict()["totals"].requires_grad
+
+
+def test_a_meter_goes_on_from_its_state_in_the_tensor_it_had():
+    meter = meter_after((1.0, 2.0), (3.0, 4.0))
+    state = meter.state_dict()
+    meter.add(numbers(9.0, 9.0))  # must not reach the state
+    other = Meter(["a", "b"], CPU)
+    address = other._totals.data_ptr()
+    other.load_state_dict(state)
+    other.add(numbers(5.0, 6.0))
+    assert other.read() == meter_after((1.0, 2.0), (3.0, 4.0), (5.0, 6.0)).read()
+    assert other._totals.data_ptr() == address
+
+
+# ---- FiniteCounter ----------------------------------------------------------------------------------------
+
+
+def counter_after(iterations):
+    counter = FiniteCounter(CPU)
+    for losses in iterations:
+        counter.add(numbers(*losses))
+    return counter
+
+
+@pytest.mark.parametrize("bad", [math.nan, math.inf, -math.inf])
+@pytest.mark.parametrize("place", [0, 1])
+@pytest.mark.parametrize("first", [1, 2, 7])
+def test_the_first_bad_iteration_is_named_however_many_follow(bad, place, first):
+    good, ill = (0.5, -3.0), (bad, 1.0) if place == 0 else (1.0, bad)
+    counter = counter_after([good] * (first - 1) + [ill])
+    assert counter.first_bad() == first
+    for losses in (good, ill, good):
+        counter.add(numbers(*losses))
+    assert counter.first_bad() == first
+
+
+def test_large_losses_are_not_bad_ones():
+    assert counter_after([(3e38, 3e38), (0.0, 1e-45)]).first_bad() is None
+    assert FiniteCounter(CPU).first_bad() is None
+
+
+@pytest.mark.parametrize("ill", [False, True])
+def test_a_counter_goes_on_from_its_state(ill):
+    counter = counter_after([(1.0,), (math.nan if ill else 1.0,)])
+    state = counter.state_dict()
+    counter.add(numbers(math.inf))  # must not reach the state
+    other = FiniteCounter(CPU)
+    other.load_state_dict(state)
+    other.add(numbers(1.0))
+    other.add(numbers(math.nan))
+    assert other.first_bad() == (2 if ill else 4)
