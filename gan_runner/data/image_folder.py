@@ -18,8 +18,9 @@ from gan_runner.data.decoding import FORMATS, SUFFIXES, Channels, check_header, 
 from gan_runner.data.image_set import within_limit
 from gan_runner.data.locations import SHIPPED, existing_folder
 from gan_runner.data.parallel import in_chunks
+from gan_runner.data.splits import Split, rows_of
 from gan_runner.errors import UserError
-from gan_runner.ranges import Count
+from gan_runner.ranges import Count, FractionBelowOne
 
 _log = logging.getLogger(__name__)
 
@@ -29,7 +30,14 @@ READ_ALL_UP_TO = 20_000
 _BROKEN_IN_A_ROW = 100
 
 
-def load(root: str, image_size: Count, channels: Channels, limit: Count | None) -> FolderImages:
+def load(
+    root: str,
+    image_size: Count,
+    channels: Channels,
+    limit: Count | None,
+    split: Split = "train",
+    holdout: FractionBelowOne = 0.0,
+) -> FolderImages:
     """Find the pictures below a folder, in the order of their names.
 
     The folders directly below `root` are the classes; where there are none, the set has no labels, and neither
@@ -39,15 +47,19 @@ def load(root: str, image_size: Count, channels: Channels, limit: Count | None) 
         root: the folder; `~` is the home folder.
         image_size: height and width in pixels that each picture is scaled and cropped to.
         channels: 1 for grey, 3 for colour.
-        limit: look at the first so many files only; None looks at all.
+        limit: look at the first so many training files only; None looks at all.
+        split: the pictures that train, or those that are held out.
+        holdout: the share to hold out, every k-th file by name; see `gan_runner.data.splits`.
 
     Raises:
         UserError: there is no such folder, it cannot be read, or it holds no picture that can.
+        NoTestSplitError: the test split is asked for, and nothing is held out.
     """
     folder = existing_folder(root)
     found = _picture_files(folder)
     if found:
-        found = found[: within_limit(len(found), limit)]
+        found = [found[row] for row in rows_of(len(found), holdout, split, "image_folder").tolist()]
+        found = found[: within_limit(len(found), limit if split == "train" else None)]
     files = _usable(folder, found, image_size, channels)
     if not files:
         raise UserError(
