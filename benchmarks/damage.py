@@ -222,13 +222,14 @@ def main() -> None:
     parser.add_argument("--extractor", choices=sorted(EXTRACTORS), default="cnn")
     parser.add_argument("--references", type=int, default=None, help="real pictures to hold against; as many as count")
     parser.add_argument("--count", type=int, default=300, help="pictures damaged at a time")
+    parser.add_argument("--faults", nargs="*", choices=list(FAULTS), default=list(FAULTS))
     options = parser.parse_args()
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     training, held_out, learn_from = sets_of(options.data)
     metrics = FeatureMetrics(EXTRACTORS[options.extractor], "all", neighbours=5, seed=0)
     metrics.bind(training, held_out, torch.device("cpu"), learn_from)
     pictures = material(training, held_out, options.references or options.count, options.count)
-    table = measured(metrics, pictures, list(FAULTS))
+    table = measured(metrics, pictures, options.faults)
     print(
         f"{options.data}, features {options.extractor} ({metrics.extractor.fingerprint}), {len(pictures.reference):,} "
         f"real against {pictures.count:,} damaged pictures"

@@ -4,6 +4,8 @@ import math
 
 import pytest
 import torch
+from hydra.utils import instantiate
+from omegaconf import OmegaConf
 
 from gan_runner.data import InMemoryImages
 from gan_runner.errors import UserError
@@ -159,3 +161,16 @@ def test_classes_count_from_a_quarter_of_their_share_among_real_pictures():
     assert numbers["classes"] == 2
     shares = torch.tensor([0.88, 0.07, 0.05]).double()
     assert numbers["class_entropy"] == pytest.approx(-(shares * shares.log()).sum().item())
+
+
+def test_a_config_makes_them_and_a_plugin_is_named_like_any_part():
+    node = OmegaConf.create(
+        """
+        _target_: gan_runner.metrics.feature_metrics.FeatureMetrics
+        extractor: {_target_: gan_runner.metrics.features.cnn_b, _partial_: true}
+        numbers: [frechet, coverage]
+        neighbours: 5
+        seed: 0
+        """
+    )
+    assert instantiate(node, _convert_="all").names == ["frechet_cnn_b", "coverage_cnn_b"]
