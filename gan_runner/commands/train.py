@@ -56,6 +56,12 @@ def run_job(config: DictConfig) -> float | None:
     hydra = HydraConfig.get()
     folder = RunFolder(_shown(Path(hydra.runtime.output_dir)))
     job = _Job(config, folder)
+    try:
+        check_config(config)
+    except UserError:
+        if job.stored is None and not _in_sweep():
+            folder.discard_unbegun()
+        raise
     with contextlib.closing(folder):
         if job.stored is not None:
             folder.claim("resume", new=False)
@@ -65,7 +71,6 @@ def run_job(config: DictConfig) -> float | None:
         stop = _Stop()
         try:
             with stop, too_much_asked():
-                check_config(config)
                 _train(job, stop)
                 job.write("interrupted" if stop.signal else "finished")
         except Exception as error:

@@ -84,6 +84,14 @@ class RunFolder:
             )
         log.info(_CLAIM, os.getpid(), self.path)
 
+    def discard_unbegun(self) -> None:
+        """Take away a folder that was made for a run which never began, if it holds nothing but the log."""
+        with contextlib.suppress(OSError):
+            if [path.name for path in self.path.iterdir()] in ([], [LOG]):
+                (self.path / LOG).unlink(missing_ok=True)
+                self.path.rmdir()
+                self.path.parent.rmdir()  # the day's, if it is empty now
+
     def _process(self) -> str:
         """The process that claimed the folder last, as the log tells."""
         with contextlib.suppress(OSError):
