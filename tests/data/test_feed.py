@@ -16,9 +16,9 @@ def made(images, **changes):
 
 
 def loaded(source, start, n):
-    out = torch.zeros((n, *source.images.shape), dtype=torch.uint8)
+    out = source.buffer(n)
     source.load(start, out)
-    return out
+    return out.images
 
 
 @pytest.mark.parametrize("replacement", [False, True])
@@ -109,17 +109,17 @@ def test_a_load_of_another_size_leaves_the_stream_alone(seven_images):
 def test_a_sample_is_distinct_repeatable_and_does_not_disturb_the_order(seven_images, resident):
     source = made(seven_images, resident=resident)
     first = loaded(source, 0, 3)
-    sample = source.sample(7, seed=5)
+    sample = source.sample(7, seed=5).images
     assert len(sample.unique(dim=0)) == 7
-    assert torch.equal(source.sample(7, seed=5), sample)
-    assert torch.equal(source.sample(4, seed=5), sample[:4])
-    assert not torch.equal(source.sample(7, seed=6), sample)
+    assert torch.equal(source.sample(7, seed=5).images, sample)
+    assert torch.equal(source.sample(4, seed=5).images, sample[:4])
+    assert not torch.equal(source.sample(7, seed=6).images, sample)
     assert not torch.equal(loaded(source, 0, 7), sample)
     assert torch.equal(loaded(source, 0, 3), first)
 
 
 def test_a_sample_larger_than_the_set_repeats_every_image_equally_often(seven_images):
-    counts = made(seven_images).sample(21, seed=0).unique(dim=0, return_counts=True)[1]
+    counts = made(seven_images).sample(21, seed=0).images.unique(dim=0, return_counts=True)[1]
     assert counts.tolist() == [3] * 7
 
 
@@ -158,10 +158,10 @@ def test_free_memory_is_known():
 def test_a_cuda_device_gets_the_same_images_without_waiting(seven_images, resident, never_waiting):
     cuda = torch.device("cuda")
     source = made(seven_images, resident=resident, device=cuda)
-    out = torch.zeros((3, 1, 4, 4), dtype=torch.uint8, device=cuda)
+    out = source.buffer(3)
     for start in range(0, 60, 3):
         with never_waiting() if resident else contextlib.nullcontext():
             source.load(start, out)
-        assert torch.equal(out.cpu(), seven_images.pixels(Order(7, 5, False).indices(start, 3)))
-    assert source.sample(7, seed=0).device.type == "cuda"
+        assert torch.equal(out.images.cpu(), seven_images.pixels(Order(7, 5, False).indices(start, 3)))
+    assert source.sample(7, seed=0).images.device.type == "cuda"
     source.close()

@@ -31,7 +31,10 @@ def timetable_of(count=40, batch_size=10, d_steps=1, evaluate_every=None, **sett
     return Timetable(trainer, EpochLength(count, batch_size), d_steps, evaluate_every)
 
 
-def played(timetable, turn=Turn(1, 1), batch_size=10, limit=1000):
+BOTH = Turn(1, 1)
+
+
+def played(timetable, turn=BOTH, batch_size=10, limit=1000):
     """What is due after each turn until the run is over."""
     progress, due = Progress(), []
     while not timetable.finished(progress) and len(due) < limit:
