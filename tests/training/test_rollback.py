@@ -69,7 +69,7 @@ def test_rollbacks_end_after_as_many_as_are_allowed(start):
             poison(run)
         return False
 
-    with pytest.raises(UserError, match=r"health\.on_alarm is rollback, and an alarm was raised: not_finite") as error:
+    with pytest.raises(UserError, match=r"^The run ends here, .*: not_finite: ") as error:
         train(run, poisoned_from_seven)
     assert len(run.experiment.watch.raised) == 3
     assert error.value.remedy.startswith("health.max_rollbacks is 2, and 2 were made. The last checkpoint is ")
@@ -128,6 +128,18 @@ def test_the_best_checkpoint_has_the_weights_that_were_measured_though_their_ala
     assert best["best"]["found"] == {"value": value, "iteration": 12}
 
 
+def test_an_alarm_stops_a_run_that_is_to_stop_at_one_and_says_how_to_go_on(start):
+    run = start("trainer.iterations=12", "evaluation=off", symptoms={"sick": SickFrom(7, patience=0)})
+    run.experiment.watch.on_alarm = "stop"
+    with pytest.raises(UserError) as refusal:
+        train(run, never)
+    assert run.progress.iteration == 8
+    assert str(refusal.value) == (
+        "health.on_alarm is stop, and an alarm was raised: sick: sick, since iteration 8.\n"
+        "  The last checkpoint is of iteration 6. To train on all the same: health.on_alarm=warn."
+    )
+
+
 # ---- the way back to the start ----------------------------------------------------------------------------
 
 
@@ -178,6 +190,9 @@ def test_where_no_moment_is_old_enough_the_run_ends_and_says_so(start, checkpoin
     second.load_state_dict(checkpoint_of(first))
     with pytest.raises(UserError) as refusal:
         train(second, never)
+    assert (
+        refusal.value.problem == "health.on_alarm is rollback, and an alarm was raised: sick: sick, since iteration 2."
+    )
     assert refusal.value.remedy == (
         "There is no checkpoint from before iteration 2 to roll back to. The last checkpoint is of iteration 4. "
         "To train on all the same: health.on_alarm=warn."
