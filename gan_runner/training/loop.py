@@ -24,8 +24,7 @@ def train(run: Run, stop_requested: Callable[[], bool]) -> None:
     Raises:
         UserError: an alarm was raised and health.on_alarm is stop.
     """
-    if run.saved is None:
-        run.save()
+    run.begin()
     while not run.finished and not stop_requested():
         due = run.play_turn()
         if due.log:
@@ -97,6 +96,12 @@ class Run:
     def seconds(self) -> float:
         """Time spent training, all starts together."""
         return self._clock.seconds
+
+    def begin(self) -> None:
+        """Keep the state that training starts from, to go on from and to roll back to."""
+        self._rollback.remember_start(self._state.state_dict)
+        if self.saved is None:
+            self.save()
 
     def play_turn(self) -> Due:
         """Play one turn; gives what is due after it."""
