@@ -6,6 +6,7 @@ PyTorch is imported by the job, not here, so that help and completion answer at 
 from __future__ import annotations
 
 import contextlib
+import importlib.metadata
 import itertools
 import os
 import re
@@ -37,9 +38,12 @@ OPENMP = {"GOMP_SPINCOUNT": "10000"}
 
 _LONGEST_FOLDER_NAME = 160
 
+_begun: list[bool] = []  # whether this process has come as far as a job, so that an error is no longer Hydra's
+
 
 def run() -> None:
     """`gan-run`: train; with `-m` a sweep; with `resume=DIR` go on with a run."""
+    _tell_version("gan-run")
     with _explained("config"):
         arguments = _with_paths_quoted(sys.argv[1:], ["resume"])
         words = typed(arguments)
@@ -55,6 +59,7 @@ def _train(config: DictConfig) -> float | None:
     # Not inside `run`: launchers that start processes find it by its name, and this module with it.
     from gan_runner.commands.train import run_job
 
+    _begun.append(True)
     with _without_hydras_line():
         return run_job(config)
 
@@ -68,6 +73,7 @@ def check() -> None:
         with _without_hydras_line():
             check_job(config, verdicts)
 
+    _tell_version("gan-check")
     verdicts: list[str] = []
     arguments = sys.argv[1:]
     with _explained("check"), tempfile.TemporaryDirectory() as folder:
@@ -88,8 +94,16 @@ def sample() -> None:
         with _without_hydras_line():
             sample_job(config)
 
+    _tell_version("gan-sample")
     with _explained("sample"):
         _launch("sample", job, _with_paths_quoted(sys.argv[1:], ["run", "output"]))
+
+
+def _tell_version(command: str) -> None:
+    """Answer `--version` for this program, where Hydra would for itself."""
+    if "--version" in sys.argv[1:]:
+        print(command, importlib.metadata.version("gan-runner"))
+        sys.exit(0)
 
 
 def _launch(config_name: str, job: Callable[[DictConfig], object], arguments: list[str]) -> None:
@@ -172,6 +186,8 @@ def _explained(config_name: str) -> Iterator[None]:
             _leave(f"A YAML file of the config cannot be read: {error}\n  Mend it there, or leave out what chooses it.")
         elif isinstance(error, OSError) and error.filename:
             _leave(f"{error.filename} cannot be used: {error.strerror}.\n  Give another folder or file.")
+        elif isinstance(error, ValueError | TypeError) and not _begun:
+            _leave(f"Hydra cannot make anything of this: {error}\n  Look at what was typed, or see --help.")
         raise
 
 

@@ -128,6 +128,8 @@ def _train(job: _Job, stop: _Stop) -> None:
                 log.warning("Nothing is left to do. To train on, ask for more %s. The run is at %s.", _length(run), at)
                 return
             job.begin()
+            if config.resume_from is not None:
+                folder.checkpoints.abandon_after(run.progress.iteration)
             bar.update(run.progress.iteration)
             folder.rewind_metrics(run.progress.iteration)
             log.info("Resumed at %s.", at)

@@ -88,6 +88,11 @@ def make(node: Any, **given: object) -> Any:
     except InstantiationException as error:
         if isinstance(error.__cause__, UserError):
             raise error.__cause__ from None
+        if isinstance(error.__cause__, TypeError):  # what is named is no such part
+            raise UserError(
+                f"{node['_target_']} cannot be made: {error.__cause__}",
+                "Name another class or function there, or give it the arguments that it takes.",
+            ) from error
         raise
 
 

@@ -15,14 +15,14 @@ from gan_runner.config.groups import GROUPS
 from gan_runner.config.validation import Reader, as_typed, validate
 from gan_runner.data import make_feed
 from gan_runner.errors import UserError, too_little_memory_explained
-from gan_runner.ranges import Count, Seed
+from gan_runner.ranges import CountOrZero, Seed
 from gan_runner.training.devices import choose_device
 
 # The keys at the top of the config that are no group.
 SETTINGS: dict[str, object] = {
     "seed": Seed,
     "resume": str | None,
-    "resume_from": Count | None,
+    "resume_from": CountOrZero | None,
     "resume_force": bool,
     "trust": Sequence[str] | str,
 }

@@ -138,6 +138,11 @@ def _parameters_of(path: str, node: dict[str, Any], readers: Sequence[Reader]) -
     """Annotations by key of all who read a node; None where nobody does or somebody takes any key."""
     callables = [reader.callable for reader in readers if reader.path == path]
     if "_target_" in node:
+        if not isinstance(node["_target_"], str):
+            raise UserError(
+                f"{path}._target_ is {as_typed(node['_target_'])}, but must name a class or function.",
+                "Leave it out, or name one such as my_module.MyClass.",
+            )
         try:
             callables.append(resolve_name(node["_target_"]))
         except (ImportError, AttributeError, ValueError) as error:

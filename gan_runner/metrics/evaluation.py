@@ -62,7 +62,7 @@ class Evaluation:
     Args:
         every: epochs or iterations (as `trainer.intervals_in` says) between two evaluations.
         num_images: real images, and generated ones, that each metric sees.
-        metrics: what is measured; a part's name in the config is for addressing it there.
+        metrics: what is measured, null for what is not; a name in the config is for addressing a part there.
         objective: the number that decides which checkpoint is the best.
         goal: whether the objective is better when it is lower or higher.
 
@@ -74,11 +74,12 @@ class Evaluation:
         self,
         every: Count,
         num_images: TwoOrMore,
-        metrics: Mapping[str, Metric],
+        metrics: Mapping[str, Metric | None],
         objective: str,
         goal: Literal["lower", "higher"],
     ) -> None:
-        names = [name for metric in metrics.values() for name in metric.names]
+        measured = {name: metric for name, metric in metrics.items() if metric is not None}
+        names = [name for metric in measured.values() for name in metric.names]
         if objective not in names:
             raise UserError(
                 f"evaluation.objective is {objective}, but must be one of the metrics: {', '.join(names)}.",
@@ -88,7 +89,7 @@ class Evaluation:
         self.num_images = num_images
         self.objective: str | None = self._tag(objective)
         self.tags = [self._tag(name) for name in names]
-        self._metrics = metrics
+        self._metrics = measured
         self.goal: Literal["lower", "higher"] | None = goal
         # What two values of the objective must have in common to be compared.
         self.fingerprint: dict[str, Any] | None = {"objective": objective, "goal": goal, "num_images": num_images}
