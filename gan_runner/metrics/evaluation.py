@@ -115,7 +115,7 @@ class Evaluation:
         return measured
 
     def improves(self, value: float, best: float | None) -> bool:
-        """Whether an objective beats the best so far; what is no finite number never does, for nothing would beat it."""
+        """Whether an objective beats the best so far; what is no finite number never does: nothing would beat it."""
         if not math.isfinite(value):
             return False
         return best is None or self.to_minimise(value) < self.to_minimise(best)

@@ -14,7 +14,7 @@ from typing import Any
 import torch
 
 from gan_runner.errors import UserError, either
-from gan_runner.record.atomic import made_folder, refusals_explained, replacing
+from gan_runner.record.atomic import made_folder, refusals_explained, replacing, set_aside
 
 log = logging.getLogger(__name__)
 
@@ -113,14 +113,10 @@ class CheckpointFiles:
             ) from error
 
     def abandon_after(self, iteration: int) -> None:
-        """Take away the names of checkpoints later than an iteration that a run goes on from again; nothing is deleted."""
-        for later in [each for each in self.iterations() if each > iteration]:
-            self._rename(self.path(str(later)), f"abandoned_{later:08d}.pt")
-        self._rename(self.path(_LAST), "abandoned_last.pt")
-
-    def _rename(self, path: Path, name: str) -> None:
-        with contextlib.suppress(FileNotFoundError), refusals_explained(path, "renamed"):
-            path.rename(path.with_name(name))
+        """Set checkpoints aside that are later than an iteration from which a run goes on once more."""
+        for name in [_LAST, *(str(each) for each in self.iterations() if each > iteration)]:
+            if self.path(name).exists():
+                set_aside(self.path(name), "abandoned")
 
     def load_newest(self, device: torch.device) -> dict[str, Any]:
         """Read the newest checkpoint that is whole: last.pt, the ones before it, then best.pt.
