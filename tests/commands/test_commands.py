@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from gan_runner.commands.main import job_folder
+from gan_runner.record.sweep_folder import folder_name
 from tests.command_line import QUICK, gan_check, gan_run, gan_sample, only_run
 
 
@@ -143,12 +143,12 @@ def test_a_sweep_names_each_folder_by_its_overrides_and_goes_on_past_a_failing_j
     ],
 )
 def test_a_jobs_folder_tells_its_overrides(overrides, folder):
-    assert job_folder(7, overrides) == folder
+    assert folder_name(7, overrides) == folder
 
 
 def test_folders_of_jobs_differ_where_a_folders_name_cannot_hold_the_difference():
     long = "model.generator.first_weights._target_=torch.nn.init.normal_," * 5
-    names = [job_folder(0, text) for text in (f"{long}a=1", f"{long}a=2", "data.root=a/b", "data.root=a_b")]
+    names = [folder_name(0, text) for text in (f"{long}a=1", f"{long}a=2", "data.root=a/b", "data.root=a_b")]
     assert len(set(names)) == 4
     assert all("/" not in name and len(name) < 200 for name in names)
 
