@@ -193,8 +193,8 @@ def words_of_sweep(arguments: Sequence[str], folder: Path, typed: Typed, trust: 
     for override in stored:
         text = override.input_line or ""
         key = override.key_or_group
-        if override.get_key_element().lstrip("+~") in keys:
-            continue
+        if override.get_key_element().lstrip("+~") in keys or f"hydra/{'.'.join(key.split('.')[1:2])}" in keys:
+            continue  # typed anew, or a setting of a launcher or sweeper that is
         if key in ("resume", "resume_force", "resume_from", "trust"):
             continue
         hydras = key.startswith("hydra") or "@" in override.get_key_element()
