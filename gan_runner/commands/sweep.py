@@ -269,7 +269,9 @@ def _ended(sweep: SweepFolder, number: int, state: str, run: Path, error: str | 
 
 def _refuse_other_settings(config: DictConfig, run: Path, settings: dict[str, Any]) -> None:
     stored = read_stored(run, [*_as_list(config.trust), *modules_named(config)], "hydra.sweep.dir")
-    if changes := differences(settings_of(stored.config, resolve=True), settings):
+    # A resume writes down the precision that `auto` has come to.
+    but = ["trainer.precision"] if config.trainer.precision == "auto" else []
+    if changes := differences(settings_of(stored.config, resolve=True), settings, but):
         raise UserError(
             f"hydra.sweep.dir has a job {run.name} already, but with other settings:\n" + "\n".join(changes),
             "Leave these as they were, or try another hydra.sweep.dir.",

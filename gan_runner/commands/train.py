@@ -33,6 +33,7 @@ from gan_runner.record.run_folder import RunFolder
 from gan_runner.record.summary import Summary, command_line
 from gan_runner.record.sweep_folder import SweepFolder
 from gan_runner.record.tensorboard import Scalar, dashboard_line, flatten
+from gan_runner.training.devices import keep_arithmetic
 from gan_runner.training.experiment import Experiment
 from gan_runner.training.loop import Run, train
 
@@ -78,6 +79,12 @@ def run_job(config: DictConfig, within: Within | None = None) -> float | None:
     hydra = HydraConfig.get()
     folder = RunFolder(shown(Path(hydra.runtime.output_dir)))
     job = _Job(config, folder)
+    try:
+        check_config(config)
+    except UserError:
+        if job.stored is None and not _in_sweep():
+            folder.discard_unbegun()
+        raise
     with contextlib.closing(folder):
         if job.stored is not None:
             folder.claim("resume", new=False)
@@ -90,8 +97,7 @@ def run_job(config: DictConfig, within: Within | None = None) -> float | None:
         stop = _Stop(within.asked_to_stop if within else lambda: False)
         try:
             with stop, too_much_asked():
-                check_config(config)
-                _train(job, stop, bar=within is None or within.bar)
+                _train(job, stop, with_bar=within is None or within.bar)
                 job.write("interrupted" if stop.signal else "finished")
         except Exception as error:
             if isinstance(error, UserError):
@@ -118,23 +124,27 @@ def run_job(config: DictConfig, within: Within | None = None) -> float | None:
     return job.to_minimise()
 
 
-def _train(job: _Job, stop: _Stop, *, bar: bool) -> None:
+def _train(job: _Job, stop: _Stop, *, with_bar: bool) -> None:
     config, folder = job.config, job.folder
     if job.stored is not None and not config.resume_force:
         refuse_changes(config.resume, job.stored, config)
+    state = job.checkpoint()
+    if state and config.trainer.precision == "auto":
+        config.trainer.precision = state["about"]["precision"]
     experiment = build(config)
     _introduce(experiment)
-    state = job.checkpoint(experiment.compute.device)
+    if state:
+        keep_arithmetic(state["about"], experiment.compute)
     if state and not config.resume_force:
         refuse_other_data(config.resume, state["about"]["data_fingerprint"], experiment.images)
     first_iteration = state["progress"]["iteration"] + 1 if state else 1
     with (
         experiment.dashboard.open(folder.path, first_iteration) as events,
-        logging_redirect_tqdm(),
-        progress_bar(experiment.settings.progress if bar else False) as shown_bar,
+        progress_bar(experiment.settings.progress if with_bar else False) as bar,
+        contextlib.nullcontext() if bar.disable else logging_redirect_tqdm(),
         contextlib.closing(experiment.feed),
     ):
-        journal = Journal(folder, events, shown_bar, experiment.settings.sample_columns)
+        journal = Journal(folder, events, bar, experiment.settings.sample_columns)
         run = Run(experiment, journal, on_checkpoint=lambda: job.write("running"))
         job.run = run
         if state:
@@ -145,10 +155,12 @@ def _train(job: _Job, stop: _Stop, *, bar: bool) -> None:
                 log.warning("Nothing is left to do. To train on, ask for more %s. The run is at %s.", _length(run), at)
                 return
             job.begin()
-            shown_bar.update(run.progress.iteration)
+            bar.update(run.progress.iteration)
             folder.rewind_metrics(run.progress.iteration)
             log.info("Resumed at %s.", at)
-        shown_bar.total = experiment.timetable.iterations(run.progress)
+        bar.total = experiment.timetable.iterations(run.progress)
+        length = f"{bar.total:,} iterations" if bar.total is not None else f"{experiment.settings.epochs:,} epochs"
+        log.info("%s to train. Pictures appear in %s.", length, folder.path / "samples")
         hyperparameters, swept = _hyperparameters(config)
         events.begin(hyperparameters, swept, [*experiment.evaluation.tags, *_TELLING_SCALARS])
         run.show_real_images()
@@ -156,6 +168,7 @@ def _train(job: _Job, stop: _Stop, *, bar: bool) -> None:
         try:
             train(run, stop.wanted)
             run.write_timeline()
+            run.tell_outcome()
             if not stop.signal:
                 events.end(succeeded=True)
         except Exception:
@@ -260,13 +273,13 @@ class _Job:
         self._summary.begin()
         self.write("running")
 
-    def checkpoint(self, device: torch.device) -> dict[str, Any] | None:
+    def checkpoint(self) -> dict[str, Any] | None:
         """The checkpoint to go on from; None where a run begins."""
         if self.stored is None:
             return None
         if self.config.resume_from is not None:
-            return self.folder.checkpoints.load(str(self.config.resume_from), device)
-        return self.folder.checkpoints.load_newest(device)
+            return self.folder.checkpoints.load(str(self.config.resume_from), torch.device("cpu"))
+        return self.folder.checkpoints.load_newest(torch.device("cpu"))
 
     def write(self, status: str, error: str | None = None) -> None:
         """Write summary.json as of now."""

@@ -6,6 +6,7 @@ code is imported where it is used, since commands that train nothing can do with
 
 from __future__ import annotations
 
+import contextlib
 import shlex
 import time
 from collections.abc import Callable, Collection, Mapping, Sequence
@@ -54,6 +55,7 @@ class TensorBoard:
         def begin() -> SummaryWriter:
             from torch.utils.tensorboard import SummaryWriter
 
+            _put_in_the_past(folder, int(time.time()))
             # A start's mark is needed in the first file too: TensorBoard takes the first mark that it meets in a
             # folder for the beginning of the run, and drops what is out of date only at the later ones.
             writer = SummaryWriter(log_dir=str(folder), purge_step=first_iteration, flush_secs=self.flush_seconds)
@@ -197,6 +199,22 @@ def dashboard_line(folder: Path, shown: Path) -> str:
     grids = max((len(list(path.glob("iteration_*.png"))) for path in folder.glob("**/samples")), default=0)
     more = f" --samples_per_plugin images={grids}" if grids > _PICTURES_KEPT else ""
     return f"tensorboard --logdir {shlex.quote(str(shown))}{more}"
+
+
+def _put_in_the_past(folder: Path, now: int) -> None:
+    """Have event files of earlier starts carry earlier times in their names than one that is begun now.
+
+    TensorBoard reads them in the order of their names and never goes back: after a clock was set back, it would leave
+    out what comes from now on.
+    """
+    found = sorted(folder.glob("events.out.tfevents.*"))
+    limit = now - 1
+    for path in reversed(found):
+        stamp, _, rest = path.name.removeprefix("events.out.tfevents.").partition(".")
+        if stamp.isdecimal() and int(stamp) > limit:
+            with contextlib.suppress(OSError):
+                path.rename(path.with_name(f"events.out.tfevents.{limit:010d}.{rest}"))
+            limit -= 1
 
 
 def flatten(config: Mapping[str, Any]) -> dict[str, Scalar]:
