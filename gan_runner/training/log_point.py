@@ -9,7 +9,7 @@ from dataclasses import asdict
 from typing import Any
 
 from gan_runner.games import accuracy_of
-from gan_runner.health.pictures import Comparison, relative
+from gan_runner.metrics.comparison import Comparison
 from gan_runner.training.experiment import Experiment
 from gan_runner.training.meters import Reading
 from gan_runner.training.progress import Progress
@@ -66,7 +66,7 @@ class LogPoint:
                 point[f"grad_norm/{letter}"] = float(player.gradient_norm())
             point[f"learning_rate/{letter}"] = player.rate
         pictures = self._sampler(progress.g_steps).pictures(self._fixed)
-        point |= relative(self._comparison.measure(pictures), self._untrained)
+        point |= _relative(self._comparison.measure(pictures), self._untrained)
         point |= self._experiment.schedule.status()
         point["speed/images_per_second"] = self._speed(progress)
         return point
@@ -97,3 +97,10 @@ class LogPoint:
         self._d_seen, self._g_seen = Reading(**state["d"]), Reading(**state["g"])
         self._images_seen = state["images"]
         self._untrained = dict(state["untrained"])
+
+
+def _relative(measured: Mapping[str, float], untrained: Mapping[str, float]) -> dict[str, float]:
+    """What `Comparison` measured, by tag, the distance as a share of the untrained G's: NaN where that is 0."""
+    start = untrained["distance"]
+    distance = measured["distance"] / start if start else math.nan
+    return {f"health/{name}": value for name, value in measured.items()} | {"health/distance": distance}

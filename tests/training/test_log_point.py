@@ -61,6 +61,12 @@ def test_the_untrained_g_is_at_a_distance_of_1_from_the_data(course):
     assert course().point()["health/distance"] == 1.0
 
 
+def test_data_that_the_untrained_g_draws_already_leave_the_distance_without_a_number(course):
+    each = course()
+    each.measured._untrained["distance"] = 0.0
+    assert math.isnan(each.point()["health/distance"])
+
+
 def test_a_g_that_does_not_learn_stays_there_and_one_that_does_leaves(course):
     standing, learning = course("optimizer.g.lr=0"), course()
     for each in (standing, learning):

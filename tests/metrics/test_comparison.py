@@ -3,9 +3,7 @@ import math
 import pytest
 import torch
 
-from gan_runner.health.pictures import Comparison, neighbour_correlation, relative
-
-pytestmark = pytest.mark.usefixtures("_same_random_numbers_whatever_ran_before")
+from gan_runner.metrics.comparison import Comparison, neighbour_correlation
 
 
 def pictures(count=32, size=6):
@@ -75,10 +73,3 @@ def test_neighbours_in_a_ramp_correlate_and_those_in_noise_do_not():
     chequered = torch.tensor([[1.0, -1.0], [-1.0, 1.0]]).repeat(8, 8)[None, None]
     assert neighbour_correlation(chequered) == pytest.approx(-1.0)
     assert abs(neighbour_correlation(torch.randn(64, 1, 28, 28))) < 0.02
-
-
-def test_the_distance_is_told_as_a_share_of_the_untrained_gs():
-    measured = {"distance": 0.2, "diversity": 0.5, "repeats": 0.1}
-    told = relative(measured, {"distance": 0.8, "diversity": 0.1, "repeats": 1.0})
-    assert told == {"health/distance": 0.25, "health/diversity": 0.5, "health/repeats": 0.1}
-    assert math.isnan(relative(measured, {"distance": 0.0})["health/distance"])

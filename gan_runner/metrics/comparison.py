@@ -1,9 +1,8 @@
-"""How G's fixed pictures compare with real ones and with each other, cheaply enough for every log point."""
+"""How a few generated images compare with real ones and with each other, cheaply enough for every log point."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
 
 import torch
 from torch import Tensor
@@ -48,13 +47,6 @@ class Comparison:
             "diversity": float(mean_pairwise_distance(drawn)) / self._variety if self._variety else math.nan,
             "repeats": float(near.float().mean()),
         }
-
-
-def relative(measured: Mapping[str, float], untrained: Mapping[str, float]) -> dict[str, float]:
-    """What `Comparison` measured by its tag, the distance as a share of the untrained G's (NaN where that is 0)."""
-    start = untrained["distance"]
-    distance = measured["distance"] / start if start else math.nan
-    return {f"health/{name}": value for name, value in measured.items()} | {"health/distance": distance}
 
 
 def neighbour_correlation(images: Tensor) -> float:
