@@ -300,7 +300,7 @@ class Constant(Symptom):
 
 
 class Collapse(OnAverage):
-    """G draws the same picture whatever its latent, or the same few (mode collapse).
+    """G draws the same picture whatever its latent, the same few, or many that differ too little (mode collapse).
 
     An untrained G may well draw nothing but one shade of grey: that is a beginning, not a collapse. So a G whose
     pictures are as far from real ones as they were at the start, and as different from each other, is left to
@@ -309,7 +309,8 @@ class Collapse(OnAverage):
     Args:
         diversity: mean distance between two generated images, against that of real ones, up to which they are one
             picture.
-        repeats: share of generated images that nearly equal another one from which they are a few pictures.
+        repeats: share of generated images that nearly equal another one from which they are a few pictures; null where
+            that is not looked at.
         moved: change of the distance from real images, as a share of the untrained G's, from which G has left its
             beginning.
         patience: see `Symptom`.
@@ -318,7 +319,7 @@ class Collapse(OnAverage):
     tags = ("health/diversity", "health/repeats", "health/distance")
     helps = (advice.slower_d, advice.slower_g, advice.smooth_labels, advice.larger_batch, advice.penalty)
 
-    def __init__(self, diversity: Positive, repeats: Positive, moved: Fraction, patience: CountOrZero) -> None:
+    def __init__(self, diversity: Positive, repeats: Positive | None, moved: Fraction, patience: CountOrZero) -> None:
         super().__init__(patience)
         self._diversity = diversity
         self._repeats = repeats
@@ -336,7 +337,7 @@ class Collapse(OnAverage):
             return ""
         if diversity <= self._diversity:
             return f"pictures from different latents differ {diversity:.1%} as much as real ones do"
-        if repeats >= self._repeats:
+        if self._repeats is not None and repeats >= self._repeats:
             return f"{repeats:.0%} of the pictures from different latents nearly equal another one"
         return ""
 

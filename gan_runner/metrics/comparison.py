@@ -12,6 +12,7 @@ from gan_runner.metrics.diversity import mean_pairwise_distance
 from gan_runner.metrics.sliced_wasserstein import SlicedWasserstein
 
 _LINES = 128  # enough for a number that is compared with itself through time
+_NEAR = 0.1  # of a real image's usual distance to the nearest other one: what lies nearer is the same picture
 
 
 class Comparison:
@@ -38,10 +39,10 @@ class Comparison:
         - "distance": sliced Wasserstein distance to the real ones.
         - "diversity": mean Euclidean distance between two of them, against that of real ones; NaN where those are all
           alike.
-        - "repeats": share of them that lie nearer to another one than a quarter of what is usual (the median) for real
+        - "repeats": share of them that lie nearer to another one than a tenth of what is usual (the median) for real
           ones.
         """
-        near = _nearest(drawn) < 0.25 * self._apart
+        near = _nearest(drawn) < _NEAR * self._apart
         return {
             "distance": self._distance.measure([Batch(drawn)], self._real)["sliced_wasserstein"],
             "diversity": float(mean_pairwise_distance(drawn)) / self._variety if self._variety else math.nan,

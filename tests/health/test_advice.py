@@ -144,7 +144,7 @@ def test_every_override_that_an_alarm_recommends_is_taken_and_changes_the_run(co
         distance = {"health/distance": 1.0 if number < 1500 else 5.0}
         watched.look(SICK | distance, Moment(number, number, number), None)
     watched.look({}, Moment(3000, 3000, 3000), Observation("a loss is no finite number"))
-    assert len(watched.raised) == 10
+    assert len(watched.raised) == 11
     before = compose_config(*overrides)
     words = {word for alarm in watched.raised for word in alarm.message.replace(". ", " ").split()}
     helps = {word.rstrip(".") for word in words if "=" in word}

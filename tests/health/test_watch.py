@@ -282,11 +282,12 @@ def test_one_picture_alone_is_refused_since_it_differs_from_no_other(compose_con
 @pytest.mark.parametrize(
     ("name", "changes", "iterations"),
     [
-        ("sure", SURE, 1010),
+        ("sure", SURE, 710),
         ("saturated", SATURATED, 210),
         ("coin_toss", {"accuracy/d": 0.5}, 510),
         ("collapse", {"health/diversity": 0.05}, 710),
         ("collapse", {"health/diversity": 0.49, "health/repeats": 1.0}, 710),
+        ("low_diversity", {"health/diversity": 0.3}, 1010),
         ("no_progress", {"health/distance": 1.1}, 1010),
         ("odd_data", {"data/smoothness": 0.0}, 10),
         ("constant_d", {}, 50),
@@ -313,7 +314,18 @@ def test_the_configured_watch_leaves_d_alone_while_it_warms_up(configured):
     assert configured.raised == []
 
 
-NAMES = ("odd_data", "sure", "saturated", "coin_toss", "constant_d", "constant_g", "collapse", "no_progress", "worse")
+NAMES = (
+    "odd_data",
+    "sure",
+    "saturated",
+    "coin_toss",
+    "constant_d",
+    "constant_g",
+    "collapse",
+    "low_diversity",
+    "no_progress",
+    "worse",
+)
 
 
 @pytest.mark.parametrize("form", ["health.symptoms.{}=null", "~health.symptoms.{}"])
