@@ -37,9 +37,13 @@ class Experiment:
     evaluation: Evaluation
     dashboard: TensorBoard
 
+    def __post_init__(self) -> None:
+        """Refuse a schedule that cannot follow the game."""
+        self.schedule.check(classifies=self.game.classifies)
+
     @property
     def epoch(self) -> EpochLength:
-        """How long a pass over the data is."""
+        """How long an epoch is."""
         return EpochLength(len(self.images), self.settings.batch_size)
 
     @cached_property
@@ -51,6 +55,11 @@ class Experiment:
     def sampler(self) -> Sampler:
         """Draws with the moving average where there is one, else with G."""
         return Sampler(self.game, self.players.drawing_net, self.examples, self.seed, self.compute.device)
+
+    @cached_property
+    def sampler_of_g(self) -> Sampler:
+        """Draws with G itself."""
+        return Sampler(self.game, self.players.generator.net, self.examples, self.seed, self.compute.device)
 
     def examples(self, count: int) -> Batch:
         """Real images to show and to compare with, float32 in [-1, 1], always the same ones."""
