@@ -31,6 +31,7 @@ from gan_runner.record.progress_bar import progress_bar
 from gan_runner.record.run_folder import RunFolder
 from gan_runner.record.summary import Summary, command_line
 from gan_runner.record.tensorboard import Scalar, flatten
+from gan_runner.training.contract import first_look
 from gan_runner.training.experiment import Experiment
 from gan_runner.training.loop import Run, train
 
@@ -96,6 +97,7 @@ def _train(job: _Job, stop: _Stop) -> None:
     if job.stored is not None and not config.resume_force:
         refuse_changes(config.resume, job.stored, config)
     experiment = build(config)
+    first_look(experiment)
     _introduce(experiment)
     state = job.checkpoint(experiment.compute.device)
     if state and not config.resume_force:

@@ -7,6 +7,7 @@ from typing import Any, Literal, Protocol
 
 from torch import Tensor
 
+from gan_runner.contracts import described, hold_to, what_it_is
 from gan_runner.data import Batch, Feed
 from gan_runner.errors import UserError, closest
 from gan_runner.ranges import Count, TwoOrMore
@@ -31,6 +32,24 @@ class Metric(Protocol):
     def measure(self, fake: Iterable[Batch], real: Mapping[str, Tensor]) -> dict[str, float]:
         """Measure generated images against what `statistics` gave; waits for the device."""
         ...
+
+
+def checked_numbers(key: str, metric: Metric, numbers: object) -> None:
+    """Refuse what is no dict of the numbers that a metric names.
+
+    Raises:
+        UserError: a metric, a part of the user's own, gives something else.
+    """
+    if (
+        not isinstance(numbers, dict)
+        or sorted(numbers) != sorted(metric.names)
+        or not all(isinstance(value, int | float) for value in numbers.values())
+    ):
+        raise UserError(
+            f"{key} ({described(metric)}) gives {what_it_is(numbers)} from measure, but must give a dict with a number "
+            f"for each of its names: {', '.join(metric.names)}.",
+            "Return such as {name: float(value)} with the names that the class has in `names`.",
+        )
 
 
 class RealImages:
@@ -66,7 +85,7 @@ class Evaluation:
         goal: whether the objective is better when it is lower or higher.
 
     Raises:
-        UserError: the objective is none of the numbers.
+        UserError: the objective is none of the numbers, or a metric is none.
     """
 
     def __init__(
@@ -77,6 +96,8 @@ class Evaluation:
         objective: str,
         goal: Literal["lower", "higher"],
     ) -> None:
+        for key, metric in metrics.items():
+            hold_to(metric, Metric, f"evaluation.metrics.{key}")
         names = [name for metric in metrics.values() for name in metric.names]
         if objective not in names:
             raise UserError(
@@ -87,7 +108,7 @@ class Evaluation:
         self.num_images = num_images
         self.objective: str | None = self._tag(objective)
         self.tags = [self._tag(name) for name in names]
-        self._metrics = metrics
+        self.metrics = metrics
         self.goal: Literal["lower", "higher"] | None = goal
         # What two values of the objective must have in common to be compared.
         self.fingerprint: dict[str, Any] | None = {"objective": objective, "goal": goal, "num_images": num_images}
@@ -105,11 +126,13 @@ class Evaluation:
             fake: `num_images` generated images, float32 in [-1, 1].
         """
         measured: dict[str, float] = {}
-        for name, metric in self._metrics.items():
+        for name, metric in self.metrics.items():
             key = (name, real.fingerprint)
             if key not in self._kept:
                 self._kept[key] = metric.statistics(real.batches(self.num_images))
-            measured |= {self._tag(each): value for each, value in metric.measure(fake, self._kept[key]).items()}
+            numbers = metric.measure(fake, self._kept[key])
+            checked_numbers(f"evaluation.metrics.{name}", metric, numbers)
+            measured |= {self._tag(each): value for each, value in numbers.items()}
         return measured
 
     def improves(self, value: float, best: float | None) -> bool:
@@ -133,4 +156,4 @@ class NoEvaluation(Evaluation):
         self.goal = None
         self.tags = []
         self.fingerprint = None
-        self._metrics = {}
+        self.metrics = {}
