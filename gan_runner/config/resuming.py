@@ -42,7 +42,8 @@ def prepare_to_resume(words: Typed) -> str:
     folder = str(words.value_of("resume"))
     if words.multirun:
         raise UserError("resume goes on with one run, but -m asks for a sweep.", "Leave out -m.")
-    if elsewhere := words.value_of("hydra.run.dir"):
+    elsewhere = words.value_of("hydra.run.dir")
+    if elsewhere is not None and str(elsewhere) != folder:
         raise UserError(
             f"hydra.run.dir is {elsewhere}, but a run goes on in its own folder, {folder}.", "Leave hydra.run.dir out."
         )

@@ -22,7 +22,8 @@ def train(run: Run, stop_requested: Callable[[], bool]) -> None:
     Raises:
         UserError: an alarm was raised and health.on_alarm is stop.
     """
-    run.save()
+    if run.saved is None:
+        run.save()
     while not run.finished and not stop_requested():
         due = run.play_turn()
         if due.log:
