@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from typing import Any, Literal, Protocol
 
 from torch import Tensor
@@ -34,12 +34,16 @@ class Metric(Protocol):
         ...
 
 
-def checked_numbers(key: str, metric: Metric, numbers: object) -> None:
-    """Refuse what is no dict of the numbers that a metric names.
+def _check_statistics(key: str, metric: Metric, statistics: object) -> None:
+    if not isinstance(statistics, dict) or not all(isinstance(each, Tensor) for each in statistics.values()):
+        raise UserError(
+            f"{key} ({described(metric)}) gives {what_it_is(statistics)} from statistics, but must give a dict of "
+            "tensors.",
+            "An empty one, {}, will do where it needs none.",
+        )
 
-    Raises:
-        UserError: a metric, a part of the user's own, gives something else.
-    """
+
+def _check_numbers(key: str, metric: Metric, numbers: object) -> None:
     if (
         not isinstance(numbers, dict)
         or sorted(numbers) != sorted(metric.names)
@@ -118,20 +122,28 @@ class Evaluation:
         thousands, rest = divmod(self.num_images, 1000)
         return f"metric/{name}_{self.num_images if rest else f'{thousands}k'}"
 
-    def measure(self, real: RealImages, fake: Sequence[Batch]) -> dict[str, float]:
+    def measure(self, real: RealImages, fake: Sequence[Batch], only: Collection[str] | None = None) -> dict[str, float]:
         """Give every number by its tag.
 
         Args:
             real: what to compare with.
             fake: `num_images` generated images, float32 in [-1, 1].
+            only: the metrics to measure, by their names in the config; None measures all.
+
+        Raises:
+            UserError: a metric, a part of the user's own, gives something else than numbers.
         """
         measured: dict[str, float] = {}
         for name, metric in self.metrics.items():
-            key = (name, real.fingerprint)
-            if key not in self._kept:
-                self._kept[key] = metric.statistics(real.batches(self.num_images))
-            numbers = metric.measure(fake, self._kept[key])
-            checked_numbers(f"evaluation.metrics.{name}", metric, numbers)
+            if only is not None and name not in only:
+                continue
+            key, kept = f"evaluation.metrics.{name}", (name, real.fingerprint)
+            if kept not in self._kept:
+                statistics = metric.statistics(real.batches(self.num_images))
+                _check_statistics(key, metric, statistics)
+                self._kept[kept] = statistics
+            numbers = metric.measure(fake, self._kept[kept])
+            _check_numbers(key, metric, numbers)
             measured |= {self._tag(each): value for each, value in numbers.items()}
         return measured
 

@@ -14,16 +14,13 @@ from itertools import chain
 import torch
 from torch import Tensor
 
-from gan_runner.contracts import blaming, described, foreign, what_it_is
+from gan_runner.contracts import blaming, foreign, what_it_is
 from gan_runner.data import Batch
 from gan_runner.errors import UserError
 from gan_runner.games import Outcome, total
-from gan_runner.metrics.evaluation import checked_numbers
 from gan_runner.training.experiment import Experiment
 from gan_runner.training.player import Player
 from gan_runner.training.schedules import Turn
-
-_METRIC_IMAGES = 64
 
 
 @dataclass(frozen=True)
@@ -114,8 +111,8 @@ def _check_outcome(parts: dict[str, object], letter: str, player: Player, outcom
         )
     for name, term in outcome.terms.items():
         # Terms are named by what makes them, but for the loss, whose term is the adversarial one.
-        group = "loss" if name == "adversarial" else name
-        key, method = (group, letter) if group in parts else ("game", f"{letter}_terms")
+        key = _maker(parts, "loss" if name == "adversarial" else name)
+        method = {"loss": letter, "game": f"{letter}_terms"}.get(key, "its call")
         if not isinstance(term, Tensor) or not term.is_floating_point() or term.dim():
             raise UserError(
                 f"{key} gives {what_it_is(term)} from {method}, but must give one number to minimise.",
@@ -126,7 +123,7 @@ def _check_outcome(parts: dict[str, object], letter: str, player: Player, outcom
             raise UserError(
                 f"game measures {name} as {what_it_is(value)}, but must give a tensor of shape [].", _AS_GAME
             )
-    key = "loss" if "loss" in parts else "game"
+    key = _maker(parts, "loss")
     used = _weights_behind(total(outcome.terms))
     unused = [name for name, weight in player.net.named_parameters() if id(weight) not in used]
     if len(unused) == len(list(player.net.parameters())):
@@ -141,6 +138,11 @@ def _check_outcome(parts: dict[str, object], letter: str, player: Player, outcom
             f"{net} has weights that take no part in its answer: {', '.join(unused[:5])}.",
             "Use them in forward, leave them out, or make them buffers with register_buffer.",
         )
+
+
+def _maker(parts: dict[str, object], key: str) -> str:
+    """Who is to be told of a term: the part of that key, unless it is not the user's own and the game is."""
+    return key if key in parts and (foreign(parts[key]) or not foreign(parts["game"])) else "game"
 
 
 def _weights_behind(loss: Tensor) -> set[int]:
@@ -174,20 +176,8 @@ def _look_at_schedule(experiment: Experiment) -> None:
 
 
 def _look_at_metrics(experiment: Experiment) -> None:
-    """Measure a few pictures with the metrics of the user's own."""
-    evaluation = experiment.evaluation
-    mine = {f"evaluation.metrics.{name}": each for name, each in evaluation.metrics.items() if foreign(each)}
-    if not mine:
-        return
-    count = min(evaluation.num_images, _METRIC_IMAGES)
-    fake = experiment.sampler.draw(experiment.sampler.like_data("evaluation latents", count))
-    with blaming(mine):
-        for key, metric in mine.items():
-            statistics = metric.statistics([experiment.examples(count)])
-            if not isinstance(statistics, dict) or not all(isinstance(each, Tensor) for each in statistics.values()):
-                raise UserError(
-                    f"{key} ({described(metric)}) gives {what_it_is(statistics)} from statistics, but must give a "
-                    "dict of tensors.",
-                    "An empty one, {}, will do where it needs none.",
-                )
-            checked_numbers(key, metric, metric.measure(fake, statistics))
+    """Measure what the untrained G draws with the metrics of the user's own; what they keep of real images stays."""
+    mine = {name: metric for name, metric in experiment.evaluation.metrics.items() if foreign(metric)}
+    if mine:
+        with blaming({f"evaluation.metrics.{name}": metric for name, metric in mine.items()}):
+            experiment.evaluate(only=mine)
