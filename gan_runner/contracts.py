@@ -89,11 +89,13 @@ def blaming(parts: Mapping[str, object]) -> Iterator[None]:
             raise
         raise UserError(
             f"{key} ({described(parts[key])}) fails on a first batch, {where}: {said}",
-            f"Mend it there, or give it what it expects: {_HINTS.get(key, 'see the keys of its group in --help')}.",
+            f"Give it {_EXPECTS[key]}, or mend it there."
+            if key in _EXPECTS
+            else "Mend it there; docs/extending.md says what it is called with.",
         ) from error
 
 
-_HINTS = {
+_EXPECTS = {
     "model.generator": "latents of latent.dim numbers, which follows model.latent_dim, and two images a batch or more",
     "model.discriminator": "images of data.image_size and data.channels, and two images a batch or more",
 }
