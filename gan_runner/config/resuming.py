@@ -47,7 +47,7 @@ def prepare_to_resume(words: Typed) -> str:
         raise UserError(
             f"hydra.run.dir is {elsewhere}, but a run goes on in its own folder, {folder}.", "Leave hydra.run.dir out."
         )
-    RunFolder.of_run(folder, "resume")
+    RunFolder.of_run(folder, "resume").refuse_links_out("resume")
     offer_to_hydra(read_stored(Path(folder), trusted(words), "resume"), words.overrides)
     return next(o for o in words.overrides if o.startswith("resume=")).partition("=")[2]
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from typing import Any, Literal, Protocol
 
@@ -148,10 +149,10 @@ class Evaluation:
         return measured
 
     def improves(self, value: float, best: float | None) -> bool:
-        """Whether an objective beats the best so far; NaN never does."""
-        if best is None:
-            return value == value
-        return self.to_minimise(value) < self.to_minimise(best)
+        """Whether an objective beats the best so far; what is not finite never does, for nothing would beat it."""
+        if not math.isfinite(value):
+            return False
+        return best is None or self.to_minimise(value) < self.to_minimise(best)
 
     def to_minimise(self, value: float) -> float:
         """Turn the objective so that lower is better whatever the goal, as sweepers that search are told it."""

@@ -6,6 +6,7 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import TextIO
 
 from gan_runner.errors import UserError
 
@@ -56,6 +57,21 @@ def write_text(path: Path, text: str) -> None:
     """Write or replace a text file, in UTF-8."""
     with replacing(path) as temporary:
         temporary.write_text(text, encoding="utf-8")
+
+
+@contextmanager
+def appending(path: Path) -> Iterator[TextIO]:
+    """Open a text file, in UTF-8, to add to its end; never what a link leads to, for folders are handed around.
+
+    Raises:
+        UserError: the system refuses, or a link lies there.
+    """
+
+    def opened(name: str, flags: int) -> int:
+        return os.open(name, flags | getattr(os, "O_NOFOLLOW", 0), 0o666)
+
+    with refusals_explained(path), open(path, "a", encoding="utf-8", opener=opened) as file:
+        yield file
 
 
 def made_folder(path: Path) -> Path:

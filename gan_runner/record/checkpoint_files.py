@@ -75,8 +75,10 @@ class CheckpointFiles:
                     self.path(str(iteration)).unlink(missing_ok=True)
 
     def _keep_the_one_before(self, last: Path, iteration: int) -> None:
+        if last.is_symlink() or not last.is_file():  # somebody has moved or removed it
+            return
         before = self._iteration_of_last
-        if before is None and last.is_file():
+        if before is None:
             with contextlib.suppress(Exception):  # a damaged one is not worth keeping
                 before = int(_read(last, torch.device("cpu"))["progress"]["iteration"])
         if before is None or before >= iteration:

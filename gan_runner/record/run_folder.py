@@ -21,9 +21,18 @@ from filelock import FileLock, Timeout
 from PIL import Image
 
 from gan_runner.errors import UserError
-from gan_runner.record.atomic import made_folder, refusals_explained, set_aside, write_text
+from gan_runner.record.atomic import appending, made_folder, refusals_explained, set_aside, write_text
 from gan_runner.record.checkpoint_files import CheckpointFiles
-from gan_runner.record.pictures import Pixels, animation, first_middle_last, grid, save_atomically, timeline
+from gan_runner.record.pictures import (
+    MOST_FRAMES,
+    Pixels,
+    animation,
+    evenly,
+    first_middle_last,
+    grid,
+    save_atomically,
+    timeline,
+)
 
 log = logging.getLogger(__name__)
 
@@ -75,6 +84,14 @@ class RunFolder:
             )
         log.info(_CLAIM, os.getpid(), self.path)
 
+    def discard_unbegun(self) -> None:
+        """Take away a folder that was made for a run which never began, if it holds nothing but the log."""
+        with contextlib.suppress(OSError):
+            if [path.name for path in self.path.iterdir()] in ([], [LOG]):
+                (self.path / LOG).unlink(missing_ok=True)
+                self.path.rmdir()
+                self.path.parent.rmdir()  # the day's, if it is empty now
+
     def _process(self) -> str:
         """The process that claimed the folder last, as the log tells."""
         with contextlib.suppress(OSError):
@@ -82,6 +99,24 @@ class RunFolder:
             if said:
                 return str(said[-1])
         return "unknown"
+
+    def refuse_links_out(self, key: str) -> None:
+        """Refuse a folder in which something that a run writes to is a link that leads out of it.
+
+        Raises:
+            UserError: names the link and where it leads.
+        """
+        home = self.path.resolve()
+        written = [self.path / name for name in (CONFIG, "checkpoints", "samples")]
+        for path in [
+            *self.path.iterdir(),
+            *(file for folder in written if folder.is_dir() for file in folder.iterdir()),
+        ]:
+            if path.is_symlink() and not path.resolve().is_relative_to(home):
+                raise UserError(
+                    f"{key} is {self.path}, but {path} is a link to {path.resolve()}, which a run would write to.",
+                    "Put the file or folder itself in its place.",
+                )
 
     # ---- reading ----------------------------------------------------------------------------------------
 
@@ -142,7 +177,7 @@ class RunFolder:
     def append_metrics(self, point: Mapping[str, float]) -> None:
         """Add a line to metrics.jsonl."""
         path = self.path / "metrics.jsonl"
-        with refusals_explained(path), path.open("a") as file:
+        with appending(path) as file:
             file.write(_as_json(dict(point)) + "\n")
 
     def rewind_metrics(self, iteration: int) -> None:
@@ -151,7 +186,7 @@ class RunFolder:
         later = [_as_json(point) + "\n" for point in points if point["iteration"] > iteration]
         abandoned = self.path / "metrics.abandoned.jsonl"
         if later:
-            with refusals_explained(abandoned), abandoned.open("a") as file:
+            with appending(abandoned) as file:
                 file.writelines(later)
         kept = "".join(_as_json(point) + "\n" for point in points if point["iteration"] <= iteration)
         write_text(self.path / "metrics.jsonl", kept)
@@ -179,12 +214,13 @@ class RunFolder:
             until: the last iteration. A start that was killed may have drawn later ones, which are no part of the run.
         """
         self.finish_writing()
-        frames = []
+        grids: list[tuple[int, Path]] = []
         for path in sorted((self.path / "samples").glob("iteration_*.png")):
             number = path.stem.removeprefix("iteration_")
-            if not number.isdecimal() or int(number) > until:
-                continue
-            iteration = int(number)
+            if number.isdecimal() and int(number) <= until:
+                grids.append((int(number), path))
+        frames = []
+        for iteration, path in evenly(grids, MOST_FRAMES):
             try:
                 with Image.open(path, formats=["PNG"]) as picture:
                     frames.append((captions.get(iteration, f"iteration {iteration:,}"), picture.copy()))
@@ -243,6 +279,8 @@ def _as_point(line: str) -> dict[str, Any] | None:
     except (ValueError, RecursionError):
         return None
     if not isinstance(point, dict) or not isinstance(point.get("iteration"), int):
+        return None
+    if not isinstance(point.get("epoch"), int | float):
         return None
     numbers = (value is None or isinstance(value, int | float) for value in point.values())
     return point if all(numbers) else None
