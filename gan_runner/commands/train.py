@@ -33,6 +33,7 @@ from gan_runner.record.run_folder import RunFolder
 from gan_runner.record.summary import Summary, command_line
 from gan_runner.record.sweep_folder import SweepFolder
 from gan_runner.record.tensorboard import Scalar, dashboard_line, flatten
+from gan_runner.training.contract import first_look
 from gan_runner.training.devices import keep_arithmetic
 from gan_runner.training.experiment import Experiment
 from gan_runner.training.loop import Run, train
@@ -132,6 +133,7 @@ def _train(job: _Job, stop: _Stop, *, with_bar: bool) -> None:
     if state and config.trainer.precision == "auto":
         config.trainer.precision = state["about"]["precision"]
     experiment = build(config)
+    first_look(experiment)
     _introduce(experiment)
     if state:
         keep_arithmetic(state["about"], experiment.compute)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import inspect
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pkgutil import resolve_name
 from typing import Any, Literal, cast
 
@@ -15,13 +15,18 @@ from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 from torch import nn
 
+from gan_runner.contracts import hold_to, what_it_is
 from gan_runner.data import Batch, Feed, ImageSet, make_feed
+from gan_runner.data.image_set import checked_images
 from gan_runner.errors import UserError
 from gan_runner.games import Game
 from gan_runner.metrics.evaluation import NoEvaluation
+from gan_runner.objectives.latents import Latent
 from gan_runner.objectives.losses import AdversarialLoss
+from gan_runner.objectives.penalties import Penalty
 from gan_runner.objectives.targets import Labels
 from gan_runner.optim.averages import MovingAverage
+from gan_runner.optim.learning_rates import LearningRate
 from gan_runner.record.tensorboard import Scalar, flatten
 from gan_runner.training.devices import Compute, PrecisionName, choose_device, choose_precision, prepare
 from gan_runner.training.experiment import Experiment
@@ -49,7 +54,7 @@ def build(config: DictConfig) -> Experiment:
     compute = Compute(device, choose_precision(settings.precision, device))
     torch.manual_seed(config.seed)
 
-    schedule: Schedule = make(config.schedule)
+    schedule: Schedule = hold_to(make(config.schedule), Schedule, "schedule")
     images = load_images(config)
     feed = _feed(config, images, settings.batch_size * (schedule.d_steps_per_turn or 1), device)
     generator_net = _on_device(build_network(config, "generator", images.shape, images.classes), device)
@@ -84,7 +89,9 @@ def make(node: Any, **given: object) -> Any:
         UserError: as the part itself raised it.
     """
     try:
-        return instantiate(node, _partial_=True, _convert_="all")(**given)
+        part = instantiate(node, _partial_=True, _convert_="all")
+        _refuse_missing(node["_target_"], part, given)
+        return part(**given)
     except InstantiationException as error:
         if isinstance(error.__cause__, UserError):
             raise error.__cause__ from None
@@ -94,6 +101,19 @@ def make(node: Any, **given: object) -> Any:
                 "Name another class or function there, or give it the arguments that it takes.",
             ) from error
         raise
+
+
+def _refuse_missing(target: str, part: Callable[..., object], given: Mapping[str, object]) -> None:
+    """Refuse a part whose constructor or function asks for more than the config and the program give."""
+    try:
+        inspect.signature(part).bind(**given)
+    except ValueError:  # some built-in callables have none to show
+        return
+    except TypeError as error:
+        raise UserError(
+            f"{target} cannot be called with what its YAML file and the program give it: {error}.",
+            "Give every argument without a default a line in the YAML file, and take what the program gives.",
+        ) from error
 
 
 def asked_for(node: DictConfig, offered: Mapping[str, object]) -> dict[str, object]:
@@ -110,19 +130,24 @@ def build_network(
 ) -> nn.Module:
     """Make an untrained network that a config describes, for images of this shape and, if it asks, their classes."""
     node = config.model[which]
-    net: nn.Module = make(node, image_shape=image_shape, **asked_for(node, {"num_classes": len(classes)}))
+    net = make(node, image_shape=image_shape, **asked_for(node, {"num_classes": len(classes)}))
+    if not isinstance(net, nn.Module) or not any(True for _ in net.parameters()):
+        raise UserError(
+            f"model.{which} ({node._target_}) gives {what_it_is(net)}, but must be a torch.nn.Module with weights.",
+            "Let _target_ name such a class.",
+        )
     return net
 
 
 def build_game(config: DictConfig, classes: Sequence[str]) -> Game:
     """Make the game that a config describes, with those of loss, latent and penalty that it asks for."""
     offered = {
-        "latent": make(config.latent),
+        "latent": hold_to(make(config.latent), Latent, "latent"),
         "loss": _loss(config),
-        "penalty": make(config.penalty) if config.penalty else None,
+        "penalty": hold_to(make(config.penalty), Penalty, "penalty") if config.penalty else None,
         "num_classes": len(classes),
     }
-    game: Game = make(config.game, **asked_for(config.game, offered))
+    game: Game = hold_to(make(config.game, **asked_for(config.game, offered)), Game, "game")
     return game
 
 
@@ -162,8 +187,8 @@ def load_images(config: DictConfig) -> ImageSet:
     Raises:
         UserError: they cannot be had.
     """
-    images: ImageSet = make({key: value for key, value in config.data.items() if key not in _FEEDING})
-    return images
+    images = make({key: value for key, value in config.data.items() if key not in _FEEDING})
+    return checked_images(hold_to(images, ImageSet, "data"), config.data._target_)
 
 
 def _feed(config: DictConfig, images: ImageSet, batch: int, device: torch.device) -> Feed:
@@ -183,14 +208,14 @@ def _settings(config: DictConfig, precision: PrecisionName) -> dict[str, Scalar]
 
 def _player(config: DictConfig, name: str, net: nn.Module) -> Player:
     optimizer = make(config.optimizer[name], params=net.parameters())
-    return Player(net, optimizer, make(config.learning_rate[name]))
+    rate = hold_to(make(config.learning_rate[name]), LearningRate, f"learning_rate.{name}")
+    return Player(net, optimizer, rate)
 
 
 def _loss(config: DictConfig) -> AdversarialLoss:
     """Make the loss, with the targets if it takes any."""
     if not takes_labels(config):
-        loss: AdversarialLoss = make(config.loss)
-        return loss
+        return hold_to(cast("AdversarialLoss", make(config.loss)), AdversarialLoss, "loss")
     labels: Labels = make(config.labels)
     if labels.highest > 1:
         log.warning(
@@ -198,8 +223,7 @@ def _loss(config: DictConfig) -> AdversarialLoss:
             "fall without end.",
             labels.highest,
         )
-    with_labels: AdversarialLoss = make(config.loss, labels=labels)
-    return with_labels
+    return hold_to(cast("AdversarialLoss", make(config.loss, labels=labels)), AdversarialLoss, "loss")
 
 
 def takes_labels(config: DictConfig) -> bool:

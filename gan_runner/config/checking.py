@@ -122,10 +122,11 @@ def _check_labels(config: DictConfig, overrides: Sequence[str], choices: Mapping
     if takes_labels(config):
         return
     touched = [override for override in overrides if override.startswith("labels.")]
-    if touched or choices["labels"] != HARD_LABELS:
+    chosen = choices.get("labels", HARD_LABELS)  # a run that goes on has chosen before, and was held to this then
+    if touched or chosen != HARD_LABELS:
         raise UserError(
-            f"labels is {choices['labels']}{' with ' * bool(touched)}{' '.join(touched)}, but loss={choices['loss']} "
-            "takes no targets and would ignore them.",
+            f"labels is {chosen}{' with ' * bool(touched)}{' '.join(touched)}, but "
+            f"loss={choices.get('loss', config.loss._target_)} takes no targets and would ignore them.",
             "Try labels=hard, or loss=nonsaturating, which learns from targets.",
         )
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -65,11 +66,15 @@ class Experiment:
         """Real images to show and to compare with, float32 in [-1, 1], always the same ones."""
         return self.feed.sample(count, derived_seed(self.seed, "real images")).as_float()
 
-    def evaluate(self) -> dict[str, float]:
-        """Measure what is drawn as the evaluation says, by tag; {} where nothing is measured."""
+    def evaluate(self, only: Collection[str] | None = None) -> dict[str, float]:
+        """Measure what is drawn as the evaluation says, by tag; {} where nothing is measured.
+
+        Args:
+            only: see `Evaluation.measure`.
+        """
         if not self.evaluation.tags:
             return {}
         count = self.evaluation.num_images
         real = RealImages(self.feed, derived_seed(self.seed, "real images"))
         fake = self.sampler.draw(self.sampler.like_data("evaluation latents", count))
-        return self.evaluation.measure(real, fake)
+        return self.evaluation.measure(real, fake, only)
