@@ -92,6 +92,19 @@ def sample() -> None:
         _launch("sample", job, _with_paths_quoted(sys.argv[1:], ["run", "output"]))
 
 
+def compare() -> None:
+    """`gan-compare`: runs side by side."""
+
+    def job(config: DictConfig) -> None:
+        from gan_runner.commands.compare import compare_job
+
+        with _without_hydras_line():
+            compare_job(config)
+
+    with _explained("compare"):
+        _launch("compare", job, _with_paths_quoted(sys.argv[1:], ["sweep", "runs", "output"]))
+
+
 def _launch(config_name: str, job: Callable[[DictConfig], object], arguments: list[str]) -> None:
     for name, value in OPENMP.items():  # read once, when PyTorch is loaded
         os.environ.setdefault(name, value)
