@@ -45,7 +45,8 @@ class Report:
             UserError: there is no such folder, or no run in it.
         """
         runs, problems = runs_of_sweep(Path(folder))
-        return cls(text(Path(folder).resolve().name), comparable_sets(runs), problems)
+        title = "/".join(Path(folder).resolve().parts[-2:])  # such as DATE/TIME
+        return cls(text(title), comparable_sets(runs), problems)
 
     @classmethod
     def of_runs(cls, folders: Sequence[str]) -> Report:
