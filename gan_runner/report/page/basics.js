@@ -57,7 +57,7 @@ function digits(value, count = 4) {
   if (!known(value)) return "–";
   if (value === 0) return "0";
   const size = Math.abs(value);
-  if (size >= 1e5 || size < 1e-4) return value.toExponential(Math.max(0, count - 2)).replace(/\.?0+e/, "e").replace("e+", "e");
+  if (size >= 1e5 || size < 1e-4) return value.toExponential(count - 1).replace(/\.?0+e/, "e").replace("e+", "e");
   return String(Number(value.toPrecision(count)));
 }
 

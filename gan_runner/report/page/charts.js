@@ -128,7 +128,9 @@ function effectOf(found, key, at) {
 // Places of a key's values along an axis, and its ticks.
 function keyAxis(key, [start, end]) {
   if (key.numbers && key.values.length > 1) {
-    const scale = scaleOf(key.numbers, [start, end], { log: spansDecades(key.numbers, 10), pad: 0.06 });
+    const cut = key.numbers.length > 8 ? Math.floor(key.numbers.length / 10) : 0; // a few far off do not decide
+    const log = least(key.numbers) > 0 && spansDecades(key.numbers.slice(cut, key.numbers.length - cut), 10);
+    const scale = scaleOf(key.numbers, [start, end], { log, pad: 0.06 });
     const place = (text) => scale(key.numbers[key.values.indexOf(text)]);
     const ticks = key.values.length <= 8 ? key.values.map((text) => [place(text), prettyOf(key, text)])
       : ticksOf(scale).map((value) => [scale(value), short(value)]);
@@ -187,7 +189,7 @@ function binned(key) {
   const bin = (place) => Math.min(count - 1, Math.floor((place * count) / key.values.length));
   const names = Array.from({ length: count }, (_, nth) => {
     const inside = key.values.filter((_, place) => bin(place) === nth);
-    return `${prettyOf(key, inside[0])} to ${prettyOf(key, inside[inside.length - 1])}`;
+    return `${digits(Number(inside[0]), 2)} to ${digits(Number(inside[inside.length - 1]), 2)}`;
   });
   return { names, of: (text) => bin(key.values.indexOf(text)) };
 }

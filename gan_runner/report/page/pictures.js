@@ -14,6 +14,7 @@ function pictureOf(run) {
   const { strip } = run;
   const box = el("div", { class: "picture", role: "img" });
   const factor = state.size * (strip.width < 80 ? 2 : 1);
+  box.style.backgroundImage = `url("data:image/webp;base64,${strip.data}")`;
   box.style.width = `${strip.width * factor}px`;
   box.style.height = `${strip.height * factor}px`;
   box.style.backgroundSize = `${strip.width * factor}px ${strip.height * strip.iterations.length * factor}px`;
@@ -26,7 +27,6 @@ function showTime() {
   for (const [run, { box, height, note }] of boxes) {
     const at = atTime(run);
     box.classList.toggle("none", at < 0);
-    box.style.backgroundImage = at < 0 ? "none" : `url("data:image/webp;base64,${run.strip.data}")`;
     box.style.backgroundPositionY = `${-at * height}px`;
     const iteration = run.strip.iterations[at];
     box.setAttribute("aria-label", at < 0 ? "no picture yet" : `pictures of seed ${run.seed} at iteration ${iteration}`);
@@ -41,7 +41,7 @@ function showTime() {
 }
 
 function pictured(run, caption) {
-  const box = run.strip ? pictureOf(run) : el("div", { class: "picture none" }, "no pictures");
+  const box = run.strip ? pictureOf(run) : el("div", { class: "picture none never" }, "no pictures");
   const value = state.set.objective && known(run.best) ? digits(run.best) : "";
   return el("figure", { class: "shot" }, box, el("figcaption", {}, caption, value ? el("span", { class: "muted" }, ` ${value}`) : null,
     run.status === "finished" ? null : [" ", badge(run.status, kindOf(run.status))], run.strip ? boxes.get(run).note : null));
@@ -98,6 +98,8 @@ function timebar() {
   $("timebar").replaceChildren(...(times.length > 1 ? [button, slider, el("output", { id: "time-words", for: "time" })] : []));
 }
 
+const isList = () => !state.set.keys.some(({ name }) => name === state.rows || name === state.columns);
+
 function renderPictures() {
   const { set } = state;
   boxes.clear();
@@ -111,7 +113,7 @@ function renderPictures() {
   pictureTools();
   const at = (name) => set.keys.findIndex((key) => key.name === name);
   const [rows, columns] = [at(state.rows), at(state.columns)];
-  const list = rows < 0 && columns < 0; // in the table's order; a matrix has the order of the keys in its cells too
+  const list = isList(); // in the table's order; a matrix has the order of the keys in its cells too
   const groups = list ? sorted(shownGroups()) : [...shownGroups()].sort((a, b) => orderOf(a) - orderOf(b));
   const runs = groups.flatMap((group) => runsOf(group).filter((run) => !state.seed || run.seed === state.seed).map((run) => ({ run, group })));
   const caption = ({ run, group }) => [...set.keys.map((key, nth) => (nth === rows || nth === columns ? "" : `${shortOf(key)}=${prettyOf(key, group.values[nth])}`)),

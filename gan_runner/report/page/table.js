@@ -84,7 +84,7 @@ function sortBy(column) {
   if (state.sort.by === column.id) state.sort.down = !state.sort.down;
   else state.sort = { by: column.id, down: startsDown(column.id) };
   renderTable();
-  renderPictures();
+  if (isList()) renderPictures();
   document.querySelector(`[data-sort="${CSS.escape(column.id)}"]`)?.focus();
   say(`Sorted by ${column.label}, ${state.sort.down ? "highest" : "lowest"} first`);
 }
@@ -187,6 +187,15 @@ function renderSets() {
   ] : []));
 }
 
+// How far the best row can be told from the others.
+function doubtOf(best) {
+  if (best.best.count < 2) return "One seed: others would tell whether it is luck.";
+  const reach = (group) => group.best.spread ?? 0;
+  const close = state.set.groups.filter((group) => group !== best && known(group.best.mean)
+    && Math.abs(group.best.mean - best.best.mean) <= reach(group) + reach(best)).length;
+  return close ? `The spread of ${plural(close, "other row")} overlaps with its own.` : "";
+}
+
 function renderOverview() {
   const set = state.set;
   const states = {};
@@ -200,6 +209,7 @@ function renderOverview() {
       best ? card("Best row", el("p", { class: "big" }, meanAndSpread(best.best),
         el("span", { class: "muted" }, ` of ${plural(best.best.count, "run")}`)),
         el("p", { class: "chips" }, set.keys.map((key, at) => el("span", { class: "chip" }, el("span", { class: "muted" }, `${key.name} `), prettyOf(key, best.values[at])))),
+        el("p", { class: "muted" }, doubtOf(best)),
         copyButton(best.command || runsOf(best)[0].command, "the best row", "Copy its command")) : null,
       card("Runs", el("p", { class: "big" }, plural(set.runs.length, "run"),
         el("span", { class: "muted" }, ` in ${plural(set.groups.length, "row")}, ${plural(seeds, "seed")}`)),
