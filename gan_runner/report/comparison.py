@@ -151,8 +151,12 @@ def comparable_sets(runs: Sequence[Run]) -> list[Comparable]:
     Runs are comparable that have the same images, by their fingerprint, and the same objective and goal, measured
     with the same settings. A run that has not come as far as to tell joins those that its settings agree with.
     """
-    seen = {_below(run, "data."): run.fingerprint for run in runs if run.fingerprint}
-    identities = [_identity(run, seen) for run in runs]
+    seen: dict[_Settings, Counter[str]] = defaultdict(Counter)
+    for run in runs:
+        if run.fingerprint:
+            seen[_below(run, "data.")][run.fingerprint] += 1
+    usual = {settings: counts.most_common(1)[0][0] for settings, counts in seen.items()}
+    identities = [_identity(run, usual) for run in runs]
     parted: dict[_Identity, list[Run]] = defaultdict(list)
     for run, identity in sorted(zip(runs, identities, strict=True), key=lambda pair: pair[1].count(None)):
         fitting = [other for other in parted if _agree(identity, other)]
@@ -162,9 +166,9 @@ def comparable_sets(runs: Sequence[Run]) -> list[Comparable]:
     return sorted(sets, key=lambda one: -len(one.runs))
 
 
-def _identity(run: Run, seen: Mapping[_Settings, str]) -> _Identity:
+def _identity(run: Run, usual: Mapping[_Settings, str]) -> _Identity:
     data = _below(run, "data.")
-    images = run.fingerprint or seen.get(data) or data or None
+    images = run.fingerprint or usual.get(data) or data or None
     measured = run.best is not None or run.last is not None or bool(run.metrics)
     return images, _below(run, "evaluation.") if run.settings else None, (run.objective, run.goal) if measured else None
 

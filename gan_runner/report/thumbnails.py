@@ -12,7 +12,7 @@ from typing import Annotated
 
 import numpy as np
 from annotated_types import Ge, Le
-from PIL import Image
+from PIL import Image, UnidentifiedImageError
 
 from gan_runner.ranges import Count
 from gan_runner.record.pictures import CELL, GAP, WHITE, Pixels
@@ -88,7 +88,8 @@ class Thumbnails:
                 frames[iteration] = cells
             except Exception as error:  # Pillow raises whatever the broken byte led it to
                 name = f"samples/{run.pictures[iteration].name}"
-                run.problems.append(f"{name} cannot be read: {text(error) or type(error).__name__}.")
+                why = "it is no PNG file" if isinstance(error, UnidentifiedImageError) else text(error)
+                run.problems.append(f"{name} cannot be read: {why or type(error).__name__}.")
         if not frames:
             return None
         drawn = _as_drawn(np.stack(list(frames.values())))

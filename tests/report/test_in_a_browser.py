@@ -1,7 +1,9 @@
 """The page is used as a person would: with clicks and keys, in a browser, from the disk."""
 
+import csv
 import shutil
 
+import numpy as np
 import pytest
 
 from gan_runner.report.report import Report
@@ -183,6 +185,15 @@ def test_what_mattered_is_drawn_for_every_key_and_for_any_measure(page):
     Select(page.one("#heat-rows")).select_by_value("optimizer.lr")
     assert len(page.all(".heat tbody tr")) == 4
     assert page.one("#heat-columns").get_attribute("value") == "model.dropout"
+
+
+def test_a_key_accounts_for_the_adjusted_share_of_the_variance_between_its_values(page, sweep):
+    rows = csv.DictReader((sweep / "summary.csv").read_text().splitlines())
+    runs = [(row["optimizer.lr"], float(row["best"])) for row in rows if row["set"] == "1"]
+    values = np.array([value for _, value in runs])
+    within = sum(np.var(group) * len(group) for group in ([v for k, v in runs if k == key] for key in dict(runs)))
+    share = 1 - (within / (len(runs) - len(dict(runs)))) / np.var(values, ddof=1)
+    assert f"accounts for {100 * share:.0f}% of the variance" in page.one("#matters figcaption").text
 
 
 def test_curves_are_drawn_with_bands_and_alarms_for_the_rows_that_are_ticked(page):

@@ -168,7 +168,8 @@ function keyCard(key, at, found, effect, width) {
   if (means.length <= 20) for (const [value, middle, count] of means)
     chart.root.append(svg("line", { class: "mean", x1: axis.place(value) - 12, x2: axis.place(value) + 12, y1: y(middle), y2: y(middle),
       ...tipped(() => [`${key.name}=${value}`, `mean ${digits(middle)} of ${plural(count, "run")}`]) }));
-  const hint = [effect ? effect.words : "", axis.log ? "log scale" : ""].filter(Boolean).join("; ");
+  const hollow = found.some(({ run }) => run.status !== "finished");
+  const hint = [effect ? effect.words : "", axis.log ? "log scale" : "", hollow ? "hollow: not finished" : ""].filter(Boolean).join("; ");
   return card(breakable(key.name), hint, chart.root);
 }
 
