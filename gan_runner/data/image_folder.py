@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from gan_runner.data.decoding import FORMATS, SUFFIXES, Channels, check_header, read_picture
-from gan_runner.data.image_set import within_limit
+from gan_runner.data.image_set import labels_as_condition, within_limit
 from gan_runner.data.locations import SHIPPED, existing_folder
 from gan_runner.data.parallel import in_chunks
 from gan_runner.errors import UserError
@@ -91,6 +91,10 @@ class FolderImages:
         pixels, broken = self.read(indices)
         self.warn(broken)
         return pixels
+
+    def conditions(self, indices: Tensor) -> dict[str, Tensor]:
+        """See `ImageSet`."""
+        return labels_as_condition(self.labels, indices)
 
     def read(self, indices: Tensor) -> tuple[Tensor, list[str]]:
         """As `pixels`, but hand back a sentence about each broken picture instead of logging it.

@@ -5,7 +5,8 @@ import pytest
 from hydra.utils import instantiate
 from omegaconf import OmegaConf
 
-from gan_runner.config.build import build, check_config
+from gan_runner.config.build import build
+from gan_runner.config.checking import check
 from gan_runner.errors import UserError
 from gan_runner.health.watch import (
     NOT_FINITE,
@@ -326,7 +327,7 @@ def test_one_picture_alone_is_refused_since_it_differs_from_no_other(compose_con
     config = compose_config(f"{key}=1")
     read = OmegaConf.masked_copy(config, [name for name in config if name != "hydra"])
     with pytest.raises(UserError, match=f"{key} is 1, but must be a whole number, at least 2."):
-        check_config(read, [f"{key}=1"], config.hydra.runtime.choices, default_of=lambda key: 64)
+        check(read, [f"{key}=1"], config.hydra.runtime.choices, default_of=lambda key: 64)
 
 
 @pytest.mark.parametrize(
@@ -381,7 +382,7 @@ def test_every_override_that_an_alarm_recommends_is_taken_and_changes_the_run(co
     for override in helps:
         after = compose_config(*overrides, override)
         read = OmegaConf.masked_copy(after, [key for key in after if key != "hydra"])
-        check_config(read, [*overrides, override], after.hydra.runtime.choices, default_of=lambda key: None)
+        check(read, [*overrides, override], after.hydra.runtime.choices, default_of=lambda key: None)
         assert any(after[key] != before[key] for key in read), override
 
 
