@@ -107,6 +107,20 @@ def sample() -> None:
         _launch("sample", job, _with_paths_quoted(sys.argv[1:], ["run", "output"]))
 
 
+def compare() -> None:
+    """`gan-compare`: runs side by side."""
+
+    def job(config: DictConfig) -> None:
+        from gan_runner.commands.compare import compare_job
+
+        with _without_hydras_line():
+            compare_job(config)
+
+    _tell_version("gan-compare")
+    with _explained("compare"):
+        _launch("compare", job, _with_paths_quoted(sys.argv[1:], ["sweep", "runs", "output"]))
+
+
 def _tell_version(command: str) -> None:
     """Answer `--version` for this program, where Hydra would for itself."""
     if "--version" in sys.argv[1:]:
