@@ -13,17 +13,17 @@ class Bar(tqdm):  # type: ignore[type-arg]
 
     def display(self, msg: str | None = None, pos: int | None = None) -> None:
         """See `tqdm.display`."""
-        with contextlib.suppress(OSError):
+        with contextlib.suppress(OSError, ValueError):
             super().display(msg, pos)
 
     def clear(self, nolock: bool = False) -> None:
         """See `tqdm.clear`."""
-        with contextlib.suppress(OSError):
+        with contextlib.suppress(OSError, ValueError):
             super().clear(nolock)
 
     def close(self) -> None:
         """See `tqdm.close`."""
-        with contextlib.suppress(OSError):
+        with contextlib.suppress(OSError, ValueError):
             super().close()
 
 

@@ -7,10 +7,8 @@ import difflib
 import re
 from collections.abc import Iterator, Sequence
 
-from hydra.errors import CompactHydraException
 
-
-class UserError(CompactHydraException):
+class UserError(Exception):
     """A mistake in what was asked for; printed as one message without a traceback.
 
     Args:

@@ -5,35 +5,36 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
-import platform
 import shlex
 import signal
 import sys
+from collections.abc import Sequence
 from dataclasses import asdict
-from importlib.metadata import version
 from pathlib import Path
 from types import FrameType
 from typing import Any, NoReturn, cast
 
 import torch
-from hydra import compose
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf
 from torchinfo import summary as parameter_summary
-from tqdm import tqdm
 from tqdm.contrib.logging import logging_redirect_tqdm
 
-from gan_runner.config.build import Experiment, build, check_config
-from gan_runner.config.resuming import refuse_other_data, refusing_what_does_not_fit
-from gan_runner.config.validation import typed_overrides
-from gan_runner.errors import UserError, mark_as_told, too_little_memory_explained
-from gan_runner.record.run_folder import RunDirectory
+from gan_runner.config.build import build
+from gan_runner.config.checking import check_config, too_much_asked
+from gan_runner.config.command_line import typed_overrides
+from gan_runner.config.resuming import refuse_changes, refuse_other_data, refusing_what_does_not_fit
+from gan_runner.config.stored import Stored, read_stored, to_store
+from gan_runner.errors import UserError, mark_as_told
+from gan_runner.record.journal import Journal
+from gan_runner.record.progress_bar import progress_bar
+from gan_runner.record.run_folder import RunFolder
+from gan_runner.record.summary import Summary, command_line
 from gan_runner.record.tensorboard import Scalar, flatten
-from gan_runner.training.run import Run, train
+from gan_runner.training.experiment import Experiment
+from gan_runner.training.loop import Run, train
 
 log = logging.getLogger(__name__)
-
-SMALLER = "Try a smaller trainer.batch_size, data.image_size or data.limit, or a smaller model."
 
 # What the dashboard's page of hyperparameters shows of a run besides the evaluation's metrics.
 _TELLING_SCALARS = ("accuracy/d", "loss/d", "loss/g", "health/diversity", "speed/images_per_second")
@@ -43,7 +44,7 @@ def run_job(config: DictConfig) -> float | None:
     """Train as the config says, and leave a record whatever happens.
 
     Returns:
-        The objective for sweepers that search, which minimise: its negative where the goal is higher; None where
+        The best objective for sweepers that search, which minimise: its negative where the goal is higher; None where
         there is no evaluation.
 
     Raises:
@@ -52,110 +53,94 @@ def run_job(config: DictConfig) -> float | None:
             before it could. With 1: a part of the user's own has left the program.
     """
     hydra = HydraConfig.get()
-    directory = RunDirectory(_shown(Path(hydra.runtime.output_dir)))
-    record = _Record(config, directory)
-    with contextlib.closing(directory):
-        if config.resume is not None:
-            directory.claim("resume", new=False)
+    folder = RunFolder(_shown(Path(hydra.runtime.output_dir)))
+    job = _Job(config, folder)
+    with contextlib.closing(folder):
+        if job.stored is not None:
+            folder.claim("resume", new=False)
         else:
-            directory.claim("hydra.sweep.dir" if _in_sweep() else "hydra.run.dir", new=True)
-            record.begin()
+            folder.claim("hydra.sweep.dir" if _in_sweep() else "hydra.run.dir", new=True)
+            job.begin()
         stop = _Stop()
         try:
-            with stop, too_little_memory_explained(SMALLER):
-                check_config(config, typed_overrides(), hydra.runtime.choices, default_of)
-                _train(config, record, stop)
-                record.write("interrupted" if stop.signal else "finished")
+            with stop, too_much_asked():
+                check_config(config)
+                _train(job, stop)
+                job.write("interrupted" if stop.signal else "finished")
         except Exception as error:
             if isinstance(error, UserError):
                 log.error("%s", error)
             else:
                 log.exception("This is a bug, in gan-runner or in a part of yours.")
             mark_as_told(error)
-            record.write("failed", str(error) or repr(error))
+            job.write("failed", str(error) or repr(error))
             raise
         except BaseException as error:
             if isinstance(error, SystemExit) and stop.signal is None:
                 log.exception("A part of yours has called sys.exit.")
-                record.write("failed", f"sys.exit({error.code})")
+                job.write("failed", f"sys.exit({error.code})")
                 sys.exit(1)
-            record.write("interrupted")
+            job.write("interrupted")
             raise
     if stop.signal:
-        go_on = f"To go on: gan-run {shlex.quote(f'resume={directory.path}')}"
-        log.info(
-            "Interrupted by %s. %s", stop.signal.name, go_on if directory.has_checkpoint() else "Nothing was saved."
-        )
+        go_on = f"To go on: gan-run {shlex.quote(f'resume={folder.path}')}"
+        log.info("Interrupted by %s. %s", stop.signal.name, go_on if folder.checkpoints.any() else "Nothing was saved.")
         sys.exit(128 + stop.signal)
-    log.info("Pictures: %s", directory.path / "samples")
-    log.info("Dashboard: tensorboard --logdir %s", shlex.quote(str(_dashboard_folder(directory.path))))
-    return record.to_minimise()
+    log.info("Pictures: %s", folder.path / "samples")
+    log.info("Dashboard: tensorboard --logdir %s", shlex.quote(str(_dashboard_folder(folder.path))))
+    return job.to_minimise()
 
 
-def default_of(key: str) -> object:
-    """The value that a key has with the same choices of groups and no other override.
-
-    Raises:
-        KeyError: there is no such key then.
-    """
-    hydra = HydraConfig.get()
-    choices = [o for o in typed_overrides() if o.lstrip("+").partition("=")[0] in hydra.runtime.choices]
-    folders = [o for o in hydra.overrides.hydra if o.startswith("hydra.searchpath=")]
-    config = compose(hydra.job.config_name, overrides=[*choices, *folders])
-    if OmegaConf.select(config, key, default=KeyError) is KeyError:
-        raise KeyError(key)
-    value = OmegaConf.select(config, key)
-    return OmegaConf.to_container(value) if OmegaConf.is_config(value) else value
-
-
-def _train(config: DictConfig, record: _Record, stop: _Stop) -> None:
-    directory, resumed = record.directory, config.resume is not None
+def _train(job: _Job, stop: _Stop) -> None:
+    config, folder = job.config, job.folder
+    if job.stored is not None and not config.resume_force:
+        refuse_changes(config.resume, job.stored, config)
     experiment = build(config)
     _introduce(experiment)
-    state = directory.load_checkpoint("last", experiment.device) if resumed else None
+    state = job.checkpoint(experiment.compute.device)
     if state and not config.resume_force:
-        refuse_other_data(config.resume, state.get("data_fingerprint"), experiment.images)
+        refuse_other_data(config.resume, state["about"]["data_fingerprint"], experiment.images)
     first_iteration = state["progress"]["iteration"] + 1 if state else 1
     with (
-        experiment.dashboard.open(directory.path, first_iteration) as events,
+        experiment.dashboard.open(folder.path, first_iteration) as events,
         logging_redirect_tqdm(),
-        _bar(experiment) as bar,
+        progress_bar(experiment.settings.progress) as bar,
         contextlib.closing(experiment.feed),
     ):
-        run = Run(experiment, directory, events, bar, on_checkpoint=lambda: record.write("running"))
-        record.run = run
+        journal = Journal(folder, events, bar, experiment.settings.sample_columns)
+        run = Run(experiment, journal, on_checkpoint=lambda: job.write("running"))
+        job.run = run
         if state:
             with refusing_what_does_not_fit(config.resume):
                 run.load_state_dict(state)
-            at = f"iteration {run.progress.iteration}, epoch {run.agenda.epochs(run.progress):.4g}"
-            if run.agenda.finished(run.progress) and directory.read_summary()["status"] == "finished":
+            at = f"iteration {run.progress.iteration}, epoch {run.epochs:.4g}"
+            if run.finished and folder.read_summary().get("status") == "finished":
                 log.warning("Nothing is left to do. To train on, ask for more %s. The run is at %s.", _length(run), at)
                 return
-            record.begin()
+            job.begin()
             bar.update(run.progress.iteration)
-            directory.rewind_metrics(run.progress.iteration)
+            folder.rewind_metrics(run.progress.iteration)
             log.info("Resumed at %s.", at)
-        bar.total = run.agenda.iterations(run.progress)
-        evaluated = experiment.evaluation.tags if experiment.evaluation is not None else []
+        bar.total = experiment.timetable.iterations(run.progress)
         chosen = {override.lstrip("+").partition("=")[0] for override in typed_overrides()}
-        events.begin(_hyperparameters(config), chosen, [*evaluated, *_TELLING_SCALARS])
+        events.begin(_hyperparameters(config), chosen, [*experiment.evaluation.tags, *_TELLING_SCALARS])
         run.show_real_images()
-        record.write("running")
+        job.write("running")
         try:
             train(run, lambda: stop.signal is not None)
-            directory.write_timeline(run.captions(), run.progress.iteration)
+            run.write_timeline()
             if not stop.signal:
                 events.end(succeeded=True)
         except Exception:
             events.end(succeeded=False)
             with contextlib.suppress(Exception):  # what went wrong first is what is told
-                directory.write_timeline(run.captions(), run.progress.iteration)
+                run.write_timeline()
             raise
         except BaseException:  # a second signal
-            directory.abandon()
+            folder.abandon()
             raise
         finally:
-            directory.settle()  # for some of what is being written goes to the event file, which closes now
+            folder.settle()  # for some of what is being written goes to the event file, which closes now
 
 
 def _length(run: Run) -> str:
@@ -170,46 +155,29 @@ def _hyperparameters(config: DictConfig) -> dict[str, Scalar]:
     return flatten(values) | {group: str(choice) for group, choice in choices.items() if "/" not in group}
 
 
-def _bar(experiment: Experiment) -> tqdm[Any]:
-    wanted = experiment.settings.progress
-    shown = sys.stderr.isatty() if wanted == "auto" else wanted
-    return _Bar(disable=not shown, unit="it", dynamic_ncols=True, mininterval=0.2)
-
-
-class _Bar(tqdm):  # type: ignore[type-arg]
-    """A progress bar that does not end a run where nobody is left to look at it, as behind a pipe that broke."""
-
-    def display(self, msg: str | None = None, pos: int | None = None) -> None:
-        with contextlib.suppress(OSError):
-            super().display(msg, pos)
-
-    def clear(self, nolock: bool = False) -> None:
-        with contextlib.suppress(OSError):
-            super().clear(nolock)
-
-    def close(self) -> None:
-        with contextlib.suppress(OSError):
-            super().close()
-
-
 def _introduce(experiment: Experiment) -> None:
     """Say what is being trained: data, device, and both players layer by layer."""
-    images = experiment.images
+    images, compute, game = experiment.images, experiment.compute, experiment.game
     channels, height, width = images.shape
     log.info("%s: %s images, %dx%dx%d", images.name, f"{len(images):,}", height, width, channels)
-    log.info("Computing on %s in %s with seed %d.", experiment.device, experiment.precision, experiment.seed)
-    if not experiment.loss.classifies:
+    log.info("Computing on %s in %s with seed %d.", compute.device, compute.precision, experiment.seed)
+    if not game.classifies:
         log.info("This loss does not classify: the area under the ROC curve stands in for accuracy/*.")
-    latent = torch.zeros(2, experiment.latent.dim, device=experiment.device)
-    picture = torch.zeros(2, *images.shape, device=experiment.device)
-    for name, net, example in (
-        ("Generator", experiment.generator.net, latent),
-        ("Discriminator", experiment.discriminator.net, picture),
-    ):
-        table = parameter_summary(
-            net, input_data=[example], verbose=0, col_names=("output_size", "num_params"), depth=2
-        )
+    players = experiment.players
+    for name, net in (("Generator", players.generator.net), ("Discriminator", players.discriminator.net)):
+        try:
+            inputs = [_latents_of(experiment)] if name == "Generator" else [experiment.examples(2).images]
+            table = parameter_summary(
+                net, input_data=inputs, verbose=0, col_names=("output_size", "num_params"), depth=2
+            )
+        except RuntimeError:  # a network that takes more than a picture or a latent: without the shapes
+            table = parameter_summary(net, verbose=0, col_names=("num_params",), depth=2)
         log.info("%s\n%s", name, table)
+
+
+def _latents_of(experiment: Experiment) -> torch.Tensor:
+    cpu = torch.device("cpu")
+    return experiment.game.latents(2, cpu, torch.Generator()).to(experiment.compute.device)
 
 
 def _dashboard_folder(run: Path) -> Path:
@@ -229,82 +197,90 @@ def _shown(path: Path) -> Path:
     return path if moved or not path.is_relative_to(here) else path.relative_to(here)
 
 
-class _Record:
-    """Writes summary.json: what was asked for, how far it came and what came out."""
+class _Job:
+    """One start of a run, and what is written of it whatever becomes of it."""
 
-    def __init__(self, config: DictConfig, directory: RunDirectory) -> None:
-        self._config = config
-        self.directory = directory
+    def __init__(self, config: DictConfig, folder: RunFolder) -> None:
+        self.config = config
+        self.folder = folder
         self.run: Run | None = None
-        self._begun = False
+        self.stored: Stored | None = None
+        if config.resume is not None:
+            trust: Sequence[str] = [config.trust] if isinstance(config.trust, str) else list(config.trust)
+            self.stored = read_stored(folder.path, trust, "resume")
+        seed = OmegaConf.select(config, "seed", throw_on_resolution_failure=False)
+        self._summary = Summary(folder, {"command": command_line(), "seed": seed})
 
     def begin(self) -> None:
         """Put this start's config and summary in the place of an earlier one's."""
-        self._begun = True
-        self.directory.write_config(self._config, HydraConfig.instance().cfg, typed_overrides())
+        overrides = [*(self.stored.overrides if self.stored else []), *typed_overrides()]
+        hydra = HydraConfig.instance().cfg
+        assert hydra is not None
+        of_run = OmegaConf.masked_copy(self.config, [str(key) for key in self.config if key != "hydra"])
+        texts = {
+            "config": to_store(of_run),
+            "hydra": OmegaConf.to_yaml(hydra),
+            "overrides": OmegaConf.to_yaml(overrides),
+        }
+        self.folder.write_config(texts)
+        self._summary.begin()
         self.write("running")
 
-    def objective(self) -> float | None:
-        """The objective's last value; None without an evaluation."""
-        if self.run is None or self.run.experiment.evaluation is None:
+    def checkpoint(self, device: torch.device) -> dict[str, Any] | None:
+        """The checkpoint to go on from; None where a run begins."""
+        if self.stored is None:
             return None
-        return self.run.metrics.get(self.run.experiment.evaluation.objective)
-
-    def to_minimise(self) -> float | None:
-        """The same, turned so that lower is better."""
-        objective = self.objective()
-        if objective is None or self.run is None or self.run.experiment.evaluation is None:
-            return None
-        return self.run.experiment.evaluation.to_minimise(objective)
+        if self.config.resume_from is not None:
+            return self.folder.checkpoints.load(str(self.config.resume_from), device)
+        return self.folder.checkpoints.load_newest(device)
 
     def write(self, status: str, error: str | None = None) -> None:
-        """Write the summary as of now; a resume that fails before it begins leaves the earlier one as it is."""
-        if not self._begun:
-            return
-        summary = {"objective": None} | self.directory.read_summary()
-        seed = OmegaConf.select(self._config, "seed", throw_on_resolution_failure=False)
-        summary |= {"status": status, "error": error, "seed": seed, "versions": _versions()}
-        if self.run is not None:
-            summary |= _summarise(self.run) | {"objective": self.objective()}
-        self.directory.write_summary(summary)
+        """Write summary.json as of now."""
+        self._summary.write(status, error, _summarise(self.run) if self.run is not None else {})
+
+    def to_minimise(self) -> float | None:
+        """The best objective, turned so that lower is better."""
+        if self.run is None or self.run.best.found is None:
+            return None
+        return self.run.experiment.evaluation.to_minimise(self.run.best.found["value"])
 
 
 def _summarise(run: Run) -> dict[str, Any]:
-    experiment, progress, seconds = run.experiment, run.progress, run.seconds()
-    images = experiment.images
+    experiment, progress, best = run.experiment, run.progress, run.best
+    images, compute, evaluation = experiment.images, experiment.compute, experiment.evaluation
     return {
         "iterations": progress.iteration,
-        "epochs": round(run.agenda.epochs(progress), 4),
+        "epochs": round(run.epochs, 4),
         "d_steps": progress.d_steps,
         "g_steps": progress.g_steps,
         "images": progress.images,
-        "seconds": round(seconds, 3),
-        "images_per_second": round(progress.images / seconds, 1),
-        "device": str(experiment.device),
-        "precision": experiment.precision,
+        "seconds": round(run.seconds, 3),
+        "images_per_second": round(progress.images / run.seconds, 1),
+        "device": str(compute.device),
+        "precision": compute.precision,
         "data": {"name": images.name, "fingerprint": images.fingerprint, "count": len(images)},
-        "best": run.best,
-        "metrics": run.metrics,
+        "best": best.found,
+        "metrics": best.metrics,
+        "objective": best.found["value"] if best.found else None,
+        "objective_name": evaluation.objective,
+        "goal": evaluation.goal,
         "alarms": [asdict(alarm) for alarm in experiment.watch.raised],
     }
 
 
-def _versions() -> dict[str, str]:
-    packages = ("gan-runner", "torch", "hydra-core", "tensorboard")
-    return {"python": platform.python_version()} | {name: version(name) for name in packages}
-
-
 class _Stop:
-    """Turns the first SIGINT or SIGTERM into a wish to stop, says so, and leaves at a second one."""
+    """Turns the first SIGINT, SIGTERM or SIGHUP into a wish to stop, says so, and leaves at a second one."""
 
     def __init__(self) -> None:
         self.signal: signal.Signals | None = None
         self._before: dict[signal.Signals, Any] = {}
 
     def __enter__(self) -> _Stop:
-        for number in (signal.SIGINT, signal.SIGTERM):
-            with contextlib.suppress(ValueError):  # not the main thread: a launcher that handles signals itself
-                self._before[number] = signal.signal(number, self._note)
+        for name in ("SIGINT", "SIGTERM", "SIGHUP"):
+            number = getattr(signal, name, None)
+            if number is not None:
+                with contextlib.suppress(ValueError):  # not the main thread: a launcher that handles signals itself
+                    self._before[number] = signal.signal(number, self._note)
         return self
 
     def __exit__(self, *_: object) -> None:

@@ -19,7 +19,6 @@ from pkgutil import resolve_name
 from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_type_hints
 
 from annotated_types import Ge, Gt, Le, Lt
-from hydra.core.hydra_config import HydraConfig
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from omegaconf import DictConfig, ListConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
@@ -47,14 +46,6 @@ class Reader:
 
     path: str
     callable: Callable[..., object]
-
-
-def typed_overrides() -> list[str]:
-    """What the user typed to compose this job's config, Hydra's own settings left out."""
-    # Hydra keeps them in a config, which would put values in the place of what is typed as ${...}.
-    overrides = OmegaConf.to_container(HydraConfig.get().overrides.task, resolve=False)
-    assert isinstance(overrides, list)
-    return [str(override) for override in overrides]
 
 
 def validate(

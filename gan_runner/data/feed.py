@@ -17,6 +17,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
+from gan_runner.data.batch import Batch
 from gan_runner.data.image_folder import FolderImages
 from gan_runner.data.image_set import ImageSet, InMemoryImages
 from gan_runner.data.order import Order
@@ -45,10 +46,13 @@ class Feed(Protocol):
     images: ImageSet
     waited_seconds: float
 
-    def load(self, start: CountOrZero, out: Tensor) -> None:
-        """Fill `out`, uint8 [n, C, H, W] on the device, with images start to start + n - 1 of the order."""
+    def buffer(self, n: Count) -> Batch:
+        """An unfilled batch on the device for `load`."""
 
-    def sample(self, n: Count, seed: int) -> Tensor:
+    def load(self, start: CountOrZero, out: Batch) -> None:
+        """Fill `out`, n images as `buffer` makes them, with images start to start + n - 1 of the order."""
+
+    def sample(self, n: Count, seed: int) -> Batch:
         """Some real images for statistics and pictures; the order of the run takes no notice.
 
         Args:
@@ -56,7 +60,7 @@ class Feed(Protocol):
             seed: any integer; the same seed, the same images.
 
         Returns:
-            uint8 [n, C, H, W] on the device.
+            A batch on the device, its pictures uint8.
         """
 
     def close(self) -> None:
@@ -76,29 +80,33 @@ class ResidentFeed:
         self.images = images
         self.waited_seconds = 0.0
         self._order = order
+        everything = torch.arange(len(images))
         if isinstance(images, InMemoryImages):
-            self._pixels = images.images.to(device)
+            self._all = Batch(images.images, images.conditions(everything)).to(device)
         else:
-            self._pixels = _decoded(images, torch.arange(len(images)), device)
+            self._all = _decoded(images, everything, device)
         self._rows = torch.empty(order.count, dtype=torch.int64, device=device)
         self._pass_of_rows: int | None = None
 
-    def load(self, start: CountOrZero, out: Tensor) -> None:
+    def buffer(self, n: Count) -> Batch:
+        """See `Feed`."""
+        return self._all.like(n, self._rows.device)
+
+    def load(self, start: CountOrZero, out: Batch) -> None:
         """See `Feed`."""
         filled = 0
         for number, begin, end in self._order.spans(start, len(out)):
             rows = self._rows_of_pass(number)[begin:end]
-            torch.index_select(self._pixels, 0, rows, out=out[filled : filled + len(rows)])
+            out.fill_from(self._all, rows, filled)
             filled += len(rows)
 
-    def sample(self, n: Count, seed: int) -> Tensor:
+    def sample(self, n: Count, seed: int) -> Batch:
         """See `Feed`."""
-        indices = _sample_indices(len(self.images), n, seed)
-        return torch.index_select(self._pixels, 0, indices.to(self._pixels.device))
+        return self._all.rows(_sample_indices(len(self.images), n, seed).to(self._rows.device))
 
     def close(self) -> None:
         """See `Feed`."""
-        self._pixels = torch.empty(0)
+        self._all = Batch(torch.empty(0))
 
     def _rows_of_pass(self, number: int) -> Tensor:
         if number != self._pass_of_rows:
@@ -133,20 +141,25 @@ class StreamedFeed:
         self._batch = batch
         self._workers = 0 if isinstance(images, InMemoryImages) else min(workers, cores())
         self._device = device
-        self._stream: Iterator[tuple[Tensor, list[str]] | UserError] | None = None
+        self._stream: Iterator[Read | UserError] | None = None
         self._next_start = 0
 
-    def load(self, start: CountOrZero, out: Tensor) -> None:
+    def buffer(self, n: Count) -> Batch:
+        """See `Feed`."""
+        return _one_of(self.images).like(n, self._device)
+
+    def load(self, start: CountOrZero, out: Batch) -> None:
         """See `Feed`."""
         asked = time.perf_counter()
         if len(out) == self._batch:
-            pixels = self._from_stream(start)
+            batch = self._from_stream(start)
         else:
-            pixels = self.images.pixels(self._order.indices(start, len(out)))
+            batch = _read(self.images, self._order.indices(start, len(out)))
         self.waited_seconds += time.perf_counter() - asked
-        out.copy_(pixels, non_blocking=True)
+        for (_, place), (_, tensor) in zip(out.parts(), batch.parts(), strict=True):
+            place.copy_(tensor, non_blocking=True)
 
-    def sample(self, n: Count, seed: int) -> Tensor:
+    def sample(self, n: Count, seed: int) -> Batch:
         """See `Feed`."""
         return _decoded(self.images, _sample_indices(len(self.images), n, seed), self._device)
 
@@ -154,7 +167,7 @@ class StreamedFeed:
         """See `Feed`."""
         self._stream = None  # the loader's iterator ends its workers when nobody holds it
 
-    def _from_stream(self, start: int) -> Tensor:
+    def _from_stream(self, start: int) -> Batch:
         if self._stream is None or start != self._next_start:
             self.close()
             self._stream = self._stream_from(start)
@@ -168,13 +181,13 @@ class StreamedFeed:
             read = next(self._stream)
         if isinstance(read, UserError):
             raise read
-        pixels, broken = read
+        pixels, conditions, broken = read
         if isinstance(self.images, FolderImages):
             self.images.warn(broken)
         self._next_start = start + self._batch
-        return pixels
+        return Batch(pixels, conditions)
 
-    def _stream_from(self, start: int) -> Iterator[tuple[Tensor, list[str]] | UserError]:
+    def _stream_from(self, start: int) -> Iterator[Read | UserError]:
         batches = (
             self._order.indices(position, self._batch).tolist() for position in itertools.count(start, self._batch)
         )
@@ -192,7 +205,11 @@ class StreamedFeed:
         )
 
 
-class _Reader(Dataset[tuple[Tensor, list[str]] | UserError]):
+# What a worker hands over: pixels, conditions, and a sentence about each broken picture.
+Read = tuple[Tensor, dict[str, Tensor], list[str]]
+
+
+class _Reader(Dataset[Read | UserError]):
     """Reads a batch in a worker process, and says which of its pictures were broken.
 
     What the user can put right is handed over as it is: an error that is raised there arrives as text.
@@ -201,11 +218,14 @@ class _Reader(Dataset[tuple[Tensor, list[str]] | UserError]):
     def __init__(self, images: ImageSet) -> None:
         self._images = images
 
-    def __getitem__(self, indices: list[int]) -> tuple[Tensor, list[str]] | UserError:
+    def __getitem__(self, indices: list[int]) -> Read | UserError:
+        rows = torch.tensor(indices)
+        conditions = self._images.conditions(rows)
         try:
             if isinstance(self._images, FolderImages):
-                return self._images.read(torch.tensor(indices))
-            return self._images.pixels(torch.tensor(indices)), []
+                pixels, broken = self._images.read(rows)
+                return pixels, conditions, broken
+            return self._images.pixels(rows), conditions, []
         except UserError as error:
             return error
 
@@ -266,12 +286,22 @@ def _sample_indices(count: int, n: int, seed: int) -> Tensor:
     return Order(count, ~seed, replacement=False).indices(0, n)
 
 
-def _decoded(images: ImageSet, indices: Tensor, device: torch.device) -> Tensor:
-    """The images with these indices, uint8 [n, C, H, W] on the device, read in threads."""
-    pixels = torch.empty((len(indices), *images.shape), dtype=torch.uint8, device=device)
-    for start, chunk in in_chunks(images.pixels, indices, "decoded"):
-        pixels[start : start + len(chunk)] = chunk
-    return pixels
+def _one_of(images: ImageSet) -> Batch:
+    """One image of a set, which tells what its batches hold."""
+    return _read(images, torch.tensor([0]))
+
+
+def _read(images: ImageSet, indices: Tensor) -> Batch:
+    return Batch(images.pixels(indices), images.conditions(indices))
+
+
+def _decoded(images: ImageSet, indices: Tensor, device: torch.device) -> Batch:
+    """The images with these indices, on the device, read in threads."""
+    decoded = _one_of(images).like(len(indices), device)
+    for start, chunk in in_chunks(lambda rows: _read(images, rows), indices, "decoded"):
+        for (_, place), (_, tensor) in zip(decoded.parts(), chunk.parts(), strict=True):
+            place[start : start + len(chunk)] = tensor
+    return decoded
 
 
 def _worker_context() -> multiprocessing.context.BaseContext:

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from gan_runner.bars import Bar
 from gan_runner.data.decoding import FORMATS, SUFFIXES, Channels, check_header, check_room, read_picture
-from gan_runner.data.image_set import within_limit
+from gan_runner.data.image_set import labels_as_condition, within_limit
 from gan_runner.data.locations import SHIPPED, existing_folder, opened
 from gan_runner.data.parallel import counting, in_chunks
 from gan_runner.data.resources import cores
@@ -95,6 +95,10 @@ class FolderImages:
         pixels, broken = self.read(indices)
         self.warn(broken)
         return pixels
+
+    def conditions(self, indices: Tensor) -> dict[str, Tensor]:
+        """See `ImageSet`."""
+        return labels_as_condition(self.labels, indices)
 
     def read(self, indices: Tensor) -> tuple[Tensor, list[str]]:
         """As `pixels`, but hand back a sentence about each broken picture instead of logging it.

@@ -53,6 +53,14 @@ class ImageSet(Protocol):
             uint8 [n, C, H, W] on the CPU.
         """
 
+    def conditions(self, indices: Tensor) -> dict[str, Tensor]:
+        """What else is known of the images with these indices, such as {"label": int64 [n]}; always the same names."""
+
+
+def labels_as_condition(labels: Tensor | None, indices: Tensor) -> dict[str, Tensor]:
+    """The condition of a set whose images have a class each, or none: {"label": int64 [n]} or {}."""
+    return {} if labels is None else {"label": torch.index_select(labels, 0, indices)}
+
 
 @dataclass(frozen=True, eq=False)
 class InMemoryImages:
@@ -91,6 +99,10 @@ class InMemoryImages:
     def pixels(self, indices: Tensor) -> Tensor:
         """See `ImageSet`."""
         return torch.index_select(self.images, 0, indices)
+
+    def conditions(self, indices: Tensor) -> dict[str, Tensor]:
+        """See `ImageSet`."""
+        return labels_as_condition(self.labels, indices)
 
 
 def prepared(

@@ -1,134 +1,98 @@
-"""What the players play: which terms D and G minimise."""
+"""The game of Goodfellow et al. (2014, arXiv:1406.2661): G draws, D tells real from drawn."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from functools import reduce
+from collections.abc import Mapping
 
 import torch
 from torch import Tensor, nn
 
-from gan_runner.errors import UserError
+from gan_runner.data import Batch
+from gan_runner.games.game import Examples, Outcome, area_under_roc, checked_logits
 from gan_runner.objectives.latents import Latent
 from gan_runner.objectives.losses import AdversarialLoss
 from gan_runner.objectives.penalties import Penalty
 
-Terms = dict[str, Tensor]
-
-
-def total(terms: Terms) -> Tensor:
-    """What a player minimises: the sum of its terms, 0-d."""
-    return reduce(torch.add, terms.values())
-
-
-@dataclass(frozen=True)
-class Judgement:
-    """What D made of a batch.
-
-    Attributes:
-        terms: named 0-d losses; the player minimises their sum.
-        real_logits: D's logits for real images, [B].
-        fake_logits: D's logits for generated images, [B].
-    """
-
-    terms: Terms
-    real_logits: Tensor
-    fake_logits: Tensor
-
 
 class Adversarial:
-    """The game of Goodfellow et al. (2014, arXiv:1406.2661): G draws, D tells real from drawn."""
+    """G maps latents to images and knows nothing else; D looks at images alone.
 
-    def __init__(
-        self,
-        generator: nn.Module,
-        discriminator: nn.Module,
-        latent: Latent,
-        loss: AdversarialLoss,
-        penalty: Penalty | None,
-    ) -> None:
-        self.generator = generator
-        self.discriminator = discriminator
+    A game in which both are given more overrides `generate`, `judge` and `grid_conditions`.
+
+    Args:
+        latent: where G's input comes from.
+        loss: what both minimise.
+        penalty: a further term of D's, or None.
+    """
+
+    g_sees_data = False
+
+    def __init__(self, latent: Latent, loss: AdversarialLoss, penalty: Penalty | None) -> None:
         self.latent = latent
         self.loss = loss
         self.penalty = penalty
+        self.classifies = loss.classifies
 
-    def d_terms(self, real: Tensor, fake: Tensor) -> Judgement:
-        """D's terms on real and generated images, [B, C, H, W] each in [-1, 1], judged as one joined batch."""
-        logits = self.discriminator(torch.cat([real, fake])).float()
-        check_logits(logits, len(real) + len(fake))
+    def latents(self, count: int, device: torch.device, generator: torch.Generator | None = None) -> Tensor:
+        """See `Game`."""
+        return self.latent.sample(count, device, generator)
+
+    def generate(self, g: nn.Module, latents: Tensor, conditions: Mapping[str, Tensor]) -> Batch:
+        """See `Game`."""
+        return Batch(g(latents))
+
+    def judge(self, d: nn.Module, images: Tensor, conditions: Mapping[str, Tensor]) -> Tensor:
+        """D's logits for images under conditions, [B] or a map [B, ...], as D gives them."""
+        logits: Tensor = d(images)
+        return logits
+
+    def grid_conditions(self, count: int, columns: int, examples: Examples) -> dict[str, Tensor]:
+        """See `Game`."""
+        return {}
+
+    def d_terms(self, d: nn.Module, real: Batch, fake: Batch) -> Outcome:
+        """D's terms on real and generated images, judged as one joined batch.
+
+        D is measured by what the images are, never by their targets. Where the sign of a logit means nothing (a
+        critic), the chance that a real image scores above a generated one (the area under the ROC curve) stands in
+        for both accuracies.
+        """
+        count = len(real) + len(fake)
+        conditions = {name: torch.cat([real.conditions[name], value]) for name, value in fake.conditions.items()}
+        logits = checked_logits(self.judge(d, torch.cat([real.images, fake.images]), conditions), count)
         real_logits, fake_logits = logits.split([len(real), len(fake)])
         terms = {"adversarial": self.loss.d(real_logits, fake_logits)}
+        measured = {}
         if self.penalty is not None:
-            terms["penalty"] = self.penalty(self.discriminator, real, fake)
-        return Judgement(terms, real_logits, fake_logits)
+            terms["penalty"] = self.penalty(
+                lambda images: checked_logits(self.judge(d, images, real.conditions), len(images)),
+                real.images,
+                fake.images,
+            )
+            measured["penalty/d"] = terms["penalty"]
+        return Outcome(terms, measured | self._measured(real_logits.detach(), fake_logits.detach()))
 
-    def g_terms(self, z: Tensor) -> tuple[Terms, Tensor]:
-        """G's terms on latents [B, latent_dim], and D's logits [B] for what G drew from them."""
-        fake_logits = self.discriminator(self.generator(z)).float()
-        return {"adversarial": self.loss.g(fake_logits)}, fake_logits
+    def _measured(self, real: Tensor, fake: Tensor) -> dict[str, Tensor]:
+        if not self.loss.classifies:
+            area = area_under_roc(*(logits.reshape(len(logits), -1).mean(1) for logits in (real, fake)))
+            return {"accuracy/d_real": area, "accuracy/d_fake": area}
+        return {
+            "accuracy/d_real": (real > 0).mean(dtype=torch.float32),
+            "accuracy/d_fake": (fake <= 0).mean(dtype=torch.float32),
+            "probability/real": real.sigmoid().mean(),
+            "probability/fake": fake.sigmoid().mean(),
+        }
 
-    # The names of what `read_d` measures, in their order.
-    d_readings = (
-        "loss/d",
-        "penalty/d",
-        "accuracy/d_real",
-        "accuracy/d_fake",
-        "probability/real",
-        "probability/fake",
-    )
+    def g_terms(self, d: nn.Module, g: nn.Module, latents: Tensor, real: Batch | None) -> Outcome:
+        """G's terms on what it draws from latents.
 
-    @property
-    def g_readings(self) -> tuple[str, ...]:
-        """The names of what `read_g` measures, in their order.
-
-        Where the sign of a logit means nothing, generated images alone tell nothing about D's accuracy.
+        Where the sign of a logit means nothing, generated images alone tell nothing about D.
         """
-        return ("loss/g", "probability/fake") + ("accuracy/d_fake",) * self.loss.classifies
-
-    def read_d(self, judgement: Judgement) -> Sequence[Tensor]:
-        """Measure a step of D, 0-d each: D is judged by what the images are, never by their targets.
-
-        Where the sign of a logit means nothing (a critic), the chance that a real image scores above a
-        generated one (the area under the ROC curve) stands in for both accuracies.
-        """
-        real, fake = judgement.real_logits.detach(), judgement.fake_logits.detach()
-        loss = total(judgement.terms)
-        penalty = judgement.terms.get("penalty", torch.zeros_like(loss))
+        drawn = self.generate(g, latents, real.conditions if real is not None else {})
+        fake_logits = checked_logits(self.judge(d, drawn.images, drawn.conditions), len(latents))
+        measured = {}
         if self.loss.classifies:
-            accuracies = [(real > 0).mean(dtype=torch.float32), (fake <= 0).mean(dtype=torch.float32)]
-        else:
-            accuracies = [area_under_roc(real, fake)] * 2
-        return [loss, penalty, *accuracies, real.sigmoid().mean(), fake.sigmoid().mean()]
-
-    def read_g(self, terms: Terms, fake_logits: Tensor) -> Sequence[Tensor]:
-        """Measure a step of G, 0-d each."""
-        fake = fake_logits.detach()
-        accuracy = [(fake <= 0).mean(dtype=torch.float32)] * self.loss.classifies
-        return [total(terms), fake.sigmoid().mean(), *accuracy]
-
-
-def check_logits(logits: Tensor, count: int) -> None:
-    """Refuse answers of another shape than [count]: against targets [count] they would make a square, and no error.
-
-    Raises:
-        UserError: D, a part of the user's own, does not give one logit for each image.
-    """
-    if logits.shape != (count,):
-        shape = "x".join(map(str, logits.shape))
-        raise UserError(
-            f"model.discriminator gives {shape} for {count} images, but must give one logit each.",
-            "Let its forward return a tensor of shape [B].",
-        )
-
-
-def accuracy_of(means: Mapping[str, float]) -> float:
-    """D's accuracy over real and generated images, which count alike, from the two by their names."""
-    return 0.5 * (means["accuracy/d_real"] + means["accuracy/d_fake"])
-
-
-def area_under_roc(real_scores: Tensor, fake_scores: Tensor) -> Tensor:
-    """Chance that a real image, [N] scores, scores above a generated one, [M] scores; a tie counts a half."""
-    difference = real_scores[:, None] - fake_scores[None, :]
-    return 0.5 * (difference.sign().mean() + 1.0)
+            fake = fake_logits.detach()
+            measured["probability/fake"] = fake.sigmoid().mean()
+            measured["accuracy/d_fake"] = (fake <= 0).mean(dtype=torch.float32)
+        return Outcome({"adversarial": self.loss.g(fake_logits)}, measured)

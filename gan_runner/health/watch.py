@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any, Literal, Protocol
 
-from gan_runner.games.adversarial import accuracy_of
+from gan_runner.games.game import accuracy_of
 from gan_runner.ranges import Count, CountOrZero, Fraction, NonNegative, Positive, TwoOrMore
 
 Point = Mapping[str, float]

@@ -6,6 +6,7 @@ import contextlib
 import ctypes
 import os
 import platform
+from dataclasses import dataclass
 from typing import Literal
 
 import torch
@@ -57,9 +58,16 @@ def choose_precision(name: Literal["auto", "fp32", "bf16"], device: torch.device
     return "bf16" if capabilities.get("amx_bf16") or capabilities.get("avx512_bf16") else "fp32"
 
 
-def arithmetic(precision: PrecisionName, device: torch.device) -> contextlib.AbstractContextManager[object]:
-    """Give the context in which a step computes: autocast to bfloat16, or plain float32."""
-    return torch.autocast(device.type, torch.bfloat16, enabled=precision == "bf16")
+@dataclass(frozen=True)
+class Compute:
+    """Where a run computes, and in which number format its matrix products are."""
+
+    device: torch.device
+    precision: PrecisionName
+
+    def arithmetic(self) -> contextlib.AbstractContextManager[object]:
+        """Give the context in which a step computes: autocast to bfloat16, or plain float32."""
+        return torch.autocast(self.device.type, torch.bfloat16, enabled=self.precision == "bf16")
 
 
 def prepare(device: torch.device) -> None:

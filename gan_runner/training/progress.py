@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+import time
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
 
-from gan_runner.training.schedules import Pace, Turn
+from gan_runner.training.schedules import EpochLength, Turn
 from gan_runner.training.settings import Trainer
 
 
@@ -31,14 +34,13 @@ class Progress:
 
     def advance(self, turn: Turn, batch_size: int) -> None:
         """Count a turn that has been played."""
-        d_steps = turn.players.count("d")
         self.iteration += 1
-        self.d_steps += d_steps
-        self.g_steps += turn.players.count("g")
-        self.images += d_steps * batch_size
+        self.d_steps += turn.d_updates
+        self.g_steps += turn.g_updates
+        self.images += turn.d_updates * batch_size
 
 
-class Agenda:
+class Timetable:
     """What is due when.
 
     An epoch is as many images as whole turns show D in one pass over the data, rounded down: 468 iterations
@@ -46,16 +48,18 @@ class Agenda:
 
     Args:
         settings: the intervals and the length of the run.
-        pace: how fast updates of D go through the data.
+        epoch: how long a pass over the data is.
         d_steps_per_turn: D's updates in a turn; None where that varies.
         evaluate_every: interval between two evaluations; None for none.
     """
 
-    def __init__(self, settings: Trainer, pace: Pace, d_steps_per_turn: int | None, evaluate_every: int | None) -> None:
+    def __init__(
+        self, settings: Trainer, epoch: EpochLength, d_steps_per_turn: int | None, evaluate_every: int | None
+    ) -> None:
         self._settings = settings
         self._evaluate_every = evaluate_every
-        images_per_turn = pace.batch_size * (d_steps_per_turn or 1)
-        self._images_per_epoch = max(1, pace.count // images_per_turn) * images_per_turn
+        images_per_turn = epoch.batch_size * (d_steps_per_turn or 1)
+        self._images_per_epoch = max(1, epoch.count // images_per_turn) * images_per_turn
         self._images = settings.epochs * self._images_per_epoch
         self._images_per_turn = images_per_turn if d_steps_per_turn is not None else None
 
@@ -106,3 +110,39 @@ class Due:
     samples: bool
     evaluation: bool
     checkpoint: bool
+
+
+class Clock:
+    """The time that a run has taken, which a checkpoint keeps with its counters.
+
+    Args:
+        progress: the counters.
+    """
+
+    def __init__(self, progress: Progress) -> None:
+        self._progress = progress
+        self._started = self._saved = time.monotonic()
+
+    @property
+    def seconds(self) -> float:
+        """Time spent training, all starts together."""
+        return self._progress.seconds + time.monotonic() - self._started
+
+    @property
+    def minutes_since_saved(self) -> float:
+        """Time since the last checkpoint."""
+        return (time.monotonic() - self._saved) / 60
+
+    def note_saved(self) -> None:
+        """A checkpoint is being written."""
+        self._saved = time.monotonic()
+
+    def state_dict(self) -> dict[str, Any]:
+        """The counters, with the time so far."""
+        return asdict(self._progress) | {"seconds": self.seconds}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Go on from a checkpoint."""
+        for name, value in state.items():
+            setattr(self._progress, name, value)
+        self._started = time.monotonic()

@@ -7,11 +7,11 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal, Protocol
 
 from gan_runner.errors import UserError
-from gan_runner.games.adversarial import accuracy_of
+from gan_runner.games.game import accuracy_of
 from gan_runner.ranges import Count, CountOrZero, Fraction
 from gan_runner.training.meters import Reading
 
@@ -23,21 +23,33 @@ class Turn:
     """What one iteration plays.
 
     Attributes:
-        players: the updates in their order, such as "dg" or "ddg".
+        d_updates: updates of D, which come first.
+        g_updates: updates of G.
         same_latents: G's first update draws from the latents of D's last.
         fixed_set: D learns from the fixed set of images, not from the stream.
         renew_fixed_set: images of each kind to put aside as a new fixed set before this turn; 0 for none.
     """
 
-    players: str
+    d_updates: int = 0
+    g_updates: int = 0
     same_latents: bool = False
     fixed_set: bool = False
     renew_fixed_set: int = 0
 
+    @property
+    def kind(self) -> Turn:
+        """The updates alone, which are played alike every time."""
+        return replace(self, renew_fixed_set=0)
+
+    def __str__(self) -> str:
+        """Name the turn: "2 x D, 1 x G"."""
+        updates = [f"{count} x {name}" for name, count in (("D", self.d_updates), ("G", self.g_updates)) if count]
+        return ", ".join(updates) + " on a new fixed set" * bool(self.renew_fixed_set)
+
 
 @dataclass(frozen=True)
-class Pace:
-    """How fast updates of D go through the data.
+class EpochLength:
+    """How long a pass over the data is.
 
     Attributes:
         count: real images in the data set.
@@ -47,7 +59,7 @@ class Pace:
     count: int
     batch_size: int
 
-    def updates_per_pass(self, images: int | None = None) -> int:
+    def updates(self, images: int | None = None) -> int:
         """Whole updates of D in a pass over `images` images (all where None), at least 1."""
         return max(1, (images or self.count) // self.batch_size)
 
@@ -70,16 +82,16 @@ class Schedule(Protocol):
     #: D's updates in a turn; None where that is not known beforehand.
     d_steps_per_turn: int | None
 
-    def next_turn(self, scores: Scores, pace: Pace) -> Turn:
+    def next_turn(self, scores: Scores, epoch: EpochLength) -> Turn:
         """Give the next turn."""
         ...
 
-    def kinds_of_turn(self, iterations: int | None, pace: Pace) -> dict[Turn, float]:
+    def kinds_of_turn(self, iterations: int | None, epoch: EpochLength) -> dict[Turn, float]:
         """Foresee a run: each kind of turn in it, in an order they can be played in, and its share in (0, 1].
 
         Args:
             iterations: of the whole run; None where the game decides.
-            pace: how fast updates of D go through the data.
+            epoch: how many updates of D a pass over the data is.
         """
         ...
 
@@ -108,17 +120,17 @@ class Alternating:
 
     def __init__(self, d_steps: Count, g_steps: Count, d_warmup: CountOrZero, same_latents: bool) -> None:
         self.d_steps_per_turn: int | None = d_steps
-        self._warmup_turn = Turn("d" * d_steps)
+        self._warmup_turn = Turn(d_steps)
         self._d_warmup = d_warmup
-        self._turn = Turn("d" * d_steps + "g" * g_steps, same_latents)
+        self._turn = Turn(d_steps, g_steps, same_latents)
         self._played = 0
 
-    def next_turn(self, scores: Scores, pace: Pace) -> Turn:
+    def next_turn(self, scores: Scores, epoch: EpochLength) -> Turn:
         """D alone while warming up, then the same turn over and over."""
         self._played += 1
         return self._warmup_turn if self._played <= self._d_warmup else self._turn
 
-    def kinds_of_turn(self, iterations: int | None, pace: Pace) -> dict[Turn, float]:
+    def kinds_of_turn(self, iterations: int | None, epoch: EpochLength) -> dict[Turn, float]:
         """The warm-up's turn and the one after it, so far as the run gets to them."""
         assert iterations is not None, "with D's updates in a turn known, the run's length is"
         warming_up = min(self._d_warmup, iterations) / iterations
@@ -185,34 +197,36 @@ class Rounds:
         self._steps = 0  # in this stretch; none is under way before the first turn
         self._since: Reading | None = None
 
-    def next_turn(self, scores: Scores, pace: Pace) -> Turn:
+    def next_turn(self, scores: Scores, epoch: EpochLength) -> Turn:
         """Go on with the stretch, or begin the next one."""
-        verdict = "the start" if self._round == 0 else self._verdict(scores, pace)
+        verdict = "the start" if self._round == 0 else self._verdict(scores, epoch)
         if verdict:
             self._begin_stretch(verdict, scores)
         self._steps += 1
-        if self._player == "g" or self._fixed_set is None:
-            return Turn(self._player)
-        return Turn("d", fixed_set=True, renew_fixed_set=self._fixed_set if self._steps == 1 else 0)
-
-    def kinds_of_turn(self, iterations: int | None, pace: Pace) -> dict[Turn, float]:
-        """D's turns and G's, as if every stretch went to its limit: who reaches a goal sooner, only the game tells."""
-        d, g = self._limit("d", pace), self._limit("g", pace)
+        if self._player == "g":
+            return Turn(g_updates=1)
         if self._fixed_set is None:
-            turns = {Turn("d"): d, Turn("g"): g}
+            return Turn(d_updates=1)
+        return Turn(d_updates=1, fixed_set=True, renew_fixed_set=self._fixed_set if self._steps == 1 else 0)
+
+    def kinds_of_turn(self, iterations: int | None, epoch: EpochLength) -> dict[Turn, float]:
+        """D's turns and G's, as if every stretch went to its limit: who reaches a goal sooner, only the game tells."""
+        d, g = self._limit("d", epoch), self._limit("g", epoch)
+        if self._fixed_set is None:
+            turns = {Turn(d_updates=1): d, Turn(g_updates=1): g}
         else:
-            first = Turn("d", fixed_set=True, renew_fixed_set=self._fixed_set)
-            turns = {first: 1, Turn("d", fixed_set=True): d - 1, Turn("g"): g}
+            first = Turn(d_updates=1, fixed_set=True, renew_fixed_set=self._fixed_set)
+            turns = {first: 1, first.kind: d - 1, Turn(g_updates=1): g}
         return {turn: count / (d + g) for turn, count in turns.items() if count > 0}
 
-    def _limit(self, player: str, pace: Pace) -> int:
+    def _limit(self, player: str, epoch: EpochLength) -> int:
         """Updates that a player's stretch lasts at most."""
         limit = self._limits[player]
-        return limit if self._unit == "steps" else limit * pace.updates_per_pass(self._fixed_set)
+        return limit if self._unit == "steps" else limit * epoch.updates(self._fixed_set)
 
-    def _verdict(self, scores: Scores, pace: Pace) -> str:
+    def _verdict(self, scores: Scores, epoch: EpochLength) -> str:
         """Why the stretch is over, in words; empty while it is not."""
-        limit = self._limit(self._player, pace)
+        limit = self._limit(self._player, epoch)
         warming_up = self._round == 1 and self._player == "d" and self._steps < self._d_warmup
         if self._steps % self._check_every == 0:
             now = self._read(scores)
