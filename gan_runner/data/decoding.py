@@ -9,20 +9,22 @@ import threading
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Literal
+from typing import Literal, TypeAlias
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from PIL import Image, ImageOps, UnidentifiedImageError
 from torch import Tensor
 
 from gan_runner.data import locations
 from gan_runner.data.parallel import in_chunks
-from gan_runner.data.resources import megabytes, spare_memory
+from gan_runner.data.resources import megabytes, round_size, spare_memory
 from gan_runner.errors import UserError, either
 from gan_runner.ranges import Count
 
 Channels = Literal[1, 3]
+Pixels: TypeAlias = NDArray[np.uint8]
 
 FORMATS = ("PNG", "JPEG", "WEBP", "BMP")
 SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".webp", ".bmp"})
@@ -58,14 +60,14 @@ def resized(images: Tensor, size: Count) -> Tensor:
     check_room(count, channels, size)
     mode = {1: "L", 3: "RGB"}[channels]
 
-    def draw(some: Tensor) -> Tensor:
-        rows = some.permute(0, 2, 3, 1).contiguous().numpy()
-        return torch.stack([_to_pixels(Image.frombytes(mode, (width, height), row.tobytes()), size) for row in rows])
+    def draw(some: Pixels) -> Pixels:
+        rows = some.transpose(0, 2, 3, 1)
+        return np.stack([_to_pixels(Image.frombytes(mode, (width, height), row.tobytes()), size) for row in rows])
 
-    drawn = torch.empty((count, channels, size, size), dtype=torch.uint8)
-    for start, some in in_chunks(draw, images, "resized"):
+    drawn = np.empty((count, channels, size, size), dtype=np.uint8)
+    for start, some in in_chunks(draw, images.numpy(), "resized"):
         drawn[start : start + len(some)] = some
-    return drawn
+    return torch.from_numpy(drawn)
 
 
 def check_room(count: Count, channels: int, size: Count) -> None:
@@ -77,18 +79,12 @@ def check_room(count: Count, channels: int, size: Count) -> None:
     needed, spare = count * channels * size**2, spare_memory()
     if needed <= spare:
         return
-    fits = _round(math.isqrt(spare // (count * channels)))
+    fits = round_size(math.isqrt(spare // (count * channels)))
     raise UserError(
         f"data.image_size is {size}, but {count:,} images of {channels}x{size}x{size} take {megabytes(needed)}, and "
         f"there are {megabytes(spare)} of memory for them.",
         f"Try data.image_size={fits} or a smaller one.",
     )
-
-
-def _round(size: int) -> int:
-    """The largest size up to this one that is 4, 5, 6 or 7 doubled a number of times, as a dcgan draws them."""
-    doublings = max(0, size.bit_length() - 3)
-    return max(1, size >> doublings << doublings)
 
 
 def check_header(path: Path) -> None:
@@ -101,8 +97,10 @@ def check_header(path: Path) -> None:
         pass
 
 
-def read_picture(path: Path, size: Count, channels: Channels) -> Tensor:
+def read_picture(path: Path, size: Count, channels: Channels) -> Pixels:
     """Decode a picture, scale it so that it covers a square, and crop it evenly.
+
+    No tensors here: a thread that is inside PyTorch when the interpreter ends takes the whole process with it.
 
     A camera's rotation mark is obeyed, transparent parts show white, and 16 bit grey keeps its upper 8 bits.
 
@@ -156,8 +154,7 @@ def _on_white(picture: Image.Image) -> Image.Image:
     return Image.alpha_composite(Image.new("RGBA", colours.size, "white"), colours)
 
 
-def _to_pixels(picture: Image.Image, size: int) -> Tensor:
+def _to_pixels(picture: Image.Image, size: int) -> Pixels:
     """Uint8 [C, size, size] of a picture in mode L or RGB."""
     fitted = ImageOps.fit(picture, (size, size), Image.Resampling.BICUBIC)
-    pixels = torch.from_numpy(np.array(fitted))
-    return pixels.reshape(size, size, -1).permute(2, 0, 1)
+    return np.asarray(fitted).reshape(size, size, -1).transpose(2, 0, 1)

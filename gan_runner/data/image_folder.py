@@ -6,15 +6,17 @@ import hashlib
 import logging
 import math
 import os
+import threading
 from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from gan_runner.bars import Bar
-from gan_runner.data.decoding import FORMATS, SUFFIXES, Channels, check_header, check_room, read_picture
+from gan_runner.data.decoding import FORMATS, SUFFIXES, Channels, Pixels, check_header, check_room, read_picture
 from gan_runner.data.image_set import labels_as_condition, within_limit
 from gan_runner.data.locations import SHIPPED, existing_folder, opened
 from gan_runner.data.parallel import counting, in_chunks
@@ -84,6 +86,7 @@ class FolderImages:
         self._files = files
         self._decode = partial(read_picture, size=image_size, channels=channels)
         self._told: set[str] = set()
+        self._telling = threading.Lock()
         self.labels, self.classes = _classes(files)
         self.fingerprint = self._hash()
 
@@ -91,45 +94,40 @@ class FolderImages:
         return len(self._files)
 
     def pixels(self, indices: Tensor) -> Tensor:
-        """See `ImageSet`; warns of pictures that turn out broken."""
-        pixels, broken = self.read(indices)
-        self.warn(broken)
-        return pixels
+        """See `ImageSet`; warns of pictures that turn out broken. Several threads may call it at once."""
+        pixels = np.empty((len(indices), *self.shape), dtype=np.uint8)  # see read_picture
+        for row, index in enumerate(indices.tolist()):
+            pixels[row] = self._read_or_next(index)
+        return torch.from_numpy(pixels)
 
     def conditions(self, indices: Tensor) -> dict[str, Tensor]:
         """See `ImageSet`."""
         return labels_as_condition(self.labels, indices)
 
-    def read(self, indices: Tensor) -> tuple[Tensor, list[str]]:
-        """As `pixels`, but hand back a sentence about each broken picture instead of logging it.
-
-        This is for worker processes, whose log nobody reads.
-        """
-        pixels = torch.empty((len(indices), *self.shape), dtype=torch.uint8)
+    def _read_or_next(self, index: int) -> Pixels:
         broken: list[str] = []
-        for row, index in enumerate(indices.tolist()):
-            pixels[row] = self._read_or_next(index, broken)
-        return pixels, broken
-
-    def warn(self, broken: Sequence[str]) -> None:
-        """Log what `read` found, each sentence once."""
-        for sentence in broken:
-            if sentence not in self._told:
-                self._told.add(sentence)
-                _warn(f"{sentence}; the next picture takes its place.")
-
-    def _read_or_next(self, index: int, broken: list[str]) -> Tensor:
         for candidate in range(index, index + _BROKEN_IN_A_ROW):
             path = self._root / self._files[candidate % len(self._files)]
             try:
-                return self._decode(path)
+                pixels = self._decode(path)
             except Exception as error:  # see _complaint_of
                 broken.append(_complaint(path, error))
+            else:
+                self._tell(broken)
+                return pixels
         raise UserError(
             f"data.root no longer holds what it did: {_BROKEN_IN_A_ROW} pictures in a row cannot be read, "
             f"the last with: {broken[-1]}.",
             "See that the folder is still there and whole, then go on with resume=DIR.",
         )
+
+    def _tell(self, broken: Sequence[str]) -> None:
+        """Warn of broken pictures, of each once."""
+        with self._telling:
+            for sentence in broken:
+                if sentence not in self._told:
+                    self._told.add(sentence)
+                    _warn(f"{sentence}; the next picture takes its place.")
 
     def _hash(self) -> str:
         """A hash of the pictures' names, sizes in bytes and contents, and the shape they are drawn in.

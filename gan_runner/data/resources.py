@@ -38,6 +38,12 @@ def megabytes(count: float) -> str:
     return f"{count / 1e6:,.1f} MB"
 
 
+def round_size(size: int) -> int:
+    """The largest size up to this one that is 4, 5, 6 or 7 doubled a number of times, as a dcgan draws them."""
+    doublings = max(0, size.bit_length() - 3)
+    return max(1, size >> doublings << doublings)
+
+
 def _machine_memory() -> int:
     meminfo = Path("/proc/meminfo")
     if meminfo.exists():

@@ -142,7 +142,7 @@ def test_a_great_jpeg_is_decoded_at_a_fraction_of_its_size(tmp_path, monkeypatch
     monkeypatch.setattr(decoding, "MOST_PIXELS", 10_000)
     Image.new("L", (800, 800), 100).save(tmp_path / "x.jpg")
     Image.new("L", (800, 800), 100).save(tmp_path / "x.png")
-    assert decoding.read_picture(tmp_path / "x.jpg", 8, 1).unique().tolist() == [100]
+    assert np.unique(decoding.read_picture(tmp_path / "x.jpg", 8, 1)).tolist() == [100]
     with pytest.raises(ValueError, match="800 x 800"):
         decoding.read_picture(tmp_path / "x.png", 8, 1)
 
