@@ -94,12 +94,12 @@ def test_the_part_that_the_readme_adds_trains_without_an_edit(folder, monkeypatc
     run = str(only_run(folder).relative_to(folder))
     again = [[], ["--config-dir", "my_conf"], ["--config-dir=my_conf"]]
     for iterations, flags in enumerate(again, start=3):
-        result = gan_run(folder, *flags, f"resume={run}", f"trainer.iterations={iterations}")
+        result = gan_run(folder, *flags, f"resume={run}", f"trainer.iterations={iterations}", "trust=my_losses")
         assert result.code == 0, result.text
         assert json.loads((folder / run / "summary.json").read_text())["iterations"] == iterations
-    refused = gan_run(folder, f"resume={run}", "trainer.log_every=0")
+    refused = gan_run(folder, f"resume={run}", "trainer.log_every=0", "trust=[my_losses]")
     assert "Try trainer.log_every=" in refused.text
-    assert gan_sample(folder, f"run={run}", "num=4", "output=four.png").code == 0
+    assert gan_sample(folder, f"run={run}", "num=4", "output=four.png", "trust=my_losses").code == 0
 
 
 def test_installing_testing_and_measuring_are_what_ci_does():

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import logging
-import math
 import resource
 import sys
 import time
@@ -20,7 +19,7 @@ from gan_runner.errors import UserError, mark_as_told
 from gan_runner.games import accuracy_of
 from gan_runner.ranges import Count, Fraction, Positive
 from gan_runner.training.experiment import Experiment
-from gan_runner.training.progress import Progress
+from gan_runner.training.progress import Progress, duration
 from gan_runner.training.schedules import Turn
 
 log = logging.getLogger(__name__)
@@ -158,7 +157,7 @@ class Preflight:
             rows.append(("time to finish", "depends on how long D and G take to reach their goals"))
         else:
             rows.append(
-                ("time to finish", f"{_duration(iterations * each)} for {iterations:,} iterations, without logging")
+                ("time to finish", f"{duration(iterations * each)} for {iterations:,} iterations, without logging")
             )
         return rows
 
@@ -217,9 +216,3 @@ def _span(values: Tensor) -> str:
 
 def _parameters(net: nn.Module) -> str:
     return f"{sum(parameter.numel() for parameter in net.parameters()):,} parameters"
-
-
-def _duration(seconds: float) -> str:
-    minutes, rest = divmod(math.ceil(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours} h {minutes} min" if hours else f"{minutes} min {rest} s" if minutes else f"{rest} s"

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import contextlib
 import itertools
-import logging
 import os
 import re
 import signal
@@ -27,6 +26,7 @@ from omegaconf.errors import OmegaConfBaseException
 from yaml import YAMLError
 
 from gan_runner import CONFIG_MODULE
+from gan_runner.commands.console import any_console
 from gan_runner.commands.explaining import explain_composition, explain_grammar, explain_no_choice
 from gan_runner.config.command_line import typed
 from gan_runner.errors import UserError, was_told
@@ -151,7 +151,8 @@ def _with_paths_quoted(arguments: list[str], keys: list[str]) -> list[str]:
 def _explained(config_name: str) -> Iterator[None]:
     """Leave with one message where the user can put things right; anything else is a bug and keeps its traceback."""
     try:
-        yield
+        with any_console():
+            yield
     except KeyboardInterrupt:
         sys.exit(128 + signal.SIGINT)
     except Exception as error:
@@ -186,14 +187,6 @@ def _without_hydras_line() -> Iterator[None]:
         if HydraConfig.get().mode is not RunMode.RUN:
             raise
         _leave("" if was_told(error) else str(error))
-
-
-class BelowError(logging.Filter):
-    """Keeps errors out of a handler's output: conf/config.yaml has them go to stderr, the rest to stdout."""
-
-    def filter(self, record: logging.LogRecord) -> bool:
-        """Whether this is said on stdout."""
-        return record.levelno < logging.ERROR
 
 
 def _leave(message: str) -> NoReturn:

@@ -31,6 +31,7 @@ from gan_runner.record.progress_bar import progress_bar
 from gan_runner.record.run_folder import RunFolder
 from gan_runner.record.summary import Summary, command_line
 from gan_runner.record.tensorboard import Scalar, flatten
+from gan_runner.training.devices import keep_arithmetic
 from gan_runner.training.experiment import Experiment
 from gan_runner.training.loop import Run, train
 
@@ -95,16 +96,20 @@ def _train(job: _Job, stop: _Stop) -> None:
     config, folder = job.config, job.folder
     if job.stored is not None and not config.resume_force:
         refuse_changes(config.resume, job.stored, config)
+    state = job.checkpoint()
+    if state and config.trainer.precision == "auto":
+        config.trainer.precision = state["about"]["precision"]
     experiment = build(config)
     _introduce(experiment)
-    state = job.checkpoint(experiment.compute.device)
+    if state:
+        keep_arithmetic(state["about"], experiment.compute)
     if state and not config.resume_force:
         refuse_other_data(config.resume, state["about"]["data_fingerprint"], experiment.images)
     first_iteration = state["progress"]["iteration"] + 1 if state else 1
     with (
         experiment.dashboard.open(folder.path, first_iteration) as events,
-        logging_redirect_tqdm(),
         progress_bar(experiment.settings.progress) as bar,
+        contextlib.nullcontext() if bar.disable else logging_redirect_tqdm(),
         contextlib.closing(experiment.feed),
     ):
         journal = Journal(folder, events, bar, experiment.settings.sample_columns)
@@ -122,6 +127,8 @@ def _train(job: _Job, stop: _Stop) -> None:
             folder.rewind_metrics(run.progress.iteration)
             log.info("Resumed at %s.", at)
         bar.total = experiment.timetable.iterations(run.progress)
+        length = f"{bar.total:,} iterations" if bar.total is not None else f"{experiment.settings.epochs:,} epochs"
+        log.info("%s to train. Pictures appear in %s.", length, folder.path / "samples")
         chosen = {override.lstrip("+").partition("=")[0] for override in typed_overrides()}
         events.begin(_hyperparameters(config), chosen, [*experiment.evaluation.tags, *_TELLING_SCALARS])
         run.show_real_images()
@@ -129,6 +136,7 @@ def _train(job: _Job, stop: _Stop) -> None:
         try:
             train(run, lambda: stop.signal is not None)
             run.write_timeline()
+            run.tell_outcome()
             if not stop.signal:
                 events.end(succeeded=True)
         except Exception:
@@ -226,13 +234,13 @@ class _Job:
         self._summary.begin()
         self.write("running")
 
-    def checkpoint(self, device: torch.device) -> dict[str, Any] | None:
+    def checkpoint(self) -> dict[str, Any] | None:
         """The checkpoint to go on from; None where a run begins."""
         if self.stored is None:
             return None
         if self.config.resume_from is not None:
-            return self.folder.checkpoints.load(str(self.config.resume_from), device)
-        return self.folder.checkpoints.load_newest(device)
+            return self.folder.checkpoints.load(str(self.config.resume_from), torch.device("cpu"))
+        return self.folder.checkpoints.load_newest(torch.device("cpu"))
 
     def write(self, status: str, error: str | None = None) -> None:
         """Write summary.json as of now."""

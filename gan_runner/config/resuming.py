@@ -42,11 +42,12 @@ def prepare_to_resume(words: Typed) -> str:
     folder = str(words.value_of("resume"))
     if words.multirun:
         raise UserError("resume goes on with one run, but -m asks for a sweep.", "Leave out -m.")
-    if elsewhere := words.value_of("hydra.run.dir"):
+    elsewhere = words.value_of("hydra.run.dir")
+    if elsewhere is not None and str(elsewhere) != folder:
         raise UserError(
             f"hydra.run.dir is {elsewhere}, but a run goes on in its own folder, {folder}.", "Leave hydra.run.dir out."
         )
-    RunFolder.of_run(folder, "resume")
+    RunFolder.of_run(folder, "resume").refuse_links_out("resume")
     offer_to_hydra(read_stored(Path(folder), trusted(words), "resume"), words.overrides)
     return next(o for o in words.overrides if o.startswith("resume=")).partition("=")[2]
 

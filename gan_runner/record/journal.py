@@ -36,6 +36,10 @@ class Journal:
         """Move the bar."""
         self._bar.update()
 
+    def say(self, sentence: str) -> None:
+        """Write a sentence into the log."""
+        log.info("%s", sentence)
+
     def point(self, point: Mapping[str, float], iteration: int, epoch: float) -> None:
         """Write a log point to metrics.jsonl and the dashboard."""
         self.folder.append_metrics({"iteration": iteration, "epoch": epoch, **point})

@@ -23,7 +23,16 @@ from PIL import Image
 from gan_runner.errors import UserError
 from gan_runner.record.atomic import made_folder, refusals_explained, set_aside, write_text
 from gan_runner.record.checkpoint_files import CheckpointFiles
-from gan_runner.record.pictures import Pixels, animation, first_middle_last, grid, save_atomically, timeline
+from gan_runner.record.pictures import (
+    MOST_FRAMES,
+    Pixels,
+    animation,
+    evenly,
+    first_middle_last,
+    grid,
+    save_atomically,
+    timeline,
+)
 
 log = logging.getLogger(__name__)
 
@@ -82,6 +91,24 @@ class RunFolder:
             if said:
                 return str(said[-1])
         return "unknown"
+
+    def refuse_links_out(self, key: str) -> None:
+        """Refuse a folder in which something that a run writes to is a link that leads out of it.
+
+        Raises:
+            UserError: names the link and where it leads.
+        """
+        home = self.path.resolve()
+        written = [self.path / name for name in (CONFIG, "checkpoints", "samples")]
+        for path in [
+            *self.path.iterdir(),
+            *(file for folder in written if folder.is_dir() for file in folder.iterdir()),
+        ]:
+            if path.is_symlink() and not path.resolve().is_relative_to(home):
+                raise UserError(
+                    f"{key} is {self.path}, but {path} is a link to {path.resolve()}, which a run would write to.",
+                    "Put the file or folder itself in its place.",
+                )
 
     # ---- reading ----------------------------------------------------------------------------------------
 
@@ -179,12 +206,13 @@ class RunFolder:
             until: the last iteration. A start that was killed may have drawn later ones, which are no part of the run.
         """
         self.finish_writing()
-        frames = []
+        grids: list[tuple[int, Path]] = []
         for path in sorted((self.path / "samples").glob("iteration_*.png")):
             number = path.stem.removeprefix("iteration_")
-            if not number.isdecimal() or int(number) > until:
-                continue
-            iteration = int(number)
+            if number.isdecimal() and int(number) <= until:
+                grids.append((int(number), path))
+        frames = []
+        for iteration, path in evenly(grids, MOST_FRAMES):
             try:
                 with Image.open(path, formats=["PNG"]) as picture:
                     frames.append((captions.get(iteration, f"iteration {iteration:,}"), picture.copy()))

@@ -6,6 +6,7 @@ code is imported where it is used, since commands that train nothing can do with
 
 from __future__ import annotations
 
+import contextlib
 import time
 from collections.abc import Callable, Collection, Mapping, Sequence
 from functools import cached_property
@@ -50,6 +51,7 @@ class TensorBoard:
         def begin() -> SummaryWriter:
             from torch.utils.tensorboard import SummaryWriter
 
+            _put_in_the_past(folder, int(time.time()))
             # A start's mark is needed in the first file too: TensorBoard takes the first mark that it meets in a
             # folder for the beginning of the run, and drops what is out of date only at the later ones.
             writer = SummaryWriter(log_dir=str(folder), purge_step=first_iteration, flush_secs=self.flush_seconds)
@@ -166,6 +168,22 @@ class EventFile:
         content = metadata.create_summary_metadata(plugin_data_pb2.HParamsPluginData(**message))
         value = Summary.Value(tag=f"_hparams_/{kind}", metadata=content, tensor=metadata.NULL_TENSOR)
         self._file.add_summary(Summary(value=[value]))
+
+
+def _put_in_the_past(folder: Path, now: int) -> None:
+    """Have event files of earlier starts carry earlier times in their names than one that is begun now.
+
+    TensorBoard reads them in the order of their names and never goes back: after a clock was set back, it would leave
+    out what comes from now on.
+    """
+    found = sorted(folder.glob("events.out.tfevents.*"))
+    limit = now - 1
+    for path in reversed(found):
+        stamp, _, rest = path.name.removeprefix("events.out.tfevents.").partition(".")
+        if stamp.isdecimal() and int(stamp) > limit:
+            with contextlib.suppress(OSError):
+                path.rename(path.with_name(f"events.out.tfevents.{limit:010d}.{rest}"))
+            limit -= 1
 
 
 def flatten(config: Mapping[str, Any]) -> dict[str, Scalar]:

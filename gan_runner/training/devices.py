@@ -4,14 +4,19 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
+import logging
 import os
 import platform
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 
+from gan_runner.data.resources import cores
 from gan_runner.errors import UserError
+
+log = logging.getLogger(__name__)
 
 PrecisionName = Literal["fp32", "bf16"]
 
@@ -68,6 +73,23 @@ class Compute:
     def arithmetic(self) -> contextlib.AbstractContextManager[object]:
         """Give the context in which a step computes: autocast to bfloat16, or plain float32."""
         return torch.autocast(self.device.type, torch.bfloat16, enabled=self.precision == "bf16")
+
+
+def keep_arithmetic(about: Mapping[str, Any], compute: Compute) -> None:
+    """Compute as the run did before: on as many threads, since sums in another order differ in their last bits.
+
+    Args:
+        about: what a checkpoint says of the run that is to go on.
+        compute: how it goes on; another precision than before is told, for it was asked for.
+    """
+    threads, now = int(about["threads"]), torch.get_num_threads()
+    if threads != now and threads <= cores():
+        torch.set_num_threads(threads)
+        log.info("Computing on %d threads, as this run did before.", threads)
+    elif threads != now:
+        log.warning("This run computed on %d threads, and there are %d here: its last bits may differ.", threads, now)
+    if about["precision"] != compute.precision:
+        log.warning("This run computed in %s, and goes on in %s.", about["precision"], compute.precision)
 
 
 def prepare(device: torch.device) -> None:

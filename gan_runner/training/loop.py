@@ -6,13 +6,15 @@ import dataclasses
 from collections.abc import Callable, Mapping
 from typing import Any
 
+import torch
+
 from gan_runner.health.watch import Sighting
 from gan_runner.record.journal import Journal, name_of_epoch
 from gan_runner.training.best import Best
 from gan_runner.training.checkpoint import RandomNumbers, State
 from gan_runner.training.experiment import Experiment
 from gan_runner.training.log_point import LogPoint
-from gan_runner.training.progress import Clock, Due, Progress
+from gan_runner.training.progress import Clock, Due, Progress, duration
 from gan_runner.training.rollback import Rollback, respond
 
 
@@ -22,7 +24,8 @@ def train(run: Run, stop_requested: Callable[[], bool]) -> None:
     Raises:
         UserError: an alarm was raised and health.on_alarm is stop.
     """
-    run.save()
+    if run.saved is None:
+        run.save()
     while not run.finished and not stop_requested():
         due = run.play_turn()
         if due.log:
@@ -64,6 +67,8 @@ class Run:
                 "image_shape": list(images.shape),
                 "classes": list(images.classes),
                 "data_fingerprint": images.fingerprint,
+                "precision": experiment.compute.precision,
+                "threads": torch.get_num_threads(),
             },
             {
                 "progress": self._clock,
@@ -104,7 +109,28 @@ class Run:
         progress.position = experiment.step.play(turn, progress.position)
         progress.advance(turn, experiment.epoch.batch_size)
         self.journal.turn_played()
+        if pace := self._clock.pace(progress.iteration):
+            self._tell_length(*pace)
         return experiment.timetable.due(before, progress)
+
+    def _tell_length(self, iterations: int, seconds: float) -> None:
+        """Say how long the run will take at the pace so far, and how it stands."""
+        each = seconds / iterations
+        total = self.experiment.timetable.iterations(self.progress)
+        if total is None:
+            self.journal.say(f"{1000 * each:.0f} ms an iteration; how many there will be, the game decides.")
+        else:
+            left = duration(each * (total - self.progress.iteration))
+            self.journal.say(f"{1000 * each:.0f} ms an iteration: about {left} to go for {total:,} iterations.")
+
+    def tell_outcome(self) -> None:
+        """Say what the objective came to: at its best, and at the last."""
+        objective, found = self.experiment.evaluation.objective, self.best.found
+        if objective is not None and found is not None:
+            self.journal.say(
+                f"{objective}: best {found['value']:.4g} at iteration {found['iteration']:.0f} (checkpoints/best.pt), "
+                f"last {self.best.metrics[objective]:.4g} at iteration {self.progress.iteration}."
+            )
 
     def log_point(self, due: Due) -> None:
         """Measure, and do what is due."""

@@ -112,6 +112,17 @@ class Due:
     checkpoint: bool
 
 
+_WARM_UP = 3  # iterations that are no measure of the others
+_LOOKS = (3.0, 30.0)  # seconds into a start at which it says how long it will take
+
+
+def duration(seconds: float) -> str:
+    """Name a time as people do: "2 h 5 min", "3 min 20 s"."""
+    minutes, rest = divmod(math.ceil(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours} h {minutes} min" if hours else f"{minutes} min {rest} s" if minutes else f"{rest} s"
+
+
 class Clock:
     """The time that a run has taken, which a checkpoint keeps with its counters.
 
@@ -122,6 +133,9 @@ class Clock:
     def __init__(self, progress: Progress) -> None:
         self._progress = progress
         self._started = self._saved = time.monotonic()
+        self._begun = progress.iteration
+        self._first: tuple[int, float] | None = None
+        self._looks = list(_LOOKS)
 
     @property
     def seconds(self) -> float:
@@ -132,6 +146,24 @@ class Clock:
     def minutes_since_saved(self) -> float:
         """Time since the last checkpoint."""
         return (time.monotonic() - self._saved) / 60
+
+    def pace(self, iteration: int) -> tuple[int, float] | None:
+        """Iterations of this start and the seconds they took, at a few moments early in it; None at all others.
+
+        The first iterations, which warm up, are left out.
+        """
+        now = time.monotonic()
+        if self._first is None and iteration > self._begun + _WARM_UP:
+            self._first = (iteration, now)
+        if (
+            self._first is None
+            or not self._looks
+            or now - self._first[1] < self._looks[0]
+            or iteration == self._first[0]
+        ):
+            return None
+        self._looks.pop(0)
+        return iteration - self._first[0], now - self._first[1]
 
     def note_saved(self) -> None:
         """A checkpoint is being written."""
@@ -146,3 +178,4 @@ class Clock:
         for name, value in state.items():
             setattr(self._progress, name, value)
         self._started = time.monotonic()
+        self._begun = self._progress.iteration

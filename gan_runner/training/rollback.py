@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from gan_runner.errors import UserError
-from gan_runner.health.watch import Alarm
+from gan_runner.health.watch import NOT_FINITE, Alarm
 from gan_runner.training.experiment import Experiment
 
 log = logging.getLogger(__name__)
@@ -94,6 +94,8 @@ def _iteration(moment: Mapping[str, Any]) -> int:
 def respond(alarms: list[Alarm], experiment: Experiment, rollback: Rollback, now: int, saved: int | None) -> bool:
     """Do what health.on_alarm says; gives whether the players were rolled back.
 
+    What has left the finite numbers cannot come back to them by going on: that ends a run in any case.
+
     Args:
         alarms: the new ones.
         experiment: what is trained.
@@ -105,7 +107,8 @@ def respond(alarms: list[Alarm], experiment: Experiment, rollback: Rollback, now
         UserError: the run is to stop.
     """
     watch = experiment.watch
-    if not alarms or watch.on_alarm == "warn":
+    hopeless = any(alarm.name == NOT_FINITE for alarm in alarms)
+    if not alarms or (watch.on_alarm == "warn" and not hopeless):
         return False
     since = min(alarm.since for alarm in alarms)
     facts = []
@@ -120,6 +123,9 @@ def respond(alarms: list[Alarm], experiment: Experiment, rollback: Rollback, now
         facts.append("No checkpoint has been saved.")
     else:
         facts.append(f"The last checkpoint is of iteration {saved}.")
+    if hopeless:
+        alarm = next(alarm for alarm in alarms if alarm.name == NOT_FINITE)
+        raise UserError(f"The run ends here, for no later number would mean anything: {alarm.message}", " ".join(facts))
     raise UserError(
         f"health.on_alarm is {watch.on_alarm}, and an alarm was raised: {alarms[0].message}",
         " ".join([*facts, "To train on all the same: health.on_alarm=warn."]),
