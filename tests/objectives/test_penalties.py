@@ -10,10 +10,10 @@ from gan_runner.objectives import penalties
 from gan_runner.objectives.augment import DiffAugment
 from gan_runner.objectives.penalties import (
     R1,
+    R1R2,
     R2,
     FiniteDifference,
     GradientPenalty,
-    R1R2,
     Several,
     due,
     parts_of,
