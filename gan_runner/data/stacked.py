@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from gan_runner.data import digits, fashion_mnist, idx, mnist
-from gan_runner.data.image_set import ImageSet, within_limit
+from gan_runner.data.image_set import ImageSet, labels_as_condition, within_limit
 from gan_runner.errors import UserError
 from gan_runner.ranges import Count, Seed
 
@@ -118,6 +118,10 @@ class StackedImages:
     def pixels(self, indices: Tensor) -> Tensor:
         """See `ImageSet`."""
         return self.source.pixels(self.layers[indices].flatten()).view(len(indices), *self.shape)
+
+    def conditions(self, indices: Tensor) -> dict[str, Tensor]:
+        """See `ImageSet`."""
+        return labels_as_condition(self.labels, indices)
 
 
 def _named(name: str, root: str, download: bool, image_size: Count | None) -> ImageSet:

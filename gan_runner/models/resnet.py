@@ -96,7 +96,8 @@ class Generator(nn.Module):
         self.transitions = nn.ModuleList(
             _spread(nn.Conv2d(before.width, after.width, 1, bias=False)) for before, after in pairwise(stages)
         )
-        self.to_pixels = _spread(nn.Conv2d(stages[-1].width, image_shape[0] * patch**2, 1, bias=False))
+        self.to_pixels = _spread(nn.Conv2d(stages[-1].width, image_shape[0] * patch**2, 3, padding=1, bias=False))
+        _draw_alike(self.to_pixels, patch)
         self.patch = patch
 
     def forward(self, z: Tensor) -> Tensor:
@@ -136,7 +137,7 @@ class Discriminator(nn.Module):
         stages = _stages(image_shape, widths, blocks, group, patch)
         gain = _gain(stages)
         last = stages[-1]
-        self.from_pixels = _spread(nn.Conv2d(image_shape[0] * patch**2, stages[0].width, 1, bias=False))
+        self.from_pixels = _spread(nn.Conv2d(image_shape[0] * patch**2, stages[0].width, 3, padding=1, bias=False))
         self.stages = nn.ModuleList(_blocks(stage, group, gain, from_zero=not spectral_norm) for stage in stages)
         self.transitions = nn.ModuleList(
             _spread(nn.Conv2d(before.width, after.width, 1, bias=False)) for before, after in pairwise(stages)
@@ -154,6 +155,12 @@ class Discriminator(nn.Module):
             x = stage(transition(_halved(x)))
         logits: Tensor = self.answer(self.basis(x).flatten(1))
         return logits.squeeze(1)
+
+
+@torch.no_grad()
+def _draw_alike(layer: nn.Conv2d, patch: int) -> None:
+    """Begin with the same weights for all pixels of a patch (Aitken et al. 2017, arXiv:1707.02937), or a grid shows."""
+    layer.weight.copy_(layer.weight[:: patch**2].repeat_interleave(patch**2, 0))
 
 
 def _halved(x: Tensor) -> Tensor:

@@ -22,6 +22,7 @@ def test_a_stack_holds_three_images_of_the_source_in_its_channels_and_is_labelle
         hundreds, tens, ones = source.labels[layers].tolist()
         assert int(images.labels[stack]) == 100 * hundreds + 10 * tens + ones
         assert images.classes[images.labels[stack]] == f"{hundreds}{tens}{ones}"
+    assert torch.equal(images.conditions(torch.tensor([4, 0]))["label"], images.labels[[4, 0]])
 
 
 def test_there_are_1000_modes_of_digits_about_equally_often():
@@ -75,9 +76,10 @@ def test_a_feed_takes_stacks_as_it_takes_other_images():
     images = stacked()
     order = Order(50, 0, replacement=False)
     feed = ResidentFeed(images, order, torch.device("cpu"))
-    batch = torch.empty(8, 3, 8, 8, dtype=torch.uint8)
+    batch = feed.buffer(8)
     feed.load(0, batch)
-    assert torch.equal(batch, images.pixels(order.indices(0, 8)))
+    assert torch.equal(batch.images, images.pixels(order.indices(0, 8)))
+    assert torch.equal(batch.conditions["label"], images.labels[order.indices(0, 8)])
 
 
 def test_the_number_of_a_stack_is_read_from_the_first_layer_on():

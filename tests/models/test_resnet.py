@@ -126,6 +126,12 @@ def test_the_basis_is_weighed_by_a_linear_map_of_the_latent():
     torch.testing.assert_close(seen[0], torch.einsum("chw,bc->bchw", g.basis, strengths))
 
 
+def test_the_pixels_of_a_patch_begin_alike():
+    g, _ = players((3, 8, 8), patch=2)
+    images = g(torch.randn(2, 5))
+    assert torch.equal(images[:, :, ::2, ::2].repeat_interleave(2, 2).repeat_interleave(2, 3), images)
+
+
 # ---- resampling -------------------------------------------------------------------------------------------
 
 
