@@ -1,11 +1,12 @@
 """Residual players in the manner of R3GAN (Huang et al. 2024, arXiv:2501.05441), for images of 28 to 64 pixels or so.
 
 No layer normalises: blocks that begin as the identity and weights of a fixed variance make up for it. Both players
-are built of stages, each of half the size of the one before. The stage nearest the image may work on patches of
-pixels instead of on pixels, which is what a processor has time for.
+are built of stages, each of half the size of the one before.
 
-R3GAN's G ends in a linear layer and may leave the range of pixels. Here tanh ends it, so that whatever is drawn, in
-training, by the average or elsewhere, is a picture as it is, and D never sees one that can be told by its range.
+Two things are not as published. A 3x3 convolution with a LeakyReLU stands next to the pixels, in the place of a 1x1
+without one: then the stage of the image's own size, which costs most, can do without blocks. And tanh ends G, which
+would otherwise leave the range of pixels: whatever is drawn, in training, by the average or elsewhere, is a picture
+as it is, and D cannot tell one by its range.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from typing import TypeVar
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import avg_pool2d, interpolate, pixel_shuffle, pixel_unshuffle
+from torch.nn.functional import avg_pool2d, interpolate
 
 from gan_runner.errors import UserError
 from gan_runner.models.spectral_norm import normalise_spectrally
@@ -28,6 +29,8 @@ Layer = TypeVar("Layer", nn.Linear, nn.Conv2d)
 _SLOPE = 0.2  # of LeakyReLU below zero
 _EXPANSION = 2  # channels within a block, as a multiple of those between blocks
 _SMALLEST = 4  # height and width of the coarsest stage at least
+_MULTIPLE = 4  # of which height and width are, so that they can be halved twice
+_RECTIFIED = nn.init.calculate_gain("leaky_relu", _SLOPE)
 
 
 class Block(nn.Module):
@@ -48,7 +51,7 @@ class Block(nn.Module):
         self.reduce = nn.Conv2d(inner, channels, 1, bias=False)
         self.activation = nn.LeakyReLU(_SLOPE)
         for layer in (self.expand, self.mix):
-            _spread(layer, gain * nn.init.calculate_gain("leaky_relu", _SLOPE))
+            _spread(layer, gain * _RECTIFIED)
         if from_zero:
             nn.init.zeros_(self.reduce.weight)
         else:
@@ -65,13 +68,11 @@ class Generator(nn.Module):
     """Latents to images: learned patterns, as strong as a linear map of the latent says, refined stage by stage.
 
     Args:
-        image_shape: (channels, height, width) of the images to draw; height and width are multiples of 4, and of
-            `patch`.
+        image_shape: (channels, height, width) of the images to draw; height and width are multiples of 4.
         latent_dim: size of a latent.
         widths: channels of each stage, from the image's on; the last holds for all that are coarser.
         blocks: residual blocks of each stage, likewise.
         group: channels that a 3x3 convolution mixes; divides twice every width.
-        patch: pixels, in height and in width, that the last layer draws at a time.
 
     Raises:
         UserError: the image's size does not fit, or a width the group.
@@ -84,10 +85,9 @@ class Generator(nn.Module):
         widths: Sequence[Count],
         blocks: Sequence[CountOrZero],
         group: Count,
-        patch: Count,
     ) -> None:
         super().__init__()
-        stages = _stages(image_shape, widths, blocks, group, patch)[::-1]
+        stages = _stages(image_shape, widths, blocks, group)[::-1]
         gain = _gain(stages)
         first = stages[0]
         self.basis = nn.Parameter(torch.randn(first.width, *first.size))
@@ -96,16 +96,16 @@ class Generator(nn.Module):
         self.transitions = nn.ModuleList(
             _spread(nn.Conv2d(before.width, after.width, 1, bias=False)) for before, after in pairwise(stages)
         )
-        self.to_pixels = _spread(nn.Conv2d(stages[-1].width, image_shape[0] * patch**2, 3, padding=1, bias=False))
-        _draw_alike(self.to_pixels, patch)
-        self.patch = patch
+        self.activation = nn.LeakyReLU(_SLOPE)
+        self.to_pixels = _spread(nn.Conv2d(stages[-1].width, image_shape[0], 3, padding=1), _RECTIFIED)
 
     def forward(self, z: Tensor) -> Tensor:
         """Draw an image [B, C, H, W] in [-1, 1] for each latent [B, latent_dim]."""
         x = self.stages[0](self.basis * self.strengths(z)[:, :, None, None])
         for transition, stage in zip(self.transitions, self.stages[1:], strict=True):
             x = stage(interpolate(transition(x), scale_factor=2, mode="bilinear"))
-        return pixel_shuffle(self.to_pixels(x), self.patch).tanh()
+        images: Tensor = self.to_pixels(self.activation(x)).tanh()
+        return images
 
 
 class Discriminator(nn.Module):
@@ -116,7 +116,6 @@ class Discriminator(nn.Module):
         widths: see `Generator`.
         blocks: see `Generator`.
         group: see `Generator`.
-        patch: pixels, in height and in width, that the first layer takes in at a time.
         spectral_norm: divide every layer's weight by its largest singular value (arXiv:1802.05957). A block then
             begins no longer as the identity, which a normalised layer cannot give.
 
@@ -130,37 +129,30 @@ class Discriminator(nn.Module):
         widths: Sequence[Count],
         blocks: Sequence[CountOrZero],
         group: Count,
-        patch: Count,
         spectral_norm: bool,
     ) -> None:
         super().__init__()
-        stages = _stages(image_shape, widths, blocks, group, patch)
+        stages = _stages(image_shape, widths, blocks, group)
         gain = _gain(stages)
         last = stages[-1]
-        self.from_pixels = _spread(nn.Conv2d(image_shape[0] * patch**2, stages[0].width, 3, padding=1, bias=False))
+        self.from_pixels = _spread(nn.Conv2d(image_shape[0], stages[0].width, 3, padding=1), _RECTIFIED)
+        self.activation = nn.LeakyReLU(_SLOPE)
         self.stages = nn.ModuleList(_blocks(stage, group, gain, from_zero=not spectral_norm) for stage in stages)
         self.transitions = nn.ModuleList(
             _spread(nn.Conv2d(before.width, after.width, 1, bias=False)) for before, after in pairwise(stages)
         )
         self.basis = _spread(nn.Conv2d(last.width, last.width, last.size, groups=last.width, bias=False))
         self.answer = _spread(nn.Linear(last.width, 1, bias=False))
-        self.patch = patch
         if spectral_norm:
             normalise_spectrally(self)
 
     def forward(self, images: Tensor) -> Tensor:
         """Give a logit [B] for each image [B, C, H, W]: above 0 it looks real, below 0 generated."""
-        x = self.stages[0](self.from_pixels(pixel_unshuffle(images, self.patch)))
+        x = self.stages[0](self.activation(self.from_pixels(images)))
         for transition, stage in zip(self.transitions, self.stages[1:], strict=True):
             x = stage(transition(_halved(x)))
         logits: Tensor = self.answer(self.basis(x).flatten(1))
         return logits.squeeze(1)
-
-
-@torch.no_grad()
-def _draw_alike(layer: nn.Conv2d, patch: int) -> None:
-    """Begin with the same weights for all pixels of a patch (Aitken et al. 2017, arXiv:1707.02937), or a grid shows."""
-    layer.weight.copy_(layer.weight[:: patch**2].repeat_interleave(patch**2, 0))
 
 
 def _halved(x: Tensor) -> Tensor:
@@ -179,11 +171,11 @@ class _Stage:
 
 
 def _stages(
-    image_shape: tuple[int, int, int], widths: Sequence[int], blocks: Sequence[int], group: int, patch: int
+    image_shape: tuple[int, int, int], widths: Sequence[int], blocks: Sequence[int], group: int
 ) -> list[_Stage]:
     """The stages from the image's on, each of half the size, down to the smallest that can be halved to."""
     _, height, width = image_shape
-    _check_size(height, width, patch)
+    _check_size(height, width)
     for number in widths:
         if (_EXPANSION * number) % group:
             raise UserError(
@@ -191,7 +183,7 @@ def _stages(
                 "the group.",
                 f"Try model.group={math.gcd(*widths)}.",
             )
-    sizes = [(height // patch, width // patch)]
+    sizes = [(height, width)]
     while all(length % 2 == 0 and length // 2 >= _SMALLEST for length in sizes[-1]):
         sizes.append((sizes[-1][0] // 2, sizes[-1][1] // 2))
     return [
@@ -200,14 +192,13 @@ def _stages(
     ]
 
 
-def _check_size(height: int, width: int, patch: int) -> None:
-    multiple = math.lcm(4, patch)
-    if height % multiple == 0 and width % multiple == 0:
+def _check_size(height: int, width: int) -> None:
+    if height % _MULTIPLE == 0 and width % _MULTIPLE == 0:
         return
-    below = max(multiple, height // multiple * multiple)
+    below = max(2 * _MULTIPLE, height // _MULTIPLE * _MULTIPLE)
     raise UserError(
-        f"model=resnet cannot draw {height}x{width} images: height and width must be multiples of {multiple}.",
-        f"data.image_size is {height}. Try data.image_size={below} or {below + multiple}.",
+        f"model=resnet cannot draw {height}x{width} images: height and width must be multiples of {_MULTIPLE}.",
+        f"data.image_size is {height}. Try data.image_size={below} or {below + _MULTIPLE}.",
     )
 
 

@@ -12,11 +12,11 @@ from gan_runner.objectives.penalties import R1R2
 SHAPES = [(channels, size, size) for channels in (1, 3) for size in (28, 32, 64)]
 
 
-def players(shape, *, widths=(4, 6), blocks=(1, 1), group=2, patch=1, spectral_norm=False):
+def players(shape, *, widths=(4, 6), blocks=(0, 1), group=2, spectral_norm=False):
     """A pair of networks of few weights, G then D."""
     return (
-        resnet.Generator(shape, 5, widths, blocks, group, patch),
-        resnet.Discriminator(shape, widths, blocks, group, patch, spectral_norm),
+        resnet.Generator(shape, 5, widths, blocks, group),
+        resnet.Discriminator(shape, widths, blocks, group, spectral_norm),
     )
 
 
@@ -34,10 +34,9 @@ def woken(net):
 # ---- shapes -----------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("patch", [1, 2, 4])
 @pytest.mark.parametrize("shape", SHAPES, ids=str)
-def test_g_draws_images_of_the_datas_shape_and_range_and_d_gives_each_a_logit(shape, patch):
-    g, d = players(shape, patch=patch)
+def test_g_draws_images_of_the_datas_shape_and_range_and_d_gives_each_a_logit(shape):
+    g, d = players(shape)
     images = g(50 * torch.randn(3, 5))  # far latents, to reach the ends of the range
     assert images.shape == (3, *shape)
     assert images.abs().max() <= 1
@@ -54,11 +53,10 @@ def test_oblong_images_keep_their_height_and_width_apart():
 
 
 @pytest.mark.parametrize(
-    ("size", "patch", "sizes"),
-    [(28, 1, [28, 14, 7]), (28, 2, [14, 7]), (28, 4, [7]), (32, 1, [32, 16, 8, 4]), (64, 2, [32, 16, 8, 4])],
+    ("size", "sizes"), [(28, [28, 14, 7]), (32, [32, 16, 8, 4]), (40, [40, 20, 10, 5]), (64, [64, 32, 16, 8, 4])]
 )
-def test_each_stage_has_half_the_size_of_the_one_before_down_to_7_or_4(size, patch, sizes):
-    g, d = players((1, size, size), patch=patch)
+def test_each_stage_has_half_the_size_of_the_one_before_down_to_7_or_4(size, sizes):
+    g, d = players((1, size, size))
     through = {g: [], d: []}
     for net in (g, d):
         for stage in net.stages:
@@ -109,8 +107,8 @@ def test_weights_begin_with_a_fixed_variance_that_falls_with_the_number_of_block
 
 def test_untrained_images_and_logits_are_of_the_size_of_data():
     torch.manual_seed(1)
-    g = resnet.Generator((1, 28, 28), 64, [32, 128], [1, 1], 8, 2)
-    d = resnet.Discriminator((1, 28, 28), [32, 128], [1, 1], 8, 2, False)
+    g = resnet.Generator((1, 28, 28), 64, [16, 32, 128], [0, 1, 1], 8)
+    d = resnet.Discriminator((1, 28, 28), [16, 32, 128], [0, 1, 1], 8, False)
     images = g(torch.randn(500, 64))
     assert 0.3 < images.std() < 0.8
     assert 0.05 < d(torch.rand(500, 1, 28, 28) * 2 - 1).std() < 2
@@ -124,12 +122,6 @@ def test_the_basis_is_weighed_by_a_linear_map_of_the_latent():
     g(z)
     strengths = z @ g.strengths.weight.T
     torch.testing.assert_close(seen[0], torch.einsum("chw,bc->bchw", g.basis, strengths))
-
-
-def test_the_pixels_of_a_patch_begin_alike():
-    g, _ = players((3, 8, 8), patch=2)
-    images = g(torch.randn(2, 5))
-    assert torch.equal(images[:, :, ::2, ::2].repeat_interleave(2, 2).repeat_interleave(2, 3), images)
 
 
 # ---- resampling -------------------------------------------------------------------------------------------
@@ -183,16 +175,16 @@ def test_both_choices_draw_from_28_to_64_pixels(compose_config, choice):
 
 
 @pytest.mark.parametrize(
-    ("shape", "patch", "remedy"),
+    ("shape", "remedy"),
     [
-        ((1, 29, 29), 1, "data.image_size is 29. Try data.image_size=28 or 32."),
-        ((1, 28, 28), 8, "data.image_size is 28. Try data.image_size=24 or 32."),
-        ((1, 30, 28), 1, "data.image_size is 30. Try data.image_size=28 or 32."),
+        ((1, 29, 29), "data.image_size is 29. Try data.image_size=28 or 32."),
+        ((1, 30, 28), "data.image_size is 30. Try data.image_size=28 or 32."),
+        ((1, 3, 3), "data.image_size is 3. Try data.image_size=8 or 12."),
     ],
 )
-def test_a_size_that_does_not_fit_is_refused_with_one_that_does(shape, patch, remedy):
+def test_a_size_that_does_not_fit_is_refused_with_one_that_does(shape, remedy):
     with pytest.raises(UserError) as refusal:
-        players(shape, patch=patch)
+        players(shape)
     assert str(refusal.value).endswith(remedy)
     assert f"model=resnet cannot draw {shape[1]}x{shape[2]} images" in str(refusal.value)
 

@@ -17,7 +17,7 @@ SHAPE = (1, 8, 8)
 def discriminator(model="mlp"):
     if model == "mlp":
         return mlp.Discriminator(SHAPE, [7, 6], 0.0, partial(nn.LeakyReLU, 0.2), None, None, spectral_norm=True)
-    return resnet.Discriminator(SHAPE, [4, 8], [1], group=2, patch=1, spectral_norm=True)
+    return resnet.Discriminator(SHAPE, [4, 8], [1], group=2, spectral_norm=True)
 
 
 def largest(weight):
