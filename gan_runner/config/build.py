@@ -25,7 +25,7 @@ from gan_runner.objectives.latents import Latent
 from gan_runner.objectives.losses import AdversarialLoss
 from gan_runner.objectives.penalties import Penalty
 from gan_runner.objectives.targets import Labels
-from gan_runner.optim.averages import MovingAverage
+from gan_runner.optim.averages import HalfLife, MovingAverage
 from gan_runner.optim.learning_rates import LearningRate
 from gan_runner.record.tensorboard import Scalar, flatten
 from gan_runner.training.devices import Compute, PrecisionName, choose_device, choose_precision, prepare
@@ -62,7 +62,7 @@ def build(config: DictConfig) -> Experiment:
     players = Players(
         _player(config, "d", discriminator_net),
         _player(config, "g", generator_net),
-        MovingAverage(copy.deepcopy(generator_net), settings.ema) if settings.ema is not None else None,
+        _average(generator_net, settings, device),
     )
     game = build_game(config, images.classes)
     sizes = BatchSizes(settings.batch_size, settings.g_batch_size)
@@ -80,6 +80,20 @@ def build(config: DictConfig) -> Experiment:
         evaluation=make(config.evaluation) if config.evaluation else NoEvaluation(),
         dashboard=make(config.logger),
     )
+
+
+def _average(net: nn.Module, settings: Trainer, device: torch.device) -> MovingAverage | None:
+    """Make the moving average that the settings ask for, by decay or by half-life."""
+    decay: float | HalfLife | None = settings.ema
+    if settings.ema_half_life is not None:
+        if settings.ema is not None:
+            raise UserError(
+                f"trainer.ema is {settings.ema} and trainer.ema_half_life is {settings.ema_half_life:g}, but there is one "
+                "moving average.",
+                "Try trainer.ema=null, or trainer.ema_half_life=null.",
+            )
+        decay = HalfLife(settings.ema_half_life, settings.ema_ramp_up, settings.g_batch_size, device)
+    return None if decay is None else MovingAverage(copy.deepcopy(net), decay)
 
 
 def make(node: Any, **given: object) -> Any:

@@ -34,6 +34,12 @@ class HalfLife:
         # On the device, so that a recorded step counts on. Float32 would stand still at 2^24 images.
         self._images = torch.zeros((), dtype=torch.float64, device=device)
 
+    def share_of_start(self, updates: int) -> float:
+        """How much of the average is still the weights that it began with, after so many updates, in [0, 1]."""
+        if self.ramp_up is not None:
+            return float(updates == 0)  # the ramp reaches back over a share of the run alone
+        return float(0.5 ** (updates * self.batch / self.half_life))
+
     def next(self) -> Tensor:
         """The decay of the next update, float32 0-d on the device; waits for nothing."""
         if self.ramp_up is None:
@@ -64,6 +70,21 @@ class MovingAverage:
         self.net = net.eval().requires_grad_(False)
         self.decay = decay
         self._averages: list[Tensor] = list(self.net.parameters())
+
+    def share_of_start(self, updates: int) -> float:
+        """How much of the average is still the weights that it began with, after so many updates, in [0, 1]."""
+        if isinstance(self.decay, HalfLife):
+            return self.decay.share_of_start(updates)
+        return float(self.decay**updates)
+
+    def state_dict(self) -> dict[str, Any]:
+        """What a checkpoint keeps besides the weights."""
+        return self.decay.state_dict() if isinstance(self.decay, HalfLife) else {}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Go on from a checkpoint, its weights apart."""
+        if isinstance(self.decay, HalfLife) and state:
+            self.decay.load_state_dict(state)
 
     @torch.no_grad()
     def update(self, source: nn.Module) -> None:

@@ -74,7 +74,7 @@ class LogPoint:
     def _sampler(self, g_updates: int) -> Sampler:
         """Draws with the average of G once that is grown; a young one still shows the weights that G started from."""
         average = self._experiment.players.average
-        grown = average is not None and average.decay**g_updates <= _GROWN
+        grown = average is not None and average.share_of_start(g_updates) <= _GROWN
         return self._experiment.sampler if grown else self._experiment.sampler_of_g
 
     def _speed(self, progress: Progress) -> float:
