@@ -21,11 +21,14 @@ from gan_runner.data.image_set import checked_images
 from gan_runner.errors import UserError
 from gan_runner.games import Game
 from gan_runner.metrics.evaluation import NoEvaluation
+from gan_runner.models.packing import Packed
+from gan_runner.objectives.augment import Augmentation
 from gan_runner.objectives.latents import Latent
 from gan_runner.objectives.losses import AdversarialLoss
-from gan_runner.objectives.penalties import Penalty
+from gan_runner.objectives.penalties import Penalty, Several, interval_of, parts_of
 from gan_runner.objectives.targets import Labels
 from gan_runner.optim.averages import HalfLife, MovingAverage
+from gan_runner.optim.lazy import corrected, main_share
 from gan_runner.optim.learning_rates import LearningRate
 from gan_runner.record.tensorboard import Scalar, flatten
 from gan_runner.training.devices import Compute, PrecisionName, choose_device, choose_precision, prepare
@@ -58,13 +61,15 @@ def build(config: DictConfig) -> Experiment:
     images = load_images(config)
     feed = _feed(config, images, settings.batch_size * (schedule.d_steps_per_turn or 1), device)
     generator_net = _on_device(build_network(config, "generator", images.shape, images.classes), device)
-    discriminator_net = _on_device(build_network(config, "discriminator", images.shape, images.classes), device)
+    discriminator_net = _on_device(_discriminator(config, images), device)
+    penalty = _penalty(config)
+    lazy = main_share(interval_of(part) for part in parts_of(penalty).values())
     players = Players(
-        _player(config, "d", discriminator_net),
+        _player(config, "d", discriminator_net, lazy),
         _player(config, "g", generator_net),
         _average(generator_net, settings, device),
     )
-    game = build_game(config, images.classes)
+    game = build_game(config, images.classes, device)
     sizes = BatchSizes(settings.batch_size, settings.g_batch_size)
     return Experiment(
         settings=settings,
@@ -88,8 +93,8 @@ def _average(net: nn.Module, settings: Trainer, device: torch.device) -> MovingA
     if settings.ema_half_life is not None:
         if settings.ema is not None:
             raise UserError(
-                f"trainer.ema is {settings.ema} and trainer.ema_half_life is {settings.ema_half_life:g}, but there is one "
-                "moving average.",
+                f"trainer.ema is {settings.ema} and trainer.ema_half_life is {settings.ema_half_life:g}, but there is "
+                "one moving average.",
                 "Try trainer.ema=null, or trainer.ema_half_life=null.",
             )
         decay = HalfLife(settings.ema_half_life, settings.ema_ramp_up, settings.g_batch_size, device)
@@ -153,12 +158,37 @@ def build_network(
     return net
 
 
-def build_game(config: DictConfig, classes: Sequence[str]) -> Game:
-    """Make the game that a config describes, with those of loss, latent and penalty that it asks for."""
+def _discriminator(config: DictConfig, images: ImageSet) -> nn.Module:
+    """Make D, of packs of images where the game has it judge several at a time."""
+    packing = int(config.game.get("packing", 1))
+    channels, height, width = images.shape
+    net = build_network(config, "discriminator", (packing * channels, height, width), images.classes)
+    return net if packing == 1 else Packed(net, packing)
+
+
+def _penalty(config: DictConfig) -> Penalty | Several | None:
+    if not config.penalty:
+        return None
+    penalty: Penalty | Several = make(config.penalty)
+    for name, part in parts_of(penalty).items():
+        hold_to(part, Penalty, "penalty" if name == "penalty" else f"penalty.parts.{name}")
+    return penalty
+
+
+def _augment(config: DictConfig, device: torch.device) -> Augmentation | None:
+    if not config.augment:
+        return None
+    augment = hold_to(make(config.augment), Augmentation, "augment")
+    return augment.to(device) if isinstance(augment, nn.Module) else augment
+
+
+def build_game(config: DictConfig, classes: Sequence[str], device: torch.device) -> Game:
+    """Make the game that a config describes, with what it asks for of loss, latent, penalty and augmentation."""
     offered = {
         "latent": hold_to(make(config.latent), Latent, "latent"),
         "loss": _loss(config),
-        "penalty": hold_to(make(config.penalty), Penalty, "penalty") if config.penalty else None,
+        "penalty": _penalty(config),
+        "augment": _augment(config, device),
         "num_classes": len(classes),
     }
     game: Game = hold_to(make(config.game, **asked_for(config.game, offered)), Game, "game")
@@ -187,7 +217,7 @@ def sampler_of_checkpoint(config: DictConfig, state: Mapping[str, Any], seed: in
         rows = torch.arange(count) % len(images)
         return Batch(images.pixels(rows), images.conditions(rows)).as_float()
 
-    return Sampler(build_game(config, about["classes"]), net, examples, seed, device)
+    return Sampler(build_game(config, about["classes"], device), net, examples, seed, device)
 
 
 def _on_device(net: nn.Module, device: torch.device) -> nn.Module:
@@ -220,8 +250,13 @@ def _settings(config: DictConfig, precision: PrecisionName) -> dict[str, Scalar]
     return flatten(values) | {"trainer.precision": precision}
 
 
-def _player(config: DictConfig, name: str, net: nn.Module) -> Player:
-    optimizer = make(config.optimizer[name], params=net.parameters())
+def _player(config: DictConfig, name: str, net: nn.Module, lazy: float = 1.0) -> Player:
+    """Make a player; beside lazy penalties only a share of its updates is made against its loss (see `optim.lazy`)."""
+    node, given = config.optimizer[name], {}
+    if lazy < 1.0 and {"lr", "betas"} <= node.keys():
+        lr, betas = corrected(node.lr, (node.betas[0], node.betas[1]), lazy)
+        given = {"lr": lr, "betas": betas}
+    optimizer = make(node, params=net.parameters(), **given)
     rate = hold_to(make(config.learning_rate[name]), LearningRate, f"learning_rate.{name}")
     return Player(net, optimizer, rate)
 

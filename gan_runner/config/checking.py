@@ -86,6 +86,7 @@ def check(
     _check_length(config, overrides)
     _check_labels(config, overrides, choices)
     _check_shared_latents(config)
+    _check_finite_difference(config)
 
 
 def _check_parts(config: DictConfig) -> None:
@@ -128,6 +129,17 @@ def _check_labels(config: DictConfig, overrides: Sequence[str], choices: Mapping
             f"labels is {chosen}{' with ' * bool(touched)}{' '.join(touched)}, but "
             f"loss={choices.get('loss', config.loss._target_)} takes no targets and would ignore them.",
             "Try labels=hard, or loss=nonsaturating, which learns from targets.",
+        )
+
+
+def _check_finite_difference(config: DictConfig) -> None:
+    """The difference of two answers is no slope where D is random."""
+    dropout = config.model.get("dropout")
+    if config.penalty and str(config.penalty.get("_target_", "")).endswith(".FiniteDifference") and dropout:
+        raise UserError(
+            f"penalty is finite_difference, which takes the difference of two of D's answers for its slope, but "
+            f"model.dropout is {dropout} and makes them differ by chance.",
+            "Try model.dropout=0, or penalty=r1.",
         )
 
 

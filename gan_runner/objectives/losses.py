@@ -19,18 +19,20 @@ from gan_runner.objectives.targets import Labels
 
 
 class AdversarialLoss(Protocol):
-    """A pair of losses over logits [B, ...]; each returns a 0-d tensor to be minimised."""
+    """A pair of losses over logits [B, ...]; each returns a 0-d tensor to be minimised.
+
+    One whose `g` compares logits of generated images with those of as many real ones says `paired = True`, and its `g`
+    is given both.
+    """
 
     #: Whether the sign of a logit says "real" (positive) or "generated" (negative).
     classifies: bool
-    #: Whether G's loss compares logits of generated images with those of as many real ones.
-    paired: bool
 
     def d(self, real_logits: Tensor, fake_logits: Tensor) -> Tensor:
         """D's loss from its logits for real and for generated images."""
         ...
 
-    def g(self, fake_logits: Tensor, real_logits: Tensor | None = None) -> Tensor:
+    def g(self, fake_logits: Tensor, *real_logits: Tensor) -> Tensor:
         """G's loss from D's logits for what G has generated and, where the loss is `paired`, for real images."""
         ...
 

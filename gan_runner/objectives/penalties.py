@@ -20,10 +20,10 @@ Critic = Callable[[Tensor], Tensor]
 
 
 class Penalty(Protocol):
-    """A 0-d term for D to minimise along with its loss."""
+    """A 0-d term for D to minimise along with its loss.
 
-    #: Updates of D from one in which the penalty counts to the next; 1 is every update (see `parts_of`).
-    interval: int
+    It may have an `interval`: updates of D from one in which the penalty counts to the next (see `parts_of`).
+    """
 
     def __call__(self, critic: Critic, real: Tensor, fake: Tensor) -> Tensor:
         """Judge `critic` at real and generated images [B, C, H, W]."""
@@ -171,7 +171,12 @@ def parts_of(penalty: Penalty | Several | None) -> dict[str, Penalty]:
 
 def due(parts: Mapping[str, Penalty], update: int) -> list[str]:
     """The lazy penalties that have their turn with D's update of this number, the first being 0."""
-    return [name for name, part in parts.items() if part.interval > 1 and update % part.interval == 0]
+    return [name for name, part in parts.items() if interval_of(part) > 1 and update % interval_of(part) == 0]
+
+
+def interval_of(penalty: Penalty) -> int:
+    """Updates of D from one in which a penalty counts to the next; 1, every update, where it does not say."""
+    return int(getattr(penalty, "interval", 1))
 
 
 def _slope(critic: Critic, images: Tensor) -> tuple[Tensor, int]:

@@ -11,7 +11,7 @@ import torch
 from gan_runner.health.symptoms import Observation
 from gan_runner.record.journal import Journal, name_of_epoch
 from gan_runner.training.best import Best
-from gan_runner.training.checkpoint import RandomNumbers, State
+from gan_runner.training.checkpoint import RandomNumbers, State, Stateful
 from gan_runner.training.experiment import Experiment
 from gan_runner.training.log_point import LogPoint
 from gan_runner.training.progress import Clock, Due, Progress, duration
@@ -79,6 +79,7 @@ class Run:
                 "best": self.best,
                 "rollback": self._rollback,
                 "random": RandomNumbers(experiment.compute.device),
+                **({"game": experiment.game} if isinstance(experiment.game, Stateful) else {}),
             },
         )
 
