@@ -41,8 +41,7 @@ def frechet_distance(mean: Tensor, covariance: Tensor, other_mean: Tensor, other
     values, vectors = torch.linalg.eigh(covariance)
     root = vectors * values.clamp(min=0).sqrt() @ vectors.T
     overlap = torch.linalg.eigvalsh(root @ other_covariance @ root).clamp(min=0).sqrt().sum()
-    apart: Tensor = (mean - other_mean).square().sum()
-    distance: Tensor = apart + covariance.trace() + other_covariance.trace() - 2 * overlap
+    distance: Tensor = (mean - other_mean).square().sum() + covariance.trace() + other_covariance.trace() - 2 * overlap
     return distance
 
 

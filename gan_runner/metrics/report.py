@@ -249,11 +249,8 @@ def with_count(name: str, count: Count) -> str:
 
 
 def _row(name: str, number: Number, value: float, count: int, against: Reference) -> Row:
-    def finite(one: float | None) -> float | None:
-        return None if one is None or not math.isfinite(one) else one
-
     floor, ceiling = against.floor[name], against.ceiling[name]
-    return Row(with_count(name, count), finite(value), finite(floor), finite(ceiling), number.better, number.says)
+    return Row(with_count(name, count), _real(value), _real(floor), _real(ceiling), number.better, number.says)
 
 
 def _classes(
@@ -267,6 +264,10 @@ def _classes(
     counts = probabilities.argmax(1).bincount(minlength=len(training.classes)).cpu()
     shares = [(part.double() / part.sum()).tolist() for part in (counts, real["class_counts"])]
     return list(zip(training.classes, *shares, strict=True))
+
+
+def _real(value: float | None) -> float | None:
+    return None if value is None or not math.isfinite(value) else value
 
 
 def _short(value: float | None) -> str:
