@@ -9,7 +9,8 @@ from pathlib import Path
 
 from omegaconf import DictConfig
 
-from gan_runner.config.validation import Reader, typed_overrides, validate
+from gan_runner.config.command_line import typed_overrides
+from gan_runner.config.validation import Reader, validate
 from gan_runner.errors import UserError
 from gan_runner.report.report import Report
 from gan_runner.report.thumbnails import Thumbnails
