@@ -10,7 +10,7 @@ import pytest
 import gan_runner
 
 PACKAGE = Path(gan_runner.__file__).parent
-CORE = ["training", "games", "objectives", "optim", "models", "data", "metrics", "health", "record"]
+CORE = ["training", "games", "objectives", "optim", "models", "data", "metrics", "health", "record", "report"]
 NOT_IN_THE_CORE = ("hydra", "omegaconf", "gan_runner.commands", "gan_runner.config")
 MODULES = sorted(PACKAGE.rglob("*.py"))
 

@@ -10,11 +10,11 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from gan_runner.report.files import Plain
-from gan_runner.report.runs import Run, shown
+from gan_runner.report.runs import RESUMING, Run, shown
 
 SEED = "seed"
 # Where the images lie, how they are fed and how often a metric is taken changes neither the images nor the metric.
-_CHANGES_NOTHING = {"data.root", "data.download", "data.resident", "data.workers", "evaluation.every"}
+_CHANGES_NOTHING = {"data.root", "data.download", "data.resident", "data.workers", "evaluation.every"} | RESUMING
 _Settings = tuple[tuple[str, Plain], ...]
 _MOST_KEYS = 20  # differences that are shown where the overrides do not tell them
 
@@ -93,7 +93,7 @@ class Group:
         if len(seeds) < 2 or None in seeds:
             return ""
         others = [override for override in self.runs[0].typed if override.lstrip("+").partition("=")[0] != SEED]
-        return shlex.join(["gan-run", "-m", *others, f"{SEED}={','.join(map(shown, seeds))}"])
+        return shlex.join(["gan-run", *self.runs[0].flags, "-m", *others, f"{SEED}={','.join(map(shown, seeds))}"])
 
     @property
     def alarms(self) -> dict[str, int]:
@@ -252,7 +252,7 @@ def sort_key(value: Plain) -> tuple[int, float, str]:
 
 
 def _notes(runs: Sequence[Run], groups: Sequence[Group]) -> Iterator[str]:
-    for what, name in (("device", "devices"), ("precision", "precisions")):
+    for what, name in (("device", "devices"), ("processor", "processors"), ("precision", "precisions")):
         values = sorted({getattr(run, what) for run in runs} - {""})
         if len(values) > 1:
             yield f"The runs were computed on different {name}, so their speeds do not compare: {', '.join(values)}."
@@ -260,6 +260,9 @@ def _notes(runs: Sequence[Run], groups: Sequence[Group]) -> Iterator[str]:
         versions = sorted({run.versions.get(package, "") for run in runs} - {""})
         if len(versions) > 1:
             yield f"The runs were made by different versions of {package}: {', '.join(versions)}."
+    commits = sorted({run.commit[:10] for run in runs} - {""})
+    if len(commits) > 1:
+        yield f"The runs were made by different commits of the code: {', '.join(commits)}."
     twice = sum(len(group.runs) > len({shown(run.seed) for run in group.runs}) for group in groups)
     if twice:
         yield (

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import re
 import shlex
 from collections.abc import Iterator, Mapping, Sequence
@@ -15,7 +16,8 @@ from numpy.typing import NDArray
 from gan_runner.errors import UserError
 from gan_runner.report.files import DataFolder, Plain, items, mapping, number, text, whole
 
-_RESUMES = {"resume", "resume_force", "sweep_resume"}
+# How a run was gone on with, which says nothing about what it trains.
+RESUMING = {"resume", "resume_from", "resume_force", "sweep_resume", "trust"}
 # Where the images lie says nothing about a run: they are known by their fingerprint.
 _LOCATIONS = {"data.root", "data.download"}
 
@@ -65,7 +67,7 @@ class Run:
         choices: the choice of each config group.
         overrides: key -> value, as typed.
         typed: the overrides as they were typed, whole.
-        command: the line that runs it again.
+        flags: the command's options before the overrides, such as --config-dir.
         data: the data set's name.
         fingerprint: of its images.
         count: how many images.
@@ -91,7 +93,7 @@ class Run:
     choices: dict[str, Plain] = field(default_factory=dict)
     overrides: dict[str, Plain] = field(default_factory=dict)
     typed: list[str] = field(default_factory=list)
-    command: str = ""
+    flags: list[str] = field(default_factory=list)
     data: str = ""
     fingerprint: str = ""
     count: int | None = None
@@ -111,8 +113,15 @@ class Run:
     curves: dict[str, Curve] = field(default_factory=dict)
     alarms: list[Alarm] = field(default_factory=list)
     pictures: dict[int, Path] = field(default_factory=dict)
+    processor: str = ""
+    commit: str = ""
     written: float | None = None
     problems: list[str] = field(default_factory=list)
+
+    @property
+    def command(self) -> str:
+        """The line that runs it again, from the beginning and on its own."""
+        return shlex.join(["gan-run", *self.flags, *self.typed])
 
     def value(self, key: str) -> Plain:
         """What a setting or a choice of a group was; None where that is not known."""
@@ -274,12 +283,12 @@ def read_run(path: Path, name: str) -> Run:
 
 
 def _take_overrides(run: Run, typed: Sequence[str]) -> None:
-    run.typed = [override for override in typed if _key(override) not in _RESUMES]
+    last = {_key(override): override for override in typed}  # a resumed run has what it was resumed with at the end
+    run.typed = [override for key, override in last.items() if key not in RESUMING]
     for override in run.typed:
         if (key := _key(override)) not in _LOCATIONS:
             run.overrides[key] = "removed" if override.startswith("~") else as_plain(override.partition("=")[2])
     run.seed = run.value("seed")
-    run.command = shlex.join(["gan-run", *run.typed])
 
 
 def _key(override: str) -> str:
@@ -291,10 +300,12 @@ def _take_summary(run: Run, summary: Mapping[str, Any]) -> None:
     run.error = text(summary.get("error"))
     if "seed" in summary:
         run.seed = _plain(summary["seed"])
-    command = summary.get("command")
-    # Shown to be pasted into a shell: a line break in it would run what comes before.
-    if isinstance(command, str) and command.isprintable() and command:
-        run.command = command
+    # Its overrides are those of the whole sweep, or of a resume; what composed this run is in .hydra.
+    words = [text(word) for word in items(summary.get("command"))]
+    for word, following in itertools.pairwise([*words, ""]):
+        name, equals, value = word.partition("=")
+        if name in ("--config-dir", "-cd"):
+            run.flags = ["--config-dir", value if equals else following]
     data = mapping(summary.get("data"))
     run.data, run.fingerprint, run.count = (
         text(data.get("name")),
@@ -303,6 +314,8 @@ def _take_summary(run: Run, summary: Mapping[str, Any]) -> None:
     )
     run.iterations, run.epochs = whole(summary.get("iterations")), number(summary.get("epochs"))
     run.seconds, run.images_per_second = number(summary.get("seconds")), number(summary.get("images_per_second"))
+    run.processor = text(summary.get("gpu")) or text(summary.get("cpu"))
+    run.commit = text(mapping(summary.get("git")).get("commit"))
     run.device, run.precision = text(summary.get("device")), text(summary.get("precision"))
     run.versions = {key: text(value) for key, value in mapping(summary.get("versions")).items()}
     metrics = mapping(summary.get("metrics"))
@@ -348,8 +361,10 @@ def _curve(points: list[tuple[int, float]]) -> Curve:
 
 
 def _take_objective(run: Run, summary: Mapping[str, Any]) -> None:
-    name = text(summary.get("objective_name")) or text(run.settings.get("evaluation.objective"))
-    goal = text(summary.get("goal")) or text(run.settings.get("evaluation.goal"))
+    name, goal = (
+        text(summary.get(key)) or text(run.settings.get(f"evaluation.{setting}")).removeprefix(NULL)
+        for key, setting in (("objective_name", "objective"), ("goal", "goal"))
+    )
     run.goal = goal if goal in ("lower", "higher") else ""
     run.objective = _tag(name, [*run.metrics, *run.curves]) if name else ""
     best = mapping(summary.get("best"))
@@ -366,11 +381,11 @@ def _take_objective(run: Run, summary: Mapping[str, Any]) -> None:
 
 
 def _tag(name: str, known: Sequence[str]) -> str:
-    """The tag of a metric, whose name may lack `metric/` and a count of images at its end."""
+    """The tag of a metric, whose name may lack `metric/` and the count of images at its end, such as _10k."""
     full = name if name.startswith("metric/") else f"metric/{name}"
     if full in known:
         return full
-    return next((tag for tag in known if re.fullmatch(re.escape(full) + r"_\d+", tag)), full)
+    return next((tag for tag in known if re.fullmatch(re.escape(full) + r"_\d+[kM]?", tag)), full)
 
 
 def _leaves(tree: Mapping[str, Any]) -> Iterator[tuple[str, Plain]]:

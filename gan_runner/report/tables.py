@@ -42,6 +42,7 @@ def _row(run: Run, number: int) -> dict[str, Plain]:
     values: Mapping[str, Plain] = vars(run) | {
         "set": number,
         "alarms": " ".join(dict.fromkeys(alarm.name for alarm in run.alarms)),
+        "command": run.command,
         "data_fingerprint": run.fingerprint,
         "data_count": run.count,
     }

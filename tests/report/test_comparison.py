@@ -64,7 +64,9 @@ def test_a_choice_of_a_group_is_a_key_also_for_runs_that_left_it_at_its_default(
 
 def test_a_difference_that_nobody_typed_is_found_in_the_configs(tmp_path):
     make_run(tmp_path / "a", pictures=1)
-    changed(make_run(tmp_path / "b", pictures=1), model={"width": 3}, data={"root": "elsewhere"})
+    other = changed(make_run(tmp_path / "b", pictures=1), model={"width": 3}, data={"root": "elsewhere"})
+    with (other / ".hydra/config.yaml").open("a") as file:
+        file.write("resume: somewhere\ntrust: [mine]\n")
     (one,) = sets_of(tmp_path)
     assert one.keys == ["model.width"]
 
@@ -142,9 +144,12 @@ def test_a_row_is_run_again_by_one_command_for_all_its_seeds():
 def test_what_makes_a_comparison_unfair_is_said(tmp_path):
     make_run(tmp_path / "a", pictures=1)
     told = {"device": "cuda", "versions": {"torch": "2.9.0", "gan-runner": "0.1.0"}}
-    make_run(tmp_path / "b", pictures=1, told=told)
+    make_run(tmp_path / "b", pictures=1, told=told | {"gpu": "fast", "git": {"commit": "b" * 40}})
+    make_run(tmp_path / "c", pictures=1, seed=2, told={"cpu": "slow", "git": {"commit": "c" * 40}})
     (one,) = sets_of(tmp_path)
-    devices, versions, twice = one.notes
+    devices, processors, versions, commits, twice = one.notes
     assert "cpu, cuda" in devices
+    assert "fast, slow" in processors
+    assert "bbbbbbbbbb, cccccccccc" in commits
     assert "torch: 2.14.1, 2.9.0" in versions
     assert twice.startswith("In 1 of the rows a seed comes more than once.")

@@ -1,6 +1,7 @@
 """Runs are read from what their folders promise, and as far as they have come."""
 
 import json
+import shlex
 
 import numpy as np
 import pytest
@@ -26,25 +27,35 @@ def test_a_finished_run_tells_what_it_is_and_how_it_went(tmp_path):
     assert run.problems == []
 
 
-def test_what_a_summary_says_of_its_objective_and_command_comes_first(tmp_path):
-    told = {"objective_name": "diversity", "goal": "higher", "command": "gan-run --config-dir mine seed=1"}
-    run = read_run(make_run(tmp_path / "a", told={"best": None, "objective": 0.5} | told), "a")
-    assert (run.objective, run.goal, run.command) == ("metric/diversity", "higher", told["command"])
+def test_what_a_summary_says_of_its_objective_comes_first(tmp_path):
+    told = {"objective_name": "metric/diversity", "goal": "higher", "best": None, "objective": 0.5}
+    run = read_run(make_run(tmp_path / "a", told=told), "a")
+    assert (run.objective, run.goal) == ("metric/diversity", "higher")
     assert (run.best, run.best_iteration, run.last) == (1.0, 60, 1.0)
 
 
 def test_the_name_of_a_metric_may_lack_its_count(tmp_path):
-    metrics = {"metric/distance_other": 1, "metric/distance_1000": 0.25}
+    metrics = {"metric/distance_other": 1, "metric/distance_10k": 0.25}
     run = read_run(make_run(tmp_path / "a", points=1, told={"metrics": metrics}), "a")
-    assert (run.objective, run.last) == ("metric/distance_1000", 0.25)
+    assert (run.objective, run.last) == ("metric/distance_10k", 0.25)
 
 
-@pytest.mark.parametrize("command", ["gan-run\nrm -rf /", "gan-run \u202e", "", 3, None])
-def test_a_command_that_is_no_plain_line_is_put_together_from_the_overrides(tmp_path, command):
-    run = read_run(
-        make_run(tmp_path / "a", overrides=("data.root=my pictures; ls", "resume=a"), told={"command": command}), "a"
+def test_the_command_of_a_job_is_its_own_and_not_that_of_its_sweep(tmp_path):
+    sweep = ["gan-run", "-m", "--config-dir", "my files", "seed=1,2", "hydra.sweep.dir=here"]
+    overrides = ("data.root=my pictures; ls", "resume=a", "model.dropout=0.5")
+    run = read_run(make_run(tmp_path / "a", overrides=overrides, told={"command": sweep}), "a")
+    assert run.command == (
+        "gan-run --config-dir 'my files' optimizer.lr=0.0002 model.dropout=0.5 seed=1 'data.root=my pictures; ls'"
     )
-    assert run.command == "gan-run optimizer.lr=0.0002 model.dropout=0.3 seed=1 'data.root=my pictures; ls'"
+
+
+@pytest.mark.parametrize("word", ["x\nrm -rf /", "x\u202e", "x;y", 3, None, ["-cd"]])
+def test_a_command_stays_one_line_that_runs_one_program(tmp_path, word):
+    typed = (f"model.x={word}",)
+    run = read_run(make_run(tmp_path / "a", overrides=typed, told={"command": ["rm", "-cd", word]}), "a")
+    assert run.command.isprintable()
+    program, *words = shlex.split(run.command)
+    assert (program, len(words)) == ("gan-run", 6)
 
 
 def test_a_run_that_has_just_begun_is_shown_by_its_curves(tmp_path):
