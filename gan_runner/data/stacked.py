@@ -13,8 +13,9 @@ from torch import Tensor
 
 from gan_runner.data import digits, fashion_mnist, idx, mnist
 from gan_runner.data.image_set import ImageSet, labels_as_condition, within_limit
+from gan_runner.data.splits import NoTestSplitError, Split
 from gan_runner.errors import UserError
-from gan_runner.ranges import Count, Seed
+from gan_runner.ranges import Count, FractionBelowOne, Seed
 
 _LAYERS = 3
 
@@ -27,6 +28,8 @@ def load(
     count: Count,
     stack_seed: Seed,
     limit: Count | None,
+    split: Split = "train",
+    holdout: FractionBelowOne = 0.0,
 ) -> StackedImages:
     """Stack random images of another set (Metz et al. 2017, arXiv:1611.02163, section 3.3.1).
 
@@ -37,12 +40,21 @@ def load(
         image_size: height and width in pixels to draw the images at; None keeps them as they are.
         count: number of stacks.
         stack_seed: what the choice of images follows from; the same whatever the run's seed is.
-        limit: number of stacks to keep, from the first; None keeps all.
+        limit: number of training stacks to keep, from the first; None keeps all.
+        split: stack the source's images that train, or those for tests.
+        holdout: the share of the source's images to hold out where it has none for tests; see
+            `gan_runner.data.splits`.
 
     Raises:
+        NoTestSplitError: the test split is asked for, and the source has none.
         UserError: the set cannot be had, is in colour or without classes.
     """
-    images = _named(source, root, download, image_size) if isinstance(source, str) else source
+    images = _named(source, root, download, image_size, split, holdout) if isinstance(source, str) else source
+    if split == "test" and not isinstance(source, str):
+        raise NoTestSplitError(
+            f"data.split is test, but data.source is {images.name}, which was made without asking for its test split.",
+            "Try data.split=train, or a source by its name.",
+        )
     labels = images.labels
     if labels is None or images.shape[0] != 1:
         lack = "has no classes" if labels is None else f"has {images.shape[0]} channels"
@@ -52,7 +64,7 @@ def load(
         )
     generator = torch.Generator().manual_seed(stack_seed)
     layers = torch.randint(len(images), (count, _LAYERS), generator=generator)
-    return StackedImages(images, labels, layers[: within_limit(count, limit)])
+    return StackedImages(images, labels, layers[: within_limit(count, limit if split == "train" else None)])
 
 
 def number_of(classes: Tensor, count: int) -> Tensor:
@@ -124,12 +136,14 @@ class StackedImages:
         return labels_as_condition(self.labels, indices)
 
 
-def _named(name: str, root: str, download: bool, image_size: Count | None) -> ImageSet:
+def _named(
+    name: str, root: str, download: bool, image_size: Count | None, split: Split, holdout: FractionBelowOne
+) -> ImageSet:
     match name:
         case "digits":
-            return digits.load(image_size, limit=None)
+            return digits.load(image_size, None, split, holdout)
         case "idx":
-            return idx.load(root, image_size, limit=None)
+            return idx.load(root, image_size, None, split, holdout)
         case "mnist":
-            return mnist.load(root, download, image_size, limit=None)
-    return fashion_mnist.load(root, download, image_size, limit=None)
+            return mnist.load(root, download, image_size, None, split)
+    return fashion_mnist.load(root, download, image_size, None, split)

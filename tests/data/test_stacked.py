@@ -2,12 +2,13 @@ import pytest
 import torch
 
 from gan_runner.data import InMemoryImages, Order, ResidentFeed, digits
+from gan_runner.data.splits import NoTestSplitError
 from gan_runner.data.stacked import load, number_of
 from gan_runner.errors import UserError
 
 
-def stacked(source="digits", *, image_size=None, count=50, stack_seed=0, limit=None):
-    return load(source, "nowhere", False, image_size, count, stack_seed, limit)
+def stacked(source="digits", *, image_size=None, count=50, stack_seed=0, limit=None, split="train", holdout=0.0):
+    return load(source, "nowhere", False, image_size, count, stack_seed, limit, split, holdout)
 
 
 def test_a_stack_holds_three_images_of_the_source_in_its_channels_and_is_labelled_by_their_number():
@@ -47,6 +48,22 @@ def test_a_limit_keeps_the_first_stacks():
     assert len(few) == len(few.labels) == 7
     assert torch.equal(few.pixels(first), all_of_them.pixels(first))
     assert few.fingerprint != all_of_them.fingerprint
+
+
+def test_the_test_split_stacks_what_the_source_holds_out():
+    train, test = (stacked(split=split, holdout=0.25, limit=7) for split in ("train", "test"))
+    assert (len(train), len(test)) == (7, 50)  # a limit is of what trains
+    assert len(train.source) + len(test.source) == 1797
+    assert len(test.source) == 449
+    assert torch.equal(test.source.images, digits.load(None, None, "test", 0.25).images)
+
+
+def test_without_held_out_images_there_is_no_test_split():
+    with pytest.raises(NoTestSplitError, match=r"data\.holdout is 0"):
+        stacked(split="test")
+    own = InMemoryImages("own", torch.zeros(2, 1, 4, 4, dtype=torch.uint8), torch.tensor([0, 0]), ("one",))
+    with pytest.raises(NoTestSplitError, match=r"data\.source is own"):
+        stacked(own, split="test")
 
 
 def test_the_source_is_drawn_at_the_size_that_was_asked_for():
