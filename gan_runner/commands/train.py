@@ -8,7 +8,7 @@ import os
 import shlex
 import signal
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from types import FrameType
@@ -99,8 +99,9 @@ def _train(job: _Job, stop: _Stop) -> None:
     state = job.checkpoint()
     if state and config.trainer.precision == "auto":
         config.trainer.precision = state["about"]["precision"]
-    experiment = build(config)
-    _introduce(experiment)
+    with stop.at_once():
+        experiment = build(config)
+        _introduce(experiment)
     if state:
         keep_arithmetic(state["about"], experiment.compute)
     if state and not config.resume_force:
@@ -282,6 +283,7 @@ class _Stop:
     def __init__(self) -> None:
         self.signal: signal.Signals | None = None
         self._before: dict[signal.Signals, Any] = {}
+        self._at_once = False
 
     def __enter__(self) -> _Stop:
         for name in ("SIGINT", "SIGTERM", "SIGHUP"):
@@ -295,10 +297,25 @@ class _Stop:
         for number, handler in self._before.items():
             signal.signal(number, handler)
 
+    @contextlib.contextmanager
+    def at_once(self) -> Iterator[None]:
+        """In here the first signal leaves at once, as where data load: nothing is there yet that could be lost."""
+        self._at_once = True
+        try:
+            yield
+        except SystemExit:
+            if self.signal is not None:
+                log.info("Interrupted by %s before the training began.", self.signal.name)
+            raise
+        finally:
+            self._at_once = False
+
     def _note(self, number: int, frame: FrameType | None) -> None:
         self.signal = signal.Signals(number)
         for each in self._before:
             signal.signal(each, _stop_at_once)
+        if self._at_once:
+            _stop_at_once(number, frame)
         # Straight to standard error: the signal may have come in the middle of a line of the log. Whoever reads that
         # may have been stopped too.
         with contextlib.suppress(OSError):
