@@ -9,7 +9,7 @@ import shlex
 import signal
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from types import FrameType
@@ -132,9 +132,10 @@ def _train(job: _Job, stop: _Stop, *, with_bar: bool) -> None:
     state = job.checkpoint()
     if state and config.trainer.precision == "auto":
         config.trainer.precision = state["about"]["precision"]
-    experiment = build(config)
-    first_look(experiment)
-    _introduce(experiment)
+    with stop.at_once():
+        experiment = build(config)
+        first_look(experiment)
+        _introduce(experiment)
     if state:
         keep_arithmetic(state["about"], experiment.compute)
     if state and not config.resume_force:
@@ -332,6 +333,7 @@ class _Stop:
         self._asks_again_at = 0.0
         self._before: dict[signal.Signals, Any] = {}
         self._mask: set[int] | None = None
+        self._at_once = False
 
     def wanted(self) -> bool:
         """Whether the run is to end."""
@@ -357,10 +359,25 @@ class _Stop:
         for number, handler in self._before.items():
             signal.signal(number, handler)
 
+    @contextlib.contextmanager
+    def at_once(self) -> Iterator[None]:
+        """In here the first signal leaves at once, as where data load: nothing is there yet that could be lost."""
+        self._at_once = True
+        try:
+            yield
+        except SystemExit:
+            if self.signal is not None:
+                log.info("Interrupted by %s before the training began.", self.signal.name)
+            raise
+        finally:
+            self._at_once = False
+
     def _note(self, number: int, frame: FrameType | None) -> None:
         self.signal = signal.Signals(number)
         for each in self._before:
             signal.signal(each, _stop_at_once)
+        if self._at_once:
+            _stop_at_once(number, frame)
         # Straight to standard error: the signal may have come in the middle of a line of the log. Whoever reads that
         # may have been stopped too.
         with contextlib.suppress(OSError):

@@ -178,8 +178,10 @@ def _penalty(config: DictConfig) -> Penalty | Several | None:
 def _augment(config: DictConfig, device: torch.device) -> Augmentation | None:
     if not config.augment:
         return None
-    augment = hold_to(make(config.augment), Augmentation, "augment")
-    return augment.to(device) if isinstance(augment, nn.Module) else augment
+    augment: Augmentation = hold_to(make(config.augment), Augmentation, "augment")
+    if isinstance(augment, nn.Module):
+        augment.to(device)
+    return augment
 
 
 def build_game(config: DictConfig, classes: Sequence[str], device: torch.device) -> Game:

@@ -33,8 +33,31 @@ MOST_PIXELS = 2**26
 """What a picture may have to be decoded, after what a JPEG leaves out; decoding takes up to 12 bytes for each."""
 
 _MOST_BYTES = 2**30  # in a file
-_LARGE = 2**22  # pixels: of what has more, only one picture is decoded at a time
-_large = threading.Lock()
+
+
+class _Budget:
+    """An amount of something for threads to share."""
+
+    def __init__(self, amount: int) -> None:
+        self._amount = self._left = amount
+        self._changed = threading.Condition()
+
+    @contextlib.contextmanager
+    def taking(self, amount: int) -> Iterator[None]:
+        """Hold some of it, all of it at the most, as soon as the others leave that much."""
+        amount = min(amount, self._amount)
+        with self._changed:
+            self._changed.wait_for(lambda: self._left >= amount)
+            self._left -= amount
+        try:
+            yield
+        finally:
+            with self._changed:
+                self._left += amount
+                self._changed.notify_all()
+
+
+_being_decoded = _Budget(MOST_PIXELS)
 
 
 # A picture larger than Pillow thinks wise is refused by us, by name; so is what it warns of in files that can be read.
@@ -115,15 +138,17 @@ def read_picture(path: Path, size: Count, channels: Channels) -> Pixels:
     Raises:
         Exception: whatever Pillow makes of a broken file; its decoders raise many kinds.
     """
-    with _picture(path) as opened, _large if math.prod(opened.size) > _LARGE else contextlib.nullcontext():
+    with _picture(path) as opened:
+        whole = math.prod(opened.size)
         # A large JPEG decodes several times faster at a fraction of its size; twice the target loses nothing.
         opened.draft(None, (2 * size, 2 * size))
-        if math.prod(opened.size) > MOST_PIXELS:
-            width, height = opened.size
+        width, height = opened.size
+        if width * height > MOST_PIXELS:
             raise ValueError(f"it has {width:,} x {height:,} pixels, and more than {MOST_PIXELS:,} are not decoded")
-        ImageOps.exif_transpose(opened, in_place=True)
-        picture = _on_white(_in_eight_bits(opened))
-        return _to_pixels(picture.convert("L" if channels == 1 else "RGB"), size)
+        with _being_decoded.taking(width * height + whole // 4):
+            ImageOps.exif_transpose(opened, in_place=True)
+            picture = _on_white(_in_eight_bits(opened))
+            return _to_pixels(picture.convert("L" if channels == 1 else "RGB"), size)
 
 
 @contextlib.contextmanager

@@ -40,7 +40,6 @@ CHUNK = 8
 
 _AHEAD = 4  # chunks for each thread
 _SECONDS_BETWEEN_LINES = 10.0
-_SECONDS_BEFORE_A_BAR = 1.0
 _SECONDS_TO_FINISH = 1.0
 
 
@@ -96,7 +95,7 @@ def in_chunks(work: Callable[[Items], Result], items: Items, doing: str) -> Iter
 
 @contextlib.contextmanager
 def counting(total: int, doing: str) -> Iterator[Callable[[int], None]]:
-    """Show how many of `total` pictures have been dealt with, if that takes more than a moment.
+    """Show how many of `total` pictures have been dealt with.
 
     On a terminal this is a bar with the rate and the time that is left, elsewhere a line in the log now and then.
 
@@ -119,7 +118,6 @@ def counting(total: int, doing: str) -> Iterator[Callable[[int], None]]:
         desc=doing,
         unit=" pictures",
         disable=not looked_at,
-        delay=_SECONDS_BEFORE_A_BAR,
         leave=False,
         dynamic_ncols=True,
     ) as bar:

@@ -82,10 +82,12 @@ class Adversarial:
         conditions = {name: torch.cat([real.conditions[name], value]) for name, value in fake.conditions.items()}
         logits = self._logits(d, shown(torch.cat([real.images, fake.images])), conditions)
         real_logits, fake_logits = logits.split([len(real) // self.packing, len(fake) // self.packing])
+        measured: dict[str, Tensor] = {}
         if self.augment is not None:
             self.augment.adapt(real_logits.detach(), len(real))
+            if isinstance(self.augment, Adaptive):
+                measured["augment/p"] = self.augment.p.clone()
         terms = {"adversarial": self.loss.d(real_logits, fake_logits)}
-        measured = {}
         for name in (name for name, part in self.penalties.items() if interval_of(part) == 1):
             terms[name] = self._penalty(name, d, real, fake, shown)
             measured[_tag(name)] = terms[name].detach()
@@ -151,17 +153,12 @@ class Adversarial:
 
     def state_dict(self) -> dict[str, Any]:
         """What a checkpoint keeps: how strong the augmentation has become."""
-        return self.augment.state_dict() if isinstance(self.augment, nn.Module) else {}
+        return dict(self.augment.state_dict()) if isinstance(self.augment, nn.Module) else {}
 
-    def load_state_dict(self, state: dict[str, Any]) -> None:
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Go on from a checkpoint."""
         if isinstance(self.augment, nn.Module):
-            self.augment.load_state_dict(state)
-
-    def status(self) -> dict[str, float]:
-        """Named numbers for the dashboard; waits for the device."""
-        p = getattr(self.augment, "p", None)
-        return {"augment/p": float(p)} if isinstance(p, Tensor) else {}
+            self.augment.load_state_dict(dict(state))
 
 
 def _as_they_are(images: Tensor) -> Tensor:

@@ -147,6 +147,26 @@ def test_a_great_jpeg_is_decoded_at_a_fraction_of_its_size(tmp_path, monkeypatch
         decoding.read_picture(tmp_path / "x.png", 8, 1)
 
 
+def test_great_pictures_share_the_memory_that_decoding_may_take(tmp_path, monkeypatch):
+    class Watched(decoding._Budget):
+        least = 2000
+
+        @contextlib.contextmanager
+        def taking(self, amount):
+            with super().taking(amount):
+                self.least = min(self.least, self._left)
+                yield
+
+    monkeypatch.setattr(decoding, "_being_decoded", budget := Watched(2000))
+    for number in range(30):
+        side = 10 * (1 + number % 4)
+        Image.new("L", (side, side), number).save(tmp_path / f"{number:02}.png")
+    images = image_folder.load(str(tmp_path), 8, 1, None)
+    assert images.pixels(torch.arange(30))[:, 0, 0, 0].tolist() == list(range(30))
+    assert budget.least >= 0
+    assert budget._left == 2000
+
+
 def test_names_that_are_no_text_are_data_like_others(tmp_path, write_picture):
     latin, escape = os.fsdecode(b"caf\xe9"), "\x1b[31m"
     for name in (latin, escape):
