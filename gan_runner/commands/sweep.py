@@ -12,6 +12,7 @@ import shlex
 import signal
 import sys
 import threading
+from multiprocessing import resource_tracker
 from pathlib import Path
 from types import FrameType, TracebackType
 from typing import Any, NoReturn, Self
@@ -131,10 +132,7 @@ class WholeSweep:
             return
         # A Ctrl-C reaches the jobs' processes too, and would end one that is just starting, and with it the others.
         # What is blocked here they inherit, and each looks at it once its run can save (`gan_runner.commands.train`).
-        with contextlib.suppress(ImportError):
-            from joblib.externals.loky.backend.resource_tracker import ensure_running
-
-            ensure_running()  # it would unblock them
+        resource_tracker.ensure_running()  # Python starts it with the first process, and unblocks them then
         self._mask = signal.pthread_sigmask(signal.SIG_BLOCK, _SIGNALS)
         threading.Thread(target=_hand_on, daemon=True).start()
 

@@ -82,8 +82,11 @@ def run_job(config: DictConfig, within: Within | None = None) -> float | None:
     job = _Job(config, folder)
     try:
         check_config(config)
-    except UserError:
-        if job.stored is None and not _in_sweep():
+    except UserError as error:
+        if _in_sweep():  # the job's folder is kept, and says why nothing else is in it
+            log.error("%s", error)
+            mark_as_told(error)
+        elif job.stored is None:
             folder.discard_unbegun()
         raise
     with contextlib.closing(folder):

@@ -153,12 +153,14 @@ class Adversarial:
 
     def state_dict(self) -> dict[str, Any]:
         """What a checkpoint keeps: how strong the augmentation has become."""
-        return dict(self.augment.state_dict()) if isinstance(self.augment, nn.Module) else {}
+        augment: object = self.augment
+        return dict(augment.state_dict()) if isinstance(augment, nn.Module) else {}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Go on from a checkpoint."""
-        if isinstance(self.augment, nn.Module):
-            self.augment.load_state_dict(dict(state))
+        augment: object = self.augment
+        if isinstance(augment, nn.Module):
+            augment.load_state_dict(dict(state))
 
 
 def _as_they_are(images: Tensor) -> Tensor:

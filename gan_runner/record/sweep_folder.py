@@ -108,7 +108,10 @@ class Sweep:
         """
         for job in self.jobs:
             if (job.start, job.number) == (self.start, number):
-                return job
+                if name in (None, job.name):
+                    return job
+                self.jobs.remove(job)  # planned under the name that it would have had
+                break
         point = self.point(overrides)
         for job in self.jobs:
             if job.start != self.start and (job.name == name if name else self.point(job.overrides) == point):

@@ -126,9 +126,13 @@ def test_a_sweep_names_each_folder_by_what_it_sweeps_and_goes_on_past_a_failing_
     assert result.code == 1
     assert "model.dropout is 1.5, but must be a number, at least 0 and below 1." in result.err
     assert result.out.count("model.dropout=1.5: failed.") == 1  # which of the jobs it was
-    jobs = {path.parent.name: json.loads(path.read_text()) for path in tmp_path.glob("multirun/*/*/*/summary.json")}
-    states = {name: summary["status"] for name, summary in jobs.items()}
-    assert states == {"model.dropout=0.1": "finished", "model.dropout=1.5": "failed", "model.dropout=0.3": "finished"}
+    jobs = {
+        path.parent.name: json.loads(path.read_text())["status"]
+        for path in tmp_path.glob("multirun/*/*/*/summary.json")
+    }
+    assert jobs == {"model.dropout=0.1": "finished", "model.dropout=0.3": "finished"}
+    (log,) = tmp_path.glob("multirun/*/*/model.dropout=1.5/gan-run.log")
+    assert "model.dropout is 1.5, but must be" in log.read_text()
 
 
 @pytest.mark.parametrize(

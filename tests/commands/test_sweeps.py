@@ -135,6 +135,13 @@ def test_repeated_points_get_folders_of_their_own_and_are_known_again(tmp_path):
     assert gan_run(tmp_path, *sweep).out.count("is finished already") == 3
 
 
+def test_folders_may_be_named_by_the_user(tmp_path):
+    sweep = ["-m", *QUICK, "hydra.sweep.dir=here", "hydra.sweep.subdir=job-${hydra.job.num}", "seed=1,2"]
+    assert gan_run(tmp_path, *sweep).code == 0
+    assert states(tmp_path / "here") == {"job-0": "finished", "job-1": "finished"}
+    assert gan_run(tmp_path, *sweep).out.count("is finished already") == 2
+
+
 def test_a_failed_job_is_told_at_the_end_with_its_reason_and_what_runs_it_again(tmp_path):
     result = gan_run(tmp_path, "-m", *QUICK, "hydra.sweep.dir=here", "model.dropout=1.5,0.1")
     assert result.code == 1
