@@ -137,12 +137,13 @@ def _train(job: _Job, stop: _Stop, *, with_bar: bool) -> None:
         config.trainer.precision = state["about"]["precision"]
     with stop.at_once():
         experiment = build(config)
-        first_look(experiment)
-        _introduce(experiment)
     if state:
         keep_arithmetic(state["about"], experiment.compute)
     if state and not config.resume_force:
         refuse_other_data(config.resume, state["about"]["data_fingerprint"], experiment.images)
+    with stop.at_once():
+        first_look(experiment)
+        _introduce(experiment)
     first_iteration = state["progress"]["iteration"] + 1 if state else 1
     with (
         experiment.dashboard.open(folder.path, first_iteration) as events,
