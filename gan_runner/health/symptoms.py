@@ -131,6 +131,11 @@ class OnAverage(Symptom):
         columns = zip(*(values for _, values in self._window), strict=True)
         return [math.fsum(column) / len(self._window) for column in columns]
 
+    @property
+    def newest(self) -> tuple[float, ...]:
+        """The values of the last log point."""
+        return self._window[-1][1]
+
     def full(self, now: Moment) -> bool:
         """Whether the means are over the whole patience."""
         return bool(self._window) and self.updates(now) - self.updates(self._window[0][0]) >= self.patience
@@ -335,9 +340,9 @@ class Collapse(OnAverage):
         diversity, repeats, distance, untrained = means
         if abs(1 - distance) < self._moved and diversity > 0.5 * untrained:
             return ""
-        if diversity <= self._diversity:
+        if max(diversity, self.newest[0]) <= self._diversity:  # a G that has got over it is well
             return f"pictures from different latents differ {diversity:.1%} as much as real ones do"
-        if self._repeats is not None and repeats >= self._repeats:
+        if self._repeats is not None and min(repeats, self.newest[1]) >= self._repeats:
             return f"{repeats:.0%} of the pictures from different latents nearly equal another one"
         return ""
 

@@ -214,6 +214,13 @@ def test_one_picture_is_a_collapse_and_so_are_a_few_but_not_those_of_an_untraine
     assert observation is None if words is None else observation.what.startswith(words)
 
 
+def test_a_g_that_has_got_over_its_collapse_is_well_whatever_the_mean_says():
+    points = [drawn(diversity=0.02), drawn(diversity=0.02), drawn(diversity=0.11)]
+    assert present(collapse(patience=100), points) == [True, True, False]
+    points = [drawn(repeats=1.0), drawn(repeats=1.0), drawn(repeats=0.4)]
+    assert present(collapse(patience=100), points) == [True, True, False]
+
+
 def test_repeats_need_not_be_looked_at():
     symptom = Collapse(diversity=0.3, repeats=None, moved=0.1, patience=0)
     assert present(symptom, [drawn(diversity=0.49, repeats=1.0)]) == [False]
