@@ -311,7 +311,7 @@ def _summarise(run: Run) -> dict[str, Any]:
         "g_steps": progress.g_steps,
         "images": progress.images,
         "seconds": round(run.seconds, 3),
-        "images_per_second": round(progress.images / run.seconds, 1),
+        "images_per_second": round(progress.images_played(experiment.settings) / run.seconds, 1),
         "device": str(compute.device),
         "precision": compute.precision,
         "data": {"name": images.name, "fingerprint": images.fingerprint, "count": len(images)},

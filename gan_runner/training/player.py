@@ -40,7 +40,9 @@ class Player:
     def minimise(self, terms: Terms) -> Tensor:
         """Make one update against the sum of the terms and give it, 0-d; no other player's gradients are computed."""
         loss = total(terms)
-        gradients = torch.autograd.grad(loss, self._parameters)
+        # A penalty alone may leave a parameter out, such as D's last bias: its gradient is 0.
+        found = torch.autograd.grad(loss, self._parameters, allow_unused=True)
+        gradients = [torch.zeros_like(p) if g is None else g for p, g in zip(self._parameters, found, strict=True)]
         if loss.is_cuda:
             self._copy_gradients(gradients)
         else:
