@@ -62,12 +62,14 @@ class Fault:
         unit: what they are measured in.
         apply: makes `count` pictures of a strength.
         seen_by: the numbers that claim to see it, and where they go.
+        also: numbers that claim nothing and are shown all the same.
     """
 
     strengths: Sequence[float]
     unit: str
     apply: Callable[[Material, float], Tensor]
     seen_by: Mapping[str, Way]
+    also: Sequence[str] = ()
 
 
 def blurred(material: Material, sigma: float) -> Tensor:
@@ -106,16 +108,19 @@ def copied(material: Material, share: float) -> Tensor:
 
 
 _FAR: dict[str, Way] = {"frechet": RISES, "kernel": RISES}
-_WORSE: dict[str, Way] = {"density": FALLS, "clipped_density": FALLS, "coverage": FALLS, "clipped_coverage": FALLS}
-_FEWER: dict[str, Way] = {"recall": FALLS, "coverage": FALLS, "clipped_coverage": FALLS}
+_LESS_COVERED: dict[str, Way] = {"coverage": FALLS, "clipped_coverage": FALLS}
+_LESS_ALIKE: dict[str, Way] = {"precision": FALLS, "density": FALLS, "clipped_density": FALLS}
 _CLASSES: dict[str, Way] = {"classes": FALLS, "class_entropy": FALLS, "score": FALLS}
 
 FAULTS: Mapping[str, Fault] = {
-    "blur": Fault((0.5, 0.75, 1.0, 1.5), "px", blurred, _FAR | _WORSE | {"precision": FALLS}),
-    "noise": Fault((10, 20, 40, 80), "levels", noisy, _FAR | _WORSE | {"precision": FALLS}),
-    "shift": Fault((1, 2, 3, 4), "px", shifted, _FAR | _WORSE | {"precision": FALLS}),
-    "dropped classes": Fault((0.1, 0.3, 0.5, 0.8), "of them", without_classes, _FAR | _FEWER | _CLASSES),
-    "duplicates": Fault((0.5, 0.2, 0.05, 0.01), "distinct", repeated, _FAR | _FEWER),
+    # A little blur makes a picture more like the mean of all, where real ones lie densest: density and its kin rise.
+    "blur": Fault((0.5, 1.0, 1.5, 2.0), "px", blurred, _FAR | _LESS_COVERED, tuple(_LESS_ALIKE)),
+    "noise": Fault((10, 20, 40, 80), "levels", noisy, _FAR | _LESS_COVERED | _LESS_ALIKE),
+    "shift": Fault((1, 2, 3, 4), "px", shifted, _FAR | _LESS_COVERED | _LESS_ALIKE),
+    "dropped classes": Fault(
+        (0.1, 0.3, 0.5, 0.8), "of them", without_classes, _FAR | {"recall": FALLS} | _LESS_COVERED | _CLASSES
+    ),
+    "duplicates": Fault((0.5, 0.2, 0.05, 0.01), "distinct", repeated, _FAR | {"recall": FALLS} | _LESS_COVERED),
     "copies": Fault((0.1, 0.25, 0.5, 1.0), "copied", copied, {"memorised": RISES, "copying_z": FALLS}),
 }
 
@@ -183,17 +188,24 @@ def unseen(table: Mapping[str, Mapping[str, Sequence[float]]]) -> list[str]:
 
 
 def in_words(table: Mapping[str, Mapping[str, Sequence[float]]]) -> str:
-    """The table as Markdown: one part a fault; numbers that claim nothing of the fault are left out."""
+    """The table as Markdown: one part a fault."""
     lines = []
     for name, rows in table.items():
         fault = FAULTS[name]
         heads = " | ".join(f"{strength:g} {fault.unit}" for strength in fault.strengths)
         lines += ["", f"| {name} | none | {heads} | |", "|---" * (len(fault.strengths) + 3) + "|"]
-        for number, way in fault.seen_by.items():
+        claims: dict[str, Way | None] = {**fault.seen_by, **dict.fromkeys(fault.also)}
+        for number, way in claims.items():
             if number in rows:
                 values = " | ".join(f"{value:.4g}" for value in rows[number])
-                lines.append(f"| {number} | {values} | {way if moves(rows[number], way) else f'does not {way[:-1]}'} |")
+                lines.append(f"| {number} | {values} | {_verdict(rows[number], way)} |")
     return "\n".join(lines)
+
+
+def _verdict(values: Sequence[float], way: Way | None) -> str:
+    if way is None:
+        return "claims nothing"
+    return way if moves(values, way) else f"does not {way.removesuffix('s')}"
 
 
 def sets_of(name: str) -> tuple[InMemoryImages, InMemoryImages, InMemoryImages]:

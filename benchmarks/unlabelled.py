@@ -167,7 +167,7 @@ def main() -> None:
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     training, held_out, learn_from = sets_of(options.data)
     pictures = material(training, held_out, options.count, options.count)
-    numbers = ["frechet", "kernel", "precision", "recall", "density", "coverage", "clipped_density", "clipped_coverage"]
+    numbers = ["frechet", "precision", "recall", "density", "coverage", "clipped_density", "clipped_coverage"]
     by_labels: list[float] = []
     print("| learned | rows as claimed | of | rank correlation | mildest, least | mildest, mean | undamaged |")
     print("|---|---|---|---|---|---|---|")

@@ -1,8 +1,9 @@
 """What generated pictures are held against: real ones, and how good and how bad a number can be.
 
 The floor of a number is what real pictures score that are not in the reference: no generator can be expected to
-do better. The ceiling is what noise scores. Both are of as many pictures as the generated ones are, because
-most numbers move with the count, and both are kept (see `cache`).
+do better. The ceiling is what noise scores, or, of a number on copying, what the training pictures themselves do.
+Both are of as many pictures as the generated ones are, because most numbers move with the count, and both are
+kept (see `cache`).
 """
 
 from __future__ import annotations
@@ -42,7 +43,7 @@ class Reference:
         count: real pictures in the reference.
         floor: each number of other real pictures; None where there are none that would tell, such as a number on
             copying where nothing was held out.
-        ceiling: each number of noise.
+        ceiling: each number of noise, or of copies.
         floor_count: how many real pictures the floor is of; fewer than were asked for where there are no more.
         floor_of: where these come from: `test`, or `train`, which are the training pictures outside the reference.
     """
@@ -111,17 +112,20 @@ def _bounds(
 ) -> dict[str, Any]:
     _log.info("Real pictures and noise are measured for comparison, once.")
     images, rows = _others(training, held_out, real)
+    on_copying = [name for name, number in metrics.numbers.items() if number.needs in ("training", "held out")]
     floor: dict[str, float | None] = dict.fromkeys(metrics.names)
     count = min(len(rows), generated)
     if count >= metrics.fewest:
         floor |= metrics.measure(pictures(images, rows[even_rows(len(rows), count)]), statistics)
         if images is training:  # they are copies of themselves
-            floor |= {
-                name: None for name, number in metrics.numbers.items() if number.needs in ("training", "held out")
-            }
+            floor |= dict.fromkeys(on_copying)
+    ceiling = metrics.measure(noise(training.shape, generated, seed), statistics)
+    if on_copying:  # noise copies nothing, and the training pictures are nothing but copies
+        copies = metrics.measure(pictures(training, even_rows(len(training), generated)), statistics)
+        ceiling |= {name: copies[name] for name in on_copying}
     return {
         "floor": floor,
-        "ceiling": metrics.measure(noise(training.shape, generated, seed), statistics),
+        "ceiling": ceiling,
         "floor_count": count,
         "floor_of": "train" if images is training else "test",
     }

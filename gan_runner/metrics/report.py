@@ -38,7 +38,7 @@ class Row:
         name: such as `frechet_cnn_10k`.
         value: of the generated pictures.
         floor: of real ones; None where they cannot tell.
-        ceiling: of noise.
+        ceiling: of noise, or of copies.
         better: which end is good; None where neither is.
         says: what the number says.
     """
@@ -97,7 +97,7 @@ class Report:
         ]
         real = {"test": "held-out pictures", "train": "training pictures outside the reference"}[self.floor_of]
         text.append(
-            f"floor: {self.floor_count:,} {real}; ceiling: noise; "
+            f"floor: {self.floor_count:,} {real}; ceiling: noise, or copies; "
             f"reference: {self.fingerprint.real:,} training pictures"
         )
         return "\n".join(text)
@@ -122,7 +122,7 @@ class Report:
             parts.append(_titled("Classes drawn (blue) and real (grey)", _class_bars(self.classes)))
         places = [(row.name, row.place) for row in self.rows if row.place is not None]
         if places:
-            parts.append(_titled("From real pictures (left) to noise (right)", _place_bars(places)))
+            parts.append(_titled("From real pictures (left) to noise, or to copies (right)", _place_bars(places)))
         page = Image.new(
             "RGB",
             (max(part.width for part in parts) + 2 * MARGIN, sum(part.height + MARGIN for part in parts) + MARGIN),

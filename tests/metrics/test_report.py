@@ -35,6 +35,7 @@ def test_the_floor_is_of_held_out_pictures_the_ceiling_of_noise_and_both_are_kep
     first = reference(bound, training, held_out, real=300, generated=200, seed=0)
     assert (first.count, first.floor_count, first.floor_of) == (300, 200, "test")
     assert first.floor["frechet_cnn"] < first.ceiling["frechet_cnn"] / 5
+    assert first.ceiling["memorised_cnn"] == 1.0  # of the training pictures themselves
     assert first.floor["coverage_cnn"] > 5 * first.ceiling["coverage_cnn"]
     files = sorted(file.name for file in own_cache.iterdir())
     monkeypatch.setattr(type(bound), "measure", None)  # nothing is measured again
@@ -80,7 +81,7 @@ def test_pictures_of_any_program_are_evaluated_from_a_file(bound, halves, drawn)
     lines = found.table().splitlines()
     assert lines[0].split() == ["metric", "value", "floor", "ceiling", "better"]
     assert len(lines) == len(found.rows) + 2
-    assert lines[-1] == "floor: 200 held-out pictures; ceiling: noise; reference: 300 training pictures"
+    assert lines[-1] == "floor: 200 held-out pictures; ceiling: noise, or copies; reference: 300 training pictures"
 
     stored = json.loads(json.dumps(found.as_dict(), allow_nan=False))
     assert stored["metrics"]["coverage_cnn_200"] == named["coverage_cnn_200"].value
