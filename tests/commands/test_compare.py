@@ -77,7 +77,7 @@ def test_failed_runs_and_unreadable_files_are_named_and_the_rest_is_shown(tmp_pa
     result = gan_compare(tmp_path, "sweep=sweep")
     assert result.code == 0
     assert "Failed:\n  failed: Too little memory." in result.out
-    assert "Not to be read, and left out:\n  damaged: summary.json cannot be read:" in result.out
+    assert "Missing or unreadable:\n  damaged: summary.json cannot be read:" in result.out
     assert "damaged: summary.json cannot be read" in (tmp_path / "sweep/compare.html").read_text()
 
 
