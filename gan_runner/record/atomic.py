@@ -81,10 +81,10 @@ def made_folder(path: Path) -> Path:
     return path
 
 
-def set_aside(path: Path) -> Path:
-    """Give a damaged file another name beside it, which no earlier one has, and say which."""
+def set_aside(path: Path, why: str = "damaged") -> Path:
+    """Give a file another name beside it that says why, and which no earlier one has; gives it back."""
     number = 1
-    while (aside := path.with_name(f"{path.name}.damaged-{number}")).exists():
+    while (aside := path.with_name(f"{path.name}.{why}-{number}")).exists():
         number += 1
     with refusals_explained(path, "set aside"):
         path.rename(aside)

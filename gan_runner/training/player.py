@@ -167,6 +167,7 @@ class Players:
             "discriminator": self.discriminator.state_dict(),
             "generator": self.generator.state_dict(),
             "average": self.average.net.state_dict() if self.average is not None else None,
+            "averaging": self.average.state_dict() if self.average is not None else {},
         }
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
@@ -175,6 +176,7 @@ class Players:
         self.generator.load_state_dict(state["generator"])
         if self.average is not None:
             self.average.net.load_state_dict(drawing_weights(state))
+            self.average.load_state_dict(state["averaging"])
 
 
 def drawing_weights(state: Mapping[str, Any]) -> Mapping[str, Tensor]:

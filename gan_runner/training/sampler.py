@@ -64,7 +64,8 @@ class Sampler:
 
     def like_data(self, purpose: str, count: int) -> Inputs:
         """Inputs whose conditions come as often as in the data."""
-        return Inputs(self._latents(purpose, count), self._moved(self._examples(count).conditions))
+        conditions = self._examples(count).conditions if self._game.g_sees_data else {}
+        return Inputs(self._latents(purpose, count), self._moved(conditions))
 
     def draw(self, inputs: Inputs) -> list[Batch]:
         """Draw pictures, float32 [N, C, H, W] in [-1, 1], in batches."""

@@ -1,5 +1,9 @@
 import contextlib
 import logging
+import subprocess
+import sys
+import threading
+import time
 
 import numpy as np
 import pytest
@@ -22,6 +26,10 @@ def loaded(source, start, n):
     return out.images
 
 
+def sampled(source, n, seed):
+    return source.sample(n, seed).images
+
+
 @pytest.mark.parametrize("replacement", [False, True])
 @pytest.mark.parametrize("resident", [True, False])
 @pytest.mark.parametrize(("start", "n"), [(0, 3), (5, 3), (6, 30), (700, 7)])
@@ -38,31 +46,78 @@ def test_a_load_after_another_elsewhere_is_right_too(seven_images):
     assert torch.equal(loaded(source, 4, 5), expected)
 
 
-def test_worker_processes_stream_what_a_resident_set_gives(ten_pictures):
+@pytest.mark.parametrize("workers", [0, 1, 2])
+def test_threads_stream_what_a_resident_set_gives(ten_pictures, workers):
     pictures = image_folder.load(str(ten_pictures), image_size=8, channels=3, limit=None)
-    resident, streamed = made(pictures, resident=True), made(pictures, resident=False, workers=2)
+    resident, streamed = made(pictures, resident=True), made(pictures, resident=False, workers=workers)
     assert (type(resident), type(streamed)) == (ResidentFeed, StreamedFeed)
     for start in [*range(0, 30, 3), 100, 103, 9]:
         assert torch.equal(loaded(streamed, start, 3), loaded(resident, start, 3))
     assert streamed.waited_seconds > 0
-    workers = streamed._stream._workers
-    streamed.close()
-    assert not any(worker.is_alive() for worker in workers)
 
 
-def test_a_stream_outlives_its_workers(ten_pictures, caplog):
+def test_conditions_come_with_their_images(tmp_path, write_picture):
+    for number in range(10):
+        write_picture(tmp_path / str(number) / "1.bmp", np.full((8, 8), 20 * number, np.uint8))
+    pictures = image_folder.load(str(tmp_path), image_size=8, channels=1, limit=None)
+    for resident in (True, False):
+        source = made(pictures, resident=resident, workers=2)
+        out = source.buffer(3)
+        for start in range(0, 30, 3):
+            source.load(start, out)
+            assert torch.equal(out.images[:, 0, 4, 4], 20 * out.conditions["label"])
+
+
+def test_a_closed_stream_leaves_no_thread(ten_pictures):
+    before = threading.active_count()
     pictures = image_folder.load(str(ten_pictures), image_size=8, channels=3, limit=None)
     streamed = made(pictures, resident=False, workers=2)
     loaded(streamed, 0, 3)
-    for worker in streamed._stream._workers:
-        worker.kill()
-        worker.join()
-    for start in range(3, 30, 3):
-        expected = pictures.pixels(Order(10, 5, False).indices(start, 3))
-        assert torch.equal(loaded(streamed, start, 3), expected)
     streamed.close()
-    assert len(caplog.messages) == 1
-    assert caplog.messages[0].startswith("data: the workers failed and are started anew: ")
+    while threading.active_count() > before:  # each ends after the batch that it works on
+        time.sleep(0.01)
+
+
+LEAVING = """
+import sys, torch
+from gan_runner.data import image_folder, make_feed
+images = image_folder.load(sys.argv[1], image_size=8, channels=3, limit=None)
+feed = make_feed(
+    images, resident=False, replacement=False, workers=2, batch=32, seed=0, device=torch.device("cpu")
+)
+feed.load(0, feed.buffer(32))
+sys.exit(7)
+"""
+
+
+def test_a_process_ends_in_its_own_way_while_threads_decode(tmp_path, write_picture):
+    """A thread that came out of PyTorch while the interpreter is taken down would abort it."""
+    whole = write_picture(tmp_path / "whole.png", np.zeros((500, 500, 3), np.uint8))
+    for number in range(8):
+        (tmp_path / "pictures" / f"{number}.png").parent.mkdir(exist_ok=True)
+        (tmp_path / "pictures" / f"{number}.png").symlink_to(whole)
+    command = [sys.executable, "-c", LEAVING, str(tmp_path / "pictures")]
+    ended = subprocess.run(command, capture_output=True, text=True, timeout=120)
+    assert (ended.returncode, ended.stderr) == (7, "")
+
+
+def test_a_stream_goes_on_where_a_load_was_interrupted(ten_pictures):
+    """As by Ctrl-C, whose handler may raise wherever the run is."""
+    pictures = image_folder.load(str(ten_pictures), image_size=8, channels=3, limit=None)
+    expected = made(pictures, resident=True)
+    streamed = made(pictures, resident=False, workers=2)
+    loaded(streamed, 0, 3)
+
+    def interrupt(frame, event, argument):
+        if event == "call" and frame.f_code.co_name == "result":
+            sys.setprofile(None)
+            raise KeyboardInterrupt
+
+    sys.setprofile(interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        loaded(streamed, 3, 3)
+    for start in (3, 6, 9):
+        assert torch.equal(loaded(streamed, start, 3), loaded(expected, start, 3))
 
 
 @pytest.mark.parametrize("workers", [0, 1])
@@ -91,7 +146,7 @@ def test_feeding_takes_none_of_the_runs_random_numbers(seven_images, resident):
     before = torch.get_rng_state()
     source = made(seven_images, resident=resident)
     loaded(source, 0, 3)
-    source.sample(3, seed=0)
+    sampled(source, 3, seed=0)
     assert torch.equal(torch.get_rng_state(), before)
 
 
@@ -129,9 +184,9 @@ def test_auto_keeps_on_the_device_what_fits_and_says_so(ten_pictures, monkeypatc
     pictures = image_folder.load(str(ten_pictures), image_size=8, channels=3, limit=None)
     needed = 10 * 3 * 8 * 8
     monkeypatch.setattr(feed, "free_memory", lambda device: 2 * needed)
-    assert isinstance(made(pictures), ResidentFeed)
+    assert isinstance(made(pictures, batch=1), ResidentFeed)
     monkeypatch.setattr(feed, "free_memory", lambda device: 2 * needed - 2)
-    assert isinstance(made(pictures), StreamedFeed)
+    assert isinstance(made(pictures, batch=1), StreamedFeed)
     assert caplog.messages[-2:] == [
         "data: all 10 images are held on cpu.",
         "data: 10 images are streamed to cpu.",
@@ -147,6 +202,26 @@ def test_insisting_on_what_does_not_fit_is_an_error(ten_pictures, monkeypatch):
         "data.resident is true, but the 10 images of image_folder take 1.2 MB, and cpu has 0.9 MB to give.\n"
         "  Try data.resident=auto, data.limit=7, or a smaller data.image_size."
     )
+
+
+@pytest.mark.parametrize("resident", [True, False])
+def test_a_batch_that_does_not_fit_is_refused_before_it_is_taken(ten_pictures, monkeypatch, resident):
+    pictures = image_folder.load(str(ten_pictures), image_size=200, channels=3, limit=None)
+    monkeypatch.setattr(feed, "free_memory", lambda device: 10_000_000)
+    with pytest.raises(UserError) as error:
+        made(pictures, resident=resident, batch=10)
+    assert str(error.value) == (
+        "A batch of 10 images of 3x200x200 takes 13.2 MB while it is prepared, and cpu has 9.0 MB to give.\n"
+        "  Try data.image_size=160 or trainer.batch_size=6."
+    )
+    assert made(pictures, resident=False, batch=6).images is pictures
+
+
+def test_a_batch_of_one_that_does_not_fit_asks_for_another_size(ten_pictures, monkeypatch):
+    pictures = image_folder.load(str(ten_pictures), image_size=200, channels=3, limit=None)
+    monkeypatch.setattr(feed, "free_memory", lambda device: 1_000_000)
+    with pytest.raises(UserError, match=r"Try data\.image_size=48\.$"):
+        made(pictures, batch=10)
 
 
 def test_free_memory_is_known():

@@ -35,7 +35,9 @@ def start(tmp_path, compose_config):
             experiment = build(compose_config(*SMALL, *evaluation, *overrides))
             if symptoms is not None:  # roll back at these and no others
                 settings = {"loss": "NonSaturating", "trainer.precision": "fp32"}
-                experiment.watch = Watch("rollback", 0.5, 3, pictures=64, symptoms=symptoms, settings=settings)
+                experiment.watch = Watch(
+                    "rollback", 0.5, 3, pictures=64, symptoms=symptoms, usual={}, settings=settings
+                )
             path = tmp_path / folder
             path.mkdir(exist_ok=True)
             run_folder = stack.enter_context(contextlib.closing(RunFolder(path)))

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from gan_runner.errors import UserError
-from gan_runner.health.watch import Constant, Sighting
+from gan_runner.health.symptoms import Constant, Observation, Symptom
 from gan_runner.training.loop import train
 
 ROLLBACK = ("health.on_alarm=rollback", "trainer.epochs=6")
@@ -23,7 +23,7 @@ def poison(run):
         next(run.experiment.players.generator.net.parameters()).fill_(torch.nan)
 
 
-class SickFrom:
+class SickFrom(Symptom):
     """A symptom that is there from an iteration on, whatever is measured."""
 
     tags = ("health/diversity",)
@@ -33,8 +33,8 @@ class SickFrom:
         self._first = first
         self.patience = patience
 
-    def seen_in(self, point, iteration):
-        return Sighting("sick", iteration) if iteration >= self._first else None
+    def observe(self, point, now):
+        return Observation("sick") if now.iteration >= self._first else None
 
 
 @pytest.mark.parametrize("schedule", ["alternating", "rounds"])

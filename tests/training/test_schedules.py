@@ -214,6 +214,38 @@ def test_without_a_fixed_set_d_learns_from_fresh_images():
     assert set(turns(rounds(d=3, g=2), 12)) == {Turn(1), Turn(g_updates=1)}
 
 
+@pytest.mark.parametrize(
+    ("accuracy", "probability", "expected"),
+    [
+        (None, None, "d" * 7 + "g" * 5 + "d"),
+        (0.5, None, "dd" + "g" * 5 + "dd" + "g" * 4),
+        (None, 0.5, "d" * 7 + "gg" + "d" * 4),
+    ],
+)
+def test_a_player_without_a_goal_plays_to_its_limit_however_well_it_does(accuracy, probability, expected):
+    scores = Scores(itertools.repeat(1.0), itertools.repeat(1.0))
+    assert players(rounds(d=7, g=5, accuracy=accuracy, probability=probability, check=2), 13, scores) == expected
+
+
+def test_without_goals_rounds_look_at_the_scores_only_where_a_stretch_begins():
+    scores = Scores()
+    turns(rounds(d=30, g=20, accuracy=None, probability=None, check=2), 100, scores)
+    assert scores.looks == 4
+
+
+def test_a_g_that_plays_for_a_probability_needs_a_d_that_gives_one():
+    with pytest.raises(UserError) as refusal:
+        rounds(probability=0.5).check(classifies=False)
+    assert str(refusal.value) == (
+        "schedule.g_probability is 0.5, but this loss does not classify: what D gives a generated image is no "
+        "probability that it could reach.\n"
+        "  Try schedule.g_probability=null, which lets G play to schedule.g_steps, or loss=nonsaturating."
+    )
+    rounds(probability=0.5).check(classifies=True)
+    rounds(probability=None).check(classifies=False)
+    Alternating(1, 1, d_warmup=0, same_latents=False).check(classifies=False)
+
+
 def test_rounds_do_not_know_beforehand_how_often_d_plays():
     assert rounds().d_steps_per_turn is None
 
