@@ -155,7 +155,7 @@ def test_a_sweep_that_knows_itself_tells_of_jobs_that_have_no_folder(tmp_path):
     assert (runs["third"].value("optimizer.lr"), runs["third"].seed) == (1e-3, 5)
     assert runs["third"].command == "gan-run optimizer.lr=1e-3 seed=5"
     assert runs["fourth"].error == "too low"
-    assert runs["fifth"].value("model.dropout") == 1.5
+    assert (runs["fifth"].value("model.dropout"), runs["fifth"].problems) == (1.5, [])
 
 
 @pytest.mark.parametrize("content", ["[", '{"jobs": 3}', '{"jobs": [3, null, {"overrides": 5, "name": []}]}', "[]"])
