@@ -15,6 +15,7 @@ from gan_runner.report.runs import RESUMING, Run, shown
 SEED = "seed"
 # Where the images lie, how they are fed and how often a metric is taken changes neither the images nor the metric.
 _CHANGES_NOTHING = {"data.root", "data.download", "data.resident", "data.workers", "evaluation.every"} | RESUMING
+_TOLD_ANYWAY = {"evaluation.objective", "evaluation.goal"}
 _Settings = tuple[tuple[str, Plain], ...]
 _MOST_KEYS = 20  # differences that are shown where the overrides do not tell them
 
@@ -192,8 +193,8 @@ def _first(runs: Sequence[Run], prefix: str) -> dict[str, Plain]:
 
 def _told_apart(settings: Sequence[Mapping[str, Plain]]) -> list[str]:
     """What tells each of several settings from the others, in words."""
-    keys = sorted({key for each in settings for key in each})
-    differing = [key for key in keys if len({shown(each.get(key)) for each in settings}) > 1][:_MOST_KEYS]
+    keys = sorted({key for each in settings for key in each} - _TOLD_ANYWAY)
+    differing = [key for key in keys if len({shown(each.get(key)) for each in settings if each}) > 1][:_MOST_KEYS]
     return [", ".join(f"{key}={shown(each[key])}" for key in differing if key in each) for each in settings]
 
 
@@ -222,10 +223,11 @@ def differing_keys(runs: Sequence[Run]) -> list[str]:
     may differ in what nobody typed, such as a file of the config that was changed in between: between runs with the
     same overrides, the configs tell.
     """
-    typed = dict.fromkeys(key for run in runs for key in run.overrides if key != SEED)
-    keys = [key for key in typed if _differ(runs, key)]
+    telling = [run for run in runs if run.known]
+    typed = dict.fromkeys(key for run in telling for key in run.overrides if key != SEED)
+    keys = [key for key in typed if _differ(telling, key)]
     untold: dict[str, None] = {}
-    for group in _groups([run for run in runs if run.settings], keys):
+    for group in _groups([run for run in telling if run.settings], keys):
         everything = dict.fromkeys(key for run in group.runs for key in run.settings)
         untold |= dict.fromkeys(key for key in everything if key != SEED and _matters(key) and _differ(group.runs, key))
     return keys + [key for key in untold if key not in keys][:_MOST_KEYS]
@@ -236,10 +238,10 @@ def _differ(runs: Sequence[Run], key: str) -> bool:
 
 
 def _groups(runs: Sequence[Run], keys: Sequence[str]) -> list[Group]:
-    groups: dict[tuple[Plain, ...], list[Run]] = defaultdict(list)
+    groups: dict[tuple[bool, tuple[Plain, ...]], list[Run]] = defaultdict(list)
     for run in runs:
-        groups[tuple(run.value(key) for key in keys)].append(run)
-    return [Group(values, sorted(members, key=lambda run: sort_key(run.seed))) for values, members in groups.items()]
+        groups[run.known, tuple(run.value(key) for key in keys)].append(run)
+    return [Group(key[1], sorted(members, key=lambda run: sort_key(run.seed))) for key, members in groups.items()]
 
 
 def sort_key(value: Plain) -> tuple[int, float, str]:
@@ -263,7 +265,8 @@ def _notes(runs: Sequence[Run], groups: Sequence[Group]) -> Iterator[str]:
     commits = sorted({run.commit[:10] for run in runs} - {""})
     if len(commits) > 1:
         yield f"The runs were made by different commits of the code: {', '.join(commits)}."
-    twice = sum(len(group.runs) > len({shown(run.seed) for run in group.runs}) for group in groups)
+    seeds = [[run.seed for run in group.runs if run.seed is not None] for group in groups]
+    twice = sum(len(each) > len(set(each)) for each in seeds)
     if twice:
         yield (
             f"In {twice} of the rows a seed comes more than once. Such runs may be the same to the bit, and make the "

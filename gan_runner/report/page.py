@@ -102,6 +102,7 @@ def _group(group: Group, first: int) -> dict[str, Any]:
         "last": _statistics(group.last),
         "speed": _statistics(group.speed),
         "seconds": _statistics(group.seconds),
+        "known": group.runs[0].known,
         "unfinished": group.unfinished,
         "states": group.states,
         "alarms": group.alarms,

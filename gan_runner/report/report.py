@@ -105,7 +105,7 @@ class Report:
             parts.append(_listed("Failed:", [f"{run.name}: {run.error or 'no reason given'}" for run in failed], width))
         problems = self.all_problems()
         if problems:
-            parts.append(_listed("Not to be read, and left out:", problems, width))
+            parts.append(_listed("Missing or unreadable:", problems, width))
         return "\n\n".join(parts)
 
     def all_problems(self) -> list[str]:

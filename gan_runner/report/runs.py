@@ -28,6 +28,7 @@ _MOST_METRICS = 12  # curves and columns of a run
 _MOST_POINTS = 1000  # of a curve that are kept; what is finer is averaged
 _MOST_SETTINGS = 5000
 _MOST_ALARMS = 100
+_NO_SUMMARY = "summary.json is not there: the run ended before it began, or is just beginning."
 _DEEPEST_RUN = 4  # folders below the sweep's
 
 
@@ -123,6 +124,11 @@ class Run:
         """The line that runs it again, from the beginning and on its own."""
         return shlex.join(["gan-run", *self.flags, *self.typed])
 
+    @property
+    def known(self) -> bool:
+        """Whether anything tells what it was set to."""
+        return bool(self.settings or self.overrides)
+
     def value(self, key: str) -> Plain:
         """What a setting or a choice of a group was; None where that is not known."""
         for known in (self.choices, self.settings, self.overrides):
@@ -191,7 +197,7 @@ def runs_at(folders: Sequence[str]) -> list[Run]:
 
 
 def _is_run(folder: Path) -> bool:
-    return any((folder / name).exists() for name in (".hydra", "summary.json", "metrics.jsonl"))
+    return any((folder / name).exists() for name in (".hydra", "summary.json", "metrics.jsonl", "gan-run.log"))
 
 
 def _run_folders(folder: Path, deepest: int) -> Iterator[Path]:
@@ -230,10 +236,14 @@ def _run_of(job: Mapping[str, Any], sweep: Path, runs: Mapping[Path, Run]) -> Ru
 
 def _add_what_the_sweep_knows(run: Run, job: Mapping[str, Any]) -> None:
     state = text(job.get("state"))
+    if state and _NO_SUMMARY in run.problems:  # the sweep tells instead
+        run.problems.remove(_NO_SUMMARY)
     # A job that was killed could not write how it ended; the sweep may have seen it.
     if state and (run.status == "unknown" or (run.status == "running" and state != "waiting")):
         run.status = state
     run.error = run.error or text(job.get("error"))
+    if not run.typed:
+        _take_overrides(run, [text(override) for override in items(job.get("overrides"))])
     if run.seconds is None:
         run.seconds = number(job.get("seconds"))
 
@@ -266,7 +276,7 @@ def read_run(path: Path, name: str) -> Run:
     run.choices = {k: _plain(v) for k, v in mapping(runtime.get("choices")).items() if "/" not in k}
     _take_overrides(run, folder.yaml_list(".hydra/overrides.yaml"))
     if not folder.has("summary.json"):
-        folder.problems.append("summary.json is not there: the run was killed early, or is just beginning.")
+        folder.problems.append(_NO_SUMMARY)
     summary = folder.json("summary.json")
     _take_summary(run, summary)
     _take_curves(run, folder)

@@ -1,6 +1,9 @@
 """gan-compare from end to end: what it leaves, what it prints, and what it says to mistakes."""
 
 import json
+import re
+import shlex
+from pathlib import Path
 
 import pytest
 
@@ -8,6 +11,8 @@ from gan_runner.commands import main
 from gan_runner.commands.compare import named_folders
 from tests.command_line import QUICK, Result, call, gan_run
 from tests.report.made_up import make_run, make_sweep
+
+DOCS = Path(__file__).parent.parent.parent / "docs/compare.md"
 
 
 def gan_compare(folder, *arguments) -> Result:
@@ -77,7 +82,7 @@ def test_failed_runs_and_unreadable_files_are_named_and_the_rest_is_shown(tmp_pa
     result = gan_compare(tmp_path, "sweep=sweep")
     assert result.code == 0
     assert "Failed:\n  failed: Too little memory." in result.out
-    assert "Not to be read, and left out:\n  damaged: summary.json cannot be read:" in result.out
+    assert "Missing or unreadable:\n  damaged: summary.json cannot be read:" in result.out
     assert "damaged: summary.json cannot be read" in (tmp_path / "sweep/compare.html").read_text()
 
 
@@ -88,6 +93,19 @@ def test_a_sweep_that_has_not_made_a_folder_yet_is_shown_as_it_is(tmp_path):
     result = gan_compare(tmp_path, "sweep=sweep")
     assert result.code == 0, result.text
     assert result.out.startswith("2 runs of data that is not known yet, without an objective")
+
+
+DOCUMENTED = re.findall(r"^gan-compare .*?(?=  +#|$)", DOCS.read_text(), re.MULTILINE)
+
+
+@pytest.mark.parametrize("line", DOCUMENTED)
+def test_a_command_of_the_page_about_it_compares(tmp_path, line):
+    make_sweep(tmp_path / "multirun/DATE/TIME", lrs=(1e-4,), pictures=1)
+    for name in ("TIME", "TIME-2"):
+        make_run(tmp_path / "outputs/DATE" / name, pictures=1)
+    result = gan_compare(tmp_path, *shlex.split(line)[1:])
+    assert result.code == 0, result.text
+    assert len(list(tmp_path.rglob("compare.html"))) == 1
 
 
 MISTAKES = {

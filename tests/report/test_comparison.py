@@ -15,11 +15,11 @@ def sets_of(folder) -> list[Comparable]:
 
 
 def changed(folder, **sections):
-    """Change a run's config: section -> what differs in it."""
+    """Change a run's config: section -> what differs in it; None empties it."""
     path = folder / ".hydra/config.yaml"
     config = yaml.safe_load(path.read_text())
     for section, changes in sections.items():
-        config[section] |= changes
+        config[section] = config[section] | changes if changes is not None else {}
     path.write_text(yaml.safe_dump(config))
     return folder
 
@@ -98,7 +98,10 @@ def test_runs_that_were_measured_otherwise_are_set_apart_and_the_difference_is_s
     make_run(tmp_path / "a", pictures=1)
     changed(make_run(tmp_path / "b", pictures=1), evaluation={"num_images": 10_000, "every": 5})
     changed(make_run(tmp_path / "c", pictures=1), evaluation={"every": 5})
-    first, second = sets_of(tmp_path)
+    make_run(tmp_path / "d/off", pictures=1, points=0, told={"metrics": {}, "best": None, "objective": None})
+    changed(tmp_path / "d/off", evaluation=None)
+    first, second, third = sets_of(tmp_path)
+    assert third.measured == ""
     assert (first.measured, second.measured) == ("evaluation.num_images=1000", "evaluation.num_images=10000")
     assert [run.name for run in first.runs] == ["a", "c"]
 
@@ -116,10 +119,21 @@ def test_a_run_that_failed_at_once_is_set_beside_those_with_its_settings(tmp_pat
 
 def test_a_run_that_left_nothing_but_its_name_joins_the_largest_set(tmp_path):
     make_sweep(tmp_path / "some", pictures=1, lrs=(1e-4,))
+    for name in ("bare", "bare too"):
+        (tmp_path / name / ".hydra").mkdir(parents=True)
+    (one,) = sets_of(tmp_path)
+    assert len(one.runs) == 6
+    assert one.groups[-1].runs[0].name == "bare"
+    assert one.keys == ["model.dropout"]
+    assert one.notes == []
+
+
+def test_runs_whose_settings_nobody_knows_are_a_row_of_their_own(tmp_path):
+    make_run(tmp_path / "a", pictures=1)
     (tmp_path / "bare/.hydra").mkdir(parents=True)
     (one,) = sets_of(tmp_path)
-    assert len(one.runs) == 5
-    assert one.groups[-1].runs[0].name == "bare"
+    assert one.keys == []
+    assert [len(group.runs) for group in one.groups] == [1, 1]
 
 
 def a_run(status, best, seed=1, **more):

@@ -65,7 +65,7 @@ def test_a_run_that_has_just_begun_is_shown_by_its_curves(tmp_path):
     assert (run.status, run.iterations, run.epochs, run.images_per_second) == ("unknown", 40, 10.0, 1001.0)
     assert run.best == run.last == run.metrics["metric/distance"]
     assert run.best_iteration == 30
-    assert run.problems == ["summary.json is not there: the run was killed early, or is just beginning."]
+    assert run.problems == ["summary.json is not there: the run ended before it began, or is just beginning."]
 
 
 def test_a_running_run_is_as_far_as_its_newest_line(tmp_path):
@@ -133,7 +133,10 @@ def test_all_runs_of_a_sweep_are_found_in_a_natural_order(tmp_path):
 def test_a_sweep_that_knows_itself_tells_of_jobs_that_have_no_folder(tmp_path):
     make_run(tmp_path / "first", status="running", told={"seconds": None})
     make_run(tmp_path / "second")
+    (tmp_path / "fifth").mkdir()
+    (tmp_path / "fifth/gan-run.log").touch()
     jobs = [
+        {"name": "fifth", "overrides": ["model.dropout=1.5"], "state": "failed", "folder": "fifth"},
         {"name": "first", "folder": "first", "state": "interrupted", "seconds": 7, "error": "killed"},
         {"name": "second", "folder": str(tmp_path / "second"), "state": "running"},
         {"name": "third", "overrides": ["optimizer.lr=1e-3", "seed=5"], "state": "waiting", "folder": None},
@@ -146,11 +149,13 @@ def test_a_sweep_that_knows_itself_tells_of_jobs_that_have_no_folder(tmp_path):
         "second": "finished",
         "third": "waiting",
         "fourth": "failed",
+        "fifth": "failed",
     }
     assert (runs["first"].seconds, runs["first"].error) == (7.0, "killed")
     assert (runs["third"].value("optimizer.lr"), runs["third"].seed) == (1e-3, 5)
     assert runs["third"].command == "gan-run optimizer.lr=1e-3 seed=5"
     assert runs["fourth"].error == "too low"
+    assert (runs["fifth"].value("model.dropout"), runs["fifth"].problems) == (1.5, [])
 
 
 @pytest.mark.parametrize("content", ["[", '{"jobs": 3}', '{"jobs": [3, null, {"overrides": 5, "name": []}]}', "[]"])

@@ -96,7 +96,7 @@ function shortOf(key) {
 const prettyOf = (key, text) => (key.numbers && text !== UNKNOWN ? digits(Number(text)) : text);
 
 const nameOf = (group) =>
-  state.set.keys.map((key, at) => `${shortOf(key)}=${prettyOf(key, group.values[at])}`).join("  ") || "all settings alike";
+  state.set.keys.map((key, at) => `${shortOf(key)}=${prettyOf(key, group.values[at])}`).join("  ") || (group.known ? "all settings alike" : "settings not known");
 const runsOf = (group) => group.runs.map((at) => state.set.runs[at]);
 const measureOf = () => state.set.measures.find((measure) => measure.key === state.measure) || state.set.measures[0];
 
@@ -118,7 +118,7 @@ function textOf(group) {
   group.text ??= [
     ...state.set.keys.map((key, at) => `${key.name}=${group.values[at]}`), ...Object.keys(group.states), ...Object.keys(group.alarms), group.unfinished ? "so far" : "",
     ...runsOf(group).flatMap((run) => [run.name, `seed=${run.seed}`, run.error, run.device, run.precision,
-      run.problems.length ? "damaged" : ""]),
+      run.problems.length ? "incomplete" : ""]),
   ].join(" ").toLowerCase();
   return group.text;
 }

@@ -14,7 +14,7 @@ function columnsOf(set) {
   ] : [];
   return [
     ...(keys.length ? keys : [{ id: "key:", title: ["settings"], label: "settings", key: true, value: () => "",
-      cell: () => "all alike" }]),
+      cell: (group) => (group.known ? "all alike" : "not known") }]),
     { id: "runs", title: ["runs"], label: "runs", number: true, value: (group) => group.runs.length, cell: averagedOf },
     ...objective,
     { id: "alarms", title: ["alarms"], label: "alarms", value: alarmCount, cell: alarmsOf },
@@ -27,7 +27,9 @@ function columnsOf(set) {
 }
 
 const STATES = ["finished", "running", "waiting", "interrupted", "failed"];
-const inOrder = (states) => Object.entries(states).sort(([a], [b]) => STATES.indexOf(a) - STATES.indexOf(b));
+const inOrder = (states) => [
+  ...STATES.filter((name) => name in states), ...Object.keys(states).filter((name) => !STATES.includes(name)),
+].map((name) => [name, states[name]]);
 const alarmCount = (group) => Object.values(group.alarms).reduce((sum, count) => sum + count, 0);
 const badge = (text, kind, title) => el("span", { class: `badge ${kind}`, title }, text);
 const kindOf = (status) =>
@@ -51,7 +53,7 @@ function statesOf(group) {
   const badges = inOrder(group.states).map(([status, count]) =>
     badge(group.runs.length > 1 ? `${count} ${status}` : status, kindOf(status)));
   if (group.unfinished && group.best.count) badges.push(el("span", { class: "muted" }, "so far"));
-  if (runsOf(group).some((run) => run.problems.length)) badges.push(badge("damaged", "is-failed", "Some files cannot be read"));
+  if (runsOf(group).some((run) => run.problems.length)) badges.push(badge("incomplete", "is-failed", "Some files are missing or cannot be read"));
   return badges;
 }
 
@@ -200,7 +202,7 @@ function renderOverview() {
   const set = state.set;
   const states = {};
   for (const run of set.runs) states[run.status] = (states[run.status] || 0) + 1;
-  const seeds = new Set(set.runs.map((run) => run.seed)).size;
+  const seeds = new Set(set.runs.map((run) => run.seed).filter((seed) => seed !== null)).size;
   const best = set.goal ? set.groups.find((group) => known(group.best.mean)) : null;
   const seconds = set.runs.reduce((sum, run) => sum + (run.seconds || 0), 0);
   const card = (title, ...content) => el("div", { class: "card" }, el("h3", {}, title), ...content);
@@ -220,6 +222,6 @@ function renderOverview() {
         set.measured ? el("p", { class: "muted" }, set.measured) : null)),
     ...set.notes.map((note) => el("p", { class: "notice" }, note)),
     page.problems.length ? el("details", { class: "notice", open: page.problems.length <= 3 },
-      el("summary", {}, `${plural(page.problems.length, "file")} could not be read; the rest is shown`),
+      el("summary", {}, `${plural(page.problems.length, "file")} missing or unreadable; the rest is shown`),
       el("ul", {}, page.problems.map((problem) => el("li", {}, problem)))) : "");
 }
