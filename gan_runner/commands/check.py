@@ -18,6 +18,7 @@ from gan_runner.config.command_line import typed_overrides
 from gan_runner.errors import UserError, mark_as_told
 from gan_runner.games import accuracy_of
 from gan_runner.ranges import Count, Fraction, Positive
+from gan_runner.training.contract import first_look
 from gan_runner.training.experiment import Experiment
 from gan_runner.training.progress import Progress, duration
 from gan_runner.training.schedules import Turn
@@ -92,25 +93,8 @@ class Preflight:
 
     def _trace(self, experiment: Experiment) -> list[tuple[str, str]]:
         """Follow a batch through data, game, G and D."""
-        count, device, game = experiment.settings.batch_size, experiment.compute.device, experiment.game
-        players = experiment.players
-        real = experiment.examples(count)
-        latents = game.latents(count, device)
-        with torch.no_grad(), experiment.compute.arithmetic():
-            drawn = game.generate(players.generator.net, latents, real.conditions)
-            shape, name = tuple(experiment.images.shape), experiment.images.name
-            fake = drawn.images
-            if tuple(fake.shape) != (count, *shape):
-                raise UserError(
-                    f"model.generator draws {_by(fake.shape[1:])} images, but those of {name} are {_by(shape)}.",
-                    "Let the generator take its size from image_shape.",
-                )
-            game.d_terms(players.discriminator.net, real, drawn)  # refuses what is no logits
-        if fake.min() < -1 or fake.max() > 1:
-            raise UserError(
-                f"model.generator draws pixels with {_span(fake)}, but they must lie in [-1, 1].",
-                "End the generator in tanh.",
-            )
+        look, players, name = first_look(experiment), experiment.players, experiment.images.name
+        real, latents, fake = look.real, look.latents, look.fake.images
         rows = [
             (
                 f"data {name}",

@@ -67,7 +67,7 @@ def _settings(config: DictConfig, path: str = "") -> Iterator[str]:
     """The keys of plain values, but for Hydra's, those nearest to the top first."""
     nodes = []
     for key in map(str, config):
-        node = OmegaConf.select(config, key, throw_on_missing=False) if key != "hydra" else None
+        node = OmegaConf.select(config, key, throw_on_resolution_failure=False) if key != "hydra" else None
         if isinstance(node, DictConfig):
             nodes.append((node, f"{path}{key}."))
         else:

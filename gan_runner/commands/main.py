@@ -6,14 +6,13 @@ PyTorch is imported by the job, not here, so that help and completion answer at 
 from __future__ import annotations
 
 import contextlib
+import importlib.metadata
 import itertools
 import os
-import re
 import signal
 import sys
 import tempfile
 from collections.abc import Callable, Iterator
-from hashlib import sha1
 from pathlib import Path
 from typing import NoReturn
 
@@ -28,23 +27,32 @@ from yaml import YAMLError
 from gan_runner import CONFIG_MODULE
 from gan_runner.commands.console import any_console
 from gan_runner.commands.explaining import explain_composition, explain_grammar, explain_no_choice
-from gan_runner.config.command_line import typed
+from gan_runner.config.command_line import typed, typed_overrides
 from gan_runner.errors import UserError, was_told
+from gan_runner.record.sweep_folder import SweepFolder, folder_name
 
-# OpenMP's threads spin for long while they wait, which makes jobs that share a processor's cores ten times slower; a
-# short spin costs one that has them to itself next to nothing.
-OPENMP = {"GOMP_SPINCOUNT": "10000"}
+# How long OpenMP's threads spin while they wait: a short spin costs a run that has its cores to itself 7 to 20% of its
+# speed, a long one makes runs that share cores ten times slower.
+OPENMP = {"GOMP_SPINCOUNT": "200000"}
+SHORT_SPIN = "10000"
 
-_LONGEST_FOLDER_NAME = 160
+_begun: list[bool] = []  # whether this process has come as far as a job, so that an error is no longer Hydra's
 
 
 def run() -> None:
     """`gan-run`: train; with `-m` a sweep; with `resume=DIR` go on with a run."""
+    _tell_version("gan-run")
     with _explained("config"):
-        arguments = _with_paths_quoted(sys.argv[1:], ["resume"])
+        arguments = _with_paths_quoted(sys.argv[1:], ["resume", "sweep_resume"])
         words = typed(arguments)
         if words.value_of("resume") is None:
-            _launch("config", _train, arguments)
+            from gan_runner.commands.sweep import WholeSweep, words_to_go_on
+
+            if words.value_of("sweep_resume") is not None:
+                arguments = words_to_go_on(words)
+                words = typed(arguments)
+            with WholeSweep(words, short_spin=SHORT_SPIN):
+                _launch("config", _train, arguments)
         else:
             from gan_runner.config.resuming import STORED, prepare_to_resume
 
@@ -53,8 +61,13 @@ def run() -> None:
 
 def _train(config: DictConfig) -> float | None:
     # Not inside `run`: launchers that start processes find it by its name, and this module with it.
+    if HydraConfig.get().mode is RunMode.MULTIRUN:
+        from gan_runner.commands.sweep import train_in_sweep
+
+        return train_in_sweep(config)
     from gan_runner.commands.train import run_job
 
+    _begun.append(True)
     with _without_hydras_line():
         return run_job(config)
 
@@ -68,6 +81,7 @@ def check() -> None:
         with _without_hydras_line():
             check_job(config, verdicts)
 
+    _tell_version("gan-check")
     verdicts: list[str] = []
     arguments = sys.argv[1:]
     with _explained("check"), tempfile.TemporaryDirectory() as folder:
@@ -88,32 +102,57 @@ def sample() -> None:
         with _without_hydras_line():
             sample_job(config)
 
+    _tell_version("gan-sample")
     with _explained("sample"):
         _launch("sample", job, _with_paths_quoted(sys.argv[1:], ["run", "output"]))
 
 
+def compare() -> None:
+    """`gan-compare`: runs side by side."""
+
+    def job(config: DictConfig) -> None:
+        from gan_runner.commands.compare import compare_job
+
+        with _without_hydras_line():
+            compare_job(config)
+
+    _tell_version("gan-compare")
+    with _explained("compare"):
+        _launch("compare", job, _with_paths_quoted(sys.argv[1:], ["sweep", "runs", "output"]))
+
+
+def _tell_version(command: str) -> None:
+    """Answer `--version` for this program, where Hydra would for itself."""
+    if "--version" in sys.argv[1:]:
+        print(command, importlib.metadata.version("gan-runner"))
+        sys.exit(0)
+
+
 def _launch(config_name: str, job: Callable[[DictConfig], object], arguments: list[str]) -> None:
-    for name, value in OPENMP.items():  # read once, when PyTorch is loaded
-        os.environ.setdefault(name, value)
+    # Read once, when PyTorch is loaded; a sweep whose jobs share cores shortens it.
+    threads, cores = os.environ.get("OMP_NUM_THREADS", ""), len(os.sched_getaffinity(0))
+    crowded = threads.isdecimal() and int(threads) > cores
+    for name, value in OPENMP.items():
+        os.environ.setdefault(name, SHORT_SPIN if crowded else value)
     # Hydra would print errors in its own words and leave; this has it raise them.
     os.environ["HYDRA_FULL_ERROR"] = "1"
     sys.argv[1:] = arguments
     hydra.main(version_base="1.3", config_path=f"pkg://{CONFIG_MODULE}", config_name=config_name)(job)()
 
 
-def job_folder(number: int, overrides: str) -> str:
-    """Name a sweep job's folder by its overrides, as far as a folder's name can hold them.
-
-    No two jobs of a sweep get the same name: what is left out is told apart by a hash.
+def job_folder(number: int, overrides: str, *, _root_: DictConfig) -> str:
+    """Name a sweep job's folder: by what is swept, as its sweep plans it.
 
     Args:
         number: the job's number in the sweep.
-        overrides: such as "model.dropout=0.1,optimizer.lr=0.0001".
+        overrides: such as "model.dropout=0.1,optimizer.lr=0.0001"; they name it where there is no sweep to ask.
+        _root_: the job's config.
     """
-    name = re.sub(r"[^\w.,=+-]+", "_", overrides)[:_LONGEST_FOLDER_NAME]
-    if name != overrides:
-        name = f"{name}-{sha1(overrides.encode()).hexdigest()[:8]}"
-    return name or str(number)
+    hydra = _root_.hydra
+    sweep = SweepFolder(Path(hydra.runtime.cwd, hydra.sweep.dir))
+    if sweep.is_one():
+        return sweep.claim(number, typed_overrides(hydra)).folder
+    return folder_name(number, overrides)
 
 
 def new_folder(path: str) -> str:
@@ -172,6 +211,8 @@ def _explained(config_name: str) -> Iterator[None]:
             _leave(f"A YAML file of the config cannot be read: {error}\n  Mend it there, or leave out what chooses it.")
         elif isinstance(error, OSError) and error.filename:
             _leave(f"{error.filename} cannot be used: {error.strerror}.\n  Give another folder or file.")
+        elif isinstance(error, ValueError | TypeError) and not _begun:
+            _leave(f"Hydra cannot make anything of this: {error}\n  Look at what was typed, or see --help.")
         raise
 
 

@@ -14,8 +14,8 @@ from gan_runner.config.command_line import typed_overrides
 from gan_runner.config.stored import read_stored
 from gan_runner.config.validation import validate
 from gan_runner.errors import too_little_memory_explained
-from gan_runner.ranges import Count, Seed
-from gan_runner.record.pictures import check_output, near_square, to_uint8, write_samples
+from gan_runner.ranges import Count, CountOrZero, Seed
+from gan_runner.record.pictures import check_output, free_name, near_square, to_uint8, write_samples
 from gan_runner.record.run_folder import RunFolder
 from gan_runner.training.devices import choose_device
 
@@ -25,7 +25,7 @@ SETTINGS: dict[str, object] = {
     "run": str,
     "num": Count,
     "output": str,
-    "checkpoint": Literal["last", "best"] | Count,
+    "checkpoint": Literal["last", "best"] | CountOrZero,
     "seed": Seed,
     "device": str,
     "trust": Sequence[str] | str,
@@ -41,15 +41,18 @@ def sample_job(config: DictConfig) -> None:
     validate(config, SETTINGS, (), typed_overrides(), _no_default)
     device = choose_device(config.device, "device")
     folder = RunFolder.of_run(config.run, "run")
-    check_output(config.output)
+    output = config.output
+    if not any(override.startswith("output=") for override in typed_overrides()):
+        output = free_name(output)
+    check_output(output)
     trust = [config.trust] if isinstance(config.trust, str) else list(config.trust)
     stored = read_stored(Path(config.run), trust, "run")
     state = folder.checkpoints.load(str(config.checkpoint), device)
     sampler = sampler_of_checkpoint(OmegaConf.create(stored.config), state, config.seed, device)
     with too_little_memory_explained("Try a smaller num, and another seed for each part."):
         inputs = sampler.for_grid("sampled latents", config.num, near_square(config.num))
-        write_samples(to_uint8(sampler.pictures(inputs)), config.output)
-    log.info("%d pictures: %s", config.num, config.output)
+        write_samples(to_uint8(sampler.pictures(inputs)), output)
+    log.info("%d pictures: %s", config.num, output)
 
 
 def _no_default(key: str) -> object:

@@ -8,8 +8,9 @@ import os
 import shlex
 import signal
 import sys
-from collections.abc import Iterator, Sequence
-from dataclasses import asdict
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from types import FrameType
 from typing import Any, NoReturn, cast
@@ -22,7 +23,7 @@ from tqdm.contrib.logging import logging_redirect_tqdm
 
 from gan_runner.config.build import build
 from gan_runner.config.checking import check_config, too_much_asked
-from gan_runner.config.command_line import typed_overrides
+from gan_runner.config.command_line import shown, typed_overrides
 from gan_runner.config.resuming import refuse_changes, refuse_other_data, refusing_what_does_not_fit
 from gan_runner.config.stored import Stored, read_stored, to_store
 from gan_runner.errors import UserError, mark_as_told
@@ -30,19 +31,42 @@ from gan_runner.record.journal import Journal
 from gan_runner.record.progress_bar import progress_bar
 from gan_runner.record.run_folder import RunFolder
 from gan_runner.record.summary import Summary, command_line
-from gan_runner.record.tensorboard import Scalar, flatten
+from gan_runner.record.sweep_folder import SweepFolder
+from gan_runner.record.tensorboard import Scalar, dashboard_line, flatten
+from gan_runner.training.contract import first_look
 from gan_runner.training.devices import keep_arithmetic
 from gan_runner.training.experiment import Experiment
 from gan_runner.training.loop import Run, train
 
 log = logging.getLogger(__name__)
 
+_SECONDS_BETWEEN_ASKING = 0.2
+
 # What the dashboard's page of hyperparameters shows of a run besides the evaluation's metrics.
 _TELLING_SCALARS = ("accuracy/d", "loss/d", "loss/g", "health/diversity", "speed/images_per_second")
 
 
-def run_job(config: DictConfig) -> float | None:
+@dataclass(frozen=True)
+class Within:
+    """What the sweep that a run is a job of asks of it.
+
+    Attributes:
+        asked_to_stop: whether all jobs are to save and end.
+        again: an earlier start was cut short before it saved anything, and is begun anew in its folder.
+        bar: whether it may show a bar of its own.
+    """
+
+    asked_to_stop: Callable[[], bool]
+    again: bool
+    bar: bool
+
+
+def run_job(config: DictConfig, within: Within | None = None) -> float | None:
     """Train as the config says, and leave a record whatever happens.
+
+    Args:
+        config: as composed and not checked yet.
+        within: where the run is a job of a sweep.
 
     Returns:
         The best objective for sweepers that search, which minimise: its negative where the goal is higher; None where
@@ -54,19 +78,30 @@ def run_job(config: DictConfig) -> float | None:
             before it could. With 1: a part of the user's own has left the program.
     """
     hydra = HydraConfig.get()
-    folder = RunFolder(_shown(Path(hydra.runtime.output_dir)))
+    folder = RunFolder(shown(Path(hydra.runtime.output_dir)))
     job = _Job(config, folder)
+    try:
+        check_config(config)
+    except UserError as error:
+        if _in_sweep():  # the job's folder is kept, and says why nothing else is in it
+            log.error("%s", error)
+            mark_as_told(error)
+        elif job.stored is None:
+            folder.discard_unbegun()
+        raise
     with contextlib.closing(folder):
         if job.stored is not None:
             folder.claim("resume", new=False)
         else:
-            folder.claim("hydra.sweep.dir" if _in_sweep() else "hydra.run.dir", new=True)
+            again = within is not None and within.again
+            folder.claim("hydra.sweep.dir" if _in_sweep() else "hydra.run.dir", new=not again)
             job.begin()
-        stop = _Stop()
+            if again:
+                folder.rewind_metrics(0)
+        stop = _Stop(within.asked_to_stop if within else lambda: False)
         try:
             with stop, too_much_asked():
-                check_config(config)
-                _train(job, stop)
+                _train(job, stop, with_bar=within is None or within.bar)
                 job.write("interrupted" if stop.signal else "finished")
         except Exception as error:
             if isinstance(error, UserError):
@@ -88,11 +123,12 @@ def run_job(config: DictConfig) -> float | None:
         log.info("Interrupted by %s. %s", stop.signal.name, go_on if folder.checkpoints.any() else "Nothing was saved.")
         sys.exit(128 + stop.signal)
     log.info("Pictures: %s", folder.path / "samples")
-    log.info("Dashboard: tensorboard --logdir %s", shlex.quote(str(_dashboard_folder(folder.path))))
+    if within is None:  # or the sweep says it
+        log.info("Dashboard: %s", dashboard_line(folder.path, folder.path))
     return job.to_minimise()
 
 
-def _train(job: _Job, stop: _Stop) -> None:
+def _train(job: _Job, stop: _Stop, *, with_bar: bool) -> None:
     config, folder = job.config, job.folder
     if job.stored is not None and not config.resume_force:
         refuse_changes(config.resume, job.stored, config)
@@ -101,15 +137,17 @@ def _train(job: _Job, stop: _Stop) -> None:
         config.trainer.precision = state["about"]["precision"]
     with stop.at_once():
         experiment = build(config)
-        _introduce(experiment)
     if state:
         keep_arithmetic(state["about"], experiment.compute)
     if state and not config.resume_force:
         refuse_other_data(config.resume, state["about"]["data_fingerprint"], experiment.images)
+    with stop.at_once():
+        first_look(experiment)
+        _introduce(experiment)
     first_iteration = state["progress"]["iteration"] + 1 if state else 1
     with (
         experiment.dashboard.open(folder.path, first_iteration) as events,
-        progress_bar(experiment.settings.progress) as bar,
+        progress_bar(experiment.settings.progress if with_bar else False) as bar,
         contextlib.nullcontext() if bar.disable else logging_redirect_tqdm(),
         contextlib.closing(experiment.feed),
     ):
@@ -124,18 +162,20 @@ def _train(job: _Job, stop: _Stop) -> None:
                 log.warning("Nothing is left to do. To train on, ask for more %s. The run is at %s.", _length(run), at)
                 return
             job.begin()
+            if config.resume_from is not None:
+                folder.checkpoints.abandon_after(run.progress.iteration)
             bar.update(run.progress.iteration)
             folder.rewind_metrics(run.progress.iteration)
             log.info("Resumed at %s.", at)
         bar.total = experiment.timetable.iterations(run.progress)
         length = f"{bar.total:,} iterations" if bar.total is not None else f"{experiment.settings.epochs:,} epochs"
         log.info("%s to train. Pictures appear in %s.", length, folder.path / "samples")
-        chosen = {override.lstrip("+").partition("=")[0] for override in typed_overrides()}
-        events.begin(_hyperparameters(config), chosen, [*experiment.evaluation.tags, *_TELLING_SCALARS])
+        hyperparameters, swept = _hyperparameters(config)
+        events.begin(hyperparameters, swept, [*experiment.evaluation.tags, *_TELLING_SCALARS])
         run.show_real_images()
         job.write("running")
         try:
-            train(run, lambda: stop.signal is not None)
+            train(run, stop.wanted)
             run.write_timeline()
             run.tell_outcome()
             if not stop.signal:
@@ -157,11 +197,18 @@ def _length(run: Run) -> str:
     return "trainer.epochs" if run.experiment.settings.iterations is None else "trainer.iterations"
 
 
-def _hyperparameters(config: DictConfig) -> dict[str, Scalar]:
-    """Every setting by its dotted key, and the choice of every group by the group's name."""
+def _hyperparameters(config: DictConfig) -> tuple[dict[str, Scalar], list[str]]:
+    """What the user has set or swept, and the seed, by dotted key or group; and the keys among them that differ.
+
+    These are the columns of the page that compares runs, and all jobs of a sweep name the same ones.
+    """
     choices = HydraConfig.get().runtime.choices
     values = cast("dict[str, Any]", OmegaConf.to_container(config, resolve=True))
-    return flatten(values) | {group: str(choice) for group, choice in choices.items() if "/" not in group}
+    known = flatten(values) | {group: str(choice) for group, choice in choices.items() if "/" not in group}
+    typed = dict.fromkeys(override.lstrip("+").partition("=")[0] for override in typed_overrides())
+    keys = [key for key in [*typed, "seed"] if key in known]
+    swept = SweepFolder(Path(HydraConfig.get().sweep.dir)).read().swept if _in_sweep() else keys
+    return {key: known[key] for key in sorted(dict.fromkeys(keys), key=lambda key: key not in swept)}, swept
 
 
 def _introduce(experiment: Experiment) -> None:
@@ -189,21 +236,20 @@ def _latents_of(experiment: Experiment) -> torch.Tensor:
     return experiment.game.latents(2, cpu, torch.Generator()).to(experiment.compute.device)
 
 
-def _dashboard_folder(run: Path) -> Path:
-    """The folder to point TensorBoard at: all jobs of a sweep, or the one run."""
-    return _shown(Path(HydraConfig.get().sweep.dir) if _in_sweep() else run)
-
-
 def _in_sweep() -> bool:
     mode = HydraConfig.get().mode
     return mode is not None and mode.name == "MULTIRUN"
 
 
-def _shown(path: Path) -> Path:
-    """A path as one would type it where the command was typed."""
-    path, here = path.absolute(), Path.cwd()
-    moved = here != Path(HydraConfig.get().runtime.cwd)  # as hydra.job.chdir does
-    return path if moved or not path.is_relative_to(here) else path.relative_to(here)
+def gpus() -> int:
+    """How many GPUs PyTorch sees."""
+    return torch.cuda.device_count() if torch.cuda.is_available() else 0
+
+
+def choose_gpu(number: int | None) -> None:
+    """Make a GPU the one that trainer.device=auto means."""
+    if number is not None:
+        torch.cuda.set_device(number)
 
 
 class _Job:
@@ -222,7 +268,8 @@ class _Job:
 
     def begin(self) -> None:
         """Put this start's config and summary in the place of an earlier one's."""
-        overrides = [*(self.stored.overrides if self.stored else []), *typed_overrides()]
+        before = self.stored.overrides if self.stored and not _in_sweep() else []  # a sweep's job is given all of them
+        overrides = [*before, *typed_overrides()]
         hydra = HydraConfig.instance().cfg
         assert hydra is not None
         of_run = OmegaConf.masked_copy(self.config, [str(key) for key in self.config if key != "hydra"])
@@ -264,7 +311,7 @@ def _summarise(run: Run) -> dict[str, Any]:
         "g_steps": progress.g_steps,
         "images": progress.images,
         "seconds": round(run.seconds, 3),
-        "images_per_second": round(progress.images / run.seconds, 1),
+        "images_per_second": round(progress.images_played(experiment.settings) / run.seconds, 1),
         "device": str(compute.device),
         "precision": compute.precision,
         "data": {"name": images.name, "fingerprint": images.fingerprint, "count": len(images)},
@@ -278,12 +325,27 @@ def _summarise(run: Run) -> dict[str, Any]:
 
 
 class _Stop:
-    """Turns the first SIGINT, SIGTERM or SIGHUP into a wish to stop, says so, and leaves at a second one."""
+    """Turns the first SIGINT, SIGTERM or SIGHUP into a wish to stop, says so, and leaves at a second one.
 
-    def __init__(self) -> None:
+    Args:
+        asked: whether somebody else wishes it: looked at now and then.
+    """
+
+    def __init__(self, asked: Callable[[], bool]) -> None:
         self.signal: signal.Signals | None = None
+        self._asked = asked
+        self._asks_again_at = 0.0
         self._before: dict[signal.Signals, Any] = {}
+        self._mask: set[int] | None = None
         self._at_once = False
+
+    def wanted(self) -> bool:
+        """Whether the run is to end."""
+        if self.signal is None and time.monotonic() >= self._asks_again_at:
+            self._asks_again_at = time.monotonic() + _SECONDS_BETWEEN_ASKING
+            if self._asked():
+                self.signal = signal.SIGTERM
+        return self.signal is not None
 
     def __enter__(self) -> _Stop:
         for name in ("SIGINT", "SIGTERM", "SIGHUP"):
@@ -291,9 +353,13 @@ class _Stop:
             if number is not None:
                 with contextlib.suppress(ValueError):  # not the main thread: a launcher that handles signals itself
                     self._before[number] = signal.signal(number, self._note)
+        if self._before:  # a sweep has its jobs wait until here
+            self._mask = signal.pthread_sigmask(signal.SIG_UNBLOCK, list(self._before))
         return self
 
     def __exit__(self, *_: object) -> None:
+        if self._mask is not None:
+            signal.pthread_sigmask(signal.SIG_SETMASK, self._mask)
         for number, handler in self._before.items():
             signal.signal(number, handler)
 

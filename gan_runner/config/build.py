@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import inspect
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pkgutil import resolve_name
 from typing import Any, Literal, cast
 
@@ -15,13 +15,21 @@ from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 from torch import nn
 
+from gan_runner.contracts import hold_to, what_it_is
 from gan_runner.data import Batch, Feed, ImageSet, make_feed
+from gan_runner.data.image_set import checked_images
 from gan_runner.errors import UserError
 from gan_runner.games import Game
 from gan_runner.metrics.evaluation import NoEvaluation
+from gan_runner.models.packing import Packed
+from gan_runner.objectives.augment import Augmentation
+from gan_runner.objectives.latents import Latent
 from gan_runner.objectives.losses import AdversarialLoss
+from gan_runner.objectives.penalties import Penalty, Several, interval_of, parts_of
 from gan_runner.objectives.targets import Labels
-from gan_runner.optim.averages import MovingAverage
+from gan_runner.optim.averages import HalfLife, MovingAverage
+from gan_runner.optim.lazy import corrected, main_share
+from gan_runner.optim.learning_rates import LearningRate
 from gan_runner.record.tensorboard import Scalar, flatten
 from gan_runner.training.devices import Compute, PrecisionName, choose_device, choose_precision, prepare
 from gan_runner.training.experiment import Experiment
@@ -49,17 +57,19 @@ def build(config: DictConfig) -> Experiment:
     compute = Compute(device, choose_precision(settings.precision, device))
     torch.manual_seed(config.seed)
 
-    schedule: Schedule = make(config.schedule)
+    schedule: Schedule = hold_to(make(config.schedule), Schedule, "schedule")
     images = load_images(config)
     feed = _feed(config, images, settings.batch_size * (schedule.d_steps_per_turn or 1), device)
     generator_net = _on_device(build_network(config, "generator", images.shape, images.classes), device)
-    discriminator_net = _on_device(build_network(config, "discriminator", images.shape, images.classes), device)
+    discriminator_net = _on_device(_discriminator(config, images), device)
+    penalty = _penalty(config)
+    lazy = main_share(interval_of(part) for part in parts_of(penalty).values())
     players = Players(
-        _player(config, "d", discriminator_net),
+        _player(config, "d", discriminator_net, lazy),
         _player(config, "g", generator_net),
-        MovingAverage(copy.deepcopy(generator_net), settings.ema) if settings.ema is not None else None,
+        _average(generator_net, settings, device),
     )
-    game = build_game(config, images.classes)
+    game = build_game(config, images.classes, device)
     sizes = BatchSizes(settings.batch_size, settings.g_batch_size)
     return Experiment(
         settings=settings,
@@ -77,6 +87,20 @@ def build(config: DictConfig) -> Experiment:
     )
 
 
+def _average(net: nn.Module, settings: Trainer, device: torch.device) -> MovingAverage | None:
+    """Make the moving average that the settings ask for, by decay or by half-life."""
+    decay: float | HalfLife | None = settings.ema
+    if settings.ema_half_life is not None:
+        if settings.ema is not None:
+            raise UserError(
+                f"trainer.ema is {settings.ema} and trainer.ema_half_life is {settings.ema_half_life:g}, but there is "
+                "one moving average.",
+                "Try trainer.ema=null, or trainer.ema_half_life=null.",
+            )
+        decay = HalfLife(settings.ema_half_life, settings.ema_ramp_up, settings.g_batch_size, device)
+    return None if decay is None else MovingAverage(copy.deepcopy(net), decay)
+
+
 def make(node: Any, **given: object) -> Any:
     """Make what a node describes, with plain containers for its lists, and `given` handed on as it is.
 
@@ -84,11 +108,31 @@ def make(node: Any, **given: object) -> Any:
         UserError: as the part itself raised it.
     """
     try:
-        return instantiate(node, _partial_=True, _convert_="all")(**given)
+        part = instantiate(node, _partial_=True, _convert_="all")
+        _refuse_missing(node["_target_"], part, given)
+        return part(**given)
     except InstantiationException as error:
         if isinstance(error.__cause__, UserError):
             raise error.__cause__ from None
+        if isinstance(error.__cause__, TypeError):  # what is named is no such part
+            raise UserError(
+                f"{node['_target_']} cannot be made: {error.__cause__}",
+                "Name another class or function there, or give it the arguments that it takes.",
+            ) from error
         raise
+
+
+def _refuse_missing(target: str, part: Callable[..., object], given: Mapping[str, object]) -> None:
+    """Refuse a part whose constructor or function asks for more than the config and the program give."""
+    try:
+        inspect.signature(part).bind(**given)
+    except ValueError:  # some built-in callables have none to show
+        return
+    except TypeError as error:
+        raise UserError(
+            f"{target} cannot be called with what its YAML file and the program give it: {error}.",
+            "Give every argument without a default a line in the YAML file, and take what the program gives.",
+        ) from error
 
 
 def asked_for(node: DictConfig, offered: Mapping[str, object]) -> dict[str, object]:
@@ -105,19 +149,51 @@ def build_network(
 ) -> nn.Module:
     """Make an untrained network that a config describes, for images of this shape and, if it asks, their classes."""
     node = config.model[which]
-    net: nn.Module = make(node, image_shape=image_shape, **asked_for(node, {"num_classes": len(classes)}))
+    net = make(node, image_shape=image_shape, **asked_for(node, {"num_classes": len(classes)}))
+    if not isinstance(net, nn.Module) or not any(True for _ in net.parameters()):
+        raise UserError(
+            f"model.{which} ({node._target_}) gives {what_it_is(net)}, but must be a torch.nn.Module with weights.",
+            "Let _target_ name such a class.",
+        )
     return net
 
 
-def build_game(config: DictConfig, classes: Sequence[str]) -> Game:
-    """Make the game that a config describes, with those of loss, latent and penalty that it asks for."""
+def _discriminator(config: DictConfig, images: ImageSet) -> nn.Module:
+    """Make D, of packs of images where the game has it judge several at a time."""
+    packing = int(config.game.get("packing", 1))
+    channels, height, width = images.shape
+    net = build_network(config, "discriminator", (packing * channels, height, width), images.classes)
+    return net if packing == 1 else Packed(net, packing)
+
+
+def _penalty(config: DictConfig) -> Penalty | Several | None:
+    if not config.penalty:
+        return None
+    penalty: Penalty | Several = make(config.penalty)
+    for name, part in parts_of(penalty).items():
+        hold_to(part, Penalty, "penalty" if name == "penalty" else f"penalty.parts.{name}")
+    return penalty
+
+
+def _augment(config: DictConfig, device: torch.device) -> Augmentation | None:
+    if not config.augment:
+        return None
+    augment: Augmentation = hold_to(make(config.augment), Augmentation, "augment")
+    if isinstance(augment, nn.Module):
+        augment.to(device)
+    return augment
+
+
+def build_game(config: DictConfig, classes: Sequence[str], device: torch.device) -> Game:
+    """Make the game that a config describes, with what it asks for of loss, latent, penalty and augmentation."""
     offered = {
-        "latent": make(config.latent),
+        "latent": hold_to(make(config.latent), Latent, "latent"),
         "loss": _loss(config),
-        "penalty": make(config.penalty) if config.penalty else None,
+        "penalty": _penalty(config),
+        "augment": _augment(config, device),
         "num_classes": len(classes),
     }
-    game: Game = make(config.game, **asked_for(config.game, offered))
+    game: Game = hold_to(make(config.game, **asked_for(config.game, offered)), Game, "game")
     return game
 
 
@@ -143,7 +219,7 @@ def sampler_of_checkpoint(config: DictConfig, state: Mapping[str, Any], seed: in
         rows = torch.arange(count) % len(images)
         return Batch(images.pixels(rows), images.conditions(rows)).as_float()
 
-    return Sampler(build_game(config, about["classes"]), net, examples, seed, device)
+    return Sampler(build_game(config, about["classes"], device), net, examples, seed, device)
 
 
 def _on_device(net: nn.Module, device: torch.device) -> nn.Module:
@@ -157,8 +233,8 @@ def load_images(config: DictConfig) -> ImageSet:
     Raises:
         UserError: they cannot be had.
     """
-    images: ImageSet = make({key: value for key, value in config.data.items() if key not in _FEEDING})
-    return images
+    images = make({key: value for key, value in config.data.items() if key not in _FEEDING})
+    return checked_images(hold_to(images, ImageSet, "data"), config.data._target_)
 
 
 def _feed(config: DictConfig, images: ImageSet, batch: int, device: torch.device) -> Feed:
@@ -176,16 +252,21 @@ def _settings(config: DictConfig, precision: PrecisionName) -> dict[str, Scalar]
     return flatten(values) | {"trainer.precision": precision}
 
 
-def _player(config: DictConfig, name: str, net: nn.Module) -> Player:
-    optimizer = make(config.optimizer[name], params=net.parameters())
-    return Player(net, optimizer, make(config.learning_rate[name]))
+def _player(config: DictConfig, name: str, net: nn.Module, lazy: float = 1.0) -> Player:
+    """Make a player; beside lazy penalties only a share of its updates is made against its loss (see `optim.lazy`)."""
+    node, given = config.optimizer[name], {}
+    if lazy < 1.0 and {"lr", "betas"} <= node.keys():
+        lr, betas = corrected(node.lr, (node.betas[0], node.betas[1]), lazy)
+        given = {"lr": lr, "betas": betas}
+    optimizer = make(node, params=net.parameters(), **given)
+    rate = hold_to(make(config.learning_rate[name]), LearningRate, f"learning_rate.{name}")
+    return Player(net, optimizer, rate)
 
 
 def _loss(config: DictConfig) -> AdversarialLoss:
     """Make the loss, with the targets if it takes any."""
     if not takes_labels(config):
-        loss: AdversarialLoss = make(config.loss)
-        return loss
+        return hold_to(cast("AdversarialLoss", make(config.loss)), AdversarialLoss, "loss")
     labels: Labels = make(config.labels)
     if labels.highest > 1:
         log.warning(
@@ -193,8 +274,7 @@ def _loss(config: DictConfig) -> AdversarialLoss:
             "fall without end.",
             labels.highest,
         )
-    with_labels: AdversarialLoss = make(config.loss, labels=labels)
-    return with_labels
+    return hold_to(cast("AdversarialLoss", make(config.loss, labels=labels)), AdversarialLoss, "loss")
 
 
 def takes_labels(config: DictConfig) -> bool:

@@ -15,14 +15,14 @@ from gan_runner.config.groups import GROUPS
 from gan_runner.config.validation import Reader, as_typed, validate
 from gan_runner.data import make_feed
 from gan_runner.errors import UserError, too_little_memory_explained
-from gan_runner.ranges import Count, Seed
+from gan_runner.ranges import CountOrZero, Seed
 from gan_runner.training.devices import choose_device
 
 # The keys at the top of the config that are no group.
 SETTINGS: dict[str, object] = {
     "seed": Seed,
     "resume": str | None,
-    "resume_from": Count | None,
+    "resume_from": CountOrZero | None,
     "resume_force": bool,
     "trust": Sequence[str] | str,
 }
@@ -86,6 +86,7 @@ def check(
     _check_length(config, overrides)
     _check_labels(config, overrides, choices)
     _check_shared_latents(config)
+    _check_finite_difference(config)
 
 
 def _check_parts(config: DictConfig) -> None:
@@ -122,11 +123,23 @@ def _check_labels(config: DictConfig, overrides: Sequence[str], choices: Mapping
     if takes_labels(config):
         return
     touched = [override for override in overrides if override.startswith("labels.")]
-    if touched or choices["labels"] != HARD_LABELS:
+    chosen = choices.get("labels", HARD_LABELS)  # a run that goes on has chosen before, and was held to this then
+    if touched or chosen != HARD_LABELS:
         raise UserError(
-            f"labels is {choices['labels']}{' with ' * bool(touched)}{' '.join(touched)}, but loss={choices['loss']} "
-            "takes no targets and would ignore them.",
+            f"labels is {chosen}{' with ' * bool(touched)}{' '.join(touched)}, but "
+            f"loss={choices.get('loss', config.loss._target_)} takes no targets and would ignore them.",
             "Try labels=hard, or loss=nonsaturating, which learns from targets.",
+        )
+
+
+def _check_finite_difference(config: DictConfig) -> None:
+    """The difference of two answers is no slope where D is random."""
+    dropout = config.model.get("dropout")
+    if config.penalty and str(config.penalty.get("_target_", "")).endswith(".FiniteDifference") and dropout:
+        raise UserError(
+            f"penalty is finite_difference, which takes the difference of two of D's answers for its slope, but "
+            f"model.dropout is {dropout} and makes them differ by chance.",
+            "Try model.dropout=0, or penalty=r1.",
         )
 
 

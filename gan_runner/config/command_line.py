@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import argparse
 from dataclasses import dataclass
+from pathlib import Path
 
 from hydra.core.hydra_config import HydraConfig
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.errors import OverrideParseException
-from omegaconf import OmegaConf
+from omegaconf import DictConfig, OmegaConf
 
 # Hydra's options that take a value in a word of their own.
 _WITH_A_VALUE = (
@@ -76,9 +77,20 @@ def typed(arguments: list[str]) -> Typed:
     return Typed(flags, overrides)
 
 
-def typed_overrides() -> list[str]:
-    """What the user typed to compose this job's config, Hydra's own settings left out."""
+def typed_overrides(hydra: DictConfig | None = None) -> list[str]:
+    """What the user typed to compose a job's config, Hydra's own settings left out.
+
+    Args:
+        hydra: Hydra's part of the job's config; by default the job at hand.
+    """
     # Hydra keeps them in a config, which would put values in the place of what is typed as ${...}.
-    overrides = OmegaConf.to_container(HydraConfig.get().overrides.task, resolve=False)
+    overrides = OmegaConf.to_container((hydra or HydraConfig.get()).overrides.task, resolve=False)
     assert isinstance(overrides, list)
     return [str(override) for override in overrides]
+
+
+def shown(path: Path) -> Path:
+    """A path as one would type it where the command was typed."""
+    path, here = path.absolute(), Path.cwd()
+    moved = HydraConfig.initialized() and here != Path(HydraConfig.get().runtime.cwd)  # as hydra.job.chdir does
+    return path if moved or not path.is_relative_to(here) else path.relative_to(here)

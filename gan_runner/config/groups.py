@@ -39,6 +39,7 @@ GROUPS = (
     Group("latent", trained=("",)),
     Group("loss", trained=("",)),
     Group("penalty", trained=("",), optional=True),
+    Group("augment", trained=("",), optional=True),
     Group("schedule", trained=("_target_", "fixed_set")),
     Group("trainer"),
     Group("health"),

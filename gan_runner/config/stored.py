@@ -90,7 +90,7 @@ def read_stored(folder: Path, trust: Sequence[str], key: str) -> Stored:
     config.pop("hydra", None)
     for path, value in _leaves(config):
         if path.rpartition(".")[2] == "_target_":
-            _refuse_foreign(folder, path, value, trust, key)
+            refuse_foreign(folder, path, value, trust, key)
         elif isinstance(value, str) and _RESOLVER.search(value):
             raise UserError(
                 f"{key} is {folder}, but in its config {path} is {value}, which would be computed when it is read.",
@@ -108,7 +108,19 @@ def read_stored(folder: Path, trust: Sequence[str], key: str) -> Stored:
     )
 
 
-def _refuse_foreign(folder: Path, path: str, value: object, trust: Sequence[str], key: str) -> None:
+def refuse_foreign(folder: Path, path: str, value: object, trust: Sequence[str], key: str) -> None:
+    """Refuse what a stored config asks to build, unless it is this package's, PyTorch's or trusted.
+
+    Args:
+        folder: where it is stored.
+        path: the key that asks for it.
+        value: what it asks for.
+        trust: modules that may be named besides.
+        key: what the folder was typed as, for the message.
+
+    Raises:
+        UserError: it is none of these.
+    """
     named = isinstance(value, str)
     if named and (value in _own_targets() or _TORCH.fullmatch(str(value))):
         return

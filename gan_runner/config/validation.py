@@ -104,6 +104,8 @@ def validate(
                 raise _unknown(full_key, node, sorted(parameters), overrides)
             if _holds_parts(value):
                 read.add(full_key)
+                if "_target_" not in value:
+                    _refuse_empty_parts(full_key, value)
             else:
                 check(full_key, value, parameters[key])
         if {"low", "high"} <= parameters.keys() & node.keys():
@@ -134,10 +136,25 @@ def _holds_parts(value: object) -> bool:
     return isinstance(value, dict) and ("_target_" in value or any(_holds_parts(v) for v in value.values()))
 
 
+def _refuse_empty_parts(path: str, parts: Mapping[str, object]) -> None:
+    """Of parts by name, each must be one."""
+    for name, part in parts.items():
+        if not _holds_parts(part):
+            raise UserError(
+                f"{path}.{name} is {as_typed(part)}, but must be a part with a _target_.",
+                f"To leave it out, type ~{path}.{name}.",
+            )
+
+
 def _parameters_of(path: str, node: dict[str, Any], readers: Sequence[Reader]) -> dict[str, object] | None:
     """Annotations by key of all who read a node; None where nobody does or somebody takes any key."""
     callables = [reader.callable for reader in readers if reader.path == path]
     if "_target_" in node:
+        if not isinstance(node["_target_"], str):
+            raise UserError(
+                f"{path}._target_ is {as_typed(node['_target_'])}, but must name a class or function to make it with.",
+                f"Try {path}._target_=my_module.MyClass, or leave it out.",
+            )
         try:
             callables.append(resolve_name(node["_target_"]))
         except (ImportError, AttributeError, ValueError) as error:
@@ -145,6 +162,11 @@ def _parameters_of(path: str, node: dict[str, Any], readers: Sequence[Reader]) -
                 f"{path}._target_ is {node['_target_']}, but no such class or function can be imported.",
                 f"Check its spelling, and that its package is installed. Python says: {error}.",
             ) from error
+        if not callable(callables[-1]):
+            raise UserError(
+                f"{path}._target_ is {node['_target_']}, but that is no class or function.",
+                f"Try {path}._target_={node['_target_']}.NAME, with the name of one.",
+            )
     parameters: dict[str, object] = {}
     for callable_ in callables:
         try:

@@ -15,10 +15,14 @@ from torch import Tensor
 from gan_runner.data import locations
 from gan_runner.data.image_set import InMemoryImages, prepared
 from gan_runner.data.resources import megabytes
+from gan_runner.data.splits import Split, no_test_files
 from gan_runner.ranges import Count
 
 _FOLDER = "cifar-10-batches-py"
-_BATCHES = [f"data_batch_{number}" for number in range(1, 6)]
+_BATCHES: dict[Split, list[str]] = {
+    "train": [f"data_batch_{number}" for number in range(1, 6)],
+    "test": ["test_batch"],
+}
 _SHAPE = (3, 32, 32)
 _MOST_BYTES = 2**28  # in a batch; the real ones have 31 MB
 _CLASSES = (
@@ -35,26 +39,34 @@ _CLASSES = (
 )
 
 
-def load(root: str, download: bool, image_size: Count | None, limit: Count | None) -> InMemoryImages:
-    """Load the training images of CIFAR-10 (Krizhevsky 2009) from the batches of its Python version.
+def load(
+    root: str, download: bool, image_size: Count | None, limit: Count | None, split: Split = "train"
+) -> InMemoryImages:
+    """Load the training or test images of CIFAR-10 (Krizhevsky 2009) from the batches of its Python version.
 
     Args:
         root: a folder with `cifar-10-batches-py`, or that folder itself; `~` is the home folder.
         download: fetch the files into `root` if none of them is there.
         image_size: height and width in pixels to draw the images at; None keeps 32.
-        limit: number of images to take, from the first; None takes all.
+        limit: number of training images to take, from the first; None takes all.
+        split: the images that train, or those for tests.
 
     Raises:
         UserError: the files are nowhere, some are missing or damaged, or the download failed.
+        NoTestSplitError: the test split is asked for, and only the training images are there.
     """
-    folder = _folder(root)
+    batches = _BATCHES[split]
+    folder = _folder(root, batches)
     if folder is None and download:
         locations.download("cifar10", root, _fetch)
-        folder = _folder(root)
+        folder = _folder(root, batches)
     if folder is None:
+        if split == "test" and _folder(root, _BATCHES["train"]):
+            raise no_test_files(root, "cifar10", "test_batch")
         raise locations.missing("cifar10", root, _places(root))
-    images, labels = zip(*(_read_batch(root, folder / name) for name in _BATCHES), strict=True)
-    return prepared("cifar10", torch.cat(images), torch.cat(labels), _CLASSES, image_size, limit)
+    images, labels = zip(*(_read_batch(root, folder / name, batches) for name in batches), strict=True)
+    kept = limit if split == "train" else None
+    return prepared("cifar10", torch.cat(images), torch.cat(labels), _CLASSES, image_size, kept)
 
 
 def _places(root: str) -> list[Path]:
@@ -64,9 +76,9 @@ def _places(root: str) -> list[Path]:
     return [folder / _FOLDER, folder]
 
 
-def _folder(root: str) -> Path | None:
+def _folder(root: str, batches: list[str]) -> Path | None:
     """The first place with any of the batches, so that the error can name those that lack."""
-    return next((place for place in _places(root) if any((place / name).exists() for name in _BATCHES)), None)
+    return next((place for place in _places(root) if any((place / name).exists() for name in batches)), None)
 
 
 def _fetch(folder: str) -> None:
@@ -75,10 +87,10 @@ def _fetch(folder: str) -> None:
     datasets.CIFAR10(folder, download=True)
 
 
-def _read_batch(root: str, path: Path) -> tuple[Tensor, Tensor]:
+def _read_batch(root: str, path: Path, batches: list[str]) -> tuple[Tensor, Tensor]:
     """Images uint8 [n, 3, 32, 32] and labels int64 [n] of one batch."""
     if not path.is_file():
-        raise locations.damaged(root, f"{path} is missing, where {', '.join(_BATCHES)} are needed")
+        raise locations.damaged(root, f"{path} is missing, where {', '.join(batches)} are needed")
     try:
         with locations.opened(path) as file:
             # One byte more than is allowed, so that a file of any size is known for too long.

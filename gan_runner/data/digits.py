@@ -9,18 +9,26 @@ import torch
 from torch.nn.functional import pad
 
 from gan_runner.data.image_set import InMemoryImages, prepared
-from gan_runner.ranges import Count
+from gan_runner.data.splits import Split, rows_of
+from gan_runner.ranges import Count, FractionBelowOne
 
 _HIGHEST = 16
 
 
-def load(image_size: Count | None, limit: Count | None) -> InMemoryImages:
+def load(
+    image_size: Count | None, limit: Count | None, split: Split = "train", holdout: FractionBelowOne = 0.0
+) -> InMemoryImages:
     """Load the test set of UCI's optical recognition of handwritten digits (Alpaydin and Kaynak 1998).
 
     Args:
         image_size: height and width in pixels to draw the digits at, smoothly and with a margin, because they
             touch the edge of their 8x8 grid; None keeps the grid, without a margin.
-        limit: number of digits to take, from the first; None takes all.
+        limit: number of training digits to take, from the first; None takes all.
+        split: the digits that train, or those that are held out.
+        holdout: the share to hold out, every k-th digit; see `gan_runner.data.splits`.
+
+    Raises:
+        NoTestSplitError: the test split is asked for, and nothing is held out.
     """
     with resources.files("gan_runner.data").joinpath("digits.npz").open("rb") as file:
         stored = np.load(file)
@@ -28,4 +36,6 @@ def load(image_size: Count | None, limit: Count | None) -> InMemoryImages:
     images = (values.float() * (255 / _HIGHEST)).round().to(torch.uint8)[:, None]
     if image_size is not None:
         images = pad(images, (1, 1, 1, 1))
-    return prepared("digits", images, labels.long(), tuple("0123456789"), image_size, limit)
+    rows = rows_of(len(images), holdout, split, "digits")
+    kept = limit if split == "train" else None
+    return prepared("digits", images[rows], labels[rows].long(), tuple("0123456789"), image_size, kept)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from gan_runner.data.image_set import InMemoryImages
 from gan_runner.data.known_idx import KnownIdx
+from gan_runner.data.splits import Split
 from gan_runner.ranges import Count
 
 DEBIAN_FOLDER = "/usr/share/datasets/fashion-mnist"
@@ -28,6 +29,8 @@ FASHION_MNIST = KnownIdx(
 )
 
 
-def load(root: str, download: bool, image_size: Count | None, limit: Count | None) -> InMemoryImages:
-    """Load the training images of Fashion-MNIST (Xiao et al. 2017, arXiv:1708.07747); see `KnownIdx.load`."""
-    return FASHION_MNIST.load(root, download, image_size, limit)
+def load(
+    root: str, download: bool, image_size: Count | None, limit: Count | None, split: Split = "train"
+) -> InMemoryImages:
+    """Load the training or test images of Fashion-MNIST (Xiao et al. 2017, arXiv:1708.07747); see `KnownIdx.load`."""
+    return FASHION_MNIST.load(root, download, image_size, limit, split)

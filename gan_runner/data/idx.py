@@ -17,8 +17,9 @@ from torch import Tensor
 from gan_runner.data.image_set import InMemoryImages, prepared
 from gan_runner.data.locations import SHIPPED, damaged, existing_folder, opened
 from gan_runner.data.resources import megabytes, spare_memory
+from gan_runner.data.splits import Split, rows_of
 from gan_runner.errors import UserError, printable
-from gan_runner.ranges import Count
+from gan_runner.ranges import Count, FractionBelowOne
 
 _UNSIGNED_BYTES = 0x08
 _GZIP = b"\x1f\x8b"
@@ -26,32 +27,55 @@ _PIECE = 2**20
 _NAMES_SHOWN = 5
 
 
-def load(root: str, image_size: Count | None, limit: Count | None) -> InMemoryImages:
+_TEST_PREFIXES = ("t10k", "test")
+
+
+def load(
+    root: str, image_size: Count | None, limit: Count | None, split: Split = "train", holdout: FractionBelowOne = 0.0
+) -> InMemoryImages:
     """Load the images, and the labels where there are some, of a folder of IDX files.
 
     The images are in `train-images-idx3-ubyte`, or else in the only file whose name ends in
     `images-idx3-ubyte`; the labels in the file named the same but for `labels-idx1`. A dot may stand before
-    `idx`, and `.gz` may follow.
+    `idx`, and `.gz` may follow. The test split is in files whose names start with `t10k` or `test` instead of
+    `train`, unless a share of the training images is held out.
 
     Args:
         root: the folder; `~` is the home folder.
         image_size: height and width in pixels to draw the images at; None keeps them as they are.
-        limit: number of images to take, from the first; None takes all.
+        limit: number of training images to take, from the first; None takes all.
+        split: the images that train, or those for tests.
+        holdout: the share of the training images to hold out, every k-th; see `gan_runner.data.splits`.
 
     Raises:
         UserError: there is no such folder, no such file in it, or a file is damaged.
+        NoTestSplitError: the test split is asked for, there are no test files, and nothing is held out.
     """
     folder = existing_folder(root)
     images = _file(folder, "train", "images") or _only_images(root, folder)
-    prefix = images.name[: images.name.index("images")].rstrip("-")
-    pixels, numbers = read_pair(root, images, _file(folder, prefix, "labels"))
+    tests = _test_images(folder, images) if split == "test" and holdout == 0 else None
+    pixels, numbers = _read_with_labels(root, folder, tests or images)
     classes = () if numbers is None else tuple(str(number) for number in range(int(numbers.max()) + 1))
-    return prepared("idx", pixels, numbers, classes, image_size, limit)
+    if tests is None:
+        rows = rows_of(len(pixels), holdout, split, "idx")
+        pixels, numbers = pixels[rows], None if numbers is None else numbers[rows]
+    return prepared("idx", pixels, numbers, classes, image_size, limit if split == "train" else None)
 
 
-def training_files(folder: Path) -> tuple[Path | None, Path | None]:
-    """The files of the training images and labels in a folder, each None where there is none."""
-    return _file(folder, "train", "images"), _file(folder, "train", "labels")
+def _read_with_labels(root: str, folder: Path, images: Path) -> tuple[Tensor, Tensor | None]:
+    prefix = images.name[: images.name.index("images")].rstrip("-")
+    return read_pair(root, images, _file(folder, prefix, "labels"))
+
+
+def _test_images(folder: Path, training: Path) -> Path | None:
+    """The file of the test images, None where there is none besides the one that trains."""
+    found = (_file(folder, prefix, "images") for prefix in _TEST_PREFIXES)
+    return next((path for path in found if path not in (None, training)), None)
+
+
+def pair(folder: Path, prefix: str) -> tuple[Path | None, Path | None]:
+    """The files of the images and labels in a folder whose names start so, each None where there is none."""
+    return _file(folder, prefix, "images"), _file(folder, prefix, "labels")
 
 
 def read_pair(root: str, images: Path, labels: Path | None) -> tuple[Tensor, Tensor | None]:

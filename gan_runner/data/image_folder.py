@@ -21,8 +21,9 @@ from gan_runner.data.image_set import labels_as_condition, within_limit
 from gan_runner.data.locations import SHIPPED, existing_folder, opened
 from gan_runner.data.parallel import counting, in_chunks
 from gan_runner.data.resources import cores
+from gan_runner.data.splits import Split, rows_of
 from gan_runner.errors import UserError, printable
-from gan_runner.ranges import Count
+from gan_runner.ranges import Count, FractionBelowOne
 
 _log = logging.getLogger(__name__)
 
@@ -34,7 +35,14 @@ _COPIES = 8  # of a picture, in bytes a pixel: what its decoding and scaling tak
 _PIECE = 2**20  # bytes to hash at a time, so that an interrupt is heeded soon
 
 
-def load(root: str, image_size: Count, channels: Channels, limit: Count | None) -> FolderImages:
+def load(
+    root: str,
+    image_size: Count,
+    channels: Channels,
+    limit: Count | None,
+    split: Split = "train",
+    holdout: FractionBelowOne = 0.0,
+) -> FolderImages:
     """Find the pictures below a folder, in the order of their names.
 
     The folders directly below `root` are the classes; where there are none, the set has no labels, and neither
@@ -44,15 +52,19 @@ def load(root: str, image_size: Count, channels: Channels, limit: Count | None) 
         root: the folder; `~` is the home folder.
         image_size: height and width in pixels that each picture is scaled and cropped to.
         channels: 1 for grey, 3 for colour.
-        limit: look at the first so many files only; None looks at all.
+        limit: look at the first so many training files only; None looks at all.
+        split: the pictures that train, or those that are held out.
+        holdout: the share to hold out, every k-th file by name; see `gan_runner.data.splits`.
 
     Raises:
         UserError: there is no such folder, it cannot be read, or it holds no picture that can.
+        NoTestSplitError: the test split is asked for, and nothing is held out.
     """
     folder = existing_folder(root)
     found = _picture_files(folder)
     if found:
-        found = found[: within_limit(len(found), limit)]
+        found = [found[row] for row in rows_of(len(found), holdout, split, "image_folder").tolist()]
+        found = found[: within_limit(len(found), limit if split == "train" else None)]
     check_room(_COPIES * cores(), channels, image_size)
     files = _usable(folder, found, image_size, channels)
     if not files:

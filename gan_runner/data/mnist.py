@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from gan_runner.data.image_set import InMemoryImages
 from gan_runner.data.known_idx import KnownIdx
+from gan_runner.data.splits import Split
 from gan_runner.ranges import Count
 
 MNIST = KnownIdx("mnist", "MNIST", classes=tuple("0123456789"), other_folders=())
 
 
-def load(root: str, download: bool, image_size: Count | None, limit: Count | None) -> InMemoryImages:
-    """Load the training images of MNIST (LeCun, Cortes and Burges 1998); see `KnownIdx.load`."""
-    return MNIST.load(root, download, image_size, limit)
+def load(
+    root: str, download: bool, image_size: Count | None, limit: Count | None, split: Split = "train"
+) -> InMemoryImages:
+    """Load the training or test images of MNIST (LeCun, Cortes and Burges 1998); see `KnownIdx.load`."""
+    return MNIST.load(root, download, image_size, limit, split)

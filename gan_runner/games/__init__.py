@@ -4,13 +4,23 @@ No optimizer, no schedule and no run belongs here: the players are handed in at 
 """
 
 from gan_runner.games.adversarial import Adversarial
-from gan_runner.games.game import Examples, Game, Outcome, accuracy_of, area_under_roc, checked_logits, total
+from gan_runner.games.game import (
+    Examples,
+    Game,
+    Outcome,
+    WithLazyTerms,
+    accuracy_of,
+    area_under_roc,
+    checked_logits,
+    total,
+)
 
 __all__ = [
     "Adversarial",
     "Examples",
     "Game",
     "Outcome",
+    "WithLazyTerms",
     "accuracy_of",
     "area_under_roc",
     "checked_logits",

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from gan_runner.data import Batch
+from gan_runner.errors import UserError
 from gan_runner.games.game import Examples, Outcome, area_under_roc, checked_logits
+from gan_runner.objectives.augment import Adaptive, Augmentation, View
 from gan_runner.objectives.latents import Latent
 from gan_runner.objectives.losses import AdversarialLoss
-from gan_runner.objectives.penalties import Penalty
+from gan_runner.objectives.penalties import Penalty, Several, due, interval_of, parts_of
+from gan_runner.ranges import Count
 
 
 class Adversarial:
@@ -22,16 +26,33 @@ class Adversarial:
     Args:
         latent: where G's input comes from.
         loss: what both minimise.
-        penalty: a further term of D's, or None.
+        penalty: one or several further terms of D's, or None.
+        augment: changes what D is shown, real and generated images alike; None shows them as they are.
+        packing: images that D judges at a time.
     """
 
-    g_sees_data = False
-
-    def __init__(self, latent: Latent, loss: AdversarialLoss, penalty: Penalty | None) -> None:
+    def __init__(
+        self,
+        latent: Latent,
+        loss: AdversarialLoss,
+        penalty: Penalty | Several | None,
+        augment: Augmentation | None = None,
+        packing: Count = 1,
+    ) -> None:
+        if isinstance(augment, Adaptive) and not loss.classifies:
+            raise UserError(
+                "augment is ada, which grows with how often D is right by the sign of its logits, but this loss gives "
+                "the sign no meaning.",
+                "Try augment=diffaugment, or loss=nonsaturating.",
+            )
         self.latent = latent
         self.loss = loss
-        self.penalty = penalty
+        self.penalties = parts_of(penalty)
+        self.augment = augment
+        self.packing = packing
         self.classifies = loss.classifies
+        self._paired = bool(getattr(loss, "paired", False))
+        self.g_sees_data = self._paired
 
     def latents(self, count: int, device: torch.device, generator: torch.Generator | None = None) -> Tensor:
         """See `Game`."""
@@ -57,20 +78,47 @@ class Adversarial:
         critic), the chance that a real image scores above a generated one (the area under the ROC curve) stands in
         for both accuracies.
         """
-        count = len(real) + len(fake)
+        shown = self._view(real.images)
         conditions = {name: torch.cat([real.conditions[name], value]) for name, value in fake.conditions.items()}
-        logits = checked_logits(self.judge(d, torch.cat([real.images, fake.images]), conditions), count)
-        real_logits, fake_logits = logits.split([len(real), len(fake)])
+        logits = self._logits(d, shown(torch.cat([real.images, fake.images])), conditions)
+        real_logits, fake_logits = logits.split([len(real) // self.packing, len(fake) // self.packing])
+        measured: dict[str, Tensor] = {}
+        if self.augment is not None:
+            self.augment.adapt(real_logits.detach(), len(real))
+            if isinstance(self.augment, Adaptive):
+                measured["augment/p"] = self.augment.p.clone()
         terms = {"adversarial": self.loss.d(real_logits, fake_logits)}
-        measured = {}
-        if self.penalty is not None:
-            terms["penalty"] = self.penalty(
-                lambda images: checked_logits(self.judge(d, images, real.conditions), len(images)),
-                real.images,
-                fake.images,
-            )
-            measured["penalty/d"] = terms["penalty"]
+        for name in (name for name, part in self.penalties.items() if interval_of(part) == 1):
+            terms[name] = self._penalty(name, d, real, fake, shown)
+            measured[_tag(name)] = terms[name].detach()
         return Outcome(terms, measured | self._measured(real_logits.detach(), fake_logits.detach()))
+
+    def d_lazy_phase(self, update: int) -> tuple[str, ...]:
+        """The penalties that have an update of their own after D's of this number, the first being 0."""
+        return tuple(due(self.penalties, update))
+
+    def d_lazy_terms(self, d: nn.Module, real: Batch, fake: Batch, names: Sequence[str]) -> dict[str, Tensor]:
+        """Those penalties, as many times as strong as they are rare."""
+        shown = self._view(real.images)
+        return {name: interval_of(self.penalties[name]) * self._penalty(name, d, real, fake, shown) for name in names}
+
+    def _penalty(self, name: str, d: nn.Module, real: Batch, fake: Batch, shown: View) -> Tensor:
+        """A penalty on D as a function of pictures, by way of what they become before D sees them."""
+
+        def critic(images: Tensor) -> Tensor:
+            conditions = {
+                name: value.repeat(len(images) // len(real), *[1] * (value.dim() - 1))
+                for name, value in real.conditions.items()
+            }
+            return self._logits(d, shown(images), conditions)
+
+        return self.penalties[name](critic, real.images, fake.images)
+
+    def _view(self, images: Tensor) -> View:
+        return self.augment.draw(images) if self.augment is not None else _as_they_are
+
+    def _logits(self, d: nn.Module, images: Tensor, conditions: Mapping[str, Tensor]) -> Tensor:
+        return checked_logits(self.judge(d, images, conditions), len(images) // self.packing)
 
     def _measured(self, real: Tensor, fake: Tensor) -> dict[str, Tensor]:
         if not self.loss.classifies:
@@ -84,15 +132,41 @@ class Adversarial:
         }
 
     def g_terms(self, d: nn.Module, g: nn.Module, latents: Tensor, real: Batch | None) -> Outcome:
-        """G's terms on what it draws from latents.
+        """G's terms on what it draws from latents, beside real images where the loss compares with some.
 
         Where the sign of a logit means nothing, generated images alone tell nothing about D.
         """
         drawn = self.generate(g, latents, real.conditions if real is not None else {})
-        fake_logits = checked_logits(self.judge(d, drawn.images, drawn.conditions), len(latents))
+        shown = self._view(drawn.images)
+        fake_logits = self._logits(d, shown(drawn.images), drawn.conditions)
+        if self._paired:
+            assert real is not None, "whoever compares sees data"
+            loss = self.loss.g(fake_logits, self._logits(d, shown(real.images), real.conditions))
+        else:
+            loss = self.loss.g(fake_logits)
         measured = {}
         if self.loss.classifies:
             fake = fake_logits.detach()
             measured["probability/fake"] = fake.sigmoid().mean()
             measured["accuracy/d_fake"] = (fake <= 0).mean(dtype=torch.float32)
-        return Outcome({"adversarial": self.loss.g(fake_logits)}, measured)
+        return Outcome({"adversarial": loss}, measured)
+
+    def state_dict(self) -> dict[str, Any]:
+        """What a checkpoint keeps: how strong the augmentation has become."""
+        augment: object = self.augment
+        return dict(augment.state_dict()) if isinstance(augment, nn.Module) else {}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Go on from a checkpoint."""
+        augment: object = self.augment
+        if isinstance(augment, nn.Module):
+            augment.load_state_dict(dict(state))
+
+
+def _as_they_are(images: Tensor) -> Tensor:
+    return images
+
+
+def _tag(name: str) -> str:
+    """The tag of a penalty: a single one is `penalty/d`."""
+    return "penalty/d" if name == "penalty" else f"penalty/{name}"

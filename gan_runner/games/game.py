@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import reduce
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import torch
 from torch import Tensor, nn
@@ -87,6 +87,19 @@ class Game(Protocol):
             columns: pictures in a row.
             examples: gives real images where the game needs some.
         """
+        ...
+
+
+@runtime_checkable
+class WithLazyTerms(Protocol):
+    """A game in which D has further updates of its own now and then."""
+
+    def d_lazy_phase(self, update: int) -> tuple[str, ...]:
+        """Names of the terms of the one that follows D's update of this number, the first being 0; () for most."""
+        ...
+
+    def d_lazy_terms(self, d: nn.Module, real: Batch, fake: Batch, names: Sequence[str]) -> Terms:
+        """The terms of those names, at real images and generated ones."""
         ...
 
 

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+import math
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from typing import Any, Literal, Protocol
 
 from torch import Tensor
 
+from gan_runner.contracts import described, hold_to, what_it_is
 from gan_runner.data import Batch, Feed
 from gan_runner.errors import UserError, closest
 from gan_runner.ranges import Count, TwoOrMore
@@ -31,6 +33,28 @@ class Metric(Protocol):
     def measure(self, fake: Iterable[Batch], real: Mapping[str, Tensor]) -> dict[str, float]:
         """Measure generated images against what `statistics` gave; waits for the device."""
         ...
+
+
+def _check_statistics(key: str, metric: Metric, statistics: object) -> None:
+    if not isinstance(statistics, dict) or not all(isinstance(each, Tensor) for each in statistics.values()):
+        raise UserError(
+            f"{key} ({described(metric)}) gives {what_it_is(statistics)} from statistics, but must give a dict of "
+            "tensors.",
+            "An empty one, {}, will do where it needs none.",
+        )
+
+
+def _check_numbers(key: str, metric: Metric, numbers: object) -> None:
+    if (
+        not isinstance(numbers, dict)
+        or sorted(numbers) != sorted(metric.names)
+        or not all(isinstance(value, int | float) for value in numbers.values())
+    ):
+        raise UserError(
+            f"{key} ({described(metric)}) gives {what_it_is(numbers)} from measure, but must give a dict with a number "
+            f"for each of its names: {', '.join(metric.names)}.",
+            "Return such as {name: float(value)} with the names that the class has in `names`.",
+        )
 
 
 class RealImages:
@@ -61,23 +85,26 @@ class Evaluation:
     Args:
         every: epochs or iterations (as `trainer.intervals_in` says) between two evaluations.
         num_images: real images, and generated ones, that each metric sees.
-        metrics: what is measured; a part's name in the config is for addressing it there.
+        metrics: what is measured, null for what is not; a name in the config is for addressing a part there.
         objective: the number that decides which checkpoint is the best.
         goal: whether the objective is better when it is lower or higher.
 
     Raises:
-        UserError: the objective is none of the numbers.
+        UserError: the objective is none of the numbers, or a metric is none.
     """
 
     def __init__(
         self,
         every: Count,
         num_images: TwoOrMore,
-        metrics: Mapping[str, Metric],
+        metrics: Mapping[str, Metric | None],
         objective: str,
         goal: Literal["lower", "higher"],
     ) -> None:
-        names = [name for metric in metrics.values() for name in metric.names]
+        measured = {name: metric for name, metric in metrics.items() if metric is not None}
+        for key, metric in measured.items():
+            hold_to(metric, Metric, f"evaluation.metrics.{key}")
+        names = [name for metric in measured.values() for name in metric.names]
         if objective not in names:
             raise UserError(
                 f"evaluation.objective is {objective}, but must be one of the metrics: {', '.join(names)}.",
@@ -87,7 +114,7 @@ class Evaluation:
         self.num_images = num_images
         self.objective: str | None = self._tag(objective)
         self.tags = [self._tag(name) for name in names]
-        self._metrics = metrics
+        self.metrics = measured
         self.goal: Literal["lower", "higher"] | None = goal
         # What two values of the objective must have in common to be compared.
         self.fingerprint: dict[str, Any] | None = {"objective": objective, "goal": goal, "num_images": num_images}
@@ -97,26 +124,36 @@ class Evaluation:
         thousands, rest = divmod(self.num_images, 1000)
         return f"metric/{name}_{self.num_images if rest else f'{thousands}k'}"
 
-    def measure(self, real: RealImages, fake: Sequence[Batch]) -> dict[str, float]:
+    def measure(self, real: RealImages, fake: Sequence[Batch], only: Collection[str] | None = None) -> dict[str, float]:
         """Give every number by its tag.
 
         Args:
             real: what to compare with.
             fake: `num_images` generated images, float32 in [-1, 1].
+            only: the metrics to measure, by their names in the config; None measures all.
+
+        Raises:
+            UserError: a metric, a part of the user's own, gives something else than numbers.
         """
         measured: dict[str, float] = {}
-        for name, metric in self._metrics.items():
-            key = (name, real.fingerprint)
-            if key not in self._kept:
-                self._kept[key] = metric.statistics(real.batches(self.num_images))
-            measured |= {self._tag(each): value for each, value in metric.measure(fake, self._kept[key]).items()}
+        for name, metric in self.metrics.items():
+            if only is not None and name not in only:
+                continue
+            key, kept = f"evaluation.metrics.{name}", (name, real.fingerprint)
+            if kept not in self._kept:
+                statistics = metric.statistics(real.batches(self.num_images))
+                _check_statistics(key, metric, statistics)
+                self._kept[kept] = statistics
+            numbers = metric.measure(fake, self._kept[kept])
+            _check_numbers(key, metric, numbers)
+            measured |= {self._tag(each): value for each, value in numbers.items()}
         return measured
 
     def improves(self, value: float, best: float | None) -> bool:
-        """Whether an objective beats the best so far; NaN never does."""
-        if best is None:
-            return value == value
-        return self.to_minimise(value) < self.to_minimise(best)
+        """Whether an objective beats the best so far; what is not finite never does, for nothing would beat it."""
+        if not math.isfinite(value):
+            return False
+        return best is None or self.to_minimise(value) < self.to_minimise(best)
 
     def to_minimise(self, value: float) -> float:
         """Turn the objective so that lower is better whatever the goal, as sweepers that search are told it."""
@@ -133,4 +170,4 @@ class NoEvaluation(Evaluation):
         self.goal = None
         self.tags = []
         self.fingerprint = None
-        self._metrics = {}
+        self.metrics = {}

@@ -6,6 +6,7 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import TextIO
 
 from gan_runner.errors import UserError
 
@@ -58,6 +59,21 @@ def write_text(path: Path, text: str) -> None:
         temporary.write_text(text, encoding="utf-8")
 
 
+@contextmanager
+def appending(path: Path) -> Iterator[TextIO]:
+    """Open a text file, in UTF-8, to add to its end; never what a link leads to, for folders are handed around.
+
+    Raises:
+        UserError: the system refuses, or a link lies there.
+    """
+
+    def opened(name: str, flags: int) -> int:
+        return os.open(name, flags | getattr(os, "O_NOFOLLOW", 0), 0o666)
+
+    with refusals_explained(path), open(path, "a", encoding="utf-8", opener=opened) as file:
+        yield file
+
+
 def made_folder(path: Path) -> Path:
     """Make a folder, its parents there already, and give it."""
     with refusals_explained(path, "made"):
@@ -65,10 +81,10 @@ def made_folder(path: Path) -> Path:
     return path
 
 
-def set_aside(path: Path) -> Path:
-    """Give a damaged file another name beside it, which no earlier one has, and say which."""
+def set_aside(path: Path, why: str = "damaged") -> Path:
+    """Give a file another name beside it that says why, and which no earlier one has; gives it back."""
     number = 1
-    while (aside := path.with_name(f"{path.name}.damaged-{number}")).exists():
+    while (aside := path.with_name(f"{path.name}.{why}-{number}")).exists():
         number += 1
     with refusals_explained(path, "set aside"):
         path.rename(aside)

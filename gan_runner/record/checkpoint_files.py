@@ -13,8 +13,8 @@ from typing import Any
 
 import torch
 
-from gan_runner.errors import UserError
-from gan_runner.record.atomic import made_folder, refusals_explained, replacing
+from gan_runner.errors import UserError, either
+from gan_runner.record.atomic import made_folder, refusals_explained, replacing, set_aside
 
 log = logging.getLogger(__name__)
 
@@ -75,8 +75,10 @@ class CheckpointFiles:
                     self.path(str(iteration)).unlink(missing_ok=True)
 
     def _keep_the_one_before(self, last: Path, iteration: int) -> None:
+        if last.is_symlink() or not last.is_file():  # somebody has moved or removed it
+            return
         before = self._iteration_of_last
-        if before is None and last.is_file():
+        if before is None:
             with contextlib.suppress(Exception):  # a damaged one is not worth keeping
                 before = int(_read(last, torch.device("cpu"))["progress"]["iteration"])
         if before is None or before >= iteration:
@@ -97,8 +99,8 @@ class CheckpointFiles:
         if not path.is_file():
             there = [each for each in (_LAST, _BEST, *map(str, self.iterations())) if self.path(each).is_file()]
             raise UserError(
-                f"checkpoint is {name}, but {path} is not there.",
-                f"Try checkpoint={' or checkpoint='.join(there)}." if there else "Try another run's folder.",
+                f"A checkpoint is asked for that is not there: {path}.",
+                f"There is {either(there)}." if there else "Try another run's folder.",
             )
         try:
             return _checked_format(path, _read(path, device))
@@ -109,6 +111,12 @@ class CheckpointFiles:
                 f"{path} is damaged, and cannot be read as a checkpoint: {error}",
                 "Try another checkpoint of the run, or another run's folder.",
             ) from error
+
+    def abandon_after(self, iteration: int) -> None:
+        """Set checkpoints aside that are later than an iteration from which a run goes on once more."""
+        for name in [_LAST, *(str(each) for each in self.iterations() if each > iteration)]:
+            if self.path(name).exists():
+                set_aside(self.path(name), "abandoned")
 
     def load_newest(self, device: torch.device) -> dict[str, Any]:
         """Read the newest checkpoint that is whole: last.pt, the ones before it, then best.pt.

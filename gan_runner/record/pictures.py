@@ -135,6 +135,16 @@ def save_atomically(image: Image.Image, path: Path) -> None:
         image.save(temporary)
 
 
+def free_name(path: str) -> str:
+    """The path itself, or where something is there already the same with -2, -3, ... before its ending."""
+    wanted, number = Path(path), 2
+    free = wanted
+    while free.exists():
+        free = wanted.with_stem(f"{wanted.stem}-{number}")
+        number += 1
+    return str(free)
+
+
 def check_output(output: Path | str) -> None:
     """Refuse a place for samples before they are drawn.
 
@@ -147,7 +157,7 @@ def check_output(output: Path | str) -> None:
     path = Path(output)
     if _is_folder(output):
         taken = path.exists() and not (path.is_dir() and next(path.iterdir(), None) is None)
-    elif path.suffix in (".png", ".npz"):
+    elif path.suffix.lower() in (".png", ".npz"):
         taken = path.exists()
     else:
         raise UserError(
@@ -188,7 +198,7 @@ def write_samples(images: Pixels, output: Path | str) -> None:
             save_atomically(
                 Image.fromarray(image[..., 0] if image.shape[-1] == 1 else image), path / f"{number:05d}.png"
             )
-    elif path.suffix == ".png":
+    elif path.suffix.lower() == ".png":
         save_atomically(grid(images, near_square(len(images))), path)
     else:
         with replacing(path) as temporary:

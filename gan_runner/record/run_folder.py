@@ -21,7 +21,7 @@ from filelock import FileLock, Timeout
 from PIL import Image
 
 from gan_runner.errors import UserError
-from gan_runner.record.atomic import made_folder, refusals_explained, set_aside, write_text
+from gan_runner.record.atomic import appending, made_folder, refusals_explained, set_aside, write_text
 from gan_runner.record.checkpoint_files import CheckpointFiles
 from gan_runner.record.pictures import (
     MOST_FRAMES,
@@ -83,6 +83,14 @@ class RunFolder:
                 f"Try resume={self.path} to go on with it, or another {key}.",
             )
         log.info(_CLAIM, os.getpid(), self.path)
+
+    def discard_unbegun(self) -> None:
+        """Take away a folder that was made for a run which never began, if it holds nothing but the log."""
+        with contextlib.suppress(OSError):
+            if [path.name for path in self.path.iterdir()] in ([], [LOG]):
+                (self.path / LOG).unlink(missing_ok=True)
+                self.path.rmdir()
+                self.path.parent.rmdir()  # the day's, if it is empty now
 
     def _process(self) -> str:
         """The process that claimed the folder last, as the log tells."""
@@ -169,7 +177,7 @@ class RunFolder:
     def append_metrics(self, point: Mapping[str, float]) -> None:
         """Add a line to metrics.jsonl."""
         path = self.path / "metrics.jsonl"
-        with refusals_explained(path), path.open("a") as file:
+        with appending(path) as file:
             file.write(_as_json(dict(point)) + "\n")
 
     def rewind_metrics(self, iteration: int) -> None:
@@ -178,7 +186,7 @@ class RunFolder:
         later = [_as_json(point) + "\n" for point in points if point["iteration"] > iteration]
         abandoned = self.path / "metrics.abandoned.jsonl"
         if later:
-            with refusals_explained(abandoned), abandoned.open("a") as file:
+            with appending(abandoned) as file:
                 file.writelines(later)
         kept = "".join(_as_json(point) + "\n" for point in points if point["iteration"] <= iteration)
         write_text(self.path / "metrics.jsonl", kept)
@@ -271,6 +279,8 @@ def _as_point(line: str) -> dict[str, Any] | None:
     except (ValueError, RecursionError):
         return None
     if not isinstance(point, dict) or not isinstance(point.get("iteration"), int):
+        return None
+    if not isinstance(point.get("epoch"), int | float):
         return None
     numbers = (value is None or isinstance(value, int | float) for value in point.values())
     return point if all(numbers) else None

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Mapping
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import torch
 
 from gan_runner.record.checkpoint_files import FORMAT
 
 
+@runtime_checkable
 class Stateful(Protocol):
     """A part of a run that a checkpoint keeps."""
 

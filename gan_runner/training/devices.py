@@ -25,7 +25,7 @@ def choose_device(name: str, key: str) -> torch.device:
     """Turn a setting into a device that exists here.
 
     Args:
-        name: auto (a GPU where there is one), cpu, cuda or cuda:N.
+        name: auto (PyTorch's current GPU where there is one), cpu, cuda or cuda:N.
         key: the setting's key, for messages.
 
     Raises:
@@ -33,7 +33,7 @@ def choose_device(name: str, key: str) -> torch.device:
     """
     gpus = torch.cuda.device_count() if torch.cuda.is_available() else 0
     if name == "auto":
-        return torch.device("cuda:0" if gpus else "cpu")
+        return torch.device("cuda", torch.cuda.current_device()) if gpus else torch.device("cpu")
     if name == "cpu":
         return torch.device("cpu")
     kind, _, number = name.partition(":")

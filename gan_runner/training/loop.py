@@ -8,10 +8,10 @@ from typing import Any
 
 import torch
 
-from gan_runner.health.watch import Sighting
+from gan_runner.health.symptoms import Observation
 from gan_runner.record.journal import Journal, name_of_epoch
 from gan_runner.training.best import Best
-from gan_runner.training.checkpoint import RandomNumbers, State
+from gan_runner.training.checkpoint import RandomNumbers, State, Stateful
 from gan_runner.training.experiment import Experiment
 from gan_runner.training.log_point import LogPoint
 from gan_runner.training.progress import Clock, Due, Progress, duration
@@ -24,8 +24,7 @@ def train(run: Run, stop_requested: Callable[[], bool]) -> None:
     Raises:
         UserError: an alarm was raised and health.on_alarm is stop.
     """
-    if run.saved is None:
-        run.save()
+    run.begin()
     while not run.finished and not stop_requested():
         due = run.play_turn()
         if due.log:
@@ -80,6 +79,7 @@ class Run:
                 "best": self.best,
                 "rollback": self._rollback,
                 "random": RandomNumbers(experiment.compute.device),
+                **({"game": experiment.game} if isinstance(experiment.game, Stateful) else {}),
             },
         )
 
@@ -97,6 +97,12 @@ class Run:
     def seconds(self) -> float:
         """Time spent training, all starts together."""
         return self._clock.seconds
+
+    def begin(self) -> None:
+        """Keep the state that training starts from, to go on from and to roll back to."""
+        self._rollback.remember_start(self._state.state_dict)
+        if self.saved is None:
+            self.save()
 
     def play_turn(self) -> Due:
         """Play one turn; gives what is due after it."""
@@ -141,7 +147,8 @@ class Run:
             metrics = self.experiment.evaluate()
             point |= metrics
             best = self.best.offer(metrics, iteration)
-        seen, alarms = self.experiment.watch.look(point, iteration, self._not_finite())
+        judged = point | self._measured.references
+        seen, alarms = self.experiment.watch.look(judged, self.progress.moment, self._not_finite())
         journal.point(point | seen, iteration, round(epochs, 4))
         journal.tell(point, iteration, epochs, in_log=due.epoch_ended or due.samples)
         if due.samples:
@@ -154,17 +161,19 @@ class Run:
             journal.alarm(alarm.name, alarm.message, alarm.iteration)
         rolled_back = respond(alarms, self.experiment, self._rollback, iteration, self.saved)
         if rolled_back:
-            self._measured.look_away(self.progress.images)
+            self._measured.look_away(self.progress)
         if due.checkpoint and (rolled_back or self.saved != iteration):
             self.save()
 
-    def _not_finite(self) -> Sighting | None:
+    def _not_finite(self) -> Observation | None:
         """What has left the finite numbers, and since when; None while nothing has."""
         first_bad = self.experiment.step.finite.first_bad()
         if first_bad is not None:
-            return Sighting("a loss is no finite number", first_bad)
+            return Observation(
+                "a loss is no finite number", dataclasses.replace(self.progress.moment, iteration=first_bad)
+            )
         whose = self.experiment.players.not_finite()
-        return Sighting(whose, self.progress.iteration) if whose is not None else None
+        return Observation(whose) if whose is not None else None
 
     def _save_samples(self) -> None:
         sampler, iteration = self.experiment.sampler, self.progress.iteration

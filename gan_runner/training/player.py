@@ -40,7 +40,9 @@ class Player:
     def minimise(self, terms: Terms) -> Tensor:
         """Make one update against the sum of the terms and give it, 0-d; no other player's gradients are computed."""
         loss = total(terms)
-        gradients = torch.autograd.grad(loss, self._parameters)
+        # A penalty alone may leave a parameter out, such as D's last bias: its gradient is 0.
+        found = torch.autograd.grad(loss, self._parameters, allow_unused=True)
+        gradients = [torch.zeros_like(p) if g is None else g for p, g in zip(self._parameters, found, strict=True)]
         if loss.is_cuda:
             self._copy_gradients(gradients)
         else:
@@ -167,6 +169,7 @@ class Players:
             "discriminator": self.discriminator.state_dict(),
             "generator": self.generator.state_dict(),
             "average": self.average.net.state_dict() if self.average is not None else None,
+            "averaging": self.average.state_dict() if self.average is not None else {},
         }
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
@@ -175,6 +178,7 @@ class Players:
         self.generator.load_state_dict(state["generator"])
         if self.average is not None:
             self.average.net.load_state_dict(drawing_weights(state))
+            self.average.load_state_dict(state["averaging"])
 
 
 def drawing_weights(state: Mapping[str, Any]) -> Mapping[str, Tensor]:

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from gan_runner.health.symptoms import Moment
 from gan_runner.training.schedules import EpochLength, Turn
 from gan_runner.training.settings import Trainer
 
@@ -39,16 +40,26 @@ class Progress:
         self.g_steps += turn.g_updates
         self.images += turn.d_updates * batch_size
 
+    @property
+    def moment(self) -> Moment:
+        """What patience is counted by."""
+        return Moment(self.iteration, self.d_steps, self.g_steps)
+
+    def images_played(self, settings: Trainer) -> int:
+        """Images that updates were made by: real ones in D's, generated ones in G's."""
+        return self.d_steps * settings.batch_size + self.g_steps * settings.g_batch_size
+
 
 class Timetable:
     """What is due when.
 
-    An epoch is as many images as whole turns show D in one pass over the data, rounded down: 468 iterations
-    for 60,000 images in batches of 128. What is left of the pass comes first in the next one.
+    An epoch is a length: as many images as there are in the data set, rounded down to whole turns, so 468 iterations
+    for 60,000 images in batches of 128. It is no pass over the data, in which each image comes once: what is left of a
+    pass comes first in the next epoch, which ends before its own pass does.
 
     Args:
         settings: the intervals and the length of the run.
-        epoch: how long a pass over the data is.
+        epoch: how long an epoch is.
         d_steps_per_turn: D's updates in a turn; None where that varies.
         evaluate_every: interval between two evaluations; None for none.
     """

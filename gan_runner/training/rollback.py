@@ -39,6 +39,11 @@ class Rollback:
         wanted = [self._newest_before(iteration) for iteration in (*watch.suspects, math.inf)]
         self._moments = [moment for moment in self._moments if any(moment is each for each in wanted)]
 
+    def remember_start(self, state: Callable[[], dict[str, Any]]) -> None:
+        """Keep the state as it is now unless an earlier moment is kept, which a resumed run goes back to as before."""
+        if not self._moments:
+            self.remember(state)
+
     def _newest_before(self, iteration: float) -> dict[str, Any] | None:
         """The newest of the moments from before an iteration; None where there is none."""
         return next((moment for moment in reversed(self._moments) if _iteration(moment) < iteration), None)

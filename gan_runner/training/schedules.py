@@ -8,7 +8,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import Any, Literal, Protocol
+from typing import Any, Literal, Protocol, runtime_checkable
 
 from gan_runner.errors import UserError
 from gan_runner.games.game import accuracy_of
@@ -49,7 +49,7 @@ class Turn:
 
 @dataclass(frozen=True)
 class EpochLength:
-    """How long a pass over the data is.
+    """How long an epoch is: a number of images, whatever the order that they come in.
 
     Attributes:
         count: real images in the data set.
@@ -60,7 +60,7 @@ class EpochLength:
     batch_size: int
 
     def updates(self, images: int | None = None) -> int:
-        """Whole updates of D in a pass over `images` images (all where None), at least 1."""
+        """Whole updates of D that `images` images are enough for (all where None), at least 1."""
         return max(1, (images or self.count) // self.batch_size)
 
 
@@ -91,7 +91,7 @@ class Schedule(Protocol):
 
         Args:
             iterations: of the whole run; None where the game decides.
-            epoch: how many updates of D a pass over the data is.
+            epoch: how many updates of D an epoch is.
         """
         ...
 
@@ -105,6 +105,22 @@ class Schedule(Protocol):
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Go on from a checkpoint."""
+        ...
+
+
+@runtime_checkable
+class Choosy(Protocol):
+    """A schedule that cannot follow every game."""
+
+    def check(self, *, classifies: bool) -> None:
+        """Refuse a game that the schedule cannot follow.
+
+        Args:
+            classifies: whether the sign of a logit says "real" or "generated"; see `Game`.
+
+        Raises:
+            UserError: the game does not measure what the schedule goes by.
+        """
         ...
 
 
@@ -150,18 +166,22 @@ class Alternating:
         self._played = state["played"]
 
 
+_MEASURED = {"d": "D's accuracy", "g": "the mean of D(G(z))"}
+
+
 class Rounds:
     """The police and the thief: D alone until it tells them apart, then G alone until it is believed, and again.
 
     A turn is one update of whoever plays. A player's stretch ends when its goal is reached, measured as a mean
-    over the last `check_every` updates, or at its limit.
+    over the last `check_every` updates, or at its limit. With both goals null it lasts to its limit: k
+    epochs of D, then some of G.
 
     Args:
         d_steps: limit of D's stretch, in `unit`.
         g_steps: limit of G's stretch, in `unit`.
-        unit: "steps" counts updates; "epochs" counts passes over what D learns from.
-        d_accuracy: D's goal: its accuracy on real and generated images together.
-        g_probability: G's goal: the mean of D(G(z)).
+        unit: "steps" counts updates; "epochs" counts as many updates as it takes to show D what it learns from.
+        d_accuracy: D's goal: its accuracy on real and generated images together; null for none.
+        g_probability: G's goal: the mean of D(G(z)), which only a D that classifies gives; null for none.
         check_every: updates between two looks at the goal.
         d_warmup: updates that D's first stretch lasts at least.
         fixed_set: real images, and as many generated ones, that D learns from throughout a stretch; null
@@ -173,8 +193,8 @@ class Rounds:
         d_steps: Count,
         g_steps: Count,
         unit: Literal["steps", "epochs"],
-        d_accuracy: Fraction,
-        g_probability: Fraction,
+        d_accuracy: Fraction | None,
+        g_probability: Fraction | None,
         check_every: Count,
         d_warmup: CountOrZero,
         fixed_set: Count | None,
@@ -187,8 +207,7 @@ class Rounds:
             )
         self._limits = {"d": d_steps, "g": g_steps}
         self._unit = unit
-        self._d_accuracy = d_accuracy
-        self._g_probability = g_probability
+        self._goals = {"d": d_accuracy, "g": g_probability}
         self._check_every = check_every
         self._d_warmup = d_warmup
         self._fixed_set = fixed_set
@@ -196,6 +215,16 @@ class Rounds:
         self._player = "g"
         self._steps = 0  # in this stretch; none is under way before the first turn
         self._since: Reading | None = None
+
+    def check(self, *, classifies: bool) -> None:
+        """See `Choosy`."""
+        goal = self._goals["g"]
+        if goal is not None and not classifies:
+            raise UserError(
+                f"schedule.g_probability is {goal:g}, but this loss does not classify: what D gives a generated image "
+                "is no probability that it could reach.",
+                "Try schedule.g_probability=null, which lets G play to schedule.g_steps, or loss=nonsaturating.",
+            )
 
     def next_turn(self, scores: Scores, epoch: EpochLength) -> Turn:
         """Go on with the stretch, or begin the next one."""
@@ -228,17 +257,15 @@ class Rounds:
         """Why the stretch is over, in words; empty while it is not."""
         limit = self._limit(self._player, epoch)
         warming_up = self._round == 1 and self._player == "d" and self._steps < self._d_warmup
-        if self._steps % self._check_every == 0:
+        goal = self._goals[self._player]
+        if goal is not None and self._steps % self._check_every == 0:
             now = self._read(scores)
             assert self._since is not None
             means = now.means_since(self._since)
             self._since = now
-            if self._player == "d":
-                accuracy = accuracy_of(means)
-                if accuracy >= self._d_accuracy and not warming_up:
-                    return f"D's accuracy reached {accuracy:.3f} after {self._steps} updates"
-            elif means["probability/fake"] >= self._g_probability:
-                return f"the mean of D(G(z)) reached {means['probability/fake']:.3f} after {self._steps} updates"
+            value = accuracy_of(means) if self._player == "d" else means["probability/fake"]
+            if value >= goal and not warming_up:
+                return f"{_MEASURED[self._player]} reached {value:.3f} after {self._steps} updates"
         return f"the limit of {limit} updates" if self._steps >= limit else ""
 
     def _begin_stretch(self, reason: str, scores: Scores) -> None:

@@ -19,6 +19,8 @@ class Trainer:
     device: str
     precision: Literal["auto", "fp32", "bf16"]
     ema: FractionBelowOne | None
+    ema_half_life: Positive | None
+    ema_ramp_up: Positive | None
     log_every: Count
     intervals_in: Literal["epochs", "iterations"]
     sample_every: Count

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -12,12 +12,15 @@ from torch import Tensor
 
 from gan_runner.data import Batch, Feed
 from gan_runner.data.batch import joined
-from gan_runner.games import Game
+from gan_runner.games import Game, WithLazyTerms
 from gan_runner.training.cuda_graph import CudaGraph, warn_of_eager_steps
 from gan_runner.training.devices import Compute
 from gan_runner.training.meters import FiniteCounter, Meter, Reading
 from gan_runner.training.player import Players
 from gan_runner.training.schedules import Turn
+
+# Of each update of D in a turn, the names of the terms that it minimises apart afterwards.
+Phases = tuple[tuple[str, ...], ...]
 
 
 @dataclass(frozen=True)
@@ -66,7 +69,8 @@ class TrainStep:
         self._real: dict[int, Batch] = {}
         self._fixed: _FixedSet | None = None
         self._fixed_fake: Batch | None = None  # the fixed set's next batch of generated images
-        self._graphs: dict[Turn, CudaGraph] = {}
+        self._graphs: dict[tuple[Turn, Phases], CudaGraph] = {}
+        self._d_updates = 0  # so far, by which lazy terms have their turn
         on_gpu = compute.device.type == "cuda"
         self._records = on_gpu and players.discriminator.recordable and players.generator.recordable
         if on_gpu and not self._records:
@@ -89,11 +93,19 @@ class TrainStep:
         elif shown := self._images_shown_in(turn):
             self._feed.load(position, self._buffer(shown))
             position += shown
-        kind = turn.kind
+        kind = (turn.kind, self._lazy_phases(turn.d_updates))
         if kind not in self._graphs:
-            self._graphs[kind] = CudaGraph(partial(self._updates, kind), self._records)
+            self._graphs[kind] = CudaGraph(partial(self._updates, *kind), self._records)
         self._graphs[kind]()
+        self._d_updates += turn.d_updates
         return position
+
+    def _lazy_phases(self, d_updates: int) -> Phases:
+        """Names of the terms that D minimises apart after each of its next updates."""
+        game = self._game
+        if not isinstance(game, WithLazyTerms):
+            return ((),) * d_updates
+        return tuple(game.d_lazy_phase(self._d_updates + update) for update in range(d_updates))
 
     def read_d(self) -> Reading:
         """Totals of what D's updates measured; waits for the device."""
@@ -109,15 +121,16 @@ class TrainStep:
             return turn.d_updates * self._sizes.d
         return self._sizes.g if self._game.g_sees_data else 0
 
-    def _updates(self, turn: Turn) -> None:
+    def _updates(self, turn: Turn, lazy: Phases) -> None:
         losses: list[Tensor] = []
         latents: Tensor | None = None
         real: Batch | None = None
         if shown := self._images_shown_in(turn):
-            for real in self._buffer(shown).split(self._sizes.d if turn.d_updates else shown):
+            for update, real in enumerate(self._buffer(shown).split(self._sizes.d if turn.d_updates else shown)):
                 if turn.d_updates:
                     latents = self._game.latents(self._sizes.d, self._compute.device)
-                    losses.append(self._d_step(real, latents, self._fixed_fake if turn.fixed_set else None))
+                    fake = self._fixed_fake if turn.fixed_set else None
+                    losses += self._d_step(real, latents, fake, lazy[update])
         for _ in range(turn.g_updates):
             if latents is None or not turn.same_latents:
                 latents = self._game.latents(self._sizes.g, self._compute.device)
@@ -125,8 +138,8 @@ class TrainStep:
             latents = None
         self.finite.add(losses)
 
-    def _d_step(self, real: Batch, latents: Tensor, fake: Batch | None) -> Tensor:
-        """Update D on real images, uint8, and on `fake` or else what G draws from the latents; gives D's loss."""
+    def _d_step(self, real: Batch, latents: Tensor, fake: Batch | None, lazy: Sequence[str]) -> list[Tensor]:
+        """Update D on real images, uint8, and on `fake` or else what G draws from the latents; gives D's losses."""
         shown = real.as_float()
         with self._compute.arithmetic():
             if fake is None:
@@ -134,7 +147,12 @@ class TrainStep:
             outcome = self._game.d_terms(self._players.discriminator.net, shown, fake)
         loss = self._players.discriminator.minimise(outcome.terms)
         self._d_meter.add({"loss/d": loss, **outcome.measured})
-        return loss
+        if not lazy:
+            return [loss]
+        assert isinstance(self._game, WithLazyTerms)
+        with self._compute.arithmetic():
+            terms = self._game.d_lazy_terms(self._players.discriminator.net, shown, fake, lazy)
+        return [loss, self._players.discriminator.minimise(terms)]
 
     def _g_step(self, latents: Tensor, real: Batch | None) -> Tensor:
         """Update G, with D standing still; gives G's loss."""
@@ -194,6 +212,7 @@ class TrainStep:
             "d_meter": self._d_meter.state_dict(),
             "g_meter": self._g_meter.state_dict(),
             "finite": self.finite.state_dict(),
+            "d_updates": self._d_updates,
             "fixed_set": fixed
             and {
                 "real": dict(fixed.real.parts()),
@@ -207,6 +226,7 @@ class TrainStep:
         self._d_meter.load_state_dict(state["d_meter"])
         self._g_meter.load_state_dict(state["g_meter"])
         self.finite.load_state_dict(state["finite"])
+        self._d_updates = state["d_updates"]
         fixed = state["fixed_set"]
         self._fixed = fixed and _FixedSet(self._restored(fixed["real"]), self._restored(fixed["fake"]), fixed["used"])
         # A loaded optimizer keeps its moments in new tensors, which no recorded turn knows of.

@@ -12,7 +12,7 @@ CONSOLES = {
     "no standard output": ">&-",
     "no standard error": "2>&-",
     "no stream at all": "<&- >&- 2>&-",
-    "a console in Latin-1": "hydra.run.dir=żółw",
+    "a console in Latin-1": "'hydra.run.dir=\"żółw\"'",
 }
 
 

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 
-from gan_runner.data import Order, ResidentFeed, StreamedFeed, feed, image_folder, make_feed
+from gan_runner.data import InMemoryImages, Order, ResidentFeed, StreamedFeed, feed, image_folder, make_feed
 from gan_runner.errors import UserError
 
 CPU = torch.device("cpu")
@@ -165,17 +165,17 @@ def test_a_load_of_another_size_leaves_the_stream_alone(seven_images):
 def test_a_sample_is_distinct_repeatable_and_does_not_disturb_the_order(seven_images, resident):
     source = made(seven_images, resident=resident)
     first = loaded(source, 0, 3)
-    sample = sampled(source, 7, seed=5)
+    sample = source.sample(7, seed=5).images
     assert len(sample.unique(dim=0)) == 7
-    assert torch.equal(sampled(source, 7, seed=5), sample)
-    assert torch.equal(sampled(source, 4, seed=5), sample[:4])
-    assert not torch.equal(sampled(source, 7, seed=6), sample)
+    assert torch.equal(source.sample(7, seed=5).images, sample)
+    assert torch.equal(source.sample(4, seed=5).images, sample[:4])
+    assert not torch.equal(source.sample(7, seed=6).images, sample)
     assert not torch.equal(loaded(source, 0, 7), sample)
     assert torch.equal(loaded(source, 0, 3), first)
 
 
 def test_a_sample_larger_than_the_set_repeats_every_image_equally_often(seven_images):
-    counts = sampled(made(seven_images), 21, seed=0).unique(dim=0, return_counts=True)[1]
+    counts = made(seven_images).sample(21, seed=0).images.unique(dim=0, return_counts=True)[1]
     assert counts.tolist() == [3] * 7
 
 
@@ -239,5 +239,79 @@ def test_a_cuda_device_gets_the_same_images_without_waiting(seven_images, reside
         with never_waiting() if resident else contextlib.nullcontext():
             source.load(start, out)
         assert torch.equal(out.images.cpu(), seven_images.pixels(Order(7, 5, False).indices(start, 3)))
-    assert sampled(source, 7, seed=0).device.type == "cuda"
+    assert source.sample(7, seed=0).images.device.type == "cuda"
     source.close()
+
+
+# ---- conditions -------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def labelled_images(seven_images):
+    return InMemoryImages("seven", seven_images.images, torch.tensor([3, 1, 4, 1, 5, 9, 2]), tuple("abcdefghij"))
+
+
+@pytest.fixture
+def labelled_pictures(tmp_path, write_picture):
+    """Ten PNG files of 8x8 in three classes."""
+    for number in range(10):
+        pixels = np.full((8, 8, 3), 20 * number, np.uint8)
+        write_picture(tmp_path / "classes" / "abc"[number % 3] / f"{number}.png", pixels)
+    return image_folder.load(str(tmp_path / "classes"), image_size=8, channels=3, limit=None)
+
+
+@pytest.mark.parametrize("resident", [True, False])
+@pytest.mark.parametrize(("start", "n"), [(0, 3), (5, 3), (6, 30)])
+def test_images_arrive_with_their_labels_whichever_way_they_are_fed(labelled_images, resident, start, n):
+    source = made(labelled_images, resident=resident)
+    out = source.buffer(n)
+    places = [tensor.data_ptr() for _, tensor in out.parts()]
+    source.load(start, out)
+    rows = Order(7, 5, False).indices(start, n)
+    assert torch.equal(out.images, labelled_images.images[rows])
+    assert out.conditions.keys() == {"label"}
+    assert torch.equal(out.conditions["label"], labelled_images.labels[rows])
+    assert [tensor.data_ptr() for _, tensor in out.parts()] == places
+
+
+@pytest.mark.parametrize(("resident", "workers"), [(True, 0), (False, 0), (False, 2)])
+def test_pictures_arrive_with_their_labels_whichever_way_they_are_read(labelled_pictures, resident, workers):
+    with contextlib.closing(made(labelled_pictures, resident=resident, workers=workers)) as source:
+        for start, n in ((0, 3), (3, 3), (6, 3), (50, 7)):
+            out = source.buffer(n)
+            source.load(start, out)
+            rows = Order(10, 5, False).indices(start, n)
+            assert torch.equal(out.images, labelled_pictures.pixels(rows))
+            assert torch.equal(out.conditions["label"], labelled_pictures.labels[rows])
+
+
+@pytest.mark.parametrize("resident", [True, False])
+def test_a_sample_brings_the_labels_of_its_images(labelled_images, resident):
+    sample = made(labelled_images, resident=resident).sample(7, seed=2)
+    contents = [image.numpy().tobytes() for image in labelled_images.images]
+    rows = [contents.index(image.numpy().tobytes()) for image in sample.images]
+    assert sample.conditions["label"].tolist() == labelled_images.labels[rows].tolist()
+
+
+@pytest.mark.parametrize("resident", [True, False])
+def test_a_set_without_classes_has_no_conditions(seven_images, resident):
+    source = made(seven_images, resident=resident)
+    assert source.buffer(3).conditions == source.sample(3, seed=0).conditions == {}
+
+
+class Pairs(InMemoryImages):
+    """Pictures with the picture that each was made from."""
+
+    def conditions(self, indices):
+        return {"source": 255 - self.pixels(indices)}
+
+
+@pytest.mark.parametrize("resident", [True, False])
+def test_a_condition_may_be_a_picture(seven_images, resident):
+    pairs = Pairs("pairs", seven_images.images, None, ())
+    source = made(pairs, resident=resident)
+    out = source.buffer(5)
+    source.load(4, out)
+    assert torch.equal(out.conditions["source"], 255 - out.images)
+    decoded = out.as_float()
+    torch.testing.assert_close(decoded.conditions["source"], -decoded.images)

@@ -1,0 +1,98 @@
+"""What takes long to compute and is the same tomorrow: extractors that were trained, numbers of real pictures.
+
+It lies in `$GAN_CACHE`, else in `gan-runner` below `$XDG_CACHE_HOME`, else in `~/.cache/gan-runner`. Every file
+opens with the SHA-256 of the rest, appears whole or not at all, and may be deleted at any time.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import logging
+import os
+import tempfile
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import torch
+
+_log = logging.getLogger(__name__)
+
+_DIGEST = 64  # hexadecimal digits of a SHA-256
+_LARGEST = 2**31  # bytes; what we write is far smaller
+
+
+def folder() -> Path:
+    """The folder of the cache; it need not exist."""
+    if own := os.environ.get("GAN_CACHE"):
+        return Path(own).expanduser()
+    base = os.environ.get("XDG_CACHE_HOME")
+    return (Path(base) if base else Path.home() / ".cache") / "gan-runner"
+
+
+def digest(*said: object) -> str:
+    """Hexadecimal digits that tell one list of plain values from every other, for the names of files."""
+    return hashlib.sha256(repr(said).encode()).hexdigest()[:16]
+
+
+def kept(name: str, make: Callable[[], Mapping[str, Any]]) -> dict[str, Any]:
+    """Give what the cache has under a name, or make it and keep it.
+
+    A file that is damaged is set aside as `NAME.damaged` and made anew. A cache that cannot be written to costs
+    time and ends nothing.
+
+    Args:
+        name: the file's name, which has to tell the content from every other.
+        make: computes it: tensors, plain values, and dictionaries of them.
+    """
+    path = folder() / name
+    if (found := _read(path)) is not None:
+        return found
+    made = dict(make())
+    _write(path, made)
+    return _read(path) or made  # another job of a sweep may have been first, and all must measure alike
+
+
+def _read(path: Path) -> dict[str, Any] | None:
+    try:
+        if not path.is_file():
+            return None
+        if path.stat().st_size > _LARGEST:
+            raise ValueError("it is too large to be ours")
+        content = path.read_bytes()
+        digest, payload = content[:_DIGEST], content[_DIGEST:]
+        if hashlib.sha256(payload).hexdigest().encode() != digest:
+            raise ValueError("its content is not what was written")
+        loaded: dict[str, Any] = torch.load(io.BytesIO(payload), map_location="cpu", weights_only=True)
+        return loaded
+    except PermissionError as error:
+        _log.warning("%s may not be read (%s) and is computed anew.", path, error.strerror)
+    except Exception as error:  # whatever unpickling makes of damage
+        _log.warning("%s is damaged: %s. It is set aside as %s.damaged and made anew.", path, error, path.name)
+        with suppress(OSError):
+            path.replace(path.with_name(f"{path.name}.damaged"))
+    return None
+
+
+def _write(path: Path, content: Mapping[str, Any]) -> None:
+    buffer = io.BytesIO()
+    torch.save(dict(content), buffer)
+    payload = buffer.getvalue()
+    temporary = None
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle, temporary = tempfile.mkstemp(prefix=f".{path.name}-", dir=path.parent)
+        with os.fdopen(handle, "wb") as file:
+            file.write(hashlib.sha256(payload).hexdigest().encode() + payload)
+            file.flush()
+            os.fsync(file.fileno())
+        with suppress(FileExistsError):
+            os.link(temporary, path)
+    except OSError as error:
+        _log.warning("%s cannot be written (%s), so that it will be computed again next time.", path, error.strerror)
+    finally:
+        if temporary is not None:
+            with suppress(OSError):
+                os.unlink(temporary)

@@ -1,0 +1,302 @@
+"""Numbers on features: one pass over the pictures, and every number that was asked for.
+
+Each name ends in what the features are of, as in `frechet_cnn`, since numbers on other features are other numbers.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Literal, Protocol
+
+import torch
+from torch import Tensor
+
+from gan_runner.data.image_set import ImageSet
+from gan_runner.errors import UserError, closest
+from gan_runner.metrics import cache, distances, neighbours
+from gan_runner.metrics.features import Extractor, Features, Learn, even_rows, features_of
+from gan_runner.ranges import Count, Seed
+
+_log = logging.getLogger(__name__)
+
+TRAINING_PICTURES = 60_000
+"""Training pictures that copies are looked for among; of more, that many at even distances."""
+
+DRAWN = 0.25
+"""A class counts as drawn from this part on of the share that it has among the real pictures. A classifier takes
+a few pictures of any class for another, so that a single one says nothing."""
+
+
+@dataclass(frozen=True)
+class Number:
+    """What a number is.
+
+    Attributes:
+        better: which end is good; None where neither is.
+        says: what it says, in a few words.
+        needs: what it cannot be computed without, besides pictures.
+    """
+
+    better: Literal["lower", "higher"] | None
+    says: str
+    needs: Literal["classes", "training", "held out"] | None = None
+
+
+NUMBERS: Mapping[str, Number] = {
+    "frechet": Number("lower", "distance of two normal distributions (Heusel et al. 2017)"),
+    "kernel": Number("lower", "kernel distance, degree 3 (Bińkowski et al. 2018)"),
+    "precision": Number("higher", "share of generated pictures near a real one (Kynkäänniemi et al. 2019)"),
+    "recall": Number("higher", "share of real pictures near a generated one (Kynkäänniemi et al. 2019)"),
+    "density": Number("higher", "how near to how many real pictures; 1 for real ones (Naeem et al. 2020)"),
+    "coverage": Number("higher", "share of real pictures with a generated one near (Naeem et al. 2020)"),
+    "clipped_density": Number("higher", "share of good pictures, by fidelity (Salvy et al. 2025)"),
+    "clipped_coverage": Number("higher", "share of good pictures, by coverage (Salvy et al. 2025)"),
+    "score": Number("higher", "sure of each class, and all classes there (Salimans et al. 2016)", "classes"),
+    "classes": Number("higher", "classes that are drawn", "classes"),
+    "class_entropy": Number("higher", "how evenly the classes are drawn, in nats", "classes"),
+    "memorised": Number("lower", "share closer to a training picture than that to another", "training"),
+    "copying_z": Number(None, "distance to training pictures against held-out ones'; below -3: copies", "held out"),
+    "copying_p": Number(None, "how likely a copying_z so low is by chance", "held out"),
+}
+
+_FIDELITY = ("precision", "recall", "density", "coverage", "clipped_density", "clipped_coverage")
+
+
+class Pictures(Protocol):
+    """A batch: `images` is [B, C, H, W], uint8, or floating in [-1, 1]."""
+
+    @property
+    def images(self) -> Tensor:
+        """The pictures."""
+
+
+class FeatureMetrics:
+    """The numbers of `NUMBERS` on the features of one extractor.
+
+    `bind` says which data is meant and comes before all else; what comes out of `statistics` is worth keeping.
+
+    Args:
+        extractor: makes the extractor; the function's name is what the numbers' names end in.
+        numbers: which to compute: names, or `all` that the data has what they need for.
+        neighbours: the k of nearest neighbours.
+        seed: of the kernel distance's subsets.
+
+    Raises:
+        UserError: there is no such number.
+    """
+
+    def __init__(
+        self, extractor: Learn, numbers: Sequence[str] | Literal["all"], neighbours: Count, seed: Seed
+    ) -> None:
+        for number in () if numbers == "all" else numbers:
+            if number not in NUMBERS:
+                raise UserError(
+                    f"numbers holds {number}, but must be of: {', '.join(NUMBERS)}.",
+                    f"Try {closest(number, list(NUMBERS)) or 'frechet'}, or numbers=all.",
+                )
+        self.neighbours = neighbours
+        self.seed = seed
+        self._learn = extractor
+        self._asked = numbers
+        self._numbers = list(NUMBERS if numbers == "all" else numbers)
+        self._extractor: Extractor | None = None
+        self._training: ImageSet | None = None
+        self._held_out: ImageSet | None = None
+        self._device = torch.device("cpu")
+        self._known: tuple[Tensor, Tensor] | None = None
+        self._originals: dict[str, Tensor] | None = None
+
+    @property
+    def names(self) -> list[str]:
+        """The numbers' names; before `bind`, those of `all` include what the data may turn out to lack."""
+        return list(self.numbers)
+
+    @property
+    def numbers(self) -> dict[str, Number]:
+        """What each number is, by its name."""
+        named = getattr(self._learn, "func", self._learn).__name__
+        return {f"{number}_{named}": NUMBERS[number] for number in self._numbers}
+
+    @property
+    def extractor(self) -> Extractor:
+        """The extractor; `bind` makes it."""
+        assert self._extractor is not None, "bind comes first"
+        return self._extractor
+
+    @property
+    def key(self) -> str:
+        """What `statistics` are known by, besides the pictures that they were computed from."""
+        wanted = [self._wants(*_FIDELITY), self._wants("score", "classes", "class_entropy")]
+        return f"{self.extractor.name}_{cache.digest(self.extractor.fingerprint, self.neighbours, wanted)}"
+
+    def bind(
+        self, training: ImageSet, held_out: ImageSet | None, device: torch.device, learn_from: ImageSet | None = None
+    ) -> None:
+        """Say which data is meant, and make the extractor, which may take a minute the first time.
+
+        Args:
+            training: what the generator learned from.
+            held_out: real pictures that it did not; None where there are none.
+            device: where to compute.
+            learn_from: what the extractor learns; None is `training`. A set of which a run uses a small part
+                makes a better judge whole.
+
+        Raises:
+            UserError: a number was asked for that the data lacks something for.
+        """
+        self._extractor = self._learn(training if learn_from is None else learn_from, device)
+        self._training, self._held_out, self._device = training, held_out, device
+        self._known = self._originals = None
+        lacking = {"classes": self.extractor.classes == 0, "held out": held_out is None, "training": False, None: False}
+        missing = [number for number in self._numbers if lacking[NUMBERS[number].needs]]
+        if missing and self._asked != "all":
+            raise _lacks(missing[0], training.name, self.extractor.name)
+        self._numbers = [number for number in self._numbers if number not in missing]
+
+    def statistics(self, real: Iterable[Pictures]) -> dict[str, Tensor]:
+        """Compute once what generated pictures are held against.
+
+        Args:
+            real: the reference, a sample of the training pictures.
+
+        Raises:
+            UserError: there are too few.
+        """
+        seen = self._seen(real, "real")
+        kept = {"features": seen.vectors}
+        kept["mean"], kept["covariance"] = distances.moments(seen.vectors)
+        if self._wants(*_FIDELITY):
+            around = neighbours.balls(seen.vectors, self.neighbours)
+            kept["radii"], kept["clipped_fidelity"] = around.radii, around.clipped_fidelity
+        if seen.probabilities is not None and self._wants("score", "classes", "class_entropy"):
+            kept["class_counts"] = seen.probabilities.argmax(1).bincount(minlength=self.extractor.classes)
+        return kept
+
+    def measure(self, fake: Iterable[Pictures], real: Mapping[str, Tensor]) -> dict[str, float]:
+        """Compute the numbers of generated pictures.
+
+        Args:
+            fake: the generated pictures.
+            real: what `statistics` gave.
+
+        Returns:
+            Each number by its name, without how many pictures it is of.
+
+        Raises:
+            UserError: there are too few pictures, or they have another shape than the data.
+        """
+        seen = self._seen(fake, "generated")
+        vectors = seen.vectors
+        kept = {name: value.to(vectors.device) for name, value in real.items()}
+        numbers: dict[str, float] = {}
+        if self._wants("frechet"):
+            mean, covariance = distances.moments(vectors)
+            numbers["frechet"] = float(
+                distances.frechet_distance(kept["mean"], kept["covariance"], mean, covariance).clamp(min=0)
+            )
+        if self._wants("kernel"):
+            numbers["kernel"] = float(distances.kernel_distance(kept["features"], vectors, self.seed))
+        if self._wants(*_FIDELITY):
+            around = neighbours.Balls(kept["features"], kept["radii"], kept["clipped_fidelity"])
+            numbers |= neighbours.fidelity_and_coverage(around, vectors, self.neighbours)
+        if seen.probabilities is not None and "class_counts" in kept:
+            numbers |= class_numbers(seen.probabilities, kept["class_counts"])
+        if self._wants("memorised", "copying_z", "copying_p"):
+            originals = self.originals
+            near, which = (found[:, 0] for found in neighbours.nearest(vectors, self.known[0], 1))
+            numbers["memorised"] = neighbours.memorised(near, which, originals["own"])
+            if "held_out" in originals:
+                numbers["copying_z"], numbers["copying_p"] = neighbours.copying_test(near, originals["held_out"])
+        return {name: numbers[number] for name, number in zip(self.names, self._numbers, strict=True)}
+
+    @property
+    def known(self) -> tuple[Tensor, Tensor]:
+        """The training pictures that copies are looked for among: features [N, dim], and rows of the set, int64 [N]."""
+        if self._known is None:
+            assert self._training is not None, "bind comes first"
+            rows = even_rows(len(self._training), TRAINING_PICTURES)
+            self._known = features_of(self._training, TRAINING_PICTURES, self.extractor), rows.to(self._device)
+        return self._known
+
+    @property
+    def originals(self) -> dict[str, Tensor]:
+        """How near training pictures are to each other and to held-out ones; computed at first use, and kept.
+
+        `own` is the squared distance of each of `known` to the nearest other one, `held_out` that of each held-out
+        picture to the nearest of them; float64.
+        """
+        if self._originals is None:
+            assert self._training is not None, "bind comes first"
+            sets = [images.fingerprint for images in (self._training, self._held_out) if images is not None]
+            digest = cache.digest(self.extractor.fingerprint, sets, TRAINING_PICTURES)
+            kept = cache.kept(f"originals_{self._training.name}_{digest}.pt", self._compare_originals)
+            self._originals = {key: value.to(self._device) for key, value in kept.items()}
+        return self._originals
+
+    def _compare_originals(self) -> dict[str, Tensor]:
+        _log.info("Training pictures are compared with each other, once.")
+        features, _ = self.known
+        found = {"own": neighbours.own_distances(features)}
+        if self._held_out is not None:
+            others = features_of(self._held_out, TRAINING_PICTURES, self.extractor)
+            found["held_out"] = neighbours.nearest(others, features, 1)[0][:, 0]
+        return {key: value.cpu() for key, value in found.items()}
+
+    def _wants(self, *numbers: str) -> bool:
+        return not set(numbers).isdisjoint(self._numbers)
+
+    def _seen(self, batches: Iterable[Pictures], what: str) -> Features:
+        parts = [self.extractor(batch.images) for batch in batches]
+        count = sum(len(part.vectors) for part in parts)
+        if count < self.fewest:
+            raise UserError(
+                f"There are {count} {what} pictures, and the metrics on features need at least {self.fewest}.",
+                "Evaluate more pictures, or lower neighbours.",
+            )
+        if count <= self.extractor.dim and self._wants("frechet"):
+            _log.warning(
+                "%s %s pictures are few for a Fréchet distance on %s features, which is too high for so few; "
+                "compare it only with one of as many.",
+                *(count, what, self.extractor.dim),
+            )
+        rows = [part.probabilities for part in parts if part.probabilities is not None]
+        return Features(torch.cat([part.vectors for part in parts]), torch.cat(rows) if rows else None)
+
+    @property
+    def fewest(self) -> int:
+        """How many pictures the numbers need."""
+        return max(2, self.neighbours + 1)
+
+
+def class_numbers(probabilities: Tensor, real_counts: Tensor) -> dict[str, float]:
+    """Which classes are drawn, by what the extractor takes each picture for.
+
+    Args:
+        probabilities: of the generated pictures, [M, classes].
+        real_counts: real pictures of each class by the same judge, int64 [classes].
+
+    Returns:
+        `score` (see `distances.classifier_score`); `classes`, how many have at least a quarter of their share among
+        the real pictures; `class_entropy` of their shares in nats, ln(classes) where all are drawn equally often.
+    """
+    counts = probabilities.argmax(1).bincount(minlength=len(real_counts))
+    shares, real_shares = (part.double() / part.sum() for part in (counts, real_counts))
+    return {
+        "score": float(distances.classifier_score(probabilities)),
+        "classes": float(((shares >= DRAWN * real_shares) & (counts > 0)).sum()),
+        "class_entropy": float(torch.special.entr(shares).sum()),
+    }
+
+
+def _lacks(number: str, data: str, extractor: str) -> UserError:
+    if NUMBERS[number].needs == "classes":
+        return UserError(
+            f"numbers holds {number}, which needs classes, but {data} has no labels that {extractor} could learn.",
+            f"Leave {number} out, use numbers=all, or give the data labels: for a folder, one folder a class.",
+        )
+    return UserError(
+        f"numbers holds {number}, which needs pictures that were held out, but {data} has none.",
+        f"Leave {number} out, use numbers=all, or try data.holdout=0.1.",
+    )

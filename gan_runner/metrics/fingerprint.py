@@ -1,0 +1,67 @@
+"""What a number is a number of, so that two are compared only where that says something."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields
+from typing import Any
+
+from gan_runner.errors import UserError
+
+
+@dataclass(frozen=True)
+class Fingerprint:
+    """Everything that moves a number though the generator stays the same.
+
+    Attributes:
+        data: name and fingerprint of the training pictures.
+        extractor: its name and fingerprint.
+        neighbours: the k of nearest neighbours.
+        real: how many real pictures the generated ones were held against.
+        generated: how many generated pictures.
+        split: which real pictures those were, `train` or `test`.
+        seed: of the latents and of what is drawn in measuring.
+        average: whether the moving average of G drew; None for pictures whose maker is not known.
+        checkpoint: `best` or `last`; None for pictures whose maker is not known.
+    """
+
+    data: str
+    extractor: str
+    neighbours: int
+    real: int
+    generated: int
+    split: str
+    seed: int
+    average: bool | None
+    checkpoint: str | None
+
+    def as_dict(self) -> dict[str, Any]:
+        """Plain values, for JSON."""
+        return asdict(self)
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> Fingerprint:
+        """The inverse of `as_dict`; what it does not know is left aside."""
+        return cls(**{field.name: values[field.name] for field in fields(cls)})
+
+    def differences(self, other: Fingerprint) -> list[str]:
+        """In what two numbers differ besides the generator, in words; what is not known of one is no difference."""
+        pairs = [(field.name, getattr(self, field.name), getattr(other, field.name)) for field in fields(self)]
+        return [
+            f"{name} is {mine} and {theirs}"
+            for name, mine, theirs in pairs
+            if mine != theirs and None not in (mine, theirs)
+        ]
+
+
+def check_comparable(number: str, one: Fingerprint, other: Fingerprint) -> None:
+    """Refuse to compare two values of a number that are no values of the same thing.
+
+    Raises:
+        UserError: they differ in something; the message says in what.
+    """
+    if differences := one.differences(other):
+        raise UserError(
+            f"Two values of {number} cannot be compared: {'; '.join(differences)}.",
+            "Evaluate both anew with the same settings: gan-eval run=DIR for each.",
+        )

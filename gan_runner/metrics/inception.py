@@ -1,0 +1,69 @@
+"""The well-known Inception features, for whoever is online and compares with published numbers.
+
+They learned photographs of 1000 kinds of things at 299x299 pixels: on small or grey pictures they rank poorly.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from gan_runner.data.image_set import ImageSet
+from gan_runner.errors import UserError
+from gan_runner.metrics.features import Extractor, Features, as_bytes
+
+_LAYERS = ("2048", "logits_unbiased")
+_AT_ONCE = 50
+
+
+def inception(images: ImageSet, device: torch.device) -> Extractor:
+    """The features of the published Fréchet inception distance, by torch-fidelity, which downloads the weights once.
+
+    Args:
+        images: the data set, of which nothing is learned.
+        device: where the network works.
+
+    Raises:
+        UserError: torch-fidelity is not installed, or the weights cannot be had.
+    """
+    del images
+    return InceptionExtractor(device)
+
+
+class InceptionExtractor:
+    """An `Extractor` of 2048 features and 1008 classes; grey pictures are shown to it in three equal channels."""
+
+    name = "inception"
+    dim = 2048
+    classes = 1008
+    fingerprint = "inception-v3-compat-2015-12-05"
+
+    def __init__(self, device: torch.device) -> None:
+        try:
+            # Late, because it takes seconds, and because most do without.
+            from torch_fidelity.feature_extractor_inceptionv3 import FeatureExtractorInceptionV3
+        except ImportError as error:
+            raise UserError(
+                "The extractor inception needs torch-fidelity, which is not installed.",
+                "Try pip install gan-runner[inception], or the extractor cnn, which needs nothing and no network.",
+            ) from error
+        try:
+            net = FeatureExtractorInceptionV3("inception-v3-compat", list(_LAYERS))
+        except OSError as error:
+            raise UserError(
+                f"The extractor inception could not download its weights: {error}",
+                "Look at the network, or try the extractor cnn, which needs none.",
+            ) from error
+        self._net = net.to(device).eval().requires_grad_(False)
+        self._device = device
+
+    def __call__(self, images: Tensor) -> Features:
+        """See `Extractor`."""
+        vectors, probabilities = [], []
+        with torch.inference_mode():
+            for part in images.split(_AT_ONCE):
+                shown = as_bytes(part.to(self._device)).expand(-1, 3, -1, -1)
+                features, logits = self._net(shown)
+                vectors.append(features)
+                probabilities.append(logits.softmax(1))
+        return Features(torch.cat(vectors), torch.cat(probabilities))

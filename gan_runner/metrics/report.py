@@ -1,0 +1,317 @@
+"""An evaluation for people: a table, plain values for JSON, and one picture."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import torch
+from PIL import Image, ImageDraw, ImageFont
+from torch import Tensor
+
+from gan_runner.data.image_set import ImageSet
+from gan_runner.errors import UserError
+from gan_runner.metrics.feature_metrics import FeatureMetrics, Number
+from gan_runner.metrics.features import as_bytes, even_rows
+from gan_runner.metrics.fingerprint import Fingerprint
+from gan_runner.metrics.neighbours import nearest
+from gan_runner.metrics.reference import Part, Reference, reference
+from gan_runner.metrics.samples import read_samples
+from gan_runner.ranges import Count, Seed
+from gan_runner.record.pictures import INK, MARGIN, PAPER, grid
+
+_AT_ONCE = 500
+_SHOWN, _NEIGHBOURS = 8, 3  # pictures in the grid, and training pictures beside each
+_TEXT = 14  # pixels
+_ROW = 22
+_BAR = 320
+_DRAWN, _REAL, _GOOD = "#3465a4", "#b8b8b8", "#4e9a06"
+
+
+@dataclass(frozen=True)
+class Row:
+    """A number with what it can be held against.
+
+    Attributes:
+        name: such as `frechet_cnn_10k`.
+        value: of the generated pictures.
+        floor: of real ones; None where they cannot tell.
+        ceiling: of noise, or of copies.
+        better: which end is good; None where neither is.
+        says: what the number says.
+    """
+
+    name: str
+    value: float | None
+    floor: float | None
+    ceiling: float | None
+    better: Literal["lower", "higher"] | None
+    says: str
+
+    @property
+    def place(self) -> float | None:
+        """Where the value lies from the floor, 0, to the ceiling, 1; None where that means nothing."""
+        if self.value is None or self.floor is None or self.ceiling is None or self.better is None:
+            return None
+        return None if self.ceiling == self.floor else (self.value - self.floor) / (self.ceiling - self.floor)
+
+
+@dataclass(frozen=True)
+class Report:
+    """What an evaluation found.
+
+    Attributes:
+        rows: the numbers.
+        fingerprint: what they are numbers of.
+        floor_count: how many real pictures the floor is of.
+        floor_of: which those are, `test` or `train`.
+        classes: names of the classes and, of each, the share among the generated and among the real pictures;
+            empty where the extractor knows none.
+        suspects: the generated pictures that lie nearest to a training picture, uint8 [n, C, H, W], nearest first.
+        originals: the training pictures nearest to each, uint8 [n, k, C, H, W].
+    """
+
+    rows: Sequence[Row]
+    fingerprint: Fingerprint
+    floor_count: int
+    floor_of: str
+    classes: Sequence[tuple[str, float, float]]
+    suspects: Tensor
+    originals: Tensor
+
+    def table(self) -> str:
+        """The numbers as text, a line each."""
+        head = ("metric", "value", "floor", "ceiling", "better")
+        lines = [
+            (row.name, _short(row.value), _short(row.floor), _short(row.ceiling), row.better or "") for row in self.rows
+        ]
+        widths = [max(len(line[column]) for line in [head, *lines]) for column in range(len(head))]
+        text = [
+            "  ".join(
+                cell.ljust(width) if column in (0, 4) else cell.rjust(width)
+                for column, (cell, width) in enumerate(zip(line, widths, strict=True))
+            ).rstrip()
+            for line in [head, *lines]
+        ]
+        real = {"test": "held-out pictures", "train": "training pictures outside the reference"}[self.floor_of]
+        text.append(
+            f"floor: {self.floor_count:,} {real}; ceiling: noise, or copies; "
+            f"reference: {self.fingerprint.real:,} training pictures"
+        )
+        return "\n".join(text)
+
+    def as_dict(self) -> dict[str, Any]:
+        """Plain values for JSON, which knows no NaN: what does not exist is None."""
+        return {
+            "metrics": {row.name: row.value for row in self.rows},
+            "floor": {row.name: row.floor for row in self.rows},
+            "ceiling": {row.name: row.ceiling for row in self.rows},
+            "better": {row.name: row.better for row in self.rows},
+            "fingerprint": self.fingerprint.as_dict(),
+            "floor_count": self.floor_count,
+            "floor_of": self.floor_of,
+            "classes": {name: {"generated": drawn, "real": real} for name, drawn, real in self.classes},
+        }
+
+    def picture(self) -> Image.Image:
+        """One page: suspected copies beside their originals, classes drawn, and each number's place."""
+        parts = [_titled("Nearest to a training picture, and the training pictures nearest to each", self._grid())]
+        if self.classes:
+            parts.append(_titled("Classes drawn (blue) and real (grey)", _class_bars(self.classes)))
+        places = [(row.name, row.place) for row in self.rows if row.place is not None]
+        if places:
+            parts.append(_titled("From real pictures (left) to noise, or to copies (right)", _place_bars(places)))
+        page = Image.new(
+            "RGB",
+            (max(part.width for part in parts) + 2 * MARGIN, sum(part.height + MARGIN for part in parts) + MARGIN),
+            PAPER,
+        )
+        top = MARGIN
+        for part in parts:
+            page.paste(part, (MARGIN, top))
+            top += part.height + MARGIN
+        return page
+
+    def _grid(self) -> Image.Image:
+        cells = torch.cat([self.suspects[:, None], self.originals], 1)
+        columns = cells.transpose(0, 1).flatten(0, 1)  # one pair below the other
+        return grid(columns.permute(0, 2, 3, 1).contiguous().numpy(), len(self.suspects)).convert("RGB")
+
+
+def evaluate_samples(
+    samples: str,
+    training: ImageSet,
+    held_out: ImageSet | None,
+    metrics: FeatureMetrics,
+    real: Count,
+    generated: Count,
+    seed: Seed,
+) -> Report:
+    """Evaluate pictures that any program wrote.
+
+    Args:
+        samples: a folder of PNG files or an `.npz`; see `samples.read_samples`.
+        training: the pictures that the program learned from.
+        held_out: real pictures that it did not; None where there are none.
+        metrics: bound to these sets.
+        real: how many training pictures to hold them against, at most.
+        generated: how many of the pictures to look at, at most.
+        seed: of what is drawn in measuring.
+
+    Raises:
+        UserError: the pictures cannot be read, are of another shape, or too few.
+    """
+    images = read_samples(samples, training.shape)
+    if len(images) < metrics.fewest:
+        raise UserError(
+            f"samples is {samples}, but it holds {len(images)} pictures, where the metrics need {metrics.fewest}.",
+            "Draw more pictures; 10,000 give steady numbers.",
+        )
+    images = images[even_rows(len(images), generated)]
+    return report(images, training, held_out, metrics, real, seed, average=None, checkpoint=None)
+
+
+def report(
+    images: Tensor,
+    training: ImageSet,
+    held_out: ImageSet | None,
+    metrics: FeatureMetrics,
+    real: Count,
+    seed: Seed,
+    *,
+    average: bool | None,
+    checkpoint: str | None,
+) -> Report:
+    """Evaluate generated pictures and say what the numbers are to be held against.
+
+    Args:
+        images: [N, C, H, W], uint8, or floating in [-1, 1].
+        training: see `evaluate_samples`.
+        held_out: see `evaluate_samples`.
+        metrics: see `evaluate_samples`.
+        real: see `evaluate_samples`.
+        seed: see `evaluate_samples`.
+        average: see `Fingerprint`.
+        checkpoint: see `Fingerprint`.
+    """
+    images = as_bytes(images).cpu()
+    against = reference(metrics, training, held_out, real, len(images), seed)
+    values = metrics.measure((Part(part) for part in images.split(_AT_ONCE)), against.statistics)
+    suspects, originals = most_alike(images, training, metrics, _SHOWN, _NEIGHBOURS)
+    return Report(
+        rows=[_row(name, number, values[name], len(images), against) for name, number in metrics.numbers.items()],
+        fingerprint=Fingerprint(
+            data=f"{training.name}-{training.fingerprint}",
+            extractor=f"{metrics.extractor.name}-{metrics.extractor.fingerprint}",
+            neighbours=metrics.neighbours,
+            real=against.count,
+            generated=len(images),
+            split="train",
+            seed=seed,
+            average=average,
+            checkpoint=checkpoint,
+        ),
+        floor_count=against.floor_count,
+        floor_of=against.floor_of,
+        classes=_classes(images, training, metrics, against),
+        suspects=images[suspects],
+        originals=training.pixels(originals.flatten()).unflatten(0, originals.shape),
+    )
+
+
+def most_alike(
+    images: Tensor, training: ImageSet, metrics: FeatureMetrics, count: Count, k: Count
+) -> tuple[Tensor, Tensor]:
+    """Which generated pictures lie nearest to a training picture, and to which ones.
+
+    Args:
+        images: generated pictures, uint8 [N, C, H, W].
+        training: what they may be copies of.
+        metrics: bound to that set.
+        count: how many generated pictures to give.
+        k: how many training pictures beside each.
+
+    Returns:
+        Indices of the generated pictures, int64 [n], nearest first; those of training pictures, int64 [n, k].
+    """
+    features = metrics.extractor(images).vectors
+    known, rows = metrics.known
+    order = nearest(features, known, 1)[0][:, 0].argsort()[:count]
+    _, which = nearest(features[order], known, min(k, len(known)))
+    return order.cpu(), rows.cpu()[which.cpu()]
+
+
+def with_count(name: str, count: Count) -> str:
+    """The name of a number with the pictures that it is of, such as `frechet_cnn_10k`."""
+    return f"{name}_{count // 1000}k" if count % 1000 == 0 else f"{name}_{count}"
+
+
+def _row(name: str, number: Number, value: float, count: int, against: Reference) -> Row:
+    floor, ceiling = against.floor[name], against.ceiling[name]
+    return Row(with_count(name, count), _real(value), _real(floor), _real(ceiling), number.better, number.says)
+
+
+def _classes(
+    images: Tensor, training: ImageSet, metrics: FeatureMetrics, against: Reference
+) -> list[tuple[str, float, float]]:
+    real: Mapping[str, Tensor] = against.statistics
+    if "class_counts" not in real or metrics.extractor.classes != len(training.classes):
+        return []
+    probabilities = metrics.extractor(images).probabilities
+    assert probabilities is not None
+    counts = probabilities.argmax(1).bincount(minlength=len(training.classes)).cpu()
+    shares = [(part.double() / part.sum()).tolist() for part in (counts, real["class_counts"])]
+    return list(zip(training.classes, *shares, strict=True))
+
+
+def _real(value: float | None) -> float | None:
+    return None if value is None or not math.isfinite(value) else value
+
+
+def _short(value: float | None) -> str:
+    return "" if value is None else f"{value:.4g}"
+
+
+def _titled(title: str, picture: Image.Image) -> Image.Image:
+    page = Image.new("RGB", (max(picture.width, math.ceil(_font().getlength(title))), picture.height + _ROW), PAPER)
+    ImageDraw.Draw(page).text((0, _ROW // 2), title, fill=INK, font=_font(), anchor="lm")
+    page.paste(picture, (0, _ROW))
+    return page
+
+
+def _class_bars(classes: Sequence[tuple[str, float, float]]) -> Image.Image:
+    largest = max(max(drawn, real) for _, drawn, real in classes)
+    left = _left([name for name, _, _ in classes])
+    page = Image.new("RGB", (left + _BAR, _ROW * len(classes)), PAPER)
+    draw = ImageDraw.Draw(page)
+    for number, (name, drawn, real) in enumerate(classes):
+        top = _ROW * number
+        draw.text((0, top + _ROW // 2), name, fill=INK, font=_font(), anchor="lm")
+        for share, colour, above in ((drawn, _DRAWN, 3), (real, _REAL, 12)):
+            draw.rectangle(
+                (left, top + above, left + round((_BAR - 1) * share / largest), top + above + 6), fill=colour
+            )
+    return page
+
+
+def _place_bars(places: Sequence[tuple[str, float]]) -> Image.Image:
+    left = _left([name for name, _ in places])
+    page = Image.new("RGB", (left + _BAR, _ROW * len(places)), PAPER)
+    draw = ImageDraw.Draw(page)
+    for number, (name, place) in enumerate(places):
+        middle = _ROW * number + _ROW // 2
+        draw.text((0, middle), name, fill=INK, font=_font(), anchor="lm")
+        draw.rectangle((left, middle - 1, left + _BAR - 1, middle + 1), fill=_REAL)
+        at = left + 5 + round((_BAR - 11) * min(max(place, 0.0), 1.0))
+        draw.ellipse((at - 5, middle - 5, at + 5, middle + 5), fill=_DRAWN)
+    return page
+
+
+def _left(names: Sequence[str]) -> int:
+    return math.ceil(max(_font().getlength(name) for name in names)) + MARGIN
+
+
+def _font() -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
+    return ImageFont.load_default(_TEXT)

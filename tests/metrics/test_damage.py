@@ -1,0 +1,60 @@
+"""Every metric that claims to see a fault moves one way along four strengths of it, on the digits that ship."""
+
+import pytest
+import torch
+
+from benchmarks.damage import FALLS, FAULTS, RISES, in_words, material, measured, moves, unseen
+from gan_runner.data import digits
+from gan_runner.metrics.feature_metrics import NUMBERS, FeatureMetrics
+from gan_runner.metrics.features import cnn
+
+CPU = torch.device("cpu")
+
+
+@pytest.fixture(scope="module")
+def pictures():
+    return material(digits.load(28, None, "train", 0.5), digits.load(28, None, "test", 0.5), 450, 270)
+
+
+@pytest.fixture(scope="module")
+def shipped():
+    return cnn(digits.load(28, None), CPU)
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+def test_what_claims_to_see_a_fault_of_the_digits_moves_with_its_strength(pictures, shipped, fault):
+    def cnn(images, device):
+        return shipped
+
+    numbers = [number for number in FAULTS[fault].seen_by if number != "kernel"]  # 100 subsets take a while
+    metrics = FeatureMetrics(cnn, numbers, neighbours=5, seed=0)
+    metrics.bind(pictures.training, pictures.held_out, CPU)
+    table = measured(metrics, pictures, [fault])
+    assert set(table[fault]) == set(numbers)
+    assert unseen(table) == [], in_words(table)
+
+
+def test_every_number_but_a_probability_claims_to_see_something():
+    assert {number for fault in FAULTS.values() for number in fault.seen_by} == set(NUMBERS) - {"copying_p"}
+
+
+@pytest.mark.parametrize(
+    ("values", "way", "expected"),
+    [
+        ([1, 2, 3], RISES, True),
+        ([1, 1, 3], RISES, True),
+        ([1, 1, 1], RISES, False),
+        ([1, 3, 2], RISES, False),
+        ([3, 2, 0, 0], FALLS, True),
+        ([3, 2, 2.5], FALLS, False),
+    ],
+)
+def test_a_row_moves_one_way_all_along_and_not_nowhere(values, way, expected):
+    assert moves(values, way) is expected
+
+
+def test_a_row_that_does_not_move_as_it_claims_is_named():
+    table = {"noise": {"frechet": [1.0, 2.0, 1.5, 3.0, 4.0], "coverage": [0.9, 0.5, 0.4, 0.1, 0.0]}}
+    assert unseen(table) == ["frechet under noise"]
+    assert "| frechet | 1 | 2 | 1.5 | 3 | 4 | does not rise |" in in_words(table)
+    assert "| coverage | 0.9 | 0.5 | 0.4 | 0.1 | 0 | falls |" in in_words(table)

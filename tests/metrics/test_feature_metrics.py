@@ -1,0 +1,161 @@
+import functools
+import logging
+import math
+
+import pytest
+import torch
+
+from gan_runner.data import InMemoryImages
+from gan_runner.errors import UserError
+from gan_runner.metrics.feature_metrics import NUMBERS, FeatureMetrics, class_numbers
+from gan_runner.metrics.features import cnn, cnn_b
+
+CPU = torch.device("cpu")
+
+
+def test_every_number_is_named_by_its_features_and_real_pictures_score_well(metrics_of, halves, batches):
+    training, held_out = halves
+    metrics = metrics_of()
+    metrics.bind(training, held_out, CPU)
+    real = metrics.statistics(batches(training.images))
+    numbers = metrics.measure(batches(held_out.images), real)
+    assert list(numbers) == metrics.names == [f"{number}_cnn" for number in NUMBERS]
+    assert all(math.isfinite(value) for value in numbers.values())
+    assert numbers["classes_cnn"] == 10
+    assert numbers["class_entropy_cnn"] == pytest.approx(math.log(10), abs=0.01)
+    assert numbers["coverage_cnn"] > 0.9
+    assert numbers["clipped_coverage_cnn"] > 0.9
+    assert abs(numbers["copying_z_cnn"]) < 1e-9  # the held-out pictures against themselves
+    assert numbers["copying_p_cnn"] == pytest.approx(0.5)
+
+    noise = torch.randint(0, 256, held_out.images.shape, dtype=torch.uint8)
+    bad = metrics.measure(batches(noise), real)
+    for name, number in metrics.numbers.items():
+        if number.better is not None and name != "memorised_cnn":
+            worse = bad[name] > numbers[name] if number.better == "lower" else bad[name] < numbers[name]
+            assert worse, name
+
+
+def test_copied_training_pictures_are_told(metrics_of, halves, batches):
+    training, held_out = halves
+    metrics = metrics_of(["memorised", "copying_z", "copying_p"])
+    metrics.bind(training, held_out, CPU)
+    real = metrics.statistics(batches(training.images))
+    numbers = metrics.measure(batches(torch.cat([training.images[:224], held_out.images[:224]])), real)
+    honest = metrics.measure(batches(held_out.images), real)
+    assert numbers["memorised_cnn"] > honest["memorised_cnn"] + 0.2
+    assert numbers["copying_z_cnn"] < -5
+    assert numbers["copying_p_cnn"] < 1e-6
+
+
+def test_only_what_is_asked_for_is_computed_in_the_order_asked(metrics_of, halves, batches):
+    training, _ = halves
+    metrics = metrics_of(["coverage", "frechet"])
+    metrics.bind(training, None, CPU)
+    real = metrics.statistics(batches(training.images))
+    assert "class_counts" not in real
+    assert list(metrics.measure(batches(training.images), real)) == ["coverage_cnn", "frechet_cnn"]
+
+
+def test_batches_may_be_of_any_size_and_of_floats(metrics_of, halves, batches):
+    training, held_out = halves
+    metrics = metrics_of(["frechet", "recall", "score"])
+    metrics.bind(training, None, CPU)
+    real = metrics.statistics(batches(training.images, 7))
+    floats = held_out.images.float() / 127.5 - 1
+    one, other = metrics.measure(batches(held_out.images, 50), real), metrics.measure(batches(floats, 333), real)
+    assert one == pytest.approx(other, rel=1e-5)
+
+
+def test_statistics_survive_a_file_and_come_back_on_the_cpu(metrics_of, halves, batches, tmp_path):
+    training, held_out = halves
+    metrics = metrics_of()
+    metrics.bind(training, held_out, CPU)
+    real = metrics.statistics(batches(training.images))
+    torch.save(real, tmp_path / "real.pt")
+    loaded = torch.load(tmp_path / "real.pt", weights_only=True)
+    assert metrics.measure(batches(held_out.images), loaded) == metrics.measure(batches(held_out.images), real)
+
+
+def test_the_key_follows_the_features_the_neighbours_and_what_is_kept(metrics_of, halves, learned):
+    keys = set()
+    for numbers, neighbours in (("all", 5), ("all", 4), (["frechet"], 5), (["frechet", "coverage"], 5)):
+        metrics = metrics_of(numbers, neighbours)
+        metrics.bind(halves[0], halves[1], CPU)
+        keys.add(metrics.key)
+    assert len(keys) == 4
+    metrics = metrics_of(["frechet", "memorised", "copying_z"])
+    metrics.bind(halves[0], halves[1], CPU)
+    assert metrics.key in keys  # numbers on copying need nothing of the reference
+
+
+def test_names_are_known_before_anything_is_learned():
+    metrics = FeatureMetrics(functools.partial(cnn_b), ["frechet", "classes"], neighbours=5, seed=0)
+    assert metrics.names == ["frechet_cnn_b", "classes_cnn_b"]
+
+
+def test_a_number_that_does_not_exist_is_refused_with_the_closest():
+    with pytest.raises(UserError) as error:
+        FeatureMetrics(cnn, ["frechet", "coverag"], neighbours=5, seed=0)
+    assert str(error.value).startswith("numbers holds coverag, but must be of: frechet, kernel, ")
+    assert str(error.value).endswith("Try coverage, or numbers=all.")
+
+
+def unlabelled(images):
+    return InMemoryImages(images.name, images.images, None, ())
+
+
+def test_numbers_on_classes_need_labels_and_all_leaves_them_out(metrics_of, halves, batches, monkeypatch):
+    from gan_runner.metrics import features
+
+    monkeypatch.setattr(features, "_FEWEST_SHOWN", 1_000)
+    monkeypatch.setattr(features, "_MOST_SHOWN", 1_000)
+    images = unlabelled(halves[0])
+    with pytest.raises(UserError) as error:
+        FeatureMetrics(cnn, ["frechet", "classes"], 5, 0).bind(images, None, CPU)
+    assert str(error.value) == (
+        "numbers holds classes, which needs classes, but digits has no labels that cnn could learn.\n"
+        "  Leave classes out, use numbers=all, or give the data labels: for a folder, one folder a class."
+    )
+    metrics = FeatureMetrics(cnn, "all", 5, 0)
+    metrics.bind(images, None, CPU)
+    assert "classes_cnn" not in metrics.names
+    assert "copying_z_cnn" not in metrics.names
+    numbers = metrics.measure(batches(images.images), metrics.statistics(batches(images.images)))
+    assert list(numbers) == metrics.names
+    assert numbers["memorised_cnn"] == 1.0
+
+
+def test_numbers_on_held_out_pictures_need_some(metrics_of, halves):
+    with pytest.raises(UserError) as error:
+        metrics_of(["copying_p"]).bind(halves[0], None, CPU)
+    assert "which needs pictures that were held out, but digits has none." in str(error.value)
+    assert "data.holdout=0.1" in str(error.value)
+
+
+@pytest.mark.parametrize("count", [0, 5])
+def test_too_few_pictures_are_counted_out(metrics_of, halves, batches, count):
+    metrics = metrics_of(["coverage"])
+    metrics.bind(halves[0], None, CPU)
+    with pytest.raises(UserError) as error:
+        metrics.statistics(batches(halves[0].images[:count]) if count else [])
+    assert f"There are {count} real pictures, and the metrics on features need at least 6." in str(error.value)
+
+
+def test_few_pictures_for_a_frechet_distance_are_worth_a_warning(metrics_of, halves, batches, caplog):
+    metrics = metrics_of(["frechet"])
+    metrics.bind(halves[0], None, CPU)
+    real = metrics.statistics(batches(halves[0].images))
+    assert not caplog.records
+    with caplog.at_level(logging.WARNING):
+        assert metrics.measure(batches(halves[1].images[:128]), real)["frechet_cnn"] > 0
+    assert "128 generated pictures are few for a Fréchet distance on 128 features" in caplog.text
+
+
+def test_classes_count_from_a_quarter_of_their_share_among_real_pictures():
+    real = torch.tensor([100, 100, 100, 100])
+    answers = torch.eye(4)[torch.tensor([0] * 88 + [1] * 7 + [2] * 5)]
+    numbers = class_numbers(answers, real)
+    assert numbers["classes"] == 2
+    shares = torch.tensor([0.88, 0.07, 0.05]).double()
+    assert numbers["class_entropy"] == pytest.approx(-(shares * shares.log()).sum().item())

@@ -1,0 +1,162 @@
+import math
+
+import pytest
+import scipy.stats
+import torch
+from torch_fidelity.metric_prc import prc_features_to_metric
+
+from gan_runner.metrics import neighbours
+from gan_runner.metrics.neighbours import (
+    balls,
+    copying_test,
+    fidelity_and_coverage,
+    memorised,
+    nearest,
+    own_distances,
+    share_of_good,
+    squared_distances,
+)
+
+
+def points(count, dim=4, seed=0):
+    return torch.randn(count, dim, generator=torch.Generator().manual_seed(seed))
+
+
+@pytest.fixture
+def small_blocks(monkeypatch):
+    monkeypatch.setattr(neighbours, "_BLOCK", 100)
+
+
+def all_numbers(real, fake, k):
+    return fidelity_and_coverage(balls(real, k), fake, k)
+
+
+def test_blocks_of_distances_are_the_table_of_distances(small_blocks):
+    one, other = points(23), 100 + points(30, seed=1)
+    blocks = [(start, block.clone()) for start, block in squared_distances(one, other)]
+    assert [start for start, _ in blocks] == [0, 3, 6, 9, 12, 15, 18, 21]
+    expected = torch.cdist(one.double(), other.double()).square()
+    torch.testing.assert_close(torch.cat([block for _, block in blocks]), expected)
+
+
+def test_equal_points_are_exactly_zero_apart_however_far_out_they_lie():
+    cloud = 1000 + points(50)
+    [(_, block)] = squared_distances(cloud, cloud)
+    assert block.diagonal().tolist() == [0.0] * 50
+    assert (nearest(cloud, cloud, 1)[0] == 0).all()
+
+
+def test_the_nearest_are_found_in_order_and_nobody_is_a_neighbour_of_its_own(small_blocks):
+    line = torch.tensor([[0.0], [1.0], [3.0], [7.0], [15.0]])
+    near, which = nearest(torch.tensor([[6.0], [0.2]]), line, 3)
+    assert which.tolist() == [[3, 2, 1], [0, 1, 2]]
+    torch.testing.assert_close(near[0].sqrt(), torch.tensor([1.0, 3.0, 5.0]).double())
+    assert own_distances(line).sqrt().tolist() == [1.0, 1.0, 2.0, 4.0, 8.0]
+    assert balls(line, 2).radii.sqrt().tolist() == pytest.approx([3.0, 2.0, 3.0, 6.0, 12.0])
+
+
+def test_precision_and_recall_are_those_of_torch_fidelity(small_blocks):
+    real, fake = points(200), 0.7 * points(150, seed=1) + 0.4
+    ours = all_numbers(real, fake, k=3)
+    for save_memory in (False, True):
+        theirs = prc_features_to_metric(fake, real, prc_neighborhood=3, save_cpu_ram=save_memory, verbose=False)
+        assert ours["precision"] == pytest.approx(theirs["precision"], abs=1e-3)
+        assert ours["recall"] == pytest.approx(theirs["recall"], abs=1e-3)
+
+
+def test_density_and_coverage_are_what_their_definitions_say(small_blocks):
+    real, fake, k = points(60), 0.8 * points(50, seed=1), 4
+    radii = torch.cdist(real, real).kthvalue(k + 1).values  # itself is the nearest
+    inside = torch.cdist(fake, real) <= radii
+    ours = all_numbers(real, fake, k)
+    assert ours["density"] == pytest.approx((inside.sum() / (k * 50)).item())
+    assert ours["coverage"] == pytest.approx(inside.any(0).double().mean().item())
+
+
+def test_clipped_numbers_are_what_their_paper_says(small_blocks):
+    real, fake, k = points(61), 1.3 * points(50, seed=1), 4
+    among = torch.cdist(real, real)
+    radii = among.kthvalue(k + 1).values
+    short = radii.clamp(max=radii.median())
+    counts = (torch.cdist(fake, real) <= short).sum(1)
+    own_counts = ((among <= short) & ~torch.eye(61, dtype=torch.bool)).sum(1)
+    expected = (counts / k).clamp(max=1).mean() / (own_counts / k).clamp(max=1).mean()
+    ours = all_numbers(real, fake, k)
+    assert ours["clipped_density"] == pytest.approx(expected.item())
+
+    covered = ((torch.cdist(fake, real) <= radii).sum(0).clamp(max=k) / k).double().mean().item()
+
+    def chances(good):  # of fewer than k in a ball, by SciPy
+        return [scipy.stats.betabinom.pmf(few, good, k, 61 - k) for few in range(k)]
+
+    curve = [1 - sum((k - few) * chance for few, chance in enumerate(chances(good))) / k for good in range(51)]
+    first = next((good for good, value in enumerate(curve) if value >= covered), 51)
+    assert ours["clipped_coverage"] == pytest.approx(first / 51)
+
+
+@pytest.mark.parametrize("share", [0.2, 0.5, 0.8])
+def test_a_share_of_good_pictures_among_far_ones_scores_that_share_where_plain_numbers_do_not(share):
+    real, good = points(1500), points(1500, seed=1)
+    fake = torch.cat([good[: int(share * 1500)], 50 + points(1500, seed=2)[int(share * 1500) :]])
+    ours = all_numbers(real, fake, k=5)
+    assert ours["clipped_density"] == pytest.approx(share, abs=0.04)
+    assert ours["clipped_coverage"] == pytest.approx(share, abs=0.04)
+    assert ours["coverage"] > share + 0.1 or share == 0.2
+
+
+def test_real_pictures_score_one_or_nearly():
+    ours = all_numbers(points(1500), points(1500, seed=1), k=5)
+    assert ours["clipped_density"] > 0.95
+    assert ours["clipped_coverage"] > 0.95
+    assert ours["density"] == pytest.approx(1.0, abs=0.05)
+    assert ours["coverage"] == pytest.approx(1 - 2**-5, abs=0.02)  # the paper's expectation, 1 - 1 / 2^k
+
+
+def test_one_outlier_swallows_the_plain_numbers_and_not_the_clipped_ones():
+    real = torch.cat([points(300), torch.full((1, 4), 30.0)])
+    fake = 20 + points(300, seed=1)
+    ours = all_numbers(real, fake, k=5)
+    assert ours["precision"] == 1.0
+    assert ours["density"] > 0.19
+    assert ours["clipped_density"] == 0.0
+
+
+def test_the_curve_of_good_pictures_starts_at_nothing_and_ends_at_all():
+    assert share_of_good(0.0, 100, 50, 5) == 0.0
+    assert share_of_good(1.0, 100, 50, 5) == 1.0
+    half = [share_of_good(value, 10_000, 10_000, 5) for value in (0.3, 0.5, 0.7)]
+    assert half == sorted(half)
+
+
+@pytest.mark.parametrize("k", [1, 5])
+def test_copies_of_the_reference_lie_in_balls_and_on_their_edges(k):
+    real = points(300)
+    ours = all_numbers(real, real, k)
+    # Each lies in its own ball and in those of whoever it is a neighbour of, one of them on the very edge.
+    assert ours["density"] == pytest.approx((k + 1) / k)
+    assert (ours["precision"], ours["recall"], ours["coverage"]) == (1.0, 1.0, 1.0)
+
+
+def test_pictures_that_are_closer_than_a_neighbour_are_memorised_and_equal_ones_in_any_case():
+    training = torch.tensor([[0.0], [1.0], [5.0], [5.0]])
+    fake = torch.tensor([[0.4], [-1.5], [5.0], [4.9], [1.9]])
+    near, which = (found[:, 0] for found in nearest(fake, training, 1))
+    # 0.4 and 1.9 are nearer than 1; -1.5 is not; of two equal training pictures only an exact copy counts.
+    assert memorised(near, which, own_distances(training)) == pytest.approx(3 / 5)
+
+
+def test_the_test_of_copying_is_that_of_mann_and_whitney():
+    fake, held_out = points(60, 1)[:, 0].square(), points(80, 1, seed=1)[:, 0].square() + 0.3
+    z, p = copying_test(fake, held_out)
+    theirs = scipy.stats.mannwhitneyu(fake, held_out, alternative="less", use_continuity=False, method="asymptotic")
+    assert p == pytest.approx(theirs.pvalue, rel=1e-6)
+    assert z == pytest.approx(scipy.stats.norm.ppf(theirs.pvalue), rel=1e-6)
+    assert copying_test(held_out, fake)[0] == pytest.approx(-z)
+
+
+def test_equal_distances_share_their_ranks():
+    fake, held_out = torch.tensor([0.0, 0.0, 1.0, 2.0]), torch.tensor([0.0, 1.0, 1.0, 3.0, 3.0])
+    theirs = scipy.stats.mannwhitneyu(fake, held_out, alternative="less", use_continuity=False, method="asymptotic")
+    assert copying_test(fake, held_out)[1] == pytest.approx(theirs.pvalue)
+    assert copying_test(torch.zeros(3), torch.zeros(4)) == (0.0, 0.5)
+    assert math.isfinite(copying_test(torch.zeros(3), torch.ones(4))[0])

@@ -1,0 +1,145 @@
+import json
+import math
+
+import pytest
+import torch
+
+from gan_runner.errors import UserError
+from gan_runner.metrics.reference import noise, reference, reference_pictures
+from gan_runner.metrics.report import Row, evaluate_samples, most_alike, report, with_count
+from gan_runner.record.pictures import write_samples
+
+CPU = torch.device("cpu")
+
+
+@pytest.fixture
+def bound(metrics_of, halves):
+    metrics = metrics_of()
+    metrics.bind(*halves, CPU)
+    return metrics
+
+
+@pytest.fixture
+def drawn(halves, tmp_path):
+    """A file of 400 pictures: a quarter copies, the others held out, shifted a little in grey."""
+    training, held_out = halves
+    images = torch.cat([training.images[:100], held_out.images[:300].clamp(max=240)])
+    write_samples(images.permute(0, 2, 3, 1).numpy(), tmp_path / "drawn.npz")
+    return str(tmp_path / "drawn.npz")
+
+
+def test_the_floor_is_of_held_out_pictures_the_ceiling_of_noise_and_both_are_kept(
+    bound, halves, own_cache, monkeypatch
+):
+    training, held_out = halves
+    first = reference(bound, training, held_out, real=300, generated=200, seed=0)
+    assert (first.count, first.floor_count, first.floor_of) == (300, 200, "test")
+    assert first.floor["frechet_cnn"] < first.ceiling["frechet_cnn"] / 5
+    assert first.ceiling["memorised_cnn"] == 1.0  # of the training pictures themselves
+    assert first.floor["coverage_cnn"] > 5 * first.ceiling["coverage_cnn"]
+    files = sorted(file.name for file in own_cache.iterdir())
+    monkeypatch.setattr(type(bound), "measure", None)  # nothing is measured again
+    again = reference(bound, training, held_out, real=300, generated=200, seed=0)
+    assert (again.floor, again.ceiling) == (first.floor, first.ceiling)
+    assert sorted(file.name for file in own_cache.iterdir()) == files
+
+
+def test_without_held_out_pictures_the_floor_is_of_training_pictures_outside_the_reference(metrics_of, halves):
+    metrics = metrics_of()
+    metrics.bind(halves[0], None, CPU)
+    without = reference(metrics, halves[0], None, real=250, generated=900, seed=0)
+    assert (without.floor_of, without.floor_count) == ("train", 198)
+    assert without.floor["coverage_cnn"] > 0.5
+    assert without.floor["memorised_cnn"] is None  # they are copies of themselves
+    everything = reference(metrics, halves[0], None, real=5000, generated=100, seed=0)
+    assert everything.floor_count == 0
+    assert set(everything.floor.values()) == {None}
+
+
+def test_the_reference_is_at_even_distances_and_noise_follows_its_seed(halves):
+    training, _ = halves
+    parts = torch.cat([part.images for part in reference_pictures(training, 300)])
+    assert torch.equal(parts, training.images[torch.arange(300) * 448 // 300])
+    one, same, other = (torch.cat([part.images for part in noise((1, 8, 8), 700, seed)]) for seed in (0, 0, 1))
+    assert one.shape == (700, 1, 8, 8)
+    assert torch.equal(one, same)
+    assert not torch.equal(one, other)
+    assert one.float().mean() == pytest.approx(127.5, abs=2)
+
+
+def test_pictures_of_any_program_are_evaluated_from_a_file(bound, halves, drawn):
+    training, held_out = halves
+    found = evaluate_samples(drawn, training, held_out, bound, real=300, generated=200, seed=0)
+    named = {row.name: row for row in found.rows}
+    assert named["frechet_cnn_200"].floor < named["frechet_cnn_200"].value < named["frechet_cnn_200"].ceiling
+    assert named["memorised_cnn_200"].value > named["memorised_cnn_200"].floor
+    assert 0 <= named["frechet_cnn_200"].place <= 1
+    assert (found.fingerprint.real, found.fingerprint.generated) == (300, 200)
+    assert found.fingerprint.extractor == f"cnn-{bound.extractor.fingerprint}"
+    assert found.fingerprint.average is None
+
+    lines = found.table().splitlines()
+    assert lines[0].split() == ["metric", "value", "floor", "ceiling", "better"]
+    assert len(lines) == len(found.rows) + 2
+    assert lines[-1] == "floor: 200 held-out pictures; ceiling: noise, or copies; reference: 300 training pictures"
+
+    stored = json.loads(json.dumps(found.as_dict(), allow_nan=False))
+    assert stored["metrics"]["coverage_cnn_200"] == named["coverage_cnn_200"].value
+    assert stored["fingerprint"]["data"] == f"digits-{training.fingerprint}"
+    assert sum(shares["generated"] for shares in stored["classes"].values()) == pytest.approx(1)
+
+
+def test_the_picture_shows_copies_classes_and_places(bound, halves, drawn):
+    training, held_out = halves
+    found = evaluate_samples(drawn, training, held_out, bound, real=300, generated=400, seed=0)
+    page = found.picture()
+    assert page.mode == "RGB"
+    assert min(page.size) > 200
+    assert len(page.getcolors(1 << 20)) > 10
+    assert found.suspects.shape == (8, 1, 8, 8)
+    assert found.originals.shape == (8, 3, 1, 8, 8)
+    assert torch.equal(found.suspects, found.originals[:, 0])  # the copies are told, each beside its original
+
+
+def test_suspects_come_nearest_first_with_rows_of_the_training_set(bound, halves):
+    training, held_out = halves
+    images = torch.cat([held_out.images[:20], training.images[5:6], held_out.images[20:40]])
+    suspects, originals = most_alike(images, training, bound, count=3, k=2)
+    assert suspects[0] == 20
+    assert originals[0, 0] == 5
+    assert originals.shape == (3, 2)
+
+
+def test_too_few_samples_are_refused_with_the_number_that_is_needed(bound, halves, tmp_path):
+    write_samples(halves[0].images[:3].permute(0, 2, 3, 1).numpy(), tmp_path / "few.npz")
+    with pytest.raises(UserError) as error:
+        evaluate_samples(str(tmp_path / "few.npz"), *halves, bound, real=300, generated=100, seed=0)
+    assert "it holds 3 pictures, where the metrics need 6." in str(error.value)
+
+
+def test_floats_of_a_generator_are_evaluated_as_the_bytes_they_would_be_saved_as(bound, halves):
+    training, held_out = halves
+    images = held_out.images[:200]
+    what = {"real": 300, "seed": 0, "average": True, "checkpoint": "best"}
+    one = report(images, training, held_out, bound, **what)
+    other = report(images.float() / 127.5 - 1, training, held_out, bound, **what)
+    assert one.as_dict() == other.as_dict()
+    assert one.fingerprint.checkpoint == "best"
+
+
+@pytest.mark.parametrize(
+    ("count", "name"), [(10_000, "frechet_cnn_10k"), (1_000, "frechet_cnn_1k"), (1_797, "frechet_cnn_1797")]
+)
+def test_names_tell_how_many_pictures(count, name):
+    assert with_count("frechet_cnn", count) == name
+
+
+def test_a_place_needs_a_floor_a_ceiling_and_a_good_end():
+    row = Row("a", 2.0, 1.0, 5.0, "lower", "")
+    assert row.place == 0.25
+    for lacking in (Row("a", None, 1.0, 5.0, "lower", ""), Row("a", 2.0, None, 5.0, "lower", "")):
+        assert lacking.place is None
+    assert Row("a", 2.0, 1.0, 5.0, None, "").place is None
+    assert Row("a", 1.0, 1.0, 1.0, "lower", "").place is None
+    assert Row("a", 0.8, 0.9, 0.1, "higher", "").place == pytest.approx(0.125)
+    assert not math.isnan(row.place)
