@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 
 import torch
 from torch import Tensor, nn
@@ -64,8 +65,13 @@ class Sampler:
 
     def like_data(self, purpose: str, count: int) -> Inputs:
         """Inputs whose conditions come as often as in the data."""
-        conditions = self._examples(count).conditions if self._game.g_sees_data else {}
+        conditions = self._examples(count).conditions if self._conditional else {}
         return Inputs(self._latents(purpose, count), self._moved(conditions))
+
+    @cached_property
+    def _conditional(self) -> bool:
+        """Whether G is given more than latents; if not, no real image need be brought for its sake."""
+        return bool(self._game.grid_conditions(1, 1, self._examples))
 
     def draw(self, inputs: Inputs) -> list[Batch]:
         """Draw pictures, float32 [N, C, H, W] in [-1, 1], in batches."""

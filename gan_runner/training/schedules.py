@@ -8,7 +8,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import Any, Literal, Protocol
+from typing import Any, Literal, Protocol, runtime_checkable
 
 from gan_runner.errors import UserError
 from gan_runner.games.game import accuracy_of
@@ -82,17 +82,6 @@ class Schedule(Protocol):
     #: D's updates in a turn; None where that is not known beforehand.
     d_steps_per_turn: int | None
 
-    def check(self, *, classifies: bool) -> None:
-        """Refuse a game that the schedule cannot follow.
-
-        Args:
-            classifies: whether the sign of a logit says "real" or "generated"; see `Game`.
-
-        Raises:
-            UserError: the game does not measure what the schedule goes by.
-        """
-        ...
-
     def next_turn(self, scores: Scores, epoch: EpochLength) -> Turn:
         """Give the next turn."""
         ...
@@ -119,6 +108,22 @@ class Schedule(Protocol):
         ...
 
 
+@runtime_checkable
+class Choosy(Protocol):
+    """A schedule that cannot follow every game."""
+
+    def check(self, *, classifies: bool) -> None:
+        """Refuse a game that the schedule cannot follow.
+
+        Args:
+            classifies: whether the sign of a logit says "real" or "generated"; see `Game`.
+
+        Raises:
+            UserError: the game does not measure what the schedule goes by.
+        """
+        ...
+
+
 class Alternating:
     """`d_steps` updates of D, then `g_steps` of G (Goodfellow et al. 2014, algorithm 1).
 
@@ -135,9 +140,6 @@ class Alternating:
         self._d_warmup = d_warmup
         self._turn = Turn(d_steps, g_steps, same_latents)
         self._played = 0
-
-    def check(self, *, classifies: bool) -> None:
-        """Any game will do."""
 
     def next_turn(self, scores: Scores, epoch: EpochLength) -> Turn:
         """D alone while warming up, then the same turn over and over."""
@@ -215,7 +217,7 @@ class Rounds:
         self._since: Reading | None = None
 
     def check(self, *, classifies: bool) -> None:
-        """See `Schedule`."""
+        """See `Choosy`."""
         goal = self._goals["g"]
         if goal is not None and not classifies:
             raise UserError(
