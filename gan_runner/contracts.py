@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import re
 import traceback
 from collections.abc import Iterator, Mapping
 from typing import TypeVar
@@ -65,13 +66,15 @@ def hold_to(part: T, protocol: type, key: str) -> T:
 
 @contextlib.contextmanager
 def blaming(parts: Mapping[str, object]) -> Iterator[None]:
-    """While parts are tried out: what one of them raises is told by its key and class, and by the line.
+    """While parts are tried out: what one of them raises is told by its key and class.
+
+    An error in a part of the user's own keeps its traceback, for that is where it is mended, and says whose it is.
 
     Args:
         parts: each by its key in the config; a network stands for all of its modules.
 
     Raises:
-        UserError: a part has failed. What no part has raised goes on as it was.
+        UserError: a part has refused what it was given, or one of this package's could not take it.
     """
     try:
         yield
@@ -81,38 +84,32 @@ def blaming(parts: Mapping[str, object]) -> Iterator[None]:
                 raise UserError(f"{key} ({described(part)}){error.problem[len(key) :]}", error.remedy) from error
         raise
     except Exception as error:
-        said = f"{type(error).__name__}: {str(error).partition(chr(10))[0]}"
-        if isinstance(error, MemoryError | OutOfMemoryError) or "allocate memory" in said:
-            raise
-        key, where = _culprit(error, parts)
-        if not key:
-            raise
-        raise UserError(
-            f"{key} ({described(parts[key])}) fails on a first batch, {where}: {said}",
-            f"Give it {_EXPECTS[key]}, or mend it there."
-            if key in _EXPECTS
-            else "Mend it there; docs/extending.md says what it is called with.",
-        ) from error
+        key = _culprit(error, parts)
+        if key and foreign(parts[key]):
+            error.add_note(f"This is {key} ({described(parts[key])}), tried out on a first batch.")
+        elif key in _EXPECTS and not isinstance(error, MemoryError | OutOfMemoryError) and not _OF_MEMORY(str(error)):
+            raise UserError(
+                f"{key} ({described(parts[key])}) fails on a first batch: {str(error).partition(chr(10))[0]}",
+                f"Give it {_EXPECTS[key]}.",
+            ) from error
+        raise
 
 
+_OF_MEMORY = re.compile("out of memory|allocate memory").search
 _EXPECTS = {
     "model.generator": "latents of latent.dim numbers, which follows model.latent_dim, and two images a batch or more",
     "model.discriminator": "images of data.image_size and data.channels, and two images a batch or more",
 }
 
 
-def _culprit(error: Exception, parts: Mapping[str, object]) -> tuple[str, str]:
-    """The key of the part in which an error was raised, and the line; empty where it was in none."""
+def _culprit(error: Exception, parts: Mapping[str, object]) -> str:
+    """The key of the part in which an error was raised, the innermost of them; empty where it was in none."""
     owners = {
         id(piece): key
         for key, part in parts.items()
         for piece in (part.modules() if isinstance(part, nn.Module) else [part])
     }
-    found, where = "", ""
-    for frame, line in traceback.walk_tb(error.__traceback__):
-        key = owners.get(id(frame.f_locals.get("self")))
-        if key and (foreign(parts[key]) or key not in ("game", "evaluation")):
-            found = key
-            if not frame.f_globals.get("__name__", "").startswith("torch."):
-                where = f"{frame.f_code.co_filename}:{line}"
-    return found, where
+    found = ""
+    for frame, _ in traceback.walk_tb(error.__traceback__):
+        found = owners.get(id(frame.f_locals.get("self")), found)
+    return found

@@ -287,9 +287,9 @@ def test_a_check_plays_a_stretch_on_a_fixed_set(tmp_path):
 
 
 def test_a_check_measures_as_a_run_would_before_it_tells_the_memory(tmp_path):
-    """An evaluation that fails shows that there was one."""
-    broken = "evaluation.metrics.diversity._target_=operator.add"
-    with pytest.raises(ValueError, match="one element"):
+    """An evaluation that fails shows that there was one, besides that of the first look."""
+    broken = "evaluation.metrics.diversity._target_=tests.plugins.broken.FailsTheSecondTime"
+    with pytest.raises(ValueError, match="measured twice"):
         gan_check(tmp_path, *QUICK_CHECK, broken, "evaluation.num_images=16", "optimizer.lr=1e-2")
 
 

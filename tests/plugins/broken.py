@@ -138,12 +138,26 @@ class NoStatistics(Metric):
         return None
 
 
+class FailsTheSecondTime(Metric):
+    def __init__(self):
+        self.measured = 0
+
+    def measure(self, fake, real):
+        self.measured += 1
+        if self.measured == 2:
+            raise ValueError("measured twice")
+        return {"mine": 1.0}
+
+
 class WithoutNames:
     statistics, measure = Metric.statistics, Metric.measure
 
 
 class Schedule:
     d_steps_per_turn = 1
+
+    def check(self, *, classifies):
+        pass
 
     def next_turn(self, scores, epoch):
         return "D, then G"
