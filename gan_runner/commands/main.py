@@ -107,6 +107,20 @@ def sample() -> None:
         _launch("sample", job, _with_paths_quoted(sys.argv[1:], ["run", "output"]))
 
 
+def evaluate() -> None:
+    """`gan-eval`: how good pictures are."""
+
+    def job(config: DictConfig) -> None:
+        from gan_runner.commands.evaluate import evaluate_job
+
+        with _without_hydras_line():
+            evaluate_job(config)
+
+    _tell_version("gan-eval")
+    with _explained("evaluate"):
+        _launch("evaluate", job, _with_paths_quoted(sys.argv[1:], ["run", "samples", "output"]))
+
+
 def compare() -> None:
     """`gan-compare`: runs side by side."""
 

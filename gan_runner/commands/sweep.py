@@ -9,9 +9,11 @@ import _thread
 import contextlib
 import os
 import shlex
+import shutil
 import signal
 import sys
 import threading
+from importlib import resources
 from multiprocessing import resource_tracker
 from pathlib import Path
 from types import FrameType, TracebackType
@@ -22,6 +24,7 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.experimental.callback import Callback
 from omegaconf import DictConfig, OmegaConf
 
+from gan_runner import CONFIG_MODULE
 from gan_runner.config.command_line import Typed, shown, typed_overrides
 from gan_runner.config.stored import read_stored
 from gan_runner.config.sweeping import (
@@ -156,7 +159,7 @@ class WholeSweep:
             signal.pthread_sigmask(signal.SIG_SETMASK, self._mask)
         sweep = self._folder.end()
         self._folder.release()
-        for line in self._ending(sweep):
+        for line in [*self._compared(), *self._ending(sweep)]:
             _say(line)
         failed = sweep.count("failed")
         if self._signal is not None and not isinstance(error, SystemExit):
@@ -168,6 +171,20 @@ class WholeSweep:
             sys.exit(1)
         if isinstance(error, ValueError) and failed == len(sweep.jobs):  # so that a search has found nothing
             sys.exit(1)
+
+    def _compared(self) -> list[str]:
+        """Put the runs side by side, as gan-compare does; gives what to say of it."""
+        from gan_runner.report.report import Report
+        from gan_runner.report.thumbnails import Thumbnails
+
+        own = OmegaConf.load(str(resources.files(CONFIG_MODULE).joinpath("compare.yaml")))
+        try:
+            report = Report.of_sweep(self._folder_path())
+            _, page = report.write(self._folder_path(), Thumbnails(**own.pictures))
+        except UserError as error:  # no run has got so far, or a file stands in the way: no reason to fail
+            return [f"There is no page that compares the runs: {error.problem}"]
+        width = shutil.get_terminal_size(fallback=(200, 50)).columns
+        return [report.as_text(width), f"All runs on one page: {shown(page)}"]
 
     def _ending(self, sweep: Sweep) -> list[str]:
         """How the sweep has ended, what failed and why, and what to type."""

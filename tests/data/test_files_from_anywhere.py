@@ -214,29 +214,46 @@ def header(*shape):
     return bytes([0, 0, 8, len(shape)]) + struct.pack(f">{len(shape)}I", *shape)
 
 
+def packed(content):
+    """Gzipped, to the same bytes every time."""
+    return gzip.compress(content, mtime=0)
+
+
 SIX = header(6, 28, 28) + bytes(6 * 28 * 28)
 MUCH = 2**32 - 1
 IMAGES = "train-images-idx3-ubyte"
-BOMB = gzip.compress(bytes(2**24), 1) * 300  # unpacks to 5 GB
+BOMB = gzip.compress(bytes(2**24), 1, mtime=0) * 300  # unpacks to 5 GB
 
 
-@pytest.mark.parametrize(
-    ("name", "content", "problem"),
-    [
-        (f"{IMAGES}.gz", gzip.compress(SIX) + BOMB, "goes on beyond the 4,720 bytes that its header promises"),
-        (f"{IMAGES}.gz", BOMB, "holds numbers of type 0x00"),
-        (f"{IMAGES}.gz", gzip.compress(header(MUCH, MUCH, MUCH)) + BOMB, "promises 79,228,162,458,924,"),
-        (f"{IMAGES}.gz", gzip.compress(header(2**40 % MUCH, 2**20, 2**20)), "promises"),
-        (f"{IMAGES}.gz", gzip.compress(SIX)[:-9], "ends after"),
-        (f"{IMAGES}.gz", gzip.compress(SIX)[:12], "is no IDX file"),
-        (f"{IMAGES}.gz", gzip.compress(SIX) + b"more", "cannot be unpacked"),
-        (f"{IMAGES}.gz", gzip.compress(gzip.compress(SIX)), "is no IDX file"),
-        (IMAGES, header(MUCH, MUCH, MUCH), "promises 79,228,162,458,924,"),
-        (IMAGES, header(10**4, 28, 28), "ends after 16 of 7,840,016 bytes"),
-        (IMAGES, SIX + b"x", "goes on beyond the 4,720 bytes that its header promises"),
-        (IMAGES, header(6, 28)[:4] + bytes(1), "has 2 dimensions, where 3 are needed"),
-    ],
-)
+UNPACKED = {
+    "whole, and a bomb behind": (
+        f"{IMAGES}.gz",
+        packed(SIX) + BOMB,
+        "goes on beyond the 4,720 bytes that its header promises",
+    ),
+    "a bomb": (f"{IMAGES}.gz", BOMB, "holds numbers of type 0x00"),
+    "a header that promises too much, and a bomb": (
+        f"{IMAGES}.gz",
+        packed(header(MUCH, MUCH, MUCH)) + BOMB,
+        "promises 79,228,162,458,924,",
+    ),
+    "a header that promises much too much": (
+        f"{IMAGES}.gz",
+        packed(header(2**40 % MUCH, 2**20, 2**20)),
+        "promises",
+    ),
+    "cut short": (f"{IMAGES}.gz", packed(SIX)[:-9], "ends after"),
+    "cut within the header": (f"{IMAGES}.gz", packed(SIX)[:12], "is no IDX file"),
+    "more behind it": (f"{IMAGES}.gz", packed(SIX) + b"more", "cannot be unpacked"),
+    "packed twice": (f"{IMAGES}.gz", packed(packed(SIX)), "is no IDX file"),
+    "unpacked, promises too much": (IMAGES, header(MUCH, MUCH, MUCH), "promises 79,228,162,458,924,"),
+    "unpacked, cut short": (IMAGES, header(10**4, 28, 28), "ends after 16 of 7,840,016 bytes"),
+    "unpacked, more behind it": (IMAGES, SIX + b"x", "goes on beyond the 4,720 bytes that its header promises"),
+    "of two dimensions": (IMAGES, header(6, 28)[:4] + bytes(1), "has 2 dimensions, where 3 are needed"),
+}
+
+
+@pytest.mark.parametrize(("name", "content", "problem"), UNPACKED.values(), ids=UNPACKED)
 def test_an_idx_file_is_unpacked_no_further_than_its_header_promises(tmp_path, name, content, problem):
     (tmp_path / name).write_bytes(content)
     tracemalloc.start()
@@ -250,13 +267,13 @@ def test_an_idx_file_is_unpacked_no_further_than_its_header_promises(tmp_path, n
 
 
 def test_a_gzipped_file_in_several_parts_is_one_file(tmp_path):
-    (tmp_path / f"{IMAGES}.gz").write_bytes(gzip.compress(SIX[:1000]) + gzip.compress(SIX[1000:]) + bytes(512))
+    (tmp_path / f"{IMAGES}.gz").write_bytes(packed(SIX[:1000]) + packed(SIX[1000:]) + bytes(512))
     assert len(idx.load(str(tmp_path), None, None)) == 6
 
 
 def test_labels_that_promise_more_than_there_are_images_are_not_read(tmp_path):
     (tmp_path / IMAGES).write_bytes(SIX)
-    (tmp_path / "train-labels-idx1-ubyte.gz").write_bytes(gzip.compress(header(MUCH)) + BOMB)
+    (tmp_path / "train-labels-idx1-ubyte.gz").write_bytes(packed(header(MUCH)) + BOMB)
     with pytest.raises(UserError, match=r"labels-idx1-ubyte\.gz has 4,294,967,295 entries, where 6 are needed"):
         idx.load(str(tmp_path), None, None)
 
