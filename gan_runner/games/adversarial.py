@@ -31,6 +31,8 @@ class Adversarial:
         packing: images that D judges at a time.
     """
 
+    g_sees_data = False  # unless the loss compares, or a game that builds on this one says so
+
     def __init__(
         self,
         latent: Latent,
@@ -52,7 +54,7 @@ class Adversarial:
         self.packing = packing
         self.classifies = loss.classifies
         self._paired = bool(getattr(loss, "paired", False))
-        self.g_sees_data = self._paired
+        self.g_sees_data = self.g_sees_data or self._paired
 
     def latents(self, count: int, device: torch.device, generator: torch.Generator | None = None) -> Tensor:
         """See `Game`."""

@@ -7,7 +7,8 @@ look leaves no trace: weights, running statistics and random numbers are what th
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
+import copy
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from itertools import chain
 
@@ -17,7 +18,8 @@ from torch import Tensor
 from gan_runner.contracts import blaming, foreign, what_it_is
 from gan_runner.data import Batch
 from gan_runner.errors import UserError
-from gan_runner.games import Outcome, total
+from gan_runner.games import Outcome, WithLazyTerms, total
+from gan_runner.training.checkpoint import Stateful
 from gan_runner.training.experiment import Experiment
 from gan_runner.training.player import Player
 from gan_runner.training.schedules import Turn
@@ -53,20 +55,24 @@ def first_look(experiment: Experiment) -> Look:
 
 @contextlib.contextmanager
 def _leaving_no_trace(experiment: Experiment) -> Iterator[None]:
-    players, device = experiment.players, experiment.compute.device
+    players, game, device = experiment.players, experiment.game, experiment.compute.device
     buffers = list(chain(players.discriminator.net.buffers(), players.generator.net.buffers()))
     before = [buffer.clone() for buffer in buffers]
+    of_game = copy.deepcopy(game.state_dict()) if isinstance(game, Stateful) else None
     with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
         yield
     for buffer, value in zip(buffers, before, strict=True):
         buffer.copy_(value)
+    if isinstance(game, Stateful):
+        game.load_state_dict(of_game)
 
 
 def _look_at_players(experiment: Experiment) -> Look:
     settings, compute, game = experiment.settings, experiment.compute, experiment.game
     d, g = experiment.players.discriminator, experiment.players.generator
     parts = {"game": game, "model.generator": g.net, "model.discriminator": d.net}
-    parts |= {key: part for key in ("latent", "loss", "penalty") if (part := getattr(game, key, None)) is not None}
+    parts |= {key: part for key in ("latent", "loss", "augment") if (part := getattr(game, key, None)) is not None}
+    parts |= {_key_of_term(name): part for name, part in getattr(game, "penalties", {}).items()}
     real = experiment.examples(settings.batch_size)
     with blaming(parts), compute.arithmetic():
         latents = game.latents(settings.batch_size, compute.device)
@@ -74,6 +80,8 @@ def _look_at_players(experiment: Experiment) -> Look:
             fake = game.generate(g.net, latents, real.conditions)
         _check_pictures(experiment, fake, len(latents))
         _check_outcome(parts, "d", d, game.d_terms(d.net, real, fake))
+        if isinstance(game, WithLazyTerms) and (lazy := game.d_lazy_phase(0)):
+            _check_terms(parts, "d", game.d_lazy_terms(d.net, real, fake, lazy))
         latents_of_g = game.latents(settings.g_batch_size, compute.device)
         shown = experiment.examples(settings.g_batch_size) if game.g_sees_data else None
         with d.frozen():
@@ -109,15 +117,7 @@ def _check_outcome(parts: dict[str, object], letter: str, player: Player, outcom
             f"game gives {what_it_is(outcome)} from {letter}_terms, but must give a gan_runner.Outcome with a term.",
             _AS_GAME,
         )
-    for name, term in outcome.terms.items():
-        # Terms are named by what makes them, but for the loss, whose term is the adversarial one.
-        key = _maker(parts, "loss" if name == "adversarial" else name)
-        method = {"loss": letter, "game": f"{letter}_terms"}.get(key, "its call")
-        if not isinstance(term, Tensor) or not term.is_floating_point() or term.dim():
-            raise UserError(
-                f"{key} gives {what_it_is(term)} from {method}, but must give one number to minimise.",
-                "End it in .mean(), which makes a tensor of shape [].",
-            )
+    _check_terms(parts, letter, outcome.terms)
     for name, value in outcome.measured.items():
         if not isinstance(value, Tensor) or value.dim():
             raise UserError(
@@ -138,6 +138,22 @@ def _check_outcome(parts: dict[str, object], letter: str, player: Player, outcom
             f"{net} has weights that take no part in its answer: {', '.join(unused[:5])}.",
             "Use them in forward, leave them out, or make them buffers with register_buffer.",
         )
+
+
+def _check_terms(parts: dict[str, object], letter: str, terms: Mapping[str, Tensor]) -> None:
+    for name, term in terms.items():
+        key = _maker(parts, _key_of_term(name))
+        method = {"loss": letter, "game": f"{letter}_terms"}.get(key, "its call")
+        if not isinstance(term, Tensor) or not term.is_floating_point() or term.dim():
+            raise UserError(
+                f"{key} gives {what_it_is(term)} from {method}, but must give one number to minimise.",
+                "End it in .mean(), which makes a tensor of shape [].",
+            )
+
+
+def _key_of_term(name: str) -> str:
+    """The key of what makes a term in `Adversarial`: the loss, the one penalty, or one of several."""
+    return {"adversarial": "loss", "penalty": "penalty"}.get(name, f"penalty.parts.{name}")
 
 
 def _maker(parts: dict[str, object], key: str) -> str:

@@ -44,6 +44,8 @@ BROKEN = {
     "a loss of nothing": ("loss", part("Nothing"), "loss (", "None from g", ".mean()"),
     "a loss that left the tensors": ("loss", part("PlainNumber"), "loss (", "a float from d", ".mean()"),
     "a loss cut off from G": ("loss", part("Detached"), "loss (", "none of G's weights", "detach()"),
+    "a penalty of one number an image": ("penalty", part("Penalty"), "penalty (", "tensor of shape [4]", ".mean()"),
+    "a lazy penalty of one an image": ("penalty", part("LazyPenalty"), "penalty (", "tensor of shape [4]", ".mean()"),
     "a loss with a method missing": ("loss", part("WithoutG"), "loss is", "has no g;", "AdversarialLoss"),
     "a loss without a value for a setting": ("loss", part("AsksForMore"), "AsksForMore", "margin", "YAML"),
     "pictures of another size": ("model", model(g="smaller"), "model.generator (", "[4, 1, 8, 8]", "[4, 1, 28, 28]"),
@@ -120,7 +122,7 @@ def test_parts_that_keep_their_contracts_are_let_through(compose_config):
 
 
 def state_of(experiment):
-    parts = (experiment.players, experiment.step, experiment.schedule)
+    parts = (experiment.players, experiment.step, experiment.schedule, experiment.game)
     return copy.deepcopy([part.state_dict() for part in parts])
 
 
@@ -132,7 +134,15 @@ def flat(value):
     return [value]
 
 
-@pytest.mark.parametrize("overrides", [["model=dcgan", "penalty=r1"], ["labels=noisy", "schedule=rounds"]])
+@pytest.mark.parametrize(
+    "overrides",
+    [
+        ["model=dcgan", "penalty=r1", "penalty.interval=4"],
+        ["labels=noisy", "schedule=rounds"],
+        ["loss=relativistic"],
+        ["augment=ada", "augment.p=0.5"],
+    ],
+)
 def test_the_first_look_leaves_no_trace(compose_config, overrides):
     experiment = build(compose_config(*SMALL, "trainer.precision=fp32", *overrides))
     torch.rand(3)
