@@ -14,7 +14,7 @@ import torch
 from omegaconf import DictConfig
 
 from benchmarks.step import composed, configured, interleaved, machine, our_step, timed
-from gan_runner.config.build import Experiment
+from gan_runner.training.experiment import Experiment
 
 BATCH_SIZES = (32, 64, 128, 256, 512)
 WIDTHS = (0.25, 0.5, 1.0, 2.0)

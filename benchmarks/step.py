@@ -29,9 +29,10 @@ from torch import nn
 
 from benchmarks.plain_pytorch import RECIPES, PlainScript
 from gan_runner.commands.main import OPENMP
-from gan_runner.config.build import Experiment, build, load_images
-from gan_runner.training.cuda_graph import Recording
+from gan_runner.config.build import build, load_images
+from gan_runner.training.cuda_graph import CudaGraph
 from gan_runner.training.devices import PrecisionName, choose_precision
+from gan_runner.training.experiment import Experiment
 
 Step = Callable[[], object]
 OURS = "gan-runner"
@@ -56,8 +57,8 @@ def our_step(experiment: Experiment) -> Step:
 
     def step() -> None:
         nonlocal position
-        turn = experiment.schedule.next_turn(experiment.stepper, experiment.pace)
-        position = experiment.stepper.play(turn, position)
+        turn = experiment.schedule.next_turn(experiment.step, experiment.epoch)
+        position = experiment.step.play(turn, position)
 
     return step
 
@@ -67,8 +68,8 @@ def products(experiment: Experiment, precision: PrecisionName) -> Step:
 
     D goes forward and back on a joined batch, G forward for it; then both forward, and back to G's weights.
     """
-    device, settings = experiment.device, experiment.settings
-    generator, discriminator = experiment.generator.net, experiment.discriminator.net
+    device, settings = experiment.compute.device, experiment.settings
+    generator, discriminator = experiment.players.generator.net, experiment.players.discriminator.net
     calls: list[Step] = []
     dtype = torch.bfloat16 if precision == "bf16" else torch.float32
 
@@ -83,7 +84,9 @@ def products(experiment: Experiment, precision: PrecisionName) -> Step:
         first_layer = layers[0]
         handles = [layer.register_forward_hook(note) for layer in layers]
         is_generator = net is generator
-        example = torch.zeros(count, *((experiment.latent.dim,) if is_generator else experiment.images.shape))
+        example = torch.zeros(
+            count, *(experiment.game.latents(1, device).shape[1:] if is_generator else experiment.images.shape)
+        )
         with torch.no_grad():
             net.eval()(example.to(device))
             net.train()
@@ -118,7 +121,7 @@ def products(experiment: Experiment, precision: PrecisionName) -> Step:
         for call in calls:
             call()
 
-    return Recording(step, records=device.type == "cuda")
+    return CudaGraph(step, records=device.type == "cuda")
 
 
 # PyTorch's own layers, and what they are made from.

@@ -46,7 +46,7 @@ def main() -> None:
             f"model={options.model}",
         )
         feed, batch = experiment.feed, experiment.settings.batch_size
-        pixels = torch.empty((batch, *experiment.images.shape), dtype=torch.uint8)
+        images = feed.buffer(batch)
 
         order = torch.randperm(len(experiment.images))[: 16 * batch]
         start = time.perf_counter()
@@ -54,10 +54,10 @@ def main() -> None:
             experiment.images.pixels(indices)
         report("decoding in one process", len(order), time.perf_counter() - start)
 
-        feed.load(0, pixels)  # starts the workers
+        feed.load(0, images)  # starts the workers
         start = time.perf_counter()
         for number in range(1, 49):
-            feed.load(number * batch, pixels)
+            feed.load(number * batch, images)
         report("the stream alone", 48 * batch, time.perf_counter() - start)
 
         step = our_step(experiment)

@@ -22,8 +22,9 @@ from pathlib import Path
 from tqdm import tqdm
 
 from benchmarks.step import composed, our_step, synchronise
-from gan_runner.record.run_folder import RunDirectory
-from gan_runner.training.run import Run
+from gan_runner.record.journal import Journal
+from gan_runner.record.run_folder import RunFolder
+from gan_runner.training.loop import Run
 
 COMMAND = [sys.executable, "-c", "from gan_runner.commands.main import run; run()"]
 
@@ -32,25 +33,30 @@ def overhead(folder: Path, overrides: list[str], epochs: int) -> tuple[float, fl
     """Seconds of the whole, and of the bare steps."""
     whole, bare = composed(*overrides), composed(*overrides)
     bare_step = our_step(bare)
-    directory = RunDirectory(folder)
+    directory = RunFolder(folder)
     seconds = [0.0, 0.0]
     with (
         contextlib.closing(directory),
         whole.dashboard.open(folder, 1) as events,
         tqdm(disable=True) as bar,
     ):
-        run = Run(whole, directory, events, bar)
-        iterations = (run.agenda.iterations(run.progress) or 0) // epochs
+        run = Run(whole, Journal(directory, events, bar, whole.settings.sample_columns))
+        iterations = (whole.timetable.iterations(run.progress) or 0) // epochs
+
+        def iterate() -> None:
+            if (due := run.play_turn()).log:
+                run.log_point(due)
+
         for _ in range(epochs):
-            for index, step in enumerate((run.iterate, bare_step)):
+            for index, step in enumerate((iterate, bare_step)):
                 start = time.perf_counter()
                 for _ in range(iterations):
                     step()
                 directory.finish_writing()
-                synchronise(whole.device)
+                synchronise(whole.compute.device)
                 seconds[index] += time.perf_counter() - start
         start = time.perf_counter()
-        directory.write_timeline(run.captions(), run.progress.iteration)
+        run.write_timeline()
         seconds[0] += time.perf_counter() - start
     return seconds[0], seconds[1]
 

@@ -1,4 +1,75 @@
-"""A Hydra-configured experiment runner for generative adversarial networks."""
+"""A Hydra-configured experiment runner for generative adversarial networks.
+
+What a file of your own may import stands here, and is found when it is first asked for: PyTorch takes its time to load,
+and `gan-run --help` needs none of it. docs/extending.md shows each in use.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from gan_runner.data.batch import Batch as Batch
+    from gan_runner.data.image_set import ImageSet as ImageSet
+    from gan_runner.data.image_set import InMemoryImages as InMemoryImages
+    from gan_runner.errors import UserError as UserError
+    from gan_runner.games.adversarial import Adversarial as Adversarial
+    from gan_runner.games.game import Examples as Examples
+    from gan_runner.games.game import Game as Game
+    from gan_runner.games.game import Outcome as Outcome
+    from gan_runner.games.game import checked_logits as checked_logits
+    from gan_runner.metrics.evaluation import Metric as Metric
+    from gan_runner.objectives.latents import Latent as Latent
+    from gan_runner.objectives.losses import AdversarialLoss as AdversarialLoss
+    from gan_runner.objectives.penalties import Penalty as Penalty
+    from gan_runner.objectives.targets import Labels as Labels
+    from gan_runner.optim.learning_rates import LearningRate as LearningRate
+    from gan_runner.ranges import Count as Count
+    from gan_runner.ranges import CountOrZero as CountOrZero
+    from gan_runner.ranges import Fraction as Fraction
+    from gan_runner.ranges import FractionBelowOne as FractionBelowOne
+    from gan_runner.ranges import NonNegative as NonNegative
+    from gan_runner.ranges import Positive as Positive
+    from gan_runner.ranges import Seed as Seed
+    from gan_runner.ranges import TwoOrMore as TwoOrMore
+    from gan_runner.training.schedules import EpochLength as EpochLength
+    from gan_runner.training.schedules import Schedule as Schedule
+    from gan_runner.training.schedules import Scores as Scores
+    from gan_runner.training.schedules import Turn as Turn
 
 CONFIG_MODULE = "gan_runner.conf"
 """Where the package keeps its configuration groups."""
+
+_HOMES = {
+    "data.batch": ["Batch"],
+    "data.image_set": ["ImageSet", "InMemoryImages"],
+    "errors": ["UserError"],
+    "games.adversarial": ["Adversarial"],
+    "games.game": ["Examples", "Game", "Outcome", "checked_logits"],
+    "metrics.evaluation": ["Metric"],
+    "objectives.latents": ["Latent"],
+    "objectives.losses": ["AdversarialLoss"],
+    "objectives.penalties": ["Penalty"],
+    "objectives.targets": ["Labels"],
+    "optim.learning_rates": ["LearningRate"],
+    "ranges": [
+        *("Count", "CountOrZero", "Fraction", "FractionBelowOne", "NonNegative", "Positive", "Seed", "TwoOrMore"),
+    ],
+    "training.schedules": ["EpochLength", "Schedule", "Scores", "Turn"],
+}
+_HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
+
+__all__ = ["CONFIG_MODULE", *_HOME_OF]
+
+
+def __getattr__(name: str) -> object:
+    if name not in _HOME_OF:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    found: object = getattr(import_module(f"{__name__}.{_HOME_OF[name]}"), name)
+    globals()[name] = found  # asked for once
+    return found
+
+
+def __dir__() -> list[str]:
+    return sorted([*globals(), *_HOME_OF])

@@ -7,10 +7,8 @@ import difflib
 import re
 from collections.abc import Iterator, Sequence
 
-from hydra.errors import CompactHydraException
 
-
-class UserError(CompactHydraException):
+class UserError(Exception):
     """A mistake in what was asked for; printed as one message without a traceback.
 
     Args:
@@ -19,9 +17,9 @@ class UserError(CompactHydraException):
     """
 
     def __init__(self, problem: str, remedy: str) -> None:
-        super().__init__(f"{problem}\n  {remedy}")
-        self.problem = problem
-        self.remedy = remedy
+        # A problem may quote what others wrote: names of files, what a library says of their contents.
+        self.problem, self.remedy = _printable_lines(problem), _printable_lines(remedy)
+        super().__init__(f"{self.problem}\n  {self.remedy}")
 
     def __reduce__(self) -> tuple[type[UserError], tuple[str, str], dict[str, object]]:
         # Sweeps hand errors from one process to another, and whether they were told with them.
@@ -54,6 +52,24 @@ def too_little_memory_explained(remedy: str) -> Iterator[None]:
                 f"There is too little memory for this: {said or 'Python has none left'}.", remedy
             ) from error
         raise
+
+
+def printable(text: object) -> str:
+    r"""Text that somebody else chose, such as a file's name, fit for a terminal, a log and a dashboard.
+
+    What is no printable character (escape codes, line breaks, marks that turn the direction of writing) becomes its
+    escape in Python's notation, and a byte that is no UTF-8, as names in Latin-1 have, becomes ``\xe9``.
+    """
+    return "".join(each if each.isprintable() else _escaped(each) for each in str(text))
+
+
+def _escaped(character: str) -> str:
+    raw = ord(character) - 0xDC00  # where Python's file system functions put a byte that they cannot decode
+    return f"\\x{raw:02x}" if 0x80 <= raw <= 0xFF else character.encode("unicode_escape").decode()
+
+
+def _printable_lines(text: str) -> str:
+    return "\n".join(map(printable, text.split("\n")))
 
 
 def closest(word: str, possibilities: Sequence[str]) -> str:

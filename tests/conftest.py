@@ -13,15 +13,17 @@ from torch import nn
 
 from gan_runner.commands.main import job_folder
 from gan_runner.data import ImageSet, Order, ResidentFeed, digits
-from gan_runner.games.adversarial import Adversarial
+from gan_runner.games import Adversarial
 from gan_runner.models import dcgan, mlp
 from gan_runner.objectives.latents import Normal
 from gan_runner.objectives.losses import NonSaturating
 from gan_runner.objectives.targets import Exactly, Labels
 from gan_runner.optim.adam import Adam
+from gan_runner.optim.averages import MovingAverage
 from gan_runner.optim.learning_rates import Constant
-from gan_runner.training.player import MovingAverage, Player
-from gan_runner.training.train_step import Stepper
+from gan_runner.training.devices import Compute
+from gan_runner.training.player import Player, Players
+from gan_runner.training.train_step import BatchSizes, TrainStep
 
 CPU = torch.device("cpu")
 torch.set_num_threads(1)  # networks this small lose time to a second one
@@ -53,7 +55,7 @@ def compose_config():
 class Table:
     """A game that is set up: who plays, and with what."""
 
-    stepper: Stepper
+    step: TrainStep
     d: Player
     g: Player
     average: MovingAverage | None
@@ -108,12 +110,13 @@ def set_up(hard_labels):
             copied = _networks(model, images.shape, 5, dropout)[1].to(device)
             copied.load_state_dict(g_net.state_dict())
             average = MovingAverage(copied, ema)
-        game = Adversarial(g_net, d_net, Normal(5, 1.0), NonSaturating(hard_labels, joined=True), penalty)
+        game = Adversarial(Normal(5, 1.0), NonSaturating(hard_labels, joined=True), penalty)
+        players = Players(d, g, average)
         order = Order(len(images), seed, replacement=False)
         feed = ResidentFeed(images, order, device)
-        stepper = Stepper(game, d, g, average, feed, images.shape, batch_size, g_batch_size, device, precision)
+        step = TrainStep(game, players, feed, BatchSizes(batch_size, g_batch_size), Compute(device, precision))
         torch.manual_seed(seed)
-        return Table(stepper, d, g, average, game, images, order)
+        return Table(step, d, g, average, game, images, order)
 
     return make
 

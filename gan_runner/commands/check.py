@@ -4,27 +4,24 @@ from __future__ import annotations
 
 import contextlib
 import logging
-import math
 import resource
 import sys
 import time
 
 import torch
-from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig
 from torch import Tensor, nn
 
-from gan_runner.commands.sample import draw
-from gan_runner.commands.train import SMALLER, default_of
-from gan_runner.config.build import Experiment, build, check_config, make
-from gan_runner.config.validation import typed_overrides
-from gan_runner.errors import UserError, mark_as_told, too_little_memory_explained
-from gan_runner.games.adversarial import accuracy_of, check_logits
+from gan_runner.config.build import build, make
+from gan_runner.config.checking import check_config, too_much_asked
+from gan_runner.config.command_line import typed_overrides
+from gan_runner.errors import UserError, mark_as_told
+from gan_runner.games import accuracy_of
 from gan_runner.ranges import Count, Fraction, Positive
-from gan_runner.training.devices import arithmetic
-from gan_runner.training.progress import Agenda, Progress
+from gan_runner.training.contract import first_look
+from gan_runner.training.experiment import Experiment
+from gan_runner.training.progress import Progress, duration
 from gan_runner.training.schedules import Turn
-from gan_runner.training.train_step import as_float
 
 log = logging.getLogger(__name__)
 
@@ -47,9 +44,9 @@ def check_job(config: DictConfig, verdicts: list[str]) -> None:
                 f"resume is {config.resume}, but gan-check looks at a run before it begins.",
                 "Leave resume out; what a run cannot go on with, gan-run resume=... says before it changes anything.",
             )
-        check_config(config, typed, HydraConfig.get().runtime.choices, default_of)
+        check_config(config)
         preflight: Preflight = make(config.preflight)
-        with too_little_memory_explained(SMALLER):
+        with too_much_asked():
             rows = preflight.look_over(build(config))
     except UserError as error:
         log.error("%s", error)
@@ -87,7 +84,7 @@ class Preflight:
             UserError: something that would fail in a run.
         """
         with contextlib.closing(experiment.feed):
-            rows = [("device", f"{experiment.device}, {experiment.precision}")]
+            rows = [("device", f"{experiment.compute.device}, {experiment.compute.precision}")]
             rows += self._trace(experiment)
             rows.append(("D against untrained G", self._tell_apart(experiment)))
             rows += self._time(experiment)
@@ -95,42 +92,31 @@ class Preflight:
         return rows
 
     def _trace(self, experiment: Experiment) -> list[tuple[str, str]]:
-        """Follow a batch through data, G and D."""
-        count = experiment.settings.batch_size
-        real = as_float(experiment.feed.sample(count, experiment.seed))
-        latents = experiment.latent.sample(count, experiment.device)
-        with torch.no_grad(), arithmetic(experiment.precision, experiment.device):
-            fake = experiment.generator.net(latents)
-            logits = experiment.discriminator.net(fake)
-        shape = tuple(experiment.images.shape)
-        name = experiment.images.name
-        if tuple(fake.shape[1:]) != shape:
-            raise UserError(
-                f"model.generator draws {_by(fake.shape[1:])} images, but those of {name} are {_by(shape)}.",
-                "Let the generator take its size from image_shape.",
-            )
-        check_logits(logits, count)
-        if fake.min() < -1 or fake.max() > 1:
-            raise UserError(
-                f"model.generator draws pixels with {_span(fake)}, but they must lie in [-1, 1].",
-                "End the generator in tanh.",
-            )
-        return [
-            (f"data {name}", f"{len(experiment.images):,} images, batch {_by(real.shape)}, {_span(real)}"),
+        """Follow a batch through data, game, G and D."""
+        look, players, name = first_look(experiment), experiment.players, experiment.images.name
+        real, latents, fake = look.real, look.latents, look.fake.images
+        rows = [
+            (
+                f"data {name}",
+                f"{len(experiment.images):,} images, batch {_by(real.images.shape)}, {_span(real.images)}",
+            ),
             ("latents", f"{_by(latents.shape)}, {_span(latents)}"),
-            ("G", f"{_by(fake.shape)}, {_span(fake)}, {_parameters(experiment.generator.net)}"),
-            ("D", f"{_by(logits.shape)}, {_span(logits)}, {_parameters(experiment.discriminator.net)}"),
+            ("G", f"{_by(fake.shape)}, {_span(fake)}, {_parameters(players.generator.net)}"),
+            ("D", _parameters(players.discriminator.net)),
         ]
+        if real.conditions:
+            rows.insert(1, ("conditions", ", ".join(f"{k} {_by(v.shape)}" for k, v in real.conditions.items())))
+        return rows
 
     def _tell_apart(self, experiment: Experiment) -> str:
         """Train D alone: a GAN cannot start to learn from a D that fails against an untrained G."""
-        stepper, position, accuracy = experiment.stepper, 0, 0.0
-        before = stepper.read_d()
+        step, position, accuracy = experiment.step, 0, 0.0
+        before = step.read_d()
         for update in range(1, self._d_updates + 1):
-            position = stepper.play(Turn("d"), position)
+            position = step.play(Turn(d_updates=1), position)
             if update % _LOOK_EVERY and update < self._d_updates:
                 continue
-            now = stepper.read_d()
+            now = step.read_d()
             means = now.means_since(before)
             before = now
             _check_finite(experiment)
@@ -145,53 +131,53 @@ class Preflight:
 
     def _time(self, experiment: Experiment) -> list[tuple[str, str]]:
         """Play every kind of turn, and estimate the run from how long each takes and how often it comes."""
-        agenda = Agenda(experiment.settings, experiment.pace, experiment.schedule.d_steps_per_turn, None)
-        iterations = agenda.iterations(Progress())
-        shares = experiment.schedule.kinds_of_turn(iterations, experiment.pace)
+        iterations = experiment.timetable.iterations(Progress())
+        shares = experiment.schedule.kinds_of_turn(iterations, experiment.epoch)
         seconds = {turn: self._seconds_of(turn, experiment) for turn in shares}
         _check_finite(experiment)
-        rows = [(_name(turn), f"{1000 * value:.2f} ms") for turn, value in seconds.items()]
+        rows = [(f"turn {turn}", f"{1000 * value:.2f} ms") for turn, value in seconds.items()]
         each = sum(share * seconds[turn] for turn, share in shares.items())
         if iterations is None:
             rows.append(("time to finish", "depends on how long D and G take to reach their goals"))
         else:
             rows.append(
-                ("time to finish", f"{_duration(iterations * each)} for {iterations:,} iterations, without logging")
+                ("time to finish", f"{duration(iterations * each)} for {iterations:,} iterations, without logging")
             )
         return rows
 
     def _seconds_of(self, turn: Turn, experiment: Experiment) -> float:
         position = 0
         for _ in range(_WARM_UP_TURNS):
-            position = experiment.stepper.play(turn, position)
-        _synchronise(experiment.device)
+            position = experiment.step.play(turn, position)
+        _synchronise(experiment.compute.device)
         start, played = time.perf_counter(), 0
         while time.perf_counter() - start < self._seconds:
-            position = experiment.stepper.play(turn, position)
+            position = experiment.step.play(turn, position)
             played += 1
-        _synchronise(experiment.device)
+        _synchronise(experiment.compute.device)
         return (time.perf_counter() - start) / played
 
     def _memory(self, experiment: Experiment) -> list[tuple[str, str]]:
         """Read the peak after all that a run does with many images at once: a grid, and an evaluation."""
-        settings, evaluation = experiment.settings, experiment.evaluation
-        self._draw(experiment, settings.sample_columns * settings.sample_rows)
-        if evaluation is not None:
-            real = as_float(experiment.feed.sample(evaluation.num_images, experiment.seed))
-            evaluation.measure(real, self._draw(experiment, evaluation.num_images))
-        if experiment.device.type == "cuda":
-            peak = torch.cuda.max_memory_allocated(experiment.device)
+        settings = experiment.settings
+        count, columns = settings.sample_columns * settings.sample_rows, settings.sample_columns
+        experiment.sampler.draw(experiment.sampler.for_grid("fixed latents", count, columns))
+        experiment.evaluate()
+        if experiment.compute.device.type == "cuda":
+            peak = torch.cuda.max_memory_allocated(experiment.compute.device)
         else:
             # Linux counts in kibibytes, macOS in bytes.
             peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
-        return [("memory", f"{peak / 1e6:,.0f} MB at the most on {experiment.device}, pictures and metrics included")]
-
-    def _draw(self, experiment: Experiment, count: int) -> Tensor:
-        return draw(experiment.drawing_net, experiment.latent.sample(count, experiment.device))
+        return [
+            (
+                "memory",
+                f"{peak / 1e6:,.0f} MB at the most on {experiment.compute.device}, pictures and metrics included",
+            )
+        ]
 
 
 def _check_finite(experiment: Experiment) -> None:
-    bad = experiment.stepper.finite.first_bad()
+    bad = experiment.step.finite.first_bad()
     if bad is not None:
         raise UserError(
             f"A loss is not a finite number after {bad} iterations.",
@@ -204,10 +190,6 @@ def _synchronise(device: torch.device) -> None:
         torch.cuda.synchronize(device)
 
 
-def _name(turn: Turn) -> str:
-    return f"turn {turn.players}" + " on a new fixed set" * bool(turn.renew_fixed_set)
-
-
 def _by(shape: tuple[int, ...]) -> str:
     return "x".join(str(size) for size in shape)
 
@@ -218,9 +200,3 @@ def _span(values: Tensor) -> str:
 
 def _parameters(net: nn.Module) -> str:
     return f"{sum(parameter.numel() for parameter in net.parameters()):,} parameters"
-
-
-def _duration(seconds: float) -> str:
-    minutes, rest = divmod(math.ceil(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours} h {minutes} min" if hours else f"{minutes} min {rest} s" if minutes else f"{rest} s"

@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Sequence
+from pathlib import Path
 from typing import Literal
 
-import torch
-from omegaconf import DictConfig
-from torch import Tensor, nn
+from omegaconf import DictConfig, OmegaConf
 
-from gan_runner.config.build import build_generator, build_latent
-from gan_runner.config.validation import typed_overrides, validate
+from gan_runner.config.build import sampler_of_checkpoint
+from gan_runner.config.command_line import typed_overrides
+from gan_runner.config.stored import read_stored
+from gan_runner.config.validation import validate
 from gan_runner.errors import too_little_memory_explained
-from gan_runner.ranges import Count, Seed
-from gan_runner.record.pictures import check_output, to_uint8, write_samples
-from gan_runner.record.run_folder import CheckpointName, RunDirectory
+from gan_runner.ranges import Count, CountOrZero, Seed
+from gan_runner.record.pictures import check_output, free_name, near_square, to_uint8, write_samples
+from gan_runner.record.run_folder import RunFolder
 from gan_runner.training.devices import choose_device
 
 log = logging.getLogger(__name__)
@@ -23,11 +25,11 @@ SETTINGS: dict[str, object] = {
     "run": str,
     "num": Count,
     "output": str,
-    "checkpoint": Literal["last", "best"],
+    "checkpoint": Literal["last", "best"] | CountOrZero,
     "seed": Seed,
     "device": str,
+    "trust": Sequence[str] | str,
 }
-_BATCH = 256
 
 
 def sample_job(config: DictConfig) -> None:
@@ -38,33 +40,19 @@ def sample_job(config: DictConfig) -> None:
     """
     validate(config, SETTINGS, (), typed_overrides(), _no_default)
     device = choose_device(config.device, "device")
-    directory = RunDirectory.of_run(config.run, "run")
-    check_output(config.output)
-    net = trained_generator(directory, config.checkpoint, device)
-    generator = torch.Generator().manual_seed(config.seed)
+    folder = RunFolder.of_run(config.run, "run")
+    output = config.output
+    if not any(override.startswith("output=") for override in typed_overrides()):
+        output = free_name(output)
+    check_output(output)
+    trust = [config.trust] if isinstance(config.trust, str) else list(config.trust)
+    stored = read_stored(Path(config.run), trust, "run")
+    state = folder.checkpoints.load(str(config.checkpoint), device)
+    sampler = sampler_of_checkpoint(OmegaConf.create(stored.config), state, config.seed, device)
     with too_little_memory_explained("Try a smaller num, and another seed for each part."):
-        latents = build_latent(directory.config()).sample(config.num, torch.device("cpu"), generator)
-        write_samples(to_uint8(draw(net, latents.to(device))), config.output)
-    log.info("%d pictures: %s", config.num, config.output)
-
-
-def trained_generator(directory: RunDirectory, checkpoint: CheckpointName, device: torch.device) -> nn.Module:
-    """Load what draws a run's pictures, in evaluation mode: the moving average where there is one, else G."""
-    state = directory.load_checkpoint(checkpoint, device)
-    channels, height, width = state["image_shape"]
-    net = build_generator(directory.config(), (channels, height, width)).to(device)
-    net.load_state_dict(state["average"] or state["generator"]["net"])
-    return net.eval()
-
-
-def draw(net: nn.Module, latents: Tensor) -> Tensor:
-    """Let a network draw in evaluation mode and float32; [N, latent_dim] to [N, C, H, W] in [-1, 1]."""
-    was_training = net.training
-    net.eval()
-    with torch.no_grad():
-        images = torch.cat([net(batch) for batch in latents.split(_BATCH)])
-    net.train(was_training)
-    return images
+        inputs = sampler.for_grid("sampled latents", config.num, near_square(config.num))
+        write_samples(to_uint8(sampler.pictures(inputs)), output)
+    log.info("%d pictures: %s", config.num, output)
 
 
 def _no_default(key: str) -> object:

@@ -5,45 +5,71 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
-import platform
 import shlex
 import signal
 import sys
-from dataclasses import asdict
-from importlib.metadata import version
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from types import FrameType
 from typing import Any, NoReturn, cast
 
 import torch
-from hydra import compose
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf
 from torchinfo import summary as parameter_summary
-from tqdm import tqdm
 from tqdm.contrib.logging import logging_redirect_tqdm
 
-from gan_runner.config.build import Experiment, build, check_config
-from gan_runner.config.resuming import refuse_other_data, refusing_what_does_not_fit
-from gan_runner.config.validation import typed_overrides
-from gan_runner.errors import UserError, mark_as_told, too_little_memory_explained
-from gan_runner.record.run_folder import RunDirectory
-from gan_runner.record.tensorboard import Scalar, flatten
-from gan_runner.training.run import Run, train
+from gan_runner.config.build import build
+from gan_runner.config.checking import check_config, too_much_asked
+from gan_runner.config.command_line import shown, typed_overrides
+from gan_runner.config.resuming import refuse_changes, refuse_other_data, refusing_what_does_not_fit
+from gan_runner.config.stored import Stored, read_stored, to_store
+from gan_runner.errors import UserError, mark_as_told
+from gan_runner.record.journal import Journal
+from gan_runner.record.progress_bar import progress_bar
+from gan_runner.record.run_folder import RunFolder
+from gan_runner.record.summary import Summary, command_line
+from gan_runner.record.sweep_folder import SweepFolder
+from gan_runner.record.tensorboard import Scalar, dashboard_line, flatten
+from gan_runner.training.contract import first_look
+from gan_runner.training.devices import keep_arithmetic
+from gan_runner.training.experiment import Experiment
+from gan_runner.training.loop import Run, train
 
 log = logging.getLogger(__name__)
 
-SMALLER = "Try a smaller trainer.batch_size, data.image_size or data.limit, or a smaller model."
+_SECONDS_BETWEEN_ASKING = 0.2
 
 # What the dashboard's page of hyperparameters shows of a run besides the evaluation's metrics.
 _TELLING_SCALARS = ("accuracy/d", "loss/d", "loss/g", "health/diversity", "speed/images_per_second")
 
 
-def run_job(config: DictConfig) -> float | None:
+@dataclass(frozen=True)
+class Within:
+    """What the sweep that a run is a job of asks of it.
+
+    Attributes:
+        asked_to_stop: whether all jobs are to save and end.
+        again: an earlier start was cut short before it saved anything, and is begun anew in its folder.
+        bar: whether it may show a bar of its own.
+    """
+
+    asked_to_stop: Callable[[], bool]
+    again: bool
+    bar: bool
+
+
+def run_job(config: DictConfig, within: Within | None = None) -> float | None:
     """Train as the config says, and leave a record whatever happens.
 
+    Args:
+        config: as composed and not checked yet.
+        within: where the run is a job of a sweep.
+
     Returns:
-        The objective for sweepers that search, which minimise: its negative where the goal is higher; None where
+        The best objective for sweepers that search, which minimise: its negative where the goal is higher; None where
         there is no evaluation.
 
     Raises:
@@ -52,110 +78,122 @@ def run_job(config: DictConfig) -> float | None:
             before it could. With 1: a part of the user's own has left the program.
     """
     hydra = HydraConfig.get()
-    directory = RunDirectory(_shown(Path(hydra.runtime.output_dir)))
-    record = _Record(config, directory)
-    with contextlib.closing(directory):
-        if config.resume is not None:
-            directory.claim("resume", new=False)
+    folder = RunFolder(shown(Path(hydra.runtime.output_dir)))
+    job = _Job(config, folder)
+    try:
+        check_config(config)
+    except UserError as error:
+        if _in_sweep():  # the job's folder is kept, and says why nothing else is in it
+            log.error("%s", error)
+            mark_as_told(error)
+        elif job.stored is None:
+            folder.discard_unbegun()
+        raise
+    with contextlib.closing(folder):
+        if job.stored is not None:
+            folder.claim("resume", new=False)
         else:
-            directory.claim("hydra.sweep.dir" if _in_sweep() else "hydra.run.dir", new=True)
-            record.begin()
-        stop = _Stop()
+            again = within is not None and within.again
+            folder.claim("hydra.sweep.dir" if _in_sweep() else "hydra.run.dir", new=not again)
+            job.begin()
+            if again:
+                folder.rewind_metrics(0)
+        stop = _Stop(within.asked_to_stop if within else lambda: False)
         try:
-            with stop, too_little_memory_explained(SMALLER):
-                check_config(config, typed_overrides(), hydra.runtime.choices, default_of)
-                _train(config, record, stop)
-                record.write("interrupted" if stop.signal else "finished")
+            with stop, too_much_asked():
+                _train(job, stop, with_bar=within is None or within.bar)
+                job.write("interrupted" if stop.signal else "finished")
         except Exception as error:
             if isinstance(error, UserError):
                 log.error("%s", error)
             else:
                 log.exception("This is a bug, in gan-runner or in a part of yours.")
             mark_as_told(error)
-            record.write("failed", str(error) or repr(error))
+            job.write("failed", str(error) or repr(error))
             raise
         except BaseException as error:
             if isinstance(error, SystemExit) and stop.signal is None:
                 log.exception("A part of yours has called sys.exit.")
-                record.write("failed", f"sys.exit({error.code})")
+                job.write("failed", f"sys.exit({error.code})")
                 sys.exit(1)
-            record.write("interrupted")
+            job.write("interrupted")
             raise
     if stop.signal:
-        go_on = f"To go on: gan-run {shlex.quote(f'resume={directory.path}')}"
-        log.info(
-            "Interrupted by %s. %s", stop.signal.name, go_on if directory.has_checkpoint() else "Nothing was saved."
-        )
+        go_on = f"To go on: gan-run {shlex.quote(f'resume={folder.path}')}"
+        log.info("Interrupted by %s. %s", stop.signal.name, go_on if folder.checkpoints.any() else "Nothing was saved.")
         sys.exit(128 + stop.signal)
-    log.info("Pictures: %s", directory.path / "samples")
-    log.info("Dashboard: tensorboard --logdir %s", shlex.quote(str(_dashboard_folder(directory.path))))
-    return record.to_minimise()
+    log.info("Pictures: %s", folder.path / "samples")
+    if within is None:  # or the sweep says it
+        log.info("Dashboard: %s", dashboard_line(folder.path, folder.path))
+    return job.to_minimise()
 
 
-def default_of(key: str) -> object:
-    """The value that a key has with the same choices of groups and no other override.
-
-    Raises:
-        KeyError: there is no such key then.
-    """
-    hydra = HydraConfig.get()
-    choices = [o for o in typed_overrides() if o.lstrip("+").partition("=")[0] in hydra.runtime.choices]
-    folders = [o for o in hydra.overrides.hydra if o.startswith("hydra.searchpath=")]
-    config = compose(hydra.job.config_name, overrides=[*choices, *folders])
-    if OmegaConf.select(config, key, default=KeyError) is KeyError:
-        raise KeyError(key)
-    value = OmegaConf.select(config, key)
-    return OmegaConf.to_container(value) if OmegaConf.is_config(value) else value
-
-
-def _train(config: DictConfig, record: _Record, stop: _Stop) -> None:
-    directory, resumed = record.directory, config.resume is not None
-    experiment = build(config)
-    _introduce(experiment)
-    state = directory.load_checkpoint("last", experiment.device) if resumed else None
+def _train(job: _Job, stop: _Stop, *, with_bar: bool) -> None:
+    config, folder = job.config, job.folder
+    if job.stored is not None and not config.resume_force:
+        refuse_changes(config.resume, job.stored, config)
+    state = job.checkpoint()
+    if state and config.trainer.precision == "auto":
+        config.trainer.precision = state["about"]["precision"]
+    with stop.at_once():
+        experiment = build(config)
+    if state:
+        keep_arithmetic(state["about"], experiment.compute)
     if state and not config.resume_force:
-        refuse_other_data(config.resume, state.get("data_fingerprint"), experiment.images)
+        refuse_other_data(config.resume, state["about"]["data_fingerprint"], experiment.images)
+    with stop.at_once():
+        first_look(experiment)
+        tables = _introduce(experiment)
     first_iteration = state["progress"]["iteration"] + 1 if state else 1
     with (
-        experiment.dashboard.open(directory.path, first_iteration) as events,
-        logging_redirect_tqdm(),
-        _bar(experiment) as bar,
+        experiment.dashboard.open(folder.path, first_iteration) as events,
+        progress_bar(experiment.settings.progress if with_bar else False) as bar,
+        contextlib.nullcontext() if bar.disable else logging_redirect_tqdm(),
         contextlib.closing(experiment.feed),
     ):
-        run = Run(experiment, directory, events, bar, on_checkpoint=lambda: record.write("running"))
-        record.run = run
+        journal = Journal(folder, events, bar, experiment.settings.sample_columns)
+        run = Run(experiment, journal, on_checkpoint=lambda: job.write("running"))
+        job.run = run
         if state:
             with refusing_what_does_not_fit(config.resume):
                 run.load_state_dict(state)
-            at = f"iteration {run.progress.iteration}, epoch {run.agenda.epochs(run.progress):.4g}"
-            if run.agenda.finished(run.progress) and directory.read_summary()["status"] == "finished":
+            at = f"iteration {run.progress.iteration}, epoch {run.epochs:.4g}"
+            if run.finished and folder.read_summary().get("status") == "finished":
                 log.warning("Nothing is left to do. To train on, ask for more %s. The run is at %s.", _length(run), at)
                 return
-            record.begin()
+            job.begin()
+            if config.resume_from is not None:
+                folder.checkpoints.abandon_after(run.progress.iteration)
             bar.update(run.progress.iteration)
-            directory.rewind_metrics(run.progress.iteration)
+            folder.rewind_metrics(run.progress.iteration)
             log.info("Resumed at %s.", at)
-        bar.total = run.agenda.iterations(run.progress)
-        evaluated = experiment.evaluation.tags if experiment.evaluation is not None else []
-        chosen = {override.lstrip("+").partition("=")[0] for override in typed_overrides()}
-        events.begin(_hyperparameters(config), chosen, [*evaluated, *_TELLING_SCALARS])
-        run.show_real_images()
-        record.write("running")
+        bar.total = experiment.timetable.iterations(run.progress)
+        length = f"{bar.total:,} iterations" if bar.total is not None else f"{experiment.settings.epochs:,} epochs"
+        log.info("%s to train. Pictures appear in %s.", length, folder.path / "samples")
+        hyperparameters, swept = _hyperparameters(config)
+        events.begin(hyperparameters, swept, [*experiment.evaluation.tags, *_TELLING_SCALARS])
+        command, begun_at = shlex.join(command_line()), run.progress.iteration
+        for tag, text in {"command": command, "config": job.config_text(), **tables}.items():
+            events.text(f"run/{tag}", f"```\n{text}\n```", begun_at)
+        if not state:
+            run.show_real_images()
+        job.write("running")
         try:
-            train(run, lambda: stop.signal is not None)
-            directory.write_timeline(run.captions(), run.progress.iteration)
+            train(run, stop.wanted)
+            run.write_timeline()
+            run.tell_outcome()
             if not stop.signal:
                 events.end(succeeded=True)
         except Exception:
             events.end(succeeded=False)
             with contextlib.suppress(Exception):  # what went wrong first is what is told
-                directory.write_timeline(run.captions(), run.progress.iteration)
+                run.write_timeline()
             raise
         except BaseException:  # a second signal
-            directory.abandon()
+            folder.abandon()
             raise
         finally:
-            directory.settle()  # for some of what is being written goes to the event file, which closes now
+            folder.settle()  # for some of what is being written goes to the event file, which closes now
 
 
 def _length(run: Run) -> str:
@@ -163,58 +201,46 @@ def _length(run: Run) -> str:
     return "trainer.epochs" if run.experiment.settings.iterations is None else "trainer.iterations"
 
 
-def _hyperparameters(config: DictConfig) -> dict[str, Scalar]:
-    """Every setting by its dotted key, and the choice of every group by the group's name."""
+def _hyperparameters(config: DictConfig) -> tuple[dict[str, Scalar], list[str]]:
+    """What the user has set or swept, and the seed, by dotted key or group; and the keys among them that differ.
+
+    These are the columns of the page that compares runs, and all jobs of a sweep name the same ones.
+    """
     choices = HydraConfig.get().runtime.choices
     values = cast("dict[str, Any]", OmegaConf.to_container(config, resolve=True))
-    return flatten(values) | {group: str(choice) for group, choice in choices.items() if "/" not in group}
+    known = flatten(values) | {group: str(choice) for group, choice in choices.items() if "/" not in group}
+    typed = dict.fromkeys(override.lstrip("+").partition("=")[0] for override in typed_overrides())
+    keys = [key for key in [*typed, "seed"] if key in known]
+    swept = SweepFolder(Path(HydraConfig.get().sweep.dir)).read().swept if _in_sweep() else keys
+    return {key: known[key] for key in sorted(dict.fromkeys(keys), key=lambda key: key not in swept)}, swept
 
 
-def _bar(experiment: Experiment) -> tqdm[Any]:
-    wanted = experiment.settings.progress
-    shown = sys.stderr.isatty() if wanted == "auto" else wanted
-    return _Bar(disable=not shown, unit="it", dynamic_ncols=True, mininterval=0.2)
-
-
-class _Bar(tqdm):  # type: ignore[type-arg]
-    """A progress bar that does not end a run where nobody is left to look at it, as behind a pipe that broke."""
-
-    def display(self, msg: str | None = None, pos: int | None = None) -> None:
-        with contextlib.suppress(OSError):
-            super().display(msg, pos)
-
-    def clear(self, nolock: bool = False) -> None:
-        with contextlib.suppress(OSError):
-            super().clear(nolock)
-
-    def close(self) -> None:
-        with contextlib.suppress(OSError):
-            super().close()
-
-
-def _introduce(experiment: Experiment) -> None:
-    """Say what is being trained: data, device, and both players layer by layer."""
-    images = experiment.images
+def _introduce(experiment: Experiment) -> dict[str, str]:
+    """Say what is being trained: data, device, and both players layer by layer; gives the tables of layers by name."""
+    tables = {}
+    images, compute, game = experiment.images, experiment.compute, experiment.game
     channels, height, width = images.shape
     log.info("%s: %s images, %dx%dx%d", images.name, f"{len(images):,}", height, width, channels)
-    log.info("Computing on %s in %s with seed %d.", experiment.device, experiment.precision, experiment.seed)
-    if not experiment.loss.classifies:
+    log.info("Computing on %s in %s with seed %d.", compute.device, compute.precision, experiment.seed)
+    if not game.classifies:
         log.info("This loss does not classify: the area under the ROC curve stands in for accuracy/*.")
-    latent = torch.zeros(2, experiment.latent.dim, device=experiment.device)
-    picture = torch.zeros(2, *images.shape, device=experiment.device)
-    for name, net, example in (
-        ("Generator", experiment.generator.net, latent),
-        ("Discriminator", experiment.discriminator.net, picture),
-    ):
-        table = parameter_summary(
-            net, input_data=[example], verbose=0, col_names=("output_size", "num_params"), depth=2
-        )
+    players = experiment.players
+    for name, net in (("Generator", players.generator.net), ("Discriminator", players.discriminator.net)):
+        try:
+            inputs = [_latents_of(experiment)] if name == "Generator" else [experiment.examples(2).images]
+            table = parameter_summary(
+                net, input_data=inputs, verbose=0, col_names=("output_size", "num_params"), depth=2
+            )
+        except RuntimeError:  # a network that takes more than a picture or a latent: without the shapes
+            table = parameter_summary(net, verbose=0, col_names=("num_params",), depth=2)
         log.info("%s\n%s", name, table)
+        tables[name.lower()] = str(table)
+    return tables
 
 
-def _dashboard_folder(run: Path) -> Path:
-    """The folder to point TensorBoard at: all jobs of a sweep, or the one run."""
-    return _shown(Path(HydraConfig.get().sweep.dir) if _in_sweep() else run)
+def _latents_of(experiment: Experiment) -> torch.Tensor:
+    cpu = torch.device("cpu")
+    return experiment.game.latents(2, cpu, torch.Generator()).to(experiment.compute.device)
 
 
 def _in_sweep() -> bool:
@@ -222,99 +248,150 @@ def _in_sweep() -> bool:
     return mode is not None and mode.name == "MULTIRUN"
 
 
-def _shown(path: Path) -> Path:
-    """A path as one would type it where the command was typed."""
-    path, here = path.absolute(), Path.cwd()
-    moved = here != Path(HydraConfig.get().runtime.cwd)  # as hydra.job.chdir does
-    return path if moved or not path.is_relative_to(here) else path.relative_to(here)
+def gpus() -> int:
+    """How many GPUs PyTorch sees."""
+    return torch.cuda.device_count() if torch.cuda.is_available() else 0
 
 
-class _Record:
-    """Writes summary.json: what was asked for, how far it came and what came out."""
+def choose_gpu(number: int | None) -> None:
+    """Make a GPU the one that trainer.device=auto means."""
+    if number is not None:
+        torch.cuda.set_device(number)
 
-    def __init__(self, config: DictConfig, directory: RunDirectory) -> None:
-        self._config = config
-        self.directory = directory
+
+class _Job:
+    """One start of a run, and what is written of it whatever becomes of it."""
+
+    def __init__(self, config: DictConfig, folder: RunFolder) -> None:
+        self.config = config
+        self.folder = folder
         self.run: Run | None = None
-        self._begun = False
+        self.stored: Stored | None = None
+        if config.resume is not None:
+            trust: Sequence[str] = [config.trust] if isinstance(config.trust, str) else list(config.trust)
+            self.stored = read_stored(folder.path, trust, "resume")
+        seed = OmegaConf.select(config, "seed", throw_on_resolution_failure=False)
+        self._summary = Summary(folder, {"command": command_line(), "seed": seed})
 
     def begin(self) -> None:
         """Put this start's config and summary in the place of an earlier one's."""
-        self._begun = True
-        self.directory.write_config(self._config, HydraConfig.instance().cfg, typed_overrides())
+        before = self.stored.overrides if self.stored and not _in_sweep() else []  # a sweep's job is given all of them
+        overrides = [*before, *typed_overrides()]
+        hydra = HydraConfig.instance().cfg
+        assert hydra is not None
+        texts = {
+            "config": self.config_text(),
+            "hydra": OmegaConf.to_yaml(hydra),
+            "overrides": OmegaConf.to_yaml(overrides),
+        }
+        self.folder.write_config(texts)
+        self._summary.begin()
         self.write("running")
 
-    def objective(self) -> float | None:
-        """The objective's last value; None without an evaluation."""
-        if self.run is None or self.run.experiment.evaluation is None:
-            return None
-        return self.run.metrics.get(self.run.experiment.evaluation.objective)
+    def config_text(self) -> str:
+        """The run's config as it is stored."""
+        return to_store(OmegaConf.masked_copy(self.config, [str(key) for key in self.config if key != "hydra"]))
 
-    def to_minimise(self) -> float | None:
-        """The same, turned so that lower is better."""
-        objective = self.objective()
-        if objective is None or self.run is None or self.run.experiment.evaluation is None:
+    def checkpoint(self) -> dict[str, Any] | None:
+        """The checkpoint to go on from; None where a run begins."""
+        if self.stored is None:
             return None
-        return self.run.experiment.evaluation.to_minimise(objective)
+        if self.config.resume_from is not None:
+            return self.folder.checkpoints.load(str(self.config.resume_from), torch.device("cpu"))
+        return self.folder.checkpoints.load_newest(torch.device("cpu"))
 
     def write(self, status: str, error: str | None = None) -> None:
-        """Write the summary as of now; a resume that fails before it begins leaves the earlier one as it is."""
-        if not self._begun:
-            return
-        summary = {"objective": None} | self.directory.read_summary()
-        seed = OmegaConf.select(self._config, "seed", throw_on_resolution_failure=False)
-        summary |= {"status": status, "error": error, "seed": seed, "versions": _versions()}
-        if self.run is not None:
-            summary |= _summarise(self.run) | {"objective": self.objective()}
-        self.directory.write_summary(summary)
+        """Write summary.json as of now."""
+        self._summary.write(status, error, _summarise(self.run) if self.run is not None else {})
+
+    def to_minimise(self) -> float | None:
+        """The best objective, turned so that lower is better."""
+        if self.run is None or self.run.best.found is None:
+            return None
+        return self.run.experiment.evaluation.to_minimise(self.run.best.found["value"])
 
 
 def _summarise(run: Run) -> dict[str, Any]:
-    experiment, progress, seconds = run.experiment, run.progress, run.seconds()
-    images = experiment.images
+    experiment, progress, best = run.experiment, run.progress, run.best
+    images, compute, evaluation = experiment.images, experiment.compute, experiment.evaluation
     return {
         "iterations": progress.iteration,
-        "epochs": round(run.agenda.epochs(progress), 4),
+        "epochs": round(run.epochs, 4),
         "d_steps": progress.d_steps,
         "g_steps": progress.g_steps,
         "images": progress.images,
-        "seconds": round(seconds, 3),
-        "images_per_second": round(progress.images / seconds, 1),
-        "device": str(experiment.device),
-        "precision": experiment.precision,
+        "seconds": round(run.seconds, 3),
+        "images_per_second": round(progress.images_played(experiment.settings) / run.seconds, 1),
+        "device": str(compute.device),
+        "precision": compute.precision,
         "data": {"name": images.name, "fingerprint": images.fingerprint, "count": len(images)},
-        "best": run.best,
-        "metrics": run.metrics,
+        "best": best.found,
+        "metrics": best.metrics,
+        "objective": best.found["value"] if best.found else None,
+        "objective_name": evaluation.objective,
+        "goal": evaluation.goal,
         "alarms": [asdict(alarm) for alarm in experiment.watch.raised],
     }
 
 
-def _versions() -> dict[str, str]:
-    packages = ("gan-runner", "torch", "hydra-core", "tensorboard")
-    return {"python": platform.python_version()} | {name: version(name) for name in packages}
-
-
 class _Stop:
-    """Turns the first SIGINT or SIGTERM into a wish to stop, says so, and leaves at a second one."""
+    """Turns the first SIGINT, SIGTERM or SIGHUP into a wish to stop, says so, and leaves at a second one.
 
-    def __init__(self) -> None:
+    Args:
+        asked: whether somebody else wishes it: looked at now and then.
+    """
+
+    def __init__(self, asked: Callable[[], bool]) -> None:
         self.signal: signal.Signals | None = None
+        self._asked = asked
+        self._asks_again_at = 0.0
         self._before: dict[signal.Signals, Any] = {}
+        self._mask: set[int] | None = None
+        self._at_once = False
+
+    def wanted(self) -> bool:
+        """Whether the run is to end."""
+        if self.signal is None and time.monotonic() >= self._asks_again_at:
+            self._asks_again_at = time.monotonic() + _SECONDS_BETWEEN_ASKING
+            if self._asked():
+                self.signal = signal.SIGTERM
+        return self.signal is not None
 
     def __enter__(self) -> _Stop:
-        for number in (signal.SIGINT, signal.SIGTERM):
-            with contextlib.suppress(ValueError):  # not the main thread: a launcher that handles signals itself
-                self._before[number] = signal.signal(number, self._note)
+        for name in ("SIGINT", "SIGTERM", "SIGHUP"):
+            number = getattr(signal, name, None)
+            if number is not None:
+                with contextlib.suppress(ValueError):  # not the main thread: a launcher that handles signals itself
+                    self._before[number] = signal.signal(number, self._note)
+        if self._before:  # a sweep has its jobs wait until here
+            self._mask = signal.pthread_sigmask(signal.SIG_UNBLOCK, list(self._before))
         return self
 
     def __exit__(self, *_: object) -> None:
+        if self._mask is not None:
+            signal.pthread_sigmask(signal.SIG_SETMASK, self._mask)
         for number, handler in self._before.items():
             signal.signal(number, handler)
+
+    @contextlib.contextmanager
+    def at_once(self) -> Iterator[None]:
+        """In here the first signal leaves at once, as where data load: nothing is there yet that could be lost."""
+        self._at_once = True
+        try:
+            yield
+        except SystemExit:
+            if self.signal is not None:
+                log.info("Interrupted by %s before the training began.", self.signal.name)
+            raise
+        finally:
+            self._at_once = False
 
     def _note(self, number: int, frame: FrameType | None) -> None:
         self.signal = signal.Signals(number)
         for each in self._before:
             signal.signal(each, _stop_at_once)
+        if self._at_once:
+            _stop_at_once(number, frame)
         # Straight to standard error: the signal may have come in the middle of a line of the log. Whoever reads that
         # may have been stopped too.
         with contextlib.suppress(OSError):

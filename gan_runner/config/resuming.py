@@ -1,76 +1,113 @@
-"""Go on with a run: the same folder, the saved config, and a few overrides."""
+"""Go on with a run: the same folder, its config, and a few overrides."""
 
 from __future__ import annotations
 
 import contextlib
-import json
 from collections.abc import Iterator, Mapping
+from importlib import resources
 from pathlib import Path
 
-from hydra import compose, initialize_config_module
-from hydra._internal.utils import get_args_parser
+from hydra.core.config_store import ConfigStore
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from omegaconf import DictConfig, OmegaConf
 
 from gan_runner import CONFIG_MODULE
+from gan_runner.config.command_line import Typed
+from gan_runner.config.groups import GROUPS
+from gan_runner.config.stored import Stored, read_stored
 from gan_runner.config.validation import as_typed
 from gan_runner.data import ImageSet
 from gan_runner.errors import UserError
-from gan_runner.record.run_folder import RunDirectory
+from gan_runner.record.run_folder import RunFolder
 
-# What a checkpoint's weights have been trained on and as.
-_WHAT_IS_TRAINED = (
-    "seed",
-    "data",
-    "model",
-    "optimizer.d._target_",
-    "optimizer.g._target_",
-    "labels",
-    "latent",
-    "loss",
-    "penalty",
-    "schedule._target_",
-    "schedule.fixed_set",
-)
-# Where the data lies and how it is fed changes nothing about it; `refuse_other_data` looks at the images themselves.
-_HOW_IT_IS_FED = ("data.root", "data.download", "data.resident", "data.workers")
+# The keys of a start rather than of the run.
+OF_A_START = ("resume", "resume_force", "resume_from", "trust")
+
+STORED = "stored"
+"""The name under which Hydra finds the config of the run that goes on."""
 
 
-def arguments_to_resume(arguments: list[str]) -> list[str]:
-    """Turn `resume=DIR [overrides]` into the arguments that compose the saved config with the overrides.
+def prepare_to_resume(words: Typed) -> str:
+    """Read the run that is to go on, and let Hydra know of it.
 
     Args:
-        arguments: what was typed, with DIR quoted for Hydra.
+        words: what was typed, the folder quoted for Hydra.
+
+    Returns:
+        The folder, quoted as it was.
 
     Raises:
-        UserError: DIR is no run's folder, or an override would change what is being trained.
+        UserError: there is no such run, its config is not to be trusted, or something typed does not go with it.
     """
-    options = get_args_parser().parse_args(arguments)
-    if options.multirun:
+    folder = str(words.value_of("resume"))
+    if words.multirun:
         raise UserError("resume goes on with one run, but -m asks for a sweep.", "Leave out -m.")
-    new: list[str] = options.overrides
-    flags = [argument for argument in arguments if argument not in new]
-    parsed = {override.key_or_group: override for override in OverridesParser.create().parse_overrides(new)}
-    folder = str(parsed["resume"].value())
-    directory = RunDirectory.of_run(folder, "resume")
-    saved = OverridesParser.create().parse_overrides(directory.overrides())
-    replaced = {*parsed, "resume", "resume_force"}
-    if "trainer.epochs" in parsed and "trainer.iterations" not in parsed:
-        replaced.add("trainer.iterations")
-        if directory.config().trainer.iterations is not None:
-            new.append("trainer.iterations=null")  # or it would come first
-    kept = [str(override.input_line) for override in saved if override.key_or_group not in replaced]
-    if (root := directory.data_root()) and "data.root" not in parsed:
-        kept.append(f"data.root={json.dumps(str(root), ensure_ascii=False)}")
-    folders = [f"file://{Path(options.config_dir).absolute()}"] if options.config_dir else []
-    searched = json.dumps(folders + directory.config_folders(), ensure_ascii=False)
-    overrides = [*kept, *new, f"hydra.searchpath={searched}"]
-    with initialize_config_module(CONFIG_MODULE, version_base="1.3"):
-        config = compose("config", overrides=overrides)
-    if not config.resume_force:
-        _refuse_changes(folder, directory.config(), config)
-    quoted_folder = str(parsed["resume"].input_line).partition("=")[2]
-    return [*flags, *overrides, f"hydra.run.dir={quoted_folder}"]
+    elsewhere = words.value_of("hydra.run.dir")
+    if elsewhere is not None and str(elsewhere) != folder:
+        raise UserError(
+            f"hydra.run.dir is {elsewhere}, but a run goes on in its own folder, {folder}.", "Leave hydra.run.dir out."
+        )
+    RunFolder.of_run(folder, "resume").refuse_links_out("resume")
+    offer_to_hydra(read_stored(Path(folder), trusted(words), "resume"), words.overrides)
+    return next(o for o in words.overrides if o.startswith("resume=")).partition("=")[2]
+
+
+def trusted(words: Typed) -> list[str]:
+    """The modules that `trust` names, as a list or as one word."""
+    value = words.value_of("trust")
+    return [str(module) for module in value] if isinstance(value, list) else [] if value is None else [str(value)]
+
+
+def offer_to_hydra(stored: Stored, typed: list[str]) -> None:
+    """Let Hydra compose a run's config with new overrides, as it composes the package's own: under the name `stored`.
+
+    A group that is chosen anew takes the place of the stored one. Keys that are not the config's are refused by Hydra.
+
+    Args:
+        stored: the run's.
+        typed: the new overrides.
+
+    Raises:
+        UserError: an override asks for another experiment.
+    """
+    config = dict(stored.config)
+    parsed = {override.key_or_group: override for override in OverridesParser.create().parse_overrides(typed)}
+    if "experiment" in parsed:
+        raise UserError(
+            f"experiment is {parsed['experiment'].value()}, but a run goes on as what it is.",
+            "Leave experiment out, or start a new run.",
+        )
+    if "trainer.epochs" in parsed and "trainer.iterations" not in parsed and isinstance(config.get("trainer"), dict):
+        config["trainer"] = {**config["trainer"], "iterations": None}  # or it would come first
+    if "data.root" not in parsed and (root := stored.root_from_elsewhere()):
+        config["data"] = {**config["data"], "root": str(root)}
+    chosen = {group.name: parsed[group.name].value() for group in GROUPS if group.name in parsed}
+    defaults = [*({name: choice} for name, choice in chosen.items()), "_self_"]
+    kept = {name: value for name, value in config.items() if name not in chosen}
+    own = OmegaConf.load(str(resources.files(CONFIG_MODULE).joinpath("config.yaml")))
+    assert isinstance(own, DictConfig)
+    of_this_start = {name: own[name] for name in OF_A_START}
+    node = {"defaults": defaults, **kept, **of_this_start, "hydra": own.hydra}
+    ConfigStore.instance().store(STORED, node)
+
+
+def refuse_changes(folder: str, stored: Stored, config: DictConfig) -> None:
+    """Refuse to go on with something else than what the checkpoint's weights have been trained on and as.
+
+    Raises:
+        UserError: the config differs from the stored one in that.
+    """
+    old, new = dict(_leaves(OmegaConf.create(stored.config))), dict(_leaves(config))
+    changes = [
+        f"  {key}: {as_typed(old.get(key))} -> {as_typed(new.get(key))}"
+        for key in sorted(old.keys() | new.keys())
+        if old.get(key) != new.get(key)
+    ]
+    if changes:
+        raise UserError(
+            f"resume is {folder}, but that run trains something else:\n" + "\n".join(changes),
+            "Leave these overrides out, start a new run, or add resume_force=true if you mean it.",
+        )
 
 
 def refuse_other_data(folder: str, before: str | None, images: ImageSet) -> None:
@@ -108,26 +145,13 @@ def refusing_what_does_not_fit(folder: str) -> Iterator[None]:
         ) from error
 
 
-def _refuse_changes(folder: str, before: DictConfig, after: DictConfig) -> None:
-    old, new = dict(_leaves(before)), dict(_leaves(after))
-    changes = [
-        f"  {key}: {as_typed(old.get(key))} -> {as_typed(new.get(key))}"
-        for key in sorted(old.keys() | new.keys())
-        if old.get(key) != new.get(key)
-    ]
-    if changes:
-        raise UserError(
-            f"resume is {folder}, but that run trains something else:\n" + "\n".join(changes),
-            "Leave these overrides out, start a new run, or add resume_force=true if you mean it.",
-        )
-
-
 def _leaves(config: DictConfig) -> Iterator[tuple[str, object]]:
     """Values of what is trained, by dotted key."""
-    for key in _WHAT_IS_TRAINED:
-        value = OmegaConf.select(config, key)
+    untrained = {key for group in GROUPS for key in group.keys(group.untrained)}
+    for path in ["seed", *(key for group in GROUPS for key in group.keys(group.trained))]:
+        value = OmegaConf.select(config, path, throw_on_resolution_failure=False)
         plain = OmegaConf.to_container(value, resolve=True) if OmegaConf.is_config(value) else value
-        yield from ((k, v) for k, v in _flat(key, plain) if k not in _HOW_IT_IS_FED)
+        yield from ((key, leaf) for key, leaf in _flat(path, plain) if key not in untrained)
 
 
 def _flat(key: str, value: object) -> Iterator[tuple[str, object]]:

@@ -19,7 +19,6 @@ from pkgutil import resolve_name
 from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_type_hints
 
 from annotated_types import Ge, Gt, Le, Lt
-from hydra.core.hydra_config import HydraConfig
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from omegaconf import DictConfig, ListConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
@@ -47,14 +46,6 @@ class Reader:
 
     path: str
     callable: Callable[..., object]
-
-
-def typed_overrides() -> list[str]:
-    """What the user typed to compose this job's config, Hydra's own settings left out."""
-    # Hydra keeps them in a config, which would put values in the place of what is typed as ${...}.
-    overrides = OmegaConf.to_container(HydraConfig.get().overrides.task, resolve=False)
-    assert isinstance(overrides, list)
-    return [str(override) for override in overrides]
 
 
 def validate(
@@ -113,6 +104,8 @@ def validate(
                 raise _unknown(full_key, node, sorted(parameters), overrides)
             if _holds_parts(value):
                 read.add(full_key)
+                if "_target_" not in value:
+                    _refuse_empty_parts(full_key, value)
             else:
                 check(full_key, value, parameters[key])
         if {"low", "high"} <= parameters.keys() & node.keys():
@@ -143,10 +136,25 @@ def _holds_parts(value: object) -> bool:
     return isinstance(value, dict) and ("_target_" in value or any(_holds_parts(v) for v in value.values()))
 
 
+def _refuse_empty_parts(path: str, parts: Mapping[str, object]) -> None:
+    """Of parts by name, each must be one."""
+    for name, part in parts.items():
+        if not _holds_parts(part):
+            raise UserError(
+                f"{path}.{name} is {as_typed(part)}, but must be a part with a _target_.",
+                f"To leave it out, type ~{path}.{name}.",
+            )
+
+
 def _parameters_of(path: str, node: dict[str, Any], readers: Sequence[Reader]) -> dict[str, object] | None:
     """Annotations by key of all who read a node; None where nobody does or somebody takes any key."""
     callables = [reader.callable for reader in readers if reader.path == path]
     if "_target_" in node:
+        if not isinstance(node["_target_"], str):
+            raise UserError(
+                f"{path}._target_ is {as_typed(node['_target_'])}, but must name a class or function to make it with.",
+                f"Try {path}._target_=my_module.MyClass, or leave it out.",
+            )
         try:
             callables.append(resolve_name(node["_target_"]))
         except (ImportError, AttributeError, ValueError) as error:
@@ -154,6 +162,11 @@ def _parameters_of(path: str, node: dict[str, Any], readers: Sequence[Reader]) -
                 f"{path}._target_ is {node['_target_']}, but no such class or function can be imported.",
                 f"Check its spelling, and that its package is installed. Python says: {error}.",
             ) from error
+        if not callable(callables[-1]):
+            raise UserError(
+                f"{path}._target_ is {node['_target_']}, but that is no class or function.",
+                f"Try {path}._target_={node['_target_']}.NAME, with the name of one.",
+            )
     parameters: dict[str, object] = {}
     for callable_ in callables:
         try:

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import io
 import pickle
+import pickletools
 from pathlib import Path
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from gan_runner.data import locations
 from gan_runner.data.image_set import InMemoryImages, prepared
+from gan_runner.data.resources import megabytes
 from gan_runner.data.splits import Split, no_test_files
 from gan_runner.ranges import Count
 
@@ -20,6 +24,7 @@ _BATCHES: dict[Split, list[str]] = {
     "test": ["test_batch"],
 }
 _SHAPE = (3, 32, 32)
+_MOST_BYTES = 2**28  # in a batch; the real ones have 31 MB
 _CLASSES = (
     "airplane",
     "automobile",
@@ -87,31 +92,73 @@ def _read_batch(root: str, path: Path, batches: list[str]) -> tuple[Tensor, Tens
     if not path.is_file():
         raise locations.damaged(root, f"{path} is missing, where {', '.join(batches)} are needed")
     try:
-        with path.open("rb") as file:
-            batch = _ArraysOnly(file, encoding="latin1").load()
-        images = torch.from_numpy(np.array(batch["data"], dtype=np.uint8).reshape(-1, *_SHAPE))
-        labels = torch.tensor(batch["labels"], dtype=torch.int64)
+        with locations.opened(path) as file:
+            # One byte more than is allowed, so that a file of any size is known for too long.
+            content = file.read(_MOST_BYTES + 1)
+        if len(content) > _MOST_BYTES:
+            raise ValueError(f"it has more than {megabytes(_MOST_BYTES)}")
+        _check_plain(content)
+        batch = _ArraysOnly(io.BytesIO(content), encoding="latin1").load()
+        pixels, classes = batch["data"], batch["labels"]
+        if not isinstance(pixels, np.ndarray) or pixels.dtype != np.uint8:
+            raise ValueError("its data is no array of bytes")
+        images = torch.from_numpy(pixels.reshape(-1, *_SHAPE).copy())
     except Exception as error:  # damaged pickles raise almost anything
         raise locations.damaged(root, f"{path} is no batch of CIFAR-10: {error}") from error
-    if len(labels) != len(images) or not set(labels.tolist()) <= set(range(len(_CLASSES))):
+    known = range(len(_CLASSES))
+    if not isinstance(classes, list) or len(classes) != len(images) or any(each not in known for each in classes):
         raise locations.damaged(root, f"{path} does not hold one label from 0 to 9 for each image")
-    return images, labels
+    return images, torch.tensor(classes, dtype=torch.int64)
+
+
+def _check_plain(content: bytes) -> None:
+    """Refuse a pickle of a few bytes that would fill memory, or keep the processor busy for ever.
+
+    It could number what it remembers as it likes, for which Python then makes room, or put a tuple into a tuple many
+    times over, which doubles the work of whoever looks at it with each time.
+
+    Raises:
+        ValueError: it is such a pickle, or none.
+    """
+    remembered, tuples, after_tuple = 0, set(), False
+    for opcode, argument, _ in pickletools.genops(content):
+        if opcode.name in ("PUT", "BINPUT", "LONG_BINPUT", "MEMOIZE"):
+            number = remembered if opcode.name == "MEMOIZE" else int(str(argument))
+            remembered += 1
+            if number > 2 * remembered:
+                raise ValueError("it numbers what it remembers otherwise than Python does")
+            if after_tuple:
+                tuples.add(number)
+        elif opcode.name == "DUP" or (opcode.name in ("GET", "BINGET", "LONG_BINGET") and int(str(argument)) in tuples):
+            raise ValueError("it holds the same thing several times over")
+        after_tuple = opcode.name.startswith("TUPLE")
 
 
 class _ArraysOnly(pickle.Unpickler):
-    """Reads pickles of NumPy arrays and plain values and refuses everything else, which could run code."""
-
-    _ALLOWED = frozenset(
-        {
-            ("_codecs", "encode"),
-            ("numpy", "dtype"),
-            ("numpy", "ndarray"),
-            ("numpy._core.multiarray", "_reconstruct"),
-            ("numpy.core.multiarray", "_reconstruct"),
-        }
-    )
+    """Reads pickles of NumPy arrays and plain values and refuses all else, which could run code or fill memory."""
 
     def find_class(self, module: str, name: str) -> object:
-        if (module, name) not in self._ALLOWED:
+        if (module, name) not in _PARTS_OF_AN_ARRAY:
             raise pickle.UnpicklingError(f"it asks for {module}.{name}, which is not data")
-        return super().find_class(module, name)
+        return _PARTS_OF_AN_ARRAY[module, name]
+
+
+def _bytes_of(text: str, encoding: str) -> bytes:
+    """What pickles of protocol 2 write for bytes; other encodings could do more than encode."""
+    if encoding not in ("latin1", "latin-1"):
+        raise pickle.UnpicklingError(f"it asks for the encoding {encoding}, which is not data")
+    return text.encode("latin1")
+
+
+def _empty_array(kind: object, shape: object, type_code: object) -> NDArray[np.uint8]:
+    """What a pickle makes first of an array, and then fills from what it holds itself."""
+    return np.empty(0, dtype=np.uint8)
+
+
+_PARTS_OF_AN_ARRAY: dict[tuple[str, str], object] = {
+    ("_codecs", "encode"): _bytes_of,
+    ("numpy", "dtype"): np.dtype,
+    ("numpy", "ndarray"): None,  # named as the kind of array to make, and not to be called
+    ("numpy._core.multiarray", "_reconstruct"): _empty_array,
+    ("numpy.core.multiarray", "_reconstruct"): _empty_array,
+}

@@ -4,24 +4,19 @@ from __future__ import annotations
 
 import itertools
 import logging
-import multiprocessing
-import multiprocessing.connection
-import os
-import signal
-import threading
+import math
 import time
 from collections.abc import Iterator
 from typing import Literal, Protocol
 
 import torch
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset
 
-from gan_runner.data.image_folder import FolderImages
+from gan_runner.data.batch import Batch, joined
 from gan_runner.data.image_set import ImageSet, InMemoryImages
 from gan_runner.data.order import Order
-from gan_runner.data.parallel import in_chunks
-from gan_runner.data.resources import cores, free_memory
+from gan_runner.data.parallel import CHUNK, in_chunks, in_order
+from gan_runner.data.resources import cores, free_memory, megabytes, round_size
 from gan_runner.errors import UserError
 from gan_runner.ranges import Count, CountOrZero
 
@@ -32,6 +27,9 @@ _log = logging.getLogger(__name__)
 
 SHARE_OF_FREE_MEMORY = {"auto": 0.5, True: 0.9}
 """How much of the device's free memory a resident set may take; networks and activations need the rest."""
+
+_COPIES_OF_A_BATCH = 9  # as bytes once, and twice as floats
+_BATCHES_AHEAD = 2  # that a stream decodes before they are asked for
 
 
 class Feed(Protocol):
@@ -45,10 +43,13 @@ class Feed(Protocol):
     images: ImageSet
     waited_seconds: float
 
-    def load(self, start: CountOrZero, out: Tensor) -> None:
-        """Fill `out`, uint8 [n, C, H, W] on the device, with images start to start + n - 1 of the order."""
+    def buffer(self, n: Count) -> Batch:
+        """An unfilled batch on the device for `load`."""
 
-    def sample(self, n: Count, seed: int) -> Tensor:
+    def load(self, start: CountOrZero, out: Batch) -> None:
+        """Fill `out`, n images as `buffer` makes them, with images start to start + n - 1 of the order."""
+
+    def sample(self, n: Count, seed: int) -> Batch:
         """Some real images for statistics and pictures; the order of the run takes no notice.
 
         Args:
@@ -56,11 +57,11 @@ class Feed(Protocol):
             seed: any integer; the same seed, the same images.
 
         Returns:
-            uint8 [n, C, H, W] on the device.
+            A batch on the device, its pictures uint8.
         """
 
     def close(self) -> None:
-        """Let go of memory and worker processes; a closed feed loads no more."""
+        """Let go of memory and threads; a closed feed loads no more."""
 
 
 class ResidentFeed:
@@ -76,29 +77,33 @@ class ResidentFeed:
         self.images = images
         self.waited_seconds = 0.0
         self._order = order
+        everything = torch.arange(len(images))
         if isinstance(images, InMemoryImages):
-            self._pixels = images.images.to(device)
+            self._all = Batch(images.images, images.conditions(everything)).to(device)
         else:
-            self._pixels = _decoded(images, torch.arange(len(images)), device)
+            self._all = _decoded(images, everything, device)
         self._rows = torch.empty(order.count, dtype=torch.int64, device=device)
         self._pass_of_rows: int | None = None
 
-    def load(self, start: CountOrZero, out: Tensor) -> None:
+    def buffer(self, n: Count) -> Batch:
+        """See `Feed`."""
+        return self._all.like(n, self._rows.device)
+
+    def load(self, start: CountOrZero, out: Batch) -> None:
         """See `Feed`."""
         filled = 0
         for number, begin, end in self._order.spans(start, len(out)):
             rows = self._rows_of_pass(number)[begin:end]
-            torch.index_select(self._pixels, 0, rows, out=out[filled : filled + len(rows)])
+            out.fill_from(self._all, rows, filled)
             filled += len(rows)
 
-    def sample(self, n: Count, seed: int) -> Tensor:
+    def sample(self, n: Count, seed: int) -> Batch:
         """See `Feed`."""
-        indices = _sample_indices(len(self.images), n, seed)
-        return torch.index_select(self._pixels, 0, indices.to(self._pixels.device))
+        return self._all.rows(_sample_indices(len(self.images), n, seed).to(self._rows.device))
 
     def close(self) -> None:
         """See `Feed`."""
-        self._pixels = torch.empty(0)
+        self._all = Batch(torch.empty(0))
 
     def _rows_of_pass(self, number: int) -> Tensor:
         if number != self._pass_of_rows:
@@ -111,16 +116,16 @@ class ResidentFeed:
 
 
 class StreamedFeed:
-    """A `Feed` that has worker processes decode ahead of the run.
+    """A `Feed` that has threads decode ahead of the run.
 
     A load that goes on where the last one ended finds its images decoded. One that starts elsewhere, as after
-    a resume, starts the workers anew, and so does one whose workers were killed.
+    a resume, starts the stream anew.
 
     Args:
-        images: the set. One that lies in memory is read without workers, for there is nothing to decode.
+        images: the set. One that lies in memory is read without threads, for there is nothing to decode.
         order: the order of the run.
         batch: images a load asks for; other numbers are read on the spot and leave the stream alone.
-        workers: processes that decode, no more than there are cores; 0 decodes in this process.
+        workers: threads that decode, no more than there are cores; 0 decodes when images are asked for.
         device: where the images go.
     """
 
@@ -133,81 +138,54 @@ class StreamedFeed:
         self._batch = batch
         self._workers = 0 if isinstance(images, InMemoryImages) else min(workers, cores())
         self._device = device
-        self._stream: Iterator[tuple[Tensor, list[str]] | UserError] | None = None
+        self._stream: Iterator[Batch] | None = None
         self._next_start = 0
 
-    def load(self, start: CountOrZero, out: Tensor) -> None:
+    def buffer(self, n: Count) -> Batch:
+        """See `Feed`."""
+        return _one_of(self.images).like(n, self._device)
+
+    def load(self, start: CountOrZero, out: Batch) -> None:
         """See `Feed`."""
         asked = time.perf_counter()
         if len(out) == self._batch:
-            pixels = self._from_stream(start)
+            batch = self._from_stream(start)
         else:
-            pixels = self.images.pixels(self._order.indices(start, len(out)))
+            batch = _read(self.images, self._order.indices(start, len(out)))
         self.waited_seconds += time.perf_counter() - asked
-        out.copy_(pixels, non_blocking=True)
+        for (_, place), (_, tensor) in zip(out.parts(), batch.parts(), strict=True):
+            if place.is_cuda:
+                tensor = tensor.pin_memory()  # or the copy would wait for the device
+            place.copy_(tensor, non_blocking=True)
 
-    def sample(self, n: Count, seed: int) -> Tensor:
+    def sample(self, n: Count, seed: int) -> Batch:
         """See `Feed`."""
         return _decoded(self.images, _sample_indices(len(self.images), n, seed), self._device)
 
     def close(self) -> None:
         """See `Feed`."""
-        self._stream = None  # the loader's iterator ends its workers when nobody holds it
+        self._stream = None  # the threads end when nobody holds it
 
-    def _from_stream(self, start: int) -> Tensor:
-        if self._stream is None or start != self._next_start:
-            self.close()
-            self._stream = self._stream_from(start)
-        try:
-            read = next(self._stream)
-        except RuntimeError as error:
-            # Workers can be killed, for memory or by a signal to all of a job. The position is all that a new
-            # stream needs; what fails twice is raised.
-            _log.warning("data: the workers failed and are started anew: %s", error)
-            self._stream = self._stream_from(start)
-            read = next(self._stream)
-        if isinstance(read, UserError):
-            raise read
-        pixels, broken = read
-        if isinstance(self.images, FolderImages):
-            self.images.warn(broken)
-        self._next_start = start + self._batch
-        return pixels
+    def _from_stream(self, start: int) -> Batch:
+        stream = self._stream if start == self._next_start else None
+        self._stream = None  # what fails or is interrupted is not gone on with
+        stream = stream or self._stream_from(start)
+        batch = next(stream)
+        self._stream, self._next_start = stream, start + self._batch
+        return batch
 
-    def _stream_from(self, start: int) -> Iterator[tuple[Tensor, list[str]] | UserError]:
-        batches = (
-            self._order.indices(position, self._batch).tolist() for position in itertools.count(start, self._batch)
-        )
-        return iter(
-            DataLoader(
-                _Reader(self.images),
-                batch_size=None,  # an item of the sampler is a whole batch already
-                sampler=batches,
-                num_workers=self._workers,
-                pin_memory=self._device.type == "cuda",
-                multiprocessing_context=_worker_context() if self._workers else None,
-                generator=torch.Generator(),  # or it would draw from the random numbers of the run
-                worker_init_fn=_live_as_long_as_the_run,
-            )
-        )
+    def _stream_from(self, start: int) -> Iterator[Batch]:
+        def read(rows: Tensor) -> Batch:
+            return _read(self.images, rows)
 
-
-class _Reader(Dataset[tuple[Tensor, list[str]] | UserError]):
-    """Reads a batch in a worker process, and says which of its pictures were broken.
-
-    What the user can put right is handed over as it is: an error that is raised there arrives as text.
-    """
-
-    def __init__(self, images: ImageSet) -> None:
-        self._images = images
-
-    def __getitem__(self, indices: list[int]) -> tuple[Tensor, list[str]] | UserError:
-        try:
-            if isinstance(self._images, FolderImages):
-                return self._images.read(torch.tensor(indices))
-            return self._images.pixels(torch.tensor(indices)), []
-        except UserError as error:
-            return error
+        batches = (self._order.indices(position, self._batch) for position in itertools.count(start, self._batch))
+        if not self._workers:
+            return map(read, batches)
+        chunks = itertools.chain.from_iterable(rows.split(CHUNK) for rows in batches)
+        chunks_a_batch = math.ceil(self._batch / CHUNK)
+        ahead = _BATCHES_AHEAD * chunks_a_batch + self._workers
+        parts = in_order(read, chunks, self._workers, ahead)
+        return (joined(list(itertools.islice(parts, chunks_a_batch))) for _ in itertools.count())
 
 
 def make_feed(
@@ -232,10 +210,12 @@ def make_feed(
         device: where the images go.
 
     Raises:
-        UserError: `resident` is True and the set does not fit.
+        UserError: a batch does not fit into memory, or `resident` is True and the set does not.
     """
     order = Order(len(images), seed, replacement)
-    if resident is not False and _fits(images, resident, device):
+    fits = resident is not False and _fits(images, resident, device)
+    _check_batch(images, batch, device)
+    if fits:
         _log.info("data: all %s images are held on %s.", f"{len(images):,}", device)
         return ResidentFeed(images, order, device)
     _log.info("data: %s images are streamed to %s.", f"{len(images):,}", device)
@@ -251,14 +231,27 @@ def _fits(images: ImageSet, resident: Literal["auto", True], device: torch.devic
     if needed > allowed and resident is True:
         raise UserError(
             f"data.resident is true, but the {len(images):,} images of {images.name} take "
-            f"{_megabytes(needed)}, and {device} has {_megabytes(allowed)} to give.",
+            f"{megabytes(needed)}, and {device} has {megabytes(allowed)} to give.",
             f"Try data.resident=auto, data.limit={int(len(images) * allowed / needed)}, or a smaller data.image_size.",
         )
     return needed <= allowed
 
 
-def _megabytes(count: float) -> str:
-    return f"{count / 1e6:,.1f} MB"
+def _check_batch(images: ImageSet, batch: int, device: torch.device) -> None:
+    """Refuse batches that memory cannot hold: as bytes and, on their way into a network, as floats."""
+    channels, height, width = images.shape
+    copies = _BATCHES_AHEAD + _COPIES_OF_A_BATCH
+    of_one = copies * channels * height * width
+    allowed = int(SHARE_OF_FREE_MEMORY[True] * free_memory(device))
+    if batch * of_one <= allowed:
+        return
+    fits = max(1, math.isqrt(allowed // (copies * channels * batch)))
+    fewer = f" or trainer.batch_size={allowed // of_one}" if allowed >= of_one else ""
+    raise UserError(
+        f"A batch of {batch:,} images of {channels}x{height}x{width} takes {megabytes(batch * of_one)} while it is "
+        f"prepared, and {device} has {megabytes(allowed)} to give.",
+        f"Try data.image_size={round_size(fits)}{fewer}.",
+    )
 
 
 def _sample_indices(count: int, n: int, seed: int) -> Tensor:
@@ -266,37 +259,19 @@ def _sample_indices(count: int, n: int, seed: int) -> Tensor:
     return Order(count, ~seed, replacement=False).indices(0, n)
 
 
-def _decoded(images: ImageSet, indices: Tensor, device: torch.device) -> Tensor:
-    """The images with these indices, uint8 [n, C, H, W] on the device, read in threads."""
-    pixels = torch.empty((len(indices), *images.shape), dtype=torch.uint8, device=device)
-    for start, chunk in in_chunks(images.pixels, indices, "decoded"):
-        pixels[start : start + len(chunk)] = chunk
-    return pixels
+def _one_of(images: ImageSet) -> Batch:
+    """One image of a set, which tells what its batches hold."""
+    return _read(images, torch.tensor([0]))
 
 
-def _worker_context() -> multiprocessing.context.BaseContext:
-    """A way to start workers that inherits no threads and no CUDA, and works in a sweep's workers too."""
-    known = multiprocessing.get_all_start_methods()
-    method = "forkserver" if "forkserver" in known else "spawn"
-    if multiprocessing.get_start_method(allow_none=True) not in {None, *known}:
-        # Inside a worker of joblib the default is joblib's own method. Python hands that name on to every new
-        # process, whatever its context, and the new process dies of it.
-        multiprocessing.set_start_method(method, force=True)
-    if method == "forkserver":
-        # Imported once in the server, this module and torch with it cost each worker nothing.
-        multiprocessing.set_forkserver_preload([__name__])
-    return multiprocessing.get_context(method)
+def _read(images: ImageSet, indices: Tensor) -> Batch:
+    return Batch(images.pixels(indices), images.conditions(indices))
 
 
-def _live_as_long_as_the_run(worker: int) -> None:
-    """Keep a worker alive through Ctrl-C, which reaches it too, and no longer than the run, however that ends."""
-    del worker
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    if run := multiprocessing.parent_process():
-        # PyTorch's own watch looks at the server that started the worker, which waits for the worker to end.
-        threading.Thread(target=_end_with, args=(run.sentinel,), daemon=True).start()
-
-
-def _end_with(sentinel: int) -> None:
-    multiprocessing.connection.wait([sentinel])
-    os._exit(1)
+def _decoded(images: ImageSet, indices: Tensor, device: torch.device) -> Batch:
+    """The images with these indices, on the device, read in threads."""
+    decoded = _one_of(images).like(len(indices), device)
+    for start, chunk in in_chunks(lambda rows: _read(images, rows), indices, "decoded"):
+        for (_, place), (_, tensor) in zip(decoded.parts(), chunk.parts(), strict=True):
+            place[start : start + len(chunk)] = tensor
+    return decoded

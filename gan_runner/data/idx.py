@@ -2,23 +2,29 @@
 
 from __future__ import annotations
 
+import gzip
 import math
 import os
 import zlib
+from collections.abc import Iterable
 from pathlib import Path
+from typing import BinaryIO, cast
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from gan_runner.data.image_set import InMemoryImages, prepared
-from gan_runner.data.locations import SHIPPED, damaged, existing_folder
+from gan_runner.data.locations import SHIPPED, damaged, existing_folder, opened
+from gan_runner.data.resources import megabytes, spare_memory
 from gan_runner.data.splits import Split, rows_of
-from gan_runner.errors import UserError
+from gan_runner.errors import UserError, printable
 from gan_runner.ranges import Count, FractionBelowOne
 
 _UNSIGNED_BYTES = 0x08
 _GZIP = b"\x1f\x8b"
+_PIECE = 2**20
+_NAMES_SHOWN = 5
 
 
 _TEST_PREFIXES = ("t10k", "test")
@@ -87,58 +93,87 @@ def read_pair(root: str, images: Path, labels: Path | None) -> tuple[Tensor, Ten
         UserError: a file is damaged, empty, of other dimensions, or the two differ in length.
     """
     try:
-        pixels = _read_dimensions(images, 3)[:, None]
-        numbers = None if labels is None else _read_dimensions(labels, 1).long()
-    except (ValueError, OSError, zlib.error) as error:
+        pixels = read_idx(images, 3)[:, None]
+        numbers = None if labels is None else read_idx(labels, 1, len(pixels)).long()
+    except ValueError as error:
         raise damaged(root, str(error)) from error
-    if numbers is not None and len(numbers) != len(pixels):
-        raise damaged(root, f"{labels} holds {len(numbers):,} labels for the {len(pixels):,} images of {images}")
     return pixels, numbers
 
 
-def read_idx(path: Path) -> Tensor:
+def read_idx(path: Path, dimensions: Count, length: Count | None = None) -> Tensor:
     """Read an IDX file of unsigned bytes, gzipped or not.
+
+    No more is read, unpacked or taken of memory than the header promises, and nothing where that is more than there is.
+
+    Args:
+        path: the file.
+        dimensions: how many it must have.
+        length: how long the first of them must be; None takes any.
 
     Returns:
         uint8, of the shape that the file states.
 
     Raises:
-        ValueError: the file is no such file, or not a whole one; the message names it.
-        OSError: the file cannot be read.
+        ValueError: the file cannot be read, is no such file, or not a whole one, or is empty; the message names it.
     """
-    content = _content(path)
-    if len(content) < 4 or content[:2] != b"\0\0":
-        raise ValueError(f"{path} is no IDX file: it does not open with two zero bytes, a type and a rank")
-    if content[2] != _UNSIGNED_BYTES:
-        raise ValueError(f"{path} holds numbers of type 0x{content[2]:02x}, where unsigned bytes, 0x08, are needed")
-    header = 4 + 4 * content[3]
-    shape = np.frombuffer(content[4:header], dtype=">u4").tolist() if len(content) >= header else [0]
-    expected = header + math.prod(shape)
-    if len(content) < expected:
-        raise ValueError(f"{path} ends after {len(content):,} of {expected:,} bytes")
-    if len(content) > expected:
-        raise ValueError(f"{path} goes on for {len(content):,} bytes, where its header promises {expected:,}")
-    return torch.tensor(np.frombuffer(content, dtype=np.uint8, offset=header).reshape(shape))
-
-
-def _read_dimensions(path: Path, dimensions: int) -> Tensor:
-    numbers = read_idx(path)
-    if numbers.dim() != dimensions:
-        raise ValueError(f"{path} has {numbers.dim()} dimensions, where {dimensions} are needed")
-    if numbers.numel() == 0:
-        raise ValueError(f"{path} is empty: its dimensions are {list(numbers.shape)}")
-    return numbers
-
-
-def _content(path: Path) -> bytes:
-    """What is in a file, unpacked if it is gzipped; where that breaks off, as much as there is."""
-    raw = path.read_bytes()
-    if not raw.startswith(_GZIP):
-        return raw
     try:
-        return zlib.decompressobj(wbits=zlib.MAX_WBITS | 16).decompress(raw)
-    except zlib.error as error:
+        with opened(path) as packed:
+            zipped = packed.read(len(_GZIP)) == _GZIP
+            packed.seek(0)
+            return _numbers(path, cast("BinaryIO", gzip.open(packed)) if zipped else packed, dimensions, length)
+    except (gzip.BadGzipFile, zlib.error) as error:
         raise ValueError(f"{path} cannot be unpacked: {error}") from error
+    except OSError as error:
+        raise ValueError(f"{path} cannot be read: {error.strerror or error}") from error
+
+
+def _numbers(path: Path, file: BinaryIO, dimensions: int, length: int | None) -> Tensor:
+    start = _read(file, 4)
+    if len(start) < 4 or start[:2] != b"\0\0":
+        raise ValueError(f"{path} is no IDX file: it does not open with two zero bytes, a type and a rank")
+    if start[2] != _UNSIGNED_BYTES:
+        raise ValueError(f"{path} holds numbers of type 0x{start[2]:02x}, where unsigned bytes, 0x08, are needed")
+    if start[3] != dimensions:
+        raise ValueError(f"{path} has {start[3]} dimensions, where {dimensions} are needed")
+    lengths = _read(file, 4 * dimensions)
+    header = 4 + 4 * dimensions
+    if len(lengths) < 4 * dimensions:
+        raise ValueError(f"{path} ends after {4 + len(lengths)} of {header} bytes")
+    shape = np.frombuffer(lengths, dtype=">u4").tolist()
+    size = math.prod(shape)
+    if size == 0:
+        raise ValueError(f"{path} is empty: its dimensions are {shape}")
+    if length is not None and shape[0] != length:
+        raise ValueError(f"{path} has {shape[0]:,} entries, where {length:,} are needed")
+    if size > (spare := spare_memory()):
+        raise ValueError(f"{path} promises {megabytes(size)}, and there are {megabytes(spare)} to read it into")
+    numbers = np.empty(size, dtype=np.uint8)
+    filled = 0
+    while piece := _piece(file, size - filled):
+        numbers[filled : filled + len(piece)] = np.frombuffer(piece, dtype=np.uint8)
+        filled += len(piece)
+    if filled < size:
+        raise ValueError(f"{path} ends after {header + filled:,} of {header + size:,} bytes")
+    if _piece(file, 1):
+        raise ValueError(f"{path} goes on beyond the {header + size:,} bytes that its header promises")
+    return torch.from_numpy(numbers.reshape(shape))
+
+
+def _read(file: BinaryIO, count: int) -> bytes:
+    """So many bytes, or as many as there are."""
+    content = b""
+    while piece := _piece(file, count - len(content)):
+        content += piece
+    return content
+
+
+def _piece(file: BinaryIO, most: int) -> bytes:
+    """Some bytes, none at the end; few enough at a time that an interrupt is heeded soon."""
+    try:
+        piece: bytes = file.read1(min(most, _PIECE))  # type: ignore[attr-defined]
+    except EOFError:  # a gzipped file breaks off, and all that there was has been read
+        return b""
+    return piece
 
 
 def _file(folder: Path, prefix: str, content: str) -> Path | None:
@@ -151,11 +186,16 @@ def _file(folder: Path, prefix: str, content: str) -> Path | None:
 
 
 def _only_images(root: str, folder: Path) -> Path:
-    found = sorted(folder.glob("*images[-.]idx3-ubyte")) or sorted(folder.glob("*images[-.]idx3-ubyte.gz"))
+    found = _regular(folder.glob("*images[-.]idx3-ubyte")) or _regular(folder.glob("*images[-.]idx3-ubyte.gz"))
     if len(found) == 1:
         return found[0]
-    names = "no file named *images-idx3-ubyte" if not found else f"several: {', '.join(p.name for p in found)}"
+    some = ", ".join(printable(path.name) for path in found[:_NAMES_SHOWN])
+    names = f"several: {some}" if found else "no file named *images-idx3-ubyte"
     raise UserError(
         f"data.root is {root}, but it holds {names}, where one file of images is needed.",
         f"Name it train-images-idx3-ubyte(.gz), try data.root=FOLDER with another one, or {SHIPPED}",
     )
+
+
+def _regular(paths: Iterable[Path]) -> list[Path]:
+    return sorted(path for path in paths if os.path.isfile(path))

@@ -6,20 +6,23 @@ import hashlib
 import logging
 import math
 import os
+import threading
 from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
-from typing import NoReturn
 
+import numpy as np
 import torch
 from torch import Tensor
 
-from gan_runner.data.decoding import FORMATS, SUFFIXES, Channels, check_header, read_picture
-from gan_runner.data.image_set import within_limit
-from gan_runner.data.locations import SHIPPED, existing_folder
-from gan_runner.data.parallel import in_chunks
+from gan_runner.bars import Bar
+from gan_runner.data.decoding import FORMATS, SUFFIXES, Channels, Pixels, check_header, check_room, read_picture
+from gan_runner.data.image_set import labels_as_condition, within_limit
+from gan_runner.data.locations import SHIPPED, existing_folder, opened
+from gan_runner.data.parallel import counting, in_chunks
+from gan_runner.data.resources import cores
 from gan_runner.data.splits import Split, rows_of
-from gan_runner.errors import UserError
+from gan_runner.errors import UserError, printable
 from gan_runner.ranges import Count, FractionBelowOne
 
 _log = logging.getLogger(__name__)
@@ -28,6 +31,8 @@ READ_ALL_UP_TO = 20_000
 """Pictures in a folder of at most this many are read whole, to be checked and for the fingerprint."""
 
 _BROKEN_IN_A_ROW = 100
+_COPIES = 8  # of a picture, in bytes a pixel: what its decoding and scaling take beside each other
+_PIECE = 2**20  # bytes to hash at a time, so that an interrupt is heeded soon
 
 
 def load(
@@ -60,6 +65,7 @@ def load(
     if found:
         found = [found[row] for row in rows_of(len(found), holdout, split, "image_folder").tolist()]
         found = found[: within_limit(len(found), limit if split == "train" else None)]
+    check_room(_COPIES * cores(), channels, image_size)
     files = _usable(folder, found, image_size, channels)
     if not files:
         raise UserError(
@@ -92,6 +98,7 @@ class FolderImages:
         self._files = files
         self._decode = partial(read_picture, size=image_size, channels=channels)
         self._told: set[str] = set()
+        self._telling = threading.Lock()
         self.labels, self.classes = _classes(files)
         self.fingerprint = self._hash()
 
@@ -99,41 +106,40 @@ class FolderImages:
         return len(self._files)
 
     def pixels(self, indices: Tensor) -> Tensor:
-        """See `ImageSet`; warns of pictures that turn out broken."""
-        pixels, broken = self.read(indices)
-        self.warn(broken)
-        return pixels
-
-    def read(self, indices: Tensor) -> tuple[Tensor, list[str]]:
-        """As `pixels`, but hand back a sentence about each broken picture instead of logging it.
-
-        This is for worker processes, whose log nobody reads.
-        """
-        pixels = torch.empty((len(indices), *self.shape), dtype=torch.uint8)
-        broken: list[str] = []
+        """See `ImageSet`; warns of pictures that turn out broken. Several threads may call it at once."""
+        pixels = np.empty((len(indices), *self.shape), dtype=np.uint8)  # see read_picture
         for row, index in enumerate(indices.tolist()):
-            pixels[row] = self._read_or_next(index, broken)
-        return pixels, broken
+            pixels[row] = self._read_or_next(index)
+        return torch.from_numpy(pixels)
 
-    def warn(self, broken: Sequence[str]) -> None:
-        """Log what `read` found, each sentence once."""
-        for sentence in broken:
-            if sentence not in self._told:
-                self._told.add(sentence)
-                _log.warning("%s; the next picture takes its place.", sentence)
+    def conditions(self, indices: Tensor) -> dict[str, Tensor]:
+        """See `ImageSet`."""
+        return labels_as_condition(self.labels, indices)
 
-    def _read_or_next(self, index: int, broken: list[str]) -> Tensor:
+    def _read_or_next(self, index: int) -> Pixels:
+        broken: list[str] = []
         for candidate in range(index, index + _BROKEN_IN_A_ROW):
             path = self._root / self._files[candidate % len(self._files)]
             try:
-                return self._decode(path)
+                pixels = self._decode(path)
             except Exception as error:  # see _complaint_of
                 broken.append(_complaint(path, error))
+            else:
+                self._tell(broken)
+                return pixels
         raise UserError(
             f"data.root no longer holds what it did: {_BROKEN_IN_A_ROW} pictures in a row cannot be read, "
             f"the last with: {broken[-1]}.",
             "See that the folder is still there and whole, then go on with resume=DIR.",
         )
+
+    def _tell(self, broken: Sequence[str]) -> None:
+        """Warn of broken pictures, of each once."""
+        with self._telling:
+            for sentence in broken:
+                if sentence not in self._told:
+                    self._told.add(sentence)
+                    _warn(f"{sentence}; the next picture takes its place.")
 
     def _hash(self) -> str:
         """A hash of the pictures' names, sizes in bytes and contents, and the shape they are drawn in.
@@ -142,40 +148,64 @@ class FolderImages:
         """
         digest = hashlib.sha256(repr(self.shape).encode())
         every = math.ceil(len(self._files) / READ_ALL_UP_TO)
-        for number, name in enumerate(self._files):
-            path = self._root / name
-            digest.update(f"{name}\0{path.stat().st_size}\0".encode())
-            if number % every == 0:
-                digest.update(path.read_bytes())
+        with counting(len(self._files), "hashed") as done:
+            for number, name in enumerate(self._files):
+                try:
+                    self._hash_file(digest, name, contents=number % every == 0)
+                except OSError as error:
+                    raise UserError(
+                        f"data.root no longer holds what it did: {name} cannot be read: {error.strerror or error}.",
+                        "See that the folder is still there and that nobody changes it, then try again.",
+                    ) from error
+                done(1)
         return digest.hexdigest()[:16]
+
+    def _hash_file(self, digest: hashlib._Hash, name: str, contents: bool) -> None:
+        with opened(self._root / name) as file:
+            digest.update(os.fsencode(name) + f"\0{os.fstat(file.fileno()).st_size}\0".encode())
+            while contents and (piece := file.read(_PIECE)):
+                digest.update(piece)
 
 
 def _picture_files(root: Path) -> list[str]:
     """Sorted relative names of what ends like a picture below `root`; not of hidden files."""
     names = []
-    visited = set()
-    for folder, below, files in os.walk(root, onerror=_raise_unreadable, followlinks=True):
-        visited.add(os.path.realpath(folder))
-        # A link that points above itself would otherwise be walked round and round.
-        below[:] = [
-            name
-            for name in below
-            if not name.startswith(".") and os.path.realpath(os.path.join(folder, name)) not in visited
-        ]
-        relative = Path(folder).relative_to(root)
-        names += [
-            (relative / name).as_posix()
-            for name in files
-            if not name.startswith(".") and os.path.splitext(name)[1].lower() in SUFFIXES
-        ]
+    visited: set[tuple[int, int]] = set()
+    folders = [""]  # and not a call inside a call, for folders may lie deeper than those go
+    while folders:
+        folder = folders.pop()
+        for entry in _entries(root / folder, visited):
+            name = f"{folder}{entry.name}"
+            if entry.name.startswith("."):
+                continue
+            if _is_folder(entry):
+                folders.append(f"{name}/")
+            elif os.path.splitext(name)[1].lower() in SUFFIXES:
+                names.append(name)
     return sorted(names)
 
 
-def _raise_unreadable(error: OSError) -> NoReturn:
-    raise UserError(
-        f"data.root holds {error.filename}, which cannot be read: {error.strerror}.",
-        "Change the folder's permissions, or try data.root=FOLDER with another one.",
-    ) from error
+def _entries(folder: Path, visited: set[tuple[int, int]]) -> list[os.DirEntry[str]]:
+    """What is in a folder; nothing where it was visited before, as a link that leads above itself would have it."""
+    try:
+        status = os.stat(folder)
+        if (identity := (status.st_dev, status.st_ino)) in visited:
+            return []
+        visited.add(identity)
+        with os.scandir(folder) as entries:
+            return sorted(entries, key=lambda entry: entry.name)
+    except OSError as error:
+        raise UserError(
+            f"data.root holds {folder}, which cannot be read: {error.strerror}.",
+            "Change the folder's permissions, or try data.root=FOLDER with another one.",
+        ) from error
+
+
+def _is_folder(entry: os.DirEntry[str]) -> bool:
+    try:
+        return entry.is_dir()
+    except OSError:  # such as a link that leads to itself
+        return False
 
 
 def _usable(root: Path, files: Sequence[str], size: int, channels: Channels) -> list[str]:
@@ -193,8 +223,13 @@ def _usable(root: Path, files: Sequence[str], size: int, channels: Channels) -> 
             if complaint is None:
                 usable.append(name)
             else:
-                _log.warning("%s; it is left out.", complaint)
+                _warn(f"{complaint}; it is left out.")
     return usable
+
+
+def _warn(sentence: str) -> None:
+    with Bar.external_write_mode():  # or the line would begin where the bar ends
+        _log.warning("%s", sentence)
 
 
 def _complaint_of(check: Callable[[Path], object], path: Path) -> str | None:
@@ -206,8 +241,8 @@ def _complaint_of(check: Callable[[Path], object], path: Path) -> str | None:
 
 
 def _complaint(path: Path, error: Exception) -> str:
-    reason = "the file is empty" if path.is_file() and path.stat().st_size == 0 else str(error)
-    return f"{path} is no picture that can be read: {reason or type(error).__name__}"
+    reason = (error.strerror if isinstance(error, OSError) else None) or str(error) or type(error).__name__
+    return f"{printable(path)} is no picture that can be read: {printable(reason)}"
 
 
 def _classes(files: Sequence[str]) -> tuple[Tensor | None, tuple[str, ...]]:
@@ -218,7 +253,8 @@ def _classes(files: Sequence[str]) -> tuple[Tensor | None, tuple[str, ...]]:
         return None, ()
     if None in folders:
         loose = files[folders.index(None)]
-        _log.warning("%s lies beside folders such as %s, so that no picture has a class.", loose, classes[0])
+        one, other = printable(loose), printable(classes[0])
+        _warn(f"{one} lies beside folders such as {other}, so that no picture has a class.")
         return None, ()
     numbers: dict[str | None, int] = {folder: number for number, folder in enumerate(classes)}
-    return torch.tensor([numbers[folder] for folder in folders]), tuple(classes)
+    return torch.tensor([numbers[folder] for folder in folders]), tuple(map(printable, classes))

@@ -11,7 +11,9 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
+from gan_runner.contracts import what_it_is
 from gan_runner.data.decoding import resized
+from gan_runner.errors import UserError
 from gan_runner.ranges import Count
 
 _log = logging.getLogger(__name__)
@@ -53,6 +55,64 @@ class ImageSet(Protocol):
             uint8 [n, C, H, W] on the CPU.
         """
 
+    def conditions(self, indices: Tensor) -> dict[str, Tensor]:
+        """What else is known of the images with these indices, such as {"label": int64 [n]}; always the same names."""
+
+
+def checked_images(images: ImageSet, target: str) -> ImageSet:
+    """Give a set of images, if what it holds is what `ImageSet` says.
+
+    Args:
+        images: the set.
+        target: the function or class that the config names for it.
+
+    Raises:
+        UserError: it is not; a data set of the user's own may be.
+    """
+
+    def refusal(what: str, must: str, remedy: str) -> UserError:
+        return UserError(f"data ({target}) has {what}, but must have {must}.", remedy)
+
+    count, shape = len(images), tuple(images.shape)
+    if count < 1 or len(shape) != 3 or shape[0] not in (1, 3):
+        raise refusal(
+            f"{count} images of shape {list(shape)}",
+            "at least one, grey or in colour: [1, H, W] or [3, H, W]",
+            "Give images of shape [N, C, H, W].",
+        )
+    rows = torch.tensor([0, count - 1])
+    pixels = images.pixels(rows)
+    if not isinstance(pixels, Tensor) or pixels.dtype != torch.uint8 or tuple(pixels.shape) != (2, *shape):
+        raise refusal(
+            f"{what_it_is(pixels)} for two images",
+            f"bytes from 0 to 255: a uint8 tensor of shape {[2, *shape]}",
+            "Convert them once, such as (images * 255).round().to(torch.uint8) from [0, 1].",
+        )
+    labels = images.labels
+    if labels is not None and (labels.dtype != torch.int64 or tuple(labels.shape) != (count,)):
+        raise refusal(
+            f"{what_it_is(labels)} as labels",
+            f"one class an image, int64 of shape [{count}], or None",
+            "Try labels.long(), or None.",
+        )
+    if labels is not None and not (labels.min() >= 0 and labels.max() < len(images.classes)):
+        raise refusal(
+            f"labels from {labels.min()} to {labels.max()} for {len(images.classes)} classes",
+            "labels from 0 to the number of classes less one",
+            "Name every class in `classes`.",
+        )
+    for name, value in images.conditions(rows).items():
+        if not isinstance(value, Tensor) or len(value) != 2:
+            raise refusal(
+                f"{what_it_is(value)} as {name} for two images", "a row an image", "Index it as the pixels are."
+            )
+    return images
+
+
+def labels_as_condition(labels: Tensor | None, indices: Tensor) -> dict[str, Tensor]:
+    """The condition of a set whose images have a class each, or none: {"label": int64 [n]} or {}."""
+    return {} if labels is None else {"label": torch.index_select(labels, 0, indices)}
+
 
 @dataclass(frozen=True, eq=False)
 class InMemoryImages:
@@ -91,6 +151,10 @@ class InMemoryImages:
     def pixels(self, indices: Tensor) -> Tensor:
         """See `ImageSet`."""
         return torch.index_select(self.images, 0, indices)
+
+    def conditions(self, indices: Tensor) -> dict[str, Tensor]:
+        """See `ImageSet`."""
+        return labels_as_condition(self.labels, indices)
 
 
 def prepared(

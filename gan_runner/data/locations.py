@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import os
 import shutil
+import stat
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
+from typing import BinaryIO
 
 from gan_runner.errors import UserError
 
@@ -29,6 +31,26 @@ def existing_folder(root: str) -> Path:
     else:
         return folder
     raise UserError(f"data.root is {root}, but {problem}.", f"Try data.root=FOLDER with another one, or {SHIPPED}")
+
+
+def opened(path: str | Path) -> BinaryIO:
+    """Open a file that somebody else may have put there, to read it without waiting for anybody.
+
+    Raises:
+        OSError: it cannot be read, is empty (as files are that a kernel makes up while they are read), or is no regular
+            file: a FIFO, a socket or a device can keep its reader waiting for ever.
+    """
+    status = os.stat(path)
+    if not stat.S_ISREG(status.st_mode):
+        raise OSError("it is no regular file")
+    if status.st_size == 0:
+        raise OSError("the file is empty")
+    return open(path, "rb", opener=_without_waiting)
+
+
+def _without_waiting(path: str, flags: int) -> int:
+    # Should another kind of file have come in its place by now.
+    return os.open(path, flags | getattr(os, "O_NONBLOCK", 0))
 
 
 def missing(name: str, root: str, looked_in: list[Path]) -> UserError:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterator
 
 import torch
 from torch import Tensor
 
 from gan_runner.ranges import Count, CountOrZero
+from gan_runner.seeds import generator_for
 
 
 class Order:
@@ -57,9 +57,7 @@ class Order:
         return self._passes[number]
 
     def _drawn(self, number: int) -> Tensor:
-        # Hashing keeps neighbouring seeds and passes apart, which adding the two would not.
-        digest = hashlib.sha256(f"seed {self._seed} pass {number}".encode()).digest()
-        generator = torch.Generator().manual_seed(int.from_bytes(digest[:4]))
+        generator = generator_for(self._seed, "pass", number)
         if self._replacement:
             return torch.randint(self.count, (self.count,), generator=generator)
         return torch.randperm(self.count, generator=generator)

@@ -8,6 +8,7 @@ from pathlib import Path
 import torch
 
 _CGROUPS = Path("/sys/fs/cgroup")
+_SHARE = 0.8
 
 
 def cores() -> int:
@@ -25,6 +26,22 @@ def free_memory(device: torch.device) -> int:
     if device.type == "cuda":
         return torch.cuda.mem_get_info(device)[0]
     return min(_machine_memory(), *_left_in_control_groups())
+
+
+def spare_memory() -> int:
+    """Bytes that one thing may take on the CPU: most of what is free, for others need some too."""
+    return int(_SHARE * free_memory(torch.device("cpu")))
+
+
+def megabytes(count: float) -> str:
+    """A number of bytes in words."""
+    return f"{count / 1e6:,.1f} MB"
+
+
+def round_size(size: int) -> int:
+    """The largest size up to this one that is 4, 5, 6 or 7 doubled a number of times, as a dcgan draws them."""
+    doublings = max(0, size.bit_length() - 3)
+    return max(1, size >> doublings << doublings)
 
 
 def _machine_memory() -> int:

@@ -1,4 +1,28 @@
 """What the players play: what G is given, what D is shown, which terms each minimises and what is measured.
 
-No optimizer, no schedule, no run.
+No optimizer, no schedule and no run belongs here: the players are handed in at every call.
 """
+
+from gan_runner.games.adversarial import Adversarial
+from gan_runner.games.game import (
+    Examples,
+    Game,
+    Outcome,
+    WithLazyTerms,
+    accuracy_of,
+    area_under_roc,
+    checked_logits,
+    total,
+)
+
+__all__ = [
+    "Adversarial",
+    "Examples",
+    "Game",
+    "Outcome",
+    "WithLazyTerms",
+    "accuracy_of",
+    "area_under_roc",
+    "checked_logits",
+    "total",
+]

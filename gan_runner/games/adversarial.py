@@ -1,134 +1,174 @@
-"""What the players play: which terms D and G minimise."""
+"""The game of Goodfellow et al. (2014, arXiv:1406.2661): G draws, D tells real from drawn."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from functools import reduce
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from gan_runner.data import Batch
 from gan_runner.errors import UserError
+from gan_runner.games.game import Examples, Outcome, area_under_roc, checked_logits
+from gan_runner.objectives.augment import Adaptive, Augmentation, View
 from gan_runner.objectives.latents import Latent
 from gan_runner.objectives.losses import AdversarialLoss
-from gan_runner.objectives.penalties import Penalty
-
-Terms = dict[str, Tensor]
-
-
-def total(terms: Terms) -> Tensor:
-    """What a player minimises: the sum of its terms, 0-d."""
-    return reduce(torch.add, terms.values())
-
-
-@dataclass(frozen=True)
-class Judgement:
-    """What D made of a batch.
-
-    Attributes:
-        terms: named 0-d losses; the player minimises their sum.
-        real_logits: D's logits for real images, [B].
-        fake_logits: D's logits for generated images, [B].
-    """
-
-    terms: Terms
-    real_logits: Tensor
-    fake_logits: Tensor
+from gan_runner.objectives.penalties import Penalty, Several, due, interval_of, parts_of
+from gan_runner.ranges import Count
 
 
 class Adversarial:
-    """The game of Goodfellow et al. (2014, arXiv:1406.2661): G draws, D tells real from drawn."""
+    """G maps latents to images and knows nothing else; D looks at images alone.
+
+    A game in which both are given more overrides `generate`, `judge` and `grid_conditions`.
+
+    Args:
+        latent: where G's input comes from.
+        loss: what both minimise.
+        penalty: one or several further terms of D's, or None.
+        augment: changes what D is shown, real and generated images alike; None shows them as they are.
+        packing: images that D judges at a time.
+    """
+
+    g_sees_data = False  # unless the loss compares, or a game that builds on this one says so
 
     def __init__(
         self,
-        generator: nn.Module,
-        discriminator: nn.Module,
         latent: Latent,
         loss: AdversarialLoss,
-        penalty: Penalty | None,
+        penalty: Penalty | Several | None,
+        augment: Augmentation | None = None,
+        packing: Count = 1,
     ) -> None:
-        self.generator = generator
-        self.discriminator = discriminator
+        if isinstance(augment, Adaptive) and not loss.classifies:
+            raise UserError(
+                "augment is ada, which grows with how often D is right by the sign of its logits, but this loss gives "
+                "the sign no meaning.",
+                "Try augment=diffaugment, or loss=nonsaturating.",
+            )
         self.latent = latent
         self.loss = loss
-        self.penalty = penalty
+        self.penalties = parts_of(penalty)
+        self.augment = augment
+        self.packing = packing
+        self.classifies = loss.classifies
+        self._paired = bool(getattr(loss, "paired", False))
+        self.g_sees_data = self.g_sees_data or self._paired
 
-    def d_terms(self, real: Tensor, fake: Tensor) -> Judgement:
-        """D's terms on real and generated images, [B, C, H, W] each in [-1, 1], judged as one joined batch."""
-        logits = self.discriminator(torch.cat([real, fake])).float()
-        check_logits(logits, len(real) + len(fake))
-        real_logits, fake_logits = logits.split([len(real), len(fake)])
+    def latents(self, count: int, device: torch.device, generator: torch.Generator | None = None) -> Tensor:
+        """See `Game`."""
+        return self.latent.sample(count, device, generator)
+
+    def generate(self, g: nn.Module, latents: Tensor, conditions: Mapping[str, Tensor]) -> Batch:
+        """See `Game`."""
+        return Batch(g(latents))
+
+    def judge(self, d: nn.Module, images: Tensor, conditions: Mapping[str, Tensor]) -> Tensor:
+        """D's logits for images under conditions, [B] or a map [B, ...], as D gives them."""
+        logits: Tensor = d(images)
+        return logits
+
+    def grid_conditions(self, count: int, columns: int, examples: Examples) -> dict[str, Tensor]:
+        """See `Game`."""
+        return {}
+
+    def d_terms(self, d: nn.Module, real: Batch, fake: Batch) -> Outcome:
+        """D's terms on real and generated images, judged as one joined batch.
+
+        D is measured by what the images are, never by their targets. Where the sign of a logit means nothing (a
+        critic), the chance that a real image scores above a generated one (the area under the ROC curve) stands in
+        for both accuracies.
+        """
+        shown = self._view(real.images)
+        conditions = {name: torch.cat([real.conditions[name], value]) for name, value in fake.conditions.items()}
+        logits = self._logits(d, shown(torch.cat([real.images, fake.images])), conditions)
+        real_logits, fake_logits = logits.split([len(real) // self.packing, len(fake) // self.packing])
+        measured: dict[str, Tensor] = {}
+        if self.augment is not None:
+            self.augment.adapt(real_logits.detach(), len(real))
+            if isinstance(self.augment, Adaptive):
+                measured["augment/p"] = self.augment.p.clone()
         terms = {"adversarial": self.loss.d(real_logits, fake_logits)}
-        if self.penalty is not None:
-            terms["penalty"] = self.penalty(self.discriminator, real, fake)
-        return Judgement(terms, real_logits, fake_logits)
+        for name in (name for name, part in self.penalties.items() if interval_of(part) == 1):
+            terms[name] = self._penalty(name, d, real, fake, shown)
+            measured[_tag(name)] = terms[name].detach()
+        return Outcome(terms, measured | self._measured(real_logits.detach(), fake_logits.detach()))
 
-    def g_terms(self, z: Tensor) -> tuple[Terms, Tensor]:
-        """G's terms on latents [B, latent_dim], and D's logits [B] for what G drew from them."""
-        fake_logits = self.discriminator(self.generator(z)).float()
-        return {"adversarial": self.loss.g(fake_logits)}, fake_logits
+    def d_lazy_phase(self, update: int) -> tuple[str, ...]:
+        """The penalties that have an update of their own after D's of this number, the first being 0."""
+        return tuple(due(self.penalties, update))
 
-    # The names of what `read_d` measures, in their order.
-    d_readings = (
-        "loss/d",
-        "penalty/d",
-        "accuracy/d_real",
-        "accuracy/d_fake",
-        "probability/real",
-        "probability/fake",
-    )
+    def d_lazy_terms(self, d: nn.Module, real: Batch, fake: Batch, names: Sequence[str]) -> dict[str, Tensor]:
+        """Those penalties, as many times as strong as they are rare."""
+        shown = self._view(real.images)
+        return {name: interval_of(self.penalties[name]) * self._penalty(name, d, real, fake, shown) for name in names}
 
-    @property
-    def g_readings(self) -> tuple[str, ...]:
-        """The names of what `read_g` measures, in their order.
+    def _penalty(self, name: str, d: nn.Module, real: Batch, fake: Batch, shown: View) -> Tensor:
+        """A penalty on D as a function of pictures, by way of what they become before D sees them."""
 
-        Where the sign of a logit means nothing, generated images alone tell nothing about D's accuracy.
+        def critic(images: Tensor) -> Tensor:
+            conditions = {
+                name: value.repeat(len(images) // len(real), *[1] * (value.dim() - 1))
+                for name, value in real.conditions.items()
+            }
+            return self._logits(d, shown(images), conditions)
+
+        return self.penalties[name](critic, real.images, fake.images)
+
+    def _view(self, images: Tensor) -> View:
+        return self.augment.draw(images) if self.augment is not None else _as_they_are
+
+    def _logits(self, d: nn.Module, images: Tensor, conditions: Mapping[str, Tensor]) -> Tensor:
+        return checked_logits(self.judge(d, images, conditions), len(images) // self.packing)
+
+    def _measured(self, real: Tensor, fake: Tensor) -> dict[str, Tensor]:
+        if not self.loss.classifies:
+            area = area_under_roc(*(logits.reshape(len(logits), -1).mean(1) for logits in (real, fake)))
+            return {"accuracy/d_real": area, "accuracy/d_fake": area}
+        return {
+            "accuracy/d_real": (real > 0).mean(dtype=torch.float32),
+            "accuracy/d_fake": (fake <= 0).mean(dtype=torch.float32),
+            "probability/real": real.sigmoid().mean(),
+            "probability/fake": fake.sigmoid().mean(),
+        }
+
+    def g_terms(self, d: nn.Module, g: nn.Module, latents: Tensor, real: Batch | None) -> Outcome:
+        """G's terms on what it draws from latents, beside real images where the loss compares with some.
+
+        Where the sign of a logit means nothing, generated images alone tell nothing about D.
         """
-        return ("loss/g", "probability/fake") + ("accuracy/d_fake",) * self.loss.classifies
-
-    def read_d(self, judgement: Judgement) -> Sequence[Tensor]:
-        """Measure a step of D, 0-d each: D is judged by what the images are, never by their targets.
-
-        Where the sign of a logit means nothing (a critic), the chance that a real image scores above a
-        generated one (the area under the ROC curve) stands in for both accuracies.
-        """
-        real, fake = judgement.real_logits.detach(), judgement.fake_logits.detach()
-        loss = total(judgement.terms)
-        penalty = judgement.terms.get("penalty", torch.zeros_like(loss))
-        if self.loss.classifies:
-            accuracies = [(real > 0).mean(dtype=torch.float32), (fake <= 0).mean(dtype=torch.float32)]
+        drawn = self.generate(g, latents, real.conditions if real is not None else {})
+        shown = self._view(drawn.images)
+        fake_logits = self._logits(d, shown(drawn.images), drawn.conditions)
+        if self._paired:
+            assert real is not None, "whoever compares sees data"
+            loss = self.loss.g(fake_logits, self._logits(d, shown(real.images), real.conditions))
         else:
-            accuracies = [area_under_roc(real, fake)] * 2
-        return [loss, penalty, *accuracies, real.sigmoid().mean(), fake.sigmoid().mean()]
+            loss = self.loss.g(fake_logits)
+        measured = {}
+        if self.loss.classifies:
+            fake = fake_logits.detach()
+            measured["probability/fake"] = fake.sigmoid().mean()
+            measured["accuracy/d_fake"] = (fake <= 0).mean(dtype=torch.float32)
+        return Outcome({"adversarial": loss}, measured)
 
-    def read_g(self, terms: Terms, fake_logits: Tensor) -> Sequence[Tensor]:
-        """Measure a step of G, 0-d each."""
-        fake = fake_logits.detach()
-        accuracy = [(fake <= 0).mean(dtype=torch.float32)] * self.loss.classifies
-        return [total(terms), fake.sigmoid().mean(), *accuracy]
+    def state_dict(self) -> dict[str, Any]:
+        """What a checkpoint keeps: how strong the augmentation has become."""
+        augment: object = self.augment
+        return dict(augment.state_dict()) if isinstance(augment, nn.Module) else {}
 
-
-def check_logits(logits: Tensor, count: int) -> None:
-    """Refuse answers of another shape than [count]: against targets [count] they would make a square, and no error.
-
-    Raises:
-        UserError: D, a part of the user's own, does not give one logit for each image.
-    """
-    if logits.shape != (count,):
-        shape = "x".join(map(str, logits.shape))
-        raise UserError(
-            f"model.discriminator gives {shape} for {count} images, but must give one logit each.",
-            "Let its forward return a tensor of shape [B].",
-        )
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Go on from a checkpoint."""
+        augment: object = self.augment
+        if isinstance(augment, nn.Module):
+            augment.load_state_dict(dict(state))
 
 
-def accuracy_of(means: Mapping[str, float]) -> float:
-    """D's accuracy over real and generated images, which count alike, from the two by their names."""
-    return 0.5 * (means["accuracy/d_real"] + means["accuracy/d_fake"])
+def _as_they_are(images: Tensor) -> Tensor:
+    return images
 
 
-def area_under_roc(real_scores: Tensor, fake_scores: Tensor) -> Tensor:
-    """Chance that a real image, [N] scores, scores above a generated one, [M] scores; a tie counts a half."""
-    difference = real_scores[:, None] - fake_scores[None, :]
-    return 0.5 * (difference.sign().mean() + 1.0)
+def _tag(name: str) -> str:
+    """The tag of a penalty: a single one is `penalty/d`."""
+    return "penalty/d" if name == "penalty" else f"penalty/{name}"

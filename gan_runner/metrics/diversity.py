@@ -2,7 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
+from typing import ClassVar
+
+import torch
 from torch import Tensor
+
+from gan_runner.data import Batch
 
 _ROWS = 1000  # of the table of distances that are held at a time
 
@@ -22,13 +28,19 @@ def mean_pairwise_distance(images: Tensor) -> Tensor:
     return (total / (count * (count - 1))).float()
 
 
-def diversity(real: Tensor, fake: Tensor) -> Tensor:
-    """Mean pairwise distance of generated images against that of real ones, 0-d.
+class Diversity:
+    """Mean pairwise distance of generated images, in pixels, against that of real ones.
 
     1 where they vary alike; near 0 when G draws the same picture whatever its latent (mode collapse).
-
-    Args:
-        real: [N, C, H, W], N at least 2.
-        fake: [M, C, H, W], M at least 2.
     """
-    return mean_pairwise_distance(fake) / mean_pairwise_distance(real)
+
+    names: ClassVar[tuple[str, ...]] = ("diversity",)
+
+    def statistics(self, real: Iterable[Batch]) -> dict[str, Tensor]:
+        """The real images' mean pairwise distance, 0-d; two images at least."""
+        return {"distance": mean_pairwise_distance(torch.cat([batch.images for batch in real]))}
+
+    def measure(self, fake: Iterable[Batch], real: Mapping[str, Tensor]) -> dict[str, float]:
+        """See `Metric`."""
+        distance = mean_pairwise_distance(torch.cat([batch.images for batch in fake]))
+        return {"diversity": float(distance / real["distance"])}

@@ -1,8 +1,10 @@
 """Convolutional players in the manner of DCGAN (Radford et al. 2016, arXiv:1511.06434), for square or oblong images.
 
-The default widths are those of the published Keras recipe at 28x28; the same two classes draw 32x32 and 64x64,
-in grey or colour. Strided layers pad as `same` does in Keras, seen in a mirror: Keras pads the far edge where
-PyTorch pads the near one, so that a network here is the published one looking at flipped images.
+The default widths are those of the published Keras recipe at 28x28, which doubles the size twice. Larger images get
+further doublings, so that G starts from 8x8 at the most, and D as many further halvings. So both keep the size of the
+recipe's networks; with two doublings whatever the size, the dense layer would grow with the image. Strided layers pad
+as `same` does in Keras, seen in a mirror: Keras pads the far edge where PyTorch pads the near one, so that a network
+here is the published one looking at flipped images.
 """
 
 from __future__ import annotations
@@ -18,24 +20,27 @@ from gan_runner.models.initial_weights import Initialiser, initialise
 from gan_runner.models.layers import ConvTranspose2d, Dropout, Flatten
 from gan_runner.ranges import Count, Fraction, FractionBelowOne, NonNegative, Positive
 
-_DOUBLINGS = 2
+_DOUBLINGS = 2  # at the least, as many as the recipe has
+_LARGEST_BASE = 8  # height and width that G starts from
 
 
 class Generator(nn.Module):
-    """Latents to images: a dense layer, two transposed convolutions that double the size, then some that do not.
+    """Latents to images: a dense layer, transposed convolutions that double the size, then some that do not.
 
     Args:
-        image_shape: (channels, height, width) of the images to draw; height and width are multiples of 4.
+        image_shape: (channels, height, width) of the images to draw; height and width are multiples of 4 up to 32,
+            of 8 up to 64, of 16 up to 128, and so on.
         latent_dim: size of a latent.
-        widths: channels after the dense layer, after each of the two doublings, and after each layer that
-            keeps the size; a last transposed convolution makes the image.
+        widths: channels after the dense layer, after each of the first two doublings, and after each layer that
+            keeps the size. Further doublings have half of the second one's. A last transposed convolution makes the
+            image.
         norm_momentum: share of a new batch in batch norm's running statistics (Keras' momentum is 1 minus it).
         norm_eps: added to batch norm's variance.
         first_weights: sets the dense layer's weights.
         weights: sets the other layers' weights.
 
     Raises:
-        UserError: the image's height or width is no multiple of 4, or `widths` is too short.
+        UserError: the image's height or width is no such multiple, or `widths` is too short.
     """
 
     def __init__(
@@ -50,14 +55,17 @@ class Generator(nn.Module):
     ) -> None:
         super().__init__()
         channels, height, width = image_shape
-        _check_size(height, width)
+        doublings = _doublings(height, width)
+        _check_size(height, width, doublings)
         if len(widths) < _DOUBLINGS + 1:
             raise UserError(
                 f"model.generator.widths is {list(widths)}: a dcgan needs the dense layer's width and one for each "
-                f"of its {_DOUBLINGS} doublings.",
+                f"of its first {_DOUBLINGS} doublings.",
                 f"Give {_DOUBLINGS + 1} widths or more, or leave model.generator.widths out.",
             )
-        self.base = (height // 2**_DOUBLINGS, width // 2**_DOUBLINGS, widths[0])
+        further = [max(1, widths[_DOUBLINGS] // 2)] * (doublings - _DOUBLINGS)
+        widths = [*widths[: _DOUBLINGS + 1], *further, *widths[_DOUBLINGS + 1 :]]
+        self.base = (height // 2**doublings, width // 2**doublings, widths[0])
         features = math.prod(self.base)
         self.dense = nn.Sequential(
             nn.Linear(latent_dim, features),
@@ -66,7 +74,7 @@ class Generator(nn.Module):
         )
         layers: list[nn.Module] = []
         for index, (before, after) in enumerate(pairwise(widths)):
-            stride = 2 if index < _DOUBLINGS else 1
+            stride = 2 if index < doublings else 1
             layers += [
                 ConvTranspose2d(before, after, 3, stride, padding=1, output_padding=stride - 1),
                 nn.BatchNorm2d(after, eps=norm_eps, momentum=norm_momentum),
@@ -89,7 +97,8 @@ class Discriminator(nn.Module):
 
     Args:
         image_shape: (channels, height, width) of the images to judge.
-        widths: channels after each convolution; all but the last halve the size.
+        widths: channels after each convolution; all but the last halve the size. Images for which G doubles the size
+            more than twice get as many further convolutions that halve it, first of all and half as wide as the first.
         dropout: chance that a value is left out in training, after each convolution.
         slope: LeakyReLU's slope below zero.
         first_weights: sets the first convolution's weights.
@@ -107,6 +116,8 @@ class Discriminator(nn.Module):
     ) -> None:
         super().__init__()
         before, height, width = image_shape
+        further = [max(1, widths[0] // 2)] * (_doublings(height, width) - _DOUBLINGS)
+        widths = [*further, *widths]
         layers: list[nn.Module] = []
         for index, after in enumerate(widths):
             stride = 2 if index < len(widths) - 1 else 1
@@ -122,13 +133,23 @@ class Discriminator(nn.Module):
         return logits.squeeze(1)
 
 
-def _check_size(height: int, width: int) -> None:
-    multiple = 2**_DOUBLINGS
+def _doublings(height: int, width: int) -> int:
+    """How often the size doubles on the way to an image, from a base that is small enough."""
+    bases = -(-max(height, width) // _LARGEST_BASE)
+    return max(_DOUBLINGS, (bases - 1).bit_length())
+
+
+def _check_size(height: int, width: int, doublings: int) -> None:
+    multiple = 2**doublings
     if height % multiple == 0 and width % multiple == 0:
         return
-    below = max(multiple, height // multiple * multiple)
+    side = max(height, width)
+    below = max(multiple, side // multiple * multiple)
+    times = "twice" if doublings == _DOUBLINGS else f"{doublings} times"
     raise UserError(
-        f"model=dcgan cannot draw {height}x{width} images: it doubles its size twice, so height and width must be "
+        f"model=dcgan cannot draw {height}x{width} images: it doubles its size {times}, so height and width must be "
         f"multiples of {multiple}.",
-        f"data.image_size is {height}. Try data.image_size={below} or {below + multiple}.",
+        f"data.image_size is {height}. Try data.image_size={below} or {below + multiple}."
+        if height == width
+        else f"Try data.image_size={below} or {below + multiple}, which crops them to squares.",
     )

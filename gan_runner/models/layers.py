@@ -12,7 +12,7 @@ _LEVELS = 2**_BITS
 
 
 class Dropout(nn.Module):
-    """`nn.Dropout` with masks cut from cheap random bits on the CPU, about ten times as fast there.
+    """`nn.Dropout` with masks cut from cheap random bits on the CPU, 3 to 7 times as fast there.
 
     PyTorch's own layer draws a slow random number an element; here one 64-bit draw serves four elements. The
     mask is a constant to autograd, so the backward pass is one product and a second one (R1) needs no care.

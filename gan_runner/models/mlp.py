@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from gan_runner.models.initial_weights import Initialiser, initialise
 from gan_runner.models.layers import Dropout
+from gan_runner.models.spectral_norm import normalise_spectrally
 from gan_runner.ranges import Count, FractionBelowOne
 
 Activation = Callable[[], nn.Module]
@@ -62,6 +63,7 @@ class Discriminator(nn.Module):
         activation: makes the module after each hidden layer.
         first_weights: sets the first layer's weights.
         weights: sets the other layers' weights.
+        spectral_norm: divide every layer's weight by its largest singular value (arXiv:1802.05957).
     """
 
     def __init__(
@@ -72,6 +74,7 @@ class Discriminator(nn.Module):
         activation: Activation,
         first_weights: Initialiser | None,
         weights: Initialiser | None,
+        spectral_norm: bool = False,
     ) -> None:
         super().__init__()
         sizes = [math.prod(image_shape), *widths]
@@ -81,6 +84,8 @@ class Discriminator(nn.Module):
         layers += [nn.Linear(sizes[-1], 1)]
         self.layers = nn.Sequential(*layers)
         initialise(self, first_weights, weights)
+        if spectral_norm:
+            normalise_spectrally(self)
 
     def forward(self, images: Tensor) -> Tensor:
         """Give a logit [B] for each image [B, C, H, W]: above 0 it looks real, below 0 generated."""

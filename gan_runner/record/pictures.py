@@ -10,7 +10,7 @@ import math
 import os
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING, TypeAlias, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
 Pixels: TypeAlias = NDArray[np.uint8]
 Frame: TypeAlias = tuple[str, Image.Image]
+Item = TypeVar("Item")
 
 PAPER, INK = "white", "black"
 WHITE = 255
@@ -33,6 +34,7 @@ MARGIN = 12  # pixels between two frames of a timeline
 CAPTION_HEIGHT, CAPTION_SIZE = 30, 20  # pixels
 ANIMATION_SECONDS = 8.0  # what an animation aims at, as far as its frames stay within the two limits below
 SHORTEST_FRAME, LONGEST_FRAME = 0.04, 0.5  # seconds; viewers slow down what is much shorter
+MOST_FRAMES = 100  # of an animation; five hundred would take 10 s and half a gigabyte to write
 LAST_FRAME = 2.0  # seconds; the result is what one looks at
 
 
@@ -76,6 +78,13 @@ def grid(images: Pixels, columns: int) -> Image.Image:
 def near_square(count: int) -> int:
     """How many columns make a grid of `count` >= 1 cells as good as square, never higher than wide."""
     return math.isqrt(count - 1) + 1
+
+
+def evenly(items: Sequence[Item], most: int) -> list[Item]:
+    """Pick at most so many items, at even distances and the first and the last among them."""
+    if len(items) <= most:
+        return list(items)
+    return [items[round(number * (len(items) - 1) / (most - 1))] for number in range(most)]
 
 
 def first_middle_last(frames: Sequence[Frame]) -> list[Frame]:
@@ -126,6 +135,16 @@ def save_atomically(image: Image.Image, path: Path) -> None:
         image.save(temporary)
 
 
+def free_name(path: str) -> str:
+    """The path itself, or where something is there already the same with -2, -3, ... before its ending."""
+    wanted, number = Path(path), 2
+    free = wanted
+    while free.exists():
+        free = wanted.with_stem(f"{wanted.stem}-{number}")
+        number += 1
+    return str(free)
+
+
 def check_output(output: Path | str) -> None:
     """Refuse a place for samples before they are drawn.
 
@@ -138,7 +157,7 @@ def check_output(output: Path | str) -> None:
     path = Path(output)
     if _is_folder(output):
         taken = path.exists() and not (path.is_dir() and next(path.iterdir(), None) is None)
-    elif path.suffix in (".png", ".npz"):
+    elif path.suffix.lower() in (".png", ".npz"):
         taken = path.exists()
     else:
         raise UserError(
@@ -179,7 +198,7 @@ def write_samples(images: Pixels, output: Path | str) -> None:
             save_atomically(
                 Image.fromarray(image[..., 0] if image.shape[-1] == 1 else image), path / f"{number:05d}.png"
             )
-    elif path.suffix == ".png":
+    elif path.suffix.lower() == ".png":
         save_atomically(grid(images, near_square(len(images))), path)
     else:
         with replacing(path) as temporary:

@@ -1,40 +1,49 @@
 """What a run leaves on disk: checkpoints, pictures, metrics and a summary.
 
-Files are written whole or not at all, off the training loop where they are large, and none is ever deleted.
+Files are written whole or not at all, off the training loop where they are large. What is read may be damaged, or come
+from somebody else: it is data, and a side file that cannot be read is set aside by name and stops nothing.
 """
 
 from __future__ import annotations
 
+import contextlib
 import json
 import logging
 import math
 import os
 import re
-import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from pathlib import Path
-from typing import IO, Any, Literal
+from typing import Any
 
-import torch
-from omegaconf import DictConfig, OmegaConf
+from filelock import FileLock, Timeout
 from PIL import Image
 
 from gan_runner.errors import UserError
-from gan_runner.record.atomic import replacing
-from gan_runner.record.pictures import Pixels, animation, first_middle_last, grid, save_atomically, timeline
+from gan_runner.record.atomic import appending, made_folder, refusals_explained, set_aside, write_text
+from gan_runner.record.checkpoint_files import CheckpointFiles
+from gan_runner.record.pictures import (
+    MOST_FRAMES,
+    Pixels,
+    animation,
+    evenly,
+    first_middle_last,
+    grid,
+    save_atomically,
+    timeline,
+)
 
 log = logging.getLogger(__name__)
 
-_LOG = "gan-run.log"  # the file of hydra.job.name in conf/config.yaml
+LOG = "gan-run.log"  # the file of hydra.job.name in conf/config.yaml
+CONFIG = ".hydra"
 _CLAIM = "Process %s writes to %s"
-CheckpointName = Literal["last", "best"]
-_LAST = "checkpoints/last.pt"
 _SAMPLE = "iteration_{:08d}.png"
 _MOST_PENDING = 4  # writings in the background that wait for their turn
 
 
-class RunDirectory:
+class RunFolder:
     """The folder of one run.
 
     Args:
@@ -43,9 +52,10 @@ class RunDirectory:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self._writer = ThreadPoolExecutor(max_workers=1, thread_name_prefix="run-directory")
+        self.checkpoints = CheckpointFiles(path / "checkpoints")
+        self._writer = ThreadPoolExecutor(max_workers=1, thread_name_prefix="run-folder")
         self._pending: list[Future[None]] = []
-        self._lock: IO[str] | None = None
+        self._lock = FileLock(path / CONFIG / "lock")
 
     def claim(self, key: str, *, new: bool) -> None:
         """Keep every other process from training in this folder until it is closed, or this process ends.
@@ -57,13 +67,16 @@ class RunDirectory:
         Raises:
             UserError: another process trains here, or a new run would write over one.
         """
-        # The lock lies on the log, which every run has, and goes with the process however that ends.
-        self._lock = (self.path / _LOG).open("a")
-        if not _locked(self._lock):
+        made_folder(self.path / CONFIG)
+        try:
+            self._lock.acquire(blocking=False)
+        except Timeout:
             raise UserError(
                 f"{key} is {self.path}, but that run is being trained by process {self._process()}.",
                 f"Wait until it has ended, or try another {key}.",
-            )
+            ) from None
+        except (NotImplementedError, OSError) as error:
+            log.warning("%s cannot be locked, so nothing keeps a second run from writing there: %s", self.path, error)
         if new and (self.path / "summary.json").exists():
             raise UserError(
                 f"{key} is {self.path}, but there is a run already, and runs are not written over.",
@@ -71,15 +84,44 @@ class RunDirectory:
             )
         log.info(_CLAIM, os.getpid(), self.path)
 
+    def discard_unbegun(self) -> None:
+        """Take away a folder that was made for a run which never began, if it holds nothing but the log."""
+        with contextlib.suppress(OSError):
+            if [path.name for path in self.path.iterdir()] in ([], [LOG]):
+                (self.path / LOG).unlink(missing_ok=True)
+                self.path.rmdir()
+                self.path.parent.rmdir()  # the day's, if it is empty now
+
     def _process(self) -> str:
         """The process that claimed the folder last, as the log tells."""
-        said = re.findall(_CLAIM % (r"(\d+)", ""), (self.path / _LOG).read_text())
-        return said[-1] if said else "unknown"
+        with contextlib.suppress(OSError):
+            said = re.findall(_CLAIM % (r"(\d+)", ""), (self.path / LOG).read_text(errors="replace"))
+            if said:
+                return str(said[-1])
+        return "unknown"
+
+    def refuse_links_out(self, key: str) -> None:
+        """Refuse a folder in which something that a run writes to is a link that leads out of it.
+
+        Raises:
+            UserError: names the link and where it leads.
+        """
+        home = self.path.resolve()
+        written = [self.path / name for name in (CONFIG, "checkpoints", "samples")]
+        for path in [
+            *self.path.iterdir(),
+            *(file for folder in written if folder.is_dir() for file in folder.iterdir()),
+        ]:
+            if path.is_symlink() and not path.resolve().is_relative_to(home):
+                raise UserError(
+                    f"{key} is {self.path}, but {path} is a link to {path.resolve()}, which a run would write to.",
+                    "Put the file or folder itself in its place.",
+                )
 
     # ---- reading ----------------------------------------------------------------------------------------
 
     @classmethod
-    def of_run(cls, path: str, key: str) -> RunDirectory:
+    def of_run(cls, path: str, key: str) -> RunFolder:
         """Open the folder of an earlier run.
 
         Args:
@@ -93,122 +135,75 @@ class RunDirectory:
         remedy = f"Try {key}=outputs/DATE/TIME, or a job's folder below multirun/DATE/TIME."
         if not folder.is_dir():
             raise UserError(f"{key} is {path}, but there is no such folder.", remedy)
-        for needed in (".hydra/config.yaml", ".hydra/hydra.yaml", ".hydra/overrides.yaml", _LAST):
-            if not (folder / needed).is_file():
-                raise UserError(f"{key} is {path}, but that is no folder of a run: it has no {needed}.", remedy)
-        return cls(folder)
-
-    def config(self) -> DictConfig:
-        """The run's composed config."""
-        config = OmegaConf.load(self.path / ".hydra/config.yaml")
-        assert isinstance(config, DictConfig)
-        return config
-
-    def overrides(self) -> list[str]:
-        """What was typed to compose it."""
-        typed = OmegaConf.to_container(OmegaConf.load(self.path / ".hydra/overrides.yaml"), resolve=False)
-        assert isinstance(typed, list)
-        return [str(override) for override in typed]
-
-    def config_folders(self) -> list[str]:
-        """Where the config was looked for besides this package, as Hydra's search path names it."""
-        hydra = OmegaConf.load(self.path / ".hydra/hydra.yaml").hydra
-        return [
-            f"{source.schema}://{source.path}"
-            for source in hydra.runtime.config_sources
-            if source.provider.endswith("command-line")
-        ]
-
-    def data_root(self) -> Path | None:
-        """Where the run, started in another folder, found its data, if that is not where data.root leads from here."""
-        hydra = OmegaConf.load(self.path / ".hydra/hydra.yaml").hydra
-        root = OmegaConf.select(self.config(), "data.root", throw_on_resolution_failure=False)
-        if not isinstance(root, str) or Path(root).expanduser().exists():
-            return None
-        there = Path(hydra.runtime.cwd, root)
-        return there if there.exists() else None
-
-    def has_checkpoint(self) -> bool:
-        """Whether there is something to go on from."""
-        return (self.path / _LAST).is_file()
-
-    def load_checkpoint(self, name: CheckpointName, device: torch.device) -> dict[str, Any]:
-        """Read a checkpoint.
-
-        Raises:
-            UserError: there is none of that name, or it cannot be read.
-        """
-        path = self.path / "checkpoints" / f"{name}.pt"
-        if not path.is_file():
+        if not (folder / CONFIG / "config.yaml").is_file():
+            raise UserError(f"{key} is {path}, but that is no folder of a run: it has no {CONFIG}/config.yaml.", remedy)
+        opened = cls(folder)
+        if not opened.checkpoints.any():
             raise UserError(
-                f"checkpoint is {name}, but {path} is not there: evaluation=off keeps no best checkpoint.",
-                "Try checkpoint=last.",
+                f"{key} is {path}, but that run has saved no checkpoint (checkpoints/last.pt).",
+                "Start it again: gan-run with the overrides in its .hydra/overrides.yaml.",
             )
-        try:
-            state: dict[str, Any] = torch.load(path, map_location=device, weights_only=True)
-        except Exception as error:  # torch raises whatever the broken byte led it to
-            raise UserError(f"{path} cannot be read as a checkpoint: {error}", "Try another run's folder.") from error
-        return state
+        return opened
 
     def read_metrics(self) -> list[dict[str, Any]]:
-        """The lines of metrics.jsonl, oldest first; a half-written last one is left out."""
+        """The lines of metrics.jsonl, oldest first; damage is set aside, and a half-written end left out."""
         path = self.path / "metrics.jsonl"
         if not path.is_file():
             return []
-        lines = path.read_text().split("\n")
-        return [json.loads(line) for line in lines[:-1]]
+        with refusals_explained(path, "read"):
+            *lines, _ = path.read_bytes().decode(errors="replace").split("\n")
+        points = [_as_point(line) for line in lines]
+        good = [point for point in points if point is not None]
+        if len(good) < len(points):
+            aside = set_aside(path)
+            log.warning("%s is damaged: it is set aside as %s, and what can be read goes on.", path, aside.name)
+            write_text(path, "".join(_as_json(point) + "\n" for point in good))
+        return good
 
     def read_summary(self) -> dict[str, Any]:
-        """The last summary, {} before the first."""
+        """The last summary, {} before the first; a damaged one is set aside."""
         path = self.path / "summary.json"
-        summary: dict[str, Any] = json.loads(path.read_text()) if path.is_file() else {}
-        return summary
+        if not path.is_file():
+            return {}
+        with contextlib.suppress(ValueError, RecursionError), refusals_explained(path, "read"):
+            summary = json.loads(path.read_bytes())
+            if isinstance(summary, dict):
+                return summary
+        log.warning("%s is damaged: it is set aside as %s.", path, set_aside(path).name)
+        return {}
 
     # ---- writing ----------------------------------------------------------------------------------------
 
     def append_metrics(self, point: Mapping[str, float]) -> None:
         """Add a line to metrics.jsonl."""
-        with (self.path / "metrics.jsonl").open("a") as file:
+        path = self.path / "metrics.jsonl"
+        with appending(path) as file:
             file.write(_as_json(dict(point)) + "\n")
 
     def rewind_metrics(self, iteration: int) -> None:
         """Make metrics.jsonl end at a checkpoint's iteration; what came later moves to metrics.abandoned.jsonl."""
         points = self.read_metrics()
-        later = [json.dumps(point) + "\n" for point in points if point["iteration"] > iteration]
+        later = [_as_json(point) + "\n" for point in points if point["iteration"] > iteration]
+        abandoned = self.path / "metrics.abandoned.jsonl"
         if later:
-            with (self.path / "metrics.abandoned.jsonl").open("a") as file:
+            with appending(abandoned) as file:
                 file.writelines(later)
-        kept = "".join(json.dumps(point) + "\n" for point in points if point["iteration"] <= iteration)
-        _write_atomically(self.path / "metrics.jsonl", kept)
+        kept = "".join(_as_json(point) + "\n" for point in points if point["iteration"] <= iteration)
+        write_text(self.path / "metrics.jsonl", kept)
 
-    def write_config(self, config: DictConfig, hydra: object, overrides: Sequence[str]) -> None:
-        """Write or replace what `config`, `config_folders` and `overrides` read, where Hydra itself would write it."""
-        folder = self.path / ".hydra"
-        folder.mkdir(exist_ok=True)
-        for name, content in (("config", config), ("hydra", hydra), ("overrides", overrides)):
-            _write_atomically(folder / f"{name}.yaml", OmegaConf.to_yaml(content))
+    def write_config(self, texts: Mapping[str, str]) -> None:
+        """Write or replace YAML files by their names, where Hydra itself would write them."""
+        folder = made_folder(self.path / CONFIG)
+        for name, text in texts.items():
+            write_text(folder / f"{name}.yaml", text)
 
     def write_summary(self, summary: Mapping[str, Any]) -> None:
         """Replace summary.json."""
-        _write_atomically(self.path / "summary.json", _as_json(dict(summary), indent=2) + "\n")
-
-    def save_checkpoint(self, state: Mapping[str, Any], names: Sequence[CheckpointName]) -> None:
-        """Replace checkpoints in the background; nothing may change `state` after this call."""
-        folder = self.path / "checkpoints"
-        folder.mkdir(exist_ok=True)
-
-        def write() -> None:
-            for name in names:
-                # Not by its name: PyTorch's own file would outlive a failure, and keep a full disk full.
-                with replacing(folder / f"{name}.pt") as temporary, temporary.open("wb") as file:
-                    torch.save(state, file)
-
-        self.in_background(write)
+        write_text(self.path / "summary.json", _as_json(dict(summary), indent=2) + "\n")
 
     def save_samples(self, images: Pixels, columns: int, iteration: int) -> None:
         """Write the grid of an iteration in the background."""
-        path = self.path / "samples" / _SAMPLE.format(iteration)
-        path.parent.mkdir(exist_ok=True)
+        path = made_folder(self.path / "samples") / _SAMPLE.format(iteration)
         self.in_background(lambda: save_atomically(grid(images, columns), path))
 
     def write_timeline(self, captions: Mapping[int, str], until: int) -> None:
@@ -219,17 +214,32 @@ class RunDirectory:
             until: the last iteration. A start that was killed may have drawn later ones, which are no part of the run.
         """
         self.finish_writing()
-        frames = []
+        grids: list[tuple[int, Path]] = []
         for path in sorted((self.path / "samples").glob("iteration_*.png")):
-            iteration = int(path.stem.removeprefix("iteration_"))
-            if iteration > until:
-                continue
-            with Image.open(path) as picture:
-                frames.append((captions.get(iteration, f"iteration {iteration:,}"), picture.copy()))
+            number = path.stem.removeprefix("iteration_")
+            if number.isdecimal() and int(number) <= until:
+                grids.append((int(number), path))
+        frames = []
+        for iteration, path in evenly(grids, MOST_FRAMES):
+            try:
+                with Image.open(path, formats=["PNG"]) as picture:
+                    frames.append((captions.get(iteration, f"iteration {iteration:,}"), picture.copy()))
+            except Exception as error:  # Pillow's decoders raise anything
+                log.warning("%s is damaged and no part of the timeline: %s", path, error)
         if not frames:
             return
         save_atomically(timeline(first_middle_last(frames)), self.path / "samples/timeline.png")
         animation(frames, self.path / "samples/timeline.gif")
+
+    def save_checkpoint(self, state: Mapping[str, Any], *, best: bool, keep: int | None) -> None:
+        """Replace last.pt, and best.pt if it is that too, in the background; nothing may change `state` any more.
+
+        Args:
+            state: what to keep.
+            best: whether this is the best so far.
+            keep: how many of the newest to keep; None keeps all.
+        """
+        self.in_background(lambda: self.checkpoints.save(state, best=best, keep=keep))
 
     def in_background(self, work: Callable[[], None]) -> None:
         """Do some writing beside the training, in the order of the calls; raises what an earlier one raised.
@@ -252,46 +262,41 @@ class RunDirectory:
 
     def abandon(self) -> None:
         """Give up what is to be written and has not begun."""
-        self._writer.shutdown(wait=False, cancel_futures=True)
+        for future in self._pending:
+            future.cancel()  # unlike the writer's shutdown, this leaves nobody waiting for what will never be done
+        self._writer.shutdown(wait=False)
 
     def close(self) -> None:
         """Wait for what is being written, and let go of the thread and of the folder."""
         self._writer.shutdown(wait=True)
-        if self._lock is not None:
-            self._lock.close()
+        self._lock.release()
 
 
-def _locked(file: IO[str]) -> bool:
-    """Lock a file as long as it is open; False where another process has."""
-    if sys.platform == "win32":
-        return True
-    import fcntl
-
+def _as_point(line: str) -> dict[str, Any] | None:
+    """A line of metrics.jsonl as a log point; None for anything else."""
     try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    except OSError as error:
-        log.warning("%s cannot be locked, so nothing keeps a second run from writing there: %s", file.name, error)
-    return True
-
-
-def _write_atomically(path: Path, text: str) -> None:
-    with replacing(path) as temporary:
-        temporary.write_text(text)
+        point = json.loads(line)
+    except (ValueError, RecursionError):
+        return None
+    if not isinstance(point, dict) or not isinstance(point.get("iteration"), int):
+        return None
+    if not isinstance(point.get("epoch"), int | float):
+        return None
+    numbers = (value is None or isinstance(value, int | float) for value in point.values())
+    return point if all(numbers) else None
 
 
 def _as_json(value: Any, indent: int | None = None) -> str:
-    """JSON that any parser reads: the numbers that JSON does not know are written as text ("nan")."""
-    return json.dumps(_finite_or_text(value), indent=indent, allow_nan=False)
+    """JSON that any parser reads: a number that JSON does not know is null."""
+    return json.dumps(_finite_or_none(value), indent=indent, allow_nan=False)
 
 
-def _finite_or_text(value: Any) -> Any:
+def _finite_or_none(value: Any) -> Any:
     match value:
         case float() if not math.isfinite(value):
-            return str(value)
+            return None
         case dict():
-            return {key: _finite_or_text(inner) for key, inner in value.items()}
+            return {key: _finite_or_none(inner) for key, inner in value.items()}
         case list() | tuple():
-            return [_finite_or_text(inner) for inner in value]
+            return [_finite_or_none(inner) for inner in value]
     return value

@@ -6,6 +6,8 @@ code is imported where it is used, since commands that train nothing can do with
 
 from __future__ import annotations
 
+import contextlib
+import shlex
 import time
 from collections.abc import Callable, Collection, Mapping, Sequence
 from functools import cached_property
@@ -22,6 +24,9 @@ if TYPE_CHECKING:
     from torch.utils.tensorboard import SummaryWriter
 
 Scalar: TypeAlias = bool | int | float | str
+
+_PICTURES_KEPT = 10  # of a tag, by TensorBoard itself
+_FAILURE = ".failure"  # ends the name of the event file that says that a start has failed
 
 
 class TensorBoard:
@@ -50,6 +55,7 @@ class TensorBoard:
         def begin() -> SummaryWriter:
             from torch.utils.tensorboard import SummaryWriter
 
+            _put_in_the_past(folder, int(time.time()))
             # A start's mark is needed in the first file too: TensorBoard takes the first mark that it meets in a
             # folder for the beginning of the run, and drops what is out of date only at the later ones.
             writer = SummaryWriter(log_dir=str(folder), purge_step=first_iteration, flush_secs=self.flush_seconds)
@@ -57,7 +63,9 @@ class TensorBoard:
             writer.add_custom_scalars({"GAN": charts})
             return writer
 
-        return EventFile(begin)
+        for failure in folder.glob(f"events.out.tfevents.*{_FAILURE}"):
+            failure.unlink()
+        return EventFile(begin, folder)
 
 
 class EventFile:
@@ -65,10 +73,12 @@ class EventFile:
 
     Args:
         begin: starts the file.
+        folder: the run's.
     """
 
-    def __init__(self, begin: Callable[[], SummaryWriter]) -> None:
+    def __init__(self, begin: Callable[[], SummaryWriter], folder: Path) -> None:
         self._begin = begin
+        self._folder = folder
 
     @cached_property
     def _writer(self) -> SummaryWriter:
@@ -116,14 +126,22 @@ class EventFile:
     def end(self, succeeded: bool) -> None:
         """Put the run's outcome on the HPARAMS page.
 
-        TensorBoard keeps the first outcome that it reads in a folder, so a run that was interrupted, and may
-        be resumed, has none yet.
+        TensorBoard keeps the first outcome that it reads in a folder. So a run that was interrupted, and may be
+        resumed, has none yet; a failure, which may be resumed too, has a file of its own that the next start takes
+        away.
         """
+        from tensorboard.compat.proto.event_pb2 import Event
         from tensorboard.plugins.hparams import api_pb2, plugin_data_pb2
+        from tensorboard.summary.writer.event_file_writer import EventFileWriter
 
         status = api_pb2.STATUS_SUCCESS if succeeded else api_pb2.STATUS_FAILURE
         outcome = plugin_data_pb2.SessionEndInfo(status=status, end_time_secs=time.time())
-        self._add_to_hparams_page(session_end_info=outcome)
+        if succeeded:
+            self._add_to_hparams_page(session_end_info=outcome)
+        else:
+            file = EventFileWriter(str(self._folder), filename_suffix=_FAILURE)
+            file.add_event(Event(summary=_of_hparams_page(session_end_info=outcome), wall_time=time.time()))
+            file.close()
 
     def scalars(self, values: Mapping[str, float], iteration: int) -> None:
         """Add a point to each curve.
@@ -159,13 +177,44 @@ class EventFile:
 
     def _add_to_hparams_page(self, **message: object) -> None:
         """Add one of the page's messages to this file; `add_hparams` would start a run within the run."""
-        from tensorboard.compat.proto.summary_pb2 import Summary
-        from tensorboard.plugins.hparams import metadata, plugin_data_pb2
+        self._file.add_summary(_of_hparams_page(**message))
 
-        (kind,) = message
-        content = metadata.create_summary_metadata(plugin_data_pb2.HParamsPluginData(**message))
-        value = Summary.Value(tag=f"_hparams_/{kind}", metadata=content, tensor=metadata.NULL_TENSOR)
-        self._file.add_summary(Summary(value=[value]))
+
+def _of_hparams_page(**message: object) -> Any:
+    from tensorboard.compat.proto.summary_pb2 import Summary
+    from tensorboard.plugins.hparams import metadata, plugin_data_pb2
+
+    (kind,) = message
+    content = metadata.create_summary_metadata(plugin_data_pb2.HParamsPluginData(**message))
+    return Summary(value=[Summary.Value(tag=f"_hparams_/{kind}", metadata=content, tensor=metadata.NULL_TENSOR)])
+
+
+def dashboard_line(folder: Path, shown: Path) -> str:
+    """The line that opens TensorBoard on a run or a sweep, with all its pictures where there are more than it keeps.
+
+    Args:
+        folder: the run's or the sweep's.
+        shown: the same, as one would type it.
+    """
+    grids = max((len(list(path.glob("iteration_*.png"))) for path in folder.glob("**/samples")), default=0)
+    more = f" --samples_per_plugin images={grids}" if grids > _PICTURES_KEPT else ""
+    return f"tensorboard --logdir {shlex.quote(str(shown))}{more}"
+
+
+def _put_in_the_past(folder: Path, now: int) -> None:
+    """Have event files of earlier starts carry earlier times in their names than one that is begun now.
+
+    TensorBoard reads them in the order of their names and never goes back: after a clock was set back, it would leave
+    out what comes from now on.
+    """
+    found = sorted(folder.glob("events.out.tfevents.*"))
+    limit = now - 1
+    for path in reversed(found):
+        stamp, _, rest = path.name.removeprefix("events.out.tfevents.").partition(".")
+        if stamp.isdecimal() and int(stamp) > limit:
+            with contextlib.suppress(OSError):
+                path.rename(path.with_name(f"events.out.tfevents.{limit:010d}.{rest}"))
+            limit -= 1
 
 
 def flatten(config: Mapping[str, Any]) -> dict[str, Scalar]:

@@ -14,8 +14,8 @@ log = logging.getLogger(__name__)
 _WARM_UP_CALLS = 3
 
 
-class Recording:
-    """Calls `work`, on a GPU as the replay of a recording as soon as one can be made.
+class CudaGraph:
+    """Calls `work`, on a GPU as the replay of a CUDA graph as soon as one is captured.
 
     `work` reads and writes tensors that stay where they are, and changes nothing in Python that a later call
     depends on. Every call does the work exactly once: the first few run eagerly on a stream of their own, as

@@ -4,13 +4,19 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
+import logging
 import os
 import platform
-from typing import Literal
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
 
 import torch
 
+from gan_runner.data.resources import cores
 from gan_runner.errors import UserError
+
+log = logging.getLogger(__name__)
 
 PrecisionName = Literal["fp32", "bf16"]
 
@@ -19,7 +25,7 @@ def choose_device(name: str, key: str) -> torch.device:
     """Turn a setting into a device that exists here.
 
     Args:
-        name: auto (a GPU where there is one), cpu, cuda or cuda:N.
+        name: auto (PyTorch's current GPU where there is one), cpu, cuda or cuda:N.
         key: the setting's key, for messages.
 
     Raises:
@@ -27,7 +33,7 @@ def choose_device(name: str, key: str) -> torch.device:
     """
     gpus = torch.cuda.device_count() if torch.cuda.is_available() else 0
     if name == "auto":
-        return torch.device("cuda:0" if gpus else "cpu")
+        return torch.device("cuda", torch.cuda.current_device()) if gpus else torch.device("cpu")
     if name == "cpu":
         return torch.device("cpu")
     kind, _, number = name.partition(":")
@@ -57,9 +63,33 @@ def choose_precision(name: Literal["auto", "fp32", "bf16"], device: torch.device
     return "bf16" if capabilities.get("amx_bf16") or capabilities.get("avx512_bf16") else "fp32"
 
 
-def arithmetic(precision: PrecisionName, device: torch.device) -> contextlib.AbstractContextManager[object]:
-    """Give the context in which a step computes: autocast to bfloat16, or plain float32."""
-    return torch.autocast(device.type, torch.bfloat16, enabled=precision == "bf16")
+@dataclass(frozen=True)
+class Compute:
+    """Where a run computes, and in which number format its matrix products are."""
+
+    device: torch.device
+    precision: PrecisionName
+
+    def arithmetic(self) -> contextlib.AbstractContextManager[object]:
+        """Give the context in which a step computes: autocast to bfloat16, or plain float32."""
+        return torch.autocast(self.device.type, torch.bfloat16, enabled=self.precision == "bf16")
+
+
+def keep_arithmetic(about: Mapping[str, Any], compute: Compute) -> None:
+    """Compute as the run did before: on as many threads, since sums in another order differ in their last bits.
+
+    Args:
+        about: what a checkpoint says of the run that is to go on.
+        compute: how it goes on; another precision than before is told, for it was asked for.
+    """
+    threads, now = int(about["threads"]), torch.get_num_threads()
+    if threads != now and threads <= cores():
+        torch.set_num_threads(threads)
+        log.info("Computing on %d threads, as this run did before.", threads)
+    elif threads != now:
+        log.warning("This run computed on %d threads, and there are %d here: its last bits may differ.", threads, now)
+    if about["precision"] != compute.precision:
+        log.warning("This run computed in %s, and goes on in %s.", about["precision"], compute.precision)
 
 
 def prepare(device: torch.device) -> None:

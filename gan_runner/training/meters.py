@@ -9,40 +9,50 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
 
 
 class Meter:
-    """Running totals of a few named numbers, one addition an update.
+    """Running totals of named numbers, one addition an update.
 
     Args:
-        names: what is measured, in the order in which `add` is given the values.
         device: where the numbers come from and are added up.
     """
 
-    def __init__(self, names: Sequence[str], device: torch.device) -> None:
-        self.names = tuple(names)
+    def __init__(self, device: torch.device) -> None:
+        self._device = device
+        self._names: tuple[str, ...] = ()
         # The last total counts the updates. Float64 counts exactly for longer than anybody trains.
-        self._totals = torch.zeros(len(names) + 1, dtype=torch.float64, device=device)
+        self._totals = torch.zeros(1, dtype=torch.float64, device=device)
         self._one = torch.ones((), device=device)
 
-    def add(self, values: Sequence[Tensor]) -> None:
-        """Add one update's values, 0-d each, on the device."""
-        self._totals += torch.stack([value.detach().float() for value in values] + [self._one])
+    def add(self, values: Mapping[str, Tensor]) -> None:
+        """Add one update's values by name, 0-d each, on the device; every update measures the same names."""
+        if not self._names:
+            self._measure(tuple(values))
+        assert self._names == tuple(values), "an update measures what the first one did, in the same order"
+        self._totals += torch.stack([value.detach().float() for value in values.values()] + [self._one])
+
+    def _measure(self, names: tuple[str, ...]) -> None:
+        self._names = names
+        self._totals = torch.zeros(len(names) + 1, dtype=torch.float64, device=self._device)
 
     def read(self) -> Reading:
         """Fetch the totals; waits for the device."""
         *totals, updates = self._totals.tolist()
-        return Reading(dict(zip(self.names, totals, strict=True)), updates)
+        return Reading(dict(zip(self._names, totals, strict=True)), updates)
 
-    def state_dict(self) -> dict[str, Tensor]:
+    def state_dict(self) -> dict[str, Any]:
         """What a checkpoint keeps."""
-        return {"totals": self._totals.clone()}
+        return {"names": list(self._names), "totals": self._totals.clone()}
 
-    def load_state_dict(self, state: Mapping[str, Tensor]) -> None:
-        """Go on from a checkpoint; in place, for a recorded step has this tensor's address."""
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Go on from a checkpoint; in place where it can be, for a recorded step has this tensor's address."""
+        if tuple(state["names"]) != self._names:
+            self._measure(tuple(state["names"]))
         self._totals.copy_(state["totals"])
 
 
@@ -58,7 +68,7 @@ class Reading:
         updates = self.updates - earlier.updates
         if not updates:
             return {}
-        return {name: (total - earlier.totals[name]) / updates for name, total in self.totals.items()}
+        return {name: (total - earlier.totals.get(name, 0.0)) / updates for name, total in self.totals.items()}
 
 
 class FiniteCounter:

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from gan_runner.games.adversarial import Terms, total
+from gan_runner.games.game import Terms, total
 from gan_runner.optim.adam import Optimizer
+from gan_runner.optim.averages import MovingAverage
 from gan_runner.optim.learning_rates import LearningRate
 
 
@@ -31,20 +33,23 @@ class Player:
         self._parameters = list(net.parameters())
         self._norms = [module for module in net.modules() if isinstance(module, _BatchNorm)]
         self._full_rate = float(optimizer.param_groups[0]["lr"])
-        self.slowing = 1.0  # the factor on it that rollbacks have left
+        self.lr_scale = 1.0  # the factor on it that rollbacks have left
         self.rate = self._full_rate
         self._norm_before = torch.zeros(())  # of the last update before this start
 
-    def minimise(self, terms: Terms) -> None:
-        """Make one update against the sum of the terms; no other player's gradients are computed."""
+    def minimise(self, terms: Terms) -> Tensor:
+        """Make one update against the sum of the terms and give it, 0-d; no other player's gradients are computed."""
         loss = total(terms)
-        gradients = torch.autograd.grad(loss, self._parameters)
+        # A penalty alone may leave a parameter out, such as D's last bias: its gradient is 0.
+        found = torch.autograd.grad(loss, self._parameters, allow_unused=True)
+        gradients = [torch.zeros_like(p) if g is None else g for p, g in zip(self._parameters, found, strict=True)]
         if loss.is_cuda:
             self._copy_gradients(gradients)
         else:
             for parameter, gradient in zip(self._parameters, gradients, strict=True):
                 parameter.grad = _laid_out_like(parameter, gradient)
         self.optimizer.step()
+        return loss
 
     def _copy_gradients(self, gradients: Sequence[Tensor]) -> None:
         """Leave them where the last ones were: whichever recording of a step was replayed last, they are its own."""
@@ -81,7 +86,7 @@ class Player:
 
     def set_rate(self, updates: int, progress: float) -> None:
         """Set the learning rate for the next update (see `LearningRate.factor`)."""
-        rate = self._full_rate * self.slowing * self._learning_rate.factor(updates, progress)
+        rate = self._full_rate * self.lr_scale * self._learning_rate.factor(updates, progress)
         if rate != self.rate:
             self._write_rate(rate)
 
@@ -112,7 +117,7 @@ class Player:
             "net": self.net.state_dict(),
             "optimizer": self.optimizer.state_dict(),
             "gradient_norm": self.gradient_norm(),
-            "slowing": self.slowing,
+            "lr_scale": self.lr_scale,
         }
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
@@ -122,8 +127,8 @@ class Player:
         self.optimizer.load_state_dict(state["optimizer"])
         for group, wanted in zip(self.optimizer.param_groups, configured, strict=True):
             group.update({key: value for key, value in wanted.items() if key != "params"})
-        self.slowing = state["slowing"]
-        self._write_rate(self._full_rate * self.slowing)
+        self.lr_scale = state["lr_scale"]
+        self._write_rate(self._full_rate * self.lr_scale)
         self._norm_before = state["gradient_norm"]
 
 
@@ -134,23 +139,49 @@ def _laid_out_like(parameter: Tensor, gradient: Tensor) -> Tensor:
     return torch.empty_like(parameter).copy_(gradient)
 
 
-class MovingAverage:
-    """An exponential moving average of G's weights (Yaz et al. 2019, arXiv:1806.04498).
+@dataclass(frozen=True)
+class Players:
+    """Who sits at the table."""
 
-    It draws better pictures than G itself.
+    discriminator: Player
+    generator: Player
+    average: MovingAverage | None
 
-    Args:
-        net: the network as it is now, to be kept by this object; a copy of G.
-        decay: share of the old average that stays at an update.
-    """
+    @property
+    def drawing_net(self) -> nn.Module:
+        """What draws pictures: the moving average where there is one, else G itself."""
+        return self.average.net if self.average is not None else self.generator.net
 
-    def __init__(self, net: nn.Module, decay: float) -> None:
-        self.net = net.eval().requires_grad_(False)
-        self.decay = decay
-        self._averages: list[Tensor] = list(self.net.parameters())
+    def by_letter(self) -> dict[str, Player]:
+        """The two as the names of measurements have them: "d" and "g"."""
+        return {"d": self.discriminator, "g": self.generator}
 
-    def update(self, source: nn.Module) -> None:
-        """Move towards the weights of `source`; its running statistics are taken over as they are."""
-        torch._foreach_lerp_(self._averages, [p.detach() for p in source.parameters()], 1.0 - self.decay)
-        for own, new in zip(self.net.buffers(), source.buffers(), strict=True):
-            own.copy_(new)
+    def not_finite(self) -> str | None:
+        """Who has weights that are too large to reckon with, in words; None if nobody has. Waits for the device."""
+        for letter, player in self.by_letter().items():
+            if not player.finite():
+                return f"{letter.upper()}'s weights have no finite norm"
+        return None
+
+    def state_dict(self) -> dict[str, Any]:
+        """What a checkpoint keeps."""
+        return {
+            "discriminator": self.discriminator.state_dict(),
+            "generator": self.generator.state_dict(),
+            "average": self.average.net.state_dict() if self.average is not None else None,
+            "averaging": self.average.state_dict() if self.average is not None else {},
+        }
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Go on from a checkpoint."""
+        self.discriminator.load_state_dict(state["discriminator"])
+        self.generator.load_state_dict(state["generator"])
+        if self.average is not None:
+            self.average.net.load_state_dict(drawing_weights(state))
+            self.average.load_state_dict(state["averaging"])
+
+
+def drawing_weights(state: Mapping[str, Any]) -> Mapping[str, Tensor]:
+    """The weights of what draws pictures, from the players' state in a checkpoint; see `Players.drawing_net`."""
+    weights: Mapping[str, Tensor] = state["average"] or state["generator"]["net"]
+    return weights

@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+import time
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
 
-from gan_runner.training.schedules import Pace, Turn
+from gan_runner.health.symptoms import Moment
+from gan_runner.training.schedules import EpochLength, Turn
 from gan_runner.training.settings import Trainer
 
 
@@ -31,31 +35,42 @@ class Progress:
 
     def advance(self, turn: Turn, batch_size: int) -> None:
         """Count a turn that has been played."""
-        d_steps = turn.players.count("d")
         self.iteration += 1
-        self.d_steps += d_steps
-        self.g_steps += turn.players.count("g")
-        self.images += d_steps * batch_size
+        self.d_steps += turn.d_updates
+        self.g_steps += turn.g_updates
+        self.images += turn.d_updates * batch_size
+
+    @property
+    def moment(self) -> Moment:
+        """What patience is counted by."""
+        return Moment(self.iteration, self.d_steps, self.g_steps)
+
+    def images_played(self, settings: Trainer) -> int:
+        """Images that updates were made by: real ones in D's, generated ones in G's."""
+        return self.d_steps * settings.batch_size + self.g_steps * settings.g_batch_size
 
 
-class Agenda:
+class Timetable:
     """What is due when.
 
-    An epoch is as many images as whole turns show D in one pass over the data, rounded down: 468 iterations
-    for 60,000 images in batches of 128. What is left of the pass comes first in the next one.
+    An epoch is a length: as many images as there are in the data set, rounded down to whole turns, so 468 iterations
+    for 60,000 images in batches of 128. It is no pass over the data, in which each image comes once: what is left of a
+    pass comes first in the next epoch, which ends before its own pass does.
 
     Args:
         settings: the intervals and the length of the run.
-        pace: how fast updates of D go through the data.
+        epoch: how long an epoch is.
         d_steps_per_turn: D's updates in a turn; None where that varies.
         evaluate_every: interval between two evaluations; None for none.
     """
 
-    def __init__(self, settings: Trainer, pace: Pace, d_steps_per_turn: int | None, evaluate_every: int | None) -> None:
+    def __init__(
+        self, settings: Trainer, epoch: EpochLength, d_steps_per_turn: int | None, evaluate_every: int | None
+    ) -> None:
         self._settings = settings
         self._evaluate_every = evaluate_every
-        images_per_turn = pace.batch_size * (d_steps_per_turn or 1)
-        self._images_per_epoch = max(1, pace.count // images_per_turn) * images_per_turn
+        images_per_turn = epoch.batch_size * (d_steps_per_turn or 1)
+        self._images_per_epoch = max(1, epoch.count // images_per_turn) * images_per_turn
         self._images = settings.epochs * self._images_per_epoch
         self._images_per_turn = images_per_turn if d_steps_per_turn is not None else None
 
@@ -106,3 +121,72 @@ class Due:
     samples: bool
     evaluation: bool
     checkpoint: bool
+
+
+_WARM_UP = 3  # iterations that are no measure of the others
+_LOOKS = (3.0, 30.0)  # seconds into a start at which it says how long it will take
+
+
+def duration(seconds: float) -> str:
+    """Name a time as people do: "2 h 5 min", "3 min 20 s"."""
+    minutes, rest = divmod(math.ceil(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours} h {minutes} min" if hours else f"{minutes} min {rest} s" if minutes else f"{rest} s"
+
+
+class Clock:
+    """The time that a run has taken, which a checkpoint keeps with its counters.
+
+    Args:
+        progress: the counters.
+    """
+
+    def __init__(self, progress: Progress) -> None:
+        self._progress = progress
+        self._started = self._saved = time.monotonic()
+        self._begun = progress.iteration
+        self._first: tuple[int, float] | None = None
+        self._looks = list(_LOOKS)
+
+    @property
+    def seconds(self) -> float:
+        """Time spent training, all starts together."""
+        return self._progress.seconds + time.monotonic() - self._started
+
+    @property
+    def minutes_since_saved(self) -> float:
+        """Time since the last checkpoint."""
+        return (time.monotonic() - self._saved) / 60
+
+    def pace(self, iteration: int) -> tuple[int, float] | None:
+        """Iterations of this start and the seconds they took, at a few moments early in it; None at all others.
+
+        The first iterations, which warm up, are left out.
+        """
+        now = time.monotonic()
+        if self._first is None and iteration > self._begun + _WARM_UP:
+            self._first = (iteration, now)
+        if (
+            self._first is None
+            or not self._looks
+            or now - self._first[1] < self._looks[0]
+            or iteration == self._first[0]
+        ):
+            return None
+        self._looks.pop(0)
+        return iteration - self._first[0], now - self._first[1]
+
+    def note_saved(self) -> None:
+        """A checkpoint is being written."""
+        self._saved = time.monotonic()
+
+    def state_dict(self) -> dict[str, Any]:
+        """The counters, with the time so far."""
+        return asdict(self._progress) | {"seconds": self.seconds}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Go on from a checkpoint."""
+        for name, value in state.items():
+            setattr(self._progress, name, value)
+        self._started = time.monotonic()
+        self._begun = self._progress.iteration

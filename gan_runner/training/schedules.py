@@ -7,11 +7,11 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Any, Literal, Protocol
+from dataclasses import dataclass, replace
+from typing import Any, Literal, Protocol, runtime_checkable
 
 from gan_runner.errors import UserError
-from gan_runner.games.adversarial import accuracy_of
+from gan_runner.games.game import accuracy_of
 from gan_runner.ranges import Count, CountOrZero, Fraction
 from gan_runner.training.meters import Reading
 
@@ -23,21 +23,33 @@ class Turn:
     """What one iteration plays.
 
     Attributes:
-        players: the updates in their order, such as "dg" or "ddg".
+        d_updates: updates of D, which come first.
+        g_updates: updates of G.
         same_latents: G's first update draws from the latents of D's last.
         fixed_set: D learns from the fixed set of images, not from the stream.
         renew_fixed_set: images of each kind to put aside as a new fixed set before this turn; 0 for none.
     """
 
-    players: str
+    d_updates: int = 0
+    g_updates: int = 0
     same_latents: bool = False
     fixed_set: bool = False
     renew_fixed_set: int = 0
 
+    @property
+    def kind(self) -> Turn:
+        """The updates alone, which are played alike every time."""
+        return replace(self, renew_fixed_set=0)
+
+    def __str__(self) -> str:
+        """Name the turn: "2 x D, 1 x G"."""
+        updates = [f"{count} x {name}" for name, count in (("D", self.d_updates), ("G", self.g_updates)) if count]
+        return ", ".join(updates) + " on a new fixed set" * bool(self.renew_fixed_set)
+
 
 @dataclass(frozen=True)
-class Pace:
-    """How fast updates of D go through the data.
+class EpochLength:
+    """How long an epoch is: a number of images, whatever the order that they come in.
 
     Attributes:
         count: real images in the data set.
@@ -47,8 +59,8 @@ class Pace:
     count: int
     batch_size: int
 
-    def updates_per_pass(self, images: int | None = None) -> int:
-        """Whole updates of D in a pass over `images` images (all where None), at least 1."""
+    def updates(self, images: int | None = None) -> int:
+        """Whole updates of D that `images` images are enough for (all where None), at least 1."""
         return max(1, (images or self.count) // self.batch_size)
 
 
@@ -70,16 +82,16 @@ class Schedule(Protocol):
     #: D's updates in a turn; None where that is not known beforehand.
     d_steps_per_turn: int | None
 
-    def next_turn(self, scores: Scores, pace: Pace) -> Turn:
+    def next_turn(self, scores: Scores, epoch: EpochLength) -> Turn:
         """Give the next turn."""
         ...
 
-    def kinds_of_turn(self, iterations: int | None, pace: Pace) -> dict[Turn, float]:
+    def kinds_of_turn(self, iterations: int | None, epoch: EpochLength) -> dict[Turn, float]:
         """Foresee a run: each kind of turn in it, in an order they can be played in, and its share in (0, 1].
 
         Args:
             iterations: of the whole run; None where the game decides.
-            pace: how fast updates of D go through the data.
+            epoch: how many updates of D an epoch is.
         """
         ...
 
@@ -96,6 +108,22 @@ class Schedule(Protocol):
         ...
 
 
+@runtime_checkable
+class Choosy(Protocol):
+    """A schedule that cannot follow every game."""
+
+    def check(self, *, classifies: bool) -> None:
+        """Refuse a game that the schedule cannot follow.
+
+        Args:
+            classifies: whether the sign of a logit says "real" or "generated"; see `Game`.
+
+        Raises:
+            UserError: the game does not measure what the schedule goes by.
+        """
+        ...
+
+
 class Alternating:
     """`d_steps` updates of D, then `g_steps` of G (Goodfellow et al. 2014, algorithm 1).
 
@@ -108,17 +136,17 @@ class Alternating:
 
     def __init__(self, d_steps: Count, g_steps: Count, d_warmup: CountOrZero, same_latents: bool) -> None:
         self.d_steps_per_turn: int | None = d_steps
-        self._warmup_turn = Turn("d" * d_steps)
+        self._warmup_turn = Turn(d_steps)
         self._d_warmup = d_warmup
-        self._turn = Turn("d" * d_steps + "g" * g_steps, same_latents)
+        self._turn = Turn(d_steps, g_steps, same_latents)
         self._played = 0
 
-    def next_turn(self, scores: Scores, pace: Pace) -> Turn:
+    def next_turn(self, scores: Scores, epoch: EpochLength) -> Turn:
         """D alone while warming up, then the same turn over and over."""
         self._played += 1
         return self._warmup_turn if self._played <= self._d_warmup else self._turn
 
-    def kinds_of_turn(self, iterations: int | None, pace: Pace) -> dict[Turn, float]:
+    def kinds_of_turn(self, iterations: int | None, epoch: EpochLength) -> dict[Turn, float]:
         """The warm-up's turn and the one after it, so far as the run gets to them."""
         assert iterations is not None, "with D's updates in a turn known, the run's length is"
         warming_up = min(self._d_warmup, iterations) / iterations
@@ -138,18 +166,22 @@ class Alternating:
         self._played = state["played"]
 
 
+_MEASURED = {"d": "D's accuracy", "g": "the mean of D(G(z))"}
+
+
 class Rounds:
     """The police and the thief: D alone until it tells them apart, then G alone until it is believed, and again.
 
     A turn is one update of whoever plays. A player's stretch ends when its goal is reached, measured as a mean
-    over the last `check_every` updates, or at its limit.
+    over the last `check_every` updates, or at its limit. With both goals null it lasts to its limit: k
+    epochs of D, then some of G.
 
     Args:
         d_steps: limit of D's stretch, in `unit`.
         g_steps: limit of G's stretch, in `unit`.
-        unit: "steps" counts updates; "epochs" counts passes over what D learns from.
-        d_accuracy: D's goal: its accuracy on real and generated images together.
-        g_probability: G's goal: the mean of D(G(z)).
+        unit: "steps" counts updates; "epochs" counts as many updates as it takes to show D what it learns from.
+        d_accuracy: D's goal: its accuracy on real and generated images together; null for none.
+        g_probability: G's goal: the mean of D(G(z)), which only a D that classifies gives; null for none.
         check_every: updates between two looks at the goal.
         d_warmup: updates that D's first stretch lasts at least.
         fixed_set: real images, and as many generated ones, that D learns from throughout a stretch; null
@@ -161,8 +193,8 @@ class Rounds:
         d_steps: Count,
         g_steps: Count,
         unit: Literal["steps", "epochs"],
-        d_accuracy: Fraction,
-        g_probability: Fraction,
+        d_accuracy: Fraction | None,
+        g_probability: Fraction | None,
         check_every: Count,
         d_warmup: CountOrZero,
         fixed_set: Count | None,
@@ -175,8 +207,7 @@ class Rounds:
             )
         self._limits = {"d": d_steps, "g": g_steps}
         self._unit = unit
-        self._d_accuracy = d_accuracy
-        self._g_probability = g_probability
+        self._goals = {"d": d_accuracy, "g": g_probability}
         self._check_every = check_every
         self._d_warmup = d_warmup
         self._fixed_set = fixed_set
@@ -185,46 +216,56 @@ class Rounds:
         self._steps = 0  # in this stretch; none is under way before the first turn
         self._since: Reading | None = None
 
-    def next_turn(self, scores: Scores, pace: Pace) -> Turn:
+    def check(self, *, classifies: bool) -> None:
+        """See `Choosy`."""
+        goal = self._goals["g"]
+        if goal is not None and not classifies:
+            raise UserError(
+                f"schedule.g_probability is {goal:g}, but this loss does not classify: what D gives a generated image "
+                "is no probability that it could reach.",
+                "Try schedule.g_probability=null, which lets G play to schedule.g_steps, or loss=nonsaturating.",
+            )
+
+    def next_turn(self, scores: Scores, epoch: EpochLength) -> Turn:
         """Go on with the stretch, or begin the next one."""
-        verdict = "the start" if self._round == 0 else self._verdict(scores, pace)
+        verdict = "the start" if self._round == 0 else self._verdict(scores, epoch)
         if verdict:
             self._begin_stretch(verdict, scores)
         self._steps += 1
-        if self._player == "g" or self._fixed_set is None:
-            return Turn(self._player)
-        return Turn("d", fixed_set=True, renew_fixed_set=self._fixed_set if self._steps == 1 else 0)
-
-    def kinds_of_turn(self, iterations: int | None, pace: Pace) -> dict[Turn, float]:
-        """D's turns and G's, as if every stretch went to its limit: who reaches a goal sooner, only the game tells."""
-        d, g = self._limit("d", pace), self._limit("g", pace)
+        if self._player == "g":
+            return Turn(g_updates=1)
         if self._fixed_set is None:
-            turns = {Turn("d"): d, Turn("g"): g}
+            return Turn(d_updates=1)
+        return Turn(d_updates=1, fixed_set=True, renew_fixed_set=self._fixed_set if self._steps == 1 else 0)
+
+    def kinds_of_turn(self, iterations: int | None, epoch: EpochLength) -> dict[Turn, float]:
+        """D's turns and G's, as if every stretch went to its limit: who reaches a goal sooner, only the game tells."""
+        d, g = self._limit("d", epoch), self._limit("g", epoch)
+        if self._fixed_set is None:
+            turns = {Turn(d_updates=1): d, Turn(g_updates=1): g}
         else:
-            first = Turn("d", fixed_set=True, renew_fixed_set=self._fixed_set)
-            turns = {first: 1, Turn("d", fixed_set=True): d - 1, Turn("g"): g}
+            first = Turn(d_updates=1, fixed_set=True, renew_fixed_set=self._fixed_set)
+            turns = {first: 1, first.kind: d - 1, Turn(g_updates=1): g}
         return {turn: count / (d + g) for turn, count in turns.items() if count > 0}
 
-    def _limit(self, player: str, pace: Pace) -> int:
+    def _limit(self, player: str, epoch: EpochLength) -> int:
         """Updates that a player's stretch lasts at most."""
         limit = self._limits[player]
-        return limit if self._unit == "steps" else limit * pace.updates_per_pass(self._fixed_set)
+        return limit if self._unit == "steps" else limit * epoch.updates(self._fixed_set)
 
-    def _verdict(self, scores: Scores, pace: Pace) -> str:
+    def _verdict(self, scores: Scores, epoch: EpochLength) -> str:
         """Why the stretch is over, in words; empty while it is not."""
-        limit = self._limit(self._player, pace)
+        limit = self._limit(self._player, epoch)
         warming_up = self._round == 1 and self._player == "d" and self._steps < self._d_warmup
-        if self._steps % self._check_every == 0:
+        goal = self._goals[self._player]
+        if goal is not None and self._steps % self._check_every == 0:
             now = self._read(scores)
             assert self._since is not None
             means = now.means_since(self._since)
             self._since = now
-            if self._player == "d":
-                accuracy = accuracy_of(means)
-                if accuracy >= self._d_accuracy and not warming_up:
-                    return f"D's accuracy reached {accuracy:.3f} after {self._steps} updates"
-            elif means["probability/fake"] >= self._g_probability:
-                return f"the mean of D(G(z)) reached {means['probability/fake']:.3f} after {self._steps} updates"
+            value = accuracy_of(means) if self._player == "d" else means["probability/fake"]
+            if value >= goal and not warming_up:
+                return f"{_MEASURED[self._player]} reached {value:.3f} after {self._steps} updates"
         return f"the limit of {limit} updates" if self._steps >= limit else ""
 
     def _begin_stretch(self, reason: str, scores: Scores) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from gan_runner.ranges import Count, FractionBelowOne
+from gan_runner.ranges import Count, FractionBelowOne, Positive
 
 
 @dataclass(frozen=True)
@@ -19,10 +19,14 @@ class Trainer:
     device: str
     precision: Literal["auto", "fp32", "bf16"]
     ema: FractionBelowOne | None
+    ema_half_life: Positive | None
+    ema_ramp_up: Positive | None
     log_every: Count
     intervals_in: Literal["epochs", "iterations"]
     sample_every: Count
     checkpoint_every: Count
+    checkpoint_minutes: Positive
+    keep: Count | Literal["all"]
     sample_columns: Count
     sample_rows: Count
     progress: Literal["auto"] | bool

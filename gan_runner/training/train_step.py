@@ -2,78 +2,78 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from gan_runner.data import Feed
-from gan_runner.games.adversarial import Adversarial
-from gan_runner.training.cuda_graph import Recording, warn_of_eager_steps
-from gan_runner.training.devices import PrecisionName, arithmetic
+from gan_runner.data import Batch, Feed
+from gan_runner.data.batch import joined
+from gan_runner.games import Game, WithLazyTerms
+from gan_runner.training.cuda_graph import CudaGraph, warn_of_eager_steps
+from gan_runner.training.devices import Compute
 from gan_runner.training.meters import FiniteCounter, Meter, Reading
-from gan_runner.training.player import MovingAverage, Player
+from gan_runner.training.player import Players
 from gan_runner.training.schedules import Turn
 
-
-def as_float(pixels: Tensor) -> Tensor:
-    """Map uint8 [0, 255] to float32 [-1, 1], any shape."""
-    return (pixels / 127.5).sub_(1.0)
+# Of each update of D in a turn, the names of the terms that it minimises apart afterwards.
+Phases = tuple[tuple[str, ...], ...]
 
 
-class Stepper:
-    """Plays turns.
+@dataclass(frozen=True)
+class BatchSizes:
+    """Images in an update.
+
+    Attributes:
+        d: real images, and as many generated ones, in an update of D.
+        g: generated images in an update of G.
+    """
+
+    d: int
+    g: int
+
+
+@dataclass
+class _FixedSet:
+    """Images put aside for a whole stretch of D: real ones uint8, and generated ones."""
+
+    real: Batch
+    fake: Batch
+    used: int = 0
+
+
+class TrainStep:
+    """Plays turns: the updates themselves, and nothing that waits for the device.
 
     Args:
         game: what is minimised.
-        discriminator: D.
-        generator: G.
-        average: G's moving average, or None.
+        players: who plays.
         feed: where real images come from.
-        image_shape: (C, H, W).
-        batch_size: real images, and generated ones, in an update of D.
-        g_batch_size: generated images in an update of G.
-        device: where everything lies.
-        precision: the number format of matrix products.
+        sizes: images in an update.
+        compute: where, and in which number format.
     """
 
-    def __init__(
-        self,
-        game: Adversarial,
-        discriminator: Player,
-        generator: Player,
-        average: MovingAverage | None,
-        feed: Feed,
-        image_shape: tuple[int, int, int],
-        batch_size: int,
-        g_batch_size: int,
-        device: torch.device,
-        precision: PrecisionName,
-    ) -> None:
+    def __init__(self, game: Game, players: Players, feed: Feed, sizes: BatchSizes, compute: Compute) -> None:
         self._game = game
-        self._d = discriminator
-        self._g = generator
-        self._average = average
+        self._players = players
         self._feed = feed
-        self._batch_size = batch_size
-        self._g_batch_size = g_batch_size
-        self._device = device
-        self._precision: PrecisionName = precision
-        self._image_shape = image_shape
-        self._d_meter = Meter(game.d_readings, device)
-        self._g_meter = Meter(game.g_readings, device)
-        self.finite = FiniteCounter(device)
-        # Buffers that stay where they are, so that a recorded turn finds its input: by number of D's updates.
-        self._real: dict[int, Tensor] = {}
-        self._fake = torch.empty(0)
-        self._fixed_real = torch.empty(0)
-        self._fixed_fake = torch.empty(0)
-        self._fixed_used = 0
-        self._recordings: dict[Turn, Recording] = {}
-        self._records = device.type == "cuda" and discriminator.recordable and generator.recordable
-        if device.type == "cuda" and not self._records:
+        self._sizes = sizes
+        self._compute = compute
+        self._d_meter = Meter(compute.device)
+        self._g_meter = Meter(compute.device)
+        self.finite = FiniteCounter(compute.device)
+        # Buffers that stay where they are, so that a recorded turn finds its input: by number of images.
+        self._real: dict[int, Batch] = {}
+        self._fixed: _FixedSet | None = None
+        self._fixed_fake: Batch | None = None  # the fixed set's next batch of generated images
+        self._graphs: dict[tuple[Turn, Phases], CudaGraph] = {}
+        self._d_updates = 0  # so far, by which lazy terms have their turn
+        on_gpu = compute.device.type == "cuda"
+        self._records = on_gpu and players.discriminator.recordable and players.generator.recordable
+        if on_gpu and not self._records:
             warn_of_eager_steps("an optimizer keeps its learning rate on the host, unlike optimizer=adam")
 
     def play(self, turn: Turn, position: int) -> int:
@@ -88,18 +88,24 @@ class Stepper:
         """
         if turn.renew_fixed_set:
             position = self._renew_fixed_set(turn.renew_fixed_set, position)
-        d_steps = turn.players.count("d")
-        if d_steps and turn.fixed_set:
+        if turn.d_updates and turn.fixed_set:
             self._load_fixed_batch()
-        elif d_steps:
-            real = self._real_buffer(d_steps)
-            self._feed.load(position, real)
-            position += len(real)
-        kind = Turn(turn.players, turn.same_latents, turn.fixed_set)
-        if kind not in self._recordings:
-            self._recordings[kind] = Recording(partial(self._play, kind), self._records)
-        self._recordings[kind]()
+        elif shown := self._images_shown_in(turn):
+            self._feed.load(position, self._buffer(shown))
+            position += shown
+        kind = (turn.kind, self._lazy_phases(turn.d_updates))
+        if kind not in self._graphs:
+            self._graphs[kind] = CudaGraph(partial(self._updates, *kind), self._records)
+        self._graphs[kind]()
+        self._d_updates += turn.d_updates
         return position
+
+    def _lazy_phases(self, d_updates: int) -> Phases:
+        """Names of the terms that D minimises apart after each of its next updates."""
+        game = self._game
+        if not isinstance(game, WithLazyTerms):
+            return ((),) * d_updates
+        return tuple(game.d_lazy_phase(self._d_updates + update) for update in range(d_updates))
 
     def read_d(self) -> Reading:
         """Totals of what D's updates measured; waits for the device."""
@@ -109,85 +115,110 @@ class Stepper:
         """Totals of what G's updates measured; waits for the device."""
         return self._g_meter.read()
 
-    def _play(self, turn: Turn) -> None:
-        losses = []
-        latents = None
-        real = iter(self._real_buffer(turn.players.count("d")).split(self._batch_size))
-        for player in turn.players:
-            if player == "d":
-                latents = self._game.latent.sample(self._batch_size, self._device)
-                losses.append(self._d_step(next(real), latents, self._fake if turn.fixed_set else None))
-            else:
-                if latents is None or not turn.same_latents:
-                    latents = self._game.latent.sample(self._g_batch_size, self._device)
-                losses.append(self._g_step(latents))
-                latents = None
+    def _images_shown_in(self, turn: Turn) -> int:
+        """Real images that a turn takes from the stream: D's, or G's own where it plays alone and looks at some."""
+        if turn.d_updates:
+            return turn.d_updates * self._sizes.d
+        return self._sizes.g if self._game.g_sees_data else 0
+
+    def _updates(self, turn: Turn, lazy: Phases) -> None:
+        losses: list[Tensor] = []
+        latents: Tensor | None = None
+        real: Batch | None = None
+        if shown := self._images_shown_in(turn):
+            for update, real in enumerate(self._buffer(shown).split(self._sizes.d if turn.d_updates else shown)):
+                if turn.d_updates:
+                    latents = self._game.latents(self._sizes.d, self._compute.device)
+                    fake = self._fixed_fake if turn.fixed_set else None
+                    losses += self._d_step(real, latents, fake, lazy[update])
+        for _ in range(turn.g_updates):
+            if latents is None or not turn.same_latents:
+                latents = self._game.latents(self._sizes.g, self._compute.device)
+            losses.append(self._g_step(latents, real))
+            latents = None
         self.finite.add(losses)
 
-    def _d_step(self, real: Tensor, latents: Tensor, fake: Tensor | None) -> Tensor:
-        """Update D on real images, uint8, and on `fake` or else what G draws from the latents; gives D's loss."""
-        with arithmetic(self._precision, self._device):
+    def _d_step(self, real: Batch, latents: Tensor, fake: Batch | None, lazy: Sequence[str]) -> list[Tensor]:
+        """Update D on real images, uint8, and on `fake` or else what G draws from the latents; gives D's losses."""
+        shown = real.as_float()
+        with self._compute.arithmetic():
             if fake is None:
-                fake = self._generate(latents)
-            judgement = self._game.d_terms(as_float(real), fake)
-        self._d.minimise(judgement.terms)
-        readings = self._game.read_d(judgement)
-        self._d_meter.add(readings)
-        return readings[0]
+                fake = self._generate(latents, shown)
+            outcome = self._game.d_terms(self._players.discriminator.net, shown, fake)
+        loss = self._players.discriminator.minimise(outcome.terms)
+        self._d_meter.add({"loss/d": loss, **outcome.measured})
+        if not lazy:
+            return [loss]
+        assert isinstance(self._game, WithLazyTerms)
+        with self._compute.arithmetic():
+            terms = self._game.d_lazy_terms(self._players.discriminator.net, shown, fake, lazy)
+        return [loss, self._players.discriminator.minimise(terms)]
 
-    def _g_step(self, latents: Tensor) -> Tensor:
+    def _g_step(self, latents: Tensor, real: Batch | None) -> Tensor:
         """Update G, with D standing still; gives G's loss."""
-        with self._d.frozen():
-            with arithmetic(self._precision, self._device):
-                terms, fake_logits = self._game.g_terms(latents)
-            self._g.minimise(terms)
-        if self._average is not None:
-            self._average.update(self._g.net)
-        readings = self._game.read_g(terms, fake_logits)
-        self._g_meter.add(readings)
-        return readings[0]
+        generator, discriminator = self._players.generator, self._players.discriminator
+        shown = None
+        if self._game.g_sees_data:
+            assert real is not None, "a turn in which G looks at images brings some"
+            shown = real.first(len(latents)).as_float()
+        with discriminator.frozen():
+            with self._compute.arithmetic():
+                outcome = self._game.g_terms(discriminator.net, generator.net, latents, shown)
+            loss = generator.minimise(outcome.terms)
+        if self._players.average is not None:
+            self._players.average.update(generator.net)
+        self._g_meter.add({"loss/g": loss, **outcome.measured})
+        return loss
 
-    def _generate(self, latents: Tensor) -> Tensor:
-        with self._g.frozen(), torch.no_grad():
-            images: Tensor = self._g.net(latents)
-            return images
+    def _generate(self, latents: Tensor, shown: Batch) -> Batch:
+        with self._players.generator.frozen(), torch.no_grad():
+            return self._game.generate(self._players.generator.net, latents, shown.conditions)
 
-    def _real_buffer(self, d_steps: int) -> Tensor:
-        if d_steps not in self._real:
-            shape = (d_steps * self._batch_size, *self._image_shape)
-            self._real[d_steps] = torch.empty(shape, dtype=torch.uint8, device=self._device)
-        return self._real[d_steps]
+    def _buffer(self, count: int) -> Batch:
+        if count not in self._real:
+            self._real[count] = self._feed.buffer(count)
+        return self._real[count]
 
     def _renew_fixed_set(self, count: int, position: int) -> int:
         """Put aside `count` real images and as many generated ones for D to learn from; gives the new position."""
-        self._fixed_real = torch.empty((count, *self._image_shape), dtype=torch.uint8, device=self._device)
-        self._feed.load(position, self._fixed_real)
-        latents = self._game.latent.sample(count, self._device)
-        with arithmetic(self._precision, self._device):
-            batches = [self._generate(batch) for batch in latents.split(self._batch_size)]
-        self._fixed_fake = torch.cat(batches).float()
-        self._fixed_used = 0
+        real = self._feed.buffer(count)
+        self._feed.load(position, real)
+        latents = self._game.latents(count, self._compute.device)
+        size = self._sizes.d
+        with self._compute.arithmetic():
+            drawn = [
+                self._generate(z, part.as_float())
+                for z, part in zip(latents.split(size), real.split(size), strict=True)
+            ]
+        fake = joined(drawn)
+        self._fixed = _FixedSet(real, Batch(fake.images.float(), fake.conditions))
         return position + count
 
     def _load_fixed_batch(self) -> None:
         """Put the next batch of the fixed set, round and round, where D's update looks for it."""
-        count = len(self._fixed_real)
-        rows = torch.arange(self._fixed_used, self._fixed_used + self._batch_size, device=self._device) % count
-        self._fixed_used = (self._fixed_used + self._batch_size) % count
-        if not len(self._fake):
-            self._fake = torch.empty((self._batch_size, *self._image_shape), device=self._device)
-        torch.index_select(self._fixed_real, 0, rows, out=self._real_buffer(1))
-        torch.index_select(self._fixed_fake, 0, rows, out=self._fake)
+        fixed, size, device = self._fixed, self._sizes.d, self._compute.device
+        assert fixed is not None, "a stretch on a fixed set begins by renewing it"
+        rows = torch.arange(fixed.used, fixed.used + size, device=device) % len(fixed.real)
+        fixed.used = (fixed.used + size) % len(fixed.real)
+        if self._fixed_fake is None:
+            self._fixed_fake = fixed.fake.like(size, device)
+        self._buffer(size).fill_from(fixed.real, rows)
+        self._fixed_fake.fill_from(fixed.fake, rows)
 
     def state_dict(self) -> dict[str, Any]:
         """What a checkpoint keeps."""
+        fixed = self._fixed
         return {
             "d_meter": self._d_meter.state_dict(),
             "g_meter": self._g_meter.state_dict(),
             "finite": self.finite.state_dict(),
-            "fixed_real": self._fixed_real,
-            "fixed_fake": self._fixed_fake,
-            "fixed_used": self._fixed_used,
+            "d_updates": self._d_updates,
+            "fixed_set": fixed
+            and {
+                "real": dict(fixed.real.parts()),
+                "fake": dict(fixed.fake.parts()),
+                "used": fixed.used,
+            },
         }
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
@@ -195,8 +226,12 @@ class Stepper:
         self._d_meter.load_state_dict(state["d_meter"])
         self._g_meter.load_state_dict(state["g_meter"])
         self.finite.load_state_dict(state["finite"])
-        self._fixed_real = state["fixed_real"].to(self._device)
-        self._fixed_fake = state["fixed_fake"].to(self._device)
-        self._fixed_used = state["fixed_used"]
-        # A loaded optimizer keeps its moments in new tensors, which no recording knows of.
-        self._recordings.clear()
+        self._d_updates = state["d_updates"]
+        fixed = state["fixed_set"]
+        self._fixed = fixed and _FixedSet(self._restored(fixed["real"]), self._restored(fixed["fake"]), fixed["used"])
+        # A loaded optimizer keeps its moments in new tensors, which no recorded turn knows of.
+        self._graphs.clear()
+
+    def _restored(self, parts: Mapping[str, Tensor]) -> Batch:
+        conditions = {name: tensor for name, tensor in parts.items() if name != "images"}
+        return Batch(parts["images"], conditions).to(self._compute.device)

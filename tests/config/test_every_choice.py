@@ -10,7 +10,8 @@ from hydra import compose, initialize_config_module
 from omegaconf import OmegaConf, open_dict
 from PIL import Image
 
-from gan_runner.config.build import build, check_config
+from gan_runner.config.build import build
+from gan_runner.config.checking import check
 
 CONF = resources.files("gan_runner.conf")
 
@@ -75,12 +76,12 @@ def test_every_choice_of_every_group_composes_is_valid_builds_and_plays(group, n
         typed += SMALL_PLAYERS
     config, choices = composed(typed)
     assert choices[group] == name
-    check_config(config, typed, choices, no_default)
+    check(config, typed, choices, no_default)
     experiment = build(config)
-    turn = experiment.schedule.next_turn(experiment.stepper, experiment.pace)
-    experiment.stepper.play(turn, 0)
-    assert experiment.stepper.finite.first_bad() is None
-    assert experiment.stepper.read_d().updates == turn.players.count("d") > 0
+    turn = experiment.schedule.next_turn(experiment.step, experiment.epoch)
+    experiment.step.play(turn, 0)
+    assert experiment.step.finite.first_bad() is None
+    assert experiment.step.read_d().updates == turn.d_updates > 0
 
 
 @pytest.mark.parametrize("name", names_in(CONF))

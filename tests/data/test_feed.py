@@ -1,10 +1,15 @@
 import contextlib
 import logging
+import subprocess
+import sys
+import threading
+import time
 
+import numpy as np
 import pytest
 import torch
 
-from gan_runner.data import Order, ResidentFeed, StreamedFeed, feed, image_folder, make_feed
+from gan_runner.data import InMemoryImages, Order, ResidentFeed, StreamedFeed, feed, image_folder, make_feed
 from gan_runner.errors import UserError
 
 CPU = torch.device("cpu")
@@ -16,9 +21,13 @@ def made(images, **changes):
 
 
 def loaded(source, start, n):
-    out = torch.zeros((n, *source.images.shape), dtype=torch.uint8)
+    out = source.buffer(n)
     source.load(start, out)
-    return out
+    return out.images
+
+
+def sampled(source, n, seed):
+    return source.sample(n, seed).images
 
 
 @pytest.mark.parametrize("replacement", [False, True])
@@ -37,31 +46,78 @@ def test_a_load_after_another_elsewhere_is_right_too(seven_images):
     assert torch.equal(loaded(source, 4, 5), expected)
 
 
-def test_worker_processes_stream_what_a_resident_set_gives(ten_pictures):
+@pytest.mark.parametrize("workers", [0, 1, 2])
+def test_threads_stream_what_a_resident_set_gives(ten_pictures, workers):
     pictures = image_folder.load(str(ten_pictures), image_size=8, channels=3, limit=None)
-    resident, streamed = made(pictures, resident=True), made(pictures, resident=False, workers=2)
+    resident, streamed = made(pictures, resident=True), made(pictures, resident=False, workers=workers)
     assert (type(resident), type(streamed)) == (ResidentFeed, StreamedFeed)
     for start in [*range(0, 30, 3), 100, 103, 9]:
         assert torch.equal(loaded(streamed, start, 3), loaded(resident, start, 3))
     assert streamed.waited_seconds > 0
-    workers = streamed._stream._workers
-    streamed.close()
-    assert not any(worker.is_alive() for worker in workers)
 
 
-def test_a_stream_outlives_its_workers(ten_pictures, caplog):
+def test_conditions_come_with_their_images(tmp_path, write_picture):
+    for number in range(10):
+        write_picture(tmp_path / str(number) / "1.bmp", np.full((8, 8), 20 * number, np.uint8))
+    pictures = image_folder.load(str(tmp_path), image_size=8, channels=1, limit=None)
+    for resident in (True, False):
+        source = made(pictures, resident=resident, workers=2)
+        out = source.buffer(3)
+        for start in range(0, 30, 3):
+            source.load(start, out)
+            assert torch.equal(out.images[:, 0, 4, 4], 20 * out.conditions["label"])
+
+
+def test_a_closed_stream_leaves_no_thread(ten_pictures):
+    before = threading.active_count()
     pictures = image_folder.load(str(ten_pictures), image_size=8, channels=3, limit=None)
     streamed = made(pictures, resident=False, workers=2)
     loaded(streamed, 0, 3)
-    for worker in streamed._stream._workers:
-        worker.kill()
-        worker.join()
-    for start in range(3, 30, 3):
-        expected = pictures.pixels(Order(10, 5, False).indices(start, 3))
-        assert torch.equal(loaded(streamed, start, 3), expected)
     streamed.close()
-    assert len(caplog.messages) == 1
-    assert caplog.messages[0].startswith("data: the workers failed and are started anew: ")
+    while threading.active_count() > before:  # each ends after the batch that it works on
+        time.sleep(0.01)
+
+
+LEAVING = """
+import sys, torch
+from gan_runner.data import image_folder, make_feed
+images = image_folder.load(sys.argv[1], image_size=8, channels=3, limit=None)
+feed = make_feed(
+    images, resident=False, replacement=False, workers=2, batch=32, seed=0, device=torch.device("cpu")
+)
+feed.load(0, feed.buffer(32))
+sys.exit(7)
+"""
+
+
+def test_a_process_ends_in_its_own_way_while_threads_decode(tmp_path, write_picture):
+    """A thread that came out of PyTorch while the interpreter is taken down would abort it."""
+    whole = write_picture(tmp_path / "whole.png", np.zeros((500, 500, 3), np.uint8))
+    for number in range(8):
+        (tmp_path / "pictures" / f"{number}.png").parent.mkdir(exist_ok=True)
+        (tmp_path / "pictures" / f"{number}.png").symlink_to(whole)
+    command = [sys.executable, "-c", LEAVING, str(tmp_path / "pictures")]
+    ended = subprocess.run(command, capture_output=True, text=True, timeout=120)
+    assert (ended.returncode, ended.stderr) == (7, "")
+
+
+def test_a_stream_goes_on_where_a_load_was_interrupted(ten_pictures):
+    """As by Ctrl-C, whose handler may raise wherever the run is."""
+    pictures = image_folder.load(str(ten_pictures), image_size=8, channels=3, limit=None)
+    expected = made(pictures, resident=True)
+    streamed = made(pictures, resident=False, workers=2)
+    loaded(streamed, 0, 3)
+
+    def interrupt(frame, event, argument):
+        if event == "call" and frame.f_code.co_name == "result":
+            sys.setprofile(None)
+            raise KeyboardInterrupt
+
+    sys.setprofile(interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        loaded(streamed, 3, 3)
+    for start in (3, 6, 9):
+        assert torch.equal(loaded(streamed, start, 3), loaded(expected, start, 3))
 
 
 @pytest.mark.parametrize("workers", [0, 1])
@@ -90,7 +146,7 @@ def test_feeding_takes_none_of_the_runs_random_numbers(seven_images, resident):
     before = torch.get_rng_state()
     source = made(seven_images, resident=resident)
     loaded(source, 0, 3)
-    source.sample(3, seed=0)
+    sampled(source, 3, seed=0)
     assert torch.equal(torch.get_rng_state(), before)
 
 
@@ -109,17 +165,17 @@ def test_a_load_of_another_size_leaves_the_stream_alone(seven_images):
 def test_a_sample_is_distinct_repeatable_and_does_not_disturb_the_order(seven_images, resident):
     source = made(seven_images, resident=resident)
     first = loaded(source, 0, 3)
-    sample = source.sample(7, seed=5)
+    sample = source.sample(7, seed=5).images
     assert len(sample.unique(dim=0)) == 7
-    assert torch.equal(source.sample(7, seed=5), sample)
-    assert torch.equal(source.sample(4, seed=5), sample[:4])
-    assert not torch.equal(source.sample(7, seed=6), sample)
+    assert torch.equal(source.sample(7, seed=5).images, sample)
+    assert torch.equal(source.sample(4, seed=5).images, sample[:4])
+    assert not torch.equal(source.sample(7, seed=6).images, sample)
     assert not torch.equal(loaded(source, 0, 7), sample)
     assert torch.equal(loaded(source, 0, 3), first)
 
 
 def test_a_sample_larger_than_the_set_repeats_every_image_equally_often(seven_images):
-    counts = made(seven_images).sample(21, seed=0).unique(dim=0, return_counts=True)[1]
+    counts = made(seven_images).sample(21, seed=0).images.unique(dim=0, return_counts=True)[1]
     assert counts.tolist() == [3] * 7
 
 
@@ -128,9 +184,9 @@ def test_auto_keeps_on_the_device_what_fits_and_says_so(ten_pictures, monkeypatc
     pictures = image_folder.load(str(ten_pictures), image_size=8, channels=3, limit=None)
     needed = 10 * 3 * 8 * 8
     monkeypatch.setattr(feed, "free_memory", lambda device: 2 * needed)
-    assert isinstance(made(pictures), ResidentFeed)
+    assert isinstance(made(pictures, batch=1), ResidentFeed)
     monkeypatch.setattr(feed, "free_memory", lambda device: 2 * needed - 2)
-    assert isinstance(made(pictures), StreamedFeed)
+    assert isinstance(made(pictures, batch=1), StreamedFeed)
     assert caplog.messages[-2:] == [
         "data: all 10 images are held on cpu.",
         "data: 10 images are streamed to cpu.",
@@ -148,6 +204,26 @@ def test_insisting_on_what_does_not_fit_is_an_error(ten_pictures, monkeypatch):
     )
 
 
+@pytest.mark.parametrize("resident", [True, False])
+def test_a_batch_that_does_not_fit_is_refused_before_it_is_taken(ten_pictures, monkeypatch, resident):
+    pictures = image_folder.load(str(ten_pictures), image_size=200, channels=3, limit=None)
+    monkeypatch.setattr(feed, "free_memory", lambda device: 10_000_000)
+    with pytest.raises(UserError) as error:
+        made(pictures, resident=resident, batch=10)
+    assert str(error.value) == (
+        "A batch of 10 images of 3x200x200 takes 13.2 MB while it is prepared, and cpu has 9.0 MB to give.\n"
+        "  Try data.image_size=160 or trainer.batch_size=6."
+    )
+    assert made(pictures, resident=False, batch=6).images is pictures
+
+
+def test_a_batch_of_one_that_does_not_fit_asks_for_another_size(ten_pictures, monkeypatch):
+    pictures = image_folder.load(str(ten_pictures), image_size=200, channels=3, limit=None)
+    monkeypatch.setattr(feed, "free_memory", lambda device: 1_000_000)
+    with pytest.raises(UserError, match=r"Try data\.image_size=48\.$"):
+        made(pictures, batch=10)
+
+
 def test_free_memory_is_known():
     assert feed.free_memory(CPU) > 1_000_000
 
@@ -158,10 +234,84 @@ def test_free_memory_is_known():
 def test_a_cuda_device_gets_the_same_images_without_waiting(seven_images, resident, never_waiting):
     cuda = torch.device("cuda")
     source = made(seven_images, resident=resident, device=cuda)
-    out = torch.zeros((3, 1, 4, 4), dtype=torch.uint8, device=cuda)
+    out = source.buffer(3)
     for start in range(0, 60, 3):
         with never_waiting() if resident else contextlib.nullcontext():
             source.load(start, out)
-        assert torch.equal(out.cpu(), seven_images.pixels(Order(7, 5, False).indices(start, 3)))
-    assert source.sample(7, seed=0).device.type == "cuda"
+        assert torch.equal(out.images.cpu(), seven_images.pixels(Order(7, 5, False).indices(start, 3)))
+    assert source.sample(7, seed=0).images.device.type == "cuda"
     source.close()
+
+
+# ---- conditions -------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def labelled_images(seven_images):
+    return InMemoryImages("seven", seven_images.images, torch.tensor([3, 1, 4, 1, 5, 9, 2]), tuple("abcdefghij"))
+
+
+@pytest.fixture
+def labelled_pictures(tmp_path, write_picture):
+    """Ten PNG files of 8x8 in three classes."""
+    for number in range(10):
+        pixels = np.full((8, 8, 3), 20 * number, np.uint8)
+        write_picture(tmp_path / "classes" / "abc"[number % 3] / f"{number}.png", pixels)
+    return image_folder.load(str(tmp_path / "classes"), image_size=8, channels=3, limit=None)
+
+
+@pytest.mark.parametrize("resident", [True, False])
+@pytest.mark.parametrize(("start", "n"), [(0, 3), (5, 3), (6, 30)])
+def test_images_arrive_with_their_labels_whichever_way_they_are_fed(labelled_images, resident, start, n):
+    source = made(labelled_images, resident=resident)
+    out = source.buffer(n)
+    places = [tensor.data_ptr() for _, tensor in out.parts()]
+    source.load(start, out)
+    rows = Order(7, 5, False).indices(start, n)
+    assert torch.equal(out.images, labelled_images.images[rows])
+    assert out.conditions.keys() == {"label"}
+    assert torch.equal(out.conditions["label"], labelled_images.labels[rows])
+    assert [tensor.data_ptr() for _, tensor in out.parts()] == places
+
+
+@pytest.mark.parametrize(("resident", "workers"), [(True, 0), (False, 0), (False, 2)])
+def test_pictures_arrive_with_their_labels_whichever_way_they_are_read(labelled_pictures, resident, workers):
+    with contextlib.closing(made(labelled_pictures, resident=resident, workers=workers)) as source:
+        for start, n in ((0, 3), (3, 3), (6, 3), (50, 7)):
+            out = source.buffer(n)
+            source.load(start, out)
+            rows = Order(10, 5, False).indices(start, n)
+            assert torch.equal(out.images, labelled_pictures.pixels(rows))
+            assert torch.equal(out.conditions["label"], labelled_pictures.labels[rows])
+
+
+@pytest.mark.parametrize("resident", [True, False])
+def test_a_sample_brings_the_labels_of_its_images(labelled_images, resident):
+    sample = made(labelled_images, resident=resident).sample(7, seed=2)
+    contents = [image.numpy().tobytes() for image in labelled_images.images]
+    rows = [contents.index(image.numpy().tobytes()) for image in sample.images]
+    assert sample.conditions["label"].tolist() == labelled_images.labels[rows].tolist()
+
+
+@pytest.mark.parametrize("resident", [True, False])
+def test_a_set_without_classes_has_no_conditions(seven_images, resident):
+    source = made(seven_images, resident=resident)
+    assert source.buffer(3).conditions == source.sample(3, seed=0).conditions == {}
+
+
+class Pairs(InMemoryImages):
+    """Pictures with the picture that each was made from."""
+
+    def conditions(self, indices):
+        return {"source": 255 - self.pixels(indices)}
+
+
+@pytest.mark.parametrize("resident", [True, False])
+def test_a_condition_may_be_a_picture(seven_images, resident):
+    pairs = Pairs("pairs", seven_images.images, None, ())
+    source = made(pairs, resident=resident)
+    out = source.buffer(5)
+    source.load(4, out)
+    assert torch.equal(out.conditions["source"], 255 - out.images)
+    decoded = out.as_float()
+    torch.testing.assert_close(decoded.conditions["source"], -decoded.images)

@@ -1,6 +1,5 @@
 import logging
 import os
-import pickle
 
 import numpy as np
 import pytest
@@ -221,8 +220,3 @@ def test_the_fingerprint_follows_the_pixels_where_names_and_sizes_stay(tmp_path,
     assert len({fingerprint_of(*levels) for levels in ((0, 0, 0), (9, 0, 0), (0, 0, 9), (0, 9, 0))}) == 4
     monkeypatch.setattr(image_folder, "READ_ALL_UP_TO", 2)  # of more, every other one lends its contents
     assert fingerprint_of(0, 0, 0) != fingerprint_of(0, 0, 9)
-
-
-def test_the_set_travels_to_worker_processes(ten_pictures):
-    images = load(ten_pictures)
-    assert torch.equal(everything(pickle.loads(pickle.dumps(images))), everything(images))

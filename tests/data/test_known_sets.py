@@ -184,13 +184,24 @@ class _Mischief:
 @pytest.mark.parametrize(
     ("content", "reason"),
     [
-        (b"", "Ran out of input"),
-        (b"<html>", "invalid load key, '<'."),
+        (b"", "the file is empty"),
+        (b"<html>", "opcode b'<' unknown"),
+        (b"\x80\x02}r\xff\xff\xff\x7f.", "it numbers what it remembers otherwise than Python does"),
+        (b"\x80\x02}" + b"K\x00" + b"2\x86" * 60 + b"K\x01s.", "it holds the same thing several times over"),
+        (b"\x80\x02}K\x00K\x00\x86q\x00" + b"h\x00h\x00\x86q\x00" * 60 + b"K\x01s.", "several times over"),
+        (b"\x80\x02cnumpy\nndarray\n(J\xff\xff\xff\x7ftR.", "not callable"),
+        (b"\x80\x02c_codecs\nencode\nX\x01\0\0\0aX\x04\0\0\0idna\x86R.", "it asks for the encoding idna"),
+        (pickle.dumps({"data": [[0] * 3072], "labels": [0]}, protocol=2), "its data is no array of bytes"),
+        (pickle.dumps({"data": np.zeros((1, 3072)), "labels": [0]}, protocol=2), "its data is no array of bytes"),
         (pickle.dumps({"data": np.zeros((1, 3071), np.uint8), "labels": [0]}, protocol=2), "cannot reshape"),
         (pickle.dumps({"labels": [0]}, protocol=2), "'data'"),
         (pickle.dumps(_Mischief(), protocol=2), "it asks for __builtin__.print, which is not data"),
     ],
-    ids=["empty", "a web page", "a pixel short", "no pixels", "a program"],
+    ids=[
+        *("empty", "a web page", "a remembered thing of a great number", "pairs of pairs", "pairs of remembered pairs"),
+        *("an array of any size", "another encoding", "a list for an array", "an array of numbers"),
+        *("a pixel short", "no pixels", "a program"),
+    ],
 )
 def test_a_damaged_batch_is_named_and_never_run(tmp_path, write_cifar, capsys, content, reason):
     write_cifar(tmp_path)

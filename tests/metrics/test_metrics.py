@@ -1,19 +1,30 @@
 import json
 import math
-from functools import partial
 
 import pytest
 import torch
 
+from gan_runner.data import Batch, InMemoryImages, Order, ResidentFeed
 from gan_runner.errors import UserError
-from gan_runner.metrics import Evaluation
-from gan_runner.metrics.diversity import diversity, mean_pairwise_distance
-from gan_runner.metrics.sliced_wasserstein import sliced_wasserstein
+from gan_runner.metrics import Evaluation, RealImages
+from gan_runner.metrics.diversity import Diversity, mean_pairwise_distance
+from gan_runner.metrics.evaluation import NoEvaluation
+from gan_runner.metrics.sliced_wasserstein import SlicedWasserstein
 from tests.command_line import QUICK, gan_run, only_run
 
 
+def measured(metric, real, fake):
+    """The one number of a metric, from images as one batch."""
+    (value,) = metric.measure([Batch(fake)], metric.statistics([Batch(real)])).values()
+    return value
+
+
 def distance(real, fake, projections=64, seed=0):
-    return sliced_wasserstein(real, fake, projections=projections, seed=seed).item()
+    return measured(SlicedWasserstein(projections=projections, seed=seed), real, fake)
+
+
+def diversity(real, fake):
+    return measured(Diversity(), real, fake)
 
 
 # ---- sliced Wasserstein -----------------------------------------------------------------------------------
@@ -72,39 +83,131 @@ def test_the_mean_pairwise_distance_leaves_out_each_images_distance_from_itself(
 
 def test_a_set_is_as_diverse_as_itself_and_a_set_of_half_the_spread_half_as_much():
     images = torch.rand(20, 1, 4, 4)
-    assert diversity(images, images).item() == 1.0
-    assert diversity(images, images[torch.randperm(20)]).item() == pytest.approx(1.0)
-    assert diversity(images, 0.5 * images + 0.2).item() == pytest.approx(0.5)
+    assert diversity(images, images) == 1.0
+    assert diversity(images, images[torch.randperm(20)]) == pytest.approx(1.0)
+    assert diversity(images, 0.5 * images + 0.2) == pytest.approx(0.5)
 
 
 @pytest.mark.parametrize("value", [0.0, 0.9, -1.0])
 def test_the_same_picture_over_and_over_has_no_diversity_to_the_bit(value):
     noise = torch.rand(1, 1, 8, 8) + value
-    assert diversity(torch.rand(20, 1, 8, 8), noise.expand(20, -1, -1, -1)).item() == 0.0
+    assert diversity(torch.rand(20, 1, 8, 8), noise.expand(20, -1, -1, -1)) == 0.0
 
 
 def test_generated_images_may_be_fewer_than_real_ones():
     real = torch.rand(40, 1, 4, 4)
     expected = mean_pairwise_distance(real[:10]) / mean_pairwise_distance(real)
-    assert diversity(real, real[:10]).item() == expected.item()
+    assert diversity(real, real[:10]) == expected.item()
+
+
+@pytest.mark.parametrize("metric", [SlicedWasserstein(projections=16, seed=0), Diversity()])
+@pytest.mark.parametrize("size", [1, 7, 20])
+def test_a_metric_does_not_care_how_its_images_are_cut_into_batches(metric, size):
+    real, fake = torch.rand(2, 20, 1, 4, 4)
+    whole = measured(metric, real, fake)
+    statistics = metric.statistics(Batch(real).split(size))
+    assert metric.names == tuple(metric.measure(Batch(fake).split(size), statistics))
+    assert [*metric.measure(Batch(fake).split(size), statistics).values()] == pytest.approx([whole], rel=1e-5)
 
 
 # ---- Evaluation -------------------------------------------------------------------------------------------
 
 
-def evaluation(objective="one", goal="lower", metrics=None):
-    def count(real, fake, times):
-        return torch.tensor(float(times * (len(real) - len(fake))))
+class Excess:
+    """How many more real images there are than generated ones, times a factor; counts how often it is asked."""
 
-    named = {"one": partial(count, times=1), "two": partial(count, times=2)}
-    return Evaluation(1, 10, named if metrics is None else metrics, objective, goal)
+    def __init__(self, name, times):
+        self.names = (name,)
+        self._times = times
+        self.prepared = 0
+
+    def statistics(self, real):
+        self.prepared += 1
+        return {"count": torch.tensor(sum(len(batch) for batch in real))}
+
+    def measure(self, fake, real):
+        return {self.names[0]: float(self._times * (real["count"] - sum(len(batch) for batch in fake)))}
 
 
-def test_an_evaluation_gives_each_metric_by_its_tag():
+def evaluation(objective="one", goal="lower", metrics=None, num_images=10):
+    named = {"first": Excess("one", 1), "second": Excess("two", 2)}
+    return Evaluation(1, num_images, named if metrics is None else metrics, objective, goal)
+
+
+def real_images(seed=0, pixels=0):
+    images = InMemoryImages("plain", torch.full((12, 1, 2, 2), pixels, dtype=torch.uint8), None, ())
+    return RealImages(ResidentFeed(images, Order(12, 0, replacement=False), torch.device("cpu")), seed)
+
+
+FAKE = [Batch(torch.zeros(4, 1, 2, 2)), Batch(torch.zeros(3, 1, 2, 2))]
+
+
+def test_an_evaluation_gives_each_number_by_its_tag_which_tells_of_how_many_images():
     both = evaluation()
-    assert both.measure(torch.zeros(5, 1, 2, 2), torch.zeros(2, 1, 2, 2)) == {"metric/one": 3.0, "metric/two": 6.0}
-    assert both.tags == ["metric/one", "metric/two"]
-    assert evaluation("two").objective == "metric/two"
+    assert both.measure(real_images(), FAKE) == {"metric/one_10": 3.0, "metric/two_10": 6.0}
+    assert both.tags == ["metric/one_10", "metric/two_10"]
+    assert evaluation("two").objective == "metric/two_10"
+
+
+@pytest.mark.parametrize(
+    ("num_images", "written"), [(2, "2"), (999, "999"), (1000, "1k"), (1500, "1500"), (50_000, "50k")]
+)
+def test_thousands_are_written_short(num_images, written):
+    assert evaluation(num_images=num_images).objective == f"metric/one_{written}"
+
+
+def test_what_is_needed_of_the_real_images_is_computed_once_for_the_same_images():
+    metric = Excess("one", 1)
+    evaluated = evaluation(metrics={"only": metric})
+    for _ in range(3):
+        assert evaluated.measure(real_images(), FAKE) == {"metric/one_10": 3.0}
+    assert metric.prepared == 1
+    evaluated.measure(real_images(seed=1), FAKE)
+    assert metric.prepared == 2
+    evaluated.measure(real_images(pixels=1), FAKE)
+    assert metric.prepared == 3
+    evaluated.measure(real_images(), FAKE)
+    assert metric.prepared == 3
+
+
+def test_two_metrics_keep_what_they_need_apart():
+    metrics = {"first": SlicedWasserstein(4, seed=0), "second": SlicedWasserstein(8, seed=1), "third": Diversity()}
+    kept = Evaluation(1, 7, metrics, "diversity", "higher")
+    torch.manual_seed(0)
+    fake = [Batch(torch.rand(7, 1, 2, 2))]
+    images = InMemoryImages("noise", torch.randint(256, (12, 1, 2, 2), dtype=torch.uint8), None, ())
+    real = RealImages(ResidentFeed(images, Order(12, 0, replacement=False), torch.device("cpu")), 0)
+    first = kept.measure(real, fake)
+    assert kept.measure(real, fake) == first
+    alone = metrics["second"].measure(fake, metrics["second"].statistics(real.batches(7)))
+    assert first["metric/sliced_wasserstein_7"] == alone["sliced_wasserstein"]
+
+
+def test_real_images_come_as_floats_as_many_as_asked_for_and_the_same_ones_each_time():
+    real = real_images(pixels=255)
+    batches = list(real.batches(12))
+    assert sum(len(batch) for batch in batches) == 12
+    assert all(torch.equal(batch.images, torch.ones_like(batch.images)) for batch in batches)
+    assert sum(len(batch) for batch in real.batches(700)) == 700
+
+
+def test_evaluation_that_is_off_measures_nothing_and_has_no_objective():
+    off = NoEvaluation()
+    assert off.measure(real_images(), FAKE) == {}
+    assert (off.every, off.objective, off.goal, off.tags) == (None, None, None, [])
+
+
+def test_values_are_comparable_only_where_objective_goal_and_number_of_images_are_the_same():
+    same, *others = [
+        evaluation(),
+        evaluation("two"),
+        evaluation(goal="higher"),
+        evaluation(num_images=20),
+        NoEvaluation(),
+    ]
+    assert same.fingerprint == evaluation().fingerprint
+    assert all(other.fingerprint != same.fingerprint for other in others)
+    assert json.loads(json.dumps(same.fingerprint)) == same.fingerprint
 
 
 @pytest.mark.parametrize(
@@ -119,6 +222,9 @@ def test_an_evaluation_gives_each_metric_by_its_tag():
         ("higher", 1.0, 2.0, False),
         ("higher", 1.0, 1.0, False),
         ("higher", -1.0, None, True),
+        ("lower", math.inf, None, False),
+        ("lower", -math.inf, 1.0, False),  # nothing could beat it ever after
+        ("higher", math.inf, 1.0, False),
         ("lower", math.nan, None, False),
         ("lower", math.nan, 1.0, False),
         ("higher", math.nan, 1.0, False),
@@ -148,10 +254,14 @@ def test_a_run_returns_its_objective_so_that_lower_is_better_whatever_the_goal(t
     assert float((tmp_path / "returned").read_text()) == sign * measured != 0
 
 
-@pytest.mark.parametrize(("metrics", "names", "remedy"), [(None, "one, two", "one"), ({}, "", "sliced_wasserstein")])
-def test_an_objective_that_is_not_measured_is_refused_with_those_that_are(metrics, names, remedy):
+@pytest.mark.parametrize(
+    ("objective", "metrics", "names", "remedy"),
+    [("fid", None, "one, two", "one"), ("tow", None, "one, two", "two"), ("fid", {}, "", "sliced_wasserstein")],
+)
+def test_an_objective_that_is_not_measured_is_refused_with_those_that_are(objective, metrics, names, remedy):
     with pytest.raises(UserError) as refusal:
-        evaluation("fid", metrics=metrics)
+        evaluation(objective, metrics=metrics)
     assert str(refusal.value) == (
-        f"evaluation.objective is fid, but must be one of the metrics: {names}.\n  Try evaluation.objective={remedy}."
+        f"evaluation.objective is {objective}, but must be one of the metrics: {names}.\n"
+        f"  Try evaluation.objective={remedy}."
     )

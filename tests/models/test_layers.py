@@ -5,6 +5,8 @@ import torch
 from torch import nn
 from torch.nn.functional import dropout
 
+from gan_runner.data import Batch
+from gan_runner.games import total
 from gan_runner.models.layers import ConvTranspose2d, Dropout, Flatten
 
 TYPES = [torch.float32, torch.bfloat16, torch.float64]
@@ -111,8 +113,8 @@ def test_a_step_in_bfloat16_has_the_gradients_of_float64_within_the_formats_prec
             player.net.to(torch.float32 if low else torch.float64)
         real, fake, z = (value.float() if low else value for value in (real, fake, z))
         with torch.autocast("cpu", torch.bfloat16, enabled=low):
-            d_loss = sum(table.game.d_terms(real, fake).terms.values())
-            g_loss = sum(table.game.g_terms(z)[0].values())
+            d_loss = total(table.game.d_terms(table.d.net, Batch(real), Batch(fake)).terms)
+            g_loss = total(table.game.g_terms(table.d.net, table.g.net, z, None).terms)
         slopes[dtype] = [
             *torch.autograd.grad(d_loss, list(table.d.net.parameters())),
             *torch.autograd.grad(g_loss, list(table.g.net.parameters())),

@@ -219,6 +219,81 @@ def test_keras_dcgans_norms_forget_at_keras_pace_and_its_dropout_is_as_published
     assert [m.p for m in d.modules() if isinstance(m, Dropout)] == [0.4] * 4
 
 
+@pytest.mark.parametrize("size", [28, 32])
+@pytest.mark.parametrize("channels", [1, 3])
+def test_up_to_32_pixels_keras_dcgan_is_the_recipe_bit_by_bit(compose_config, channels, size):
+    """The layers written out, in their order, and each begun as it is made by the same random numbers."""
+    model = compose_config("experiment=keras_dcgan").model
+
+    def norm(kind, width):
+        return kind(width, eps=1e-3, momentum=0.1)
+
+    base = size // 4
+    torch.manual_seed(0)
+    features = base * base * 256
+    layers = [nn.Linear(100, features), norm(nn.BatchNorm1d, features)]
+    for before, after, stride in ((256, 128, 2), (128, 64, 2), (64, 32, 1)):
+        layers += [nn.ConvTranspose2d(before, after, 3, stride, 1, stride - 1), norm(nn.BatchNorm2d, after)]
+    layers += [nn.ConvTranspose2d(32, channels, 3, 1, 1)]
+    generator = nn.Sequential(*layers)
+    initialise(generator, nn.init.xavier_uniform_, nn.init.xavier_uniform_)
+    layers = [
+        nn.Conv2d(before, after, 3, stride, 1)
+        for before, after, stride in ((channels, 64, 2), (64, 128, 2), (128, 256, 2), (256, 512, 1))
+    ]
+    discriminator = nn.Sequential(*layers, nn.Linear(4 * 4 * 512, 1))
+    initialise(discriminator, nn.init.xavier_uniform_, nn.init.xavier_uniform_)
+
+    torch.manual_seed(0)
+    for part, written_out in ((model.generator, generator), (model.discriminator, discriminator)):
+        net = instantiate(part, image_shape=(channels, size, size), _convert_="all")
+        made, expected = (list(each.state_dict().values()) for each in (net, written_out))
+        assert [value.shape for value in made] == [value.shape for value in expected]
+        assert all(map(torch.equal, made, expected))
+
+
+# ---- larger images ----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("size", [16, 28, 32, 40, 48, 64, 96, 128, 256])
+def test_a_dcgan_starts_from_8x8_at_the_most_and_d_ends_at_4x4(compose_config, size):
+    model = compose_config("model=dcgan").model
+    g, d = (
+        instantiate(part, image_shape=(3, size, size), _convert_="all")
+        for part in (model.generator, model.discriminator)
+    )
+    assert max(parameters(g), parameters(d)) < 2_200_000
+    assert 4 <= g.base[0] <= 8
+    with torch.no_grad():
+        drawn = sizes_through(g, torch.randn(2, 100), nn.ConvTranspose2d)
+        judged = sizes_through(d, torch.randn(2, 3, size, size), nn.Conv2d)
+    assert drawn[-1] == (3, size, size)
+    assert judged[-1][0] == 512
+    assert judged[-1][1] <= 4
+
+
+def test_further_doublings_and_halvings_have_half_of_their_neighbours_widths():
+    g = dcgan.Generator((1, 128, 128), 5, [32, 24, 16, 6], 0.1, 1e-3, None, None)
+    d = dcgan.Discriminator((1, 128, 128), [16, 24, 32], 0.0, 0.2, None, None)
+    assert [(m.out_channels, m.stride[0]) for m in weighted(g)[1:]] == [
+        (24, 2),
+        (16, 2),
+        (8, 2),
+        (8, 2),
+        (6, 1),
+        (1, 1),
+    ]
+    assert [(m.out_channels, m.stride[0]) for m in weighted(d)[:-1]] == [(8, 2), (8, 2), (16, 2), (24, 2), (32, 1)]
+
+
+@pytest.mark.parametrize("shape", [(1, 48, 64), (3, 128, 32), (1, 64, 8)])
+def test_large_oblong_images_keep_their_height_and_width_apart(shape):
+    g, d = small("dcgan", shape)
+    images = g(torch.randn(2, 5))
+    assert images.shape == (2, *shape)
+    assert d(images).shape == (2,)
+
+
 # ---- refusals ---------------------------------------------------------------------------------------------
 
 
@@ -239,10 +314,26 @@ def test_a_dcgan_refuses_a_size_that_it_cannot_double_up_to(size, shown, remedy)
     )
 
 
-@pytest.mark.parametrize("shape", [(1, 28, 29), (1, 30, 28)])
-def test_a_dcgan_refuses_images_of_which_one_side_does_not_fit(shape):
-    with pytest.raises(UserError, match=f"cannot draw {shape[1]}x{shape[2]} images"):
+@pytest.mark.parametrize(("size", "times", "sizes"), [(36, 3, (32, 40)), (65, 4, (64, 80)), (129, 5, (128, 160))])
+def test_a_dcgan_refuses_larger_sizes_by_coarser_steps_and_names_two_that_work(size, times, sizes):
+    with pytest.raises(UserError) as refusal:
+        small("dcgan", (1, size, size))
+    assert f"it doubles its size {times} times, so height and width must be multiples of {2**times}." in str(
+        refusal.value
+    )
+    assert f"Try data.image_size={sizes[0]} or {sizes[1]}." in str(refusal.value)
+    for works in sizes:
+        small("dcgan", (1, works, works))
+
+
+@pytest.mark.parametrize(
+    ("shape", "sizes"), [((1, 28, 29), "28 or 32"), ((1, 30, 28), "28 or 32"), ((1, 28, 64), "64 or 72")]
+)
+def test_a_dcgan_refuses_images_of_which_one_side_does_not_fit(shape, sizes):
+    with pytest.raises(UserError) as refusal:
         small("dcgan", shape)
+    assert f"cannot draw {shape[1]}x{shape[2]} images" in str(refusal.value)
+    assert f"Try data.image_size={sizes}, which crops them to squares." in str(refusal.value)
 
 
 def test_a_dcgan_without_widths_for_its_doublings_is_refused_with_the_key():

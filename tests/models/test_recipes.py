@@ -15,9 +15,10 @@ from torch.nn import functional
 from gan_runner.config.build import build
 from gan_runner.data import Order
 from gan_runner.optim.adam import Adam
-from gan_runner.training.progress import Agenda, Progress
-from gan_runner.training.schedules import Pace
+from gan_runner.training.progress import Progress, Timetable
+from gan_runner.training.schedules import EpochLength
 
+REPLACING = ["keras_mlp", "keras_dcgan", "minimax", "nonsaturating"]
 RECIPES = ["keras_mlp", "tf_mlp", "keras_dcgan", "rounds", "minimax", "nonsaturating"]
 WITH_KERAS_MLPS_PLAYERS = ["keras_mlp", "rounds", "minimax", "nonsaturating"]
 ON_CPU = ("trainer.device=cpu", "trainer.precision=fp32")
@@ -177,7 +178,8 @@ def check_beginning(weight, how):
 @pytest.mark.parametrize("name", RECIPES)
 def test_players_have_the_published_layers_and_first_weights(name):
     experiment = as_built(name)
-    for player, expected in zip((experiment.generator, experiment.discriminator), PLAYERS[name], strict=True):
+    players = (experiment.players.generator, experiment.players.discriminator)
+    for player, expected in zip(players, PLAYERS[name], strict=True):
         layers = weighted(player.net)
         assert [tuple(layer.weight.shape) for layer in layers] == [shape for shape, _, _ in expected]
         assert [layer.weight.numel() + layer.bias.numel() for layer in layers] == [count for _, count, _ in expected]
@@ -195,7 +197,7 @@ def test_players_have_the_published_layers_and_first_weights(name):
 )
 def test_mlps_have_the_published_activations_and_dropout(name, activation, dropout, hidden):
     experiment = as_built(name)
-    drawing, judging = list(experiment.generator.net.layers), list(experiment.discriminator.net.layers)
+    drawing, judging = list(experiment.players.generator.net.layers), list(experiment.players.discriminator.net.layers)
     assert [type(m) for m in drawing] == [nn.Linear, activation] * hidden + [nn.Linear, nn.Tanh]
     assert [type(m).__name__ for m in judging] == (
         ["Flatten", *["Linear", activation.__name__, "Dropout"] * hidden, "Linear"]
@@ -218,7 +220,7 @@ def shapes_through(net, example):
 
 def test_the_dcgan_has_the_published_shapes_norms_activations_and_dropout():
     experiment = built("keras_dcgan")
-    drawing, judging = experiment.generator.net, experiment.discriminator.net
+    drawing, judging = experiment.players.generator.net, experiment.players.discriminator.net
     assert shapes_through(drawing, torch.randn(2, 100)) == [
         (256 * 7 * 7,),
         (128, 14, 14),
@@ -256,7 +258,7 @@ ADAM = dict.fromkeys(RECIPES, (2e-4, (0.5, 0.999), 1e-7)) | {"tf_mlp": (1e-4, (0
 @pytest.mark.parametrize("name", RECIPES)
 def test_both_players_have_the_published_adam(name):
     experiment = as_built(name)
-    for player in (experiment.discriminator, experiment.generator):
+    for player in (experiment.players.discriminator, experiment.players.generator):
         optimizer = player.optimizer
         (group,) = optimizer.param_groups
         assert isinstance(optimizer, Adam)
@@ -268,7 +270,7 @@ def test_both_players_have_the_published_adam(name):
 def test_the_learning_rate_is_constant_but_for_the_dcgans_time_decay(name):
     experiment, lr = built(name), ADAM[name][0]
     decay = 1e-8 if name == "keras_dcgan" else 0.0
-    for player in (experiment.discriminator, experiment.generator):
+    for player in (experiment.players.discriminator, experiment.players.generator):
         for updates in (0, 1, 5_000, 10**8):
             player.set_rate(updates, progress=0.5)
             rate = player.optimizer.param_groups[0]["lr"]
@@ -282,7 +284,7 @@ def test_the_learning_rate_is_constant_but_for_the_dcgans_time_decay(name):
     ("name", "real"), [("keras_mlp", 0.9), ("tf_mlp", 1.0), ("rounds", 1.0), ("minimax", 1.0), ("nonsaturating", 1.0)]
 )
 def test_exact_targets_are_those_of_the_recipe(name, real):
-    labels = as_built(name).loss.labels
+    labels = as_built(name).game.loss.labels
     assert labels.real(5, CPU).tolist() == pytest.approx([real] * 5)
     assert labels.fake(5, CPU).tolist() == [0.0] * 5
     assert labels.generator(5, CPU).tolist() == [1.0] * 5
@@ -310,7 +312,7 @@ def check_within(values, low, high):
 
 
 def test_noisy_targets_are_normals_truncated_to_the_published_ranges_for_g_too():
-    labels = as_built("keras_dcgan").loss.labels
+    labels = as_built("keras_dcgan").game.loss.labels
     n = 20_000
     check_within(labels.real(n, CPU), 0.7, 1.2)
     check_within(labels.fake(n, CPU), 0.0, 0.3)
@@ -320,7 +322,7 @@ def test_noisy_targets_are_normals_truncated_to_the_published_ranges_for_g_too()
 @pytest.mark.parametrize("name", RECIPES)
 def test_latents_are_those_of_the_recipe(name):
     experiment = as_built(name)
-    latents = experiment.latent.sample(1_000, CPU)
+    latents = experiment.game.latent.sample(1_000, CPU)
     assert latents.shape == (1_000, 128 if name == "tf_mlp" else 100)
     if name == "keras_dcgan":
         check_within(latents, -1.0, 1.0)
@@ -342,8 +344,8 @@ def recorded_inputs(net):
 def play(experiment, turns=1):
     position, played = 0, []
     for _ in range(turns):
-        played.append(experiment.schedule.next_turn(experiment.stepper, experiment.pace))
-        position = experiment.stepper.play(played[-1], position)
+        played.append(experiment.schedule.next_turn(experiment.step, experiment.epoch))
+        position = experiment.step.play(played[-1], position)
     return played
 
 
@@ -362,43 +364,44 @@ NARROW_DCGAN = ("model.generator.widths=[4,4,4,4]", "model.discriminator.widths=
 )
 def test_an_iteration_shows_d_one_joined_batch_and_then_updates_g(name, d_batch, g_batch):
     experiment = built(name, *(NARROW_DCGAN if name == "keras_dcgan" else ()))
-    judged, drawn_from = recorded_inputs(experiment.discriminator.net), recorded_inputs(experiment.generator.net)
+    players = experiment.players
+    judged, drawn_from = recorded_inputs(players.discriminator.net), recorded_inputs(players.generator.net)
     (turn,) = play(experiment)
-    assert turn.players == "dg"
+    assert (turn.d_updates, turn.g_updates) == (1, 1)
     assert [len(z) for z in drawn_from] == [d_batch, g_batch]
     assert [len(images) for images in judged] == [2 * d_batch, g_batch]
-    order = Order(len(experiment.images), 0, replacement=name in ("keras_mlp", "minimax", "nonsaturating"))
+    order = Order(len(experiment.images), 0, replacement=name in REPLACING)
     real = experiment.images.images[order.indices(0, d_batch)]
     torch.testing.assert_close(judged[0][:d_batch], real.float() / 127.5 - 1)
     assert torch.equal(drawn_from[0], drawn_from[1]) == (name == "tf_mlp")
 
 
-def test_only_keras_mlp_and_its_kin_draw_real_images_with_replacement():
-    assert [name for name in RECIPES if composed(name).data.replacement] == ["keras_mlp", "minimax", "nonsaturating"]
+def test_the_keras_recipes_and_their_kin_draw_real_images_with_replacement():
+    assert [name for name in RECIPES if composed(name).data.replacement] == REPLACING
 
 
-def epochs_with_pictures(agenda, up_to):
+def epochs_with_pictures(timetable, up_to):
     per_epoch = 60_000 // 128
 
     def at(epoch, turns):
         iteration = epoch * per_epoch + turns
         return Progress(iteration=iteration, images=iteration * 128)
 
-    return [epoch for epoch in range(1, up_to + 1) if agenda.due(at(epoch, -1), at(epoch, 0)).samples]
+    return [epoch for epoch in range(1, up_to + 1) if timetable.due(at(epoch, -1), at(epoch, 0)).samples]
 
 
 @pytest.mark.parametrize("name", ["keras_mlp", "minimax", "nonsaturating"])
 def test_keras_mlp_draws_10x10_at_epoch_1_and_every_20_of_400_epochs_of_468_iterations(name):
     settings = as_built(name).settings
-    agenda = Agenda(settings, Pace(60_000, 128), 1, None)
-    assert agenda.iterations(Progress()) == 400 * 468
-    assert epochs_with_pictures(agenda, 60) == [1, 20, 40, 60]
+    timetable = Timetable(settings, EpochLength(60_000, 128), 1, None)
+    assert timetable.iterations(Progress()) == 400 * 468
+    assert epochs_with_pictures(timetable, 60) == [1, 20, 40, 60]
     assert (settings.sample_columns, settings.sample_rows) == (10, 10)
 
 
 def test_tf_mlp_draws_8x8_and_saves_after_every_one_of_500_epochs():
     settings = as_built("tf_mlp").settings
-    assert Agenda(settings, Pace(60_000, 256), 1, None).iterations(Progress()) == 500 * 234
+    assert Timetable(settings, EpochLength(60_000, 256), 1, None).iterations(Progress()) == 500 * 234
     assert (settings.intervals_in, settings.sample_every, settings.checkpoint_every) == ("epochs", 1, 1)
     assert (settings.sample_columns, settings.sample_rows) == (8, 8)
 
@@ -504,33 +507,33 @@ SEED = 123
 def test_the_losses_and_the_update_of_one_step_are_those_of_float64_by_hand(name):
     experiment = built(name, *STEP, *(("trainer.g_batch_size=16",) if name == "keras_dcgan" else ()))
     draw, judge = players_by_hand(name)
-    d_before, g_before = doubled(experiment.discriminator.net), doubled(experiment.generator.net)
+    d_before, g_before = doubled(experiment.players.discriminator.net), doubled(experiment.players.generator.net)
 
     torch.manual_seed(SEED)
     play(experiment)
-    d_after = doubled(experiment.discriminator.net)
+    d_after = doubled(experiment.players.discriminator.net)
 
     torch.manual_seed(SEED)
     order = Order(len(experiment.images), 0, composed(name).data.replacement)
     real = experiment.images.images[order.indices(0, 8)].double() / 127.5 - 1
-    latents = experiment.latent.sample(8, CPU)
-    labels = experiment.loss.labels
+    latents = experiment.game.latent.sample(8, CPU)
+    labels = experiment.game.loss.labels
     real_targets, fake_targets = labels.real(8, CPU).double(), labels.fake(8, CPU).double()
     d_logits = judge(torch.cat([real, draw(latents.double(), g_before)]), d_before)
     d_loss = d_loss_by_hand(name, d_logits[:8], d_logits[8:], real_targets, fake_targets)
-    assert mean_of(experiment.stepper.read_d(), "loss/d") == pytest.approx(d_loss.item(), rel=2e-6)
+    assert mean_of(experiment.step.read_d(), "loss/d") == pytest.approx(d_loss.item(), rel=2e-6)
 
     if name != "tf_mlp":
-        latents = experiment.latent.sample(16 if name == "keras_dcgan" else 8, CPU)
+        latents = experiment.game.latent.sample(16 if name == "keras_dcgan" else 8, CPU)
     # D stands still while G moves, so G meets D as D's own update left it.
     g_logits = judge(draw(latents.double(), g_before), d_after)
     g_loss = g_loss_by_hand(name, g_logits, labels.generator(len(latents), CPU).double())
-    assert mean_of(experiment.stepper.read_g(), "loss/g") == pytest.approx(g_loss.item(), rel=2e-6)
+    assert mean_of(experiment.step.read_g(), "loss/g") == pytest.approx(g_loss.item(), rel=2e-6)
 
     lr, _, eps = ADAM[name]
     for net, before, loss in (
-        (experiment.discriminator.net, d_before, d_loss),
-        (experiment.generator.net, g_before, g_loss),
+        (experiment.players.discriminator.net, d_before, d_loss),
+        (experiment.players.generator.net, g_before, g_loss),
     ):
         check_first_adam_update(net, before, torch.autograd.grad(loss, list(before.values())), lr, eps)
 
@@ -554,12 +557,12 @@ def test_minimax_and_nonsaturating_differ_in_gs_loss_alone():
     for group in ("data", "model", "optimizer", "labels", "latent", "schedule", "trainer"):
         assert minimax[group] == nonsaturating[group], group
     logits = torch.tensor([-3.0, 0.0, 2.0])
-    d_losses = {as_built(name).loss.d(logits, logits).item() for name in ("minimax", "nonsaturating")}
+    d_losses = {as_built(name).game.loss.d(logits, logits).item() for name in ("minimax", "nonsaturating")}
     assert len(d_losses) == 1
     undecided = torch.zeros(4)
-    assert as_built("minimax").loss.d(undecided, undecided).item() == pytest.approx(2 * math.log(2))
-    assert as_built("minimax").loss.g(undecided).item() == pytest.approx(-math.log(2))
-    assert as_built("nonsaturating").loss.g(undecided).item() == pytest.approx(math.log(2))
+    assert as_built("minimax").game.loss.d(undecided, undecided).item() == pytest.approx(2 * math.log(2))
+    assert as_built("minimax").game.loss.g(undecided).item() == pytest.approx(-math.log(2))
+    assert as_built("nonsaturating").game.loss.g(undecided).item() == pytest.approx(math.log(2))
 
 
 # ---- keras_dcgan: the accuracy that was always 0 --------------------------------------------------------
@@ -568,12 +571,12 @@ def test_minimax_and_nonsaturating_differ_in_gs_loss_alone():
 def test_the_dcgans_accuracy_is_judged_by_what_images_are_where_the_published_one_is_always_0():
     experiment = built("keras_dcgan", *NARROW_DCGAN, "optimizer.d.lr=0.01")
     logits = []
-    experiment.discriminator.net.register_forward_hook(lambda *io: logits.append(io[2].detach()))
+    experiment.players.discriminator.net.register_forward_hook(lambda *io: logits.append(io[2].detach()))
     turns = 10
     play(experiment, turns)
     of_d = logits[::2]
     assert [len(batch) for batch in of_d] == [256] * turns
-    reading = experiment.stepper.read_d()
+    reading = experiment.step.read_d()
     right_on_real = torch.stack([(batch[:128] > 0).double().mean() for batch in of_d]).mean().item()
     right_on_fake = torch.stack([(batch[128:] <= 0).double().mean() for batch in of_d]).mean().item()
     assert mean_of(reading, "accuracy/d_real") == pytest.approx(right_on_real, abs=1e-6)
@@ -581,7 +584,7 @@ def test_the_dcgans_accuracy_is_judged_by_what_images_are_where_the_published_on
     assert 0.5 * (right_on_real + right_on_fake) > 0.5
 
     # What Keras reports of the same answers: a rounded probability against a soft target.
-    labels = experiment.loss.labels
+    labels = experiment.game.loss.labels
     targets = torch.cat([labels.real(128, CPU), labels.fake(128, CPU)])
     assert not any((batch.sigmoid().round() == targets).any() for batch in of_d)
 
@@ -632,47 +635,48 @@ def test_rounds_stops_each_player_at_a_bound_or_a_limit():
 def test_rounds_plays_d_alone_on_a_fixed_set_of_1000_and_1000_then_g_alone_then_d_on_a_new_set():
     # Goals out of reach, so that the limits end every stretch.
     experiment = built("rounds", *SHORT_ROUNDS, "schedule.d_accuracy=1", "schedule.g_probability=1")
-    d, g = experiment.discriminator.net, experiment.generator.net
+    d, g = experiment.players.discriminator.net, experiment.players.generator.net
     judged = recorded_inputs(d)
     position = 0
     for stretch in ("d", "g", "d"):
         d_before, g_before = copy_of(d), copy_of(g)
         for step in range(10):
-            turn = experiment.schedule.next_turn(experiment.stepper, experiment.pace)
-            assert turn.players == stretch
+            turn = experiment.schedule.next_turn(experiment.step, experiment.epoch)
+            assert (turn.d_updates, turn.g_updates) == ((1, 0) if stretch == "d" else (0, 1))
             assert turn.renew_fixed_set == (1000 if stretch == "d" and step == 0 else 0)
-            position = experiment.stepper.play(turn, position)
+            position = experiment.step.play(turn, position)
         assert unchanged(d, d_before) == (stretch == "g")
         assert unchanged(g, g_before) == (stretch == "d")
         if stretch == "d":
-            fixed = experiment.stepper.state_dict()
-            assert len(fixed["fixed_real"]) == len(fixed["fixed_fake"]) == 1000
+            fixed = experiment.step.state_dict()["fixed_set"]
+            real, fake = fixed["real"]["images"], fixed["fake"]["images"]
+            assert len(real) == len(fake) == 1000
             # D's last batch: 32 images of each kind, from where nine batches of 32 have gone before.
             rows = slice(9 * 32, 10 * 32)
-            torch.testing.assert_close(judged[-1][:32], fixed["fixed_real"][rows].float() / 127.5 - 1)
-            torch.testing.assert_close(judged[-1][32:], fixed["fixed_fake"][rows])
+            torch.testing.assert_close(judged[-1][:32], real[rows].float() / 127.5 - 1)
+            torch.testing.assert_close(judged[-1][32:], fake[rows])
     order = Order(len(experiment.images), 0, replacement=False)
     expected = experiment.images.images[order.indices(1000, 1000)]
-    assert torch.equal(experiment.stepper.state_dict()["fixed_real"], expected)
+    assert torch.equal(real, expected)
     assert position == 2000
 
 
 def test_the_first_losses_of_both_stretches_of_a_round_are_those_of_float64_by_hand():
     experiment = built("rounds", *STEP, "schedule.d_steps=1", "schedule.g_steps=1")
     draw, judge = players_by_hand("rounds")
-    d_before, g_before = doubled(experiment.discriminator.net), doubled(experiment.generator.net)
+    d_before, g_before = doubled(experiment.players.discriminator.net), doubled(experiment.players.generator.net)
     torch.manual_seed(SEED)
-    assert [turn.players for turn in play(experiment, 2)] == ["d", "g"]
-    d_after = doubled(experiment.discriminator.net)
+    assert [(turn.d_updates, turn.g_updates) for turn in play(experiment, 2)] == [(1, 0), (0, 1)]
+    d_after = doubled(experiment.players.discriminator.net)
 
     torch.manual_seed(SEED)
-    for_the_set = experiment.latent.sample(1000, CPU).double()
-    experiment.latent.sample(8, CPU)  # drawn for D's update, which takes its images from the set
+    for_the_set = experiment.game.latent.sample(1000, CPU).double()
+    experiment.game.latent.sample(8, CPU)  # drawn for D's update, which takes its images from the set
     order = Order(len(experiment.images), 0, replacement=False)
     real = experiment.images.images[order.indices(0, 8)].double() / 127.5 - 1
     logits = judge(torch.cat([real, draw(for_the_set[:8], g_before)]), d_before)
     d_loss = d_loss_by_hand("rounds", logits[:8], logits[8:], torch.ones(8), torch.zeros(8))
-    assert mean_of(experiment.stepper.read_d(), "loss/d") == pytest.approx(d_loss.item(), rel=2e-6)
-    latents = experiment.latent.sample(8, CPU).double()
+    assert mean_of(experiment.step.read_d(), "loss/d") == pytest.approx(d_loss.item(), rel=2e-6)
+    latents = experiment.game.latent.sample(8, CPU).double()
     g_loss = g_loss_by_hand("rounds", judge(draw(latents, g_before), d_after), torch.ones(8))
-    assert mean_of(experiment.stepper.read_g(), "loss/g") == pytest.approx(g_loss.item(), rel=2e-6)
+    assert mean_of(experiment.step.read_g(), "loss/g") == pytest.approx(g_loss.item(), rel=2e-6)

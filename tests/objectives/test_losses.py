@@ -5,12 +5,22 @@ import pytest
 import torch
 from torch.nn.functional import logsigmoid
 
+from gan_runner.errors import UserError
 from gan_runner.objectives import losses
-from gan_runner.objectives.losses import Hinge, Minimax, NonSaturating, cross_entropy
+from gan_runner.objectives.losses import (
+    Hinge,
+    LeastSquares,
+    Minimax,
+    NonSaturating,
+    Relativistic,
+    Wasserstein,
+    cross_entropy,
+)
 from gan_runner.objectives.targets import Exactly, Labels, NormalWithin
 
 REAL = torch.tensor([2.0, -1.0, 0.5, 3.0], dtype=torch.float64)
 FAKE = torch.tensor([-2.0, 0.3, 1.5], dtype=torch.float64)
+AS_MANY_FAKE = torch.tensor([-2.0, 0.3, 1.5, 0.1], dtype=torch.float64)
 
 CLASSES = [
     value
@@ -63,18 +73,18 @@ def test_cross_entropy_stays_exact_where_a_probability_would_round_to_0_or_1(log
 
 
 def test_the_losses_that_ship_are_found_for_the_tests_below():
-    assert {NonSaturating, Minimax, Hinge} <= set(CLASSES)
+    assert {NonSaturating, Minimax, LeastSquares, Hinge, Wasserstein, Relativistic} <= set(CLASSES)
 
 
 @pytest.mark.parametrize("loss_class", CLASSES)
 def test_d_gains_when_real_logits_rise_and_generated_ones_fall_and_g_when_generated_ones_rise(loss_class):
     loss = made(loss_class)
-    real = torch.linspace(-0.9, 0.9, 6, dtype=torch.float64, requires_grad=True)
-    fake = torch.linspace(-0.8, 0.8, 5, dtype=torch.float64, requires_grad=True)
+    real = torch.linspace(-0.45, 0.45, 6, dtype=torch.float64, requires_grad=True)
+    fake = torch.linspace(-0.4, 0.4, 6, dtype=torch.float64, requires_grad=True)
     slope_real, slope_fake = torch.autograd.grad(loss.d(real, fake), [real, fake])
     assert (slope_real < 0).all()
     assert (slope_fake > 0).all()
-    (slope_of_g,) = torch.autograd.grad(loss.g(fake), fake)
+    (slope_of_g,) = torch.autograd.grad(loss.g(fake, real), fake)
     assert (slope_of_g < 0).all()
 
 
@@ -83,7 +93,7 @@ def test_d_gains_when_real_logits_rise_and_generated_ones_fall_and_g_when_genera
 def test_losses_are_single_finite_numbers_with_finite_slopes_however_sure_d_is(loss_class, size):
     loss = made(loss_class)
     real, fake = torch.tensor([-size, size], requires_grad=True), torch.tensor([size, -size], requires_grad=True)
-    for value in (loss.d(real, fake), loss.g(fake)):
+    for value in (loss.d(real, fake), loss.g(fake, real)):
         assert value.shape == ()
         assert value.isfinite()
         slopes = torch.autograd.grad(value, [real, fake], allow_unused=True)
@@ -93,8 +103,65 @@ def test_losses_are_single_finite_numbers_with_finite_slopes_however_sure_d_is(l
 @pytest.mark.parametrize("loss_class", CLASSES)
 def test_a_loss_does_not_depend_on_the_order_of_the_images(loss_class):
     loss = made(loss_class)
-    torch.testing.assert_close(loss.d(REAL.flip(0), FAKE.flip(0)), loss.d(REAL, FAKE))
-    torch.testing.assert_close(loss.g(FAKE.flip(0)), loss.g(FAKE))
+    real, fake = REAL, AS_MANY_FAKE
+    torch.testing.assert_close(loss.d(real.flip(0), fake.flip(0)), loss.d(real, fake))
+    torch.testing.assert_close(loss.g(fake.flip(0), real.flip(0)), loss.g(fake, real))
+
+
+@pytest.mark.parametrize("loss_class", CLASSES)
+def test_a_map_of_patches_counts_as_the_mean_over_its_patches(loss_class):
+    loss = made(loss_class)
+    real, fake = torch.randn(2, 4, 3, 2, dtype=torch.float64)
+    by_patch = [(loss.d(r, f), loss.g(f, r)) for r, f in zip(real.view(4, 6).T, fake.view(4, 6).T, strict=True)]
+    of_d, of_g = (torch.stack(values).mean() for values in zip(*by_patch, strict=True))
+    torch.testing.assert_close(loss.d(real, fake), of_d)
+    torch.testing.assert_close(loss.g(fake, real), of_g)
+
+
+@pytest.mark.parametrize("loss_class", CLASSES)
+def test_one_logit_an_image_in_a_map_of_one_patch_is_the_same_to_the_bit(loss_class):
+    loss = made(loss_class)
+    real, fake = torch.randn(2, 64)
+    assert torch.equal(loss.d(real[:, None, None], fake[:, None, None]), loss.d(real, fake))
+    assert torch.equal(loss.g(fake[:, None, None], real[:, None, None]), loss.g(fake, real))
+
+
+@pytest.mark.parametrize("loss_class", CLASSES)
+def test_a_loss_says_whether_g_needs_logits_of_real_images_and_if_not_does_without(loss_class):
+    loss = made(loss_class)
+    if loss.paired:
+        with pytest.raises(TypeError, match="real"):
+            loss.g(FAKE)
+    else:
+        assert torch.equal(loss.g(FAKE), loss.g(FAKE, REAL))
+
+
+@pytest.mark.parametrize("loss_class", CLASSES)
+def test_logits_that_bfloat16_has_rounded_give_about_the_same_loss(loss_class):
+    loss = made(loss_class)
+    real, fake = torch.randn(2, 64)
+    with torch.autocast("cpu", torch.bfloat16):
+        rounded_d = loss.d(real.bfloat16().float(), fake.bfloat16().float())
+        rounded_g = loss.g(fake.bfloat16().float(), real.bfloat16().float())
+    assert rounded_d.dtype == rounded_g.dtype == torch.float32
+    torch.testing.assert_close(rounded_d, loss.d(real, fake), rtol=0, atol=0.01)
+    torch.testing.assert_close(rounded_g, loss.g(fake, real), rtol=0, atol=0.01)
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+@pytest.mark.parametrize("loss_class", CLASSES)
+def test_a_recorded_loss_is_that_of_an_eager_call(loss_class):
+    loss = made(loss_class)
+    real, fake = torch.randn(2, 64, device="cuda")
+    eager = loss.d(real, fake), loss.g(fake, real)  # the first call warms up
+    torch.cuda.synchronize()
+    graph = torch.cuda.CUDAGraph()
+    with torch.cuda.graph(graph):
+        recorded = loss.d(real, fake), loss.g(fake, real)
+    graph.replay()
+    for one, other in zip(recorded, eager, strict=True):
+        torch.testing.assert_close(one, other)
 
 
 # ---- each loss --------------------------------------------------------------------------------------------
@@ -164,6 +231,80 @@ def test_each_image_has_a_noisy_target_of_its_own():
     assert targets.max() <= 1.2 + 1e-6
 
 
-@pytest.mark.parametrize("loss_class", [NonSaturating, Minimax, Hinge])
-def test_the_losses_that_ship_say_that_d_is_a_classifier(loss_class):
-    assert loss_class.classifies is True
+def test_each_image_has_a_target_of_its_own_for_all_of_its_patches():
+    noisy = NormalWithin(0.0, 1.0, 0.7, 1.2)
+    loss = NonSaturating(Labels(noisy, noisy, noisy, flip=0.0), joined=False)
+    real, fake = (torch.ones(6, 2, 3, dtype=torch.float64, requires_grad=True) for _ in range(2))
+    slopes = [
+        *torch.autograd.grad(loss.d(real, fake), [real, fake]),
+        *torch.autograd.grad(loss.g(fake), fake),
+    ]
+    for slope in slopes:
+        targets = torch.sigmoid(torch.ones_like(slope)) - slope.numel() * slope
+        assert targets.view(6, -1).std(dim=1).max() < 1e-12
+        assert targets[:, 0, 0].unique().numel() == 6
+
+
+def test_least_squares_are_half_the_squares_of_what_d_is_off_by():
+    # D is the logit plus 1/2: real 2.5, -0.5, 1, 3.5 against 1; generated -1.5, 0.8, 2 against 0, and for G against 1.
+    loss = LeastSquares(labels())
+    assert loss.d(REAL, FAKE).item() == pytest.approx((2.25 + 2.25 + 0 + 6.25) / 8 + (2.25 + 0.64 + 4) / 6, rel=1e-6)
+    assert loss.g(FAKE).item() == pytest.approx((6.25 + 0.04 + 1) / 6, rel=1e-6)
+
+
+def test_least_squares_pull_d_and_g_to_the_targets_they_were_given():
+    loss = LeastSquares(labels(real=0.9, fake=0.1, generator=0.8))
+    for wanted, of in (
+        (0.9, lambda logits: loss.d(logits, torch.zeros(1))),
+        (0.1, lambda logits: loss.d(torch.zeros(1), logits)),
+        (0.8, loss.g),
+    ):
+        logits = torch.full((3,), wanted - 0.5, requires_grad=True)
+        (slope,) = torch.autograd.grad(of(logits), logits)
+        torch.testing.assert_close(slope, torch.zeros(3))
+
+
+def test_an_undecided_d_pays_a_quarter_of_least_squares_and_g_an_eighth():
+    zeros = torch.zeros(5)
+    assert LeastSquares(labels()).d(zeros, zeros).item() == 0.25
+    assert LeastSquares(labels()).g(zeros).item() == 0.125
+
+
+def test_the_critic_of_wasserstein_measures_a_distance_of_means():
+    assert Wasserstein().d(REAL, FAKE).item() == pytest.approx(-0.2 / 3 - 4.5 / 4, rel=1e-12)
+    assert Wasserstein().g(FAKE).item() == pytest.approx(0.2 / 3, rel=1e-12)
+
+
+def test_relativistic_losses_are_cross_entropies_of_the_lead_of_each_pair():
+    lead = REAL - AS_MANY_FAKE
+    torch.testing.assert_close(Relativistic().d(REAL, AS_MANY_FAKE), -logsigmoid(lead).mean())
+    torch.testing.assert_close(Relativistic().g(AS_MANY_FAKE, REAL), -logsigmoid(-lead).mean())
+    assert Relativistic().d(REAL, REAL).item() == pytest.approx(math.log(2), rel=1e-12)
+
+
+@pytest.mark.parametrize("loss_class", [Wasserstein, Relativistic])
+def test_a_constant_added_to_every_logit_changes_nothing_of_d_where_logits_have_no_sign(loss_class):
+    loss = loss_class()
+    assert not loss.classifies
+    torch.testing.assert_close(loss.d(REAL + 5, AS_MANY_FAKE + 5), loss.d(REAL, AS_MANY_FAKE))
+
+
+def test_relativistic_pairs_need_as_many_of_each_kind():
+    for call in (lambda: Relativistic().d(REAL, FAKE), lambda: Relativistic().g(FAKE, REAL)):
+        with pytest.raises(UserError, match=r"(?s)pairs real images.*trainer\.g_batch_size"):
+            call()
+
+
+@pytest.mark.parametrize(
+    ("loss_class", "classifies", "paired"),
+    [
+        (NonSaturating, True, False),
+        (Minimax, True, False),
+        (LeastSquares, True, False),
+        (Hinge, True, False),
+        (Wasserstein, False, False),
+        (Relativistic, False, True),
+    ],
+)
+def test_a_loss_says_whether_d_classifies_and_whether_g_compares(loss_class, classifies, paired):
+    assert (loss_class.classifies, loss_class.paired) == (classifies, paired)

@@ -1,6 +1,7 @@
 import io
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -13,7 +14,7 @@ from tensorboard.backend.event_processing.plugin_event_accumulator import (
 from tensorboard.plugins.custom_scalar import layout_pb2
 from tensorboard.plugins.hparams import api_pb2, metadata
 
-from gan_runner.record.tensorboard import TensorBoard, flatten
+from gan_runner.record.tensorboard import TensorBoard, dashboard_line, flatten
 
 CHARTS = {
     "loss": ["loss/d", "loss/g"],
@@ -194,3 +195,20 @@ def test_a_closed_file_takes_nothing_more_and_no_other_is_begun(tmp_path):
         with pytest.raises(AttributeError):
             late()
     assert len(list(tmp_path.iterdir())) == 1
+
+
+def test_a_run_that_failed_and_then_went_well_is_a_success_on_the_hparams_page(tmp_path):
+    for succeeded in (False, True):
+        with LOGGER.open(tmp_path, first_iteration=1) as events:
+            events.begin({"seed": 0}, chosen=[], metrics=["loss/d"])
+            events.end(succeeded)
+    end = metadata.parse_session_end_info_plugin_data(hparams(tmp_path)[metadata.SESSION_END_INFO_TAG])
+    assert end.status == api_pb2.STATUS_SUCCESS
+
+
+@pytest.mark.parametrize(("grids", "more"), [(10, ""), (11, " --samples_per_plugin images=11")])
+def test_the_line_that_opens_the_dashboard_asks_for_all_pictures_where_it_would_show_some(tmp_path, grids, more):
+    (tmp_path / "job/samples").mkdir(parents=True)
+    for iteration in range(grids):
+        (tmp_path / f"job/samples/iteration_{iteration:08d}.png").touch()
+    assert dashboard_line(tmp_path, Path("my sweep")) == f"tensorboard --logdir 'my sweep'{more}"

@@ -1,28 +1,29 @@
 import contextlib
+import copy
 import logging
 
 import pytest
 import torch
 
 from gan_runner.objectives.penalties import R1
-from gan_runner.training import cuda_graph as recording
-from gan_runner.training.cuda_graph import Recording
+from gan_runner.training import cuda_graph
+from gan_runner.training.cuda_graph import CudaGraph
 from gan_runner.training.schedules import Turn
 
 
 @pytest.mark.parametrize("calls", [0, 1, 3, 4, 5, 10])
 def test_on_a_cpu_every_call_does_the_work_exactly_once_and_at_once(calls):
     done = []
-    record = Recording(lambda: done.append(len(done)), records=False)
+    graph = CudaGraph(lambda: done.append(len(done)), records=False)
     for number in range(calls):
-        record()
+        graph()
         assert done == list(range(number + 1))
 
 
 def test_what_goes_wrong_in_the_work_reaches_the_caller():
-    record = Recording(lambda: 1 / 0, records=False)
+    graph = CudaGraph(lambda: 1 / 0, records=False)
     with pytest.raises(ZeroDivisionError):
-        record()
+        graph()
 
 
 gpu = pytest.mark.gpu
@@ -33,9 +34,9 @@ needs_gpu = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CU
 @needs_gpu
 def test_on_a_gpu_too_every_call_does_the_work_exactly_once():
     total = torch.zeros((), device="cuda")
-    record = Recording(lambda: total.add_(1), records=True)
+    graph = CudaGraph(lambda: total.add_(1), records=True)
     for number in range(1, 9):
-        record()
+        graph()
         assert total.item() == number
 
 
@@ -43,10 +44,10 @@ def test_on_a_gpu_too_every_call_does_the_work_exactly_once():
 @needs_gpu
 def test_a_recording_draws_fresh_random_numbers_at_every_call():
     drawn = torch.empty(4, device="cuda")
-    record = Recording(lambda: drawn.copy_(torch.rand(4, device="cuda")), records=True)
+    graph = CudaGraph(lambda: drawn.copy_(torch.rand(4, device="cuda")), records=True)
     seen = []
     for _ in range(8):
-        record()
+        graph()
         seen.append(tuple(drawn.tolist()))
     assert len(set(seen)) == 8
 
@@ -61,13 +62,13 @@ def test_work_that_cannot_be_recorded_is_done_once_a_call_all_the_same_and_says_
         total.add_(1)
         drawn.append(torch.rand((), device="cuda").item())  # waits for the device, which no recording can
 
-    recording.warn_of_eager_steps.cache_clear()
+    cuda_graph.warn_of_eager_steps.cache_clear()
     stream = torch.cuda.current_stream()
     with caplog.at_level(logging.WARNING):
-        for record in (Recording(work, records=True), Recording(work, records=True)):
+        for graph in (CudaGraph(work, records=True), CudaGraph(work, records=True)):
             before = total.item()
             for number in range(1, 9):
-                record()
+                graph()
                 assert total.item() == before + number
     assert torch.cuda.current_stream() == stream
     assert len(set(drawn)) == 16
@@ -75,14 +76,14 @@ def test_work_that_cannot_be_recorded_is_done_once_a_call_all_the_same_and_says_
 
 
 def test_the_reason_for_eager_steps_is_given_once(caplog):
-    recording.warn_of_eager_steps.cache_clear()
+    cuda_graph.warn_of_eager_steps.cache_clear()
     with caplog.at_level(logging.WARNING):
         for reason in ("too wide", "too deep", "too wide"):
-            recording.warn_of_eager_steps(reason)
+            cuda_graph.warn_of_eager_steps(reason)
     assert [message.rpartition(": ")[2] for message in caplog.messages] == ["too wide", "too deep"]
 
 
-TURNS = [Turn("dg")] * 10
+TURNS = [Turn(1, 1)] * 10
 
 
 @gpu
@@ -96,14 +97,14 @@ def test_recorded_turns_equal_eager_ones_to_the_bit_and_never_wait_for_the_devic
     how = {"dropout": 0.3, "ema": 0.9, "channels_last": model == "dcgan", "precision": precision, "penalty": penalty}
     states = []
     for warm_up_calls in (3, 1000):  # the latter never gets to record
-        monkeypatch.setattr(recording, "_WARM_UP_CALLS", warm_up_calls)
+        monkeypatch.setattr(cuda_graph, "_WARM_UP_CALLS", warm_up_calls)
         table = set_up(model, device=torch.device("cuda"), **how)
         torch.cuda.manual_seed(3)
         position = 0
         for number, turn in enumerate(TURNS):
             # By the fifth turn everything is recorded, and the first pass over the 60 images is not yet over.
             with never_waiting() if number >= 5 else contextlib.nullcontext():
-                position = table.stepper.play(turn, position)
+                position = table.step.play(turn, position)
         states.append([state_of(table.d), state_of(table.g), table.average.net.state_dict()])
     assert all(same_bits(one, other) for one, other in zip(*states, strict=True))
 
@@ -113,11 +114,11 @@ def test_recorded_turns_equal_eager_ones_to_the_bit_and_never_wait_for_the_devic
 def test_a_recorded_turn_sees_a_learning_rate_that_changes(set_up, state_of, same_bits):
     table = set_up(device=torch.device("cuda"))
     for number in range(6):
-        table.stepper.play(Turn("d"), 8 * number)
-    table.d.slowing = 0.0
+        table.step.play(Turn(1), 8 * number)
+    table.d.lr_scale = 0.0
     table.d.set_rate(updates=6, progress=0.5)
     before = {name: value.clone() for name, value in table.d.net.state_dict().items()}
-    table.stepper.play(Turn("d"), 48)
+    table.step.play(Turn(1), 48)
     assert same_bits(before, table.d.net.state_dict())
 
 
@@ -125,12 +126,10 @@ def test_a_recorded_turn_sees_a_learning_rate_that_changes(set_up, state_of, sam
 @needs_gpu
 def test_turns_are_recorded_anew_after_a_checkpoint_is_loaded(set_up, state_of, same_bits):
     """A loaded optimizer has new moments, which the old recording does not know of."""
-    import copy
-
     table = set_up(device=torch.device("cuda"))
     for number in range(6):
-        table.stepper.play(Turn("dg"), 8 * number)
-    parts = ("d", "g", "stepper")
+        table.step.play(Turn(1, 1), 8 * number)
+    parts = ("d", "g", "step")
     state = copy.deepcopy({name: getattr(table, name).state_dict() for name in parts})
     random = torch.cuda.get_rng_state()
     ends = []
@@ -139,6 +138,6 @@ def test_turns_are_recorded_anew_after_a_checkpoint_is_loaded(set_up, state_of, 
             getattr(table, name).load_state_dict(copy.deepcopy(state[name]))
         torch.cuda.set_rng_state(random)
         for number in range(6, 12):
-            table.stepper.play(Turn("dg"), 8 * number)
+            table.step.play(Turn(1, 1), 8 * number)
         ends.append([state_of(table.d), state_of(table.g)])
     assert all(same_bits(one, other) for one, other in zip(*ends, strict=True))

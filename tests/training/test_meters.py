@@ -3,7 +3,7 @@ import math
 import pytest
 import torch
 
-from gan_runner.training.meters import FiniteCounter, Meter
+from gan_runner.training.meters import FiniteCounter, Meter, Reading
 
 CPU = torch.device("cpu")
 
@@ -12,10 +12,14 @@ def numbers(*values):
     return [torch.tensor(value) for value in values]
 
 
+def named(*values):
+    return dict(zip("ab", numbers(*values), strict=True))
+
+
 def meter_after(*updates):
-    meter = Meter(["a", "b"], CPU)
+    meter = Meter(CPU)
     for values in updates:
-        meter.add(numbers(*values))
+        meter.add(named(*values))
     return meter
 
 
@@ -23,12 +27,12 @@ def meter_after(*updates):
 
 
 def test_a_meter_gives_each_readers_means_since_that_reader_last_looked():
-    meter = Meter(["a", "b"], CPU)
+    meter = Meter(CPU)
     start = meter.read()
-    meter.add(numbers(1.0, 10.0))
-    meter.add(numbers(3.0, 30.0))
+    meter.add(named(1.0, 10.0))
+    meter.add(named(3.0, 30.0))
     middle = meter.read()
-    meter.add(numbers(8.0, 5.0))
+    meter.add(named(8.0, 5.0))
     end = meter.read()
     assert middle.means_since(start) == {"a": 2.0, "b": 20.0}
     assert end.means_since(middle) == {"a": 8.0, "b": 5.0}
@@ -44,7 +48,7 @@ def test_a_meter_counts_on_where_float32_would_stand_still():
     meter = meter_after((2.0**24, 0.0))
     before = meter.read()
     for _ in range(3):
-        meter.add(numbers(1.0, 0.1))
+        meter.add(named(1.0, 0.1))
     after = meter.read()
     assert after.totals["a"] == 2.0**24 + 3
     assert after.means_since(before) == {"a": 1.0, "b": torch.tensor(0.1).item()}
@@ -53,15 +57,15 @@ def test_a_meter_counts_on_where_float32_would_stand_still():
 def test_a_reading_stays_as_it_was_when_the_meter_goes_on():
     meter = meter_after((1.0, 2.0))
     reading = meter.read()
-    meter.add(numbers(5.0, 5.0))
+    meter.add(named(5.0, 5.0))
     assert reading.totals == {"a": 1.0, "b": 2.0}
     assert reading.updates == 1
 
 
 def test_a_meter_takes_numbers_of_any_kind_and_no_part_in_gradients():
     weight = torch.tensor(2.0, requires_grad=True)
-    meter = Meter(["a", "b"], CPU)
-    meter.add([3 * weight, torch.tensor(0.5, dtype=torch.bfloat16)])
+    meter = Meter(CPU)
+    meter.add({"a": 3 * weight, "b": torch.tensor(0.5, dtype=torch.bfloat16)})
     assert meter.read().totals == {"a": 6.0, "b": 0.5}
     assert not meter.state_dict()["totals"].requires_grad
 
@@ -69,13 +73,38 @@ def test_a_meter_takes_numbers_of_any_kind_and_no_part_in_gradients():
 def test_a_meter_goes_on_from_its_state_in_the_tensor_it_had():
     meter = meter_after((1.0, 2.0), (3.0, 4.0))
     state = meter.state_dict()
-    meter.add(numbers(9.0, 9.0))  # must not reach the state
-    other = Meter(["a", "b"], CPU)
+    meter.add(named(9.0, 9.0))  # must not reach the state
+    other = meter_after((7.0, 7.0))
     address = other._totals.data_ptr()
     other.load_state_dict(state)
-    other.add(numbers(5.0, 6.0))
+    other.add(named(5.0, 6.0))
     assert other.read() == meter_after((1.0, 2.0), (3.0, 4.0), (5.0, 6.0)).read()
     assert other._totals.data_ptr() == address
+
+
+def test_a_meter_that_has_measured_nothing_goes_on_from_a_state_with_its_names():
+    other = Meter(CPU)
+    other.load_state_dict(meter_after((1.0, 2.0)).state_dict())
+    other.add(named(5.0, 6.0))
+    assert other.read() == meter_after((1.0, 2.0), (5.0, 6.0)).read()
+
+
+def test_a_meter_before_its_first_update_has_read_nothing_and_goes_on_from_that_too():
+    empty = Meter(CPU)
+    assert empty.read() == Reading({}, 0.0)
+    other = meter_after((1.0, 2.0))
+    other.load_state_dict(empty.state_dict())
+    assert other.read() == Reading({}, 0.0)
+    other.add(named(5.0, 6.0))
+    assert other.read().means_since(empty.read()) == {"a": 5.0, "b": 6.0}
+
+
+@pytest.mark.parametrize("second", [{"a": 1.0}, {"a": 1.0, "b": 2.0, "c": 3.0}, {"b": 2.0, "a": 1.0}])
+def test_an_update_that_measures_other_names_than_the_first_is_a_bug_and_stops(second):
+    meter = meter_after((1.0, 2.0))
+    with pytest.raises(AssertionError, match="an update measures what the first one did"):
+        meter.add({name: torch.tensor(value) for name, value in second.items()})
+    assert meter.read().totals == {"a": 1.0, "b": 2.0}
 
 
 # ---- FiniteCounter ----------------------------------------------------------------------------------------

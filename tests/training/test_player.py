@@ -6,9 +6,10 @@ import torch
 from torch import nn
 
 from gan_runner.optim.adam import Adam
+from gan_runner.optim.averages import MovingAverage
 from gan_runner.optim.learning_rates import Constant, Linear, TimeDecay
-from gan_runner.training.player import MovingAverage, Player
-from gan_runner.training.schedules import Alternating, Pace, Rounds, Turn
+from gan_runner.training.player import Player
+from gan_runner.training.schedules import Alternating, EpochLength, Rounds, Turn
 
 F64 = torch.float64
 BOTH = pytest.mark.parametrize("model", ["mlp", "dcgan"])
@@ -114,9 +115,9 @@ def test_a_rate_that_is_a_tensor_changes_where_it_lies():
     assert rate.item() == pytest.approx(0.05)
 
 
-def test_slowing_down_lasts_through_the_schedule():
+def test_lr_scale_down_lasts_through_the_schedule():
     player = player_of(linear(1.0), Linear(0.0, 0.0))
-    player.slowing = 0.25
+    player.lr_scale = 0.25
     player.set_rate(updates=0, progress=0.5)
     assert player.rate == pytest.approx(0.1 * 0.25 * 0.5)
 
@@ -141,11 +142,11 @@ def test_weights_are_finite_while_their_norms_are(weight, finite):
 @pytest.mark.parametrize("fixed_set", [False, True])
 def test_while_d_plays_g_stays_the_same_to_the_bit(set_up, state_of, same_bits, model, fixed_set):
     table = set_up(model, dropout=0.3, ema=0.9)
-    table.stepper.play(Turn("dg"), 0)  # so that everybody has gradients and statistics
+    table.step.play(Turn(1, 1), 0)  # so that everybody has gradients and statistics
     g, average, d = state_of(table.g), copy.deepcopy(table.average.net.state_dict()), state_of(table.d)
     assert any(name.startswith("gradient") for name in g)
     for number in range(2):
-        table.stepper.play(Turn("d", fixed_set=fixed_set, renew_fixed_set=20 * (fixed_set and not number)), 8)
+        table.step.play(Turn(1, fixed_set=fixed_set, renew_fixed_set=20 * (fixed_set and not number)), 8)
     assert same_bits(state_of(table.g), g)
     assert same_bits(table.average.net.state_dict(), average)
     assert not same_bits(state_of(table.d), d)
@@ -154,9 +155,9 @@ def test_while_d_plays_g_stays_the_same_to_the_bit(set_up, state_of, same_bits, 
 @pytest.mark.parametrize("model", ["mlp", "dcgan", "norms in d"])
 def test_while_g_plays_d_stays_the_same_to_the_bit(set_up, state_of, same_bits, model):
     table = set_up(model, dropout=0.3)
-    table.stepper.play(Turn("dg"), 0)
+    table.step.play(Turn(1, 1), 0)
     d, g = state_of(table.d), state_of(table.g)
-    table.stepper.play(Turn("gg"), 8)
+    table.step.play(Turn(g_updates=2), 8)
     assert same_bits(state_of(table.d), d)
     assert not any(torch.equal(value, g[name]) for name, value in state_of(table.g).items() if "gradient" in name)
 
@@ -171,15 +172,16 @@ SCHEDULES = {
 @BOTH
 @pytest.mark.parametrize("schedule", SCHEDULES.values(), ids=SCHEDULES)
 def test_whoever_is_not_named_in_a_turn_of_a_schedule_stands_still(set_up, state_of, same_bits, schedule, model):
-    table, schedule, pace = set_up(model, dropout=0.3), schedule(), Pace(60, 8)
+    table, schedule, epoch = set_up(model, dropout=0.3), schedule(), EpochLength(60, 8)
     position, turns = 0, []
     for _ in range(6):
-        turn = schedule.next_turn(table.stepper, pace)
+        turn = schedule.next_turn(table.step, epoch)
         before = {"d": state_of(table.d), "g": state_of(table.g)}
-        position = table.stepper.play(turn, position)
+        position = table.step.play(turn, position)
+        letters = "d" * turn.d_updates + "g" * turn.g_updates
         after = {"d": state_of(table.d), "g": state_of(table.g)}
-        assert {name for name in "dg" if not same_bits(before[name], after[name])} == set(turn.players)
-        turns.append(turn.players)
+        assert {name for name in "dg" if not same_bits(before[name], after[name])} == set(letters)
+        turns.append(letters)
     assert turns == (["d"] + ["dg"] * 5 if isinstance(schedule, Alternating) else ["d", "d", "g", "g", "d", "d"])
 
 
@@ -187,15 +189,15 @@ def test_whoever_is_not_named_in_a_turn_of_a_schedule_stands_still(set_up, state
 def test_gs_part_of_a_turn_takes_nothing_from_ds(set_up, state_of, same_bits, model):
     alone, together = set_up(model, dropout=0.3), set_up(model, dropout=0.3)
     torch.manual_seed(3)
-    alone.stepper.play(Turn("d"), 0)
+    alone.step.play(Turn(1), 0)
     torch.manual_seed(3)
-    together.stepper.play(Turn("dg"), 0)
+    together.step.play(Turn(1, 1), 0)
     assert same_bits(state_of(alone.d), state_of(together.d))
 
 
 def test_only_gs_own_updates_count_in_its_running_statistics(set_up):
     table = set_up("dcgan")
-    table.stepper.play(Turn("ddg"), 0)
+    table.step.play(Turn(2, 1), 0)
     counts = [int(v) for k, v in table.g.net.state_dict().items() if k.endswith("num_batches_tracked")]
     assert counts == [1, 1, 1]
 
@@ -219,14 +221,14 @@ def test_a_frozen_player_still_normalises_by_the_batch_and_thaws_even_after_an_e
 @BOTH
 def test_a_player_goes_on_from_its_state_to_the_bit(set_up, state_of, same_bits, model):
     table, other = set_up(model), set_up(model, seed=1)
-    table.stepper.play(Turn("dg"), 0)
+    table.step.play(Turn(1, 1), 0)
     for name in ("d", "g"):
         getattr(other, name).load_state_dict(copy.deepcopy(getattr(table, name).state_dict()))
         torch.testing.assert_close(getattr(other, name).gradient_norm(), getattr(table, name).gradient_norm())
     for each in (table, other):
         torch.manual_seed(5)
-        each.stepper._feed = table.stepper._feed
-        each.stepper.play(Turn("dg"), 8)
+        each.step._feed = table.step._feed
+        each.step.play(Turn(1, 1), 8)
     assert same_bits(state_of(table.d), state_of(other.d))
     assert same_bits(state_of(table.g), state_of(other.g))
 
@@ -263,7 +265,7 @@ def test_an_average_weighs_each_past_state_by_its_age():
 
 def test_an_average_takes_over_running_statistics_and_is_made_for_drawing(set_up):
     table = set_up("dcgan", ema=0.9)
-    table.stepper.play(Turn("dgg"), 0)
+    table.step.play(Turn(1, 2), 0)
     assert not table.average.net.training
     assert not any(parameter.requires_grad for parameter in table.average.net.parameters())
     buffers, average = dict(table.g.net.named_buffers()), dict(table.average.net.named_buffers())
@@ -283,15 +285,15 @@ def test_a_player_whose_learning_rate_is_a_number_on_the_host_cannot_be_recorded
 
 @pytest.mark.gpu
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
-@pytest.mark.parametrize("kinds", [("d", "dg"), ("dg", "d")])
+@pytest.mark.parametrize("kinds", [(Turn(1), Turn(1, 1)), (Turn(1, 1), Turn(1))])
 def test_the_gradient_norm_is_that_of_the_last_update_whichever_recording_made_it(set_up, kinds):
     table = set_up(device=torch.device("cuda"))
     for kind in kinds:
         for _ in range(5):
-            table.stepper.play(Turn(kind), 0)
-    table.stepper.play(Turn(kinds[0]), 0)
+            table.step.play(kind, 0)
+    table.step.play(kinds[0], 0)
     before = table.d.gradient_norm().item()
     place = [parameter.grad.data_ptr() for parameter in table.d.net.parameters()]
-    table.stepper.play(Turn(kinds[0]), 8)
+    table.step.play(kinds[0], 8)
     assert table.d.gradient_norm().item() != before
     assert [parameter.grad.data_ptr() for parameter in table.d.net.parameters()] == place

@@ -2,8 +2,8 @@ import dataclasses
 
 import pytest
 
-from gan_runner.training.progress import Agenda, Progress
-from gan_runner.training.schedules import Pace, Turn
+from gan_runner.training.progress import Progress, Timetable
+from gan_runner.training.schedules import EpochLength, Turn
 from gan_runner.training.settings import Trainer
 
 TRAINER = Trainer(
@@ -14,28 +14,35 @@ TRAINER = Trainer(
     device="cpu",
     precision="fp32",
     ema=None,
+    ema_half_life=None,
+    ema_ramp_up=None,
     log_every=50,
     intervals_in="epochs",
     sample_every=2,
     checkpoint_every=3,
+    checkpoint_minutes=10.0,
+    keep=2,
     sample_columns=2,
     sample_rows=2,
     progress=False,
 )
 
 
-def agenda_of(count=40, batch_size=10, d_steps=1, evaluate_every=None, **settings):
+def timetable_of(count=40, batch_size=10, d_steps=1, evaluate_every=None, **settings):
     trainer = dataclasses.replace(TRAINER, batch_size=batch_size, **settings)
-    return Agenda(trainer, Pace(count, batch_size), d_steps, evaluate_every)
+    return Timetable(trainer, EpochLength(count, batch_size), d_steps, evaluate_every)
 
 
-def played(agenda, turn="dg", batch_size=10, limit=1000):
+BOTH = Turn(1, 1)
+
+
+def played(timetable, turn=BOTH, batch_size=10, limit=1000):
     """What is due after each turn until the run is over."""
     progress, due = Progress(), []
-    while not agenda.finished(progress) and len(due) < limit:
+    while not timetable.finished(progress) and len(due) < limit:
         before = dataclasses.replace(progress)
-        progress.advance(Turn(turn), batch_size)
-        due.append(agenda.due(before, progress))
+        progress.advance(turn, batch_size)
+        due.append(timetable.due(before, progress))
     return due
 
 
@@ -47,12 +54,10 @@ def numbers(due, what):
 # ---- counting ---------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(
-    ("players", "d_steps", "g_steps", "images"), [("dg", 1, 1, 10), ("ddg", 2, 1, 20), ("d", 1, 0, 10), ("g", 0, 1, 0)]
-)
-def test_a_turn_counts_updates_and_the_real_images_that_d_was_shown(players, d_steps, g_steps, images):
+@pytest.mark.parametrize(("d_steps", "g_steps", "images"), [(1, 1, 10), (2, 1, 20), (1, 0, 10), (0, 1, 0)])
+def test_a_turn_counts_updates_and_the_real_images_that_d_was_shown(d_steps, g_steps, images):
     progress = Progress(iteration=5, images=100, d_steps=7, g_steps=6, position=30, seconds=1.5)
-    progress.advance(Turn(players), 10)
+    progress.advance(Turn(d_steps, g_steps), 10)
     assert progress == Progress(6, 100 + images, 7 + d_steps, 6 + g_steps, 30, 1.5)
 
 
@@ -69,51 +74,51 @@ def test_a_turn_counts_updates_and_the_real_images_that_d_was_shown(players, d_s
     ],
 )
 def test_an_epoch_is_as_many_turns_as_show_d_whole_batches_of_the_data_once(count, batch_size, d_steps, iterations):
-    agenda = agenda_of(count, batch_size, d_steps, epochs=400)
-    assert agenda.iterations(Progress()) == 400 * iterations
+    timetable = timetable_of(count, batch_size, d_steps, epochs=400)
+    assert timetable.iterations(Progress()) == 400 * iterations
     progress = Progress(iteration=iterations, images=iterations * d_steps * batch_size)
-    assert agenda.epochs(progress) == 1.0
-    assert agenda.share_done(progress) == pytest.approx(1 / 400)
+    assert timetable.epochs(progress) == 1.0
+    assert timetable.share_done(progress) == pytest.approx(1 / 400)
 
 
 def test_a_number_of_iterations_overrides_the_epochs():
-    agenda = agenda_of(epochs=3, iterations=7)
-    assert agenda.iterations(Progress()) == 7
-    assert len(played(agenda)) == 7
+    timetable = timetable_of(epochs=3, iterations=7)
+    assert timetable.iterations(Progress()) == 7
+    assert len(played(timetable)) == 7
 
 
-@pytest.mark.parametrize(("turn", "d_steps", "iterations"), [("dg", 1, 12), ("ddg", 2, 6)])
+@pytest.mark.parametrize(("turn", "d_steps", "iterations"), [(Turn(1, 1), 1, 12), (Turn(2, 1), 2, 6)])
 def test_a_run_is_finished_after_its_epochs(turn, d_steps, iterations):
-    assert len(played(agenda_of(40, 10, d_steps, epochs=3), turn)) == iterations
+    assert len(played(timetable_of(40, 10, d_steps, epochs=3), turn)) == iterations
 
 
 def test_the_share_done_goes_from_0_to_1_and_not_beyond():
-    agenda = agenda_of(iterations=4)
-    assert [agenda.share_done(Progress(iteration=n)) for n in (0, 1, 4, 9)] == [0.0, 0.25, 1.0, 1.0]
-    assert not agenda.finished(Progress(iteration=3))
-    assert agenda.finished(Progress(iteration=4))
+    timetable = timetable_of(iterations=4)
+    assert [timetable.share_done(Progress(iteration=n)) for n in (0, 1, 4, 9)] == [0.0, 0.25, 1.0, 1.0]
+    assert not timetable.finished(Progress(iteration=3))
+    assert timetable.finished(Progress(iteration=4))
 
 
 def test_where_the_game_decides_epochs_go_by_the_images_that_d_was_shown():
-    agenda = agenda_of(40, 10, d_steps=None, epochs=2)
-    assert agenda.iterations(Progress()) is None
-    assert agenda.share_done(Progress(iteration=500, images=20)) == 0.25
-    assert not agenda.finished(Progress(iteration=10_000, images=79))
-    assert agenda.finished(Progress(iteration=9, images=80))
-    assert agenda_of(40, 10, d_steps=None, iterations=5).iterations(Progress()) == 5
+    timetable = timetable_of(40, 10, d_steps=None, epochs=2)
+    assert timetable.iterations(Progress()) is None
+    assert timetable.share_done(Progress(iteration=500, images=20)) == 0.25
+    assert not timetable.finished(Progress(iteration=10_000, images=79))
+    assert timetable.finished(Progress(iteration=9, images=80))
+    assert timetable_of(40, 10, d_steps=None, iterations=5).iterations(Progress()) == 5
 
 
 # ---- what is due ------------------------------------------------------------------------------------------
 
 
 def test_epochs_end_at_their_borders_and_each_end_is_logged():
-    due = played(agenda_of(40, 10, epochs=3, log_every=1000))
+    due = played(timetable_of(40, 10, epochs=3, log_every=1000))
     assert numbers(due, "epoch_ended") == [4, 8, 12]
     assert numbers(due, "log") == [4, 8, 12]
 
 
 def test_intervals_in_epochs_are_due_at_their_borders_the_first_epoch_draws_and_the_last_iteration_does_all():
-    due = played(agenda_of(40, 10, epochs=7, sample_every=2, checkpoint_every=3, evaluate_every=5))
+    due = played(timetable_of(40, 10, epochs=7, sample_every=2, checkpoint_every=3, evaluate_every=5))
     assert numbers(due, "samples") == [4, 8, 16, 24, 28]
     assert numbers(due, "checkpoint") == [12, 24, 28]
     assert numbers(due, "evaluation") == [20, 28]
@@ -121,7 +126,7 @@ def test_intervals_in_epochs_are_due_at_their_borders_the_first_epoch_draws_and_
 
 def test_intervals_in_iterations_are_due_at_their_multiples_the_first_epoch_draws_and_the_last_iteration_does_all():
     due = played(
-        agenda_of(
+        timetable_of(
             40, 10, iterations=11, intervals_in="iterations", sample_every=3, checkpoint_every=5, evaluate_every=4
         )
     )
@@ -131,7 +136,7 @@ def test_intervals_in_iterations_are_due_at_their_multiples_the_first_epoch_draw
 
 
 def test_a_run_that_ends_within_its_first_epoch_still_draws_saves_and_evaluates():
-    due = played(agenda_of(1000, 10, iterations=3, evaluate_every=1))
+    due = played(timetable_of(1000, 10, iterations=3, evaluate_every=1))
     assert [(each.log, each.samples, each.evaluation, each.checkpoint) for each in due] == [
         (False, False, False, False),
         (False, False, False, False),
@@ -140,29 +145,31 @@ def test_a_run_that_ends_within_its_first_epoch_still_draws_saves_and_evaluates(
 
 
 def test_nothing_is_evaluated_where_evaluation_is_off():
-    assert numbers(played(agenda_of(epochs=3, evaluate_every=None)), "evaluation") == []
+    assert numbers(played(timetable_of(epochs=3, evaluate_every=None)), "evaluation") == []
 
 
 def test_log_points_come_at_their_interval_and_with_all_that_needs_one():
     due = played(
-        agenda_of(1000, 10, iterations=20, log_every=6, intervals_in="iterations", sample_every=7, checkpoint_every=9)
+        timetable_of(
+            1000, 10, iterations=20, log_every=6, intervals_in="iterations", sample_every=7, checkpoint_every=9
+        )
     )
     assert numbers(due, "log") == [6, 7, 9, 12, 14, 18, 20]
 
 
 def test_an_epoch_ends_once_though_turns_without_d_follow():
-    agenda = agenda_of(40, 10, d_steps=None, epochs=9, sample_every=1)
+    timetable = timetable_of(40, 10, d_steps=None, epochs=9, sample_every=1)
     end = Progress(iteration=4, images=40)
     after = Progress(iteration=5, images=40)
-    assert agenda.due(Progress(iteration=3, images=30), end).epoch_ended
-    following = agenda.due(end, after)
+    assert timetable.due(Progress(iteration=3, images=30), end).epoch_ended
+    following = timetable.due(end, after)
     assert not following.epoch_ended
     assert not following.samples
 
 
 def test_a_run_whose_batches_have_changed_is_as_long_in_epochs_as_was_asked_for():
     """Two epochs in batches of 10, then two in batches of 20."""
-    before, after = agenda_of(40, 10, epochs=2), agenda_of(40, 20, epochs=4)
+    before, after = timetable_of(40, 10, epochs=2), timetable_of(40, 20, epochs=4)
     progress = Progress(iteration=8, images=80)
     assert before.finished(progress)
     assert (after.epochs(progress), after.iterations(progress)) == (2.0, 8 + 4)

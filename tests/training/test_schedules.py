@@ -6,9 +6,14 @@ import pytest
 
 from gan_runner.errors import UserError
 from gan_runner.training.meters import Reading
-from gan_runner.training.schedules import Alternating, Pace, Rounds, Turn
+from gan_runner.training.schedules import Alternating, EpochLength, Rounds, Turn
 
-PACE = Pace(count=100, batch_size=10)
+EPOCH = EpochLength(count=100, batch_size=10)
+
+
+def letters(turn):
+    """Whose updates a turn makes, in their order: "ddg"."""
+    return "d" * turn.d_updates + "g" * turn.g_updates
 
 
 class Scores:
@@ -22,7 +27,7 @@ class Scores:
         self.looks = 0
 
     def play(self, turn):
-        for player in turn.players:
+        for player in letters(turn):
             if player == "d":
                 # What D finds easy differs between real and generated images; their mean is the accuracy.
                 accuracy = next(self.accuracies)
@@ -49,21 +54,21 @@ def rounds(d=100, g=100, *, unit="steps", accuracy=1.0, probability=1.0, check=1
     return Rounds(d, g, unit, accuracy, probability, check, warmup, fixed_set)
 
 
-def turns(schedule, n, scores=None, pace=PACE):
+def turns(schedule, n, scores=None):
     scores = scores or Scores()
     played = []
     for _ in range(n):
-        turn = schedule.next_turn(scores, pace)
+        turn = schedule.next_turn(scores, EPOCH)
         scores.play(turn)
         played.append(turn)
     return played
 
 
-def players(schedule, n, scores=None, pace=PACE):
-    return "".join(turn.players for turn in turns(schedule, n, scores, pace))
+def players(schedule, n, scores=None):
+    return "".join(letters(turn) for turn in turns(schedule, n, scores))
 
 
-# ---- Pace -------------------------------------------------------------------------------------------------
+# ---- EpochLength -----------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -71,43 +76,43 @@ def players(schedule, n, scores=None, pace=PACE):
     [(60_000, 128, None, 468), (100, 10, None, 10), (100, 10, 35, 3), (7, 10, None, 1), (100, 64, 5, 1)],
 )
 def test_a_pass_has_as_many_updates_as_there_are_whole_batches_and_one_at_least(count, batch_size, images, updates):
-    assert Pace(count, batch_size).updates_per_pass(images) == updates
+    assert EpochLength(count, batch_size).updates(images) == updates
 
 
 # ---- Alternating ------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(("d_steps", "g_steps", "turn"), [(1, 1, "dg"), (2, 1, "ddg"), (1, 3, "dggg")])
+@pytest.mark.parametrize(("d_steps", "g_steps", "turn"), [(1, 1, Turn(1, 1)), (2, 1, Turn(2, 1)), (1, 3, Turn(1, 3))])
 def test_alternating_gives_d_its_steps_and_then_g_its_own_over_and_over(d_steps, g_steps, turn):
     schedule = Alternating(d_steps, g_steps, d_warmup=0, same_latents=False)
-    assert turns(schedule, 3) == [Turn(turn)] * 3
+    assert turns(schedule, 3) == [turn] * 3
     assert schedule.d_steps_per_turn == d_steps
 
 
 def test_alternating_lets_d_warm_up_alone():
     schedule = Alternating(2, 1, d_warmup=3, same_latents=False)
-    assert [turn.players for turn in turns(schedule, 5)] == ["dd", "dd", "dd", "ddg", "ddg"]
+    assert [letters(turn) for turn in turns(schedule, 5)] == ["dd", "dd", "dd", "ddg", "ddg"]
 
 
 def test_alternating_shares_latents_in_the_turns_in_which_both_play():
     schedule = Alternating(1, 1, d_warmup=1, same_latents=True)
-    assert turns(schedule, 2) == [Turn("d"), Turn("dg", same_latents=True)]
+    assert turns(schedule, 2) == [Turn(1), Turn(1, 1, same_latents=True)]
 
 
 def test_alternating_foresees_its_warm_up_and_what_comes_after_by_their_shares_of_the_run():
-    warm_up, both = Turn("dd"), Turn("ddg", same_latents=True)
+    warm_up, both = Turn(2), Turn(2, 1, same_latents=True)
     schedule = Alternating(2, 1, d_warmup=25, same_latents=True)
-    assert schedule.kinds_of_turn(100, PACE) == {warm_up: 0.25, both: 0.75}
-    assert schedule.kinds_of_turn(10, PACE) == {warm_up: 1.0}
-    assert Alternating(2, 1, d_warmup=0, same_latents=True).kinds_of_turn(10, PACE) == {both: 1.0}
+    assert schedule.kinds_of_turn(100, EPOCH) == {warm_up: 0.25, both: 0.75}
+    assert schedule.kinds_of_turn(10, EPOCH) == {warm_up: 1.0}
+    assert Alternating(2, 1, d_warmup=0, same_latents=True).kinds_of_turn(10, EPOCH) == {both: 1.0}
 
 
 def test_rounds_foresee_stretches_that_go_to_their_limits():
-    assert rounds(30, 10).kinds_of_turn(None, PACE) == {Turn("d"): 0.75, Turn("g"): 0.25}
+    assert rounds(30, 10).kinds_of_turn(None, EPOCH) == {Turn(1): 0.75, Turn(g_updates=1): 0.25}
     # Passes over the fixed set of 50 are 5 updates of 10 images each: D has 10 of them and G 40.
-    fixed = rounds(2, 8, unit="epochs", fixed_set=50).kinds_of_turn(None, PACE)
-    first, again = Turn("d", fixed_set=True, renew_fixed_set=50), Turn("d", fixed_set=True)
-    assert fixed == {first: 0.02, again: 0.18, Turn("g"): 0.8}
+    fixed = rounds(2, 8, unit="epochs", fixed_set=50).kinds_of_turn(None, EPOCH)
+    first, again = Turn(1, fixed_set=True, renew_fixed_set=50), Turn(1, fixed_set=True)
+    assert fixed == {first: 0.02, again: 0.18, Turn(g_updates=1): 0.8}
 
 
 def test_alternating_never_looks_at_the_scores_which_would_wait_for_the_device():
@@ -200,13 +205,45 @@ def test_a_warm_up_beyond_ds_limit_is_refused_with_both_keys():
 
 
 def test_a_fixed_set_is_renewed_once_at_the_beginning_of_each_of_ds_stretches():
-    new, same = Turn("d", fixed_set=True, renew_fixed_set=30), Turn("d", fixed_set=True)
-    expected = [new, same, same, Turn("g"), Turn("g"), new, same, same, Turn("g")]
+    new, same = Turn(1, fixed_set=True, renew_fixed_set=30), Turn(1, fixed_set=True)
+    expected = [new, same, same, Turn(g_updates=1), Turn(g_updates=1), new, same, same, Turn(g_updates=1)]
     assert turns(rounds(d=3, g=2, fixed_set=30), 9) == expected
 
 
 def test_without_a_fixed_set_d_learns_from_fresh_images():
-    assert set(turns(rounds(d=3, g=2), 12)) == {Turn("d"), Turn("g")}
+    assert set(turns(rounds(d=3, g=2), 12)) == {Turn(1), Turn(g_updates=1)}
+
+
+@pytest.mark.parametrize(
+    ("accuracy", "probability", "expected"),
+    [
+        (None, None, "d" * 7 + "g" * 5 + "d"),
+        (0.5, None, "dd" + "g" * 5 + "dd" + "g" * 4),
+        (None, 0.5, "d" * 7 + "gg" + "d" * 4),
+    ],
+)
+def test_a_player_without_a_goal_plays_to_its_limit_however_well_it_does(accuracy, probability, expected):
+    scores = Scores(itertools.repeat(1.0), itertools.repeat(1.0))
+    assert players(rounds(d=7, g=5, accuracy=accuracy, probability=probability, check=2), 13, scores) == expected
+
+
+def test_without_goals_rounds_look_at_the_scores_only_where_a_stretch_begins():
+    scores = Scores()
+    turns(rounds(d=30, g=20, accuracy=None, probability=None, check=2), 100, scores)
+    assert scores.looks == 4
+
+
+def test_a_g_that_plays_for_a_probability_needs_a_d_that_gives_one():
+    with pytest.raises(UserError) as refusal:
+        rounds(probability=0.5).check(classifies=False)
+    assert str(refusal.value) == (
+        "schedule.g_probability is 0.5, but this loss does not classify: what D gives a generated image is no "
+        "probability that it could reach.\n"
+        "  Try schedule.g_probability=null, which lets G play to schedule.g_steps, or loss=nonsaturating."
+    )
+    rounds(probability=0.5).check(classifies=True)
+    rounds(probability=None).check(classifies=False)
+    Alternating(1, 1, d_warmup=0, same_latents=False).check(classifies=False)
 
 
 def test_rounds_do_not_know_beforehand_how_often_d_plays():

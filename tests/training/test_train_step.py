@@ -5,13 +5,14 @@ import torch
 from torch import nn
 from torch.nn.functional import logsigmoid
 
+from gan_runner.data import Batch, as_float
+from gan_runner.objectives.losses import Hinge
 from gan_runner.objectives.penalties import R1
 from gan_runner.record.pictures import to_uint8
 from gan_runner.training.schedules import Turn
-from gan_runner.training.train_step import as_float
 
 F64 = torch.float64
-D, G, DG, DDG = (Turn(players) for players in ("d", "g", "dg", "ddg"))
+D, G, DG, DDG = Turn(1), Turn(g_updates=1), Turn(1, 1), Turn(2, 1)
 
 
 class ByHand:
@@ -59,6 +60,21 @@ class ByHand:
                 torch.testing.assert_close(mine.double(), wanted, rtol=1e-5, atol=5e-6)
 
 
+class SeeingHinge(Hinge):
+    """Puts the logits that it is given into a list."""
+
+    def __init__(self, seen):
+        self._seen = seen
+
+    def d(self, real_logits, fake_logits):
+        self._seen.append((real_logits, fake_logits))
+        return super().d(real_logits, fake_logits)
+
+    def g(self, fake_logits):
+        self._seen.append((fake_logits,))
+        return super().g(fake_logits)
+
+
 LR, EPS = 0.05, 1e-2  # an epsilon that does not blow rounding up where a gradient vanishes
 
 
@@ -72,33 +88,33 @@ def test_turns_update_d_and_g_as_one_would_by_hand_in_float64(set_up, model):
     by_hand = ByHand(table, LR, EPS)
     position = 0
     for _ in range(3):
-        position = table.stepper.play(DG, position)
+        position = table.step.play(DG, position)
     torch.manual_seed(0)  # as the table was left
     d_losses, g_losses = [], []
     for turn in range(3):
         d_losses.append(by_hand.update_d(by_hand.real(8 * turn), latents()))
         g_losses.append(by_hand.update_g(latents(6)))
     by_hand.assert_equals_the_table()
-    assert table.stepper.read_d().totals["loss/d"] == pytest.approx(sum(d_losses), rel=1e-5)
-    assert table.stepper.read_g().totals["loss/g"] == pytest.approx(sum(g_losses), rel=1e-5)
-    assert (table.stepper.read_d().updates, table.stepper.read_g().updates) == (3, 3)
+    assert table.step.read_d().totals["loss/d"] == pytest.approx(sum(d_losses), rel=1e-5)
+    assert table.step.read_g().totals["loss/g"] == pytest.approx(sum(g_losses), rel=1e-5)
+    assert (table.step.read_d().updates, table.step.read_g().updates) == (3, 3)
 
 
 @pytest.mark.parametrize(("model", "channels_last"), [("mlp", False), ("dcgan", False), ("dcgan", True)])
 def test_a_penalty_joins_what_d_minimises(set_up, model, channels_last):
     table = set_up(model, lr=LR, eps=EPS, penalty=R1(gamma=5.0), channels_last=channels_last)
     by_hand = ByHand(table, LR, EPS)
-    table.stepper.play(D, 0)
+    table.step.play(D, 0)
     torch.manual_seed(0)
     loss = by_hand.update_d(by_hand.real(0), latents(), gamma=5.0)
     by_hand.assert_equals_the_table()
-    assert table.stepper.read_d().totals["loss/d"] == pytest.approx(loss, rel=1e-5)
+    assert table.step.read_d().totals["loss/d"] == pytest.approx(loss, rel=1e-5)
 
 
 def test_each_update_of_d_in_a_turn_sees_fresh_real_images_and_fresh_generated_ones(set_up):
     table = set_up(lr=LR, eps=EPS)
     by_hand = ByHand(table, LR, EPS)
-    assert table.stepper.play(DDG, 4) == 20
+    assert table.step.play(DDG, 4) == 20
     torch.manual_seed(0)
     by_hand.update_d(by_hand.real(4), latents())
     by_hand.update_d(by_hand.real(12), latents())
@@ -109,7 +125,7 @@ def test_each_update_of_d_in_a_turn_sees_fresh_real_images_and_fresh_generated_o
 def test_latents_are_shared_by_ds_last_update_and_gs_first_where_the_turn_says_so(set_up):
     table = set_up(lr=LR, eps=EPS)
     by_hand = ByHand(table, LR, EPS)
-    table.stepper.play(Turn("ddgg", same_latents=True), 0)
+    table.step.play(Turn(2, 2, same_latents=True), 0)
     torch.manual_seed(0)
     first, shared, last = latents(), latents(), latents()
     by_hand.update_d(by_hand.real(0), first)
@@ -121,17 +137,20 @@ def test_latents_are_shared_by_ds_last_update_and_gs_first_where_the_turn_says_s
 
 def test_a_turn_without_d_leaves_the_position_in_the_data(set_up):
     table = set_up()
-    assert table.stepper.play(G, 24) == 24
-    assert table.stepper.read_d().updates == 0
+    assert table.step.play(G, 24) == 24
+    assert table.step.read_d().updates == 0
 
 
 @pytest.mark.parametrize("model", ["mlp", "dcgan"])
 def test_a_joined_batch_gives_d_the_logits_of_two_separate_passes(set_up, model):
     table = set_up(model)
     real, fake = torch.rand(5, 1, 8, 8), torch.rand(7, 1, 8, 8)
-    judgement = table.game.d_terms(real, fake)
-    torch.testing.assert_close(judgement.real_logits, table.d.net(real))
-    torch.testing.assert_close(judgement.fake_logits, table.d.net(fake))
+    seen = []
+    table.game.loss = SeeingHinge(seen)
+    table.game.d_terms(table.d.net, Batch(real), Batch(fake))
+    (logits,) = seen
+    torch.testing.assert_close(logits[0], table.d.net(real))
+    torch.testing.assert_close(logits[1], table.d.net(fake))
 
 
 # ---- the fixed set ----------------------------------------------------------------------------------------
@@ -140,11 +159,11 @@ def test_a_joined_batch_gives_d_the_logits_of_two_separate_passes(set_up, model)
 def test_d_learns_from_the_fixed_set_round_and_round_until_it_is_renewed(set_up):
     table = set_up(lr=LR, eps=EPS)
     by_hand = ByHand(table, LR, EPS)
-    new, same = Turn("d", fixed_set=True, renew_fixed_set=12), Turn("d", fixed_set=True)
-    assert table.stepper.play(new, 0) == 12
-    assert table.stepper.play(same, 12) == 12
-    table.stepper.play(G, 12)
-    assert table.stepper.play(new, 12) == 24
+    new, same = Turn(1, fixed_set=True, renew_fixed_set=12), Turn(1, fixed_set=True)
+    assert table.step.play(new, 0) == 12
+    assert table.step.play(same, 12) == 12
+    table.step.play(G, 12)
+    assert table.step.play(new, 12) == 24
 
     torch.manual_seed(0)
 
@@ -169,7 +188,7 @@ def test_d_learns_from_the_fixed_set_round_and_round_until_it_is_renewed(set_up)
 def test_a_fixed_set_smaller_than_a_batch_shows_its_images_more_than_once(set_up):
     table = set_up(lr=LR, eps=EPS)
     by_hand = ByHand(table, LR, EPS)
-    table.stepper.play(Turn("d", fixed_set=True, renew_fixed_set=3), 0)
+    table.step.play(Turn(1, fixed_set=True, renew_fixed_set=3), 0)
     torch.manual_seed(0)
     rows = [0, 1, 2, 0, 1, 2, 0, 1]
     by_hand.update_d(by_hand.real(0, 3)[rows], latents(3)[rows])
@@ -181,9 +200,9 @@ def test_a_fixed_set_smaller_than_a_batch_shows_its_images_more_than_once(set_up
 TURNS = [
     DG,
     DDG,
-    Turn("dg", same_latents=True),
-    Turn("d", fixed_set=True, renew_fixed_set=20),
-    Turn("d", fixed_set=True),
+    Turn(1, 1, same_latents=True),
+    Turn(1, fixed_set=True, renew_fixed_set=20),
+    Turn(1, fixed_set=True),
     G,
     DG,
 ]
@@ -191,7 +210,7 @@ TURNS = [
 
 def played(table, turns, position=0):
     for turn in turns:
-        position = table.stepper.play(turn, position)
+        position = table.step.play(turn, position)
     return position
 
 
@@ -201,18 +220,18 @@ def test_the_same_seed_gives_the_same_weights_to_the_bit(set_up, state_of, same_
     for seed in (1, 1, 2):
         table = set_up(model, seed=seed, dropout=0.3)
         played(table, TURNS)
-        states.append((state_of(table.d), state_of(table.g), table.stepper.read_d(), table.stepper.read_g()))
+        states.append((state_of(table.d), state_of(table.g), table.step.read_d(), table.step.read_g()))
     assert all(same_bits(states[0][n], states[1][n]) for n in (0, 1))
     assert states[0][2:] == states[1][2:]
     assert not any(same_bits(states[0][n], states[2][n]) for n in (0, 1))
 
 
 @pytest.mark.parametrize("stop", range(1, len(TURNS)))
-def test_a_stepper_goes_on_from_its_state_to_the_bit(set_up, state_of, same_bits, stop):
+def test_a_step_goes_on_from_its_state_to_the_bit(set_up, state_of, same_bits, stop):
     whole, other = set_up(dropout=0.3, ema=0.9), set_up(dropout=0.3, ema=0.9)
     torch.manual_seed(7)
     position = played(whole, TURNS[:stop])
-    parts = ("d", "g", "stepper")
+    parts = ("d", "g", "step")
     state = copy.deepcopy({name: getattr(whole, name).state_dict() for name in parts})
     random = torch.get_rng_state()
     played(whole, TURNS[stop:], position)
@@ -222,7 +241,7 @@ def test_a_stepper_goes_on_from_its_state_to_the_bit(set_up, state_of, same_bits
     played(other, TURNS[stop:], position)
     assert same_bits(state_of(whole.d), state_of(other.d))
     assert same_bits(state_of(whole.g), state_of(other.g))
-    assert (whole.stepper.read_d(), whole.stepper.read_g()) == (other.stepper.read_d(), other.stepper.read_g())
+    assert (whole.step.read_d(), whole.step.read_g()) == (other.step.read_d(), other.step.read_g())
 
 
 # ---- what is watched --------------------------------------------------------------------------------------
@@ -232,11 +251,11 @@ def test_a_stepper_goes_on_from_its_state_to_the_bit(set_up, state_of, same_bits
 def test_the_iteration_in_which_a_loss_stops_being_a_number_is_noted(set_up, turn):
     table = set_up()
     position = played(table, [DG, DG])
-    assert table.stepper.finite.first_bad() is None
+    assert table.step.finite.first_bad() is None
     with torch.no_grad():
         next(table.d.net.parameters()).fill_(torch.nan)
     played(table, [turn, DG], position)
-    assert table.stepper.finite.first_bad() == 3
+    assert table.step.finite.first_bad() == 3
 
 
 def test_the_average_follows_each_of_gs_updates_and_none_of_ds(set_up):
@@ -262,7 +281,7 @@ def test_every_pixel_value_survives_the_way_to_float_and_back():
     assert torch.equal(pixels.flatten(), torch.arange(256, dtype=torch.uint8))  # not changed on the way
 
 
-FIXED = Turn("d", fixed_set=True, renew_fixed_set=16)
+FIXED = Turn(1, fixed_set=True, renew_fixed_set=16)
 
 
 @pytest.mark.parametrize("turn", [D, G, FIXED], ids=["d", "g", "fixed set"])
@@ -273,17 +292,20 @@ def test_every_product_of_a_turn_is_in_the_runs_precision(set_up, turn, precisio
     layers = [layer for player in (table.d, table.g) for layer in player.net.modules() if isinstance(layer, nn.Linear)]
     for layer in layers:
         layer.register_forward_hook(lambda _layer, _given, result: formats.add(result.dtype))
-    table.stepper.play(turn, 0)
+    table.step.play(turn, 0)
     assert formats == {number_format}
 
 
 def test_losses_are_of_float32_logits_whatever_the_precision(set_up):
     table = set_up()
     images = torch.rand(4, 1, 8, 8) * 2 - 1
+    seen = []
+    table.game.loss = SeeingHinge(seen)
     with torch.autocast("cpu", torch.bfloat16):
-        judgement = table.game.d_terms(images, images)
-        terms, fake_logits = table.game.g_terms(torch.randn(4, 5))
-    for tensor in (judgement.real_logits, fake_logits, judgement.terms["adversarial"], terms["adversarial"]):
+        of_d = table.game.d_terms(table.d.net, Batch(images), Batch(images))
+        of_g = table.game.g_terms(table.d.net, table.g.net, torch.randn(4, 5), None)
+    (real_logits, fake_logits), (logits_of_g,) = seen
+    for tensor in (real_logits, fake_logits, logits_of_g, of_d.terms["adversarial"], of_g.terms["adversarial"]):
         assert tensor.dtype == torch.float32
 
 
@@ -291,5 +313,5 @@ def test_losses_are_of_float32_logits_whatever_the_precision(set_up):
 def test_every_update_of_g_is_measured_with_and_without_a_moving_average(set_up, ema):
     table = set_up(ema=ema)
     for _ in range(3):
-        table.stepper.play(DG, 0)
-    assert table.stepper.read_g().updates == 3
+        table.step.play(DG, 0)
+    assert table.step.read_g().updates == 3

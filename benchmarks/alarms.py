@@ -1,0 +1,213 @@
+"""Whether alarms ring where something is wrong, and nowhere else: planted faults and healthy runs, one cell a run.
+
+    python -m benchmarks.alarms --models mlp dcgan --data digits fashion_mnist --seeds 0 1 2 --iterations 1400
+    python -m benchmarks.alarms --faults d_lr_0 healthy --set trainer.batch_size=32
+    python -m benchmarks.alarms --table
+
+Each cell is a `gan-run` of its own and one line in benchmarks/alarms.jsonl, appended as soon as it is known, so that a
+long search can be stopped and gone on with: cells that are there are not run again.
+"""
+
+from __future__ import annotations
+
+import argparse
+import itertools
+import json
+import os
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from gan_runner.data.image_set import InMemoryImages
+from gan_runner.ranges import Count, Positive
+
+RESULTS = Path(__file__).with_name("alarms.jsonl")
+_COMMAND = "from gan_runner.commands.main import run; run()"
+
+
+@dataclass(frozen=True)
+class Fault:
+    """What is wrong with a run.
+
+    Attributes:
+        overrides: plant it.
+        alarms: of which one at least must ring; none where nothing is wrong.
+        advice: what the alarm's message must name, such as the key at fault.
+    """
+
+    overrides: tuple[str, ...]
+    alarms: frozenset[str] = frozenset()
+    advice: str = ""
+
+
+def _fault(overrides: str, alarms: str, advice: str = "") -> Fault:
+    return Fault(tuple(overrides.split()), frozenset(alarms.split()), advice)
+
+
+FAULTS = {
+    "d_lr_0": _fault("optimizer.d.lr=0", "coin_toss no_progress collapse", "optimizer.d.lr=0.0002"),
+    "d_lr_x100": _fault("optimizer.d.lr=2e-2", "sure low_diversity collapse worse", "optimizer.d.lr=0.0002"),
+    "g_lr_0": _fault("optimizer.g.lr=0", "no_progress", "optimizer.g.lr=0.0002"),
+    "g_lr_x100": _fault("optimizer.g.lr=2e-2", "sure no_progress collapse worse", "optimizer.g.lr=0.0002"),
+    "lr_10": _fault("optimizer.lr=10", "sure constant_d collapse no_progress not_finite", "optimizer.lr=0.0002"),
+    "lr_1e-7": _fault("optimizer.lr=1e-7", "no_progress coin_toss", "optimizer.lr=0.0002"),
+    "dropout_0.9": _fault("model.dropout=0.9", "low_diversity collapse coin_toss", "model.dropout=0.3"),
+    "batch_2": _fault("trainer.batch_size=2", "low_diversity collapse coin_toss no_progress", "trainer.batch_size=64"),
+    "latent_1": _fault("model.latent_dim=1", "collapse", "model.latent_dim=100"),
+    "deaf": _fault("latent.std=1e-9", "collapse", "latent.std=1"),
+    "two_pictures": _fault("latent._target_=benchmarks.alarms.TwoLatents", "collapse"),
+    "labels_nan": _fault("labels.real.value=nan", "not_finite", "labels.real.value=1"),
+    "labels_swapped": _fault("labels.real.value=0 labels.fake.value=1", "coin_toss no_progress", "labels.real.value=1"),
+    "labels_flipped": _fault("labels.flip=0.5", "coin_toss no_progress", "labels.flip=0"),
+    "noise": _fault("data._target_=benchmarks.alarms.noise", "odd_data", "data/real"),
+    "constant": _fault("data._target_=benchmarks.alarms.constant", "odd_data", "data/real"),
+    "healthy": Fault(()),
+    "healthy_smooth": Fault(("labels=smooth",)),
+    "healthy_ema_0.999": Fault(("trainer.ema=0.999",)),
+    "healthy_ema_0.9999": Fault(("trainer.ema=0.9999",)),
+    "healthy_d_warmup": Fault(("schedule.d_warmup=1000",)),
+    "healthy_ttur": Fault(("optimizer=ttur",)),
+    "healthy_hinge": Fault(("loss=hinge",)),
+}
+
+
+# ---- planted parts --------------------------------------------------------------------------------------
+
+
+class TwoLatents:
+    """A latent distribution that knows two latents, so that G draws two pictures.
+
+    Args:
+        dim: size of a latent.
+        std: of the two, each drawn from N(0, std^2).
+    """
+
+    def __init__(self, dim: Count, std: Positive) -> None:
+        self.dim = dim
+        self._both = torch.randn(2, dim, generator=torch.Generator().manual_seed(0)) * std
+
+    def sample(self, n: int, device: torch.device, generator: torch.Generator | None = None) -> Tensor:
+        """Draw `n` latents, float32 [n, dim]."""
+        which = torch.randint(2, (n,), device=device, generator=generator)
+        return self._both.to(device)[which]
+
+
+def noise(image_size: Count, limit: Count | None) -> InMemoryImages:
+    """Images of independent pixels."""
+    shape = (limit or 1797, 1, image_size, image_size)
+    pixels = torch.randint(256, shape, generator=torch.Generator().manual_seed(0)).byte()
+    return InMemoryImages("noise", pixels, None, ())
+
+
+def constant(image_size: Count, limit: Count | None) -> InMemoryImages:
+    """Images of one grey."""
+    return InMemoryImages("constant", torch.full((limit or 1797, 1, image_size, image_size), 90).byte(), None, ())
+
+
+# ---- cells ----------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One run of the matrix."""
+
+    fault: str
+    model: str
+    data: str
+    seed: int
+    iterations: int
+    also: str
+
+    @property
+    def overrides(self) -> list[str]:
+        """What is typed."""
+        chosen = [f"model={self.model}", f"data={self.data}", f"seed={self.seed}"]
+        length = [f"trainer.iterations={self.iterations}", "evaluation=off", "trainer.progress=false"]
+        return [*chosen, *length, *self.also.split(), *FAULTS[self.fault].overrides]
+
+    @property
+    def planted_data(self) -> bool:
+        """Whether the fault brings its own data, and so need not be planted into each set."""
+        return any(override.startswith("data.") for override in FAULTS[self.fault].overrides)
+
+
+def run(cell: Cell, keep: Path | None) -> dict[str, Any]:
+    """Run a cell; gives its line for the results."""
+    with tempfile.TemporaryDirectory() as scratch:
+        name = f"{cell.fault}-{cell.model}-{cell.data}-{cell.seed}-{cell.iterations}"
+        folder = keep / name if keep else Path(scratch) / "run"
+        command = [sys.executable, "-c", _COMMAND, *cell.overrides, f"hydra.run.dir={folder.absolute()}"]
+        here = os.environ | {"PYTHONPATH": "."}  # for the planted parts
+        ended = subprocess.run(command, capture_output=True, text=True, check=False, env=here)
+        if not (folder / "summary.json").exists():
+            raise SystemExit(f"{' '.join(cell.overrides)}\n{ended.stdout}{ended.stderr}")
+        summary = json.loads((folder / "summary.json").read_text())
+        ending = {"status": summary["status"], "error": summary.get("error")}
+    return asdict(cell) | ending | {"alarms": summary["alarms"]}
+
+
+def as_it_should(line: dict[str, Any]) -> bool:
+    """Whether a cell's run raised an alarm that names the fault; and none where nothing is wrong."""
+    fault = FAULTS[line["fault"]]
+    if not fault.alarms:
+        return not line["alarms"]
+    return any(alarm["name"] in fault.alarms and fault.advice in alarm["message"] for alarm in line["alarms"])
+
+
+def known() -> list[dict[str, Any]]:
+    """The cells that have been run."""
+    return [json.loads(row) for row in RESULTS.read_text().splitlines()] if RESULTS.exists() else []
+
+
+def table(lines: Sequence[dict[str, Any]]) -> str:
+    """A row a fault: how many of its cells went as they should, and when which alarm first rang in them."""
+    rows = ["| fault | as it should | alarms (iteration) |", "|---|---|---|"]
+    for name in FAULTS:
+        cells = [line for line in lines if line["fault"] == name]
+        if cells:
+            rang: dict[str, list[int]] = {}
+            for alarm in itertools.chain.from_iterable(line["alarms"] for line in cells):
+                rang.setdefault(alarm["name"], []).append(alarm["iteration"])
+            first = sorted((min(at), alarm) for alarm, at in rang.items())
+            said = ", ".join(f"{alarm} ({iteration})" for iteration, alarm in first)
+            rows.append(f"| {name} | {sum(map(as_it_should, cells))} of {len(cells)} | {said or 'none'} |")
+    return "\n".join(rows)
+
+
+def cells(options: argparse.Namespace) -> Iterator[Cell]:
+    """The cells that were asked for, those of different faults first."""
+    for seed, data, model, fault in itertools.product(options.seeds, options.data, options.models, options.faults):
+        yield Cell(fault, model, data, seed, options.iterations, " ".join(options.set))
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--faults", nargs="+", choices=list(FAULTS), default=list(FAULTS), metavar="FAULT")
+    parser.add_argument("--models", nargs="+", default=["mlp", "dcgan"])
+    parser.add_argument("--data", nargs="+", default=["digits", "fashion_mnist"])
+    parser.add_argument("--seeds", nargs="+", type=int, default=[0, 1, 2])
+    parser.add_argument("--iterations", type=int, default=1400)
+    parser.add_argument("--set", nargs="+", default=[], metavar="KEY=VALUE", help="further overrides of every cell")
+    parser.add_argument("--keep", type=Path, help="a folder to keep the runs in")
+    parser.add_argument("--table", action="store_true", help="run nothing")
+    options = parser.parse_args()
+    done = {Cell(**{name: line[name] for name in Cell.__annotations__}) for line in known()}
+    for cell in cells(options):
+        if options.table or cell in done or (cell.planted_data and cell.data != options.data[0]):
+            continue
+        line = run(cell, options.keep)
+        with RESULTS.open("a") as file:
+            file.write(json.dumps(line) + "\n")
+        print("as it should" if as_it_should(line) else "NOT as it should", " ".join(cell.overrides), flush=True)
+    print(table(known()))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,123 @@
+"""Hydra's refusals in this program's words: key, value, rule, what to type."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import sys
+from collections.abc import Iterator
+from importlib import resources
+
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.errors import HydraException, OverrideParseException
+from omegaconf import DictConfig, OmegaConf
+
+from gan_runner import CONFIG_MODULE
+from gan_runner.config.command_line import typed
+from gan_runner.errors import closest, either
+
+
+def explain_composition(error: HydraException, config_name: str) -> str:
+    """Put Hydra's refusal of an override into this program's words: key, value, rule, what to type."""
+    text = str(error)
+    if found := re.search(r"Could not override '([^']+)'", text):
+        return _explain_unknown_key(found[1], config_name)
+    if found := re.search(r"Could not find '([^']+)/([^'/]+)'", text):
+        options: list[str] = re.findall(r"\t(\S+)", text.partition("Config search path")[0])
+        return _explain_unknown_choice(found[1], found[2], options)
+    return text
+
+
+def _explain_unknown_choice(group: str, choice: str, options: list[str]) -> str:
+    similar = closest(choice, options)
+    remedy = f"Try {group}={similar or options[0]}"
+    kind = group.removeprefix("hydra/")
+    if not similar and kind in ("launcher", "sweeper"):
+        # Hydra's own plug-ins are named like hydra-submitit-launcher, which brings submitit_local and submitit_slurm.
+        remedy += f", or install the plug-in, such as: pip install hydra-{choice.partition('_')[0]}-{kind}"
+    return f"{group} is {choice}, but must be {either(options)}.\n  {remedy}."
+
+
+def _explain_unknown_key(key: str, config_name: str) -> str:
+    config = _composed_by_choices(config_name)
+    parent = key
+    node: object = None
+    while parent and not isinstance(node, DictConfig):
+        parent = parent.rpartition(".")[0]
+        node = OmegaConf.select(config, parent) if parent else config
+    assert isinstance(node, DictConfig)
+    prefix = f"{parent}." if parent else ""
+    names = [f"{prefix}{name}" for name in map(str, node) if not name.startswith("_")]
+    name = key.rpartition(".")[2]
+    elsewhere = [setting for setting in _settings(config) if setting.rpartition(".")[2] == name]
+    similar = closest(key, names)
+    if elsewhere and (not similar or key != prefix + name):
+        remedy = f"Did you mean {either(elsewhere)}?"
+    elif similar:
+        remedy = f"Did you mean {similar}?"
+    elif names:
+        remedy = f"{parent or config_name} has: {', '.join(names)}."
+    else:
+        remedy = f"Leave it out: {parent} has no keys here."
+    return f"There is no key {key} here.\n  {remedy}"
+
+
+def _settings(config: DictConfig, path: str = "") -> Iterator[str]:
+    """The keys of plain values, but for Hydra's, those nearest to the top first."""
+    nodes = []
+    for key in map(str, config):
+        node = OmegaConf.select(config, key, throw_on_resolution_failure=False) if key != "hydra" else None
+        if isinstance(node, DictConfig):
+            nodes.append((node, f"{path}{key}."))
+        else:
+            yield f"{path}{key}"
+    for node, prefix in nodes:
+        yield from _settings(node, prefix)
+
+
+def explain_grammar(error: OverrideParseException) -> str:
+    """Put Hydra's refusal of what it cannot read into this program's words."""
+    key, equals, value = error.override.partition("=")
+    if not equals:
+        return f"{key} lacks an equals sign: a setting is KEY=VALUE.\n  Try {key}=VALUE or KEY={key}, or see --help."
+    return f"{key} is {value}, which cannot be read as a value.\n  In quotes anything can: '{key}=\"{value}\"'"
+
+
+# Groups whose name makes one expect a number, and the key that takes it.
+_TAKES_THE_NUMBER = {"learning_rate": "optimizer.lr"}
+
+
+def explain_no_choice() -> str:
+    """Put Hydra's refusal of `group=null` or of a number for a choice into this program's words."""
+    arguments = [argument for argument in sys.argv[1:] if "=" in argument and not argument.startswith("-")]
+    folder = resources.files(CONFIG_MODULE)
+    for override in OverridesParser.create().parse_overrides(arguments):
+        group, value = override.key_or_group, override.value()
+        if isinstance(value, str | list) or not group or not folder.joinpath(group).is_dir():
+            continue
+        if value is None:
+            return (
+                f"{group} is chosen as nothing, but a group needs one of its choices.\n"
+                f"  Leave {group} out, or see --help."
+            )
+        choices = sorted(file.name.removesuffix(".yaml") for file in folder.joinpath(group).iterdir())
+        remedy = f"Try {_TAKES_THE_NUMBER.get(group, group)}={value if group in _TAKES_THE_NUMBER else choices[0]}."
+        return f"{group} is {value}, but must be {either(choices)}.\n  {remedy}"
+    return "A group is chosen as what is no name.\n  See --help for the choices."
+
+
+def _composed_by_choices(config_name: str) -> DictConfig:
+    """Compose what was asked for as far as choices of groups go, which is where the keys come from."""
+    from hydra import compose, initialize_config_module
+    from hydra.core.global_hydra import GlobalHydra
+
+    GlobalHydra.instance().clear()
+    choices = [argument for argument in sys.argv[1:] if re.fullmatch(r"[\w/]+=[\w]+", argument)]
+    if folder := typed(sys.argv[1:]).config_dir:
+        choices.append(f"hydra.searchpath={json.dumps(['file://' + os.path.abspath(folder)])}")
+    with initialize_config_module(CONFIG_MODULE, version_base="1.3"):
+        try:
+            return compose(config_name, overrides=choices)
+        except HydraException:
+            return compose(config_name)

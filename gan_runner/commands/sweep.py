@@ -1,0 +1,336 @@
+"""What `gan-run -m` does around its jobs, and in each of them: plan, skip, go on, stop, and say what became of them.
+
+PyTorch is imported by the jobs that train, so that planning and skipping cost little.
+"""
+
+from __future__ import annotations
+
+import _thread
+import contextlib
+import os
+import shlex
+import shutil
+import signal
+import sys
+import threading
+from importlib import resources
+from multiprocessing import resource_tracker
+from pathlib import Path
+from types import FrameType, TracebackType
+from typing import Any, NoReturn, Self
+
+from hydra.core.global_hydra import GlobalHydra
+from hydra.core.hydra_config import HydraConfig
+from hydra.experimental.callback import Callback
+from omegaconf import DictConfig, OmegaConf
+
+from gan_runner import CONFIG_MODULE
+from gan_runner.config.command_line import Typed, shown, typed_overrides
+from gan_runner.config.stored import read_stored
+from gan_runner.config.sweeping import (
+    differences,
+    hash_of,
+    in_own_process,
+    modules_named,
+    plan,
+    refuse_senseless_search,
+    settings_of,
+    words_of_sweep,
+)
+from gan_runner.errors import UserError, was_told
+from gan_runner.record.sweep_folder import Job, Sweep, SweepFolder
+from gan_runner.record.tensorboard import dashboard_line
+
+_SIGNALS = tuple(getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name))
+
+
+def words_to_go_on(typed: Typed) -> list[str]:
+    """What to hand to Hydra for `gan-run -m sweep_resume=DIR`.
+
+    Raises:
+        UserError: there is no sweep, or it asks for what is not to be trusted.
+    """
+    from gan_runner.config.resuming import trusted
+
+    folder = Path(str(typed.value_of("sweep_resume")))
+    if not folder.is_dir():
+        raise UserError(
+            f"sweep_resume is {folder}, but there is no such folder.", "Try sweep_resume=multirun/DATE/TIME."
+        )
+    sweep = SweepFolder(folder).read()
+    if not sweep.arguments:
+        raise UserError(
+            f"sweep_resume is {folder}, but that is no folder of a sweep: no sweep.json says what started it.",
+            f"Type what started it, and hydra.sweep.dir={shlex.quote(str(folder))}.",
+        )
+    return words_of_sweep(sweep.arguments, folder, typed, trusted(typed))
+
+
+class WholeSweep:
+    """The sweep that this process starts, if it starts one: a context manager around Hydra's part.
+
+    Args:
+        typed: what was typed, or what a sweep's folder gave in its place.
+        short_spin: how long OpenMP's threads spin where jobs share cores.
+    """
+
+    current: WholeSweep | None = None
+
+    def __init__(self, typed: Typed, *, short_spin: str) -> None:
+        self._typed = typed
+        self._short_spin = None if "GOMP_SPINCOUNT" in os.environ else short_spin  # the user's own stays
+        self._folder: SweepFolder | None = None
+        self._signal: int | None = None
+        self._before: dict[signal.Signals, Any] = {}
+        self._mask: set[int] | None = None
+
+    def __enter__(self) -> Self:
+        WholeSweep.current = self
+        return self
+
+    def begin(self, config: DictConfig) -> None:
+        """Plan the jobs, or refuse to.
+
+        Args:
+            config: of the whole sweep, with Hydra's part.
+
+        Raises:
+            UserError: the folder is in use, or holds a sweep of something else.
+        """
+        refuse_senseless_search(config)
+        folder = SweepFolder(Path(config.hydra.sweep.dir))
+        planned = plan(config, GlobalHydra.instance().config_loader())
+        folder.take()
+        try:
+            sweep = folder.read()
+            settings = settings_of(config, resolve=False) | _choices(config)
+            swept = list(dict.fromkeys([*sweep.swept, *planned.swept]))
+            if sweep.settings and (changes := differences(sweep.settings, settings, but=swept)):
+                raise UserError(
+                    f"hydra.sweep.dir is {folder.path}, but that sweep has other settings:\n" + "\n".join(changes),
+                    "Leave these as they were, or try another hydra.sweep.dir.",
+                )
+            sweep.arguments = [o for o in self._typed.overrides if _key(o) not in ("hydra.sweep.dir", "trust")]
+            sweep.swept, sweep.settings, sweep.total = swept, settings, planned.total
+            folder.begin(sweep)
+            for number, overrides in enumerate(planned.jobs or []):
+                sweep.claim(number, overrides, folder.path)
+            folder.write(sweep)
+        except BaseException:
+            folder.release()
+            raise
+        self._folder = folder
+        _say(f"Dashboard: {dashboard_line(folder.path, shown(folder.path))}")
+        if sweep.count("finished"):
+            _say(sweep.progress())
+        self._listen(parallel=config.hydra.launcher._target_.rpartition(".")[2] != "BasicLauncher")
+        if _jobs_at_once(config) != 1 and self._short_spin is not None:
+            os.environ["GOMP_SPINCOUNT"] = self._short_spin  # the jobs' processes have it from here
+
+    def _listen(self, *, parallel: bool) -> None:
+        """Have signals end the sweep: jobs in processes of their own are asked to, and waited for."""
+        for number in _SIGNALS:
+            self._before[number] = signal.signal(number, self._note if parallel else _leave_at_once)
+        if not parallel:
+            return
+        # A Ctrl-C reaches the jobs' processes too, and would end one that is just starting, and with it the others.
+        # What is blocked here they inherit, and each looks at it once its run can save (`gan_runner.commands.train`).
+        resource_tracker.ensure_running()  # Python starts it with the first process, and unblocks them then
+        self._mask = signal.pthread_sigmask(signal.SIG_BLOCK, _SIGNALS)
+        threading.Thread(target=_hand_on, daemon=True).start()
+
+    def _note(self, number: int, frame: FrameType | None) -> None:
+        if self._signal is not None:
+            sys.exit(128 + number)
+        self._signal = number
+        assert self._folder is not None
+        self._folder.ask_to_stop()
+        _warn("Stopping: every job saves and ends; once more to stop at once.")
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        WholeSweep.current = None
+        if self._folder is None:
+            return
+        for number, handler in self._before.items():
+            signal.signal(number, handler)
+        if self._mask is not None:
+            signal.pthread_sigmask(signal.SIG_SETMASK, self._mask)
+        sweep = self._folder.end()
+        self._folder.release()
+        for line in [*self._compared(), *self._ending(sweep)]:
+            _say(line)
+        failed = sweep.count("failed")
+        if self._signal is not None and not isinstance(error, SystemExit):
+            sys.exit(128 + self._signal)
+        if error is None and failed + sweep.count("interrupted"):
+            sys.exit(1)
+        if error is not None and type(error).__name__ == "TerminatedWorkerError":
+            _warn("A job's process was killed, by somebody or for lack of memory, and the others with it.")
+            sys.exit(1)
+        if isinstance(error, ValueError) and failed == len(sweep.jobs):  # so that a search has found nothing
+            sys.exit(1)
+
+    def _compared(self) -> list[str]:
+        """Put the runs side by side, as gan-compare does; gives what to say of it."""
+        from gan_runner.report.report import Report
+        from gan_runner.report.thumbnails import Thumbnails
+
+        own = OmegaConf.load(str(resources.files(CONFIG_MODULE).joinpath("compare.yaml")))
+        try:
+            report = Report.of_sweep(self._folder_path())
+            _, page = report.write(self._folder_path(), Thumbnails(**own.pictures))
+        except UserError as error:  # no run has got so far, or a file stands in the way: no reason to fail
+            return [f"There is no page that compares the runs: {error.problem}"]
+        width = shutil.get_terminal_size(fallback=(200, 50)).columns
+        return [report.as_text(width), f"All runs on one page: {shown(page)}"]
+
+    def _ending(self, sweep: Sweep) -> list[str]:
+        """How the sweep has ended, what failed and why, and what to type."""
+        lines = [sweep.progress()]
+        flags = [flag for flag in self._typed.flags if flag not in ("-m", "--multirun")]
+        for job in sweep.jobs:
+            if job.state == "failed":
+                lines += [f"Failed: {job.name}", f"  {job.error}"]
+                lines.append(f"  Again, alone: {shlex.join(['gan-run', *flags, *job.overrides])}")
+        if any(job.state != "finished" for job in sweep.jobs) or len(sweep.jobs) < (sweep.total or 0):
+            words = ["gan-run", "-m", *flags, f"sweep_resume={shown(self._folder_path())}"]
+            lines.append(f"To go on: {shlex.join(words)}")
+        lines.append(f"Dashboard: {dashboard_line(self._folder_path(), shown(self._folder_path()))}")
+        return lines
+
+    def _folder_path(self) -> Path:
+        assert self._folder is not None
+        return self._folder.path
+
+
+class OnMultirun(Callback):
+    """Hydra's hook: tells the sweep that this process starts, if it is one, of its config."""
+
+    def on_multirun_start(self, config: DictConfig, **_: Any) -> None:
+        """Begin the sweep; what is wrong with it ends the program here, for Hydra would only warn of an exception."""
+        if WholeSweep.current is None:
+            return
+        try:
+            WholeSweep.current.begin(config)
+        except UserError as error:
+            _warn(str(error))
+            sys.exit(1)
+
+
+def train_in_sweep(config: DictConfig) -> float | None:
+    """Train one job of a sweep, go on with it, or skip it; a failure is told and noted, and the others go on.
+
+    Returns:
+        What a sweeper is to minimise: see `gan_runner.commands.train.run_job`. None where the job has failed.
+    """
+    hydra = HydraConfig.get()
+    path = Path(hydra.runtime.cwd, hydra.sweep.dir)
+    sweep, run = SweepFolder(path), Path(hydra.runtime.output_dir)
+    if not sweep.is_one():  # as with hydra.mode=MULTIRUN in a check
+        from gan_runner.commands.train import run_job
+
+        return run_job(config)
+    number = int(hydra.job.num)
+    job = sweep.claim(number, typed_overrides(), os.path.relpath(run, path))
+    if sweep.asked_to_stop():
+        return None
+    try:
+        return _train(config, sweep, run, job)
+    except (SystemExit, KeyboardInterrupt) as end:
+        stopped = isinstance(end, KeyboardInterrupt) or end.code in [128 + each for each in _SIGNALS]
+        _ended(sweep, number, "interrupted" if stopped else "failed", run)
+        if stopped and not in_own_process():
+            raise
+        return None  # an exception would have a launcher kill the other jobs, which are still saving
+    except Exception as error:
+        if isinstance(error, UserError) and not was_told(error):
+            _warn(str(error))
+        elif not isinstance(error, UserError) and not was_told(error):
+            raise
+        problem = error.problem if isinstance(error, UserError) else f"{type(error).__name__}: {error}"
+        _ended(sweep, number, "failed", run, problem)
+        return None
+
+
+def _train(config: DictConfig, sweep: SweepFolder, run: Path, job: Job) -> float | None:
+    settings = settings_of(config, resolve=True)
+    number = job.number
+    assert number is not None
+    if (run / ".hydra/config.yaml").is_file() and job.hash != hash_of(settings):
+        _refuse_other_settings(config, run, settings)
+    if job.state == "finished":
+        _say(f"{job.name} is finished already, with objective {job.objective}.")
+        return _to_minimise(job.objective, config)
+    from gan_runner.commands.train import Within, choose_gpu, gpus, run_job
+    from gan_runner.record.run_folder import RunFolder
+
+    if RunFolder(run).checkpoints.any():
+        config.resume = str(shown(run))
+        config.trust = [*_as_list(config.trust), *modules_named(config)]
+    gpu = sweep.job_started(number, hash_of(settings), gpus()).gpu
+    choose_gpu(gpu)
+    within = Within(sweep.asked_to_stop, again=job.state != "waiting", bar=not in_own_process())
+    found = run_job(config, within)
+    _ended(sweep, number, "finished", run)
+    return found
+
+
+def _ended(sweep: SweepFolder, number: int, state: str, run: Path, error: str | None = None) -> None:
+    stands = sweep.job_ended(number, state, error)
+    _say(f"{os.path.relpath(run, sweep.path)}: {state}. {stands.progress()}")
+
+
+def _refuse_other_settings(config: DictConfig, run: Path, settings: dict[str, Any]) -> None:
+    stored = read_stored(run, [*_as_list(config.trust), *modules_named(config)], "hydra.sweep.dir")
+    # A resume writes down the precision that `auto` has come to.
+    but = ["trainer.precision"] if config.trainer.precision == "auto" else []
+    if changes := differences(settings_of(stored.config, resolve=True), settings, but):
+        raise UserError(
+            f"hydra.sweep.dir has a job {run.name} already, but with other settings:\n" + "\n".join(changes),
+            "Leave these as they were, or try another hydra.sweep.dir.",
+        )
+
+
+def _to_minimise(objective: float | None, config: DictConfig) -> float | None:
+    """What a sweeper gets of a job that is skipped, as a run's evaluation would turn it."""
+    higher = OmegaConf.select(config, "evaluation.goal") == "higher"
+    return -objective if objective is not None and higher else objective
+
+
+def _choices(config: DictConfig) -> dict[str, str]:
+    choices = config.hydra.runtime.choices
+    return {str(group): str(choice) for group, choice in choices.items() if "hydra/" not in str(group)}
+
+
+def _jobs_at_once(config: DictConfig) -> int:
+    return int(config.hydra.launcher.get("n_jobs", 1))
+
+
+def _as_list(value: Any) -> list[str]:
+    return [value] if isinstance(value, str) else list(value)
+
+
+def _key(override: str) -> str:
+    return override.lstrip("+~").partition("=")[0]
+
+
+def _say(line: str) -> None:
+    with contextlib.suppress(OSError):
+        print(line, flush=True)
+
+
+def _warn(text: str) -> None:
+    with contextlib.suppress(OSError):
+        print(text, file=sys.stderr, flush=True)
+
+
+def _hand_on() -> NoReturn:
+    """Take what is blocked in every other thread, and hand it to the main one as Python's handlers know it."""
+    while True:
+        _thread.interrupt_main(signal.Signals(signal.sigwait(_SIGNALS)))
+
+
+def _leave_at_once(number: int, frame: FrameType | None) -> NoReturn:
+    sys.exit(128 + number)

@@ -1,0 +1,153 @@
+"""What a config must not be, beyond what the parts' signatures say: checked before anything is loaded."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Mapping, Sequence
+
+from hydra import compose
+from hydra.core.hydra_config import HydraConfig
+from omegaconf import DictConfig, OmegaConf
+
+from gan_runner.config.build import takes_labels
+from gan_runner.config.command_line import typed_overrides
+from gan_runner.config.groups import GROUPS
+from gan_runner.config.validation import Reader, as_typed, validate
+from gan_runner.data import make_feed
+from gan_runner.errors import UserError, too_little_memory_explained
+from gan_runner.ranges import CountOrZero, Seed
+from gan_runner.training.devices import choose_device
+
+# The keys at the top of the config that are no group.
+SETTINGS: dict[str, object] = {
+    "seed": Seed,
+    "resume": str | None,
+    "resume_from": CountOrZero | None,
+    "resume_force": bool,
+    "trust": Sequence[str] | str,
+}
+READERS = (Reader("data", make_feed),)
+
+HARD_LABELS = "hard"
+
+
+def check_config(config: DictConfig) -> None:
+    """Refuse the config of the job at hand if it cannot be meant, before anything is loaded.
+
+    Raises:
+        UserError: see `check`.
+    """
+    check(config, typed_overrides(), HydraConfig.get().runtime.choices, default_of)
+
+
+def default_of(key: str) -> object:
+    """The value that a key has with the same choices of groups and no other override.
+
+    Raises:
+        KeyError: there is no such key then.
+    """
+    hydra = HydraConfig.get()
+    choices = [o for o in typed_overrides() if o.lstrip("+").partition("=")[0] in hydra.runtime.choices]
+    folders = [o for o in hydra.overrides.hydra if o.startswith("hydra.searchpath=")]
+    config = compose(hydra.job.config_name, overrides=[*choices, *folders])
+    if OmegaConf.select(config, key, default=KeyError) is KeyError:
+        raise KeyError(key)
+    value = OmegaConf.select(config, key)
+    return OmegaConf.to_container(value) if OmegaConf.is_config(value) else value
+
+
+def too_much_asked() -> contextlib.AbstractContextManager[None]:
+    """While a job works: what runs out of memory is told what to ask less of."""
+    return too_little_memory_explained(
+        "Try a smaller trainer.batch_size, data.image_size or data.limit, or a smaller model."
+    )
+
+
+def check(
+    config: DictConfig,
+    overrides: Sequence[str],
+    choices: Mapping[str, str],
+    default_of: Callable[[str], object],
+) -> None:
+    """Refuse a config that cannot be meant, before anything is loaded.
+
+    Args:
+        config: as composed.
+        overrides: what the user typed.
+        choices: the file chosen of each group.
+        default_of: see `validate`.
+
+    Raises:
+        UserError: see `gan_runner.config.validation.validate`; also a combination of choices that has no meaning.
+    """
+    validate(config, SETTINGS, READERS, overrides, default_of)
+    _check_parts(config)
+    choose_device(config.trainer.device, "trainer.device")
+    _check_length(config, overrides)
+    _check_labels(config, overrides, choices)
+    _check_shared_latents(config)
+    _check_finite_difference(config)
+
+
+def _check_parts(config: DictConfig) -> None:
+    """Refuse a group that has become none, and a file of the user's own that does not say what to make."""
+    for group in GROUPS:
+        for path in group.keys(group.parts):
+            node = OmegaConf.select(config, path)
+            if not isinstance(node, DictConfig) or (not node and not group.optional):
+                raise UserError(
+                    f"{path} is {as_typed(OmegaConf.to_object(node) if OmegaConf.is_config(node) else node)}, but must "
+                    f"be a part that a file of {group.name} describes.",
+                    f"Try {group.name}=NAME, one of the choices that --help lists.",
+                )
+            if node and not isinstance(node.get("_target_"), str):
+                raise UserError(
+                    f"{path} has no _target_, which names the class or function to make it with.",
+                    f"Add a line such as _target_: my_module.MyClass to the file that {group.name} chooses.",
+                )
+
+
+def _check_length(config: DictConfig, overrides: Sequence[str]) -> None:
+    """Epochs beside iterations that an experiment sets change nothing; who types both knows which of them counts."""
+    typed = {override.lstrip("+").partition("=")[0] for override in overrides}
+    trainer = config.trainer
+    if "trainer.epochs" in typed and trainer.iterations is not None and "trainer.iterations" not in typed:
+        raise UserError(
+            f"trainer.epochs is {trainer.epochs}, but trainer.iterations is {trainer.iterations} and overrides it.",
+            f"Try trainer.iterations=null trainer.epochs={trainer.epochs}, or leave trainer.epochs out.",
+        )
+
+
+def _check_labels(config: DictConfig, overrides: Sequence[str], choices: Mapping[str, str]) -> None:
+    """Labels that the loss does not look at would make two equal runs look different."""
+    if takes_labels(config):
+        return
+    touched = [override for override in overrides if override.startswith("labels.")]
+    chosen = choices.get("labels", HARD_LABELS)  # a run that goes on has chosen before, and was held to this then
+    if touched or chosen != HARD_LABELS:
+        raise UserError(
+            f"labels is {chosen}{' with ' * bool(touched)}{' '.join(touched)}, but "
+            f"loss={choices.get('loss', config.loss._target_)} takes no targets and would ignore them.",
+            "Try labels=hard, or loss=nonsaturating, which learns from targets.",
+        )
+
+
+def _check_finite_difference(config: DictConfig) -> None:
+    """The difference of two answers is no slope where D is random."""
+    dropout = config.model.get("dropout")
+    if config.penalty and str(config.penalty.get("_target_", "")).endswith(".FiniteDifference") and dropout:
+        raise UserError(
+            f"penalty is finite_difference, which takes the difference of two of D's answers for its slope, but "
+            f"model.dropout is {dropout} and makes them differ by chance.",
+            "Try model.dropout=0, or penalty=r1.",
+        )
+
+
+def _check_shared_latents(config: DictConfig) -> None:
+    trainer = config.trainer
+    if config.schedule.get("same_latents") and trainer.batch_size != trainer.g_batch_size:
+        raise UserError(
+            f"schedule.same_latents is true, but trainer.batch_size is {trainer.batch_size} and trainer.g_batch_size "
+            f"is {trainer.g_batch_size}: D and G can share latents only where they draw equally many.",
+            f"Try trainer.g_batch_size={trainer.batch_size} or schedule.same_latents=false.",
+        )

@@ -1,0 +1,96 @@
+"""What was typed after a command's name, before and after Hydra has read it."""
+
+from __future__ import annotations
+
+import argparse
+from dataclasses import dataclass
+from pathlib import Path
+
+from hydra.core.hydra_config import HydraConfig
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.errors import OverrideParseException
+from omegaconf import DictConfig, OmegaConf
+
+# Hydra's options that take a value in a word of their own.
+_WITH_A_VALUE = (
+    "--config-path",
+    "-cp",
+    "--config-name",
+    "-cn",
+    "--config-dir",
+    "-cd",
+    "--package",
+    "-p",
+    "--info",
+    "-i",
+)
+
+
+@dataclass(frozen=True)
+class Typed:
+    """A command line in its parts.
+
+    Attributes:
+        flags: Hydra's own options, with their values.
+        overrides: the rest.
+    """
+
+    flags: list[str]
+    overrides: list[str]
+
+    @property
+    def multirun(self) -> bool:
+        """Whether a sweep is asked for."""
+        return bool({"-m", "--multirun"} & set(self.flags))
+
+    @property
+    def config_dir(self) -> str | None:
+        """The folder of further YAML files, where one is named."""
+        parser = argparse.ArgumentParser(add_help=False, exit_on_error=False)
+        parser.add_argument("--config-dir", "-cd")
+        found: str | None = parser.parse_known_args(self.flags)[0].config_dir
+        return found
+
+    def value_of(self, key: str) -> object:
+        """The value that an override gives a key; None where none does, or where it cannot be read as one."""
+        for override in self.overrides:
+            name, equals, _ = override.lstrip("+").partition("=")
+            if equals and name == key:
+                try:
+                    return OverridesParser.create().parse_override(override).value()
+                except OverrideParseException:
+                    return None
+        return None
+
+
+def typed(arguments: list[str]) -> Typed:
+    """Tell Hydra's options from overrides."""
+    flags: list[str] = []
+    overrides: list[str] = []
+    waiting = False
+    for argument in arguments:
+        if waiting or argument.startswith("-"):
+            flags.append(argument)
+            waiting = not waiting and argument in _WITH_A_VALUE
+        else:
+            overrides.append(argument)
+    return Typed(flags, overrides)
+
+
+def typed_overrides(hydra: DictConfig | None = None) -> list[str]:
+    """What the user typed to compose a job's config, Hydra's own settings left out.
+
+    Args:
+        hydra: Hydra's part of the job's config; by default the job at hand.
+    """
+    # Hydra keeps them in a config, which would put values in the place of what is typed as ${...}.
+    overrides = OmegaConf.to_container((hydra or HydraConfig.get()).overrides.task, resolve=False)
+    assert isinstance(overrides, list)
+    return [str(override) for override in overrides]
+
+
+def shown(path: Path) -> Path:
+    """A path as one would type it where the command was typed."""
+    path, here = path.absolute(), Path.cwd()
+    moved = HydraConfig.initialized() and here != Path(HydraConfig.get().runtime.cwd)  # as hydra.job.chdir does
+    return path if moved or not path.is_relative_to(here) else path.relative_to(here)

@@ -1,0 +1,129 @@
+"""What a game is: the rules by which D and G play, for whichever networks are at the table."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import reduce
+from typing import Protocol, runtime_checkable
+
+import torch
+from torch import Tensor, nn
+
+from gan_runner.data import Batch
+from gan_runner.errors import UserError
+
+Terms = Mapping[str, Tensor]
+
+
+def total(terms: Terms) -> Tensor:
+    """What a player minimises: the sum of its terms, 0-d."""
+    return reduce(torch.add, terms.values())
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What came of an update's forward pass.
+
+    Attributes:
+        terms: named and weighted 0-d losses; the player minimises their sum.
+        measured: 0-d numbers by tag, such as "accuracy/d_real"; the log shows their means over updates. An update of D
+            always measures the same tags, and so does one of G.
+    """
+
+    terms: Terms
+    measured: Mapping[str, Tensor]
+
+
+Examples = Callable[[int], Batch]
+"""Gives so many real images with their conditions, float32 in [-1, 1], always the same ones."""
+
+
+class Game(Protocol):
+    """Which terms D and G minimise. The players are handed in at every call; a player may hold several networks."""
+
+    #: Whether G's update is shown real images and conditions; if not, its batch is None.
+    g_sees_data: bool
+    #: Whether the sign of a logit says "real" (positive) or "generated" (negative).
+    classifies: bool
+
+    def latents(self, count: int, device: torch.device, generator: torch.Generator | None = None) -> Tensor:
+        """Draw G's random input, float32 [count, latent_dim]; from the device's own numbers without `generator`."""
+        ...
+
+    def generate(self, g: nn.Module, latents: Tensor, conditions: Mapping[str, Tensor]) -> Batch:
+        """Have G draw.
+
+        Args:
+            g: the generator, its average or a copy.
+            latents: [B, latent_dim].
+            conditions: of the real images beside which D will be shown these; see `Batch`.
+
+        Returns:
+            Images [B, C, H, W] in [-1, 1], with the conditions that they were drawn for.
+        """
+        ...
+
+    def d_terms(self, d: nn.Module, real: Batch, fake: Batch) -> Outcome:
+        """What D minimises, shown real images and generated ones; no gradient leads back to G."""
+        ...
+
+    def g_terms(self, d: nn.Module, g: nn.Module, latents: Tensor, real: Batch | None) -> Outcome:
+        """What G minimises.
+
+        Args:
+            d: the discriminator, whose weights stand still.
+            g: the generator.
+            latents: [B, latent_dim].
+            real: B real images with their conditions; None unless `g_sees_data`.
+        """
+        ...
+
+    def grid_conditions(self, count: int, columns: int, examples: Examples) -> dict[str, Tensor]:
+        """What G is given besides latents for a grid of pictures: one class a row, say. {} where G takes latents alone.
+
+        Args:
+            count: pictures in the grid, in reading order.
+            columns: pictures in a row.
+            examples: gives real images where the game needs some.
+        """
+        ...
+
+
+@runtime_checkable
+class WithLazyTerms(Protocol):
+    """A game in which D has further updates of its own now and then."""
+
+    def d_lazy_phase(self, update: int) -> tuple[str, ...]:
+        """Names of the terms of the one that follows D's update of this number, the first being 0; () for most."""
+        ...
+
+    def d_lazy_terms(self, d: nn.Module, real: Batch, fake: Batch, names: Sequence[str]) -> Terms:
+        """The terms of those names, at real images and generated ones."""
+        ...
+
+
+def checked_logits(logits: Tensor, count: int) -> Tensor:
+    """Refuse logits that are neither one an image, [B], nor a map an image, [B, ...] with two or more further axes.
+
+    Raises:
+        UserError: D, a part of the user's own, answers something else.
+    """
+    if not isinstance(logits, Tensor) or not logits.shape or logits.shape[0] != count or logits.dim() == 2:
+        shape = "x".join(map(str, logits.shape)) if isinstance(logits, Tensor) else type(logits).__name__
+        raise UserError(
+            f"model.discriminator gives {shape} for {count} images, but must give one logit each.",
+            "Let its forward return a tensor of shape [B], or a map of logits [B, h, w].",
+        )
+    return logits.float()
+
+
+def accuracy_of(means: Mapping[str, float]) -> float:
+    """D's accuracy over real and generated images, which count alike, from the two by their names."""
+    return 0.5 * (means["accuracy/d_real"] + means["accuracy/d_fake"])
+
+
+def area_under_roc(real_scores: Tensor, fake_scores: Tensor) -> Tensor:
+    """Chance that a real image, [N] scores, scores above a generated one, [M] scores; a tie counts a half."""
+    difference = real_scores[:, None] - fake_scores[None, :]
+    return 0.5 * (difference.sign().mean() + 1.0)

@@ -1,0 +1,152 @@
+"""What usually helps: overrides to type, made from what the run is set to.
+
+A setting that lies outside of its usual range is named before anything else, with a value from within it; and no advice
+leads out of that range.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any
+
+# The running config by dotted key, as `flatten` gives it.
+Settings = Mapping[str, Any]
+
+# A key that both of two others follow, unless they are set.
+_SHARED = {"optimizer.lr": ("optimizer.d.lr", "optimizer.g.lr")}
+
+
+class Usual:
+    """In which range settings usually lie.
+
+    Args:
+        ranges: nested as the config is; each leaf is [lowest, highest, a value to try].
+    """
+
+    def __init__(self, ranges: Mapping[str, Any]) -> None:
+        self._ranges = dict(_leaves(ranges))
+
+    def allows(self, key: str, value: float) -> bool:
+        """Whether a value is usual; what no range is known of always is."""
+        lowest, highest, _ = self._ranges.get(key, (value, value, value))
+        return bool(lowest <= value <= highest)
+
+    def departures(self, settings: Settings) -> dict[str, float]:
+        """The settings that are unusual, with a value to try; a shared one where both that follow it are."""
+        found = {
+            key: value
+            for key, (lowest, highest, value) in self._ranges.items()
+            if _is_number(settings.get(key)) and not lowest <= settings[key] <= highest
+        }
+        for shared, followers in _SHARED.items():
+            if all(key in found and settings[key] == settings.get(shared) for key in followers):
+                tried = [found.pop(key) for key in followers]
+                found[shared] = tried[0]
+        return found
+
+
+def _leaves(tree: Mapping[str, Any], path: str = "") -> Iterator[tuple[str, Sequence[float]]]:
+    for key, value in tree.items():
+        if isinstance(value, Mapping):
+            yield from _leaves(value, f"{path}{key}.")
+        elif value is not None:
+            yield f"{path}{key}", value
+
+
+# Makes an override of what is set; "" where it would change nothing, or nothing for the better.
+Help = Callable[[Settings, Usual], str]
+
+
+def advise(helps: Sequence[Help], settings: Settings, usual: Usual) -> str:
+    """Put into words what to change: first what is unusual, then what usually helps against a symptom.
+
+    Returns:
+        One or two sentences; "" where there is nothing to say.
+    """
+    departures = usual.departures(settings)
+    said = []
+    if departures:
+        now = ", ".join(f"{key} is {_as_typed(settings[key])}" for key in departures)
+        said.append(f"Unusual: {now}. Try: {'  '.join(_override(key, value) for key, value in departures.items())}.")
+    others = [override for help_ in helps if (override := help_(settings, usual))]
+    if others:
+        said.append(f"What usually helps, one at a time: {'  '.join(others)}")
+    return " ".join(said)
+
+
+def _override(key: str, value: float) -> str:
+    return f"{key}={_as_typed(value)}"
+
+
+def _as_typed(value: float) -> str:
+    return f"{value:g}" if isinstance(value, float) else str(value)
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+# ---- one override each ----------------------------------------------------------------------------------
+
+
+def _changed(key: str, better: Callable[[float], float]) -> Help:
+    """Set a number to a better one, where there is such a key, it is usual, and the better one is usual too."""
+
+    def override(settings: Settings, usual: Usual) -> str:
+        now = settings.get(key)
+        if not isinstance(now, int | float) or not usual.allows(key, now):
+            return ""
+        value = better(now)
+        return _override(key, value) if value != now and usual.allows(key, value) else ""
+
+    return override
+
+
+def _times(key: str, factor: float) -> Help:
+    return _changed(key, lambda now: now * factor)
+
+
+slower_d = _times("optimizer.d.lr", 0.5)
+slower_g = _times("optimizer.g.lr", 0.5)
+faster_d = _times("optimizer.d.lr", 2)
+faster_g = _times("optimizer.g.lr", 2)
+more_d_steps = _times("schedule.d_steps", 2)
+larger_batch = _times("trainer.batch_size", 2)
+more_dropout = _changed("model.dropout", lambda now: max(now, 0.5))
+less_dropout = _changed("model.dropout", lambda now: min(now, 0.1))
+another_seed = _changed("seed", lambda now: now + 1)
+
+
+def full_precision(settings: Settings, usual: Usual) -> str:
+    """Float32 throughout."""
+    return "" if settings["trainer.precision"] == "fp32" else "trainer.precision=fp32"
+
+
+def nonsaturating(settings: Settings, usual: Usual) -> str:
+    """The loss whose gradient does not fade, in the place of the one whose does."""
+    return "loss=nonsaturating" if settings["loss"] == "Minimax" else ""
+
+
+def smooth_labels(settings: Settings, usual: Usual) -> str:
+    """One-sided smoothing, where labels are hard."""
+    return "labels=smooth" if settings.get("labels.real.value") == 1 else ""
+
+
+def hard_labels(settings: Settings, usual: Usual) -> str:
+    """Labels of 1 and 0, where they are drawn."""
+    return "labels=hard" if settings.get("labels.real", "Exactly") != "Exactly" else ""
+
+
+def penalty(settings: Settings, usual: Usual) -> str:
+    """A penalty on D's slope, where there is none."""
+    return "" if "penalty" in settings else "penalty=r1"
+
+
+def average(settings: Settings, usual: Usual) -> str:
+    """Pictures from a moving average of G, where there is none."""
+    return "trainer.ema=0.999" if settings.get("trainer.ema") == "null" else ""
+
+
+def decay(settings: Settings, usual: Usual) -> str:
+    """A learning rate that falls to nothing, where it is constant."""
+    return "learning_rate=linear" if settings.get("learning_rate.d") == "Constant" else ""

@@ -1,0 +1,455 @@
+"""What can be seen in the numbers of log points: one class a symptom."""
+
+from __future__ import annotations
+
+import math
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from dataclasses import astuple, dataclass
+from typing import Any, Literal
+
+from gan_runner.games.game import accuracy_of
+from gan_runner.health import advice
+from gan_runner.health.advice import Help
+from gan_runner.ranges import Count, CountOrZero, Fraction, NonNegative, Positive
+
+Point = Mapping[str, float]
+
+
+@dataclass(frozen=True)
+class Moment:
+    """How far a run has come.
+
+    Attributes:
+        iteration: turns played.
+        d_updates: updates of D.
+        g_updates: updates of G.
+    """
+
+    iteration: int
+    d_updates: int
+    g_updates: int
+
+
+@dataclass(frozen=True)
+class Observation:
+    """A symptom as it shows at a log point.
+
+    Attributes:
+        what: what is wrong, in words with numbers.
+        since: the log point at which it began; None where that is this one.
+    """
+
+    what: str
+    since: Moment | None = None
+
+
+class Symptom(ABC):
+    """Something that can be seen in the measurements of a log point.
+
+    A class of your own sets the attributes and gives `observe`; one that remembers earlier log points gives `forget`,
+    `suspect`, `state_dict` and `load_state_dict` too.
+
+    Attributes:
+        tags: the measurements that it is judged by. While a player stands still, there are none of its own.
+        patience: updates that the symptom must last to be an alarm.
+        clock: whose updates those are. While that player stands still, no time passes.
+        helps: what usually helps.
+    """
+
+    tags: tuple[str, ...]
+    patience: int
+    clock: Literal["d", "g"] = "g"
+    helps: tuple[Help, ...] = ()
+
+    @abstractmethod
+    def observe(self, point: Point, now: Moment) -> Observation | None:
+        """Look for the symptom.
+
+        Args:
+            point: the last value of every one of its tags, of which one at least is new, and all that is measured now.
+            now: the log point's place in the run.
+
+        Returns:
+            None where nothing is wrong.
+        """
+
+    def updates(self, moment: Moment) -> int:
+        """What its clock shows."""
+        return moment.d_updates if self.clock == "d" else moment.g_updates
+
+    def forget(self) -> None:
+        """Forget earlier log points, as after a rollback: they belong to weights that are gone."""
+        return
+
+    @property
+    def suspect(self) -> int | None:
+        """The earliest iteration that a coming alarm may name as the symptom's beginning, besides what is seen now."""
+        return None
+
+    def state_dict(self) -> dict[str, Any]:
+        """What a checkpoint keeps: plain values."""
+        return {}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Go on from a checkpoint."""
+        return
+
+
+class OnAverage(Symptom):
+    """A symptom that is judged by means over the log points of its patience, so that no single one clears it.
+
+    Args:
+        patience: see `Symptom`.
+    """
+
+    def __init__(self, patience: CountOrZero) -> None:
+        self.patience = patience
+        self._window: list[tuple[Moment, tuple[float, ...]]] = []  # oldest first
+
+    @abstractmethod
+    def values(self, point: Point) -> tuple[float, ...]:
+        """What of a log point is averaged."""
+
+    @abstractmethod
+    def judge(self, means: Sequence[float], now: Moment) -> str:
+        """Say what is wrong with the means, in words; "" where nothing is."""
+
+    def observe(self, point: Point, now: Moment) -> Observation | None:
+        """See `Symptom`."""
+        if self._window and self.updates(self._window[-1][0]) == self.updates(now):
+            since, _ = self._window.pop()  # its player has stood still: the newest value stands for all of that time
+        else:
+            since = now
+        self._window.append((since, self.values(point)))
+        while len(self._window) > 1 and self.updates(now) - self.updates(self._window[1][0]) >= self.patience:
+            del self._window[0]
+        what = self.judge(self._means(), now)
+        return Observation(what, self._window[0][0]) if what else None
+
+    def _means(self) -> list[float]:
+        columns = zip(*(values for _, values in self._window), strict=True)
+        return [math.fsum(column) / len(self._window) for column in columns]
+
+    @property
+    def newest(self) -> tuple[float, ...]:
+        """The values of the last log point."""
+        return self._window[-1][1]
+
+    def full(self, now: Moment) -> bool:
+        """Whether the means are over the whole patience."""
+        return bool(self._window) and self.updates(now) - self.updates(self._window[0][0]) >= self.patience
+
+    def forget(self) -> None:
+        """See `Symptom`."""
+        self._window = []
+
+    @property
+    def suspect(self) -> int | None:
+        """See `Symptom`."""
+        return self._window[0][0].iteration if self._window else None
+
+    def state_dict(self) -> dict[str, Any]:
+        """See `Symptom`."""
+        return {"window": [[*astuple(moment), *values] for moment, values in self._window]}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """See `Symptom`."""
+        self._window = [(Moment(*row[:3]), tuple(row[3:])) for row in state["window"]]
+
+
+# ---- what D shows ---------------------------------------------------------------------------------------
+
+
+class Sure(OnAverage):
+    """D is nearly always right, for long: G has nothing to win, however strong its gradient is.
+
+    The loss that G is advised to minimise has a gradient that never vanishes; that G moves does not mean that it
+    gains. A D that warms up alone is meant to become sure: only G's updates count.
+
+    Args:
+        accuracy: D's mean accuracy from which it counts.
+        patience: see `Symptom`.
+    """
+
+    # While G alone plays, D stands still: right about real images as before, about generated ones as measured now.
+    tags = ("accuracy/d_real", "accuracy/d_fake")
+    helps = (advice.slower_d, advice.smooth_labels, advice.more_dropout, advice.penalty, advice.nonsaturating)
+
+    def __init__(self, accuracy: Fraction, patience: CountOrZero) -> None:
+        super().__init__(patience)
+        self._accuracy = accuracy
+
+    def values(self, point: Point) -> tuple[float, ...]:
+        """D's accuracy."""
+        return (accuracy_of(point),)
+
+    def judge(self, means: Sequence[float], now: Moment) -> str:
+        """See `OnAverage`."""
+        (accuracy,) = means
+        return f"D is right {accuracy:.1%} of the time, and G gains nothing on it" if accuracy >= self._accuracy else ""
+
+
+class Saturated(Symptom):
+    """D is nearly always right and G's gradient has vanished, so that G cannot learn (Arjovsky and Bottou 2017).
+
+    Args:
+        accuracy: D's accuracy from which it counts as nearly always right.
+        gradient: norm of G's gradient up to which it counts as vanished.
+        patience: see `Symptom`.
+    """
+
+    tags = ("accuracy/d_real", "accuracy/d_fake", "grad_norm/g")
+    helps = (advice.nonsaturating, advice.smooth_labels, advice.slower_d, advice.more_dropout)
+
+    def __init__(self, accuracy: Fraction, gradient: NonNegative, patience: CountOrZero) -> None:
+        self._accuracy = accuracy
+        self._gradient = gradient
+        self.patience = patience
+
+    def observe(self, point: Point, now: Moment) -> Observation | None:
+        """See `Symptom`."""
+        accuracy, gradient = accuracy_of(point), point["grad_norm/g"]
+        if not (accuracy >= self._accuracy and gradient <= self._gradient):
+            return None
+        return Observation(f"D is right {accuracy:.1%} of the time and G's gradient has vanished (norm {gradient:.2g})")
+
+
+class CoinToss(OnAverage):
+    """D cannot tell real from generated, so that its gradient teaches G nothing.
+
+    D's accuracy goes by the sign of its logits, which says nothing where the targets of real images lie below one half:
+    such a D calls everything generated and can still tell them apart. So what it gives real images and generated ones,
+    where that is a probability, must be alike too.
+
+    Args:
+        accuracy: D's mean accuracy up to which it is no better than a coin.
+        gap: mean of D(x) - D(G(z)) up to which the two are alike.
+        patience: see `Symptom`.
+    """
+
+    tags = ("accuracy/d",)
+    clock = "d"
+    helps = (advice.faster_d, advice.slower_g, advice.more_d_steps, advice.less_dropout)
+
+    def __init__(self, accuracy: Fraction, gap: Fraction, patience: CountOrZero) -> None:
+        super().__init__(patience)
+        self._accuracy = accuracy
+        self._gap = gap
+
+    def values(self, point: Point) -> tuple[float, ...]:
+        """D's accuracy, and by how much D(x) is above D(G(z)): 0 where a logit is no probability."""
+        return (point["accuracy/d"], point.get("probability/real", 0.0) - point.get("probability/fake", 0.0))
+
+    def judge(self, means: Sequence[float], now: Moment) -> str:
+        """See `OnAverage`."""
+        accuracy, gap = means
+        if not (accuracy <= self._accuracy and gap <= self._gap):
+            return ""
+        like_a_coin = "as a coin would be" if accuracy >= 1 - self._accuracy else "less often than a coin would be"
+        return f"D is right {accuracy:.1%} of the time, {like_a_coin}"
+
+
+class Constant(Symptom):
+    """A loss has stopped moving.
+
+    Args:
+        tag: the loss that is watched.
+        points: log points that are compared.
+        spread: highest minus lowest of them, against their size, up to which they count as equal.
+        patience: see `Symptom`.
+    """
+
+    helps = (advice.slower_d, advice.slower_g, advice.nonsaturating, advice.another_seed)
+
+    def __init__(self, tag: str, points: Count, spread: NonNegative, patience: CountOrZero) -> None:
+        self.tags = (tag,)
+        self._points = points
+        self._spread = spread
+        self._equal: list[tuple[Moment, float]] = []  # the newest log points that are equal, oldest first
+        self.patience = patience
+
+    def observe(self, point: Point, now: Moment) -> Observation | None:
+        """See `Symptom`."""
+        (tag,) = self.tags
+        self._equal = [*self._equal, (now, point[tag])][-self._points :]
+        while self._equal and not self._stands_still():
+            del self._equal[0]
+        if len(self._equal) < self._points:
+            return None
+        return Observation(f"{tag} stands still at {point[tag]:.4g}", self._equal[0][0])
+
+    def _stands_still(self) -> bool:
+        values = [value for _, value in self._equal]
+        return max(values) - min(values) <= self._spread * max(map(abs, values))
+
+    def forget(self) -> None:
+        """See `Symptom`."""
+        self._equal = []
+
+    @property
+    def suspect(self) -> int | None:
+        """See `Symptom`."""
+        return self._equal[0][0].iteration if self._equal else None
+
+    def state_dict(self) -> dict[str, Any]:
+        """See `Symptom`."""
+        return {"equal": [[*astuple(moment), value] for moment, value in self._equal]}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """See `Symptom`."""
+        self._equal = [(Moment(*row[:3]), row[3]) for row in state["equal"]]
+
+
+# ---- what G's pictures show -----------------------------------------------------------------------------
+
+
+class Collapse(OnAverage):
+    """G draws the same picture whatever its latent, the same few, or many that differ too little (mode collapse).
+
+    An untrained G may well draw nothing but one shade of grey: that is a beginning, not a collapse. So a G whose
+    pictures are as far from real ones as they were at the start, and as different from each other, is left to
+    `NoProgress`.
+
+    Args:
+        diversity: mean distance between two generated images, against that of real ones, up to which they are one
+            picture.
+        repeats: share of generated images that nearly equal another one from which they are a few pictures; null where
+            that is not looked at.
+        moved: change of the distance from real images, as a share of the untrained G's, from which G has left its
+            beginning.
+        patience: see `Symptom`.
+    """
+
+    tags = ("health/diversity", "health/repeats", "health/distance")
+    helps = (advice.slower_d, advice.slower_g, advice.smooth_labels, advice.larger_batch, advice.penalty)
+
+    def __init__(self, diversity: Positive, repeats: Positive | None, moved: Fraction, patience: CountOrZero) -> None:
+        super().__init__(patience)
+        self._diversity = diversity
+        self._repeats = repeats
+        self._moved = moved
+
+    def values(self, point: Point) -> tuple[float, ...]:
+        """The three, and how different from each other the untrained G's pictures were."""
+        untrained = point.get("untrained/diversity", math.inf)
+        return (point["health/diversity"], point["health/repeats"], point["health/distance"], untrained)
+
+    def judge(self, means: Sequence[float], now: Moment) -> str:
+        """See `OnAverage`."""
+        diversity, repeats, distance, untrained = means
+        if abs(1 - distance) < self._moved and diversity > 0.5 * untrained:
+            return ""
+        if max(diversity, self.newest[0]) <= self._diversity:  # a G that has got over it is well
+            return f"pictures from different latents differ {diversity:.1%} as much as real ones do"
+        if self._repeats is not None and min(repeats, self.newest[1]) >= self._repeats:
+            return f"{repeats:.0%} of the pictures from different latents nearly equal another one"
+        return ""
+
+
+class NoProgress(OnAverage):
+    """G's pictures are no nearer to real ones than those that it drew before it was trained.
+
+    Args:
+        distance: mean sliced Wasserstein distance to real images, as a share of the untrained G's, from which there is
+            no progress.
+        patience: see `Symptom`.
+    """
+
+    tags = ("health/distance",)
+    helps = (advice.faster_g, advice.slower_d, advice.smooth_labels, advice.nonsaturating, advice.penalty)
+
+    def __init__(self, distance: Positive, patience: CountOrZero) -> None:
+        super().__init__(patience)
+        self._distance = distance
+
+    def values(self, point: Point) -> tuple[float, ...]:
+        """The distance."""
+        return (point["health/distance"],)
+
+    def judge(self, means: Sequence[float], now: Moment) -> str:
+        """See `OnAverage`."""
+        (distance,) = means
+        if not distance >= self._distance:
+            return ""
+        return f"G's pictures are {distance:.2f} times as far from real ones as before it was trained"
+
+
+class Worse(OnAverage):
+    """G's pictures have been nearer to real ones than they are now, by far and for long.
+
+    Means over one patience are compared with the best such mean so far, so that a lucky log point is no measure.
+
+    Args:
+        factor: on the best distance, from which the present one is worse.
+        patience: see `Symptom`.
+    """
+
+    tags = ("health/distance",)
+    helps = (advice.slower_d, advice.slower_g, advice.average, advice.decay, advice.penalty)
+
+    def __init__(self, factor: Positive, patience: Count) -> None:
+        super().__init__(patience)
+        self._factor = factor
+        self._best: tuple[float, int] | None = None  # the best mean, and the iteration that it is of
+
+    def values(self, point: Point) -> tuple[float, ...]:
+        """The distance."""
+        return (point["health/distance"],)
+
+    def judge(self, means: Sequence[float], now: Moment) -> str:
+        """See `OnAverage`."""
+        (distance,) = means
+        if not self.full(now):
+            return ""
+        if self._best is None or distance < self._best[0]:
+            self._best = (distance, now.iteration)
+        best, iteration = self._best
+        if not distance > self._factor * best:
+            return ""
+        return f"G's pictures are {distance / best:.1f} times as far from real ones as up to iteration {iteration}"
+
+    def forget(self) -> None:
+        """See `Symptom`."""
+        super().forget()
+        self._best = None
+
+    def state_dict(self) -> dict[str, Any]:
+        """See `Symptom`."""
+        return super().state_dict() | {"best": self._best and list(self._best)}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """See `Symptom`."""
+        super().load_state_dict(state)
+        self._best = state["best"] and (float(state["best"][0]), int(state["best"][1]))
+
+
+# ---- what the data show ---------------------------------------------------------------------------------
+
+
+class OddData(Symptom):
+    """The real images are all alike, or noise: nothing that a GAN could learn to draw.
+
+    Args:
+        contrast: root mean square difference of a pixel between two real images, in [0, 2], up to which all are alike.
+        smoothness: correlation of neighbouring pixels, in magnitude, up to which images are noise.
+    """
+
+    tags = ("data/contrast", "data/smoothness")
+    patience = 0
+
+    def __init__(self, contrast: NonNegative, smoothness: Fraction) -> None:
+        self._contrast = contrast
+        self._smoothness = smoothness
+
+    def observe(self, point: Point, now: Moment) -> Observation | None:
+        """See `Symptom`."""
+        contrast, smoothness = point["data/contrast"], point["data/smoothness"]
+        if contrast <= self._contrast:
+            return Observation("the real images are all alike: look at data/real, and at the files that data names")
+        if abs(smoothness) <= self._smoothness:
+            return Observation(
+                f"the real images are noise (neighbouring pixels correlate by {smoothness:.2f}): look at data/real, "
+                "and at the files that data names"
+            )
+        return None

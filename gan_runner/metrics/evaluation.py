@@ -1,0 +1,173 @@
+"""What is measured, how often, and which number says that a checkpoint is the best."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from typing import Any, Literal, Protocol
+
+from torch import Tensor
+
+from gan_runner.contracts import described, hold_to, what_it_is
+from gan_runner.data import Batch, Feed
+from gan_runner.errors import UserError, closest
+from gan_runner.ranges import Count, TwoOrMore
+
+_BATCH = 256
+
+
+class Metric(Protocol):
+    """One number or several about generated images beside real ones.
+
+    Both kinds arrive as batches of float32 images in [-1, 1], [B, C, H, W], with their conditions, so that a metric
+    need not hold them all.
+    """
+
+    #: The numbers that `measure` gives, the most telling first; they say which features they are taken in.
+    names: Sequence[str]
+
+    def statistics(self, real: Iterable[Batch]) -> dict[str, Tensor]:
+        """What of the real images the numbers are taken against; computed once for a data set."""
+        ...
+
+    def measure(self, fake: Iterable[Batch], real: Mapping[str, Tensor]) -> dict[str, float]:
+        """Measure generated images against what `statistics` gave; waits for the device."""
+        ...
+
+
+def _check_statistics(key: str, metric: Metric, statistics: object) -> None:
+    if not isinstance(statistics, dict) or not all(isinstance(each, Tensor) for each in statistics.values()):
+        raise UserError(
+            f"{key} ({described(metric)}) gives {what_it_is(statistics)} from statistics, but must give a dict of "
+            "tensors.",
+            "An empty one, {}, will do where it needs none.",
+        )
+
+
+def _check_numbers(key: str, metric: Metric, numbers: object) -> None:
+    if (
+        not isinstance(numbers, dict)
+        or sorted(numbers) != sorted(metric.names)
+        or not all(isinstance(value, int | float) for value in numbers.values())
+    ):
+        raise UserError(
+            f"{key} ({described(metric)}) gives {what_it_is(numbers)} from measure, but must give a dict with a number "
+            f"for each of its names: {', '.join(metric.names)}.",
+            "Return such as {name: float(value)} with the names that the class has in `names`.",
+        )
+
+
+class RealImages:
+    """The real images that an evaluation compares with.
+
+    Args:
+        feed: where they come from.
+        seed: which ones are taken, where not all are.
+    """
+
+    def __init__(self, feed: Feed, seed: int) -> None:
+        self._feed = feed
+        self._seed = seed
+
+    @property
+    def fingerprint(self) -> str:
+        """Changes when the images do."""
+        return f"{self._feed.images.fingerprint} {self._seed}"
+
+    def batches(self, count: int) -> Iterator[Batch]:
+        """So many of them, float32 in [-1, 1]."""
+        yield from (part.as_float() for part in self._feed.sample(count, self._seed).split(_BATCH))
+
+
+class Evaluation:
+    """What is measured, how often, and which number says that a checkpoint is the best.
+
+    Args:
+        every: epochs or iterations (as `trainer.intervals_in` says) between two evaluations.
+        num_images: real images, and generated ones, that each metric sees.
+        metrics: what is measured, null for what is not; a name in the config is for addressing a part there.
+        objective: the number that decides which checkpoint is the best.
+        goal: whether the objective is better when it is lower or higher.
+
+    Raises:
+        UserError: the objective is none of the numbers, or a metric is none.
+    """
+
+    def __init__(
+        self,
+        every: Count,
+        num_images: TwoOrMore,
+        metrics: Mapping[str, Metric | None],
+        objective: str,
+        goal: Literal["lower", "higher"],
+    ) -> None:
+        measured = {name: metric for name, metric in metrics.items() if metric is not None}
+        for key, metric in measured.items():
+            hold_to(metric, Metric, f"evaluation.metrics.{key}")
+        names = [name for metric in measured.values() for name in metric.names]
+        if objective not in names:
+            raise UserError(
+                f"evaluation.objective is {objective}, but must be one of the metrics: {', '.join(names)}.",
+                f"Try evaluation.objective={closest(objective, names) or next(iter(names), 'sliced_wasserstein')}.",
+            )
+        self.every: int | None = every
+        self.num_images = num_images
+        self.objective: str | None = self._tag(objective)
+        self.tags = [self._tag(name) for name in names]
+        self.metrics = measured
+        self.goal: Literal["lower", "higher"] | None = goal
+        # What two values of the objective must have in common to be compared.
+        self.fingerprint: dict[str, Any] | None = {"objective": objective, "goal": goal, "num_images": num_images}
+        self._kept: dict[tuple[str, str], dict[str, Tensor]] = {}
+
+    def _tag(self, name: str) -> str:
+        thousands, rest = divmod(self.num_images, 1000)
+        return f"metric/{name}_{self.num_images if rest else f'{thousands}k'}"
+
+    def measure(self, real: RealImages, fake: Sequence[Batch], only: Collection[str] | None = None) -> dict[str, float]:
+        """Give every number by its tag.
+
+        Args:
+            real: what to compare with.
+            fake: `num_images` generated images, float32 in [-1, 1].
+            only: the metrics to measure, by their names in the config; None measures all.
+
+        Raises:
+            UserError: a metric, a part of the user's own, gives something else than numbers.
+        """
+        measured: dict[str, float] = {}
+        for name, metric in self.metrics.items():
+            if only is not None and name not in only:
+                continue
+            key, kept = f"evaluation.metrics.{name}", (name, real.fingerprint)
+            if kept not in self._kept:
+                statistics = metric.statistics(real.batches(self.num_images))
+                _check_statistics(key, metric, statistics)
+                self._kept[kept] = statistics
+            numbers = metric.measure(fake, self._kept[kept])
+            _check_numbers(key, metric, numbers)
+            measured |= {self._tag(each): value for each, value in numbers.items()}
+        return measured
+
+    def improves(self, value: float, best: float | None) -> bool:
+        """Whether an objective beats the best so far; what is not finite never does, for nothing would beat it."""
+        if not math.isfinite(value):
+            return False
+        return best is None or self.to_minimise(value) < self.to_minimise(best)
+
+    def to_minimise(self, value: float) -> float:
+        """Turn the objective so that lower is better whatever the goal, as sweepers that search are told it."""
+        return -value if self.goal == "higher" else value
+
+
+class NoEvaluation(Evaluation):
+    """Nothing is measured, and no checkpoint is the best."""
+
+    def __init__(self) -> None:
+        self.every = None
+        self.num_images = 0
+        self.objective = None
+        self.goal = None
+        self.tags = []
+        self.fingerprint = None
+        self.metrics = {}

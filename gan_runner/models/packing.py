@@ -1,0 +1,43 @@
+"""Several images at a time for D, so that it sees when they are too much alike."""
+
+from __future__ import annotations
+
+from torch import Tensor, nn
+
+from gan_runner.errors import UserError
+from gan_runner.ranges import Count
+
+
+def packed(images: Tensor, size: Count) -> Tensor:
+    """Stack every `size` neighbouring images of a batch in channels: [B, C, H, W] to [B / size, size * C, H, W].
+
+    Raises:
+        UserError: B is no multiple of `size`.
+    """
+    count, channels, height, width = images.shape
+    if count % size:
+        below = max(size, count // size * size)
+        raise UserError(
+            f"D judges {size} images at a time, but a batch of {count} is no multiple of that.",
+            f"Try trainer.batch_size={below} or {below + size}, and likewise trainer.g_batch_size.",
+        )
+    return images.reshape(count // size, size * channels, height, width)
+
+
+class Packed(nn.Module):
+    """A discriminator of packs, all real or all generated (PacGAN; Lin et al. 2018, arXiv:1712.04086).
+
+    Args:
+        net: the discriminator of a pack; its image shape is (size * C, H, W).
+        size: images a pack, the paper's m.
+    """
+
+    def __init__(self, net: nn.Module, size: Count) -> None:
+        super().__init__()
+        self.net = net
+        self.size = size
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Give a logit [B / size, ...] for every `size` neighbouring images of [B, C, H, W]."""
+        logits: Tensor = self.net(packed(images, self.size))
+        return logits

@@ -1,0 +1,101 @@
+"""Averages of weights over a run; they draw better images than the weights of the last update."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from gan_runner.ranges import Count, FractionBelowOne, Positive
+
+
+class HalfLife:
+    """A decay stated in images, so that it means the same at every batch size (Karras et al. 2020, arXiv:1912.04958).
+
+        0.5 ^ (batch / min(half_life, ramp_up * images so far))
+
+    The ramp keeps the random weights of the start from lasting: the average reaches back over a share of the run
+    at most.
+
+    Args:
+        half_life: images after which weights count half.
+        ramp_up: the half-life as a share of the images so far, until it reaches `half_life`; StyleGAN2 and R3GAN
+            use 0.05. None is the full half-life from the start.
+        batch: images an update.
+        device: where the average lies.
+    """
+
+    def __init__(self, half_life: Positive, ramp_up: Positive | None, batch: Count, device: torch.device) -> None:
+        self.half_life = half_life
+        self.ramp_up = ramp_up
+        self.batch = batch
+        # On the device, so that a recorded step counts on. Float32 would stand still at 2^24 images.
+        self._images = torch.zeros((), dtype=torch.float64, device=device)
+
+    def share_of_start(self, updates: int) -> float:
+        """How much of the average is still the weights that it began with, after so many updates, in [0, 1]."""
+        if self.ramp_up is not None:
+            return float(updates == 0)  # the ramp reaches back over a share of the run alone
+        return float(0.5 ** (updates * self.batch / self.half_life))
+
+    def next(self) -> Tensor:
+        """The decay of the next update, float32 0-d on the device; waits for nothing."""
+        if self.ramp_up is None:
+            half_life = torch.full_like(self._images, self.half_life)
+        else:
+            half_life = (self._images * self.ramp_up).clamp(1e-8, self.half_life)
+        self._images += self.batch
+        return torch.exp2(-self.batch / half_life).float()
+
+    def state_dict(self) -> dict[str, Any]:
+        """What a checkpoint keeps."""
+        return {"images": self._images}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Go on from a checkpoint; in place, for a recorded step has the tensor's address."""
+        self._images.copy_(state["images"])
+
+
+class MovingAverage:
+    """An exponential moving average of G's weights (Yaz et al. 2019, arXiv:1806.04498).
+
+    Args:
+        net: the network as it is now, to be kept by this object; a copy of G.
+        decay: share of the old average that stays at an update.
+    """
+
+    def __init__(self, net: nn.Module, decay: FractionBelowOne | HalfLife) -> None:
+        self.net = net.eval().requires_grad_(False)
+        self.decay = decay
+        self._averages: list[Tensor] = list(self.net.parameters())
+
+    def share_of_start(self, updates: int) -> float:
+        """How much of the average is still the weights that it began with, after so many updates, in [0, 1]."""
+        if isinstance(self.decay, HalfLife):
+            return self.decay.share_of_start(updates)
+        return float(self.decay**updates)
+
+    def state_dict(self) -> dict[str, Any]:
+        """What a checkpoint keeps besides the weights."""
+        return self.decay.state_dict() if isinstance(self.decay, HalfLife) else {}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Go on from a checkpoint, its weights apart."""
+        if isinstance(self.decay, HalfLife) and state:
+            self.decay.load_state_dict(state)
+
+    @torch.no_grad()
+    def update(self, source: nn.Module) -> None:
+        """Move towards the weights of `source`; its running statistics are taken over as they are."""
+        weights = [parameter.detach() for parameter in source.parameters()]
+        if isinstance(self.decay, HalfLife):
+            # A weight of the sum that lies on the device is not for `_foreach_lerp_`, which would read it there.
+            steps = torch._foreach_sub(weights, self._averages)
+            torch._foreach_mul_(steps, 1.0 - self.decay.next())
+            torch._foreach_add_(self._averages, steps)
+        else:
+            torch._foreach_lerp_(self._averages, weights, 1.0 - self.decay)
+        for own, new in zip(self.net.buffers(), source.buffers(), strict=True):
+            own.copy_(new)

@@ -1,0 +1,86 @@
+"""What a run says of itself while it goes on: its log, its bar, metrics.jsonl and the dashboard."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from typing import Any
+
+from torch import Tensor
+from tqdm import tqdm
+
+from gan_runner.record.pictures import grid, to_uint8
+from gan_runner.record.run_folder import RunFolder
+from gan_runner.record.tensorboard import EventFile
+
+log = logging.getLogger(__name__)
+
+
+class Journal:
+    """Writes log points, pictures and alarms to wherever somebody may look.
+
+    Args:
+        folder: the run's.
+        events: this start's event file.
+        bar: the progress bar.
+        columns: pictures in a row of a grid.
+    """
+
+    def __init__(self, folder: RunFolder, events: EventFile, bar: tqdm[Any], columns: int) -> None:
+        self.folder = folder
+        self._events = events
+        self._bar = bar
+        self._columns = columns
+
+    def turn_played(self) -> None:
+        """Move the bar."""
+        self._bar.update()
+
+    def say(self, sentence: str) -> None:
+        """Write a sentence into the log."""
+        log.info("%s", sentence)
+
+    def point(self, point: Mapping[str, float], iteration: int, epoch: float) -> None:
+        """Write a log point to metrics.jsonl and the dashboard."""
+        self.folder.append_metrics({"iteration": iteration, "epoch": epoch, **point})
+        self._events.scalars(point, iteration)
+
+    def tell(self, point: Mapping[str, float], iteration: int, epoch: float, *, in_log: bool) -> None:
+        """Say how the run stands, on the bar and, if wanted, in the log."""
+
+        def shown(tag: str) -> str:
+            return f"{point[tag]:.3f}" if tag in point else "-"
+
+        state = (
+            f"loss D {shown('loss/d')} G {shown('loss/g')}, D right {shown('accuracy/d')}, "
+            f"{point['speed/images_per_second']:,.0f} images/s"
+        )
+        self._bar.set_description_str(name_of_epoch(epoch), refresh=False)
+        self._bar.set_postfix_str(state)
+        if in_log:
+            log.info("%s, iteration %d: %s", name_of_epoch(epoch), iteration, state)
+
+    def samples(self, fixed: Tensor, fresh: Tensor, iteration: int) -> None:
+        """Write grids of pictures [N, C, H, W] in [-1, 1], from fixed and from fresh latents, in the background."""
+        fixed_pixels, fresh_pixels, columns = to_uint8(fixed), to_uint8(fresh), self._columns
+        self.folder.save_samples(fixed_pixels, columns, iteration)
+
+        def to_dashboard() -> None:
+            self._events.image("samples/fixed", grid(fixed_pixels, columns), iteration)
+            self._events.image("samples/random", grid(fresh_pixels, columns), iteration)
+
+        self.folder.in_background(to_dashboard)
+
+    def real_images(self, images: Tensor, iteration: int) -> None:
+        """Put a grid of real images [N, C, H, W] in [-1, 1] on the dashboard, to compare with."""
+        self._events.image("data/real", grid(to_uint8(images), self._columns), iteration)
+
+    def alarm(self, name: str, message: str, iteration: int) -> None:
+        """Tell of an alarm."""
+        log.warning("Alarm at iteration %d: %s", iteration, message)
+        self._events.text(f"health/{name}", message, iteration)
+
+
+def name_of_epoch(number: float) -> str:
+    """Name an epoch in four digits, and in more where it has as many before the point."""
+    return f"epoch {number:.4g}" if number < 1000 else f"epoch {number:.0f}"

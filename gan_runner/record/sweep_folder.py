@@ -1,0 +1,402 @@
+"""What a sweep leaves on disk besides its jobs' folders: sweep.json, which says what each job is and how it stands.
+
+The jobs of a sweep may be processes of their own, on machines of their own: each writes its part, under a lock, and the
+file is replaced as a whole, so that a kill at any moment leaves a file that can be read. PyTorch is not imported here.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+import json
+import logging
+import math
+import re
+import time
+import uuid
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, fields
+from hashlib import sha1
+from pathlib import Path
+from typing import Any
+
+from filelock import FileLock, Timeout
+
+from gan_runner.errors import UserError
+from gan_runner.record.atomic import refusals_explained, set_aside, write_text
+
+log = logging.getLogger(__name__)
+
+FILE = "sweep.json"
+_OWN = ".sweep"  # locks, and the wish to stop
+_LOCK_OF_A_RUN = ".hydra/lock"  # which a run holds while it trains
+_LONGEST_NAME = 160
+
+
+@dataclass
+class Job:
+    """One job of a sweep.
+
+    Attributes:
+        name: what it is called, which is its folder below the sweep's.
+        overrides: what composes its config.
+        state: waiting, running, finished, interrupted or failed.
+        hash: of its composed config, once it has started.
+        seconds: of training, all starts together.
+        objective: the best that was measured.
+        error: what it failed of.
+        folder: as `name`.
+        start: the start of the sweep that has planned or run it last.
+        number: its number in that start.
+        ran: whether that start has trained it.
+        gpu: which GPU it computes on, where there are several.
+    """
+
+    name: str
+    overrides: list[str]
+    state: str = "waiting"
+    hash: str | None = None
+    seconds: float | None = None
+    objective: float | None = None
+    error: str | None = None
+    folder: str = ""
+    start: str | None = None
+    number: int | None = None
+    ran: bool = False
+    gpu: int | None = None
+
+
+@dataclass
+class Sweep:
+    """What sweep.json holds.
+
+    Attributes:
+        jobs: in the order in which they were planned.
+        arguments: what was typed to start it, its folder left out.
+        swept: the keys that differ between jobs.
+        settings: the config that its jobs share, by dotted key.
+        start: names the start that is going on, or was the last.
+        started: when that was, in seconds since 1970.
+        total: how many jobs there will be; None where a sweeper that searches does not say.
+    """
+
+    jobs: list[Job] = field(default_factory=list)
+    arguments: list[str] = field(default_factory=list)
+    swept: list[str] = field(default_factory=list)
+    settings: dict[str, Any] = field(default_factory=dict)
+    start: str = ""
+    started: float = 0.0
+    total: int | None = None
+
+    def count(self, state: str) -> int:
+        """Jobs in a state."""
+        return sum(job.state == state for job in self.jobs)
+
+    def point(self, overrides: Sequence[str]) -> dict[str, str]:
+        """Where in the grid a job lies: the value of every key that is swept, as text."""
+        given = dict(_key_and_value(override) for override in overrides)
+        return {key: given.get(key, str(self.settings.get(key))) for key in self.swept}
+
+    def claim(self, number: int, overrides: Sequence[str], folder: Path, name: str | None = None) -> Job:
+        """The job of a number in this start: one at the same point that this start has not had, or a new one.
+
+        Args:
+            number: counts the jobs of this start.
+            overrides: the job's.
+            folder: the sweep's.
+            name: where the job's folder was chosen by somebody else.
+        """
+        for job in self.jobs:
+            if (job.start, job.number) == (self.start, number):
+                if name in (None, job.name):
+                    return job
+                self.jobs.remove(job)  # planned under the name that it would have had
+                break
+        point = self.point(overrides)
+        for job in self.jobs:
+            if job.start != self.start and (job.name == name if name else self.point(job.overrides) == point):
+                job.start, job.number, job.ran, job.overrides = self.start, number, False, list(overrides)
+                return job
+        name = name or self._new_name(number, overrides)
+        job = Job(name, list(overrides), folder=name, start=self.start, number=number)
+        job.state = _state_on_disk(folder / name, "waiting")  # of a sweep.json that is lost, or as good as new
+        _add_numbers(job, folder)
+        self.jobs.append(job)
+        return job
+
+    def _new_name(self, number: int, overrides: Sequence[str]) -> str:
+        swept = sorted(o.lstrip("+") for o in overrides if _key_and_value(o)[0] in self.swept)
+        name = folder_name(number, ",".join(swept))
+        taken = {job.name for job in self.jobs}
+        names = itertools.chain([name], (f"{name}-{another}" for another in itertools.count(2)))
+        return next(each for each in names if each not in taken)
+
+    def progress(self) -> str:
+        """How the sweep stands, in a line."""
+        total = max(self.total or 0, len(self.jobs))
+        counts = [f"{self.count('finished')} of {total} done"]
+        counts += [
+            f"{self.count(state)} {state}" for state in ("failed", "interrupted", "running") if self.count(state)
+        ]
+        mine = [job for job in self.jobs if job.start == self.start]
+        done = sum(job.ran and job.state in ("finished", "failed") for job in mine)
+        left = sum(job.state in ("waiting", "running") for job in mine) + max(0, total - len(self.jobs))
+        if done and left:
+            counts.append(f"about {_duration((time.time() - self.started) / done * left)} left")
+        return f"Sweep: {', '.join(counts)}."
+
+
+class SweepFolder:
+    """The folder of a sweep.
+
+    Args:
+        path: the folder; it exists, or `existing` says so.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._sweep_lock: FileLock | None = None
+
+    @property
+    def file(self) -> Path:
+        """sweep.json."""
+        return self.path / FILE
+
+    def is_one(self) -> bool:
+        """Whether a sweep has begun here."""
+        return self.file.is_file() and (self.path / _OWN).is_dir()
+
+    # ---- the whole sweep --------------------------------------------------------------------------------
+
+    def take(self) -> None:
+        """Keep every other sweep out of this folder, until it is released or this process ends.
+
+        Raises:
+            UserError: another sweep is going on here, or a job of one that was killed still trains.
+        """
+        with refusals_explained(self.path, "made"):
+            (self.path / _OWN).mkdir(parents=True, exist_ok=True)
+        lock = FileLock(self.path / _OWN / "lock")
+        try:
+            lock.acquire(blocking=False)
+        except Timeout:
+            raise UserError(
+                f"hydra.sweep.dir is {self.path}, but another sweep is going on there.",
+                "Wait until it has ended, or try another hydra.sweep.dir.",
+            ) from None
+        except (NotImplementedError, OSError) as error:
+            log.warning("%s cannot be locked, so nothing keeps a second sweep out of it: %s", self.path, error)
+        self._sweep_lock = lock
+        for job in self.read().jobs:
+            if job.state == "running" and is_training(self.path / job.folder):
+                self.release()
+                raise UserError(
+                    f"hydra.sweep.dir is {self.path}, but its job {job.name} is still being trained by a process "
+                    "that an earlier sweep has left behind.",
+                    "Wait until it has ended, or end it.",
+                )
+        self._wish.unlink(missing_ok=True)
+
+    def release(self) -> None:
+        """Let other sweeps in."""
+        if self._sweep_lock is not None:
+            self._sweep_lock.release()
+
+    def begin(self, sweep: Sweep) -> None:
+        """Note a start: what was running when the last one ended is interrupted."""
+        sweep.start, sweep.started = uuid.uuid4().hex, time.time()
+        self._settle(sweep)
+        for job in sweep.jobs:
+            if job.state == "finished" and not read_summary(self.path / job.folder):
+                job.state = "waiting"  # its folder has been taken away
+        self.write(sweep)
+
+    def end(self) -> Sweep:
+        """Note that this start has ended, and give how it did."""
+        with self._changing() as sweep:
+            self._settle(sweep)
+        return sweep
+
+    # ---- its jobs ---------------------------------------------------------------------------------------
+
+    def read(self) -> Sweep:
+        """What sweep.json says; a damaged one is set aside, and what it said is read from the jobs as they come."""
+        if not self.file.is_file():
+            return Sweep()
+        try:
+            with refusals_explained(self.file, "read"):
+                content = json.loads(self.file.read_bytes())
+            return _as_sweep(content)
+        except (ValueError, TypeError, RecursionError):
+            log.warning("%s is damaged: it is set aside as %s.", self.file, set_aside(self.file).name)
+            return Sweep()
+
+    def claim(self, number: int, overrides: Sequence[str], name: str | None = None) -> Job:
+        """Find or make the job of a number in this start, which is `Sweep.claim` of the file."""
+        with self._changing() as sweep:
+            return sweep.claim(number, overrides, self.path, name)
+
+    def job_started(self, number: int, hash_: str, gpus: int) -> Job:
+        """Note that a job trains from now on, on the GPU that the fewest jobs are on.
+
+        Args:
+            number: the job's, in this start.
+            hash_: of its config.
+            gpus: how many there are.
+        """
+        with self._changing() as sweep:
+            job = _numbered(sweep, number)
+            on = [other.gpu for other in sweep.jobs if other.state == "running"]
+            job.state, job.hash, job.error, job.ran = "running", hash_, None, True
+            job.gpu = min(range(gpus), key=on.count) if gpus > 1 else None
+        return job
+
+    def job_ended(self, number: int, state: str, error: str | None) -> Sweep:
+        """Note how a job has ended, with what its summary says, and give how the sweep stands."""
+        with self._changing() as sweep:
+            job = _numbered(sweep, number)
+            job.state = state
+            _add_numbers(job, self.path)
+            if state == "failed":
+                job.error = error or str(read_summary(self.path / job.folder).get("error"))
+        return sweep
+
+    # ---- stopping ---------------------------------------------------------------------------------------
+
+    @property
+    def _wish(self) -> Path:
+        return self.path / _OWN / "stop"
+
+    def ask_to_stop(self) -> None:
+        """Have every job save and end, and those that wait not begin."""
+        self._wish.touch()
+
+    def asked_to_stop(self) -> bool:
+        """Whether the jobs are to end."""
+        return self._wish.exists()
+
+    def _settle(self, sweep: Sweep) -> None:
+        """What is said to run, and does not, was cut short, unless its own record says how it ended."""
+        for job in sweep.jobs:
+            job.gpu = None
+            if job.state == "running":
+                job.state = _state_on_disk(self.path / job.folder, "interrupted")
+                _add_numbers(job, self.path)
+
+    @contextlib.contextmanager
+    def _changing(self) -> Iterator[Sweep]:
+        lock = FileLock(self.path / _OWN / "file.lock")
+        with contextlib.ExitStack() as held:
+            with contextlib.suppress(NotImplementedError, OSError):  # a file system without locks: told by `take`
+                held.enter_context(lock)
+            sweep = self.read()
+            yield sweep
+            self.write(sweep)
+
+    def write(self, sweep: Sweep) -> None:
+        """Replace sweep.json."""
+        write_text(self.file, json.dumps(asdict(sweep), indent=1, allow_nan=False) + "\n")
+
+
+def folder_name(number: int, overrides: str) -> str:
+    """Name a sweep job's folder by overrides, as far as a folder's name can hold them.
+
+    Different overrides never get the same name: what is left out is told apart by a hash.
+
+    Args:
+        number: the job's number in the sweep, which names it where there are no overrides.
+        overrides: such as "model.dropout=0.1,optimizer.lr=0.0001".
+    """
+    name = re.sub(r"[^\w.,=+-]+", "_", overrides)[:_LONGEST_NAME]
+    if name != overrides:
+        name = f"{name}-{sha1(overrides.encode()).hexdigest()[:8]}"
+    return name or str(number)
+
+
+def is_training(run: Path) -> bool:
+    """Whether some process trains in a run's folder."""
+    path = run / _LOCK_OF_A_RUN
+    if not path.is_file():
+        return False
+    lock = FileLock(path)
+    try:
+        lock.acquire(blocking=False)
+    except Timeout:
+        return True
+    except (NotImplementedError, OSError):
+        return False
+    lock.release()
+    return False
+
+
+def read_summary(run: Path) -> dict[str, Any]:
+    """The summary of a job's run; {} where there is none to be read."""
+    with contextlib.suppress(OSError, ValueError, RecursionError):
+        summary = json.loads((run / "summary.json").read_bytes())
+        if isinstance(summary, dict):
+            return summary
+    return {}
+
+
+def _state_on_disk(run: Path, without: str) -> str:
+    """How a job that no process trains has ended, by its own record.
+
+    Args:
+        run: its folder.
+        without: what it is where it has left no record.
+    """
+    status = read_summary(run).get("status")
+    if status in ("finished", "failed"):
+        return str(status)
+    return without if status is None else "interrupted"
+
+
+def _add_numbers(job: Job, sweep: Path) -> None:
+    summary = read_summary(sweep / job.folder)
+    job.seconds, job.objective = _number(summary.get("seconds")), _number(summary.get("objective"))
+
+
+def _numbered(sweep: Sweep, number: int) -> Job:
+    return next(job for job in sweep.jobs if (job.start, job.number) == (sweep.start, number))
+
+
+def _key_and_value(override: str) -> tuple[str, str]:
+    key, _, value = override.lstrip("+").partition("=")
+    return key, value
+
+
+def _number(value: object) -> float | None:
+    return float(value) if isinstance(value, int | float) and math.isfinite(value) else None
+
+
+def _as_sweep(content: Any) -> Sweep:
+    """Check what was read, which may be damaged or from a stranger.
+
+    Raises:
+        ValueError: it is no sweep.
+    """
+    if not isinstance(content, Mapping) or not isinstance(content.get("jobs"), list):
+        raise ValueError("no jobs")
+    known = {each.name for each in fields(Job)}
+    jobs = []
+    for entry in content["jobs"]:
+        job = Job(**{key: value for key, value in entry.items() if key in known})
+        if not all(isinstance(text, str) for text in (job.name, job.state, job.folder, *job.overrides)):
+            raise ValueError("a job's name, folder and overrides are texts")
+        if Path(job.folder).is_absolute() or ".." in Path(job.folder).parts:
+            raise ValueError("a job's folder lies in the sweep's")
+        jobs.append(job)
+    sweep = Sweep(jobs, **{each.name: content[each.name] for each in fields(Sweep) if each.name != "jobs"})
+    lists = (sweep.arguments, sweep.swept)
+    if not isinstance(sweep.settings, dict) or not all(isinstance(each, list) for each in lists):
+        raise ValueError("lists of arguments and keys, and a mapping of settings")
+    if not all(isinstance(text, str) for each in lists for text in each):
+        raise ValueError("arguments and keys are texts")
+    return sweep
+
+
+def _duration(seconds: float) -> str:
+    """A time in one unit: "40 s", "12 min", "3.5 h"."""
+    if seconds < 100:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 6000 else f"{seconds / 3600:.1f} h"

@@ -1,0 +1,274 @@
+"""Which runs can be compared, what differs between them, and what their seeds add up to."""
+
+from __future__ import annotations
+
+import math
+import shlex
+import statistics
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+from gan_runner.report.files import Plain
+from gan_runner.report.runs import RESUMING, Run, shown
+
+SEED = "seed"
+# Where the images lie, how they are fed and how often a metric is taken changes neither the images nor the metric.
+_CHANGES_NOTHING = {"data.root", "data.download", "data.resident", "data.workers", "evaluation.every"} | RESUMING
+_TOLD_ANYWAY = {"evaluation.objective", "evaluation.goal"}
+_Settings = tuple[tuple[str, Plain], ...]
+_MOST_KEYS = 20  # differences that are shown where the overrides do not tell them
+
+
+@dataclass(frozen=True)
+class Statistics:
+    """What the seeds of a group add up to.
+
+    Attributes:
+        mean: None where there is nothing to average.
+        spread: the sample's standard deviation, with n - 1 in the denominator; None for fewer than two.
+        count: how many runs are averaged.
+    """
+
+    mean: float | None
+    spread: float | None
+    count: int
+
+    @classmethod
+    def of(cls, values: Iterable[float | None]) -> Statistics:
+        """Add up the values that are there."""
+        known = [value for value in values if value is not None]
+        return cls(
+            statistics.fmean(known) if known else None,
+            statistics.stdev(known) if len(known) > 1 else None,
+            len(known),
+        )
+
+
+@dataclass(frozen=True)
+class Group:
+    """Runs that differ by nothing but the seed.
+
+    Attributes:
+        values: of the set's keys, in their order.
+        runs: by seed.
+    """
+
+    values: tuple[Plain, ...]
+    runs: list[Run]
+
+    @property
+    def averaged(self) -> list[Run]:
+        """The runs that count: the finished ones, or, while there are none, those that have come so far."""
+        return [run for run in self.runs if run.status == "finished"] or self.runs
+
+    @property
+    def unfinished(self) -> bool:
+        """Whether what counts is only what has been reached so far."""
+        return all(run.status != "finished" for run in self.runs)
+
+    @property
+    def best(self) -> Statistics:
+        """Of the objective's best values."""
+        return Statistics.of(run.best for run in self.averaged)
+
+    @property
+    def last(self) -> Statistics:
+        """Of the objective's last values."""
+        return Statistics.of(run.last for run in self.averaged)
+
+    @property
+    def speed(self) -> Statistics:
+        """Of images per second."""
+        return Statistics.of(run.images_per_second for run in self.averaged)
+
+    @property
+    def seconds(self) -> Statistics:
+        """Of how long the runs took."""
+        return Statistics.of(run.seconds for run in self.averaged)
+
+    @property
+    def command(self) -> str:
+        """The line that runs all its seeds again; "" where there is one, or not all are known."""
+        seeds = dict.fromkeys(run.seed for run in self.runs)
+        if len(seeds) < 2 or None in seeds:
+            return ""
+        others = [override for override in self.runs[0].typed if override.lstrip("+").partition("=")[0] != SEED]
+        return shlex.join(["gan-run", *self.runs[0].flags, "-m", *others, f"{SEED}={','.join(map(shown, seeds))}"])
+
+    @property
+    def alarms(self) -> dict[str, int]:
+        """How many of the runs each alarm was raised in."""
+        return dict(Counter(name for run in self.runs for name in sorted({alarm.name for alarm in run.alarms})))
+
+    @property
+    def states(self) -> dict[str, int]:
+        """How many of the runs are in which state."""
+        return dict(Counter(sorted(run.status for run in self.runs)))
+
+
+@dataclass(frozen=True)
+class Comparable:
+    """Runs whose objectives mean the same: of the same images, measured in the same way.
+
+    Attributes:
+        data: the data set in words.
+        objective: tag of the metric, "" where none is measured.
+        goal: "lower", "higher", or "".
+        measured: how the evaluation is set where sets differ in it, otherwise "".
+        keys: the settings, or choices of groups, that differ between the groups.
+        groups: the best first.
+        notes: what to bear in mind when comparing them.
+    """
+
+    data: str
+    objective: str
+    goal: str
+    measured: str
+    keys: list[str]
+    groups: list[Group]
+    notes: list[str]
+
+    @property
+    def runs(self) -> list[Run]:
+        """All of them, group by group."""
+        return [run for group in self.groups for run in group.runs]
+
+    @property
+    def title(self) -> str:
+        """The set in one line."""
+        better = f", {self.goal} is better" if self.goal else ""
+        by = f", by {self.objective}{better}" if self.objective else ", without an objective"
+        return f"{self.data}{by}{f' ({self.measured})' if self.measured else ''}"
+
+
+# What is known of a run's images, of how its objective is measured, and of the objective; None where nothing is.
+_Identity = tuple[object | None, object | None, object | None]
+
+
+def comparable_sets(runs: Sequence[Run]) -> list[Comparable]:
+    """Part runs into sets whose objectives can be compared, the largest first.
+
+    Runs are comparable that have the same images, by their fingerprint, and the same objective and goal, measured
+    with the same settings. A run that has not come as far as to tell joins those that its settings agree with.
+    """
+    seen: dict[_Settings, Counter[str]] = defaultdict(Counter)
+    for run in runs:
+        if run.fingerprint:
+            seen[_below(run, "data.")][run.fingerprint] += 1
+    usual = {settings: counts.most_common(1)[0][0] for settings, counts in seen.items()}
+    identities = [_identity(run, usual) for run in runs]
+    parted: dict[_Identity, list[Run]] = defaultdict(list)
+    for run, identity in sorted(zip(runs, identities, strict=True), key=lambda pair: pair[1].count(None)):
+        fitting = [other for other in parted if _agree(identity, other)]
+        parted[max(fitting, key=lambda other: len(parted[other]), default=identity)].append(run)
+    measured = _told_apart([_first(members, "evaluation.") for members in parted.values()])
+    sets = [_comparable(members, words) for members, words in zip(parted.values(), measured, strict=True)]
+    return sorted(sets, key=lambda one: -len(one.runs))
+
+
+def _identity(run: Run, usual: Mapping[_Settings, str]) -> _Identity:
+    data = _below(run, "data.")
+    images = run.fingerprint or usual.get(data) or data or None
+    measured = run.best is not None or run.last is not None or bool(run.metrics)
+    return images, _below(run, "evaluation.") if run.settings else None, (run.objective, run.goal) if measured else None
+
+
+def _agree(identity: _Identity, other: _Identity) -> bool:
+    return all(mine is None or mine == theirs for mine, theirs in zip(identity, other, strict=True))
+
+
+def _below(run: Run, prefix: str) -> _Settings:
+    """A run's settings below a key, without those that change nothing about what is compared."""
+    return tuple((key, run.settings[key]) for key in sorted(run.settings) if key.startswith(prefix) and _matters(key))
+
+
+def _matters(key: str) -> bool:
+    return key not in _CHANGES_NOTHING
+
+
+def _first(runs: Sequence[Run], prefix: str) -> dict[str, Plain]:
+    return next((dict(_below(run, prefix)) for run in runs if run.settings), {})
+
+
+def _told_apart(settings: Sequence[Mapping[str, Plain]]) -> list[str]:
+    """What tells each of several settings from the others, in words."""
+    keys = sorted({key for each in settings for key in each} - _TOLD_ANYWAY)
+    differing = [key for key in keys if len({shown(each.get(key)) for each in settings if each}) > 1][:_MOST_KEYS]
+    return [", ".join(f"{key}={shown(each[key])}" for key in differing if key in each) for each in settings]
+
+
+def _comparable(runs: Sequence[Run], measured: str) -> Comparable:
+    telling = next((run for run in runs if run.best is not None or run.last is not None), runs[0])
+    keys = differing_keys(runs)
+    groups = _groups(runs, keys)
+    sign = -1 if telling.goal == "higher" else 1
+    groups.sort(key=lambda group: math.inf if group.best.mean is None else sign * group.best.mean)
+    return Comparable(_data(runs), telling.objective, telling.goal, measured, keys, groups, list(_notes(runs, groups)))
+
+
+def _data(runs: Sequence[Run]) -> str:
+    run = next((run for run in runs if run.fingerprint), None)
+    if run is None:
+        choice = next((run.value("data") for run in runs if run.value("data") is not None), None)
+        return "data that is not known yet" if choice is None else shown(choice)
+    count = "" if run.count is None else f"{run.count:,} images, "
+    return f"{run.data} ({count}{run.fingerprint[:8]})"
+
+
+def differing_keys(runs: Sequence[Run]) -> list[str]:
+    """The settings that differ between runs, the seed left out.
+
+    What was typed names them, in the order of typing; a setting that follows another one's value does not differ. Runs
+    may differ in what nobody typed, such as a file of the config that was changed in between: between runs with the
+    same overrides, the configs tell.
+    """
+    telling = [run for run in runs if run.known]
+    typed = dict.fromkeys(key for run in telling for key in run.overrides if key != SEED)
+    keys = [key for key in typed if _differ(telling, key)]
+    untold: dict[str, None] = {}
+    for group in _groups([run for run in telling if run.settings], keys):
+        everything = dict.fromkeys(key for run in group.runs for key in run.settings)
+        untold |= dict.fromkeys(key for key in everything if key != SEED and _matters(key) and _differ(group.runs, key))
+    return keys + [key for key in untold if key not in keys][:_MOST_KEYS]
+
+
+def _differ(runs: Sequence[Run], key: str) -> bool:
+    return len({run.value(key) for run in runs}) > 1
+
+
+def _groups(runs: Sequence[Run], keys: Sequence[str]) -> list[Group]:
+    groups: dict[tuple[bool, tuple[Plain, ...]], list[Run]] = defaultdict(list)
+    for run in runs:
+        groups[run.known, tuple(run.value(key) for key in keys)].append(run)
+    return [Group(key[1], sorted(members, key=lambda run: sort_key(run.seed))) for key, members in groups.items()]
+
+
+def sort_key(value: Plain) -> tuple[int, float, str]:
+    """Numbers by size, then text, then what is not known."""
+    if value is None:
+        return 2, 0.0, ""
+    if isinstance(value, str):
+        return 1, 0.0, value
+    return 0, float(value), ""
+
+
+def _notes(runs: Sequence[Run], groups: Sequence[Group]) -> Iterator[str]:
+    for what, name in (("device", "devices"), ("processor", "processors"), ("precision", "precisions")):
+        values = sorted({getattr(run, what) for run in runs} - {""})
+        if len(values) > 1:
+            yield f"The runs were computed on different {name}, so their speeds do not compare: {', '.join(values)}."
+    for package in ("gan-runner", "torch"):
+        versions = sorted({run.versions.get(package, "") for run in runs} - {""})
+        if len(versions) > 1:
+            yield f"The runs were made by different versions of {package}: {', '.join(versions)}."
+    commits = sorted({run.commit[:10] for run in runs} - {""})
+    if len(commits) > 1:
+        yield f"The runs were made by different commits of the code: {', '.join(commits)}."
+    seeds = [[run.seed for run in group.runs if run.seed is not None] for group in groups]
+    twice = sum(len(each) > len(set(each)) for each in seeds)
+    if twice:
+        yield (
+            f"In {twice} of the rows a seed comes more than once. Such runs may be the same to the bit, and make the "
+            "spread smaller than it is."
+        )

@@ -1,0 +1,168 @@
+"""A folder of files that nobody vouches for: each is read as data, within bounds, or named as what cannot be read."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, TypeAlias
+
+import yaml
+
+Plain: TypeAlias = bool | int | float | str | None
+
+LONGEST_TEXT = 1000  # characters that are kept of any text
+_LARGEST_FILE = 16 * 2**20  # bytes; a summary or a config has a few thousand
+_LONGEST_LINE = 2**20  # bytes
+_LARGEST_NUMBER = 1e150
+_DEEPEST = 50  # levels of a YAML file
+_LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # builds plain values only, whatever a file's tags ask for
+
+
+class DataFolder:
+    """Reads the files of one folder.
+
+    Args:
+        path: the folder.
+
+    Attributes:
+        problems: what could not be read so far and why, a line each, by file.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.problems: list[str] = []
+
+    def has(self, name: str) -> bool:
+        """Whether there is something of that name, readable or not."""
+        return (self.path / name).exists() or (self.path / name).is_symlink()
+
+    def json(self, name: str) -> dict[str, Any]:
+        """The mapping that a JSON file holds; {} where there is none to be read."""
+        return self._mapping(name, json.loads)
+
+    def yaml(self, name: str) -> dict[str, Any]:
+        """The mapping that a YAML file holds, interpolations as they are written; {} where there is none to be read."""
+        return self._mapping(name, _plain_yaml)
+
+    def yaml_list(self, name: str) -> list[str]:
+        """The texts of a YAML file that holds a list; [] where there is none to be read."""
+        value = self._parsed(name, _plain_yaml)
+        if not isinstance(value, list | None):
+            self.problems.append(f"{name} holds no list.")
+            return []
+        return [text(item) for item in value or []]
+
+    def json_lines(self, name: str) -> Iterator[dict[str, Any]]:
+        """The mappings of a file with one on each line; a half-written last line is left out."""
+        if not self._may_be_read(name):
+            return
+        damaged = 0
+        try:
+            with (self.path / name).open("rb") as file:
+                while line := file.readline(_LONGEST_LINE):
+                    if not line.endswith(b"\n"):
+                        damaged += len(line) == _LONGEST_LINE
+                        break
+                    try:
+                        point = json.loads(line)
+                    except (ValueError, RecursionError):
+                        point = None
+                    if isinstance(point, dict):
+                        yield point
+                    else:
+                        damaged += 1
+        except OSError as error:
+            self.problems.append(f"{name} cannot be read: {error.strerror}.")
+        if damaged:
+            self.problems.append(f"{name}: {damaged} line{'s' if damaged > 1 else ''} cannot be read.")
+
+    def files(self, pattern: str) -> list[Path]:
+        """The files that match a pattern, sorted by name; none that leads out of the folder."""
+        return [path for path in sorted(self.path.glob(pattern)) if self._is_file_within(path)]
+
+    def _mapping(self, name: str, parse: Any) -> dict[str, Any]:
+        value = self._parsed(name, parse)
+        if isinstance(value, dict):
+            return value
+        if value is not None:
+            self.problems.append(f"{name} holds no mapping.")
+        return {}
+
+    def _parsed(self, name: str, parse: Any) -> Any:
+        if not self._may_be_read(name):
+            return None
+        try:
+            path = self.path / name
+            if path.stat().st_size > _LARGEST_FILE:
+                raise ValueError(f"it is larger than {_LARGEST_FILE // 2**20} MB")
+            return parse(path.read_text(encoding="utf-8", errors="replace"))
+        except OSError as error:
+            self.problems.append(f"{name} cannot be read: {error.strerror}.")
+        except (ValueError, RecursionError, yaml.YAMLError) as error:
+            # Of YAML's own messages the place suffices; they quote what the file holds.
+            mark = getattr(error, "problem_mark", None)
+            why = f"line {mark.line + 1}" if mark else str(error).partition("\n")[0]
+            self.problems.append(f"{name} cannot be read: {text(why)}.")
+        return None
+
+    def _may_be_read(self, name: str) -> bool:
+        if not self.has(name):
+            return False
+        if not self._is_file_within(self.path / name):
+            self.problems.append(f"{name} is no file of this folder.")
+            return False
+        return True
+
+    def _is_file_within(self, path: Path) -> bool:
+        """Whether a path is a file, and no link to one elsewhere, which would be shown to whoever gets the page."""
+        try:
+            return path.is_file() and path.resolve().is_relative_to(self.path.resolve())
+        except (OSError, RuntimeError):
+            return False
+
+
+def _plain_yaml(source: str) -> Any:
+    """Read YAML without the two things that no config of ours has and that can take for ever: aliases and depth."""
+    depth = 0
+    for event in yaml.parse(source, Loader=_LOADER):
+        if isinstance(event, yaml.AliasEvent):
+            raise ValueError("it has aliases")
+        depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
+        if depth > _DEEPEST:
+            raise ValueError(f"it is nested more than {_DEEPEST} deep")
+    return yaml.load(source, Loader=_LOADER)
+
+
+def number(value: object) -> float | None:
+    """A finite number whose square is finite too, or None for anything else."""
+    if isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < _LARGEST_NUMBER:
+        return float(value)
+    return None
+
+
+def whole(value: object) -> int | None:
+    """A number as a whole one that every program can hold, or None."""
+    found = number(value)
+    return None if found is None or abs(found) >= 2**53 else int(found)
+
+
+def text(value: object, longest: int = LONGEST_TEXT) -> str:
+    """Text on one line that any encoding, terminal and page can take, cut where it is too long; "" for None."""
+    if value is None:
+        return ""
+    line = str(value)[: 4 * longest].encode("utf-8", "replace").decode()
+    line = re.sub(r"\s+", " ", line).strip()
+    line = "".join(character if character.isprintable() else "\ufffd" for character in line)
+    return line if len(line) <= longest else line[: longest - 1] + "…"
+
+
+def mapping(value: object) -> dict[str, Any]:
+    """A mapping with texts for keys, or {} for anything else."""
+    return {text(key): inner for key, inner in value.items()} if isinstance(value, dict) else {}
+
+
+def items(value: object) -> list[Any]:
+    """A list, or [] for anything else."""
+    return value if isinstance(value, list) else []

@@ -1,0 +1,106 @@
+"""The comparison in rows: a CSV file with one a run, and a table for the terminal with one a group."""
+
+from __future__ import annotations
+
+import csv
+import io
+import math
+from collections.abc import Mapping, Sequence
+
+from gan_runner.report.comparison import Comparable, Statistics
+from gan_runner.report.files import Plain
+from gan_runner.report.runs import Run, shown
+
+_COLUMNS = (
+    "name", "set", "status", "seed", "best", "best_iteration", "last", "objective", "goal", "alarms", "iterations",
+    "epochs", "seconds", "images_per_second", "device", "precision", "data", "data_fingerprint", "data_count", "error",
+    "command",
+)  # fmt: skip
+FIRST_COLUMNS = ",".join(_COLUMNS[:4])  # by which a file of ours is known
+_WIDEST = 28  # characters of a cell in the terminal
+
+
+def as_csv(sets: Sequence[Comparable]) -> str:
+    """One row a run: what it is and how it went, the settings that differ, and its metrics.
+
+    The column `set` numbers the sets: objectives of different sets do not compare.
+    """
+    keys = list(dict.fromkeys(key for one in sets for key in one.keys))
+    metrics = list(dict.fromkeys(tag for one in sets for run in one.runs for tag in run.metrics))
+    file = io.StringIO()
+    writer = csv.writer(file, lineterminator="\n")
+    writer.writerow([*_COLUMNS, *map(_as_cell, keys), *map(_as_cell, metrics)])
+    for number, one in enumerate(sets, start=1):
+        for run in one.runs:
+            row = _row(run, number) | {f"key {key}": run.value(key) for key in keys}
+            row |= {f"metric {tag}": run.metrics.get(tag) for tag in metrics}
+            writer.writerow(map(_as_cell, row.values()))
+    return file.getvalue()
+
+
+def _row(run: Run, number: int) -> dict[str, Plain]:
+    values: Mapping[str, Plain] = vars(run) | {
+        "set": number,
+        "alarms": " ".join(dict.fromkeys(alarm.name for alarm in run.alarms)),
+        "command": run.command,
+        "data_fingerprint": run.fingerprint,
+        "data_count": run.count,
+    }
+    return {column: values[column] for column in _COLUMNS}
+
+
+def _as_cell(value: Plain) -> str:
+    """A value as a spreadsheet may open it: one that begins like a formula is marked as text."""
+    if value is None:
+        return ""
+    if not isinstance(value, str):
+        return str(value).lower() if isinstance(value, bool) else repr(value)
+    return f"'{value}" if value.startswith(("=", "+", "-", "@")) else value
+
+
+def as_text(one: Comparable, most_rows: int, width: int) -> str:
+    """One row a group, the best first.
+
+    Args:
+        one: what to show.
+        most_rows: of the table; how many are left out is said.
+        width: of the terminal, in characters.
+    """
+    header = [*one.keys, "runs", *(["best", "last"] if one.objective else []), "status", "images/s", "alarms"]
+    rows = []
+    for group in one.groups[:most_rows]:
+        measured = [in_words(group.best), in_words(group.last)] if one.objective else []
+        averaged, count = group.best.count, len(group.runs)
+        counted = str(count) if averaged == count or not one.objective else f"{averaged} of {count}"
+        states = _counted(group.states, len(group.runs)) + (" so far" if group.unfinished and group.best.count else "")
+        speed = "" if group.speed.mean is None else f"{group.speed.mean:,.0f}"
+        alarms = _counted(group.alarms, len(group.runs))
+        rows.append([*map(shown, group.values), counted, *measured, states, speed, alarms])
+    cells = [[_cut(cell, _WIDEST) for cell in row] for row in [header, *rows]]
+    widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
+    lines = ["  ".join(cell.ljust(size) for cell, size in zip(row, widths, strict=True)).rstrip() for row in cells]
+    left_out = len(one.groups) - len(rows)
+    if left_out:
+        lines.append(f"... and {left_out} more")
+    return "\n".join(_cut(line, width) for line in lines)
+
+
+def in_words(value: Statistics) -> str:
+    """A mean with its spread, to as many digits as the spread leaves meaning: 0.1234 ± 0.0021."""
+    if value.mean is None:
+        return ""
+    if value.spread is None:
+        return f"{value.mean:.4g}"
+    places = 1 - math.floor(math.log10(value.spread)) if value.spread > 0 else -1
+    if 0 <= places <= 6 and abs(value.mean) < 1e5:
+        return f"{value.mean:.{places}f} ± {value.spread:.{places}f}"
+    return f"{value.mean:.4g} ± {value.spread:.2g}"
+
+
+def _counted(counts: Mapping[str, int], of: int) -> str:
+    """Names with how many there are of each: "2 finished, 1 failed", or "finished" where that is all."""
+    return ", ".join(name if count == of else f"{count} {name}" for name, count in counts.items())
+
+
+def _cut(line: str, longest: int) -> str:
+    return line if len(line) <= longest else line[: longest - 1] + "…"

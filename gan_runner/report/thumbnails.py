@@ -1,0 +1,189 @@
+"""A run's pictures in few bytes: the same latents through time, cut from its grids and laid into one strip."""
+
+from __future__ import annotations
+
+import io
+import os
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
+
+import numpy as np
+from annotated_types import Ge, Le
+from PIL import Image, UnidentifiedImageError
+
+from gan_runner.ranges import Count
+from gan_runner.record.pictures import CELL, GAP, WHITE, Pixels
+from gan_runner.report.files import text
+from gan_runner.report.runs import Run
+
+_LARGEST_GRID = 64_000_000  # pixels; more is no grid of ours, and may be made to fill the memory
+_QUALITIES = (75, 30)  # of WebP, tried in turn until a strip is small enough
+_EFFORT = 2  # of WebP's encoder, 0 to 6; more takes several times as long for a few percent
+
+
+# WebP draws no more than 16,383 pixels high, which these two keep to with cells of CELL pixels.
+_UpToTen = Annotated[int, Ge(1), Le(10)]
+_UpToTwentyFour = Annotated[int, Ge(1), Le(24)]
+
+
+@dataclass(frozen=True)
+class Strip:
+    """The thumbnails of a run, one below the other.
+
+    Attributes:
+        width: of a thumbnail, in pixels.
+        height: of a thumbnail, in pixels.
+        iterations: of each thumbnail, rising.
+        webp: the strip as a file, `len(iterations)` thumbnails high.
+    """
+
+    width: int
+    height: int
+    iterations: list[int]
+    webp: bytes
+
+
+class Thumbnails:
+    """How much of the runs' pictures is shown.
+
+    Args:
+        cells: of each grid, so many rows and columns.
+        times: of each run, at most so many grids.
+        grids: of all runs together, at most so many, as long as each shows its first and its last.
+        kilobytes: a run, at most; what takes more is shown less sharply, in the end at half the size.
+    """
+
+    def __init__(self, cells: _UpToTen, times: _UpToTwentyFour, grids: Count, kilobytes: Count) -> None:
+        self._cells = cells
+        self._times = times
+        self._grids = grids
+        self._bytes = 1000 * kilobytes
+
+    def times(self, runs: Sequence[Run]) -> list[int]:
+        """Choose the iterations at which all runs are shown: evenly from those that any of them has drawn."""
+        drawn = sorted({iteration for run in runs for iteration in run.pictures})
+        most = min(self._times, max(2, self._grids // max(1, len(runs))))
+        if len(drawn) <= most:
+            return drawn
+        places = np.linspace(0, len(drawn) - 1, most).round().astype(int)
+        return [drawn[place] for place in places]
+
+    def strips(self, runs: Sequence[Run], times: Sequence[int]) -> list[Strip | None]:
+        """Cut each run's strip; None for a run without pictures. What cannot be read goes to the run's problems."""
+        with ThreadPoolExecutor(os.cpu_count()) as threads:  # Pillow works outside Python's lock
+            return list(threads.map(lambda run: self._strip(run, times), runs))
+
+    def _strip(self, run: Run, times: Sequence[int]) -> Strip | None:
+        frames: dict[int, Pixels] = {}
+        for iteration in dict.fromkeys(_until(run.pictures, time) for time in times):
+            if iteration is None:
+                continue
+            try:
+                cells = _first_cells(run.pictures[iteration], _layout(run), self._cells)
+                if frames and cells.shape != next(iter(frames.values())).shape:
+                    raise ValueError("it is of another size than the earlier ones")
+                frames[iteration] = cells
+            except Exception as error:  # Pillow raises whatever the broken byte led it to
+                name = f"samples/{run.pictures[iteration].name}"
+                why = "it is no PNG file" if isinstance(error, UnidentifiedImageError) else text(error)
+                run.problems.append(f"{name} cannot be read: {why or type(error).__name__}.")
+        if not frames:
+            return None
+        drawn = _as_drawn(np.stack(list(frames.values())))
+        return self._encoded(Image.fromarray(np.concatenate([_laid_out(cells) for cells in drawn])), list(frames))
+
+    def _encoded(self, strip: Image.Image, iterations: list[int]) -> Strip:
+        for quality in _QUALITIES:
+            if len(webp := _webp(strip, quality)) <= self._bytes:
+                break
+        else:
+            height = max(1, strip.height // len(iterations) // 2)
+            strip = strip.resize((max(1, strip.width // 2), height * len(iterations)), Image.Resampling.BOX)
+            webp = _webp(strip, _QUALITIES[-1])
+        return Strip(strip.width, strip.height // len(iterations), iterations, webp)
+
+
+def _webp(picture: Image.Image, quality: int) -> bytes:
+    file = io.BytesIO()
+    picture.save(file, "WEBP", quality=quality, method=_EFFORT)
+    return file.getvalue()
+
+
+def _until(pictures: Mapping[int, Path], time: int) -> int | None:
+    """The last of a run's pictures up to an iteration."""
+    return max((iteration for iteration in pictures if iteration <= time), default=None)
+
+
+def _layout(run: Run) -> tuple[int, int] | None:
+    """How many columns and rows a run's grids have, if its config tells."""
+    columns, rows = (run.settings.get(f"trainer.sample_{name}") for name in ("columns", "rows"))
+    if isinstance(columns, int) and isinstance(rows, int) and columns > 0 and rows > 0:
+        return columns, rows
+    return None
+
+
+def _first_cells(path: Path, layout: tuple[int, int] | None, most: int) -> Pixels:
+    """Cut the first cells from a grid, and shrink them where they have more than CELL pixels.
+
+    Args:
+        path: a picture.
+        layout: columns and rows of the grid; None shows the picture whole, as one cell.
+        most: columns, and rows, of what is cut out.
+
+    Returns:
+        [rows, height, columns, width, channels]
+
+    Raises:
+        Exception: it cannot be read as a picture, or is no such grid.
+    """
+    with Image.open(path, formats=["PNG"]) as picture:
+        if picture.width * picture.height > _LARGEST_GRID:
+            raise ValueError("it is too large")
+        image = picture if picture.mode in ("L", "RGB") else picture.convert("RGB")
+        if layout is None:
+            image.thumbnail((most * CELL, most * CELL))
+            return np.asarray(image).reshape(1, image.height, 1, image.width, -1)
+        columns, rows = layout
+        if (image.width - GAP) % columns or (image.height - GAP) % rows:
+            raise ValueError(f"it is no grid of {columns} columns and {rows} rows")
+        width, height = (image.width - GAP) // columns, (image.height - GAP) // rows
+        columns, rows = min(most, columns), min(most, rows)
+        pixels = np.asarray(image.crop((GAP, GAP, columns * width + GAP, rows * height + GAP)))
+    return _shrunk(pixels.reshape(rows, height, columns, width, -1)[:, :-GAP, :, :-GAP])
+
+
+def _shrunk(cells: Pixels) -> Pixels:
+    by = -(-max(cells.shape[1], cells.shape[3]) // CELL)
+    if by == 1:
+        return cells
+    rows, height, columns, width, channels = cells.shape
+    height, width = height // by, width // by
+    blocks = cells[:, : height * by, :, : width * by].reshape(rows, height, by, columns, width, by, channels)
+    means: Pixels = blocks.mean((2, 5)).round().astype(np.uint8)
+    return means
+
+
+def _as_drawn(frames: Pixels) -> Pixels:
+    """Undo the enlargement that a grid gives its cells, as far as all frames have it.
+
+    Args:
+        frames: [times, rows, height, columns, width, channels].
+    """
+    height, width = frames.shape[2], frames.shape[4]
+    for scale in range(CELL, 1, -1):
+        if height % scale == width % scale == 0 and scale == CELL * scale // max(height, width):
+            once: Pixels = frames[:, :, ::scale, :, ::scale]
+            if np.array_equal(once.repeat(scale, 2).repeat(scale, 4), frames):
+                return once
+    return frames
+
+
+def _laid_out(cells: Pixels) -> Pixels:
+    """Put cells side by side again, a white pixel between them: [height, width], or [height, width, 3] in colour."""
+    parted = np.pad(cells, ((0, 0), (0, 1), (0, 0), (0, 1), (0, 0)), constant_values=WHITE)
+    rows, height, columns, width, channels = parted.shape
+    pixels = parted.reshape(rows * height, columns * width, channels)[:-1, :-1]
+    return pixels[..., 0] if channels == 1 else pixels

@@ -1,0 +1,65 @@
+"""What a checkpoint holds: everything that training changes, in one place and by name."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Mapping
+from typing import Any, Protocol, runtime_checkable
+
+import torch
+
+from gan_runner.record.checkpoint_files import FORMAT
+
+
+@runtime_checkable
+class Stateful(Protocol):
+    """A part of a run that a checkpoint keeps."""
+
+    def state_dict(self) -> dict[str, Any]:
+        """Plain values and tensors."""
+        ...
+
+    def load_state_dict(self, state: Any) -> None:
+        """Go on from what `state_dict` gave."""
+        ...
+
+
+class State:
+    """The parts of a run that training changes.
+
+    Args:
+        about: what the checkpoint tells of itself besides; plain values.
+        parts: each by its name in the checkpoint.
+    """
+
+    def __init__(self, about: Mapping[str, Any], parts: Mapping[str, Stateful]) -> None:
+        self._about = dict(about)
+        self._parts = parts
+
+    def state_dict(self) -> dict[str, Any]:
+        """The whole state, copied off the tensors that training goes on changing."""
+        state = {name: part.state_dict() for name, part in self._parts.items()}
+        return copy.deepcopy({"format": FORMAT, "about": self._about, **state})
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Go on from a checkpoint; what it does not hold is an error, what it holds besides is not."""
+        for name, part in self._parts.items():
+            part.load_state_dict(state[name])
+
+
+class RandomNumbers:
+    """PyTorch's random numbers on the CPU and on the device."""
+
+    def __init__(self, device: torch.device) -> None:
+        self._device = device
+
+    def state_dict(self) -> dict[str, Any]:
+        """The generators' states."""
+        on_gpu = self._device.type == "cuda"
+        return {"cpu": torch.get_rng_state(), "device": torch.cuda.get_rng_state(self._device) if on_gpu else None}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Go on from a checkpoint."""
+        torch.set_rng_state(state["cpu"].cpu())
+        if self._device.type == "cuda" and state["device"] is not None:
+            torch.cuda.set_rng_state(state["device"].cpu(), self._device)

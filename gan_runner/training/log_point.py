@@ -1,0 +1,106 @@
+"""What a log point records: everything that was measured since the last one."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Mapping
+from dataclasses import asdict
+from typing import Any
+
+from gan_runner.games import accuracy_of
+from gan_runner.metrics.comparison import Comparison
+from gan_runner.training.experiment import Experiment
+from gan_runner.training.meters import Reading
+from gan_runner.training.progress import Progress
+from gan_runner.training.sampler import Inputs, Sampler
+
+# The initial weights' share in an average of G up to which it stands for what G has learned.
+_GROWN = 0.01
+
+
+class LogPoint:
+    """Measures log points.
+
+    Made before the first update, it measures the untrained G too, to compare with; a resumed run has that from its
+    checkpoint.
+
+    Args:
+        experiment: what is trained.
+        fixed: inputs of pictures, by which G is judged.
+    """
+
+    def __init__(self, experiment: Experiment, fixed: Inputs) -> None:
+        self._experiment = experiment
+        self._fixed = fixed
+        self._comparison = Comparison(experiment.examples(experiment.watch.pictures).images)
+        self._untrained = self._comparison.measure(experiment.sampler_of_g.pictures(fixed))
+        self.look_away(Progress())
+
+    def look_away(self, progress: Progress) -> None:
+        """Let the next point tell only of what comes from now on."""
+        step = self._experiment.step
+        self._d_seen, self._g_seen = step.read_d(), step.read_g()
+        self._looked, self._images_seen = time.perf_counter(), progress.images_played(self._experiment.settings)
+
+    @property
+    def references(self) -> dict[str, float]:
+        """What a point is compared with and does not record: numbers of the real images, and of the untrained G."""
+        untrained = {f"untrained/{name}": value for name, value in self._untrained.items()}
+        return self._comparison.data | untrained
+
+    def measure(self, progress: Progress) -> dict[str, float]:
+        """Everything that a log point records, by tag; waits for the device."""
+        step, players = self._experiment.step, self._experiment.players
+        d_now, g_now = step.read_d(), step.read_g()
+        # D's own measurements come last, for they are of the same images for all its scalars.
+        point = g_now.means_since(self._g_seen) | d_now.means_since(self._d_seen)
+        self._d_seen, self._g_seen = d_now, g_now
+        if "accuracy/d_real" in point:
+            point["accuracy/d"] = accuracy_of(point)
+        if not all(math.isfinite(value) for tag, value in point.items() if tag.startswith("loss/")):
+            # A logit that is no number is neither above 0 nor below: nobody was right or wrong about it.
+            point |= {tag: math.nan for tag in point if tag.startswith("accuracy/")}
+        for letter, player in players.by_letter().items():
+            if f"loss/{letter}" in point:
+                point[f"grad_norm/{letter}"] = float(player.gradient_norm())
+            point[f"learning_rate/{letter}"] = player.rate
+        pictures = self._sampler(progress.g_steps).pictures(self._fixed)
+        point |= _relative(self._comparison.measure(pictures), self._untrained)
+        point |= self._experiment.schedule.status()
+        point["speed/images_per_second"] = self._speed(progress)
+        return point
+
+    def _sampler(self, g_updates: int) -> Sampler:
+        """Draws with the average of G once that is grown; a young one still shows the weights that G started from."""
+        average = self._experiment.players.average
+        grown = average is not None and average.share_of_start(g_updates) <= _GROWN
+        return self._experiment.sampler if grown else self._experiment.sampler_of_g
+
+    def _speed(self, progress: Progress) -> float:
+        now, images = time.perf_counter(), progress.images_played(self._experiment.settings)
+        speed = (images - self._images_seen) / (now - self._looked)
+        self._images_seen, self._looked = images, now
+        return speed
+
+    def state_dict(self) -> dict[str, Any]:
+        """What a checkpoint keeps: the totals at the last log point, and what the untrained G measured."""
+        return {
+            "d": asdict(self._d_seen),
+            "g": asdict(self._g_seen),
+            "images": self._images_seen,
+            "untrained": dict(self._untrained),
+        }
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Go on from a checkpoint."""
+        self._d_seen, self._g_seen = Reading(**state["d"]), Reading(**state["g"])
+        self._images_seen = state["images"]
+        self._untrained = dict(state["untrained"])
+
+
+def _relative(measured: Mapping[str, float], untrained: Mapping[str, float]) -> dict[str, float]:
+    """What `Comparison` measured, by tag, the distance as a share of the untrained G's: NaN where that is 0."""
+    start = untrained["distance"]
+    distance = measured["distance"] / start if start else math.nan
+    return {f"health/{name}": value for name, value in measured.items()} | {"health/distance": distance}

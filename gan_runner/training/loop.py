@@ -1,0 +1,218 @@
+"""The training loop, on one screen, and the run that it drives."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import torch
+
+from gan_runner.health.symptoms import Observation
+from gan_runner.record.journal import Journal, name_of_epoch
+from gan_runner.training.best import Best
+from gan_runner.training.checkpoint import RandomNumbers, State, Stateful
+from gan_runner.training.experiment import Experiment
+from gan_runner.training.log_point import LogPoint
+from gan_runner.training.progress import Clock, Due, Progress, duration
+from gan_runner.training.rollback import Rollback, respond
+
+
+def train(run: Run, stop_requested: Callable[[], bool]) -> None:
+    """Train until the run is as long as it was asked to be, or until `stop_requested` says so.
+
+    Raises:
+        UserError: an alarm was raised and health.on_alarm is stop.
+    """
+    run.begin()
+    while not run.finished and not stop_requested():
+        due = run.play_turn()
+        if due.log:
+            run.log_point(due)
+        elif run.overdue:
+            run.save()
+    if run.saved != run.progress.iteration:
+        run.save()
+
+
+class Run:
+    """One run: an experiment, how far it has come, and what it says of itself.
+
+    Args:
+        experiment: what is trained.
+        journal: where it is said.
+        on_checkpoint: called when the state as it is now goes to checkpoints/last.pt.
+    """
+
+    def __init__(
+        self, experiment: Experiment, journal: Journal, on_checkpoint: Callable[[], None] = lambda: None
+    ) -> None:
+        self.experiment = experiment
+        self.journal = journal
+        self.progress = Progress()
+        self.best = Best(experiment.evaluation)
+        self.saved: int | None = None  # the iteration that checkpoints/last.pt is of
+        self._clock = Clock(self.progress)
+        self._on_checkpoint = on_checkpoint
+        settings, watched = experiment.settings, experiment.watch.pictures
+        self._grid = settings.sample_columns * settings.sample_rows
+        fixed = experiment.sampler.for_grid("fixed latents", max(self._grid, watched), settings.sample_columns)
+        self._fixed = fixed.first(self._grid)
+        self._measured = LogPoint(experiment, fixed.first(watched))
+        self._rollback = Rollback(experiment)
+        images = experiment.images
+        self._state = State(
+            {
+                "image_shape": list(images.shape),
+                "classes": list(images.classes),
+                "data_fingerprint": images.fingerprint,
+                "precision": experiment.compute.precision,
+                "threads": torch.get_num_threads(),
+            },
+            {
+                "progress": self._clock,
+                "players": experiment.players,
+                "step": experiment.step,
+                "schedule": experiment.schedule,
+                "watch": experiment.watch,
+                "log_point": self._measured,
+                "best": self.best,
+                "rollback": self._rollback,
+                "random": RandomNumbers(experiment.compute.device),
+                **({"game": experiment.game} if isinstance(experiment.game, Stateful) else {}),
+            },
+        )
+
+    @property
+    def finished(self) -> bool:
+        """Whether the run is as long as it was asked to be."""
+        return self.experiment.timetable.finished(self.progress)
+
+    @property
+    def epochs(self) -> float:
+        """Epochs so far."""
+        return self.experiment.timetable.epochs(self.progress)
+
+    @property
+    def seconds(self) -> float:
+        """Time spent training, all starts together."""
+        return self._clock.seconds
+
+    def begin(self) -> None:
+        """Keep the state that training starts from, to go on from and to roll back to."""
+        self._rollback.remember_start(self._state.state_dict)
+        if self.saved is None:
+            self.save()
+
+    def play_turn(self) -> Due:
+        """Play one turn; gives what is due after it."""
+        experiment, progress = self.experiment, self.progress
+        before = dataclasses.replace(progress)
+        share_done = experiment.timetable.share_done(progress)
+        turn = experiment.schedule.next_turn(experiment.step, experiment.epoch)
+        experiment.players.discriminator.set_rate(progress.d_steps, share_done)
+        experiment.players.generator.set_rate(progress.g_steps, share_done)
+        progress.position = experiment.step.play(turn, progress.position)
+        progress.advance(turn, experiment.epoch.batch_size)
+        self.journal.turn_played()
+        if pace := self._clock.pace(progress.iteration):
+            self._tell_length(*pace)
+        return experiment.timetable.due(before, progress)
+
+    def _tell_length(self, iterations: int, seconds: float) -> None:
+        """Say how long the run will take at the pace so far, and how it stands."""
+        each = seconds / iterations
+        total = self.experiment.timetable.iterations(self.progress)
+        if total is None:
+            self.journal.say(f"{1000 * each:.0f} ms an iteration; how many there will be, the game decides.")
+        else:
+            left = duration(each * (total - self.progress.iteration))
+            self.journal.say(f"{1000 * each:.0f} ms an iteration: about {left} to go for {total:,} iterations.")
+
+    def tell_outcome(self) -> None:
+        """Say what the objective came to: at its best, and at the last."""
+        objective, found = self.experiment.evaluation.objective, self.best.found
+        if objective is not None and found is not None:
+            self.journal.say(
+                f"{objective}: best {found['value']:.4g} at iteration {found['iteration']:.0f} (checkpoints/best.pt), "
+                f"last {self.best.metrics[objective]:.4g} at iteration {self.progress.iteration}."
+            )
+
+    def log_point(self, due: Due) -> None:
+        """Measure, and do what is due."""
+        iteration, epochs, journal = self.progress.iteration, self.epochs, self.journal
+        point = self._measured.measure(self.progress)
+        best = False
+        if due.evaluation:
+            metrics = self.experiment.evaluate()
+            point |= metrics
+            best = self.best.offer(metrics, iteration)
+        judged = point | self._measured.references
+        seen, alarms = self.experiment.watch.look(judged, self.progress.moment, self._not_finite())
+        journal.point(point | seen, iteration, round(epochs, 4))
+        journal.tell(point, iteration, epochs, in_log=due.epoch_ended or due.samples)
+        if due.samples:
+            self._save_samples()
+        if due.checkpoint:
+            self._rollback.remember(self._state.state_dict)
+        if best:  # before a rollback changes the weights that were measured
+            self.save(best=True)
+        for alarm in alarms:
+            journal.alarm(alarm.name, alarm.message, alarm.iteration)
+        rolled_back = respond(alarms, self.experiment, self._rollback, iteration, self.saved)
+        if rolled_back:
+            self._measured.look_away(self.progress)
+        if due.checkpoint and (rolled_back or self.saved != iteration):
+            self.save()
+
+    def _not_finite(self) -> Observation | None:
+        """What has left the finite numbers, and since when; None while nothing has."""
+        first_bad = self.experiment.step.finite.first_bad()
+        if first_bad is not None:
+            return Observation(
+                "a loss is no finite number", dataclasses.replace(self.progress.moment, iteration=first_bad)
+            )
+        whose = self.experiment.players.not_finite()
+        return Observation(whose) if whose is not None else None
+
+    def _save_samples(self) -> None:
+        sampler, iteration = self.experiment.sampler, self.progress.iteration
+        fresh = sampler.for_grid("fresh latents", self._grid, self.experiment.settings.sample_columns, iteration)
+        self.journal.samples(sampler.pictures(self._fixed), sampler.pictures(fresh), iteration)
+
+    def show_real_images(self) -> None:
+        """Put a grid of real images on the dashboard, to compare with."""
+        self.journal.real_images(self.experiment.examples(self._grid).images, self.progress.iteration)
+
+    def write_timeline(self) -> None:
+        """Write the timeline from the grids so far, captioned by epoch, or by iteration where intervals are those."""
+        folder, captions = self.journal.folder, {}
+        if self.experiment.settings.intervals_in == "epochs":
+            captions = {point["iteration"]: name_of_epoch(point["epoch"]) for point in folder.read_metrics()}
+        folder.write_timeline(captions, self.progress.iteration)
+
+    # ---- checkpoints ------------------------------------------------------------------------------------
+
+    @property
+    def overdue(self) -> bool:
+        """Whether too much would be lost by now."""
+        return self._clock.minutes_since_saved >= self.experiment.settings.checkpoint_minutes
+
+    def save(self, *, best: bool = False) -> None:
+        """Write checkpoints, unless the run has left the finite numbers: then the one that is there is kept."""
+        self._clock.note_saved()
+        if self._not_finite() is not None:
+            return
+        keep = self.experiment.settings.keep
+        self.journal.folder.save_checkpoint(self.state_dict(), best=best, keep=None if keep == "all" else keep)
+        self.saved = self.progress.iteration
+        self._on_checkpoint()
+
+    def state_dict(self) -> dict[str, Any]:
+        """The whole state, copied: what a run needs to go on as if it had never stopped."""
+        return self._rollback.shared_with(self._state.state_dict())
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Go on from a checkpoint."""
+        self._state.load_state_dict(state)
+        self.saved = self.progress.iteration

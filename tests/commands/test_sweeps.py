@@ -1,0 +1,314 @@
+"""A sweep keeps count of its jobs, goes on where it was cut short, and stops as one."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+import torch
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+from tensorboard.plugins.hparams import metadata
+
+from gan_runner.record.sweep_folder import FILE, SweepFolder
+from tests.command_line import QUICK, gan_run
+
+LONG = ["trainer.iterations=200", "trainer.intervals_in=iterations", "trainer.sample_every=200"]
+KEPT = ["trainer.checkpoint_every=20", "trainer.log_every=20", "trainer.precision=fp32"]
+TINY = [*QUICK, *LONG, *KEPT]
+
+
+def jobs(folder):
+    return {job["name"]: job for job in json.loads((folder / FILE).read_text())["jobs"]}
+
+
+def states(folder):
+    return {name: job["state"] for name, job in jobs(folder).items()}
+
+
+def content(folder):
+    """Every file below, but for the sweep's own."""
+    return {path: path.read_bytes() for path in folder.rglob("*/*") if path.is_file() and ".sweep" not in path.parts}
+
+
+def weights(run):
+    state = torch.load(run / "checkpoints/last.pt", weights_only=True)
+    assert state["progress"]["iteration"] == 200
+    return state["players"]
+
+
+def same(one, other):
+    if isinstance(one, torch.Tensor):
+        return torch.equal(one, other)
+    if isinstance(one, dict):
+        return one.keys() == other.keys() and all(same(one[key], other[key]) for key in one)
+    if isinstance(one, list | tuple):
+        return len(one) == len(other) and all(map(same, one, other))
+    return one == other
+
+
+@pytest.fixture(scope="module")
+def swept(tmp_path_factory):
+    """A sweep of two jobs that has ended, and what it printed."""
+    folder = tmp_path_factory.mktemp("swept")
+    result = gan_run(folder, "-m", *QUICK, "hydra.sweep.dir=here", "seed=1,2")
+    assert result.code == 0, result.text
+    return folder, result
+
+
+def test_a_sweep_says_how_far_it_is_after_each_job_and_what_each_was(swept):
+    folder, result = swept
+    assert "seed=1: finished. Sweep: 1 of 2 done, about " in result.out
+    assert result.out.splitlines()[-2:] == ["Sweep: 2 of 2 done.", "Dashboard: tensorboard --logdir here"]
+    found = jobs(folder / "here")
+    assert list(found) == ["seed=1", "seed=2"]
+    for name, job in found.items():
+        summary = json.loads((folder / "here" / name / "summary.json").read_text())
+        assert job["state"] == "finished"
+        assert job["error"] is None
+        assert (job["objective"], job["seconds"]) == (summary["objective"], summary["seconds"])
+        assert job["overrides"] == [*QUICK, name]
+    assert found["seed=1"]["hash"] != found["seed=2"]["hash"]
+
+
+@pytest.mark.parametrize("again", [["hydra.sweep.dir=here", *QUICK, "seed=1,2"], ["sweep_resume=here"]])
+def test_a_sweep_that_is_given_again_leaves_finished_jobs_as_they_are(swept, again):
+    folder, _ = swept
+    before = content(folder / "here")
+    result = gan_run(folder, "-m", *again)
+    assert result.code == 0, result.text
+    assert result.out.count(" is finished already, with objective ") == 2
+    assert content(folder / "here") == before
+
+
+def test_a_larger_grid_trains_what_is_new_and_may_have_a_key_more(tmp_path):
+    sweep = ["-m", *QUICK, "hydra.sweep.dir=here"]
+    assert gan_run(tmp_path, *sweep, "seed=0").code == 0
+    before = content(tmp_path / "here")
+    result = gan_run(tmp_path, *sweep, "seed=0,1")
+    assert result.code == 0, result.text
+    assert result.out.count("is finished already") == 1
+    result = gan_run(tmp_path, *sweep, "seed=0,1", "model.dropout=0.3,0.1")
+    assert result.code == 0, result.text
+    assert result.out.count("is finished already") == 2  # 0.3 is what they had
+    assert set(states(tmp_path / "here").values()) == {"finished"}
+    assert len(jobs(tmp_path / "here")) == 4
+    assert content(tmp_path / "here").items() >= before.items()
+
+
+def test_other_settings_than_a_sweep_was_started_with_are_refused_with_the_difference(swept):
+    folder, _ = swept
+    before = content(folder)
+    result = gan_run(folder, "-m", *QUICK, "hydra.sweep.dir=here", "seed=1,2", "optimizer.lr=1e-3", "trainer.keep=1")
+    assert result.code == 1
+    assert result.err.splitlines() == [
+        "hydra.sweep.dir is here, but that sweep has other settings:",
+        "  optimizer.lr: 0.0002 -> 0.001",
+        "  Leave these as they were, or try another hydra.sweep.dir.",
+    ]
+    assert "Traceback" not in result.text
+    assert content(folder) == before
+
+
+def test_a_job_whose_own_settings_have_changed_is_refused_and_left_alone(swept):
+    folder, _ = swept
+    file = folder / "here" / FILE
+    known = json.loads(file.read_text())
+    known["settings"]["optimizer.lr"] = 1e-3
+    file.write_text(json.dumps(known))
+    before = content(folder / "here")
+    result = gan_run(folder, "-m", *QUICK, "hydra.sweep.dir=here", "seed=1,2", "optimizer.lr=1e-3")
+    assert result.code == 1
+    assert "has a job seed=1 already, but with other settings:\n" in result.err
+    assert "  optimizer.lr: 0.0002 -> 0.001\n" in result.err
+    assert content(folder / "here") == before
+
+
+def test_repeated_points_get_folders_of_their_own_and_are_known_again(tmp_path):
+    sweep = ["-m", *QUICK, "hydra.sweep.dir=here", "seed=1,1,1"]
+    result = gan_run(tmp_path, *sweep)
+    assert result.code == 0, result.text
+    assert list(jobs(tmp_path / "here")) == ["seed=1", "seed=1-2", "seed=1-3"]
+    assert len({job["objective"] for job in jobs(tmp_path / "here").values()}) == 1
+    assert gan_run(tmp_path, *sweep).out.count("is finished already") == 3
+
+
+def test_folders_may_be_named_by_the_user(tmp_path):
+    sweep = ["-m", *QUICK, "hydra.sweep.dir=here", "hydra.sweep.subdir=job-${hydra.job.num}", "seed=1,2"]
+    assert gan_run(tmp_path, *sweep).code == 0
+    assert states(tmp_path / "here") == {"job-0": "finished", "job-1": "finished"}
+    assert gan_run(tmp_path, *sweep).out.count("is finished already") == 2
+
+
+def test_a_failed_job_is_told_at_the_end_with_its_reason_and_what_runs_it_again(tmp_path):
+    result = gan_run(tmp_path, "-m", *QUICK, "hydra.sweep.dir=here", "model.dropout=1.5,0.1")
+    assert result.code == 1
+    assert states(tmp_path / "here") == {"model.dropout=1.5": "failed", "model.dropout=0.1": "finished"}
+    assert jobs(tmp_path / "here")["model.dropout=1.5"]["error"].startswith("model.dropout is 1.5, but must be")
+    *_, counts, failed, reason, alone, on, dashboard = result.out.splitlines()
+    assert counts == "Sweep: 1 of 2 done, 1 failed."
+    assert failed == "Failed: model.dropout=1.5"
+    assert reason == "  model.dropout is 1.5, but must be a number, at least 0 and below 1."
+    assert alone.startswith("  Again, alone: gan-run data.limit=64 ")
+    assert on == "To go on: gan-run -m sweep_resume=here"
+    assert dashboard == "Dashboard: tensorboard --logdir here"
+    again = gan_run(tmp_path, "-m", "sweep_resume=here")
+    assert again.code == 1
+    assert again.out.count("is finished already") == 1
+    assert "model.dropout=1.5: failed." in again.out
+
+
+def test_a_job_whose_folder_was_taken_away_runs_again(tmp_path):
+    sweep = ["-m", *QUICK, "hydra.sweep.dir=here", "seed=1,2"]
+    assert gan_run(tmp_path, *sweep).code == 0
+    (tmp_path / "here/seed=2").rename(tmp_path / "gone")
+    assert gan_run(tmp_path, *sweep).out.count("is finished already") == 1
+    assert same_ends(tmp_path / "gone", tmp_path / "here/seed=2")
+
+
+def same_ends(one, other):
+    states = [torch.load(run / "checkpoints/last.pt", weights_only=True)["players"] for run in (one, other)]
+    return same(*states)
+
+
+def test_a_damaged_sweep_json_is_set_aside_and_the_jobs_are_known_by_their_folders(tmp_path):
+    sweep = ["-m", *QUICK, "hydra.sweep.dir=here", "seed=1,2"]
+    assert gan_run(tmp_path, *sweep).code == 0
+    (tmp_path / "here" / FILE).write_text('{"jobs": [{"name": 3')
+    before = content(tmp_path / "here")
+    result = gan_run(tmp_path, *sweep)
+    assert result.code == 0, result.text
+    assert result.out.count("is finished already") == 2
+    assert (tmp_path / "here/sweep.json.damaged-1").is_file()
+    assert content(tmp_path / "here") == before
+
+
+def test_two_sweeps_in_one_folder_at_once_are_refused(tmp_path):
+    first = SweepFolder(tmp_path / "here")
+    first.take()
+    result = gan_run(tmp_path, "-m", *QUICK, "hydra.sweep.dir=here", "seed=1,2")
+    first.release()
+    assert result.code == 1
+    assert "hydra.sweep.dir is here, but another sweep is going on there." in result.err
+    assert not list((tmp_path / "here").glob("*"))[1:]  # its lock
+
+
+@pytest.mark.parametrize(
+    ("arguments", "problem"),
+    [
+        (["loss._target_=os.system"], "asks for loss._target_=os.system, which is no part of gan-runner"),
+        (["+x={_target_:os.system}"], "asks for x._target_=os.system"),
+        (["loss._target_=gan_runner.a,os.system"], "which is no part of gan-runner"),
+        (["hydra.sweeper.params.loss._target_=os.system"], "asks for hydra.sweeper.params.loss._target_=os.system"),
+        (["data.root=${oc.env:HOME}"], "data.root=${oc.env:HOME}, which would be computed"),
+        (["hydra.callbacks.mine._target_=os.system"], "which a folder that may come from anybody cannot ask for"),
+        (["+model@hydra.callbacks=mlp"], "cannot ask for"),
+        (["hydra.launcher.setup=[reboot]"], "cannot ask for"),
+        (["seed=1,2", "seed"], "sweep.json is damaged"),
+    ],
+)
+def test_a_sweeps_folder_asks_for_nothing_that_a_stranger_could_have_put_there(tmp_path, arguments, problem):
+    folder = SweepFolder(tmp_path)
+    folder.take()
+    sweep = folder.read()
+    sweep.arguments = arguments
+    folder.begin(sweep)
+    folder.release()
+    before = content(tmp_path)
+    result = gan_run(tmp_path, "-m", "sweep_resume=.")
+    assert result.code == 1
+    assert problem in result.err
+    assert content(tmp_path) == before
+
+
+@pytest.mark.parametrize(("folder", "problem"), [("gone", "there is no such folder"), (".", "no folder of a sweep")])
+def test_a_folder_that_is_no_sweep_cannot_go_on(tmp_path, folder, problem):
+    result = gan_run(tmp_path, "-m", f"sweep_resume={folder}")
+    assert result.code == 1
+    assert problem in result.err
+    assert not list(tmp_path.iterdir())
+
+
+def test_the_hparams_page_has_the_metrics_and_what_was_set_with_what_was_swept_first(swept):
+    folder, _ = swept
+    for name in ("seed=1", "seed=2"):
+        events = EventAccumulator(str(folder / "here" / name)).Reload().PluginTagToContent("hparams")
+        experiment = metadata.parse_experiment_plugin_data(events[metadata.EXPERIMENT_TAG])
+        columns = [(info.name, info.differs) for info in experiment.hparam_infos]
+        assert columns == [("seed", True), *((override.partition("=")[0], False) for override in QUICK)]
+        assert experiment.metric_infos[0].name.tag == "metric/sliced_wasserstein_16"
+
+
+# ---- cut short ------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory):
+    """A sweep that nobody has cut short."""
+    folder = tmp_path_factory.mktemp("whole")
+    result = gan_run(folder, "-m", *TINY, "hydra.sweep.dir=here", "seed=1,2,3")
+    assert result.code == 0, result.text
+    return folder / "here"
+
+
+def started(folder, *arguments):
+    program = "from gan_runner.commands.main import run; run()"
+    command = [sys.executable, "-c", program, "-m", *TINY, "hydra.sweep.dir=here", "seed=1,2,3", *arguments]
+    environment = os.environ | {"OMP_NUM_THREADS": "1"}
+    return subprocess.Popen(
+        command, cwd=folder, env=environment, start_new_session=True,
+        stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+    )  # fmt: skip
+
+
+def wait_for(process, there, seconds=120):
+    until = time.monotonic() + seconds
+    while not there():
+        assert process.poll() is None, process.communicate()[0]
+        assert time.monotonic() < until
+        time.sleep(0.01)
+
+
+def test_a_sweep_that_was_killed_goes_on_to_the_bit(tmp_path, whole):
+    process = started(tmp_path)
+    here = tmp_path / "here"
+    wait_for(process, (here / "seed=2/checkpoints/last.pt").is_file)
+    os.killpg(process.pid, signal.SIGKILL)
+    process.communicate()
+    assert states(here) == {"seed=1": "finished", "seed=2": "running", "seed=3": "waiting"}
+    before = content(here / "seed=1")
+    result = gan_run(tmp_path, "-m", "sweep_resume=here")
+    assert result.code == 0, result.text
+    assert "Resumed at iteration " in result.out
+    assert content(here / "seed=1") == before
+    for name in ("seed=1", "seed=2", "seed=3"):
+        assert same(weights(here / name), weights(whole / name))
+    one, other = jobs(here), jobs(whole)
+    assert [job["objective"] for job in one.values()] == [job["objective"] for job in other.values()]
+    assert [job["hash"] for job in one.values()] == [job["hash"] for job in other.values()]
+
+
+@pytest.mark.parametrize("to", ["the group", "the parent"])
+def test_a_signal_has_every_job_of_a_parallel_sweep_save_and_leave(tmp_path, whole, to):
+    pytest.importorskip("hydra_plugins.hydra_joblib_launcher")
+    process = started(tmp_path, "hydra/launcher=joblib", "hydra.launcher.n_jobs=2")
+    here = tmp_path / "here"
+    wait_for(process, lambda: any((here / name / "checkpoints/last.pt").is_file() for name in ("seed=1", "seed=2")))
+    if to == "the group":
+        os.killpg(process.pid, signal.SIGINT)
+    else:
+        process.send_signal(signal.SIGTERM)
+    out, _ = process.communicate(timeout=60)
+    assert process.returncode == (130 if to == "the group" else 143), out
+    assert "Traceback" not in out
+    assert set(states(here).values()) <= {"interrupted", "finished", "waiting"}
+    assert "To go on: gan-run -m sweep_resume=here" in out
+    for name, state in states(here).items():
+        if state == "interrupted":
+            assert json.loads((here / name / "summary.json").read_text())["status"] == "interrupted"
+    result = gan_run(tmp_path, "-m", "sweep_resume=here", "hydra/launcher=basic")
+    assert result.code == 0, result.text
+    for name in ("seed=1", "seed=2", "seed=3"):
+        assert same(weights(here / name), weights(whole / name))

@@ -1,0 +1,178 @@
+"""A run's folder is data: whatever a stranger wrote into it, nothing of it runs and nothing is written."""
+
+import hashlib
+import shutil
+
+import pytest
+import yaml
+from omegaconf import OmegaConf
+
+from gan_runner.config.stored import read_stored, to_store
+from gan_runner.errors import UserError
+from tests.command_line import QUICK, gan_run, gan_sample
+
+
+@pytest.fixture(scope="module")
+def good(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("good")
+    assert gan_run(folder, *QUICK, "hydra.run.dir=run").code == 0
+    return folder / "run"
+
+
+@pytest.fixture
+def run(good, tmp_path):
+    return shutil.copytree(good, tmp_path / "run")
+
+
+def leaves(value, path=()):
+    items = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
+    for key, inner in items:
+        yield from leaves(inner, (*path, key))
+    if not isinstance(value, dict | list):
+        yield path
+
+
+def altered(run, change):
+    file = run / ".hydra/config.yaml"
+    config = yaml.safe_load(file.read_text())
+    change(config)
+    file.write_text(yaml.safe_dump(config))
+    return run
+
+
+def content(folder):
+    return {
+        str(path.relative_to(folder)): hashlib.sha256(path.read_bytes()).hexdigest()
+        for path in folder.rglob("*")
+        if path.is_file() and path.name not in ("gan-run.log", "lock")
+    }
+
+
+def put(*path, value):
+    def change(config):
+        node = config
+        for key in path[:-1]:
+            node = node.setdefault(key, {}) if isinstance(node, dict) else node[key]
+        node[path[-1]] = value
+
+    return change
+
+
+EVIL = {
+    "a function of the standard library": put("loss", "_target_", value="os.system"),
+    "a path to unlink": put("latent", "evil", value={"_target_": "pathlib.Path.unlink", "_args_": ["/tmp/x"]}),
+    "pickles through numpy": put("labels", "real", value={"_target_": "numpy.load", "file": "x", "allow_pickle": True}),
+    "a report of the machine": put("data", "evil", value={"_target_": "torch.utils.collect_env.run", "command": "id"}),
+    "a module's attribute reached through the package": put(
+        "loss", "_target_", value="gan_runner.record.atomic.os.unlink"
+    ),
+    "our own way to build anything": put("game", "_target_", value="gan_runner.config.build.make"),
+    "deep in a list": put("data", "more", value=[[{"_target_": "builtins.eval", "_args_": ["1"]}]]),
+    "a target that is no name": put("loss", "_target_", value={"_target_": "os.system"}),
+    "a secret of the environment": put("data", "root", value="${oc.env:HOME}"),
+    "an interpolation within another": put("trainer", "device", value="${oc.decode:${seed}}"),
+    "a new folder by a resolver of ours": put("trainer", "device", value="${new_folder:/tmp/gan-evil}"),
+    "torch's loader": put("model", "generator", "_target_", value="torch.load"),
+    "torch's hub": put("optimizer", "d", "_target_", value="torch.hub.load"),
+}
+
+
+@pytest.mark.parametrize("change", EVIL.values(), ids=EVIL)
+@pytest.mark.parametrize("command", [gan_run, gan_sample], ids=["resume", "gan-sample"])
+def test_a_malicious_config_is_refused_by_key_and_nothing_is_written(run, change, command):
+    altered(run, change)
+    before = content(run.parent)
+    arguments = ["resume=run", "trainer.iterations=8"] if command is gan_run else ["run=run", "output=x.png"]
+    result = command(run.parent, *arguments)
+    assert result.code == 1
+    assert "Traceback" not in result.text
+    assert "but its config asks for" in result.err or "would be computed" in result.err, result.text
+    assert content(run.parent) == before
+
+
+def test_a_stored_hydra_section_and_stored_overrides_are_never_obeyed(run):
+    victim = run.parent / "victim.txt"
+    victim.write_text("precious")
+    hydra = {"hydra": {"job_logging": {"handlers": {"file": {"filename": str(victim), "mode": "w"}}}}}
+    (run / ".hydra/hydra.yaml").write_text(yaml.safe_dump(hydra))
+    (run / ".hydra/overrides.yaml").write_text(
+        yaml.safe_dump(["+hydra.callbacks.x._target_=os.system", f"hydra.job_logging.handlers.file.filename={victim}"])
+    )
+    altered(run, put("hydra", value=hydra["hydra"]))
+    result = gan_run(run.parent, "resume=run", "trainer.iterations=8")
+    assert result.code == 0, result.text
+    assert victim.read_text() == "precious"
+
+
+@pytest.mark.parametrize(
+    "name", ["summary.json", "metrics.jsonl", "gan-run.log", "checkpoints", "samples", ".hydra/lock"]
+)
+def test_a_link_that_leads_out_is_not_followed(run, name):
+    outside = run.parent / "outside"
+    (run / name).rename(outside)
+    (run / name).symlink_to(outside)
+    before = content(run.parent)
+    result = gan_run(run.parent, "resume=run", "trainer.iterations=8")
+    assert result.code == 1
+    assert "is a link to" in result.err
+    assert content(run.parent) == before
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("a: &x [1]\nb: *x", "aliases"),
+        ("a: " + "[" * 60 + "]" * 60, "nests deeper"),
+        ("- 1", "no mapping"),
+        ("a: !!python/object/apply:os.system [id]", "could not determine a constructor"),
+        ("\x00", "damaged"),
+        ("a: " + "x" * 2**20, "bytes"),
+    ],
+)
+def test_a_config_that_is_no_plain_mapping_is_damaged(run, text, said):
+    (run / ".hydra/config.yaml").write_text(text)
+    for command, arguments in ((gan_run, ["resume=run"]), (gan_sample, ["run=run", "output=x.png"])):
+        result = command(run.parent, *arguments)
+        assert result.code == 1
+        assert said in result.err
+        assert "Traceback" not in result.text
+
+
+def test_any_one_value_changed_gives_one_message_or_a_run(good, tmp_path):
+    """Every leaf of a good config in turn, changed to what a fuzzer would write."""
+    config = yaml.safe_load((good / ".hydra/config.yaml").read_text())
+    poison = ["${oc.env:HOME}", "__import__('os')", -1, None, [], {}, "x" * 500, True, {"_target_": "os.system"}]
+    for number, path in enumerate(leaves(config)):
+        folder = tmp_path / f"{number}"
+        (folder / ".hydra").mkdir(parents=True)
+        changed = yaml.safe_load((good / ".hydra/config.yaml").read_text())
+        put(*path, value=poison[number % len(poison)])(changed)
+        (folder / ".hydra/config.yaml").write_text(yaml.safe_dump(changed))
+        try:
+            read = str(read_stored(folder, [], "resume").config)
+        except UserError as error:
+            read = ""
+            said = str(error)
+        else:
+            said = str(path[-1])
+        assert str(path[-1]) in said or "_target_" in said
+        assert "oc.env" not in read
+        assert "os.system" not in read
+
+
+def test_what_the_environment_holds_is_settled_before_it_is_stored(compose_config, monkeypatch):
+    monkeypatch.setenv("GAN_DATA", "/somewhere")
+    config = compose_config("data=mnist")
+    of_run = OmegaConf.masked_copy(config, [str(key) for key in config if key != "hydra"])
+    stored = yaml.safe_load(to_store(of_run))
+    assert stored["data"]["root"] == "/somewhere"
+    assert stored["optimizer"]["d"]["lr"] == "${optimizer.lr}"
+
+
+def test_a_trusted_module_is_named_with_one_word(run):
+    altered(run, put("loss", "_target_", value="my_project.losses.Mine"))
+    with pytest.raises(UserError, match=r"trust=\[my_project\]"):
+        read_stored(run, [], "resume")
+    assert read_stored(run, ["my_project"], "resume").config["loss"]["_target_"] == "my_project.losses.Mine"
+    with pytest.raises(UserError):
+        read_stored(run, ["my_pro"], "resume")

@@ -1,0 +1,185 @@
+import math
+
+import pytest
+from hydra.utils import instantiate
+from omegaconf import OmegaConf
+
+from gan_runner.config.build import build
+from gan_runner.config.checking import check
+from gan_runner.health import advice
+from gan_runner.health.advice import Usual, advise
+from gan_runner.health.symptoms import Moment, Observation
+
+SETTINGS = {
+    "seed": 0,
+    "loss": "NonSaturating",
+    "labels.real": "Exactly",
+    "labels.real.value": 1.0,
+    "optimizer.lr": 2e-4,
+    "optimizer.d.lr": 2e-4,
+    "optimizer.g.lr": 2e-4,
+    "model.dropout": 0.3,
+    "trainer.batch_size": 128,
+    "trainer.precision": "fp32",
+    "trainer.ema": "null",
+    "learning_rate.d": "Constant",
+}
+
+
+@pytest.fixture(scope="module")
+def usual(compose_config):
+    return Usual(OmegaConf.to_container(compose_config().health.usual))
+
+
+def test_usual_settings_are_no_departure(usual):
+    assert usual.departures(SETTINGS) == {}
+
+
+@pytest.mark.parametrize(
+    ("changes", "departures"),
+    [
+        ({"optimizer.d.lr": 0}, {"optimizer.d.lr": 2e-4}),
+        ({"optimizer.g.lr": 0.0}, {"optimizer.g.lr": 2e-4}),
+        ({"optimizer.d.lr": 2e-2}, {"optimizer.d.lr": 2e-4}),
+        # The key that both follow, where both do.
+        ({"optimizer.lr": 10, "optimizer.d.lr": 10, "optimizer.g.lr": 10}, {"optimizer.lr": 2e-4}),
+        ({"optimizer.lr": 10, "optimizer.d.lr": 10}, {"optimizer.d.lr": 2e-4}),
+        ({"optimizer.d.lr": 10, "optimizer.g.lr": 10}, {"optimizer.d.lr": 2e-4, "optimizer.g.lr": 2e-4}),
+        ({"labels.real.value": math.nan}, {"labels.real.value": 1.0}),
+        ({"model.dropout": 0.9}, {"model.dropout": 0.3}),
+        ({"trainer.batch_size": 2}, {"trainer.batch_size": 64}),
+        ({"model.latent_dim": 1}, {"model.latent_dim": 100}),
+        ({"trainer.ema": "null"}, {}),
+        ({"optimizer.d.lr": None}, {}),
+    ],
+)
+def test_what_is_set_outside_of_the_usual_range_is_named_with_a_value_from_within_it(usual, changes, departures):
+    assert usual.departures(SETTINGS | changes) == departures
+
+
+def test_a_range_can_be_taken_away():
+    assert Usual({"optimizer": {"d": {"lr": None}}}).departures(SETTINGS | {"optimizer.d.lr": 9.0}) == {}
+
+
+def test_what_is_unusual_comes_first_and_no_further_advice_touches_it(usual):
+    helps = (advice.slower_d, advice.slower_g, advice.penalty)
+    said = advise(helps, SETTINGS | {"optimizer.d.lr": 10.0}, usual)
+    assert said == (
+        "Unusual: optimizer.d.lr is 10. Try: optimizer.d.lr=0.0002. "
+        "What usually helps, one at a time: optimizer.g.lr=0.0001  penalty=r1"
+    )
+
+
+def test_no_advice_leads_out_of_the_usual_range(usual):
+    assert advise((advice.faster_d,), SETTINGS | {"optimizer.d.lr": 8e-4}, usual) == ""
+    assert advise((advice.slower_d,), SETTINGS | {"optimizer.d.lr": 1.5e-5}, usual) == ""
+
+
+@pytest.mark.parametrize(
+    ("help_", "settings", "override"),
+    [
+        (advice.slower_d, {}, "optimizer.d.lr=0.0001"),
+        (advice.faster_g, {}, "optimizer.g.lr=0.0004"),
+        (advice.larger_batch, {}, "trainer.batch_size=256"),
+        (advice.more_dropout, {}, "model.dropout=0.5"),
+        (advice.more_dropout, {"model.dropout": 0.55}, ""),
+        (advice.less_dropout, {}, "model.dropout=0.1"),
+        (advice.less_dropout, {"model.dropout": None}, ""),
+        (advice.another_seed, {}, "seed=1"),
+        (advice.nonsaturating, {}, ""),
+        (advice.nonsaturating, {"loss": "Minimax"}, "loss=nonsaturating"),
+        (advice.nonsaturating, {"loss": "Hinge"}, ""),
+        (advice.smooth_labels, {}, "labels=smooth"),
+        (advice.smooth_labels, {"labels.real.value": 0.9}, ""),
+        (advice.hard_labels, {}, ""),
+        (advice.hard_labels, {"labels.real": "NormalWithin"}, "labels=hard"),
+        (advice.full_precision, {"trainer.precision": "bf16"}, "trainer.precision=fp32"),
+        (advice.penalty, {}, "penalty=r1"),
+        (advice.penalty, {"penalty": "R1"}, ""),
+        (advice.average, {}, "trainer.ema=0.999"),
+        (advice.average, {"trainer.ema": 0.99}, ""),
+        (advice.decay, {}, "learning_rate=linear"),
+        (advice.decay, {"learning_rate.d": "Cosine"}, ""),
+    ],
+)
+def test_a_help_is_an_override_of_what_is_set_or_nothing(usual, help_, settings, override):
+    assert help_(SETTINGS | settings, usual) == override
+
+
+# ---- through the config -----------------------------------------------------------------------------------
+
+SICK = {
+    "accuracy/d": 0.5,
+    "accuracy/d_real": 1.0,
+    "accuracy/d_fake": 1.0,
+    "grad_norm/g": 1e-6,
+    "loss/d": 0.5,
+    "loss/g": 0.5,
+    "health/diversity": 0.0,
+    "health/repeats": 1.0,
+    "health/distance": 1.0,
+    "untrained/diversity": 0.5,
+    "data/contrast": 0.0,
+    "data/smoothness": 0.9,
+}
+
+
+@pytest.mark.parametrize(
+    "overrides",
+    [
+        [],
+        ["optimizer=ttur", "labels=smooth", "model=dcgan"],
+        ["loss=hinge", "penalty=r1"],
+        ["loss=minimax", "schedule=rounds", "model.dropout=0.6", "trainer.precision=fp32"],
+        ["experiment=keras_dcgan", "trainer.precision=bf16"],
+        ["experiment=tf_mlp"],
+        ["optimizer.lr=0"],
+        ["optimizer.d.lr=0", "optimizer.g.lr=10", "trainer.batch_size=2", "labels.flip=0.5"],
+    ],
+    ids=" ".join,
+)
+def test_every_override_that_an_alarm_recommends_is_taken_and_changes_the_run(compose_config, overrides):
+    watched = build(compose_config("data.limit=40", *overrides)).watch
+    for number in range(0, 3000, 50):
+        distance = {"health/distance": 1.0 if number < 1500 else 5.0}
+        watched.look(SICK | distance, Moment(number, number, number), None)
+    watched.look({}, Moment(3000, 3000, 3000), Observation("a loss is no finite number"))
+    assert len(watched.raised) == 11
+    before = compose_config(*overrides)
+    words = {word for alarm in watched.raised for word in alarm.message.replace(". ", " ").split()}
+    helps = {word.rstrip(".") for word in words if "=" in word}
+    assert len(helps) > 3
+    for override in helps:
+        after = compose_config(*overrides, override)
+        read = OmegaConf.masked_copy(after, [key for key in after if key != "hydra"])
+        check(read, [*overrides, override], after.hydra.runtime.choices, default_of=lambda key: None)
+        assert any(after[key] != before[key] for key in read), override
+
+
+def test_a_remedy_starts_from_what_the_run_is_set_to(compose_config):
+    watched = build(compose_config("data.limit=40", "optimizer=ttur", "schedule=rounds", "schedule.d_steps=70")).watch
+    for number in (0, 600):
+        _, alarms = watched.look({"accuracy/d": 0.5}, Moment(number, number, number), None)
+    helps = "optimizer.d.lr=0.0008  optimizer.g.lr=5e-05  schedule.d_steps=140  model.dropout=0.1"
+    assert alarms[0].message.endswith(f"at a time: {helps}")
+
+
+@pytest.mark.parametrize(
+    ("override", "named"),
+    [
+        ("optimizer.d.lr=0", "Unusual: optimizer.d.lr is 0. Try: optimizer.d.lr=0.0002."),
+        ("optimizer.lr=10", "Unusual: optimizer.lr is 10. Try: optimizer.lr=0.0002."),
+        ("labels.real.value=nan", "Unusual: labels.real.value is nan. Try: labels.real.value=1."),
+    ],
+)
+def test_an_alarm_names_the_key_at_fault_as_it_was_typed(compose_config, override, named):
+    watched = build(compose_config("data.limit=40", override)).watch
+    _, (alarm,) = watched.look({}, Moment(1, 1, 1), Observation("a loss is no finite number"))
+    assert named in alarm.message
+
+
+def test_the_ranges_can_be_set_on_the_command_line(compose_config):
+    health = compose_config("health.usual.model.dropout=[0,0.95,0.3]").health
+    watched = instantiate(health, _convert_="all", settings=SETTINGS | {"model.dropout": 0.9})
+    _, (alarm,) = watched.look({}, Moment(1, 1, 1), Observation("a loss is no finite number"))
+    assert "Unusual" not in alarm.message

@@ -1,0 +1,271 @@
+import math
+
+import pytest
+
+from gan_runner.health.symptoms import (
+    CoinToss,
+    Collapse,
+    Constant,
+    Moment,
+    NoProgress,
+    Observation,
+    OddData,
+    Saturated,
+    Sure,
+    Worse,
+)
+
+
+def at(number, d=None, g=None):
+    """A log point every ten turns of one update each."""
+    return Moment(10 * number, 10 * number if d is None else d, 10 * number if g is None else g)
+
+
+def seen(symptom, points, moments=None):
+    """What a symptom observes at each of some log points."""
+    return [
+        symptom.observe(point, now)
+        for point, now in zip(points, moments or map(at, range(1, len(points) + 1)), strict=True)
+    ]
+
+
+def present(symptom, points, moments=None):
+    return [observation is not None for observation in seen(symptom, points, moments)]
+
+
+def d_right(accuracy, **others):
+    return {"accuracy/d": accuracy, "accuracy/d_real": accuracy, "accuracy/d_fake": accuracy, **others}
+
+
+# ---- means over a patience --------------------------------------------------------------------------------
+
+
+def test_what_is_judged_is_the_mean_of_the_log_points_of_the_patience():
+    # 40 updates of patience are five log points, both ends included.
+    accuracies = [0.6, 0.6, 0.5, 0.5, 0.5, 0.5, 0.5, 0.7]
+    means = [0.6, 0.6, 1.7 / 3, 0.55, 0.54, 0.52, 0.5, 0.54]
+    points = [d_right(accuracy) for accuracy in accuracies]
+    assert present(CoinToss(0.521, 0.05, patience=40), points) == [mean <= 0.521 for mean in means]
+
+
+def test_one_point_above_does_not_clear_a_coin_that_is_tossed_all_the_same():
+    accuracies = [0.5] * 20 + [0.6] + [0.5] * 20
+    assert all(present(CoinToss(0.52, 0.05, patience=100), [d_right(a) for a in accuracies]))
+
+
+def test_a_coin_is_recognised_whatever_its_luck():
+    # Accuracies of a coin over batches of two: a log point in four is above one half.
+    accuracies = [0.5, 0.0, 0.5, 1.0] * 25
+    observations = seen(CoinToss(0.52, 0.05, patience=390), [d_right(a) for a in accuracies])
+    assert all(observations)
+    assert observations[-1].what == "D is right 50.0% of the time, as a coin would be"
+
+
+def test_the_beginning_of_what_a_mean_shows_is_the_first_log_point_in_it():
+    *_, last = seen(CoinToss(0.52, 0.05, patience=30), [d_right(0.5)] * 9)
+    assert last.since == at(6)
+
+
+def test_no_time_passes_while_the_player_stands_still():
+    # D warms up alone for 90 updates: it should be sure by then, and G has not played.
+    warming_up = [at(number, g=0) for number in range(1, 10)]
+    playing = [at(number, g=10 * (number - 9)) for number in range(10, 14)]
+    observations = seen(Sure(0.99, patience=30), [d_right(1.0)] * 13, [*warming_up, *playing])
+    assert [observation.since.g_updates for observation in observations] == [0] * 12 + [10]
+    # All of the warm-up is one value, the last: here D becomes sure at its end, and the mean is 1 from then on.
+    points = [d_right(0.5)] * 8 + [d_right(1.0)] * 5
+    assert present(Sure(0.99, patience=30), points, [*warming_up, *playing]) == [False] * 8 + [True] * 5
+
+
+def test_a_symptom_that_goes_by_means_forgets_them_and_goes_on_from_its_state():
+    first, second = Worse(2.0, 20), Worse(2.0, 20)
+    near, far = {"health/distance": 0.1}, {"health/distance": 0.9}
+    points = [near, near, near, near, far, far, far, far]
+    seen(first, points[:5])
+    assert first.suspect == 30
+    second.load_state_dict(first.state_dict())
+    moments = [at(number) for number in (6, 7, 8)]
+    assert seen(second, points[5:], moments) == seen(first, points[5:], moments)
+    assert second.observe(far, at(9)) is not None
+    second.forget()
+    assert second.suspect is None
+    assert not any(present(second, [far] * 9))
+
+
+# ---- sure -------------------------------------------------------------------------------------------------
+
+
+def test_a_sure_d_is_seen_however_strong_the_gradient_of_g_is():
+    (observation,) = seen(Sure(0.99, 0), [d_right(1.0, **{"grad_norm/g": 31.7})])
+    assert observation.what == "D is right 100.0% of the time, and G gains nothing on it"
+
+
+@pytest.mark.parametrize(("real", "fake", "sure"), [(1.0, 0.98, True), (1.0, 0.9799, False), (math.nan, 1.0, False)])
+def test_a_d_is_sure_by_its_accuracy_on_both_kinds(real, fake, sure):
+    assert present(Sure(0.99, 0), [{"accuracy/d_real": real, "accuracy/d_fake": fake}]) == [sure]
+
+
+# ---- saturated --------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("accuracy", "gradient", "saturated"),
+    [(0.99, 1e-3, True), (1.0, 0.0, True), (0.989, 1e-3, False), (1.0, 2e-3, False), (1.0, math.nan, False)],
+)
+def test_d_is_saturated_where_it_is_right_and_gs_gradient_has_vanished(accuracy, gradient, saturated):
+    symptom = Saturated(accuracy=0.99, gradient=1e-3, patience=0)
+    assert present(symptom, [d_right(accuracy, **{"grad_norm/g": gradient})]) == [saturated]
+
+
+def test_a_saturated_d_is_put_into_words_with_its_numbers():
+    (observation,) = seen(Saturated(0.99, 1e-3, 0), [d_right(0.999, **{"grad_norm/g": 1e-5})])
+    assert observation == Observation("D is right 99.9% of the time and G's gradient has vanished (norm 1e-05)")
+
+
+# ---- coin_toss --------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("accuracy", "words"),
+    [
+        (0.52, "D is right 52.0% of the time, as a coin would be"),
+        (0.48, "D is right 48.0% of the time, as a coin would be"),
+        (0.47, "D is right 47.0% of the time, less often than a coin would be"),
+        (0.521, None),
+        (math.nan, None),
+    ],
+)
+def test_a_d_that_tells_nothing_apart_is_a_coin(accuracy, words):
+    (observation,) = seen(CoinToss(0.52, 0.05, 0), [d_right(accuracy)])
+    assert (observation and observation.what) == words
+
+
+@pytest.mark.parametrize(
+    ("real", "fake", "coin"), [(0.45, 0.0, False), (0.5, 0.5, True), (0.5, 0.45, True), (0.3, 0.9, True)]
+)
+def test_a_perfect_d_with_targets_below_one_half_is_no_coin(real, fake, coin):
+    # Taught 0.45 for real images, D calls all images generated: right about one kind and wrong about the other.
+    point = d_right(0.5, **{"probability/real": real, "probability/fake": fake})
+    assert present(CoinToss(0.52, 0.05, 0), [point]) == [coin]
+
+
+# ---- constant ---------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("losses", "since"),
+    [
+        ([0.5, 0.5, 0.5], [None, None, 1]),
+        ([0.5, 0.5, 0.6, 0.6, 0.6], [None, None, None, None, 3]),
+        ([0.0, 0.0, 0.0], [None, None, 1]),
+        ([-100.0, -100.00001, -100.0], [None, None, 1]),  # against its size, that is nothing
+        ([1e-9, 2e-9, 1e-9], [None, None, None]),
+        ([math.nan, 0.5, 0.5, 0.5], [None, None, None, 2]),
+    ],
+)
+def test_a_loss_is_called_constant_since_the_first_of_enough_log_points_that_are_equal_to_its_spread(losses, since):
+    observations = seen(Constant("loss/d", 3, 1e-6, 0), [{"loss/d": loss} for loss in losses])
+    assert [each and each.since for each in observations] == [number and at(number) for number in since]
+
+
+def test_a_constant_loss_is_named_with_its_value():
+    observation = Constant("loss/g", 1, 0.0, 0).observe({"loss/g": 0.25}, at(1))
+    assert observation == Observation("loss/g stands still at 0.25", at(1))
+
+
+# ---- collapse ---------------------------------------------------------------------------------------------
+
+
+def drawn(diversity=0.9, repeats=0.0, distance=0.5, untrained=0.3):
+    return {
+        "health/diversity": diversity,
+        "health/repeats": repeats,
+        "health/distance": distance,
+        "untrained/diversity": untrained,
+    }
+
+
+def collapse(patience=0):
+    return Collapse(diversity=0.1, repeats=0.5, moved=0.1, patience=patience)
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"diversity": 0.1}, "pictures from different latents differ 10.0% as much as real ones do"),
+        ({"diversity": 0.0, "repeats": 1.0}, "pictures from different latents differ 0.0% as much as real ones do"),
+        ({"diversity": 0.49, "repeats": 1.0}, "100% of the pictures from different latents nearly equal another one"),
+        ({"repeats": 0.5}, "50% of the pictures from different latents nearly equal another one"),
+        ({"repeats": 0.49}, None),
+        ({"diversity": 0.101}, None),
+        ({"diversity": math.nan}, None),  # no number, and so no small one
+        # As at the start: a beginning, not a collapse.
+        ({"diversity": 0.07, "repeats": 1.0, "distance": 1.0, "untrained": 0.072}, None),
+        ({"diversity": 0.07, "repeats": 1.0, "distance": 1.09, "untrained": 0.072}, None),
+        # It has moved, or become even more alike.
+        ({"diversity": 0.07, "distance": 0.5, "untrained": 0.072}, "pictures from different latents differ 7.0% as"),
+        ({"diversity": 0.03, "distance": 1.0, "untrained": 0.072}, "pictures from different latents differ 3.0% as"),
+        # An untrained G that ignores its latent is one from the beginning.
+        ({"diversity": 0.0, "distance": 1.0, "untrained": 0.0}, "pictures from different latents differ 0.0% as"),
+    ],
+)
+def test_one_picture_is_a_collapse_and_so_are_a_few_but_not_those_of_an_untrained_g(changes, words):
+    (observation,) = seen(collapse(), [drawn(**changes)])
+    assert observation is None if words is None else observation.what.startswith(words)
+
+
+def test_a_g_that_has_got_over_its_collapse_is_well_whatever_the_mean_says():
+    points = [drawn(diversity=0.02), drawn(diversity=0.02), drawn(diversity=0.11)]
+    assert present(collapse(patience=100), points) == [True, True, False]
+    points = [drawn(repeats=1.0), drawn(repeats=1.0), drawn(repeats=0.4)]
+    assert present(collapse(patience=100), points) == [True, True, False]
+
+
+def test_repeats_need_not_be_looked_at():
+    symptom = Collapse(diversity=0.3, repeats=None, moved=0.1, patience=0)
+    assert present(symptom, [drawn(diversity=0.49, repeats=1.0)]) == [False]
+
+
+# ---- no_progress and worse --------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("distance", "words"), [(1.0, "1.00"), (0.9, "0.90"), (3.2, "3.20"), (0.89, None), (math.nan, None)]
+)
+def test_a_g_that_is_no_nearer_to_the_data_than_untrained_makes_no_progress(distance, words):
+    (observation,) = seen(NoProgress(0.9, 0), [{"health/distance": distance}])
+    said = words and f"G's pictures are {words} times as far from real ones as before it was trained"
+    assert (observation and observation.what) == said
+
+
+def test_a_g_is_worse_than_it_was_when_its_mean_distance_is_a_multiple_of_the_best_one():
+    distances = [1.0, 0.2, 0.2, 0.2, 0.2, 0.4, 0.6, 0.6, 0.6]
+    # Means of three from the third log point on; the best is 0.2, first reached at the fourth.
+    observations = seen(Worse(2.0, patience=20), [{"health/distance": d} for d in distances])
+    assert [each is not None for each in observations] == [False] * 7 + [True, True]
+    assert observations[-1] == Observation(
+        "G's pictures are 3.0 times as far from real ones as up to iteration 40", at(7)
+    )
+
+
+def test_a_lucky_log_point_is_no_measure_of_what_g_could_do():
+    distances = [0.3, 0.3, 0.3, 0.05, *[0.3] * 20]
+    assert not any(present(Worse(2.0, patience=40), [{"health/distance": d} for d in distances]))
+
+
+# ---- the data ---------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("contrast", "smoothness", "words"),
+    [
+        (0.5, 0.9, None),
+        (0.0, math.nan, "the real images are all alike"),
+        (0.8, 0.01, "the real images are noise (neighbouring pixels correlate by 0.01)"),
+        (0.8, -0.02, "the real images are noise"),
+        (0.8, -0.3, None),  # a chequered pattern is no noise
+    ],
+)
+def test_data_of_which_nothing_can_be_learned_are_named(contrast, smoothness, words):
+    (observation,) = seen(OddData(0.005, 0.05), [{"data/contrast": contrast, "data/smoothness": smoothness}])
+    assert observation is None if words is None else observation.what.startswith(words)

@@ -1,0 +1,75 @@
+import math
+
+import pytest
+import torch
+
+from gan_runner.metrics.comparison import Comparison, neighbour_correlation
+
+
+def pictures(count=32, size=6):
+    return torch.rand(count, 1, size, size) * 2 - 1
+
+
+def test_real_pictures_compared_with_themselves_have_distance_0_and_diversity_1():
+    real = pictures()
+    measured = Comparison(real).measure(real)
+    assert measured == {"distance": 0.0, "diversity": pytest.approx(1.0), "repeats": 0.0}
+
+
+def test_a_shift_of_every_pixel_is_a_distance_that_grows_with_it():
+    real = pictures() * 0.1
+    comparison = Comparison(real)
+    one, two = (comparison.measure(real + shift)["distance"] for shift in (0.2, 0.4))
+    assert two == pytest.approx(2 * one, rel=1e-5)
+    assert comparison.measure(real + 0.2)["diversity"] == pytest.approx(1.0)
+
+
+def test_pictures_that_are_all_alike_have_diversity_0_and_all_repeat_another():
+    measured = Comparison(pictures()).measure(torch.full((32, 1, 6, 6), 0.3))
+    assert (measured["diversity"], measured["repeats"]) == (0.0, 1.0)
+
+
+def test_two_pictures_in_turn_keep_half_of_the_diversity_and_all_repeat_another():
+    real = pictures()
+    two = real[:2].repeat(16, 1, 1, 1)
+    measured = Comparison(real).measure(two)
+    # Of the 32 * 31 pairs 2 * 16 * 16 differ, by the distance of the two.
+    apart = float((real[0] - real[1]).norm())
+    mean = float(torch.pdist(real.flatten(1)).mean())
+    assert measured["diversity"] == pytest.approx(512 / 992 * apart / mean, rel=1e-4)
+    assert measured["repeats"] == 1.0
+
+
+def test_only_those_that_repeat_another_are_counted():
+    real = pictures()
+    some = real.clone()
+    some[:8] = real[0]
+    assert Comparison(real).measure(some)["repeats"] == 8 / 32
+
+
+@pytest.mark.parametrize(("share", "repeats"), [(0.09, 1.0), (0.11, 0.0)])
+def test_nearly_equal_is_a_tenth_of_the_usual_distance_to_the_nearest_real_picture(share, repeats):
+    # Real ones in a row, each 1 from the next: the nearest is always 1 away.
+    row = torch.arange(8.0).view(8, 1, 1, 1) * 0.1
+    assert Comparison(row).measure(row * share)["repeats"] == repeats
+
+
+def test_real_pictures_that_are_all_alike_leave_diversity_without_a_number():
+    alike = torch.zeros(8, 1, 4, 4)
+    comparison = Comparison(alike)
+    assert math.isnan(comparison.measure(pictures(8, 4))["diversity"])
+    assert comparison.data["data/contrast"] == 0.0
+    assert math.isnan(comparison.data["data/smoothness"])
+
+
+def test_contrast_is_the_root_mean_square_difference_of_a_pixel():
+    two = torch.stack([torch.full((1, 5, 5), -0.5), torch.full((1, 5, 5), 0.5)])
+    assert Comparison(two).data["data/contrast"] == pytest.approx(1.0)
+
+
+def test_neighbours_in_a_ramp_correlate_and_those_in_noise_do_not():
+    ramp = torch.linspace(-1, 1, 64).view(1, 1, 1, 64).expand(1, 1, 64, 64)
+    assert neighbour_correlation(ramp) == pytest.approx(1.0, abs=0.01)
+    chequered = torch.tensor([[1.0, -1.0], [-1.0, 1.0]]).repeat(8, 8)[None, None]
+    assert neighbour_correlation(chequered) == pytest.approx(-1.0)
+    assert abs(neighbour_correlation(torch.randn(64, 1, 28, 28))) < 0.02

@@ -1,0 +1,33 @@
+import pytest
+import torch
+from torch import nn
+
+from gan_runner.errors import UserError
+from gan_runner.models.packing import Packed, packed
+
+
+def test_a_pack_holds_neighbouring_images_one_after_the_other_in_channels():
+    images = torch.arange(6)[:, None, None, None] * 10 + torch.arange(3)[None, :, None, None] + torch.zeros(6, 3, 2, 2)
+    packs = packed(images, 2)
+    assert packs.shape == (3, 6, 2, 2)
+    assert packs[1, :, 0, 0].tolist() == [20, 21, 22, 30, 31, 32]
+
+
+def test_a_pack_of_one_is_the_image():
+    images = torch.randn(4, 3, 2, 2)
+    assert torch.equal(packed(images, 1), images)
+
+
+def test_a_packed_discriminator_gives_a_logit_a_pack_and_mixes_no_real_with_generated_ones():
+    class Mean(nn.Module):
+        def forward(self, images):
+            return images.mean((1, 2, 3))
+
+    real, fake = torch.ones(4, 1, 2, 2), torch.zeros(4, 1, 2, 2)
+    assert Packed(Mean(), 2)(torch.cat([real, fake])).tolist() == [1, 1, 0, 0]
+
+
+@pytest.mark.parametrize(("count", "offered"), [(7, "6 or 9"), (2, "3 or 6")])
+def test_a_batch_that_does_not_make_packs_is_refused_with_one_that_does(count, offered):
+    with pytest.raises(UserError, match=f"(?s)batch of {count}.*trainer.batch_size={offered}"):
+        packed(torch.zeros(count, 1, 2, 2), 3)

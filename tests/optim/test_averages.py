@@ -1,0 +1,94 @@
+import copy
+
+import pytest
+import torch
+from torch import nn
+
+from gan_runner.optim.averages import HalfLife, MovingAverage
+
+CPU = torch.device("cpu")
+
+
+def linear(*weights):
+    layer = nn.Linear(len(weights), 1, bias=False, dtype=torch.float64)
+    layer.weight.data[0] = torch.tensor(weights, dtype=torch.float64)
+    return layer
+
+
+@pytest.mark.parametrize("batch", [16, 64])
+def test_after_the_half_life_in_images_half_of_the_gap_is_left_whatever_the_batch(batch):
+    average = MovingAverage(linear(0.0), HalfLife(640, None, batch, CPU))
+    for _ in range(640 // batch):
+        average.update(linear(1.0))
+    assert average.net.weight.item() == pytest.approx(0.5, rel=1e-5)
+
+
+def test_the_decay_is_that_of_its_formula_while_it_ramps_up_and_after():
+    half_life = HalfLife(half_life=100, ramp_up=0.5, batch=10, device=CPU)
+    decays = [float(half_life.next()) for _ in range(40)]
+    expected = [0.5 ** (10 / max(min(100, 0.5 * 10 * update), 1e-8)) for update in range(40)]
+    assert decays == pytest.approx(expected, rel=1e-6)
+    assert decays[0] == 0.0
+    assert decays[-1] == pytest.approx(0.5 ** (10 / 100))
+
+
+def test_the_first_update_of_a_ramp_takes_the_weights_as_they_are():
+    average = MovingAverage(linear(5.0, -3.0), HalfLife(1e6, 0.05, 8, CPU))
+    average.update(linear(1.0, 2.0))
+    assert average.net.weight.tolist() == [[1.0, 2.0]]
+
+
+def test_images_are_counted_beyond_what_float32_can():
+    half_life = HalfLife(half_life=1e12, ramp_up=0.05, batch=1, device=CPU)
+    half_life.load_state_dict({"images": torch.tensor(2.0**26, dtype=torch.float64)})
+    half_life.next()
+    assert half_life.state_dict()["images"].item() == 2**26 + 1
+
+
+def test_a_checkpoint_keeps_how_far_the_ramp_is_and_loads_in_place():
+    one, other = (HalfLife(1000, 0.05, 8, CPU) for _ in range(2))
+    for _ in range(5):
+        one.next()
+    address = other.state_dict()["images"].data_ptr()
+    other.load_state_dict(copy.deepcopy(one.state_dict()))
+    assert other.state_dict()["images"].data_ptr() == address
+    assert float(other.next()) == float(one.next()) > 0
+
+
+@pytest.mark.parametrize("decay", [0.9, 0.0])
+def test_a_plain_decay_closes_the_gap_by_its_share_an_update(decay):
+    average = MovingAverage(linear(2.0, -3.0), decay)
+    for _ in range(4):
+        average.update(linear(5.0, 1.0))
+    torch.testing.assert_close(
+        average.net.weight, torch.tensor([[5 - 3 * decay**4, 1 - 4 * decay**4]], dtype=torch.float64)
+    )
+
+
+def test_a_half_life_and_a_plain_decay_move_alike_where_they_are_the_same_number():
+    by_decay = MovingAverage(linear(2.0, -3.0), 0.5 ** (8 / 100))
+    by_images = MovingAverage(linear(2.0, -3.0), HalfLife(100, None, 8, CPU))
+    for value in (1.0, 4.0, -2.0):
+        for average in (by_decay, by_images):
+            average.update(linear(value, 3 * value))
+    torch.testing.assert_close(by_images.net.weight, by_decay.net.weight, rtol=1e-6, atol=0)
+
+
+def test_running_statistics_are_taken_over_as_they_are():
+    source = nn.BatchNorm1d(3)
+    average = MovingAverage(copy.deepcopy(source), HalfLife(1000, None, 8, CPU))
+    source(torch.randn(16, 3) + 4)
+    average.update(source)
+    assert torch.equal(average.net.running_mean, source.running_mean)
+    assert average.net.num_batches_tracked == 1
+    assert not average.net.training
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+def test_on_a_gpu_nothing_waits_for_it(never_waiting):
+    source = nn.Linear(3, 2).cuda()
+    average = MovingAverage(copy.deepcopy(source), HalfLife(1000, 0.05, 8, torch.device("cuda")))
+    average.update(source)
+    with never_waiting():
+        average.update(source)

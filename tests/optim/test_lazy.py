@@ -1,0 +1,29 @@
+import pytest
+
+from gan_runner.optim.lazy import corrected, main_share
+
+
+@pytest.mark.parametrize("interval", [2, 4, 16])
+def test_with_one_lazy_penalty_k_of_k_plus_1_updates_are_ds_own(interval):
+    assert main_share([1, interval]) == pytest.approx(interval / (interval + 1))
+
+
+def test_without_lazy_penalties_every_update_is_ds_own_and_nothing_is_corrected():
+    assert main_share([]) == main_share([1, 1]) == 1.0
+    assert corrected(2e-4, (0.5, 0.999), 1.0) == (2e-4, (0.5, 0.999))
+
+
+def test_two_lazy_penalties_take_turns_of_their_own():
+    # In 12 updates of D's own, one has 3 and the other 2.
+    assert main_share([4, 6]) == pytest.approx(12 / 17)
+
+
+def test_rate_and_betas_are_as_stylegan2_has_them():
+    rate, betas = corrected(0.002, (0.0, 0.99), main_share([16]))
+    assert rate == pytest.approx(0.002 * 16 / 17)
+    assert betas == pytest.approx((0.0, 0.99 ** (16 / 17)))
+
+
+def test_a_running_mean_forgets_as_much_in_k_plus_1_corrected_updates_as_in_k():
+    _, (_, beta) = corrected(1.0, (0.5, 0.99), main_share([8]))
+    assert beta**9 == pytest.approx(0.99**8)

@@ -1,0 +1,230 @@
+"""The page is used as a person would: with clicks and keys, in a browser, from the disk."""
+
+import csv
+import shutil
+
+import numpy as np
+import pytest
+
+from gan_runner.report.report import Report
+from gan_runner.report.thumbnails import Thumbnails
+from tests.report.made_up import ALARM, make_run, make_sweep
+
+webdriver = pytest.importorskip("selenium.webdriver")
+CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+DRIVER = shutil.which("chromedriver")
+if not CHROMIUM or not DRIVER:
+    pytest.skip("no Chromium with its driver", allow_module_level=True)
+
+from selenium.webdriver.common.by import By  # noqa: E402
+from selenium.webdriver.common.keys import Keys  # noqa: E402
+from selenium.webdriver.support.select import Select  # noqa: E402
+from selenium.webdriver.support.ui import WebDriverWait  # noqa: E402
+
+FLAGS = (
+    "--headless",
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+    "--window-size=1400,1000",
+)
+BROKEN = "</script><img src=x onerror=\"document.title='broken'\">"
+
+
+@pytest.fixture(scope="module")
+def browser(tmp_path_factory):
+    options = webdriver.ChromeOptions()
+    options.binary_location = CHROMIUM
+    for flag in (*FLAGS, f"--user-data-dir={tmp_path_factory.mktemp('browser')}"):
+        options.add_argument(flag)
+    options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
+    driver = webdriver.Chrome(options=options, service=webdriver.ChromeService(DRIVER))
+    yield driver
+    driver.quit()
+
+
+@pytest.fixture(scope="module")
+def sweep(tmp_path_factory):
+    """Six rows of two seeds, a failed run beside, and a run of other images."""
+    folder = make_sweep(tmp_path_factory.mktemp("sweeps") / "sweep")
+    make_run(folder / BROKEN.replace("/", "_"), seed=3, status="failed", told={"error": BROKEN, "alarms": [ALARM]})
+    make_run(folder / "other", told={"data": {"name": "mnist", "fingerprint": "f" * 16, "count": 60_000}})
+    Report.of_sweep(folder).write(folder, Thumbnails(cells=4, times=4, grids=1000, kilobytes=100))
+    return folder
+
+
+@pytest.fixture
+def page(browser, sweep):
+    browser.get(f"file://{sweep}/compare.html")
+    yield Page(browser)
+    assert [entry for entry in browser.get_log("browser") if entry["level"] == "SEVERE"] == []
+
+
+class Page:
+    def __init__(self, browser):
+        self.browser = browser
+
+    def all(self, selector):
+        return self.browser.find_elements(By.CSS_SELECTOR, selector)
+
+    def one(self, selector):
+        return self.browser.find_element(By.CSS_SELECTOR, selector)
+
+    def click(self, selector):
+        element = self.one(selector)
+        self.browser.execute_script("arguments[0].scrollIntoView({block: 'center'})", element)
+        element.click()
+
+    def column(self, number):
+        """What the rows of groups show in a column, the boxes at the start being column 1."""
+        return [cell.text for cell in self.all(f"tr.group td:nth-child({number})")]
+
+    def until(self, true):
+        WebDriverWait(self.browser, 10).until(lambda _: true())
+
+
+def test_a_click_on_a_column_sorts_by_it_and_another_turns_it_round(page):
+    assert page.one("tr.leads").get_attribute("data-group") == "0"
+    page.click("[data-sort='key:optimizer.lr']")
+    assert page.column(2) == sorted(page.column(2), key=float)
+    page.click("[data-sort='key:optimizer.lr']")
+    assert page.column(2) == sorted(page.column(2), key=float, reverse=True)
+    sorted_by = page.one("th[aria-sort]")
+    assert (sorted_by.text.split()[0], sorted_by.get_attribute("aria-sort")) == ("optimizer.lr", "descending")
+    page.browser.switch_to.active_element.send_keys(Keys.ENTER)  # the keyboard does what clicks do
+    assert page.one("th[aria-sort]").get_attribute("aria-sort") == "ascending"
+
+
+@pytest.mark.parametrize(
+    ("typed", "rows"),
+    [
+        ("dropout=0.3", 4),
+        ("dropout=0.3 lr>=4e-4", 2),
+        ("failed", 1),
+        ("best<0.138", 2),
+        ("coin_toss seed=3", 1),
+        ("no such", 0),
+    ],
+)
+def test_typing_keeps_the_rows_that_hold_all_words(page, typed, rows):
+    before = len(page.all(".row, .point"))
+    page.one("#filter").send_keys(typed)
+    page.until(lambda: len(page.all("tr.group")) == rows)
+    assert len(page.all(".point")) < before
+    shown = len(page.all("#matrix .shot"))
+    assert shown == sum(int(text.split()[-1]) for text in page.column(4))
+
+
+def test_a_row_opens_into_its_runs_and_what_strangers_wrote_is_text(page):
+    page.one("#filter").send_keys("failed")
+    page.until(lambda: len(page.all("tr.group")) == 1)
+    page.click("tr.group .open")
+    assert [row.text.split()[1] for row in page.all("tr.run")] == ["3"]
+    assert BROKEN in page.one("tr.run").text
+    assert page.browser.title.endswith("/sweep")
+    page.click(".alarm-text summary")
+    assert ALARM["message"] in page.one(".alarm-text").text
+    page.click("tr.group .open")
+    assert page.all("tr.run") == []
+
+
+def test_one_slider_moves_all_pictures_through_time(page):
+    pictures = (
+        "return [...document.querySelectorAll('.picture')].map((box) => getComputedStyle(box).backgroundPositionY)"
+    )
+    assert page.one("#time-words").text == "iteration 60"
+    last = page.browser.execute_script(pictures)
+    assert len(last) == 13
+    slider = page.one("#time")
+    slider.send_keys(Keys.HOME)
+    assert page.one("#time-words").text == "iteration 15"
+    assert set(page.browser.execute_script(pictures)) == {"0px"}
+    slider.send_keys(Keys.ARROW_RIGHT)
+    assert page.one("#time-words").text == "iteration 30"
+    page.click("#play")
+    page.until(lambda: page.one("#time-words").text == "iteration 60")
+    assert page.browser.execute_script(pictures) == last
+    sizes = page.browser.execute_script(
+        "const image = new Image();"
+        "image.src = getComputedStyle(document.querySelector('.picture')).backgroundImage.slice(5, -2);"
+        "return image.decode().then(() => [image.naturalWidth, image.naturalHeight])"
+    )
+    assert sizes == [4 * 9 - 1, 4 * (4 * 9 - 1)]
+
+
+def test_pictures_are_a_matrix_of_two_keys_or_a_list(page):
+    assert (len(page.all(".matrix tbody tr")), len(page.all(".matrix thead th"))) == (2, 4)  # dropouts, rates
+    Select(page.one("#picture-rows")).select_by_value("")
+    assert len(page.all(".matrix tbody tr")) == 1
+    Select(page.one("#picture-columns")).select_by_value("")
+    assert page.all(".matrix") == []
+    Select(page.one("#picture-seed")).select_by_value("2")
+    assert [caption.text.split()[3] for caption in page.all(".shot figcaption")] == ["2"] * 6
+
+
+def test_a_command_is_copied(page):
+    page.click("tr.group .copy")
+    page.until(lambda: page.one("tr.group .copy").text == "Copied")
+    field = page.one("#filter")
+    field.send_keys(Keys.CONTROL, "v")
+    assert field.get_attribute("value") == "gan-run -m optimizer.lr=0.0004 model.dropout=0.1 seed=1,2"
+
+
+def test_what_mattered_is_drawn_for_every_key_and_for_any_measure(page):
+    titles = [title.text for title in page.all("#matters figcaption strong")]
+    assert titles == ["optimizer.lr", "model.dropout", "Two keys together"]
+    assert "of the variance" in page.one("#matters figcaption").text
+    best = page.one(".heat td.leads").text
+    Select(page.one("#measure")).select_by_value("speed")
+    assert page.one(".heat td.leads").text != best
+    assert len(page.all(".heat tbody tr")) == 2
+    Select(page.one("#heat-rows")).select_by_value("optimizer.lr")
+    assert len(page.all(".heat tbody tr")) == 4
+    assert page.one("#heat-columns").get_attribute("value") == "model.dropout"
+
+
+def test_a_key_accounts_for_the_adjusted_share_of_the_variance_between_its_values(page, sweep):
+    rows = csv.DictReader((sweep / "summary.csv").read_text().splitlines())
+    runs = [(row["optimizer.lr"], float(row["best"])) for row in rows if row["set"] == "1"]
+    values = np.array([value for _, value in runs])
+    within = sum(np.var(group) * len(group) for group in ([v for k, v in runs if k == key] for key in dict(runs)))
+    share = 1 - (within / (len(runs) - len(dict(runs)))) / np.var(values, ddof=1)
+    assert f"accounts for {100 * share:.0f}% of the variance" in page.one("#matters figcaption").text
+
+
+def test_curves_are_drawn_with_bands_and_alarms_for_the_rows_that_are_ticked(page):
+    assert [title.text for title in page.all("#curve-cards strong")] == [
+        "D's loss",
+        "G's loss",
+        "D's accuracy",
+        "metric/distance",
+    ]
+    drawn = len(page.all("#curve-cards .line"))
+    assert drawn == 4 * 6
+    assert len(page.all("#curve-cards .band")) == 4 * 5  # one row is a single run, with an alarm
+    assert len(page.all("#curve-cards .alarm-mark")) == 4
+    page.click("tr.group .draw")
+    assert len(page.all("#curve-cards .line")) == drawn - 4
+    page.click("#legend .chip")
+    assert len(page.all("#curve-cards .line")) == drawn - 8
+
+
+def test_runs_that_do_not_compare_are_set_apart_in_tabs(page):
+    assert "2 sets that do not compare" in page.one("#sets").text
+    assert [tab.get_attribute("aria-pressed") for tab in page.all(".tabs button")] == ["true", "false"]
+    page.click(".tabs button:last-child")
+    assert len(page.all("tr.group")) == 1
+    assert "mnist (60,000 images" in page.one("#overview").text
+
+
+def test_light_and_dark_are_a_click_apart(page):
+    ground = "return getComputedStyle(document.body).backgroundColor"
+    before = page.browser.execute_script(ground)
+    page.click("#theme")
+    assert page.browser.execute_script(ground) != before
+    page.click("#theme")
+    assert page.browser.execute_script(ground) == before

@@ -1,0 +1,123 @@
+"""Thumbnails show the first cells of every grid, each pixel of G once, in few bytes."""
+
+import io
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from gan_runner.record.pictures import CELL, grid
+from gan_runner.report.runs import Run, read_run
+from gan_runner.report.thumbnails import Thumbnails
+from tests.report.made_up import make_run
+
+
+def a_run(folder, images, columns, rows, *, told_columns=None):
+    grid(images, columns).save(folder / "iteration_00000001.png")
+    settings = {"trainer.sample_columns": told_columns or columns, "trainer.sample_rows": rows}
+    return Run("a", settings=settings, pictures={1: folder / "iteration_00000001.png"})
+
+
+def strip_of(run, *, cells=5, times=12, grids=1000, kilobytes=1000):
+    thumbnails = Thumbnails(cells, times, grids, kilobytes)
+    (strip,) = thumbnails.strips([run], thumbnails.times([run]))
+    return strip
+
+
+def pixels_of(strip):
+    with Image.open(io.BytesIO(strip.webp)) as picture:
+        assert picture.size == (strip.width, strip.height * len(strip.iterations))
+        return np.asarray(picture.convert("RGB")).astype(int)
+
+
+@pytest.mark.parametrize(("channels", "height", "width"), [(1, 28, 28), (3, 32, 32), (1, 8, 12), (3, 40, 64)])
+def test_the_first_cells_are_shown_pixel_by_pixel(tmp_path, channels, height, width):
+    images = np.zeros((12, height, width, channels), np.uint8)
+    images += (np.arange(12) * 20).astype(np.uint8)[:, None, None, None]
+    images[:, 0, 0] = 255
+    strip = strip_of(a_run(tmp_path, images, columns=4, rows=3), cells=2)
+    assert (strip.width, strip.height) == (2 * width + 1, 2 * height + 1)
+    pixels = pixels_of(strip)
+    for row, column in ((0, 0), (0, 1), (1, 0), (1, 1)):
+        corner = pixels[row * (height + 1) + height - 3, column * (width + 1) + width - 3]
+        np.testing.assert_allclose(corner, 20 * (4 * row + column), atol=12)
+
+
+def test_cells_that_are_larger_than_a_cell_of_the_grid_are_shrunk(tmp_path):
+    images = np.random.default_rng(0).integers(40, 61, (4, 3 * CELL, 2 * CELL, 1), np.uint8)
+    strip = strip_of(a_run(tmp_path, images, columns=2, rows=2))
+    assert (strip.width, strip.height) == (2 * (2 * CELL // 3) + 1, 2 * CELL + 1)
+    np.testing.assert_allclose(pixels_of(strip)[5, 5], 50, atol=10)
+
+
+def test_a_cell_is_as_large_as_its_busiest_picture_shows(tmp_path):
+    folder = make_run(tmp_path / "a", iterations=40, pictures=4)
+    grid(np.zeros((36, 8, 8, 1), np.uint8), 6).save(folder / "samples/iteration_00000010.png")
+    assert strip_of(read_run(folder, "a")).width == 5 * 9 - 1
+
+
+def test_pictures_of_a_run_whose_config_is_lost_are_shown_whole(tmp_path):
+    run = a_run(tmp_path, np.random.default_rng(0).integers(0, 256, (16, 28, 28, 1), np.uint8), columns=4, rows=4)
+    run.settings = {}
+    assert (strip_of(run).width, strip_of(run).height) == (4 * 58 + 2, 4 * 58 + 2)
+    assert strip_of(run, cells=2).width == 2 * CELL
+
+
+def test_a_picture_of_another_layout_or_size_is_named(tmp_path):
+    images = np.full((4, 28, 28, 1), 50, np.uint8)
+    run = a_run(tmp_path, images, columns=2, rows=2, told_columns=7)
+    assert strip_of(run) is None
+    assert run.problems == ["samples/iteration_00000001.png cannot be read: it is no grid of 7 columns and 2 rows."]
+    folder = make_run(tmp_path / "a", iterations=40, pictures=4)
+    grid(np.zeros((36, 12, 12, 1), np.uint8), 6).save(folder / "samples/iteration_00000030.png")
+    run = read_run(folder, "a")
+    assert strip_of(run).iterations == [10, 20, 40]
+    assert len(run.problems) == 1
+
+
+def test_times_are_spread_over_what_all_runs_have_drawn(tmp_path):
+    runs = [Run("a", pictures=dict.fromkeys(range(0, 100, 10))), Run("b", pictures=dict.fromkeys(range(5, 60, 10)))]
+    assert Thumbnails(5, 20, 1000, 100).times(runs) == [0, 5, 10, 15, 20, 25, 30, 35, 40, 45, 50, 55, 60, 70, 80, 90]
+    assert Thumbnails(5, 4, 1000, 100).times(runs) == [0, 25, 50, 90]
+    assert Thumbnails(5, 20, 8, 100).times(runs) == [0, 25, 50, 90]
+    assert Thumbnails(5, 20, 1, 100).times(runs) == [0, 90]
+    assert Thumbnails(5, 20, 1000, 100).times([Run("c")]) == []
+
+
+def test_a_run_shows_at_each_time_what_it_had_drawn_last(tmp_path):
+    run = read_run(make_run(tmp_path / "a", iterations=40, pictures=4), "a")
+    thumbnails = Thumbnails(2, 12, 1000, 100)
+    strips = thumbnails.strips([run, Run("without")], [5, 10, 35, 90])
+    assert strips[0].iterations == [10, 30, 40]
+    assert strips[1] is None
+
+
+def test_noise_is_shown_less_sharply_rather_than_at_any_size(tmp_path):
+    noise = np.random.default_rng(0).integers(0, 256, (25, 64, 64, 3), dtype=np.uint8)
+    run = a_run(tmp_path, noise, columns=5, rows=5)
+    sharp, small = strip_of(run), strip_of(run, kilobytes=30)
+    assert len(small.webp) < 30_000 < len(sharp.webp)
+    assert (small.width, small.height) == (sharp.width // 2, sharp.height // 2)
+
+
+NOT_PICTURES = {
+    "empty": b"",
+    "text": b"not a picture",
+    "another format": b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n",
+    "half a picture": None,
+    "more pixels than memory": b"\x89PNG\r\n\x1a\n\x00\x00\x00\rIHDR"
+    + b"\x00\x00\xff\xff" * 2
+    + b"\x08\x02\x00\x00\x00",
+}
+
+
+@pytest.mark.parametrize("content", NOT_PICTURES.values(), ids=NOT_PICTURES)
+@pytest.mark.filterwarnings("ignore::PIL.Image.DecompressionBombWarning")
+def test_what_is_no_picture_is_named_and_the_others_are_shown(tmp_path, content):
+    folder = make_run(tmp_path / "a", iterations=40, pictures=4)
+    damaged = folder / "samples/iteration_00000020.png"
+    damaged.write_bytes(damaged.read_bytes()[:200] if content is None else content)
+    run = read_run(folder, "a")
+    assert strip_of(run).iterations == [10, 30, 40]
+    (problem,) = run.problems
+    assert problem.startswith("samples/iteration_00000020.png cannot be read")

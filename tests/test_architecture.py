@@ -1,0 +1,105 @@
+"""Who may import whom, read off the source."""
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import gan_runner
+
+PACKAGE = Path(gan_runner.__file__).parent
+CORE = ["training", "games", "objectives", "optim", "models", "data", "metrics", "health", "record", "report"]
+NOT_IN_THE_CORE = ("hydra", "omegaconf", "gan_runner.commands", "gan_runner.config")
+MODULES = sorted(PACKAGE.rglob("*.py"))
+
+
+def name_of(path):
+    parts = path.relative_to(PACKAGE.parent).with_suffix("").parts
+    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+
+
+def imports_of(path):
+    """Every module that a file imports anywhere in it, by its full name; `from a import b` may mean a.b too."""
+    found = set()
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path} imports by a relative name, unlike the rest"
+            found |= {node.module, *(f"{node.module}.{alias.name}" for alias in node.names)}
+    return found
+
+
+def below(name, packages):
+    return any(name == package or name.startswith(f"{package}.") for package in packages)
+
+
+def modules_of(*packages):
+    return [path for path in MODULES if below(name_of(path), [f"gan_runner.{package}" for package in packages])]
+
+
+@pytest.mark.parametrize("package", CORE)
+def test_the_core_knows_nothing_of_configs_and_commands(package):
+    modules = modules_of(package)
+    assert modules
+    for path in modules:
+        assert not [name for name in imports_of(path) if below(name, NOT_IN_THE_CORE)], path
+
+
+def test_every_package_is_named_here():
+    packages = {path.name for path in PACKAGE.iterdir() if (path / "__init__.py").exists()}
+    assert packages - {"conf"} == {*CORE, "commands", "config"}
+
+
+@pytest.mark.parametrize("path", modules_of("commands"), ids=lambda path: path.stem)
+def test_a_command_imports_no_other(path):
+    """But for the one that starts them all, what explains Hydra's errors to it, and a sweep, whose jobs are runs."""
+    shared = {"gan_runner.commands", "gan_runner.commands.explaining"}
+    if path.stem == "sweep":
+        shared |= {"gan_runner.commands.train", "gan_runner.commands.train.run_job"}
+    others = {name_of(other) for other in modules_of("commands")} - shared - {name_of(path)}
+    if path.stem in ("main", "explaining"):
+        return
+    assert not imports_of(path) & others
+
+
+def test_configs_know_no_command():
+    for path in modules_of("config"):
+        assert not [name for name in imports_of(path) if below(name, ["gan_runner.commands"])], path
+
+
+LEAVES = {
+    "objectives": {"objectives"},
+    "optim": {"optim"},
+    "models": {"models"},
+    "data": {"data"},
+    "games": {"games", "data", "objectives"},
+    "metrics": {"metrics", "data", "record.pictures"},
+    "health": {"health", "games"},
+    "record": {"record"},
+}
+
+
+@pytest.mark.parametrize("package", LEAVES)
+def test_a_package_of_the_core_imports_those_below_it_alone(package):
+    """What all may import are bars, contracts, errors, ranges and seeds."""
+    allowed = [f"gan_runner.{name}" for name in (*LEAVES[package], "bars", "contracts", "errors", "ranges", "seeds")]
+    for path in modules_of(package):
+        own = {name for name in imports_of(path) if name.startswith("gan_runner.")}
+        assert not [name for name in own if not below(name, allowed)], path
+
+
+@pytest.mark.parametrize("module", ["gan_runner.training.loop", "gan_runner.training.sampler", "gan_runner.games"])
+def test_importing_the_core_loads_no_hydra(module):
+    check = (
+        f"import sys, {module}\n"
+        "print([name for name in sys.modules if name.partition('.')[0] in ('hydra', 'omegaconf', 'tensorboard')])"
+    )
+    printed = subprocess.run([sys.executable, "-c", check], check=True, capture_output=True, text=True).stdout
+    assert printed.strip() == "[]"
+
+
+def test_only_building_instantiates():
+    assert [path.name for path in MODULES if "hydra.utils.instantiate" in imports_of(path)] == ["build.py"]

@@ -1,0 +1,213 @@
+"""What the README and the pages in docs/ show works: every command is called here, or by .ci/run."""
+
+import json
+import math
+import re
+import shlex
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+import gan_runner
+from tests.command_line import gan_check, gan_run, gan_sample, only_run
+
+ROOT = Path(__file__).parent.parent
+PAGES = {str(path.relative_to(ROOT)): path.read_text() for path in (ROOT / "README.md", *(ROOT / "docs").glob("*.md"))}
+BLOCKS = {page: re.findall(r"```(\w*)\n(.*?)```", text, re.DOTALL) for page, text in PAGES.items()}
+PROGRAMS = r"(?:PYTHONPATH=\. )?(?:gan-|pip |pytest |python |tensorboard )"
+
+
+def _commands_of(page):
+    """Every command on a page: a line of a block, or between backticks in the text."""
+    lines = [line for language, block in BLOCKS[page] if language == "bash" for line in block.splitlines()]
+    for line in lines:
+        command = line.partition("  #")[0].strip()
+        if command and not command.startswith("#"):
+            yield command
+    text = re.sub(r"```.*?```", "", PAGES[page], flags=re.DOTALL)
+    for span in re.findall(r"`([^`]+)`", text):
+        command = " ".join(span.split())
+        if re.match(PROGRAMS, command) and " " in command:
+            yield f"{command} data=fashion_mnist" if page == "docs/recipes.md" and "experiment=" in command else command
+
+
+COMMANDS = {page: list(dict.fromkeys(_commands_of(page))) for page in PAGES}
+EVERYWHERE = list(dict.fromkeys(command for page in sorted(PAGES) for command in COMMANDS[page]))
+OF_A_RUN = re.compile(r"(resume|run)=(outputs/DATE/TIME|DIR)")
+# What makes a command quick without making it another one.
+SHORT = ["trainer.iterations=2", "data.limit=40", "evaluation.num_images=16", "trainer.batch_size=8"]
+CHECK_SHORT = ["data.limit=40", "trainer.batch_size=8", "preflight.seconds=0.01", "optimizer.lr=1e-2"]
+# What is no program of ours, or is called by .ci/run, which is looked at below.
+# gan-eval and gan-compare are called with what they assume by tests/commands/test_evaluate.py and test_compare.py.
+ELSEWHERE = ("gan-eval ", "gan-compare ", "pip install ", "pytest ", "python -m benchmarks.", "python3 -m venv ", "tensorboard --logdir ")
+
+
+def commands(start):
+    return [command for command in EVERYWHERE if command.startswith(start)]
+
+
+@pytest.fixture
+def folder(tmp_path, monkeypatch):
+    """A folder with what the commands assume: pictures and IDX files."""
+    random = np.random.default_rng(0)
+    (tmp_path / "photos").mkdir()
+    for number in range(40):
+        pixels = random.integers(0, 256, (20, 30, 3), dtype=np.uint8)
+        Image.fromarray(pixels).save(tmp_path / f"photos/{number}.jpg")
+    (tmp_path / "my_idx_files").mkdir()
+    header = bytes([0, 0, 8, 3, 0, 0, 0, 40, 0, 0, 0, 28, 0, 0, 0, 28])
+    images = random.integers(0, 256, (40, 28, 28), dtype=np.uint8).tobytes()
+    (tmp_path / "my_idx_files/train-images-idx3-ubyte").write_bytes(header + images)
+    monkeypatch.setenv("GAN_DATA", str(tmp_path / "my_idx_files"))
+    return tmp_path
+
+
+TRAINING = [line for line in commands("gan-run") if not OF_A_RUN.search(line) and "help" not in line]
+
+
+@pytest.mark.parametrize("line", TRAINING)
+def test_a_training_command_trains(folder, line):
+    result = gan_run(folder, *shlex.split(line)[1:], *SHORT)
+    assert result.code == 0, result.text
+    runs = [path for pattern in ("outputs/*/*", "multirun/*/*/*/") for path in folder.glob(pattern)]
+    jobs = math.prod(word.count(",") + 1 for word in line.split()) if " -m " in line else 1
+    assert len(runs) == jobs
+    for run in runs:
+        assert json.loads((run / "summary.json").read_text())["status"] == "finished"
+
+
+@pytest.mark.parametrize("line", commands("gan-check"))
+def test_a_checking_command_checks(folder, line):
+    result = gan_check(folder, *shlex.split(line)[1:], *CHECK_SHORT)
+    assert result.code == 0, result.text
+
+
+def test_the_commands_that_use_a_run_work_on_one(folder):
+    kept = ["trainer.keep=all", "trainer.intervals_in=iterations", "trainer.checkpoint_every=2", "trainer.log_every=2"]
+    assert gan_run(folder, *SHORT[1:], *kept, "trainer.epochs=1").code == 0
+    run = str(only_run(folder).relative_to(folder))
+
+    def here(line):
+        """The line for this run, which has kept iteration 2 where the page's has kept 500."""
+        return shlex.split(OF_A_RUN.sub(rf"\1={run}", line).replace("=500", "=2"))[1:]
+
+    samples = [line for line in commands("gan-sample") if OF_A_RUN.search(line) and "trust" not in line]
+    assert len(samples) >= 4
+    for line in samples:
+        result = gan_sample(folder, *here(line))
+        assert result.code == 0, result.text
+    longer, from_earlier = [line for line in commands("gan-run") if OF_A_RUN.search(line)]
+    assert "resume_from" in from_earlier
+    shorter = longer.replace("trainer.epochs=200", "trainer.epochs=2")
+    assert shorter != longer
+    for line in (shorter, from_earlier):
+        result = gan_run(folder, *here(line))
+        assert result.code == 0, result.text
+        assert json.loads((folder / run / "summary.json").read_text())["epochs"] == 2
+    assert "Resumed at iteration 2," in result.text
+
+
+def examples_of_extending():
+    """Each example's module, its files by name, and its command."""
+    files, module = {}, ""
+    for language, block in BLOCKS["docs/extending.md"]:
+        name = block.splitlines()[0].removeprefix("# ")
+        if language == "bash":
+            yield module, files, block.strip()
+            files = {}
+        elif re.fullmatch(r"[\w/]+\.(py|yaml)", name):
+            files[name] = block
+            module = name.removesuffix(".py") if language == "python" else module
+
+
+EXAMPLES = list(examples_of_extending())
+
+
+def test_there_is_an_example_of_each_kind_of_part():
+    assert [module for module, _, _ in EXAMPLES] == [
+        *("my_losses", "my_models", "my_metrics", "my_data", "my_schedules", "my_games"),
+    ]
+
+
+@pytest.mark.parametrize(("module", "files", "command"), EXAMPLES, ids=[module for module, _, _ in EXAMPLES])
+def test_an_example_of_a_part_trains_without_an_edit_and_goes_on(tmp_path, monkeypatch, module, files, command):
+    for name, text in files.items():
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text(text)
+    start = "PYTHONPATH=. gan-run "
+    assert command.startswith(start)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    try:
+        result = gan_run(tmp_path, *shlex.split(command.removeprefix(start)), *SHORT)
+        assert result.code == 0, result.text
+        run = only_run(tmp_path).relative_to(tmp_path)
+        assert "trust=" in gan_run(tmp_path, f"resume={run}", "trainer.iterations=4").text
+        result = gan_run(tmp_path, f"resume={run}", f"trust=[{module}]", "trainer.iterations=4")
+        assert result.code == 0, result.text
+        assert json.loads((tmp_path / run / "summary.json").read_text())["iterations"] == 4
+        result = gan_sample(tmp_path, f"run={run}", f"trust=[{module}]", "num=4", "output=four.npz")
+        assert result.code == 0, result.text
+        assert len(np.load(tmp_path / "four.npz")["arr_0"]) == 4
+    finally:
+        sys.modules.pop(module, None)
+
+
+def test_the_ways_to_go_on_with_a_part_of_ones_own_are_those_that_the_examples_were_gone_on_with():
+    start = "PYTHONPATH=. gan-run --config-dir my_conf "
+    assert {line for line in commands("PYTHONPATH=.") if not line.startswith(start)} == {
+        "PYTHONPATH=. gan-run resume=DIR trust=[my_losses]"
+    }
+    assert [line for line in commands("gan-sample") if "trust" in line] == ["gan-sample run=DIR trust=[my_losses]"]
+    assert {line for line in commands(start) if line in PAGES["docs/extending.md"]} == {line for *_, line in EXAMPLES}
+
+
+def test_the_page_on_extending_names_what_the_package_exports():
+    table = re.findall(r"^\| (`\w+`.*?) \|", PAGES["docs/extending.md"].partition("## A loss")[0], re.MULTILINE)
+    named = {name for row in table for name in re.findall(r"`(\w+)`", row)}
+    assert named == set(gan_runner.__all__) - {"CONFIG_MODULE"}
+
+
+def test_installing_testing_and_measuring_are_what_ci_does():
+    ci = (ROOT / ".ci/run").read_text()
+    for said in ('pip install -e ".[dev]"', "pytest -n 2"):
+        assert any(said in command for command in COMMANDS["README.md"])
+        assert said.replace("pip install", "pip install -q") in ci
+    assert ci.rstrip().endswith("pytest -n 2")
+    for module in {module for text in PAGES.values() for module in re.findall(r"python -m (benchmarks\.\w+)", text)}:
+        assert f"python -m {module}" in ci
+    for path in {path for command in commands("pytest ") for path in re.findall(r"tests/[\w/.]+", command)}:
+        assert (ROOT / path).is_file(), path
+
+
+def test_no_command_is_left_that_nothing_runs():
+    ours = ("gan-run ", "gan-check ", "gan-sample ", "PYTHONPATH=. gan-run ")
+    assert [command for command in EVERYWHERE if not command.startswith((*ours, *ELSEWHERE))] == []
+
+
+def _anchors(text):
+    """The places on a page that a link may lead to, as GitHub names them."""
+    headings = re.findall(r"^#+ (.+)$", re.sub(r"```.*?```", "", text, flags=re.DOTALL), re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+@pytest.mark.parametrize("page", sorted(PAGES))
+def test_every_picture_page_and_place_that_is_linked_is_there(page):
+    for target in re.findall(r"\]\(([^)]+)\)", PAGES[page]):
+        if target.startswith("https://"):
+            continue
+        name, _, anchor = target.partition("#")
+        path = (ROOT / page).parent / name if name else ROOT / page
+        assert path.is_file(), target
+        if anchor:
+            assert anchor in _anchors(path.read_text()), target
+    for name in re.findall(r"`((?:LICENSE|[\w/.]+/[\w/]+\.(?:md|py|png|yaml)))`", PAGES[page]):
+        if name.startswith(("docs/", "tests/", "gan_runner/", "conf/", "LICENSE")):
+            assert (ROOT / name).is_file(), name
+
+
+def test_every_page_is_reached_from_the_readme():
+    for page in PAGES:
+        assert page == "README.md" or f"]({page}" in PAGES["README.md"], page
