@@ -109,14 +109,15 @@ def copied(material: Material, share: float) -> Tensor:
 
 _FAR: dict[str, Way] = {"frechet": RISES, "kernel": RISES}
 _LESS_COVERED: dict[str, Way] = {"coverage": FALLS, "clipped_coverage": FALLS}
-_LESS_ALIKE: dict[str, Way] = {"precision": FALLS, "density": FALLS, "clipped_density": FALLS}
+_LESS_DENSE: dict[str, Way] = {"density": FALLS, "clipped_density": FALLS}
 _CLASSES: dict[str, Way] = {"classes": FALLS, "class_entropy": FALLS, "score": FALLS}
 
 FAULTS: Mapping[str, Fault] = {
     # A little blur makes a picture more like the mean of all, where real ones lie densest: density and its kin rise.
-    "blur": Fault((0.5, 1.0, 1.5, 2.0), "px", blurred, _FAR | _LESS_COVERED, tuple(_LESS_ALIKE)),
-    "noise": Fault((10, 20, 40, 80), "levels", noisy, _FAR | _LESS_COVERED | _LESS_ALIKE),
-    "shift": Fault((1, 2, 3, 4), "px", shifted, _FAR | _LESS_COVERED | _LESS_ALIKE),
+    "blur": Fault((0.5, 1.0, 1.5, 2.0), "px", blurred, _FAR | _LESS_COVERED, ("precision", *_LESS_DENSE)),
+    # Precision sees noise until all of it lies in the ball of one outlier: what it scores then is chance.
+    "noise": Fault((10, 20, 40, 80), "levels", noisy, _FAR | _LESS_COVERED | _LESS_DENSE, ("precision",)),
+    "shift": Fault((1, 2, 3, 4), "px", shifted, _FAR | _LESS_COVERED | _LESS_DENSE | {"precision": FALLS}),
     "dropped classes": Fault(
         (0.1, 0.3, 0.5, 0.8), "of them", without_classes, _FAR | {"recall": FALLS} | _LESS_COVERED | _CLASSES
     ),
@@ -220,15 +221,18 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", choices=("digits", "fashion_mnist"), default="digits")
     parser.add_argument("--extractor", choices=sorted(EXTRACTORS), default="cnn")
-    parser.add_argument("--references", type=int, default=None, help="real pictures to hold against; as many as count")
-    parser.add_argument("--count", type=int, default=300, help="pictures damaged at a time")
+    parser.add_argument("--references", type=int, help="real pictures to hold against; as many as count, of digits 450")
+    parser.add_argument("--count", type=int, help="pictures damaged at a time; 270 of digits, else 5,000")
     parser.add_argument("--faults", nargs="*", choices=list(FAULTS), default=list(FAULTS))
     options = parser.parse_args()
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     training, held_out, learn_from = sets_of(options.data)
     metrics = FeatureMetrics(EXTRACTORS[options.extractor], "all", neighbours=5, seed=0)
     metrics.bind(training, held_out, torch.device("cpu"), learn_from)
-    pictures = material(training, held_out, options.references or options.count, options.count)
+    # There are 1,797 digits, and after eight in ten classes are dropped there must be enough left.
+    count = options.count or (270 if options.data == "digits" else 5_000)
+    references = options.references or (450 if options.data == "digits" else count)
+    pictures = material(training, held_out, references, count)
     table = measured(metrics, pictures, options.faults)
     print(
         f"{options.data}, features {options.extractor} ({metrics.extractor.fingerprint}), {len(pictures.reference):,} "
