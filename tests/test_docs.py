@@ -42,15 +42,7 @@ SHORT = ["trainer.iterations=2", "data.limit=40", "evaluation.num_images=16", "t
 CHECK_SHORT = ["data.limit=40", "trainer.batch_size=8", "preflight.seconds=0.01", "optimizer.lr=1e-2"]
 # What is no program of ours, or is called by .ci/run, which is looked at below.
 # gan-eval and gan-compare are called with what they assume by tests/commands/test_evaluate.py and test_compare.py.
-ELSEWHERE = (
-    "gan-eval ",
-    "gan-compare ",
-    "pip install ",
-    "pytest ",
-    "python -m benchmarks.",
-    "python3 -m venv ",
-    "tensorboard --logdir ",
-)
+ELSEWHERE = ("gan-eval ", "gan-compare ", "pip install ", "pytest ", "python -m benchmarks.", "python3 -m venv ", "tensorboard --logdir ")
 
 
 def commands(start):
