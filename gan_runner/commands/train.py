@@ -143,7 +143,7 @@ def _train(job: _Job, stop: _Stop, *, with_bar: bool) -> None:
         refuse_other_data(config.resume, state["about"]["data_fingerprint"], experiment.images)
     with stop.at_once():
         first_look(experiment)
-        _introduce(experiment)
+        tables = _introduce(experiment)
     first_iteration = state["progress"]["iteration"] + 1 if state else 1
     with (
         experiment.dashboard.open(folder.path, first_iteration) as events,
@@ -172,7 +172,11 @@ def _train(job: _Job, stop: _Stop, *, with_bar: bool) -> None:
         log.info("%s to train. Pictures appear in %s.", length, folder.path / "samples")
         hyperparameters, swept = _hyperparameters(config)
         events.begin(hyperparameters, swept, [*experiment.evaluation.tags, *_TELLING_SCALARS])
-        run.show_real_images()
+        command, begun_at = shlex.join(command_line()), run.progress.iteration
+        for tag, text in {"command": command, "config": job.config_text(), **tables}.items():
+            events.text(f"run/{tag}", f"```\n{text}\n```", begun_at)
+        if not state:
+            run.show_real_images()
         job.write("running")
         try:
             train(run, stop.wanted)
@@ -211,8 +215,9 @@ def _hyperparameters(config: DictConfig) -> tuple[dict[str, Scalar], list[str]]:
     return {key: known[key] for key in sorted(dict.fromkeys(keys), key=lambda key: key not in swept)}, swept
 
 
-def _introduce(experiment: Experiment) -> None:
-    """Say what is being trained: data, device, and both players layer by layer."""
+def _introduce(experiment: Experiment) -> dict[str, str]:
+    """Say what is being trained: data, device, and both players layer by layer; gives the tables of layers by name."""
+    tables = {}
     images, compute, game = experiment.images, experiment.compute, experiment.game
     channels, height, width = images.shape
     log.info("%s: %s images, %dx%dx%d", images.name, f"{len(images):,}", height, width, channels)
@@ -229,6 +234,8 @@ def _introduce(experiment: Experiment) -> None:
         except RuntimeError:  # a network that takes more than a picture or a latent: without the shapes
             table = parameter_summary(net, verbose=0, col_names=("num_params",), depth=2)
         log.info("%s\n%s", name, table)
+        tables[name.lower()] = str(table)
+    return tables
 
 
 def _latents_of(experiment: Experiment) -> torch.Tensor:
@@ -272,15 +279,18 @@ class _Job:
         overrides = [*before, *typed_overrides()]
         hydra = HydraConfig.instance().cfg
         assert hydra is not None
-        of_run = OmegaConf.masked_copy(self.config, [str(key) for key in self.config if key != "hydra"])
         texts = {
-            "config": to_store(of_run),
+            "config": self.config_text(),
             "hydra": OmegaConf.to_yaml(hydra),
             "overrides": OmegaConf.to_yaml(overrides),
         }
         self.folder.write_config(texts)
         self._summary.begin()
         self.write("running")
+
+    def config_text(self) -> str:
+        """The run's config as it is stored."""
+        return to_store(OmegaConf.masked_copy(self.config, [str(key) for key in self.config if key != "hydra"]))
 
     def checkpoint(self) -> dict[str, Any] | None:
         """The checkpoint to go on from; None where a run begins."""

@@ -11,9 +11,10 @@ import contextlib
 import logging
 import threading
 import time
+import weakref
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import Future, wait
+from concurrent.futures import Future
 from queue import SimpleQueue
 from typing import Any, Protocol, Self, TypeVar
 
@@ -40,7 +41,7 @@ CHUNK = 8
 
 _AHEAD = 4  # chunks for each thread
 _SECONDS_BETWEEN_LINES = 10.0
-_SECONDS_TO_FINISH = 1.0
+_SECONDS_TO_END = 1.0
 
 
 def in_order(work: Callable[[Item], Result], items: Iterable[Item], threads: int, ahead: int) -> Iterator[Result]:
@@ -57,7 +58,9 @@ def in_order(work: Callable[[Item], Result], items: Iterable[Item], threads: int
     """
     tasks: SimpleQueue[tuple[Future[Result], Item] | None] = SimpleQueue()
     for _ in range(threads):
-        threading.Thread(target=_serve, args=(work, tasks), daemon=True).start()
+        thread = threading.Thread(target=_serve, args=(work, tasks), daemon=True)
+        _tasks_of[thread] = tasks
+        thread.start()
     taken_on: deque[Future[Result]] = deque()
     try:
         for item in items:
@@ -124,7 +127,7 @@ def counting(total: int, doing: str) -> Iterator[Callable[[int], None]]:
         yield done
 
 
-_in_work: set[Future[Any]] = set()
+_tasks_of: weakref.WeakKeyDictionary[threading.Thread, SimpleQueue[Any]] = weakref.WeakKeyDictionary()
 _leaving = threading.Event()
 
 
@@ -134,21 +137,25 @@ def _serve(work: Callable[[Item], Result], tasks: SimpleQueue[tuple[Future[Resul
         future, item = task
         if not future.set_running_or_notify_cancel():
             continue
-        _in_work.add(future)
         try:
             result = work(item)
         except BaseException as error:
             future.set_exception(error)
         else:
             future.set_result(result)
-        _in_work.discard(future)
 
 
 @atexit.register
-def _finish() -> None:
-    """Let what is being worked on come to its end, for a moment.
+def _let_threads_end() -> None:
+    """Wait for the threads a moment, since they hold tensors.
 
-    A thread that comes out of PyTorch while the interpreter is being taken down aborts the process.
+    A thread that lets go of a tensor while the interpreter is being taken down aborts the process. One that takes
+    longer is inside Pillow, and ends there unharmed.
     """
     _leaving.set()
-    wait(_in_work.copy(), timeout=_SECONDS_TO_FINISH)
+    until = time.monotonic() + _SECONDS_TO_END
+    threads = list(_tasks_of.items())
+    for _, tasks in threads:
+        tasks.put(None)
+    for thread, _ in threads:
+        thread.join(max(0.0, until - time.monotonic()))

@@ -1,0 +1,73 @@
+"""gan-eval: a table with floor and ceiling, JSON, and a picture; of a run, or of any program's pictures."""
+
+import json
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from gan_runner.commands import main
+from gan_runner.data import digits
+from tests.command_line import QUICK, call, gan_run
+
+SMALL = ["num=120", "real=200"]
+
+
+def gan_eval(folder, *arguments):
+    return call(main.evaluate, folder, *arguments)
+
+
+@pytest.fixture(autouse=True)
+def own_cache(tmp_path, monkeypatch):
+    monkeypatch.setenv("GAN_CACHE", str(tmp_path / "cache"))
+
+
+def test_a_run_is_told_how_good_it_is_beside_real_pictures_and_noise(tmp_path):
+    assert gan_run(tmp_path, *QUICK, "data.limit=600", "hydra.run.dir=run").code == 0
+    result = gan_eval(tmp_path, "run=run", "checkpoint=last", *SMALL)
+    assert result.code == 0, result.text
+    found = json.loads((tmp_path / "run/evaluation-last.json").read_text())
+    name = "frechet_cnn_120"
+    assert found["floor"][name] < found["metrics"][name]
+    assert found["better"][name] == "lower"
+    assert found["fingerprint"]["checkpoint"] == "iteration 4"
+    assert found["fingerprint"]["average"] is False
+    for word in (name, "floor", "ceiling", "coverage_cnn_120"):
+        assert word in result.out
+    with Image.open(tmp_path / "run/evaluation-last.png") as picture:
+        assert picture.width > 100
+
+
+def test_pictures_of_any_program_are_looked_at_alike(tmp_path):
+    images = digits.load(image_size=28, limit=120).images.permute(0, 2, 3, 1).numpy()
+    np.savez(tmp_path / "real.npz", images)
+    np.savez(tmp_path / "noise.npz", np.random.default_rng(0).integers(0, 256, images.shape, np.uint8))
+    scores = {}
+    for name in ("real", "noise"):
+        result = gan_eval(tmp_path, f"samples={name}.npz", "data=digits", f"output={name}", *SMALL)
+        assert result.code == 0, result.text
+        scores[name] = json.loads((tmp_path / f"{name}.json").read_text())["metrics"]
+    assert scores["real"]["frechet_cnn_120"] < 0.2 * scores["noise"]["frechet_cnn_120"]
+    assert scores["real"]["memorised_cnn_120"] > 0.9  # they are training pictures
+
+
+WRONG = {
+    "nothing to look at": ([], "needs one of the two", "run=outputs/DATE/TIME"),
+    "both": (["run=a", "samples=b"], "needs one of the two", "samples=PATH"),
+    "no such run": (["run=nowhere"], "there is no such folder", "run=outputs/DATE/TIME"),
+    "no such samples": (["samples=nowhere.npz"], "samples is nowhere.npz", ""),
+    "another size": (["samples=small.npz"], "samples is small.npz", ""),
+    "too few": (["samples=few.npz"], "3 pictures", "Draw more"),
+    "a misspelt key": (["nm=3"], "There is no key nm here", "num"),
+}
+
+
+@pytest.mark.parametrize(("arguments", "problem", "remedy"), WRONG.values(), ids=WRONG)
+def test_a_mistake_gets_one_message(tmp_path, arguments, problem, remedy):
+    np.savez(tmp_path / "small.npz", np.zeros((200, 14, 14, 1), np.uint8))
+    np.savez(tmp_path / "few.npz", np.full((3, 28, 28, 1), 200, np.uint8))
+    result = gan_eval(tmp_path, *arguments)
+    assert result.code == 1
+    assert problem in result.err
+    assert remedy in result.err
+    assert "Traceback" not in result.text
