@@ -36,13 +36,16 @@ def _commands_of(page):
 
 COMMANDS = {page: list(dict.fromkeys(_commands_of(page))) for page in PAGES}
 EVERYWHERE = list(dict.fromkeys(command for page in sorted(PAGES) for command in COMMANDS[page]))
-OF_A_RUN = re.compile(r"(resume|run)=(outputs/DATE/TIME|DIR)")
+OF_A_RUN = re.compile(r"\b(resume|run)=(outputs/DATE/TIME|DIR)")
 # What makes a command quick without making it another one.
 SHORT = ["trainer.iterations=2", "data.limit=40", "evaluation.num_images=16", "trainer.batch_size=8"]
 CHECK_SHORT = ["data.limit=40", "trainer.batch_size=8", "preflight.seconds=0.01", "optimizer.lr=1e-2"]
 # What is no program of ours, or is called by .ci/run, which is looked at below.
-# gan-eval and gan-compare are called with what they assume by tests/commands/test_evaluate.py and test_compare.py.
-ELSEWHERE = ("gan-eval ", "gan-compare ", "pip install ", "pytest ", "python -m benchmarks.", "python3 -m venv ", "tensorboard --logdir ")
+ELSEWHERE = ("pip install ", "pytest ", "python -m benchmarks.", "python3 -m venv ", "tensorboard --logdir ")
+# Programs that are called with what they assume by tests of their own.
+READ_BY = {"gan-eval ": "tests/commands/test_evaluate.py", "gan-compare ": "tests/commands/test_compare.py"}
+# A sweep that is written down in a file, made smaller: what to add, and how many jobs are left.
+WRITTEN_DOWN = {"experiment=lr_dropout_sweep": (["model.dropout=0.1", "seed=0"], 3)}
 
 
 def commands(start):
@@ -65,18 +68,32 @@ def folder(tmp_path, monkeypatch):
     return tmp_path
 
 
-TRAINING = [line for line in commands("gan-run") if not OF_A_RUN.search(line) and "help" not in line]
+TRAINING = [
+    line for line in commands("gan-run") if not OF_A_RUN.search(line) and not re.search("help|sweep_resume", line)
+]
 
 
 @pytest.mark.parametrize("line", TRAINING)
 def test_a_training_command_trains(folder, line):
-    result = gan_run(folder, *shlex.split(line)[1:], *SHORT)
-    assert result.code == 0, result.text
-    runs = [path for pattern in ("outputs/*/*", "multirun/*/*/*/") for path in folder.glob(pattern)]
     jobs = math.prod(word.count(",") + 1 for word in line.split()) if " -m " in line else 1
+    smaller, jobs = next((less for sweep, less in WRITTEN_DOWN.items() if sweep in line), ([], jobs))
+    result = gan_run(folder, *shlex.split(line)[1:], *SHORT, *smaller)
+    assert result.code == 0, result.text
+    runs = [path for pattern in ("outputs/*/*", "multirun/*/*/*") for path in folder.glob(f"{pattern}/summary.json")]
     assert len(runs) == jobs
     for run in runs:
-        assert json.loads((run / "summary.json").read_text())["status"] == "finished"
+        assert json.loads(run.read_text())["status"] == "finished"
+
+
+def test_a_command_that_goes_on_with_a_sweep_does(folder):
+    started = gan_run(folder, "-m", "optimizer.lr=1e-4,2e-4", *SHORT, "hydra.sweep.dir=multirun/mine")
+    assert started.code == 0, started.text
+    lines = [line for line in commands("gan-run -m") if "sweep_resume" in line]
+    assert lines
+    for line in lines:
+        result = gan_run(folder, *shlex.split(line.replace("multirun/DATE/TIME", "multirun/mine"))[1:])
+        assert result.code == 0, result.text
+        assert len(list(folder.glob("multirun/mine/*/summary.json"))) == 2
 
 
 @pytest.mark.parametrize("line", commands("gan-check"))
@@ -184,7 +201,9 @@ def test_installing_testing_and_measuring_are_what_ci_does():
 
 def test_no_command_is_left_that_nothing_runs():
     ours = ("gan-run ", "gan-check ", "gan-sample ", "PYTHONPATH=. gan-run ")
-    assert [command for command in EVERYWHERE if not command.startswith((*ours, *ELSEWHERE))] == []
+    for tests in READ_BY.values():
+        assert (ROOT / tests).is_file()
+    assert [command for command in EVERYWHERE if not command.startswith((*ours, *ELSEWHERE, *READ_BY))] == []
 
 
 def _anchors(text):
