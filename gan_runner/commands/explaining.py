@@ -50,7 +50,8 @@ def _explain_unknown_key(key: str, config_name: str) -> str:
     prefix = f"{parent}." if parent else ""
     names = [f"{prefix}{name}" for name in map(str, node) if not name.startswith("_")]
     name = key.rpartition(".")[2]
-    elsewhere = [setting for setting in _settings(config) if setting.rpartition(".")[2] == name]
+    settings = (setting for setting in _settings(config) if not setting.startswith("health.usual."))
+    elsewhere = [setting for setting in settings if setting.rpartition(".")[2] == name]
     similar = closest(key, names)
     if elsewhere and (not similar or key != prefix + name):
         remedy = f"Did you mean {either(elsewhere)}?"

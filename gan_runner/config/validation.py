@@ -105,7 +105,7 @@ def validate(
             if _holds_parts(value):
                 read.add(full_key)
                 if "_target_" not in value:
-                    _refuse_empty_parts(full_key, value)
+                    _refuse_empty_parts(full_key, value, parameters[key])
             else:
                 check(full_key, value, parameters[key])
         if {"low", "high"} <= parameters.keys() & node.keys():
@@ -136,10 +136,11 @@ def _holds_parts(value: object) -> bool:
     return isinstance(value, dict) and ("_target_" in value or any(_holds_parts(v) for v in value.values()))
 
 
-def _refuse_empty_parts(path: str, parts: Mapping[str, object]) -> None:
-    """Of parts by name, each must be one."""
+def _refuse_empty_parts(path: str, parts: Mapping[str, object], annotation: object) -> None:
+    """Of parts by name, each must be one, or null where that means to leave it out."""
+    may_be_null = any(matches(None, inner) for inner in get_args(annotation)[1:])
     for name, part in parts.items():
-        if not _holds_parts(part):
+        if not _holds_parts(part) and not (part is None and may_be_null):
             raise UserError(
                 f"{path}.{name} is {as_typed(part)}, but must be a part with a _target_.",
                 f"To leave it out, type ~{path}.{name}.",

@@ -271,7 +271,7 @@ IMPATIENT = """
 import os, signal
 from gan_runner.data import digits
 
-def load(image_size: int | None, limit: int | None):
+def load(image_size: int | None, limit: int | None, split: str, holdout: float):
     for _ in range(2):
         os.kill(os.getpid(), signal.SIGINT)
     return digits.load(image_size, limit)
@@ -314,7 +314,7 @@ def test_a_second_sigterm_is_on_record_too(tmp_path):
 LEAVING = """
 import sys
 
-def load(image_size: int | None, limit: int | None):
+def load(image_size: int | None, limit: int | None, split: str, holdout: float):
     sys.exit(0)
 """
 

@@ -61,7 +61,10 @@ def swept(tmp_path_factory):
 def test_a_sweep_says_how_far_it_is_after_each_job_and_what_each_was(swept):
     folder, result = swept
     assert "seed=1: finished. Sweep: 1 of 2 done, about " in result.out
-    assert result.out.splitlines()[-2:] == ["Sweep: 2 of 2 done.", "Dashboard: tensorboard --logdir here"]
+    page, counts, dashboard = result.out.splitlines()[-3:]
+    assert page == "All runs on one page: here/compare.html"
+    assert (counts, dashboard) == ("Sweep: 2 of 2 done.", "Dashboard: tensorboard --logdir here")
+    assert (folder / "here/compare.html").is_file()
     found = jobs(folder / "here")
     assert list(found) == ["seed=1", "seed=2"]
     for name, job in found.items():

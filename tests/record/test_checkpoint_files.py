@@ -245,9 +245,9 @@ def test_a_name_that_is_not_there_is_refused_with_those_that_are(files):
     with pytest.raises(UserError) as refusal:
         files.load("best", CPU)
     assert str(refusal.value) == (
-        f"checkpoint is best, but {files.path('best')} is not there.\n  Try checkpoint=last or checkpoint=1."
+        f"A checkpoint is asked for that is not there: {files.path('best')}.\n  There is last or 1."
     )
-    with pytest.raises(UserError, match=r"checkpoint is 7, but .*iteration_00000007\.pt is not there"):
+    with pytest.raises(UserError, match=r"not there: .*iteration_00000007\.pt"):
         files.load("7", CPU)
 
 
