@@ -268,19 +268,25 @@ def test_a_folder_is_given_to_one_process_at_a_time(tmp_path):
 
 
 IMPATIENT = """
-import os, signal
-from gan_runner.data import digits
+import os, signal, sys
+from gan_runner.metrics.diversity import Diversity
 
-def load(image_size: int | None, limit: int | None, split: str, holdout: float):
-    for _ in range(2):
-        os.kill(os.getpid(), signal.SIGINT)
-    return digits.load(image_size, limit)
+class Impatient(Diversity):
+    asked = 0
+
+    def measure(self, fake, real):
+        self.asked += 1
+        if self.asked > 1:  # the first is the first look
+            for _ in range(2):
+                os.kill(os.getpid(), signal.SIGINT)
+        return super().measure(fake, real)
 """
 
 
 def test_a_second_ctrl_c_stops_at_once_and_is_on_record(tmp_path):
     (tmp_path / "impatient.py").write_text(IMPATIENT)
-    command = [*COMMAND, *SMALL, *MLP, "data._target_=impatient.load", "hydra.run.dir=here"]
+    part = "evaluation.metrics.diversity._target_=impatient.Impatient"
+    command = [*COMMAND, *SMALL, *MLP, part, "hydra.run.dir=here"]
     environment = os.environ | {"PYTHONPATH": str(tmp_path)}
     result = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=120)
     assert (result.returncode, "Traceback" in result.stderr) == (130, False), result.stderr
