@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from hydra.core.global_hydra import GlobalHydra
+from hydra.core.hydra_config import HydraConfig
 
 from gan_runner.commands import main
 
@@ -38,7 +39,7 @@ class Result:
 def call(command: Callable[[], None], folder: Path, *arguments: str) -> Result:
     """Call a command in a folder; a bug's exception comes through."""
     out, err = io.StringIO(), io.StringIO()
-    before = sys.argv
+    before, level = sys.argv, logging.getLogger().level
     sys.argv = [f"gan-{command.__name__}", *arguments]
     code = 0
     try:
@@ -49,6 +50,8 @@ def call(command: Callable[[], None], folder: Path, *arguments: str) -> Result:
     finally:
         sys.argv = before
         GlobalHydra.instance().clear()
+        HydraConfig.instance().cfg = None  # it says where the command was typed, which the next one must not believe
+        logging.getLogger().setLevel(level)
         for handler in logging.getLogger().handlers[:]:
             if handler.__class__.__module__ in ("logging", "logging.handlers"):
                 logging.getLogger().removeHandler(handler)
