@@ -2,7 +2,7 @@
 
 python -m benchmarks.unlabelled
 
-The labels of Fashion-MNIST are hidden from every candidate. Compared are: how many rows of the damage table move as
+The labels of the set are hidden from every candidate. Compared are: how many rows of the damage table move as
 they claim; how alike the Fréchet distances rank all damages and strengths as those of an extractor that knows the
 labels (Spearman's rank correlation); and how far the mildest strength of each fault stands out, as a multiple of
 the distance of undamaged pictures (the smallest of the faults, and their geometric mean).
@@ -160,12 +160,15 @@ def rank_correlation(one: list[float], other: list[float]) -> float:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--count", type=int, default=2_000)
+    parser.add_argument("--data", choices=("digits", "fashion_mnist"), default="fashion_mnist")
+    parser.add_argument("--count", type=int, help="pictures damaged at a time; 270 of digits, else 2,000")
     parser.add_argument("--tasks", nargs="*", choices=sorted(CANDIDATES), default=list(CANDIDATES))
     options = parser.parse_args()
     logging.basicConfig(level=logging.INFO, format="%(message)s")
-    training, held_out, learn_from = sets_of("fashion_mnist")
-    pictures = material(training, held_out, options.count, options.count)
+    training, held_out, learn_from = sets_of(options.data)
+    few = options.data == "digits"
+    count = options.count or (270 if few else 2_000)
+    pictures = material(training, held_out, 450 if few else count, count)
     numbers = ["frechet", "precision", "recall", "density", "coverage", "clipped_density", "clipped_coverage"]
     by_labels: list[float] = []
     print("| learned | rows as claimed | of | rank correlation | mildest, least | mildest, mean | undamaged |")
@@ -186,7 +189,7 @@ def main() -> None:
             f"| {math.exp(statistics.mean(map(math.log, mildest))):.2f} | {next(iter(distances.values()))[0]:.3g} |",
             flush=True,
         )
-        logging.info("%s: does not see %s", name, ", ".join(missed) or "nothing less than it claims")
+        logging.info("%s: %s", name, f"does not see {', '.join(missed)}" if missed else "sees all that it claims")
 
 
 if __name__ == "__main__":
