@@ -187,7 +187,10 @@ class FeatureMetrics:
         Raises:
             UserError: there are too few pictures, or they have another shape than the data.
         """
-        seen = self._seen(fake, "generated")
+        return self.numbers_of(self._seen(fake, "generated"), real)
+
+    def numbers_of(self, seen: Features, real: Mapping[str, Tensor]) -> dict[str, float]:
+        """As `measure`, of features that were extracted already."""
         vectors = seen.vectors
         kept = {name: value.to(vectors.device) for name, value in real.items()}
         numbers: dict[str, float] = {}
@@ -216,8 +219,14 @@ class FeatureMetrics:
         """The training pictures that copies are looked for among: features [N, dim], and rows of the set, int64 [N]."""
         if self._known is None:
             assert self._training is not None, "bind comes first"
-            rows = even_rows(len(self._training), TRAINING_PICTURES)
-            self._known = features_of(self._training, TRAINING_PICTURES, self.extractor), rows.to(self._device)
+            training, extractor = self._training, self.extractor
+            digest = cache.digest(extractor.fingerprint, training.fingerprint, TRAINING_PICTURES)
+            kept = cache.kept(
+                f"features_{training.name}_{digest}.pt",
+                lambda: {"features": features_of(training, TRAINING_PICTURES, extractor).cpu()},
+            )
+            rows = even_rows(len(training), TRAINING_PICTURES)
+            self._known = kept["features"].to(self._device), rows.to(self._device)
         return self._known
 
     @property

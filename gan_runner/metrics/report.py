@@ -14,15 +14,14 @@ from torch import Tensor
 from gan_runner.data.image_set import ImageSet
 from gan_runner.errors import UserError
 from gan_runner.metrics.feature_metrics import FeatureMetrics, Number
-from gan_runner.metrics.features import as_bytes, even_rows
+from gan_runner.metrics.features import Features, as_bytes, even_rows
 from gan_runner.metrics.fingerprint import Fingerprint
 from gan_runner.metrics.neighbours import nearest
-from gan_runner.metrics.reference import Part, Reference, reference
+from gan_runner.metrics.reference import Reference, reference
 from gan_runner.metrics.samples import read_samples
 from gan_runner.ranges import Count, Seed
 from gan_runner.record.pictures import INK, MARGIN, PAPER, grid
 
-_AT_ONCE = 500
 _SHOWN, _NEIGHBOURS = 8, 3  # pictures in the grid, and training pictures beside each
 _TEXT = 14  # pixels
 _ROW = 22
@@ -198,8 +197,9 @@ def report(
     """
     images = as_bytes(images).cpu()
     against = reference(metrics, training, held_out, real, len(images), seed)
-    values = metrics.measure((Part(part) for part in images.split(_AT_ONCE)), against.statistics)
-    suspects, originals = most_alike(images, training, metrics, _SHOWN, _NEIGHBOURS)
+    seen = metrics.extractor(images)
+    values = metrics.numbers_of(seen, against.statistics)
+    suspects, originals = most_alike(seen.vectors, metrics, _SHOWN, _NEIGHBOURS)
     return Report(
         rows=[_row(name, number, values[name], len(images), against) for name, number in metrics.numbers.items()],
         fingerprint=Fingerprint(
@@ -215,31 +215,27 @@ def report(
         ),
         floor_count=against.floor_count,
         floor_of=against.floor_of,
-        classes=_classes(images, training, metrics, against),
+        classes=_classes(seen, training, against),
         suspects=images[suspects],
         originals=training.pixels(originals.flatten()).unflatten(0, originals.shape),
     )
 
 
-def most_alike(
-    images: Tensor, training: ImageSet, metrics: FeatureMetrics, count: Count, k: Count
-) -> tuple[Tensor, Tensor]:
+def most_alike(vectors: Tensor, metrics: FeatureMetrics, count: Count, k: Count) -> tuple[Tensor, Tensor]:
     """Which generated pictures lie nearest to a training picture, and to which ones.
 
     Args:
-        images: generated pictures, uint8 [N, C, H, W].
-        training: what they may be copies of.
-        metrics: bound to that set.
+        vectors: features of generated pictures, [N, dim].
+        metrics: bound to the training set that they may be copies of.
         count: how many generated pictures to give.
         k: how many training pictures beside each.
 
     Returns:
         Indices of the generated pictures, int64 [n], nearest first; those of training pictures, int64 [n, k].
     """
-    features = metrics.extractor(images).vectors
     known, rows = metrics.known
-    order = nearest(features, known, 1)[0][:, 0].argsort()[:count]
-    _, which = nearest(features[order], known, min(k, len(known)))
+    order = nearest(vectors, known, 1)[0][:, 0].argsort()[:count]
+    _, which = nearest(vectors[order], known, min(k, len(known)))
     return order.cpu(), rows.cpu()[which.cpu()]
 
 
@@ -253,15 +249,11 @@ def _row(name: str, number: Number, value: float, count: int, against: Reference
     return Row(with_count(name, count), _real(value), _real(floor), _real(ceiling), number.better, number.says)
 
 
-def _classes(
-    images: Tensor, training: ImageSet, metrics: FeatureMetrics, against: Reference
-) -> list[tuple[str, float, float]]:
+def _classes(seen: Features, training: ImageSet, against: Reference) -> list[tuple[str, float, float]]:
     real: Mapping[str, Tensor] = against.statistics
-    if "class_counts" not in real or metrics.extractor.classes != len(training.classes):
+    if seen.probabilities is None or seen.probabilities.shape[1] != len(training.classes) or "class_counts" not in real:
         return []
-    probabilities = metrics.extractor(images).probabilities
-    assert probabilities is not None
-    counts = probabilities.argmax(1).bincount(minlength=len(training.classes)).cpu()
+    counts = seen.probabilities.argmax(1).bincount(minlength=len(training.classes)).cpu()
     shares = [(part.double() / part.sum()).tolist() for part in (counts, real["class_counts"])]
     return list(zip(training.classes, *shares, strict=True))
 

@@ -104,7 +104,7 @@ def test_the_picture_shows_copies_classes_and_places(bound, halves, drawn):
 def test_suspects_come_nearest_first_with_rows_of_the_training_set(bound, halves):
     training, held_out = halves
     images = torch.cat([held_out.images[:20], training.images[5:6], held_out.images[20:40]])
-    suspects, originals = most_alike(images, training, bound, count=3, k=2)
+    suspects, originals = most_alike(bound.extractor(images).vectors, bound, count=3, k=2)
     assert suspects[0] == 20
     assert originals[0, 0] == 5
     assert originals.shape == (3, 2)
