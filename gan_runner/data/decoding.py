@@ -30,7 +30,9 @@ FORMATS = ("PNG", "JPEG", "WEBP", "BMP")
 SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".webp", ".bmp"})
 
 MOST_PIXELS = 2**26
-"""What a picture may have to be decoded, after what a JPEG leaves out; decoding takes up to 12 bytes for each."""
+"""What a picture may have to be decoded, after what a JPEG leaves out."""
+
+_BYTES_A_PIXEL = 12  # that decoding takes, at the most
 
 _MOST_BYTES = 2**30  # in a file
 
@@ -139,16 +141,25 @@ def read_picture(path: Path, size: Count, channels: Channels) -> Pixels:
         Exception: whatever Pillow makes of a broken file; its decoders raise many kinds.
     """
     with _picture(path) as opened:
-        whole = math.prod(opened.size)
+        width, height = opened.size
+        # What a JPEG decoder may hold of the whole picture, however small it draws it.
+        held = 2 * width * height * len(opened.getbands()) if opened.format == "JPEG" else 0
         # A large JPEG decodes several times faster at a fraction of its size; twice the target loses nothing.
         opened.draft(None, (2 * size, 2 * size))
-        width, height = opened.size
-        if width * height > MOST_PIXELS:
-            raise ValueError(f"it has {width:,} x {height:,} pixels, and more than {MOST_PIXELS:,} are not decoded")
-        with _being_decoded.taking(width * height + whole // 4):
-            ImageOps.exif_transpose(opened, in_place=True)
-            picture = _on_white(_in_eight_bits(opened))
-            return _to_pixels(picture.convert("L" if channels == 1 else "RGB"), size)
+        needed = max(math.prod(opened.size), held // _BYTES_A_PIXEL)
+        if needed > MOST_PIXELS:
+            raise ValueError(f"it has {width:,} x {height:,} pixels, which are too many to decode")
+        with _being_decoded.taking(needed):
+            try:
+                return _drawn(opened, size, channels)
+            finally:
+                opened.close()  # which gives its memory back
+
+
+def _drawn(opened: Image.Image, size: int, channels: Channels) -> Pixels:
+    ImageOps.exif_transpose(opened, in_place=True)
+    picture = _on_white(_in_eight_bits(opened))
+    return _to_pixels(_in_mode(picture, "L" if channels == 1 else "RGB"), size)
 
 
 @contextlib.contextmanager
@@ -175,8 +186,15 @@ def _in_eight_bits(picture: Image.Image) -> Image.Image:
 def _on_white(picture: Image.Image) -> Image.Image:
     if not picture.has_transparency_data:
         return picture
-    colours = picture if picture.mode == "RGBA" else picture.convert("RGBA")
-    return Image.alpha_composite(Image.new("RGBA", colours.size, "white"), colours)
+    colours = _in_mode(picture, "RGBA")
+    page = Image.new("RGB", colours.size, "white")
+    page.paste(colours, mask=colours)
+    return page
+
+
+def _in_mode(picture: Image.Image, mode: str) -> Image.Image:
+    """A picture in a mode; itself where it is in that already, of which Pillow would make a copy."""
+    return picture if picture.mode == mode else picture.convert(mode)
 
 
 def _to_pixels(picture: Image.Image, size: int) -> Pixels:

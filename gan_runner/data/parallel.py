@@ -41,7 +41,7 @@ CHUNK = 8
 
 _AHEAD = 4  # chunks for each thread
 _SECONDS_BETWEEN_LINES = 10.0
-_SECONDS_TO_END = 1.0
+_SECONDS_TO_END = 0.5
 
 
 def in_order(work: Callable[[Item], Result], items: Iterable[Item], threads: int, ahead: int) -> Iterator[Result]:
