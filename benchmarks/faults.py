@@ -18,6 +18,7 @@ import argparse
 import contextlib
 import copy
 import hashlib
+import importlib
 import json
 import logging
 import os
@@ -39,21 +40,19 @@ import numpy as np
 import torch
 from hydra import compose, initialize_config_module
 from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
 from PIL import Image
 
-# What a command imports late, so that no case waits for it.
-import gan_runner.commands.check
-import gan_runner.commands.compare
-import gan_runner.commands.evaluate
-import gan_runner.commands.sample
-import gan_runner.commands.train
 from gan_runner import CONFIG_MODULE
 from gan_runner.commands import main as commands
 from gan_runner.config.build import build
-from gan_runner.config.checking import check
+from gan_runner.config.checking import check, too_much_asked
 from gan_runner.errors import UserError
 from gan_runner.record.checkpoint_files import CheckpointFiles
 from gan_runner.training.contract import first_look
+
+for late in ("check", "compare", "evaluate", "sample", "train"):  # so that no case waits for it
+    importlib.import_module(f"gan_runner.commands.{late}")
 
 RESULTS = Path(__file__).with_name("faults.jsonl")
 INTERVAL = 4  # iterations from a checkpoint to the next
@@ -66,7 +65,7 @@ RUN = (
     *(*TINY, "hydra.run.dir=run", f"trainer.iterations={ITERATIONS}", "trainer.intervals_in=iterations"),
     *(f"trainer.checkpoint_every={INTERVAL}", "trainer.log_every=1", "trainer.sample_every=12"),
 )
-_MEGABYTES = 2048  # of memory, above which a case counts as too large
+_MEGABYTES = 2048  # of memory: a case that has more counts as too large, and it gets little more than that
 _PATIENCE = 60.0  # seconds after which it counts as hanging
 _BUG = 70  # exit code of a case that ended in an exception
 
@@ -176,11 +175,12 @@ def _as_a_program(job: Callable[[], None], folder: Path, output: Path) -> int:
 
 
 def _with_bounded_memory(job: Callable[[], None]) -> Callable[[], None]:
-    """The job where twice as much memory as a case may take is all that there is."""
+    """The job where as much memory as a case may have is all that there is."""
 
     def bounded() -> None:
-        has = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
-        resource.setrlimit(resource.RLIMIT_AS, (has + 2 * _MEGABYTES * 2**20,) * 2)
+        mapped, resident = map(int, Path("/proc/self/statm").read_text().split()[:2])
+        more = _MEGABYTES * 2**20 - resident * resource.getpagesize()
+        resource.setrlimit(resource.RLIMIT_AS, (mapped * resource.getpagesize() + more,) * 2)
         job()
 
     return bounded
@@ -196,7 +196,8 @@ class Outcome:
 
 
 def _judged(ended: Ended, about: str) -> Outcome:
-    return Outcome(ended.fault or ("runs" if ended.code == 0 else "refused"), ended, about)
+    refused = "refused for want of memory" if "too little memory" in ended.text else "refused"
+    return Outcome(ended.fault or ("runs" if ended.code == 0 else refused), ended, about)
 
 
 # ---- runs that are disturbed ----------------------------------------------------------------------------
@@ -250,12 +251,10 @@ def flips(draw: random.Random, count: int) -> Iterator[Outcome]:
         whole = {name: weights_of(folder, name) for name in ("last", before)}
         content = last.read_bytes()
         for number in range(count):
-            place, bit = draw.randrange(len(content)), draw.randrange(8)
-            flipped = bytearray(content)
-            flipped[place] ^= 1 << bit
             last.unlink()
-            last.write_bytes(flipped)
-            about = f"bit {bit} of byte {place:,}"
+            last.write_bytes(damaged := _flipped(draw, content))
+            place = next(at for at, (new, old) in enumerate(zip(damaged, content, strict=True)) if new != old)
+            about = f"byte {place:,}"
             try:
                 found = files.load_newest(torch.device("cpu"))
             except Exception as error:
@@ -277,9 +276,7 @@ DATA = {
     "resident": ("data.limit=64",),
     "streamed": ("data.limit=64", "data.resident=false"),
     "pictures": ("data=image_folder", "data.root=../png", "data.image_size=28"),
-    "streamed pictures": (
-        *("data=image_folder", "data.root=../png", "data.image_size=28", "data.resident=false"),
-    ),
+    "streamed pictures": (*("data=image_folder", "data.root=../png", "data.image_size=28", "data.resident=false"),),
 }
 
 
@@ -394,9 +391,24 @@ NUMBERS = (0, 1, 2, 3, 5, 7, 8, 16, 28, 29, 100, 1000, -1, -3, 0.1, 0.5, 0.999, 
 HUGE = (1e308, 10**5, 10**6, 10**9, 2**31, 2**63, 10**30)
 OTHERS: tuple[object, ...] = (
     *(None, True, False, "", "auto", "all", "text", "Infinity", "é漢", "a b", "../..", "/dev/null", "/nowhere/x"),
-    *(float("nan"), float("inf"), float("-inf"), [], [1, 2], [0], [-1], [[1]], [None], ["a"], {}, {"a": 1}, {"a": None}),
+    *(
+        float("nan"),
+        float("inf"),
+        float("-inf"),
+        [],
+        [1, 2],
+        [0],
+        [-1],
+        [[1]],
+        [None],
+        ["a"],
+        {},
+        {"a": 1},
+        {"a": None},
+    ),
     *([16, 16], [0.5, 0.999], [2, 2], {"_target_": "torch.nn.ReLU"}, {"_target_": 3}, {"_target_": "os.getcwd"}),
 )
+_GRAMMAR = ("[", "{", "}", "${", "(1", "a=b", "'", "choice(1,2)", "range(3)", "???", "1 2")
 # What may not be drawn at random, or fetches from the network, or trains for long.
 _LEFT_ALONE = ("data.download", "trainer.device", "trainer.iterations", "trainer.progress", "resume", "trust")
 
@@ -460,7 +472,7 @@ def one_override(draw: random.Random, keys: Sequence[str]) -> str:
             f"{key}={value},{value}",
             f"{key}=",
             key,
-            f"{key}={draw.choice(('[', '{', '}', '${', '(1', 'a=b', chr(39), 'choice(1,2)', 'range(3)', '???', '1 2'))}",
+            f"{key}={draw.choice(_GRAMMAR)}",
             f"{key}={'9' * 400}",
             draw.choice(("=", "==1", ".=1", "~", "+", "@", "a@", "--x", "-", " ", "\t", "hydra.verbose=maybe", "seed")),
             draw.choice(("hydra.job.name=null", "hydra/job_logging=disabled", "hydra/launcher=x", "hydra.run.dir=''")),
@@ -474,7 +486,8 @@ def some_overrides(draw: random.Random, keys: Sequence[str]) -> tuple[str, list[
     mistakes = [one_override(draw, keys) for _ in range(draw.choice((1, 1, 2, 3)))]
     if name == "sample":
         of_sample = ("num", "output", "checkpoint", "seed", "device", "trust")
-        return name, [one_override(draw, of_sample) for _ in mistakes] + ["run=run"] * (draw.random() < 0.9)
+        words = [one_override(draw, of_sample) for _ in mistakes]
+        return name, [*words, *["run=run"] * (draw.random() < 0.9), *["num=4"] * (draw.random() < 0.8)]
     quick = ["data.limit=64", "trainer.batch_size=16", "trainer.precision=fp32", "trainer.device=cpu"]
     last = "trainer.iterations=2" if name == "run" else "preflight.seconds=0.01"
     return name, [*quick, *mistakes, last]
@@ -523,7 +536,10 @@ def tried(config: DictConfig, choices: dict[str, str], values: dict[str, object]
     base = config
     config = copy.deepcopy(base)
     for key, value in values.items():
-        OmegaConf.update(config, key, value)
+        try:
+            OmegaConf.update(config, key, value, merge=False)
+        except OmegaConfBaseException as error:  # what the commands explain where they compose
+            raise UserError(str(error), "Type something else.") from error
 
     def default_of(key: str) -> object:
         value = OmegaConf.select(base, key, default=KeyError)
@@ -531,8 +547,7 @@ def tried(config: DictConfig, choices: dict[str, str], values: dict[str, object]
             raise KeyError(key)
         return OmegaConf.to_container(value) if OmegaConf.is_config(value) else value
 
-    words = [*(f"{group}={choice}" for group, choice in choices.items()), *(f"{key}={values[key]}" for key in ())]
-    check(config, words, choices, default_of)
+    check(config, [f"{group}={choice}" for group, choice in choices.items()], choices, default_of)
     experiment = build(config)
     first_look(experiment)
     with contextlib.closing(experiment.feed):
@@ -552,7 +567,7 @@ def values(draw: random.Random, count: int) -> Iterator[Outcome]:
 
                 def job(base: DictConfig = base, choices: dict[str, str] = choices, drawn: Any = drawn) -> None:
                     try:
-                        with gan_runner.config.checking.too_much_asked():
+                        with too_much_asked():
                             tried(base, choices, drawn)
                     except UserError as error:
                         print(error)
@@ -578,10 +593,7 @@ def damage(draw: random.Random, path: Path) -> str:
         return what
     path.unlink()
     if what == "flip" and content:
-        flipped = bytearray(content)
-        for _ in range(draw.choice((1, 1, 3, 50))):
-            flipped[draw.randrange(len(flipped))] ^= 1 << draw.randrange(8)
-        path.write_bytes(flipped)
+        path.write_bytes(_flipped(draw, content, draw.choice((1, 1, 3, 50))))
     elif what == "cut":
         path.write_bytes(content[: draw.randrange(len(content) + 1)])
     elif what == "empty":
@@ -597,6 +609,13 @@ def damage(draw: random.Random, path: Path) -> str:
     elif what in ("twice", "value"):
         path.write_bytes(content * 2)
     return what
+
+
+def _flipped(draw: random.Random, content: bytes, bits: int = 1) -> bytes:
+    changed = bytearray(content)
+    for _ in range(bits):
+        changed[draw.randrange(len(changed))] ^= 1 << draw.randrange(8)
+    return bytes(changed)
 
 
 def odd_pictures(draw: random.Random, folder: Path) -> str:
@@ -625,9 +644,9 @@ def _odd(kind: str, draw: random.Random, folder: Path) -> None:
             deep.mkdir(parents=True)
             picture.save(deep / "x.png")
         case "names":
-            for name in (b"\xe9.png", "\x1b[31m.png".encode(), b"a\nb.png", b" .png"):
+            for name in (b"\xe9.png", b"\x1b[31m.png", b"a\nb.png", b" .png"):
                 with contextlib.suppress(OSError):
-                    shutil.copyfile(_saved(picture, good), os.path.join(os.fsencode(folder), name))  # noqa: PTH118
+                    shutil.copyfile(_saved(picture, good), os.path.join(os.fsencode(folder), name))
         case "modes":
             for mode in ("1", "L", "P", "RGBA", "LA", "I;16", "F", "CMYK"):
                 ending = "tif" if mode in ("F", "CMYK") else "png"
@@ -653,9 +672,7 @@ def _odd(kind: str, draw: random.Random, folder: Path) -> None:
         case "sixteen":
             Image.fromarray(np.full((30, 30), 40_000, np.uint16)).save(good)
         case "flipped":
-            content = bytearray(_saved(picture, good).read_bytes())
-            content[draw.randrange(len(content))] ^= 1 << draw.randrange(8)
-            good.write_bytes(content)
+            good.write_bytes(_flipped(draw, _saved(picture, good).read_bytes()))
         case _:
             content = _saved(picture, good).read_bytes()
             new = {"cut": content[: draw.randrange(len(content))], "empty": b"", "text": b"hello\n"}
@@ -668,11 +685,11 @@ def _saved(picture: Image.Image, path: Path) -> Path:
 
 
 _SHORTER = f"trainer.iterations={ITERATIONS + 2}"
-OF_A_RUN = (
+OF_A_RUN: tuple[tuple[str, ...], ...] = (
     *(("run", "resume=run", _SHORTER), ("run", "resume=run", _SHORTER), ("sample", "run=run", "num=4")),
     *(("sample", "run=run", "num=4", "checkpoint=best"), ("compare", "runs=[run]"), ("eval", "run=run", "num=16")),
 )
-OF_PICTURES = (
+OF_PICTURES: tuple[tuple[str, ...], ...] = (
     ("run", "data=image_folder", "data.root=pictures", *TINY, "trainer.iterations=2", "hydra.run.dir=run"),
     ("check", "data=image_folder", "data.root=pictures", *TINY, "preflight.seconds=0.01"),
 )
