@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from gan_runner.games.game import Outcome as Outcome
     from gan_runner.games.game import checked_logits as checked_logits
     from gan_runner.metrics.evaluation import Metric as Metric
+    from gan_runner.metrics.number import Number as Number
     from gan_runner.objectives.latents import Latent as Latent
     from gan_runner.objectives.losses import AdversarialLoss as AdversarialLoss
     from gan_runner.objectives.penalties import Penalty as Penalty
@@ -48,6 +49,7 @@ _HOMES = {
     "games.adversarial": ["Adversarial"],
     "games.game": ["Examples", "Game", "Outcome", "checked_logits"],
     "metrics.evaluation": ["Metric"],
+    "metrics.number": ["Number"],
     "objectives.latents": ["Latent"],
     "objectives.losses": ["AdversarialLoss"],
     "objectives.penalties": ["Penalty"],

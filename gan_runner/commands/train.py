@@ -172,6 +172,7 @@ def _train(job: _Job, stop: _Stop, *, with_bar: bool) -> None:
         log.info("%s to train. Pictures appear in %s.", length, folder.path / "samples")
         hyperparameters, swept = _hyperparameters(config)
         events.begin(hyperparameters, swept, [*experiment.evaluation.tags, *_TELLING_SCALARS])
+        events.describe(experiment.evaluation.descriptions)
         command, begun_at = shlex.join(command_line()), run.progress.iteration
         for tag, text in {"command": command, "config": job.config_text(), **tables}.items():
             events.text(f"run/{tag}", f"```\n{text}\n```", begun_at)

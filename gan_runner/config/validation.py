@@ -32,7 +32,9 @@ _HYDRA_KEYS: dict[str, object] = {
     "_convert_": Literal["none", "partial", "object", "all"],
     "_args_": Sequence[Any],
 }
-_BITS = 63  # of a whole number's size: what arrays can hold
+# What arrays can hold.
+_BITS = 63  # of a whole number's size
+_LARGEST = 3.4e38  # of what is finite
 _LIMITS: dict[type, tuple[str, str]] = {
     Ge: ("ge", "at least"),
     Gt: ("gt", "above"),
@@ -110,7 +112,7 @@ def validate(
                 if full_key in read or _holds_parts(value):
                     continue
                 raise _unknown(full_key, node, sorted(parameters), overrides)
-            if _holds_parts(value):
+            if _holds_parts(value) and _may_be_a_part(parameters[key]):
                 read.add(full_key)
                 if "_target_" not in value:
                     _refuse_empty_parts(full_key, value, parameters[key])
@@ -172,6 +174,14 @@ def _nodes(tree: object, path: str = "") -> Iterator[tuple[str, dict[str, Any]]]
 def _holds_parts(value: object) -> bool:
     """Whether a value is a part, or a mapping of parts, that is checked as a node of its own."""
     return isinstance(value, dict) and ("_target_" in value or any(_holds_parts(v) for v in value.values()))
+
+
+def _may_be_a_part(annotation: object) -> bool:
+    """Whether an annotation has room for what a `_target_` makes, or for parts by name."""
+    origin, arguments = get_origin(annotation), get_args(annotation)
+    if origin in (Annotated, Union, types.UnionType):
+        return any(map(_may_be_a_part, arguments[:1] if origin is Annotated else arguments))
+    return annotation not in _NAMES and origin not in (Literal, tuple) and origin is not Sequence
 
 
 def _refuse_empty_parts(path: str, parts: Mapping[str, object], annotation: object) -> None:
@@ -242,12 +252,17 @@ def _not_as_annotated(key: str, value: object, annotation: object, default_of: C
         remedy = f"Try {key}={as_typed(default_of(key))}, which is its default."
     except KeyError:
         remedy = f"Give {key} {describe(annotation)}."
-    rule = f"{describe(annotation)}{f', of {_BITS} bits at most' * _too_long(value)}"
-    return UserError(f"{key} is {as_typed(value)}, but must be {rule}.", remedy)
+    limit = _limit_of_arrays(value)
+    return UserError(f"{key} is {as_typed(value)}, but must be {describe(annotation)}{limit and f', {limit}'}.", remedy)
 
 
-def _too_long(value: object) -> bool:
-    return isinstance(value, int) and value.bit_length() > _BITS
+def _limit_of_arrays(value: object) -> str:
+    """Which limit a number goes beyond whatever it is for, in words; "" for any other value."""
+    if isinstance(value, int) and value.bit_length() > _BITS:
+        return f"of {_BITS} bits at most"
+    if isinstance(value, float) and _LARGEST < abs(value) < math.inf:
+        return f"of {_LARGEST:g} at most"
+    return ""
 
 
 def matches(value: object, annotation: object) -> bool:
@@ -271,9 +286,9 @@ def matches(value: object, annotation: object) -> bool:
     if inspect.isclass(origin) and issubclass(origin, Mapping):
         return isinstance(value, dict) and all(matches(v, arguments[1]) for v in value.values())
     if annotation is float:
-        return isinstance(value, float) or matches(value, int)
+        return isinstance(value, int | float) and not isinstance(value, bool) and not _limit_of_arrays(value)
     if annotation is int:
-        return isinstance(value, int) and not isinstance(value, bool) and not _too_long(value)
+        return isinstance(value, int) and not isinstance(value, bool) and not _limit_of_arrays(value)
     if annotation in (bool, str):
         return isinstance(value, annotation)
     if annotation in (None, type(None)):

@@ -112,9 +112,10 @@ class RunFolder:
             *self.path.iterdir(),
             *(file for folder in written if folder.is_dir() for file in folder.iterdir()),
         ]:
-            if path.is_symlink() and not path.resolve().is_relative_to(home):
+            leads_to = Path(os.path.realpath(path))  # of a link to itself too
+            if path.is_symlink() and not leads_to.is_relative_to(home):
                 raise UserError(
-                    f"{key} is {self.path}, but {path} is a link to {path.resolve()}, which a run would write to.",
+                    f"{key} is {self.path}, but {path} is a link to {leads_to}, which a run would write to.",
                     "Put the file or folder itself in its place.",
                 )
 
