@@ -67,6 +67,7 @@ RUN = (
 )
 _MEGABYTES = 2048  # of memory: a case that has more counts as too large, and it gets little more than that
 _PATIENCE = 60.0  # seconds after which it counts as hanging
+_MARK = "\x1e"  # around what becomes of a case
 _BUG = 70  # exit code of a case that ended in an exception
 
 
@@ -547,28 +548,42 @@ def tried(config: DictConfig, choices: dict[str, str], values: dict[str, object]
 
 
 def values(draw: random.Random, count: int) -> Iterator[Outcome]:
-    """Values that make no sense in a composed config: refused before the first turn, or they can be played with."""
+    """Values that make no sense in a composed config: refused before the first turn, or they can be played with.
+
+    A process takes many cases one after the other, and says what becomes of each.
+    """
     quick = ["data.limit=64", "trainer.batch_size=16", "trainer.precision=fp32", "trainer.device=cpu"]
     with _scratch() as folder:
         while count > 0:
             choices = some_choices(draw)
-            base = _composed([*(f"{group}={choice}" for group, choice in choices.items()), *quick])
+            typed = [*(f"{group}={choice}" for group, choice in choices.items()), *quick]
+            base = _composed(typed)
             keys = keys_of(base)
-            for _ in range(min(count, 25)):
-                drawn = some_values(draw, keys)
+            cases = [some_values(draw, keys) for _ in range(min(count, 50))]
 
-                def job(base: DictConfig = base, choices: dict[str, str] = choices, drawn: Any = drawn) -> None:
+            def job(base: DictConfig = base, choices: dict[str, str] = choices, cases: Any = cases) -> None:
+                for drawn in cases:
+                    kind = "runs"
                     try:
                         with too_much_asked():
                             tried(base, choices, drawn)
                     except UserError as error:
-                        print(error)
-                        sys.exit(1)
+                        kind = "refused for want of memory" if "too little memory" in error.problem else "refused"
+                    except Exception:
+                        traceback.print_exc()
+                        kind = "TRACEBACK"
+                    print(f"{_MARK}{kind}{_MARK}", flush=True)
 
-                ended = Process(_with_bounded_memory(job), folder).ended()
-                typed = [*(f"{group}={choice}" for group, choice in choices.items()), *quick]
-                yield _judged(ended, " ".join([*typed, *(f"{key}={_typed(value)}" for key, value in drawn.items())]))
-            count -= 25
+            ended = Process(_with_bounded_memory(job), folder).ended()
+            texts, kinds = (ended.text.split(_MARK)[start::2] for start in (0, 1))
+            if len(kinds) < len(cases):  # it ended in the middle of one
+                kinds.append("HANGS" if ended.code is None else "DIES")
+            if ended.megabytes > _MEGABYTES:
+                kinds[-1] = "TOO MUCH MEMORY"
+            for kind, drawn, text in zip(kinds, cases, texts, strict=False):
+                words = [*typed, *(f"{key}={_typed(value)}" for key, value in drawn.items())]
+                yield Outcome(kind, Ended(ended.code, text, 0.0, ended.megabytes), " ".join(words))
+            count -= len(kinds)
 
 
 # ---- what lies on the disk ------------------------------------------------------------------------------
