@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, astuple, dataclass
 from typing import Any, Literal
 
+from gan_runner.contracts import described, what_it_is
 from gan_runner.errors import UserError
 from gan_runner.health import advice
 from gan_runner.health.advice import Help, Settings, Usual
@@ -62,7 +63,7 @@ class Watch:
         settings: what the run is set to, without what has no effect; the remedies change it.
 
     Raises:
-        UserError: something else is in a symptom's place.
+        UserError: something else is in a symptom's place, or one of the user's own lacks something.
     """
 
     def __init__(
@@ -84,6 +85,13 @@ class Watch:
                 raise UserError(
                     f"health.symptoms.{name} is {symptom}, but must be a symptom, or null to watch for no such thing.",
                     f"Try health.symptoms.{name}=null.",
+                )
+            missing = [each for each in ("tags", "patience") if symptom is not None and not hasattr(symptom, each)]
+            if missing:
+                raise UserError(
+                    f"health.symptoms.{name} ({described(symptom)}) has no {' and no '.join(missing)}; a symptom must "
+                    "have tags and patience.",
+                    "Set them as gan_runner.Symptom describes them.",
                 )
         self._symptoms = {name: symptom for name, symptom in symptoms.items() if symptom is not None}
         self._usual = Usual(usual)
@@ -113,6 +121,12 @@ class Watch:
                 if point.keys() & set(symptom.tags) and self._last.keys() >= set(symptom.tags):
                     known = {tag: self._last[tag] for tag in symptom.tags} | dict(point)
                     observation = symptom.observe(known, now)
+                    if not isinstance(observation, Observation | None):
+                        raise UserError(
+                            f"health.symptoms.{name} ({described(symptom)}) gives {what_it_is(observation)} from "
+                            "observe, but must give an Observation, or None where nothing is wrong.",
+                            "Return gan_runner.Observation(what), with what is wrong in words.",
+                        )
                     since = self._courses[name].since or (observation and observation.since) or now
                     lasted = symptom.updates(now) - symptom.updates(since)
                     new += self._follow(name, observation, now, symptom.patience - lasted, symptom.helps)
