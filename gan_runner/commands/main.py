@@ -27,7 +27,7 @@ from yaml import YAMLError
 from gan_runner import CONFIG_MODULE
 from gan_runner.commands.console import any_console
 from gan_runner.commands.explaining import explain_composition, explain_grammar, explain_no_choice
-from gan_runner.config.command_line import typed, typed_overrides
+from gan_runner.config.command_line import keep_words, typed, typed_overrides
 from gan_runner.errors import UserError, was_told
 from gan_runner.record.sweep_folder import SweepFolder, folder_name
 
@@ -150,6 +150,7 @@ def _launch(config_name: str, job: Callable[[DictConfig], object], arguments: li
         os.environ.setdefault(name, SHORT_SPIN if crowded else value)
     # Hydra would print errors in its own words and leave; this has it raise them.
     os.environ["HYDRA_FULL_ERROR"] = "1"
+    keep_words(sys.argv)
     sys.argv[1:] = arguments
     hydra.main(version_base="1.3", config_path=f"pkg://{CONFIG_MODULE}", config_name=config_name)(job)()
 

@@ -23,14 +23,14 @@ from tqdm.contrib.logging import logging_redirect_tqdm
 
 from gan_runner.config.build import build
 from gan_runner.config.checking import check_config, too_much_asked
-from gan_runner.config.command_line import shown, typed_overrides
+from gan_runner.config.command_line import command_line, shown, typed_overrides
 from gan_runner.config.resuming import refuse_changes, refuse_other_data, refusing_what_does_not_fit
 from gan_runner.config.stored import Stored, read_stored, to_store
 from gan_runner.errors import UserError, mark_as_told
 from gan_runner.record.journal import Journal
 from gan_runner.record.progress_bar import progress_bar
 from gan_runner.record.run_folder import RunFolder
-from gan_runner.record.summary import Summary, command_line
+from gan_runner.record.summary import Summary
 from gan_runner.record.sweep_folder import SweepFolder
 from gan_runner.record.tensorboard import Scalar, dashboard_line, flatten
 from gan_runner.training.contract import first_look

@@ -7,7 +7,7 @@ from omegaconf import OmegaConf
 
 from gan_runner.config.checking import check
 from gan_runner.errors import UserError
-from gan_runner.health.symptoms import CoinToss, Collapse, Constant, Moment, Observation, Saturated
+from gan_runner.health.symptoms import CoinToss, Collapse, Constant, Moment, Observation, Saturated, Symptom
 from gan_runner.health.watch import NOT_FINITE, Alarm, Watch
 
 HEALTHY = {
@@ -364,3 +364,39 @@ def test_what_a_standing_player_showed_last_is_forgotten_at_a_rollback():
     looker.forget()
     seen, alarms = looker.look(G_ALONE, at(20), None)
     assert (seen["health/saturated"], alarms) == (0.0, [])
+
+
+class Mine(Symptom):
+    """A symptom of the user's own, which gives what it is told to."""
+
+    tags = ("loss/d",)
+    patience = 0
+
+    def __init__(self, gives) -> None:
+        self.gives = gives
+
+    def observe(self, point, now):
+        return self.gives
+
+
+class Bare(Symptom):
+    """One that forgets to say what it is judged by, and how long it must last."""
+
+    def observe(self, point, now):
+        return None
+
+
+def test_a_symptom_of_the_users_own_becomes_an_alarm_by_its_name():
+    _, alarms = watch({"mine": Mine(Observation("it is late"))}).look(HEALTHY, at(7), None)
+    assert [(alarm.name, alarm.message) for alarm in alarms] == [("mine", "mine: it is late, since iteration 7.")]
+
+
+def test_a_symptom_of_the_users_own_that_lacks_something_is_refused_by_name():
+    with pytest.raises(UserError, match=r"health\.symptoms\.bare \(.*Bare\) has no tags and no patience"):
+        watch({"bare": Bare()})
+
+
+@pytest.mark.parametrize("gives", ["late", True, 1.0])
+def test_a_symptom_of_the_users_own_that_observes_something_else_is_told_so(gives):
+    with pytest.raises(UserError, match=r"health\.symptoms\.mine \(.*Mine\) gives .* from observe"):
+        watch({"mine": Mine(gives)}).look(HEALTHY, at(7), None)
