@@ -536,7 +536,7 @@ def tried(config: DictConfig, choices: dict[str, str], values: dict[str, object]
     for key, value in values.items():
         try:
             OmegaConf.update(config, key, value, merge=False)
-        except (OmegaConfBaseException, ValueError) as error:  # what the commands explain where they compose
+        except (OmegaConfBaseException, ValueError, AssertionError) as error:  # what the commands explain where they compose
             raise UserError(str(error), "Type something else.") from error
 
     def default_of(key: str) -> object:
@@ -577,7 +577,7 @@ def values(draw: random.Random, count: int) -> Iterator[Outcome]:
                     except UserError as error:
                         kind = "refused for want of memory" if "too little memory" in error.problem else "refused"
                     except Exception:
-                        traceback.print_exc()
+                        traceback.print_exc(file=sys.stdout)
                         kind = "TRACEBACK"
                     print(f"{_MARK}{kind}{_MARK}", flush=True)
 
