@@ -53,9 +53,9 @@ def _fault(overrides: str, alarms: str, advice: str = "") -> Fault:
 
 FAULTS = {
     "d_lr_0": _fault("optimizer.d.lr=0", "coin_toss no_progress collapse", "optimizer.d.lr=0.0002"),
-    "d_lr_x100": _fault("optimizer.d.lr=2e-2", "sure low_diversity collapse worse", "optimizer.d.lr=0.0002"),
+    "d_lr_x100": _fault("optimizer.d.lr=2e-2", "sure ahead low_diversity collapse worse", "optimizer.d.lr=0.0002"),
     "g_lr_0": _fault("optimizer.g.lr=0", "no_progress", "optimizer.g.lr=0.0002"),
-    "g_lr_x100": _fault("optimizer.g.lr=2e-2", "sure no_progress collapse worse", "optimizer.g.lr=0.0002"),
+    "g_lr_x100": _fault("optimizer.g.lr=2e-2", "sure ahead no_progress collapse worse", "optimizer.g.lr=0.0002"),
     "lr_10": _fault("optimizer.lr=10", "sure constant_d collapse no_progress not_finite", "optimizer.lr=0.0002"),
     "lr_1e-7": _fault("optimizer.lr=1e-7", "no_progress coin_toss", "optimizer.lr=0.0002"),
     "dropout_0.9": _fault("model.dropout=0.9", "low_diversity collapse coin_toss", "model.dropout=0.3"),

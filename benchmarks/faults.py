@@ -536,7 +536,11 @@ def tried(config: DictConfig, choices: dict[str, str], values: dict[str, object]
     for key, value in values.items():
         try:
             OmegaConf.update(config, key, value, merge=False)
-        except (OmegaConfBaseException, ValueError, AssertionError) as error:  # what the commands explain where they compose
+        except (
+            OmegaConfBaseException,
+            ValueError,
+            AssertionError,
+        ) as error:  # what the commands explain where they compose
             raise UserError(str(error), "Type something else.") from error
 
     def default_of(key: str) -> object:

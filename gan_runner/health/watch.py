@@ -93,11 +93,15 @@ class Watch:
                     "have tags and patience.",
                     "Set them as gan_runner.Symptom describes them.",
                 )
-        self._symptoms = {name: symptom for name, symptom in symptoms.items() if symptom is not None}
         self._usual = Usual(usual)
         self._settings = settings
+        self._symptoms = {name: each for name, each in symptoms.items() if each is not None and self._counts(each)}
         self.raised: list[Alarm] = []
         self.forget()
+
+    def _counts(self, symptom: Symptom) -> bool:
+        known = [key for key in symptom.where if key in self._settings]
+        return not symptom.where or not all(self._usual.allows(key, self._settings[key]) for key in known)
 
     def look(self, point: Point, now: Moment, not_finite: Observation | None) -> tuple[dict[str, float], list[Alarm]]:
         """Look at a log point.

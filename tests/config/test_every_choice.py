@@ -74,6 +74,8 @@ def test_every_choice_of_every_group_composes_is_valid_builds_and_plays(group, n
         typed.append("data.limit=64")
     if group != "model":
         typed += SMALL_PLAYERS
+    if name == "wasserstein":
+        typed.append("penalty=gradient_penalty")
     if name == "finite_difference":
         typed.append("model.dropout=0")
     config, choices = composed(typed)
