@@ -100,8 +100,10 @@ class Watch:
         self.forget()
 
     def _counts(self, symptom: Symptom) -> bool:
-        known = [key for key in symptom.where if key in self._settings]
-        return not symptom.where or not all(self._usual.allows(key, self._settings[key]) for key in known)
+        if not symptom.where:
+            return True
+        known = {key: value for key in symptom.where if isinstance(value := self._settings.get(key), int | float)}
+        return not all(self._usual.allows(key, value) for key, value in known.items())
 
     def look(self, point: Point, now: Moment, not_finite: Observation | None) -> tuple[dict[str, float], list[Alarm]]:
         """Look at a log point.

@@ -155,13 +155,15 @@ class EventFile:
             values: tag -> value; NaN and infinities are marked as such in the chart.
             iteration: the point's place on the x axis.
         """
-        from tensorboard.compat.proto.summary_pb2 import Summary, SummaryMetadata
+        from tensorboard.compat.proto.summary_pb2 import DATA_CLASS_SCALAR, Summary, SummaryMetadata
 
         # One event for all takes the training loop a fifth of the time of an event each.
         points = [Summary.Value(tag=tag, simple_value=value) for tag, value in values.items()]
         for point in points:
             if point.tag in self._descriptions:  # TensorBoard keeps what comes with a curve's first point
-                point.metadata.CopyFrom(SummaryMetadata(summary_description=self._descriptions.pop(point.tag)))
+                told = self._descriptions.pop(point.tag)
+                point.metadata.CopyFrom(SummaryMetadata(summary_description=told, data_class=DATA_CLASS_SCALAR))
+                point.metadata.plugin_data.plugin_name = "scalars"
         self._file.add_summary(Summary(value=points), iteration)
 
     def image(self, tag: str, picture: Image.Image, iteration: int) -> None:
