@@ -135,6 +135,10 @@ class Process:
         with contextlib.suppress(ProcessLookupError):
             (os.killpg if group else os.kill)(self.pid, number)
 
+    def runs(self) -> bool:
+        """Whether it has not ended yet."""
+        return os.waitid(os.P_PID, self.pid, os.WEXITED | os.WNOWAIT | os.WNOHANG) is None
+
     def ended(self, patience: float = _PATIENCE) -> Ended:
         """Wait for its end; kills it after so many seconds."""
         in_time = True
@@ -295,21 +299,39 @@ def _disturbed(
     """Runs that are disturbed at a random moment and gone on with, each compared with an undisturbed one."""
     with _scratch() as folder:
         _some_pictures(folder / "png", 300)
-        wanted, lasts = {}, {}
+        wanted, begins = {}, {}
         for name, data in DATA.items():
             (folder / name).mkdir()
-            lasts[name] = _finished(command("run", *RUN, *data), folder / name)
+            began = time.monotonic()
+            process = Process(command("run", *RUN, *data), folder / name)
+            _wait_for(process, folder / name, 1)
+            begins[name] = time.monotonic() - began
+            if process.ended().code != 0:
+                raise SystemExit((folder / name / ".output").read_text())
             wanted[name] = weights_of(folder / name)
         for number in range(count):
             name = list(DATA)[number % len(DATA)]
             here = folder / str(number)
             here.mkdir()
             process = Process(command("run", *RUN, *DATA[name]), here)
-            moment = draw.uniform(0, 1.05 * lasts[name])
-            time.sleep(moment)
+            if draw.random() < 0.3:
+                moment = draw.uniform(0, begins[name])
+                time.sleep(moment)
+                when = f"after {moment:.3f} s"
+            else:
+                iteration = draw.randrange(1, ITERATIONS + 1)
+                _wait_for(process, here, iteration)
+                time.sleep(draw.uniform(0, 0.05))
+                when = f"after iteration {iteration}"
             ended, what = disturb(process, draw)
-            yield _gone_on_with(here, ended, wanted[name], f"{what} after {moment:.3f} s, {name} data")
+            yield _gone_on_with(here, ended, wanted[name], f"{what} {when}, {name} data")
             shutil.rmtree(here)
+
+
+def _wait_for(process: Process, here: Path, iteration: int) -> None:
+    """Wait until a run has logged an iteration, or has ended."""
+    while process.runs() and _last_iteration(here) < iteration:
+        time.sleep(0.002)
 
 
 def _gone_on_with(here: Path, ended: Ended, wanted: str, about: str) -> Outcome:
@@ -536,11 +558,7 @@ def tried(config: DictConfig, choices: dict[str, str], values: dict[str, object]
     for key, value in values.items():
         try:
             OmegaConf.update(config, key, value, merge=False)
-        except (
-            OmegaConfBaseException,
-            ValueError,
-            AssertionError,
-        ) as error:  # what the commands explain where they compose
+        except (OmegaConfBaseException, ValueError, TypeError, AssertionError) as error:  # the commands explain it
             raise UserError(str(error), "Type something else.") from error
 
     def default_of(key: str) -> object:
