@@ -200,7 +200,7 @@ class Ahead(OnAverage):
 
     Args:
         accuracy: D's mean accuracy from which it counts.
-        where: the settings, by dotted key, of which one has to be unusual.
+        where: see `Symptom`.
         patience: see `Symptom`.
     """
 
@@ -351,13 +351,22 @@ class Collapse(OnAverage):
         moved: change of the distance from real images, as a share of the untrained G's, from which G has left its
             beginning.
         patience: see `Symptom`.
+        where: see `Symptom`.
     """
 
     tags = ("health/diversity", "health/repeats", "health/distance")
     helps = (advice.slower_d, advice.slower_g, advice.smooth_labels, advice.larger_batch, advice.penalty)
 
-    def __init__(self, diversity: Positive, repeats: Positive | None, moved: Fraction, patience: CountOrZero) -> None:
+    def __init__(
+        self,
+        diversity: Positive,
+        repeats: Positive | None,
+        moved: Fraction,
+        patience: CountOrZero,
+        where: Sequence[str] = (),
+    ) -> None:
         super().__init__(patience)
+        self.where = tuple(where)
         self._diversity = diversity
         self._repeats = repeats
         self._moved = moved
