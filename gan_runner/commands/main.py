@@ -210,6 +210,8 @@ def _explained(config_name: str) -> Iterator[None]:
     except KeyboardInterrupt:
         sys.exit(128 + signal.SIGINT)
     except Exception as error:
+        if _came_from_an_interrupt(error):
+            sys.exit(128 + signal.SIGINT)
         if was_told(error):
             _leave("")
         elif isinstance(error, ConfigCompositionException | MissingConfigException):
@@ -229,6 +231,13 @@ def _explained(config_name: str) -> Iterator[None]:
         elif isinstance(error, ValueError | TypeError) and not _begun:
             _leave(f"Hydra cannot make anything of this: {error}\n  Look at what was typed, or see --help.")
         raise
+
+
+def _came_from_an_interrupt(error: BaseException | None) -> bool:
+    """Whether a library has stumbled while Ctrl-C took it out of the middle of its work."""
+    while error is not None and not isinstance(error, KeyboardInterrupt):
+        error = error.__context__
+    return error is not None
 
 
 @contextlib.contextmanager

@@ -104,6 +104,9 @@ def run_job(config: DictConfig, within: Within | None = None) -> float | None:
                 _train(job, stop, with_bar=within is None or within.bar)
                 job.write("interrupted" if stop.signal else "finished")
         except Exception as error:
+            if stop.left is not None:  # what a library on the way out has made of it
+                job.write("interrupted")
+                sys.exit(stop.left)
             if isinstance(error, UserError):
                 log.error("%s", error)
             else:
@@ -344,6 +347,7 @@ class _Stop:
 
     def __init__(self, asked: Callable[[], bool]) -> None:
         self.signal: signal.Signals | None = None
+        self.left: int | None = None  # the exit code with which the program was told to leave at once
         self._asked = asked
         self._asks_again_at = 0.0
         self._before: dict[signal.Signals, Any] = {}
@@ -380,24 +384,25 @@ class _Stop:
         self._at_once = True
         try:
             yield
-        except SystemExit:
-            if self.signal is not None:
-                log.info("Interrupted by %s before the training began.", self.signal.name)
-            raise
+        except BaseException:
+            if self.left is None or self.signal is None:
+                raise
+            log.info("Interrupted by %s before the training began.", self.signal.name)
+            sys.exit(self.left)  # whatever a library on the way out has made of it
         finally:
             self._at_once = False
 
     def _note(self, number: int, frame: FrameType | None) -> None:
         self.signal = signal.Signals(number)
         for each in self._before:
-            signal.signal(each, _stop_at_once)
+            signal.signal(each, self._leave)
         if self._at_once:
-            _stop_at_once(number, frame)
+            self._leave(number, frame)
         # Straight to standard error: the signal may have come in the middle of a line of the log. Whoever reads that
         # may have been stopped too.
         with contextlib.suppress(OSError):
             os.write(2, b"Stopping; once more to stop at once.\n")
 
-
-def _stop_at_once(number: int, frame: FrameType | None) -> NoReturn:
-    sys.exit(128 + number)
+    def _leave(self, number: int, frame: FrameType | None) -> NoReturn:
+        self.left = 128 + number
+        sys.exit(self.left)
