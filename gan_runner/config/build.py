@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import inspect
+import logging
 import traceback
 from collections.abc import Callable, Mapping, Sequence
 from pkgutil import resolve_name
@@ -19,9 +20,10 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from gan_runner.contracts import described, foreign, hold_to, what_it_is
 from gan_runner.data import Batch, Feed, ImageSet, make_feed
 from gan_runner.data.image_set import checked_images
+from gan_runner.data.splits import NoTestSplitError
 from gan_runner.errors import UserError, is_want_of_memory
 from gan_runner.games import Game
-from gan_runner.metrics.evaluation import NoEvaluation
+from gan_runner.metrics.evaluation import Evaluation, NoEvaluation, OnData
 from gan_runner.models.packing import Packed
 from gan_runner.objectives.augment import Augmentation
 from gan_runner.objectives.latents import Latent
@@ -39,6 +41,8 @@ from gan_runner.training.sampler import Sampler
 from gan_runner.training.schedules import Schedule
 from gan_runner.training.settings import Trainer
 from gan_runner.training.train_step import BatchSizes, TrainStep
+
+log = logging.getLogger(__name__)
 
 # The keys of the data group that say how images are fed; the others say which images.
 _FEEDING = frozenset(inspect.signature(make_feed).parameters)
@@ -70,6 +74,9 @@ def build(config: DictConfig) -> Experiment:
         _average(generator_net, settings, device),
     )
     game = build_game(config, images.classes, device)
+    evaluation: Evaluation = make(config.evaluation) if config.evaluation else NoEvaluation()
+    if evaluation.on_data:
+        bind_to_data(evaluation, config, images, device)
     sizes = BatchSizes(settings.batch_size, settings.g_batch_size)
     return Experiment(
         settings=settings,
@@ -82,7 +89,7 @@ def build(config: DictConfig) -> Experiment:
         schedule=schedule,
         step=TrainStep(game, players, feed, sizes, compute),
         watch=make(config.health, settings=_settings(config, compute.precision)),
-        evaluation=make(config.evaluation) if config.evaluation else NoEvaluation(),
+        evaluation=evaluation,
         dashboard=make(config.logger),
     )
 
@@ -259,6 +266,39 @@ def load_images(config: DictConfig) -> ImageSet:
     """
     images = make({key: value for key, value in config.data.items() if key not in _FEEDING})
     return checked_images(hold_to(images, ImageSet, "data"), config.data._target_)
+
+
+def bind_to_data(
+    metrics: OnData | Evaluation, config: DictConfig, training: ImageSet, device: torch.device
+) -> ImageSet | None:
+    """Tell metrics of the data that a config names: what trains, what is held out, and the whole of a limited set.
+
+    Features are learned from the whole set even where `data.limit` has a run learn from a part of it: that makes a
+    better judge, and the same one for every limit. A loader of the user's own need not know of a set without a limit.
+
+    Returns:
+        What is held out; None where nothing is, or no metric looks at it.
+
+    Raises:
+        UserError: see `OnData.bind`.
+    """
+    held_out = None
+    if metrics.looks_at_held_out and "split" in config.data:
+        try:
+            held_out = load_images(_with_data(config, split="test", limit=None))
+        except NoTestSplitError:
+            log.info("%s holds nothing out: copies are looked for, but not tested for.", training.name)
+    limited = config.data.get("limit") is not None and config.data._target_.startswith("gan_runner.")
+    whole = load_images(_with_data(config, limit=None)) if limited else None
+    metrics.bind(training, held_out, device, learn_from=whole)
+    return held_out
+
+
+def _with_data(config: DictConfig, **data: Any) -> DictConfig:
+    changed = OmegaConf.create({"data": OmegaConf.to_container(config.data, resolve=True)})
+    assert isinstance(changed, DictConfig)
+    changed.data.update(data)
+    return changed
 
 
 def _feed(config: DictConfig, images: ImageSet, batch: int, device: torch.device) -> Feed:
