@@ -173,3 +173,8 @@ def test_a_d_that_normalises_over_the_batch_is_fine_without_a_penalty():
 def test_labels_above_one_are_warned_of_where_they_unbound_the_loss(caplog, loss, warned):
     build(checked(f"loss={loss}", "labels=noisy"))
     assert ("no lower bound" in caplog.text) == warned
+
+
+def test_a_target_that_is_something_else_is_refused_by_key():
+    with pytest.raises(UserError, match=r"labels\.generator is .*no .*high"):
+        build(checked("labels.generator._target_=torch.nn.ReLU"))
