@@ -128,7 +128,7 @@ class Cell:
     @property
     def overrides(self) -> list[str]:
         """What is typed."""
-        chosen = [f"model={self.model}", f"data={self.data}", f"seed={self.seed}"]
+        chosen = ["experiment=plain", f"model={self.model}", f"data={self.data}", f"seed={self.seed}"]
         length = [f"trainer.iterations={self.iterations}", "evaluation=off", "trainer.progress=false"]
         return [*chosen, *length, *self.also.split(), *FAULTS[self.fault].overrides]
 

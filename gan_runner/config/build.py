@@ -65,7 +65,8 @@ def build(config: DictConfig) -> Experiment:
     feed = _feed(config, images, settings.batch_size * (schedule.d_steps_per_turn or 1), device)
     generator_net = _on_device(build_network(config, "generator", images.shape, images.classes), device)
     discriminator_net = _on_device(_discriminator(config, images), device)
-    penalty = _penalty(config)
+    # A game that takes no penalty has none, whatever is chosen for those that do.
+    penalty = _penalty(config) if asked_for(config.game, {"penalty": None}) else None
     _refuse_batch_norm(discriminator_net, penalty)
     lazy = main_share(interval_of(part) for part in parts_of(penalty).values())
     players = Players(

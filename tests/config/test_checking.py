@@ -126,9 +126,9 @@ def test_a_usual_range_is_three_numbers(typed):
     [
         "penalty=gradient_penalty",
         "penalty=r1",
-        "model.spectral_norm=true",
+        "penalty=none model.spectral_norm=true",
         "penalty=several +penalty@penalty.parts.r2=r2",
-        "model.discriminator._target_=mine.Discriminator +model.discriminator.norms=false",
+        "penalty=none model.discriminator._target_=mine.Discriminator +model.discriminator.norms=false",
     ],
 )
 def test_a_critic_is_fine_where_something_bounds_its_slope_or_it_is_the_users_own(bound):
@@ -143,12 +143,12 @@ def test_a_critic_whose_slope_nothing_bounds_is_refused(unbound):
 
 
 def test_spectral_normalisation_is_not_offered_to_a_model_without_it():
-    assert "spectral_norm" not in refusal_of("loss=wasserstein", "model=dcgan")
+    assert "spectral_norm" not in refusal_of("loss=wasserstein", "model=dcgan", "penalty=none")
 
 
 def test_a_finite_difference_among_several_penalties_wants_a_d_without_dropout():
     words = ["penalty=several", "+penalty@penalty.parts.noise=finite_difference"]
-    assert "model.dropout is 0.3" in refusal_of(*words)
+    assert "model.dropout is 0.3" in refusal_of(*words, "model.dropout=0.3")
     checked(*words, "model.dropout=0")
 
 
@@ -163,7 +163,7 @@ def test_a_slope_at_each_image_is_refused_for_a_d_that_normalises_over_the_batch
 
 
 def test_a_d_that_normalises_over_the_batch_is_fine_without_a_penalty():
-    build(checked(*OF_ONES_OWN, "+model.discriminator.norms=true"))
+    build(checked(*OF_ONES_OWN, "+model.discriminator.norms=true", "penalty=none"))
 
 
 # ---- labels ---------------------------------------------------------------------------------------------
