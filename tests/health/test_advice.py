@@ -159,7 +159,8 @@ def test_every_override_that_an_alarm_recommends_is_taken_and_changes_the_run(co
 
 
 def test_a_remedy_starts_from_what_the_run_is_set_to(compose_config):
-    watched = build(compose_config("data.limit=40", "optimizer=ttur", "schedule=rounds", "schedule.d_steps=70")).watch
+    overrides = ["experiment=plain", "data.limit=40", "optimizer=ttur", "schedule=rounds", "schedule.d_steps=70"]
+    watched = build(compose_config(*overrides)).watch
     for number in (0, 600):
         _, alarms = watched.look({"accuracy/d": 0.5}, Moment(number, number, number), None)
     helps = "optimizer.d.lr=0.0008  optimizer.g.lr=5e-05  schedule.d_steps=140  model.dropout=0.1"
