@@ -83,6 +83,7 @@ def build(config: DictConfig) -> Experiment:
         step=TrainStep(game, players, feed, sizes, compute),
         watch=make(config.health, settings=_settings(config, compute.precision)),
         evaluation=make(config.evaluation) if config.evaluation else NoEvaluation(),
+        pruning=make(config.pruning) if config.pruning else None,
         dashboard=make(config.logger),
     )
 
