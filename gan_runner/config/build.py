@@ -18,9 +18,10 @@ from torch import nn
 from gan_runner.contracts import hold_to, what_it_is
 from gan_runner.data import Batch, Feed, ImageSet, make_feed
 from gan_runner.data.image_set import checked_images
+from gan_runner.data.splits import NoTestSplitError
 from gan_runner.errors import UserError
 from gan_runner.games import Game
-from gan_runner.metrics.evaluation import NoEvaluation
+from gan_runner.metrics.evaluation import Evaluation, NoEvaluation, OnData
 from gan_runner.models.packing import Packed
 from gan_runner.objectives.augment import Augmentation
 from gan_runner.objectives.latents import Latent
@@ -62,7 +63,8 @@ def build(config: DictConfig) -> Experiment:
     feed = _feed(config, images, settings.batch_size * (schedule.d_steps_per_turn or 1), device)
     generator_net = _on_device(build_network(config, "generator", images.shape, images.classes), device)
     discriminator_net = _on_device(_discriminator(config, images), device)
-    penalty = _penalty(config)
+    # A game that takes no penalty has none, whatever is chosen for those that do.
+    penalty = _penalty(config) if asked_for(config.game, {"penalty": None}) else None
     lazy = main_share(interval_of(part) for part in parts_of(penalty).values())
     players = Players(
         _player(config, "d", discriminator_net, lazy),
@@ -70,6 +72,9 @@ def build(config: DictConfig) -> Experiment:
         _average(generator_net, settings, device),
     )
     game = build_game(config, images.classes, device)
+    evaluation: Evaluation = make(config.evaluation) if config.evaluation else NoEvaluation()
+    if evaluation.on_data:
+        bind_to_data(evaluation, config, images, device)
     sizes = BatchSizes(settings.batch_size, settings.g_batch_size)
     return Experiment(
         settings=settings,
@@ -82,7 +87,7 @@ def build(config: DictConfig) -> Experiment:
         schedule=schedule,
         step=TrainStep(game, players, feed, sizes, compute),
         watch=make(config.health, settings=_settings(config, compute.precision)),
-        evaluation=make(config.evaluation) if config.evaluation else NoEvaluation(),
+        evaluation=evaluation,
         pruning=make(config.pruning) if config.pruning else None,
         dashboard=make(config.logger),
     )
@@ -236,6 +241,39 @@ def load_images(config: DictConfig) -> ImageSet:
     """
     images = make({key: value for key, value in config.data.items() if key not in _FEEDING})
     return checked_images(hold_to(images, ImageSet, "data"), config.data._target_)
+
+
+def bind_to_data(
+    metrics: OnData | Evaluation, config: DictConfig, training: ImageSet, device: torch.device
+) -> ImageSet | None:
+    """Tell metrics of the data that a config names: what trains, what is held out, and the whole of a limited set.
+
+    Features are learned from the whole set even where `data.limit` has a run learn from a part of it: that makes a
+    better judge, and the same one for every limit. A loader of the user's own need not know of a set without a limit.
+
+    Returns:
+        What is held out; None where nothing is, or no metric looks at it.
+
+    Raises:
+        UserError: see `OnData.bind`.
+    """
+    held_out = None
+    if metrics.looks_at_held_out and "split" in config.data:
+        try:
+            held_out = load_images(_with_data(config, split="test", limit=None))
+        except NoTestSplitError:
+            log.info("%s holds nothing out: copies are looked for, but not tested for.", training.name)
+    limited = config.data.get("limit") is not None and config.data._target_.startswith("gan_runner.")
+    whole = load_images(_with_data(config, limit=None)) if limited else None
+    metrics.bind(training, held_out, device, learn_from=whole)
+    return held_out
+
+
+def _with_data(config: DictConfig, **data: Any) -> DictConfig:
+    changed = OmegaConf.create({"data": OmegaConf.to_container(config.data, resolve=True)})
+    assert isinstance(changed, DictConfig)
+    changed.data.update(data)
+    return changed
 
 
 def _feed(config: DictConfig, images: ImageSet, batch: int, device: torch.device) -> Feed:
