@@ -9,6 +9,7 @@ import contextlib
 import importlib.metadata
 import itertools
 import os
+import re
 import signal
 import sys
 import tempfile
@@ -118,7 +119,9 @@ def evaluate() -> None:
 
     _tell_version("gan-eval")
     with _explained("evaluate"):
-        _launch("evaluate", job, _with_paths_quoted(sys.argv[1:], ["run", "samples", "output"]))
+        # What gan-run chooses as a whole file is one setting here, which Hydra would take for that file.
+        arguments = [re.sub(r"^evaluation=(fast|full)$", r"metrics.numbers=\1", word) for word in sys.argv[1:]]
+        _launch("evaluate", job, _with_paths_quoted(arguments, ["run", "samples", "output"]))
 
 
 def compare() -> None:

@@ -82,7 +82,7 @@ class FeatureMetrics:
 
     Args:
         extractor: makes the extractor; the function's name is what the numbers' names end in.
-        numbers: which to compute: names; or `fast`, those of `FAST`, or `all`, that the data has what they need for.
+        numbers: which to compute: names; or `fast`, those of `FAST`, or `full`, that the data has what they need for.
         neighbours: the k of nearest neighbours.
         seed: of the kernel distance's subsets.
 
@@ -91,14 +91,14 @@ class FeatureMetrics:
     """
 
     def __init__(
-        self, extractor: Learn, numbers: Sequence[str] | Literal["fast", "all"], neighbours: Count, seed: Seed
+        self, extractor: Learn, numbers: Sequence[str] | Literal["fast", "full"], neighbours: Count, seed: Seed
     ) -> None:
-        known: Sequence[str] | None = {"fast": FAST, "all": tuple(NUMBERS)}.get(str(numbers))
+        known: Sequence[str] | None = {"fast": FAST, "full": tuple(NUMBERS)}.get(str(numbers))
         for number in numbers if known is None else ():
             if number not in NUMBERS:
                 raise UserError(
                     f"numbers holds {number}, but must be of: {', '.join(NUMBERS)}.",
-                    f"Try {closest(number, list(NUMBERS)) or 'frechet'}, or numbers=all.",
+                    f"Try {closest(number, list(NUMBERS)) or 'frechet'}, or numbers=full.",
                 )
         self._as_data_allow = known is not None
         self.neighbours = neighbours
@@ -114,7 +114,7 @@ class FeatureMetrics:
 
     @property
     def names(self) -> list[str]:
-        """The numbers' names; before `bind`, those of `fast` and `all` include what the data may lack."""
+        """The numbers' names; before `bind`, those of `fast` and `full` include what the data may lack."""
         return list(self.numbers)
 
     @property
@@ -322,9 +322,9 @@ def _lacks(number: str, data: str, extractor: str) -> UserError:
     if NUMBERS[number].needs == "classes":
         return UserError(
             f"numbers holds {number}, which needs classes, but {data} has no labels that {extractor} could learn.",
-            f"Leave {number} out, use numbers=all, or give the data labels: for a folder, one folder a class.",
+            f"Leave {number} out, use numbers=full, or give the data labels: for a folder, one folder a class.",
         )
     return UserError(
         f"numbers holds {number}, which needs pictures that were held out, but {data} has none.",
-        f"Leave {number} out, use numbers=all, or try data.holdout=0.1.",
+        f"Leave {number} out, use numbers=full, or try data.holdout=0.1.",
     )
