@@ -14,9 +14,11 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from tensorboard.plugins.hparams import metadata
 
 from gan_runner.record.sweep_folder import FILE, SweepFolder
-from tests.command_line import QUICK, gan_run
+from tests.command_line import QUICK as SMALL
+from tests.command_line import gan_run
 from tests.slurm import stand_in
 
+QUICK = ["experiment=plain", "evaluation=pixels", *SMALL]
 LONG = ["trainer.iterations=200", "trainer.intervals_in=iterations", "trainer.sample_every=200"]
 KEPT = ["trainer.checkpoint_every=20", "trainer.log_every=20", "trainer.precision=fp32"]
 TINY = [*QUICK, *LONG, *KEPT]
@@ -156,7 +158,7 @@ def test_a_failed_job_is_told_at_the_end_with_its_reason_and_what_runs_it_again(
     assert counts == "Sweep: 1 of 2 done, 1 failed."
     assert failed == "Failed: model.dropout=1.5"
     assert reason == "  model.dropout is 1.5, but must be a number, at least 0 and below 1."
-    assert alone.startswith("  Again, alone: gan-run data.limit=64 ")
+    assert alone.startswith("  Again, alone: gan-run experiment=plain ")
     assert on == "To go on: gan-run -m sweep_resume=here"
     assert dashboard == "Dashboard: tensorboard --logdir here"
     again = gan_run(tmp_path, "-m", "sweep_resume=here")
