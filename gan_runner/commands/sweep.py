@@ -192,7 +192,7 @@ class WholeSweep:
             _warn("A job's process was killed, by somebody or for lack of memory, and the others with it.")
             sys.exit(1)
         if error is not None and type(error).__name__ == "UncompletedJobError":  # of submitit
-            _warn("A job has left no result: killed, or ended by the cluster. The others go on; then go on with these.")
+            _warn("A job's process was killed, by somebody or by the cluster. Those that still run end by themselves.")
             sys.exit(1)
         if isinstance(error, ValueError) and failed == len(sweep.jobs):  # so that a search has found nothing
             sys.exit(1)
