@@ -22,7 +22,10 @@ def explain_composition(error: HydraException, config_name: str) -> str:
     """Put Hydra's refusal of an override into this program's words: key, value, rule, what to type."""
     text = str(error)
     if found := re.search(r"Could not override '([^']+)'", text):
-        return _explain_unknown_key(found[1], config_name)
+        within = re.search(
+            rf"full_key: ({re.escape(found[1])}\.\S+)", str(error.__cause__)
+        )  # of a mapping that was typed
+        return _explain_unknown_key(within[1] if within else found[1], config_name)
     if found := re.search(r"Could not find '([^']+)/([^'/]+)'", text):
         options: list[str] = re.findall(r"\t(\S+)", text.partition("Config search path")[0])
         return _explain_unknown_choice(found[1], found[2], options)

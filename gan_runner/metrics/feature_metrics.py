@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Literal, Protocol
 
 import torch
@@ -17,6 +16,7 @@ from gan_runner.data.image_set import ImageSet
 from gan_runner.errors import UserError, closest
 from gan_runner.metrics import cache, distances, neighbours
 from gan_runner.metrics.features import Extractor, Features, Learn, even_rows, features_of
+from gan_runner.metrics.number import Number
 from gan_runner.ranges import Count, Seed
 
 _log = logging.getLogger(__name__)
@@ -27,21 +27,6 @@ TRAINING_PICTURES = 60_000
 DRAWN = 0.25
 """A class counts as drawn from this part on of the share that it has among the real pictures. A classifier takes
 a few pictures of any class for another, so that a single one says nothing."""
-
-
-@dataclass(frozen=True)
-class Number:
-    """What a number is.
-
-    Attributes:
-        better: which end is good; None where neither is.
-        says: what it says, in a few words.
-        needs: what it cannot be computed without, besides pictures.
-    """
-
-    better: Literal["lower", "higher"] | None
-    says: str
-    needs: Literal["classes", "training", "held out"] | None = None
 
 
 NUMBERS: Mapping[str, Number] = {

@@ -442,7 +442,7 @@ MISTAKES = {
     ),
     "an objective that is not measured": (
         ["evaluation.objective=fid"],
-        "evaluation.objective is fid, but must be one of the metrics: frechet_cnn, precision_cnn, ",
+        "evaluation.objective is fid, but must be one of the metrics: frechet_cnn, precision_cnn, recall_cnn, ",
         "Try evaluation.objective=frechet_cnn.",
     ),
     "a class that does not exist": (
