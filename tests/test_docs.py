@@ -2,6 +2,7 @@
 
 import json
 import math
+import os
 import re
 import shlex
 import sys
@@ -13,6 +14,7 @@ from PIL import Image
 
 import gan_runner
 from tests.command_line import gan_check, gan_run, gan_sample, only_run
+from tests.slurm import stand_in
 
 ROOT = Path(__file__).parent.parent
 PAGES = {str(path.relative_to(ROOT)): path.read_text() for path in (ROOT / "README.md", *(ROOT / "docs").glob("*.md"))}
@@ -45,7 +47,10 @@ ELSEWHERE = ("pip install ", "pytest ", "python -m benchmarks.", "python3 -m ven
 # Programs that are called with what they assume by tests of their own.
 READ_BY = {"gan-eval ": "tests/commands/test_evaluate.py", "gan-compare ": "tests/commands/test_compare.py"}
 # A sweep that is written down in a file, made smaller: what to add, and how many jobs are left.
-WRITTEN_DOWN = {"experiment=lr_dropout_sweep": (["model.dropout=0.1", "seed=0"], 3)}
+WRITTEN_DOWN = {
+    "experiment=lr_dropout_sweep": (["model.dropout=0.1", "seed=0"], 3),
+    "hydra.sweeper.n_trials=20": (["hydra.sweeper.n_trials=2"], 2),
+}
 
 
 def commands(start):
@@ -74,7 +79,11 @@ TRAINING = [
 
 
 @pytest.mark.parametrize("line", TRAINING)
-def test_a_training_command_trains(folder, line):
+def test_a_training_command_trains(folder, line, monkeypatch):
+    for kind, choice in re.findall(r"hydra/(launcher|sweeper)=([a-z]+)", line):
+        plugin = "submitit" if choice == "slurm" else choice
+        pytest.importorskip(f"hydra_plugins.hydra_{plugin}_{kind}")
+    monkeypatch.setenv("PATH", f"{stand_in(folder)}:{os.environ['PATH']}")
     jobs = math.prod(word.count(",") + 1 for word in line.split()) if " -m " in line else 1
     smaller, jobs = next((less for sweep, less in WRITTEN_DOWN.items() if sweep in line), ([], jobs))
     result = gan_run(folder, *shlex.split(line)[1:], *SHORT, *smaller)
@@ -197,6 +206,14 @@ def test_installing_testing_and_measuring_are_what_ci_does():
         assert f"python -m {module}" in ci
     for path in {path for command in commands("pytest ") for path in re.findall(r"tests/[\w/.]+", command)}:
         assert (ROOT / path).is_file(), path
+
+
+def test_every_block_says_what_it_is_so_that_no_command_in_it_is_overlooked():
+    for page, blocks in BLOCKS.items():
+        for language, block in blocks:
+            assert language in ("bash", "python", "text", "yaml"), (page, block)
+            if language == "text":
+                assert not re.search(rf"^{PROGRAMS}", block, re.MULTILINE), (page, block)
 
 
 def test_no_command_is_left_that_nothing_runs():

@@ -34,13 +34,20 @@ def explain_composition(error: HydraException, config_name: str) -> str:
     return text
 
 
+# What brings the plug-ins of Hydra that the pages name, by how their choices begin.
+_EXTRAS = {"joblib": "parallel", "submitit": "slurm", "ray": "ray", "optuna": "search"}
+
+
 def _explain_unknown_choice(group: str, choice: str, options: list[str]) -> str:
     similar = closest(choice, options)
     remedy = f"Try {group}={similar or options[0]}"
     kind = group.removeprefix("hydra/")
-    if not similar and kind in ("launcher", "sweeper"):
+    plugin = choice.partition("_")[0]
+    if kind in ("launcher", "sweeper") and plugin in _EXTRAS:
+        remedy = f"Try pip install 'gan-runner[{_EXTRAS[plugin]}]'"
+    elif not similar and kind in ("launcher", "sweeper"):
         # Hydra's own plug-ins are named like hydra-submitit-launcher, which brings submitit_local and submitit_slurm.
-        remedy += f", or install the plug-in, such as: pip install hydra-{choice.partition('_')[0]}-{kind}"
+        remedy += f", or install the plug-in, such as: pip install hydra-{plugin}-{kind}"
     return f"{group} is {choice}, but must be {either(options)}.\n  {remedy}."
 
 

@@ -25,9 +25,11 @@ from hydra.experimental.callback import Callback
 from omegaconf import DictConfig, OmegaConf
 
 from gan_runner import CONFIG_MODULE
+from gan_runner.commands.stopping import STOPPING, hand_on_preemption, preemption_waits
 from gan_runner.config.command_line import Typed, shown, typed_overrides
 from gan_runner.config.stored import read_stored
 from gan_runner.config.sweeping import (
+    choices_of,
     differences,
     hash_of,
     in_own_process,
@@ -35,13 +37,15 @@ from gan_runner.config.sweeping import (
     plan,
     refuse_senseless_search,
     settings_of,
+    with_later_groups,
     words_of_sweep,
 )
 from gan_runner.errors import UserError, was_told
-from gan_runner.record.sweep_folder import Job, Sweep, SweepFolder
+from gan_runner.record.sweep_folder import GONE_THROUGH, Job, Sweep, SweepFolder, read_summary
 from gan_runner.record.tensorboard import dashboard_line
 
-_SIGNALS = tuple(getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name))
+_SECONDS_BETWEEN_LOOKS = 1.0
+_SUBMITIT, _SUBMITIT_HERE = ".submitit_launcher.", ".submitit_launcher.LocalLauncher"
 
 
 def words_to_go_on(typed: Typed) -> list[str]:
@@ -83,6 +87,7 @@ class WholeSweep:
         self._signal: int | None = None
         self._before: dict[signal.Signals, Any] = {}
         self._mask: set[int] | None = None
+        self._teller: _Teller | None = None
 
     def __enter__(self) -> Self:
         WholeSweep.current = self
@@ -103,9 +108,10 @@ class WholeSweep:
         folder.take()
         try:
             sweep = folder.read()
-            settings = settings_of(config, resolve=False) | _choices(config)
+            settings = settings_of(config, resolve=False) | choices_of(config)
             swept = list(dict.fromkeys([*sweep.swept, *planned.swept]))
-            if sweep.settings and (changes := differences(sweep.settings, settings, but=swept)):
+            before = with_later_groups(sweep.settings, settings, config)
+            if sweep.settings and (changes := differences(before, settings, but=swept)):
                 raise UserError(
                     f"hydra.sweep.dir is {folder.path}, but that sweep has other settings:\n" + "\n".join(changes),
                     "Leave these as they were, or try another hydra.sweep.dir.",
@@ -123,20 +129,34 @@ class WholeSweep:
         _say(f"Dashboard: {dashboard_line(folder.path, shown(folder.path))}")
         if sweep.count("finished"):
             _say(sweep.progress())
-        self._listen(parallel=config.hydra.launcher._target_.rpartition(".")[2] != "BasicLauncher")
-        if _jobs_at_once(config) != 1 and self._short_spin is not None:
-            os.environ["GOMP_SPINCOUNT"] = self._short_spin  # the jobs' processes have it from here
+        launcher = config.hydra.launcher._target_
+        self._listen(parallel=launcher.rpartition(".")[2] != "BasicLauncher")
+        self._share_cores(_jobs_at_once(config, planned.total), divide=launcher.endswith(_SUBMITIT_HERE))
+        if _SUBMITIT in launcher:
+            self._teller = _Teller(folder)
+
+    def _share_cores(self, jobs: int, *, divide: bool) -> None:
+        """Have so many jobs at a time share this machine's cores; joblib and Ray divide them by themselves.
+
+        The jobs' processes have the environment from here.
+        """
+        if jobs == 1:
+            return
+        if self._short_spin is not None:
+            os.environ["GOMP_SPINCOUNT"] = self._short_spin
+        if divide:
+            os.environ.setdefault("OMP_NUM_THREADS", str(max(1, len(os.sched_getaffinity(0)) // jobs)))
 
     def _listen(self, *, parallel: bool) -> None:
         """Have signals end the sweep: jobs in processes of their own are asked to, and waited for."""
-        for number in _SIGNALS:
+        for number in STOPPING:
             self._before[number] = signal.signal(number, self._note if parallel else _leave_at_once)
         if not parallel:
             return
         # A Ctrl-C reaches the jobs' processes too, and would end one that is just starting, and with it the others.
         # What is blocked here they inherit, and each looks at it once its run can save (`gan_runner.commands.train`).
         resource_tracker.ensure_running()  # Python starts it with the first process, and unblocks them then
-        self._mask = signal.pthread_sigmask(signal.SIG_BLOCK, _SIGNALS)
+        self._mask = signal.pthread_sigmask(signal.SIG_BLOCK, STOPPING)
         threading.Thread(target=_hand_on, daemon=True).start()
 
     def _note(self, number: int, frame: FrameType | None) -> None:
@@ -159,6 +179,8 @@ class WholeSweep:
             signal.pthread_sigmask(signal.SIG_SETMASK, self._mask)
         sweep = self._folder.end()
         self._folder.release()
+        if self._teller is not None:
+            self._teller.stop()
         for line in [*self._compared(), *self._ending(sweep)]:
             _say(line)
         failed = sweep.count("failed")
@@ -168,6 +190,9 @@ class WholeSweep:
             sys.exit(1)
         if error is not None and type(error).__name__ == "TerminatedWorkerError":
             _warn("A job's process was killed, by somebody or for lack of memory, and the others with it.")
+            sys.exit(1)
+        if error is not None and type(error).__name__ == "UncompletedJobError":  # of submitit
+            _warn("A job's process was killed, by somebody or by the cluster. Those that still run end by themselves.")
             sys.exit(1)
         if isinstance(error, ValueError) and failed == len(sweep.jobs):  # so that a search has found nothing
             sys.exit(1)
@@ -194,7 +219,7 @@ class WholeSweep:
             if job.state == "failed":
                 lines += [f"Failed: {job.name}", f"  {job.error}"]
                 lines.append(f"  Again, alone: {shlex.join(['gan-run', *flags, *job.overrides])}")
-        if any(job.state != "finished" for job in sweep.jobs) or len(sweep.jobs) < (sweep.total or 0):
+        if any(job.state not in GONE_THROUGH for job in sweep.jobs) or len(sweep.jobs) < (sweep.total or 0):
             words = ["gan-run", "-m", *flags, f"sweep_resume={shown(self._folder_path())}"]
             lines.append(f"To go on: {shlex.join(words)}")
         lines.append(f"Dashboard: {dashboard_line(self._folder_path(), shown(self._folder_path()))}")
@@ -203,6 +228,39 @@ class WholeSweep:
     def _folder_path(self) -> Path:
         assert self._folder is not None
         return self._folder.path
+
+
+class _Teller:
+    """Says how jobs end whose own words do not come to this terminal, in a thread of its own."""
+
+    def __init__(self, folder: SweepFolder) -> None:
+        self._folder = folder
+        self._told = {job.name for job in folder.read().jobs if job.state in GONE_THROUGH}
+        self._done = threading.Event()
+        self._thread = threading.Thread(target=self._tell_until_done, daemon=True)
+        self._thread.start()
+
+    def _tell_until_done(self) -> None:
+        while not self._done.wait(_SECONDS_BETWEEN_LOOKS):
+            self._tell()
+
+    def _tell(self) -> None:
+        sweep = self._folder.read()
+        for job in sweep.jobs:
+            ended = job.ran and job.start == sweep.start and job.state not in ("waiting", "running")
+            if job.name in self._told and not ended:  # queued again
+                self._told.discard(job.name)
+            elif ended and job.name not in self._told:
+                self._told.add(job.name)
+                if job.error is not None:
+                    _warn(job.error)
+                _say(f"{job.name}: {job.state}. {sweep.progress()}")
+
+    def stop(self) -> None:
+        """Say the last of it."""
+        self._done.set()
+        self._thread.join()
+        self._tell()
 
 
 class OnMultirun(Callback):
@@ -236,14 +294,26 @@ def train_in_sweep(config: DictConfig) -> float | None:
     job = sweep.claim(number, typed_overrides(), os.path.relpath(run, path))
     if sweep.asked_to_stop():
         return None
+    with preemption_waits():
+        found, stopped_by = _train_and_note(config, sweep, run, job)
+        if in_own_process():
+            hand_on_preemption(stopped_by)
+    return found
+
+
+def _train_and_note(config: DictConfig, sweep: SweepFolder, run: Path, job: Job) -> tuple[float | None, int | None]:
+    """Train, and note how that has ended; gives what a sweeper gets, and the signal that has stopped it."""
+    number = job.number
+    assert number is not None
     try:
-        return _train(config, sweep, run, job)
+        return _train(config, sweep, run, job), None
     except (SystemExit, KeyboardInterrupt) as end:
-        stopped = isinstance(end, KeyboardInterrupt) or end.code in [128 + each for each in _SIGNALS]
-        _ended(sweep, number, "interrupted" if stopped else "failed", run)
-        if stopped and not in_own_process():
+        code = 128 + signal.SIGINT if isinstance(end, KeyboardInterrupt) else end.code
+        stopped_by = next((each for each in STOPPING if code == 128 + each), None)
+        _ended(sweep, number, "failed" if stopped_by is None else "interrupted", run)
+        if stopped_by is not None and not in_own_process():
             raise
-        return None  # an exception would have a launcher kill the other jobs, which are still saving
+        return None, stopped_by  # an exception would have a launcher kill the other jobs, which are still saving
     except Exception as error:
         if isinstance(error, UserError) and not was_told(error):
             _warn(str(error))
@@ -251,7 +321,7 @@ def train_in_sweep(config: DictConfig) -> float | None:
             raise
         problem = error.problem if isinstance(error, UserError) else f"{type(error).__name__}: {error}"
         _ended(sweep, number, "failed", run, problem)
-        return None
+        return None, None
 
 
 def _train(config: DictConfig, sweep: SweepFolder, run: Path, job: Job) -> float | None:
@@ -260,8 +330,8 @@ def _train(config: DictConfig, sweep: SweepFolder, run: Path, job: Job) -> float
     assert number is not None
     if (run / ".hydra/config.yaml").is_file() and job.hash != hash_of(settings):
         _refuse_other_settings(config, run, settings)
-    if job.state == "finished":
-        _say(f"{job.name} is finished already, with objective {job.objective}.")
+    if job.state in GONE_THROUGH:
+        _say(f"{job.name} is {job.state} already, with objective {job.objective}.")
         return _to_minimise(job.objective, config)
     from gan_runner.commands.train import Within, choose_gpu, gpus, run_job
     from gan_runner.record.run_folder import RunFolder
@@ -271,9 +341,9 @@ def _train(config: DictConfig, sweep: SweepFolder, run: Path, job: Job) -> float
         config.trust = [*_as_list(config.trust), *modules_named(config)]
     gpu = sweep.job_started(number, hash_of(settings), gpus()).gpu
     choose_gpu(gpu)
-    within = Within(sweep.asked_to_stop, again=job.state != "waiting", bar=not in_own_process())
+    within = Within(sweep.asked_to_stop, sweep.measured_at, again=job.state != "waiting", bar=not in_own_process())
     found = run_job(config, within)
-    _ended(sweep, number, "finished", run)
+    _ended(sweep, number, str(read_summary(run).get("status")), run)
     return found
 
 
@@ -299,13 +369,12 @@ def _to_minimise(objective: float | None, config: DictConfig) -> float | None:
     return -objective if objective is not None and higher else objective
 
 
-def _choices(config: DictConfig) -> dict[str, str]:
-    choices = config.hydra.runtime.choices
-    return {str(group): str(choice) for group, choice in choices.items() if "hydra/" not in str(group)}
-
-
-def _jobs_at_once(config: DictConfig) -> int:
-    return int(config.hydra.launcher.get("n_jobs", 1))
+def _jobs_at_once(config: DictConfig, total: int | None) -> int:
+    """How many jobs share this machine, as far as the launcher says so."""
+    launcher, sweeper = config.hydra.launcher, config.hydra.sweeper
+    if launcher._target_.endswith(_SUBMITIT_HERE):  # begins all that it is given
+        return int(sweeper.get("n_jobs") or sweeper.get("max_batch_size") or total or 1)
+    return int(launcher.get("n_jobs", 1))
 
 
 def _as_list(value: Any) -> list[str]:
@@ -329,7 +398,7 @@ def _warn(text: str) -> None:
 def _hand_on() -> NoReturn:
     """Take what is blocked in every other thread, and hand it to the main one as Python's handlers know it."""
     while True:
-        _thread.interrupt_main(signal.Signals(signal.sigwait(_SIGNALS)))
+        _thread.interrupt_main(signal.Signals(signal.sigwait(STOPPING)))
 
 
 def _leave_at_once(number: int, frame: FrameType | None) -> NoReturn:

@@ -8,6 +8,7 @@ import os
 import shlex
 import signal
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
@@ -22,6 +23,7 @@ from omegaconf import DictConfig, OmegaConf
 from torchinfo import summary as parameter_summary
 from tqdm.contrib.logging import logging_redirect_tqdm
 
+from gan_runner.commands.stopping import STOPPING
 from gan_runner.config.build import build
 from gan_runner.config.checking import check_config, too_much_asked
 from gan_runner.config.command_line import command_line, shown, typed_overrides
@@ -54,11 +56,13 @@ class Within:
 
     Attributes:
         asked_to_stop: whether all jobs are to save and end.
+        measured_at: what finished jobs measured: see `SweepFolder.measured_at`.
         again: an earlier start was cut short before it saved anything, and is begun anew in its folder.
         bar: whether it may show a bar of its own.
     """
 
     asked_to_stop: Callable[[], bool]
+    measured_at: Callable[[str, int, str], list[float]]
     again: bool
     bar: bool
 
@@ -76,8 +80,9 @@ def run_job(config: DictConfig, within: Within | None = None) -> float | None:
 
     Raises:
         UserError: something that the user can put right.
-        SystemExit: the run was interrupted, with 130 (SIGINT) or 143 (SIGTERM), after it has saved; or a second time,
-            before it could. With 1: a part of the user's own has left the program.
+        SystemExit: the run was interrupted, with 128 and the signal's number, as 130 (SIGINT), 143 (SIGTERM) or 138
+            (SIGUSR1), after it has saved; or a second time, before it could. With 1: a part of the user's own has left
+            the program.
     """
     hydra = HydraConfig.get()
     folder = RunFolder(shown(Path(hydra.runtime.output_dir)))
@@ -103,10 +108,10 @@ def run_job(config: DictConfig, within: Within | None = None) -> float | None:
         stop = _Stop(within.asked_to_stop if within else lambda: False)
         try:
             with stop, too_much_asked():
-                _train(job, stop, with_bar=within is None or within.bar)
-                if not stop.signal:
+                _train(job, stop, within)
+                if not stop.signal and not job.pruned:
                     _look_closely(job)
-                job.write("interrupted" if stop.signal else "finished")
+                job.write("interrupted" if stop.signal else "pruned" if job.pruned else "finished")
         except Exception as error:
             if stop.left is not None:  # what a library on the way out has made of it
                 job.write("interrupted")
@@ -135,7 +140,7 @@ def run_job(config: DictConfig, within: Within | None = None) -> float | None:
     return job.to_minimise()
 
 
-def _train(job: _Job, stop: _Stop, *, with_bar: bool) -> None:
+def _train(job: _Job, stop: _Stop, within: Within | None) -> None:
     config, folder = job.config, job.folder
     if job.stored is not None and not config.resume_force:
         refuse_changes(config.resume, job.stored, config)
@@ -154,7 +159,7 @@ def _train(job: _Job, stop: _Stop, *, with_bar: bool) -> None:
     first_iteration = state["progress"]["iteration"] + 1 if state else 1
     with (
         experiment.dashboard.open(folder.path, first_iteration) as events,
-        progress_bar(experiment.settings.progress if with_bar else False) as bar,
+        progress_bar(experiment.settings.progress if within is None or within.bar else False) as bar,
         contextlib.nullcontext() if bar.disable else logging_redirect_tqdm(),
         contextlib.closing(experiment.feed),
     ):
@@ -188,7 +193,7 @@ def _train(job: _Job, stop: _Stop, *, with_bar: bool) -> None:
             run.show_real_images()
         job.write("running")
         try:
-            train(run, stop.wanted)
+            train(run, lambda: stop.wanted() or job.hopeless(within))
             run.write_timeline()
             run.tell_outcome()
             if not stop.signal:
@@ -299,6 +304,8 @@ class _Job:
         self.folder = folder
         self.run: Run | None = None
         self.stored: Stored | None = None
+        self.pruned = False
+        self._looked_at: dict[str, float] | None = None
         self.judged: dict[str, dict[str, float | None]] = {}
         if config.resume is not None:
             trust: Sequence[str] = [config.trust] if isinstance(config.trust, str) else list(config.trust)
@@ -339,6 +346,25 @@ class _Job:
         found = _summarise(self.run) | {"at_end": self.judged or None} if self.run is not None else {}
         self._summary.write(status, error, found)
 
+    def hopeless(self, within: Within | None) -> bool:
+        """Whether the sweep gives the run up: looked at once after each evaluation."""
+        run = self.run
+        if within is None or run is None or run.experiment.pruning is None or run.best.metrics is self._looked_at:
+            return False
+        self._looked_at = run.best.metrics
+        evaluation, iteration, found = run.experiment.evaluation, run.progress.iteration, run.best.found
+        if found is None or evaluation.objective is None or run.finished:
+            return False
+        others = within.measured_at(evaluation.objective, iteration, run.experiment.images.fingerprint)
+        best = evaluation.to_minimise(found["value"])
+        self.pruned = run.experiment.pruning.hopeless(iteration, best, list(map(evaluation.to_minimise, others)))
+        if self.pruned:
+            log.info(
+                "Pruned at iteration %d: %s was %.4g at best, worse than the median of the %d finished jobs there.",
+                *(iteration, evaluation.objective, found["value"], len(others)),
+            )
+        return self.pruned
+
     def to_minimise(self) -> float | None:
         """The best objective, turned so that lower is better."""
         if self.run is None or self.run.best.found is None:
@@ -370,7 +396,7 @@ def _summarise(run: Run) -> dict[str, Any]:
 
 
 class _Stop:
-    """Turns the first SIGINT, SIGTERM or SIGHUP into a wish to stop, says so, and leaves at a second one.
+    """Turns the first signal that stops a run into a wish to, says so, and leaves at a second one.
 
     Args:
         asked: whether somebody else wishes it: looked at now and then.
@@ -394,11 +420,9 @@ class _Stop:
         return self.signal is not None
 
     def __enter__(self) -> _Stop:
-        for name in ("SIGINT", "SIGTERM", "SIGHUP"):
-            number = getattr(signal, name, None)
-            if number is not None:
-                with contextlib.suppress(ValueError):  # not the main thread: a launcher that handles signals itself
-                    self._before[number] = signal.signal(number, self._note)
+        for number in STOPPING:
+            with contextlib.suppress(ValueError):  # not the main thread: a launcher that handles signals itself
+                self._before[number] = signal.signal(number, self._note)
         if self._before:  # a sweep has its jobs wait until here
             self._mask = signal.pthread_sigmask(signal.SIG_UNBLOCK, list(self._before))
         return self
@@ -413,6 +437,9 @@ class _Stop:
     def at_once(self) -> Iterator[None]:
         """In here the first signal leaves at once, as where data load: nothing is there yet that could be lost."""
         self._at_once = True
+        done = threading.Event()
+        asking = threading.Thread(target=self._ask_until, args=(done,), daemon=True)
+        asking.start()
         try:
             yield
         except BaseException:
@@ -421,7 +448,16 @@ class _Stop:
             log.info("Interrupted by %s before the training began.", self.signal.name)
             sys.exit(self.left)  # whatever a library on the way out has made of it
         finally:
+            done.set()
+            asking.join()
             self._at_once = False
+
+    def _ask_until(self, done: threading.Event) -> None:
+        """Where nobody calls `wanted`: turn the wish of somebody else into a signal."""
+        while self._before and not done.wait(_SECONDS_BETWEEN_ASKING):
+            if self.signal is None and self._asked():
+                signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGTERM)
+                return
 
     def _note(self, number: int, frame: FrameType | None) -> None:
         self.signal = signal.Signals(number)

@@ -91,6 +91,7 @@ def build(config: DictConfig) -> Experiment:
         step=TrainStep(game, players, feed, sizes, compute),
         watch=make(config.health, settings=_settings(config, compute.precision)),
         evaluation=evaluation,
+        pruning=make(config.pruning) if config.pruning else None,
         dashboard=make(config.logger),
     )
 

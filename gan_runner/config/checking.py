@@ -89,6 +89,7 @@ def check(
     _check_length(config, overrides)
     _check_labels(config, overrides, choices)
     _check_shared_latents(config)
+    _check_pruning(config)
     _check_finite_difference(config)
     _check_slope(config, choices)
 
@@ -152,6 +153,13 @@ def _check_finite_difference(config: DictConfig) -> None:
             f"penalty is finite_difference, which takes the difference of two of D's answers for its slope, but "
             f"model.dropout is {dropout} and makes them differ by chance.",
             "Try model.dropout=0, or penalty=r1.",
+        )
+
+
+def _check_pruning(config: DictConfig) -> None:
+    if config.pruning and not config.evaluation:
+        raise UserError(
+            "pruning goes by the objective, but evaluation is off.", "Leave out evaluation=off, or try pruning=none."
         )
 
 

@@ -44,5 +44,6 @@ GROUPS = (
     Group("trainer"),
     Group("health"),
     Group("evaluation", optional=True),
+    Group("pruning", optional=True),
     Group("logger"),
 )

@@ -18,6 +18,7 @@ import yaml
 from omegaconf import DictConfig, OmegaConf
 
 from gan_runner import CONFIG_MODULE
+from gan_runner.config.groups import GROUPS
 from gan_runner.errors import UserError
 
 _LARGEST = 2**20  # bytes of a stored YAML file
@@ -95,6 +96,14 @@ def read_stored(folder: Path, trust: Sequence[str], key: str) -> Stored:
             raise UserError(
                 f"{key} is {folder}, but in its config {path} is {value}, which would be computed when it is read.",
                 "A run's folder is data: write the value itself there, or start a new run.",
+            )
+    for group in GROUPS:
+        if group.optional:  # there may have been no such group yet
+            config.setdefault(group.name, {})
+        elif group.name not in config:
+            raise UserError(
+                f"{key} is {folder}, but its .hydra/config.yaml says nothing of {group.name}, which every run has.",
+                "Mend or restore that file, or start a new run.",
             )
     data = config.get("data")
     if isinstance(data, dict) and "download" in data:

@@ -35,7 +35,7 @@ _HARMLESS = re.compile(
 # The keys that say how a run goes on, computes and is shown, but not what it is.
 _OF_NO_CONSEQUENCE = (
     *("resume", "resume_force", "resume_from", "trust", "trainer.device", "trainer.progress", "trainer.keep"),
-    *("logger", "hydra"),
+    *("logger", "pruning", "hydra"),
     *(key for group in GROUPS if group.name == "data" for key in group.keys(group.untrained)),
 )
 
@@ -121,6 +121,24 @@ def settings_of(config: Mapping[str, Any] | DictConfig, *, resolve: bool) -> dic
     else:
         leaves = {key: value for key, _, value in _leaves(OmegaConf.to_container(own, resolve=False))}
     return {key: value for key, value in leaves.items() if not _below(key, _OF_NO_CONSEQUENCE)}
+
+
+def choices_of(config: DictConfig) -> dict[str, str]:
+    """The choice of each group that makes a run what it is."""
+    choices = {str(group): str(choice) for group, choice in config.hydra.runtime.choices.items()}
+    return {k: v for k, v in choices.items() if "hydra/" not in k and not _below(k, _OF_NO_CONSEQUENCE)}
+
+
+def with_later_groups(old: Mapping[str, Any], new: Mapping[str, Any], config: DictConfig) -> dict[str, Any]:
+    """The settings of an older sweep, with the groups that there were not yet as what they are by default: empty.
+
+    Args:
+        old: its settings and choices.
+        new: those of now.
+        config: of now.
+    """
+    later = (group.name for group in GROUPS if group.optional and group.name in new and not config[group.name])
+    return {name: new[name] for name in later} | dict(old)
 
 
 def hash_of(settings: Mapping[str, Any]) -> str:

@@ -17,7 +17,7 @@ from concurrent.futures import Future, ThreadPoolExecutor, wait
 from pathlib import Path
 from typing import Any
 
-from filelock import FileLock, Timeout
+from filelock import Timeout
 from PIL import Image
 
 from gan_runner.errors import UserError
@@ -33,6 +33,7 @@ from gan_runner.record.pictures import (
     save_atomically,
     timeline,
 )
+from gan_runner.record.run_lock import lock_of
 
 log = logging.getLogger(__name__)
 
@@ -55,8 +56,8 @@ class RunFolder:
         self.checkpoints = CheckpointFiles(path / "checkpoints")
         self._writer = ThreadPoolExecutor(max_workers=1, thread_name_prefix="run-folder")
         self._pending: list[Future[None]] = []
+        self._lock = lock_of(path)
         self._checkpoint: Future[None] | None = None
-        self._lock = FileLock(path / CONFIG / "lock")
 
     def claim(self, key: str, *, new: bool) -> None:
         """Keep every other process from training in this folder until it is closed, or this process ends.

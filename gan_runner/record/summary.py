@@ -45,7 +45,7 @@ class Summary:
         """Write the summary as of now.
 
         Args:
-            status: running, finished, interrupted or failed.
+            status: running, finished, pruned, interrupted or failed.
             error: what it failed of.
             come: how far the run has come and what came out; {} where it has not got that far.
         """

@@ -24,13 +24,16 @@ from filelock import FileLock, Timeout
 
 from gan_runner.errors import UserError
 from gan_runner.record.atomic import refusals_explained, set_aside, write_text
+from gan_runner.record.run_lock import is_training
 
 log = logging.getLogger(__name__)
 
 FILE = "sweep.json"
 _OWN = ".sweep"  # locks, and the wish to stop
-_LOCK_OF_A_RUN = ".hydra/lock"  # which a run holds while it trains
 _LONGEST_NAME = 160
+
+GONE_THROUGH = ("finished", "pruned")
+"""The states in which a sweep has done with a job."""
 
 
 @dataclass
@@ -40,7 +43,7 @@ class Job:
     Attributes:
         name: what it is called, which is its folder below the sweep's.
         overrides: what composes its config.
-        state: waiting, running, finished, interrupted or failed.
+        state: waiting, running, finished, pruned, interrupted or failed.
         hash: of its composed config, once it has started.
         seconds: of training, all starts together.
         objective: the best that was measured.
@@ -136,10 +139,12 @@ class Sweep:
         total = max(self.total or 0, len(self.jobs))
         counts = [f"{self.count('finished')} of {total} done"]
         counts += [
-            f"{self.count(state)} {state}" for state in ("failed", "interrupted", "running") if self.count(state)
+            f"{self.count(state)} {state}"
+            for state in ("pruned", "failed", "interrupted", "running")
+            if self.count(state)
         ]
         mine = [job for job in self.jobs if job.start == self.start]
-        done = sum(job.ran and job.state in ("finished", "failed") for job in mine)
+        done = sum(job.ran and job.state in (*GONE_THROUGH, "failed") for job in mine)
         left = sum(job.state in ("waiting", "running") for job in mine) + max(0, total - len(self.jobs))
         if done and left:
             counts.append(f"about {_duration((time.time() - self.started) / done * left)} left")
@@ -207,7 +212,7 @@ class SweepFolder:
         sweep.start, sweep.started = uuid.uuid4().hex, time.time()
         self._settle(sweep)
         for job in sweep.jobs:
-            if job.state == "finished" and not read_summary(self.path / job.folder):
+            if job.state in GONE_THROUGH and not read_summary(self.path / job.folder):
                 job.state = "waiting"  # its folder has been taken away
         self.write(sweep)
 
@@ -261,6 +266,22 @@ class SweepFolder:
                 job.error = error or str(read_summary(self.path / job.folder).get("error"))
         return sweep
 
+    def measured_at(self, tag: str, iteration: int, fingerprint: str) -> list[float]:
+        """What the finished jobs had at an iteration.
+
+        Args:
+            tag: of the number.
+            iteration: where.
+            fingerprint: of the images that they must have trained on.
+        """
+        found = []
+        for job in self.read().jobs:
+            run = self.path / job.folder
+            if job.state == "finished" and _at(read_summary(run), "data", "fingerprint") == fingerprint:
+                points = (point for point in _points(run) if point.get("iteration") == iteration)
+                found += [value for point in points if (value := _number(point.get(tag))) is not None]
+        return found
+
     # ---- stopping ---------------------------------------------------------------------------------------
 
     @property
@@ -279,7 +300,7 @@ class SweepFolder:
         """What is said to run, and does not, was cut short, unless its own record says how it ended."""
         for job in sweep.jobs:
             job.gpu = None
-            if job.state == "running":
+            if job.state == "running" and not is_training(self.path / job.folder):
                 job.state = _state_on_disk(self.path / job.folder, "interrupted")
                 _add_numbers(job, self.path)
 
@@ -313,22 +334,6 @@ def folder_name(number: int, overrides: str) -> str:
     return name or str(number)
 
 
-def is_training(run: Path) -> bool:
-    """Whether some process trains in a run's folder."""
-    path = run / _LOCK_OF_A_RUN
-    if not path.is_file():
-        return False
-    lock = FileLock(path)
-    try:
-        lock.acquire(blocking=False)
-    except Timeout:
-        return True
-    except (NotImplementedError, OSError):
-        return False
-    lock.release()
-    return False
-
-
 def read_summary(run: Path) -> dict[str, Any]:
     """The summary of a job's run; {} where there is none to be read."""
     with contextlib.suppress(OSError, ValueError, RecursionError):
@@ -336,6 +341,22 @@ def read_summary(run: Path) -> dict[str, Any]:
         if isinstance(summary, dict):
             return summary
     return {}
+
+
+def _points(run: Path) -> Iterator[Mapping[str, Any]]:
+    """Those lines of a run's metrics.jsonl that can be read."""
+    with contextlib.suppress(OSError), (run / "metrics.jsonl").open(encoding="utf-8", errors="replace") as lines:
+        for line in lines:
+            with contextlib.suppress(ValueError, RecursionError):
+                point = json.loads(line)
+                if isinstance(point, dict):
+                    yield point
+
+
+def _at(value: Any, *names: str) -> Any:
+    for name in names:
+        value = value.get(name) if isinstance(value, Mapping) else None
+    return value
 
 
 def _state_on_disk(run: Path, without: str) -> str:
@@ -346,7 +367,7 @@ def _state_on_disk(run: Path, without: str) -> str:
         without: what it is where it has left no record.
     """
     status = read_summary(run).get("status")
-    if status in ("finished", "failed"):
+    if status in (*GONE_THROUGH, "failed"):
         return str(status)
     return without if status is None else "interrupted"
 

@@ -61,7 +61,7 @@ class Run:
     Attributes:
         name: its folder's, below the sweep's where it is part of one.
         folder: None for a job that has made none.
-        status: running, finished, interrupted, failed, waiting, or unknown.
+        status: running, finished, pruned, interrupted, failed, waiting, or unknown.
         error: why it failed.
         seed: everything random follows from it.
         settings: the composed config: values by dotted key, interpolations as they are written.

@@ -15,6 +15,7 @@ from gan_runner.seeds import derived_seed
 from gan_runner.training.devices import Compute
 from gan_runner.training.player import Players
 from gan_runner.training.progress import Timetable
+from gan_runner.training.pruning import Median
 from gan_runner.training.sampler import Sampler
 from gan_runner.training.schedules import Choosy, EpochLength, Schedule
 from gan_runner.training.settings import Trainer
@@ -36,6 +37,7 @@ class Experiment:
     step: TrainStep
     watch: Watch
     evaluation: Evaluation
+    pruning: Median | None
     dashboard: TensorBoard
 
     def __post_init__(self) -> None:

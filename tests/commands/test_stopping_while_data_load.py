@@ -27,7 +27,7 @@ def slow_pictures(tmp_path_factory):
     return folder / "pictures"
 
 
-@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGUSR1, 138)])
 def test_one_signal_stops_the_loading_of_data(tmp_path, slow_pictures, number, code):
     data = ["data=image_folder", f"data.root={slow_pictures}", "hydra.run.dir=here", "trainer.device=cpu"]
     pipe = subprocess.PIPE
@@ -44,6 +44,26 @@ def test_one_signal_stops_the_loading_of_data(tmp_path, slow_pictures, number, c
     assert (process.returncode, err) == (code, "")
     assert out.splitlines()[-1] == f"Interrupted by {number.name} before the training began."
     assert json.loads((tmp_path / "here/summary.json").read_text())["status"] == "interrupted"
+
+
+def test_one_signal_to_a_parallel_sweep_stops_the_loading_of_its_jobs(tmp_path, slow_pictures):
+    pytest.importorskip("hydra_plugins.hydra_joblib_launcher")
+    data = ["data=image_folder", f"data.root={slow_pictures}", "trainer.device=cpu"]
+    sweep = ["-m", "hydra/launcher=joblib", "hydra.launcher.n_jobs=2", "hydra.sweep.dir=here", "seed=1,2", *data]
+    pipe = subprocess.PIPE
+    with subprocess.Popen([*COMMAND, *sweep], cwd=tmp_path, stdout=pipe, stderr=pipe, text=True) as process:
+        try:
+            while len(list((tmp_path / "here").glob("*/.hydra/config.yaml"))) < 2:
+                assert process.poll() is None, process.stderr.read()
+                time.sleep(0.01)
+            time.sleep(1)
+            process.send_signal(signal.SIGTERM)  # to the process that was started, not to those of its jobs
+            out, err = process.communicate(timeout=30)
+        finally:
+            process.kill()
+    assert process.returncode == 143, err
+    assert "Traceback" not in out + err
+    assert out.count("Interrupted by SIGTERM before the training began.") == 2
 
 
 def test_an_interrupt_stops_a_program_of_ones_own_that_loads_data(slow_pictures):

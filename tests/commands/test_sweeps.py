@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -13,8 +14,11 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from tensorboard.plugins.hparams import metadata
 
 from gan_runner.record.sweep_folder import FILE, SweepFolder
-from tests.command_line import QUICK, gan_run
+from tests.command_line import QUICK as SMALL
+from tests.command_line import gan_run
+from tests.slurm import stand_in
 
+QUICK = ["experiment=plain", "evaluation=pixels", *SMALL]
 LONG = ["trainer.iterations=200", "trainer.intervals_in=iterations", "trainer.sample_every=200"]
 KEPT = ["trainer.checkpoint_every=20", "trainer.log_every=20", "trainer.precision=fp32"]
 TINY = [*QUICK, *LONG, *KEPT]
@@ -154,7 +158,7 @@ def test_a_failed_job_is_told_at_the_end_with_its_reason_and_what_runs_it_again(
     assert counts == "Sweep: 1 of 2 done, 1 failed."
     assert failed == "Failed: model.dropout=1.5"
     assert reason == "  model.dropout is 1.5, but must be a number, at least 0 and below 1."
-    assert alone.startswith("  Again, alone: gan-run data.limit=64 ")
+    assert alone.startswith("  Again, alone: gan-run experiment=plain ")
     assert on == "To go on: gan-run -m sweep_resume=here"
     assert dashboard == "Dashboard: tensorboard --logdir here"
     again = gan_run(tmp_path, "-m", "sweep_resume=here")
@@ -241,7 +245,7 @@ def test_the_hparams_page_has_the_metrics_and_what_was_set_with_what_was_swept_f
         experiment = metadata.parse_experiment_plugin_data(events[metadata.EXPERIMENT_TAG])
         columns = [(info.name, info.differs) for info in experiment.hparam_infos]
         assert columns == [("seed", True), *((override.partition("=")[0], False) for override in QUICK)]
-        assert experiment.metric_infos[0].name.tag == "metric/frechet_cnn_16"
+        assert experiment.metric_infos[0].name.tag == "metric/sliced_wasserstein_16"
 
 
 # ---- cut short ------------------------------------------------------------------------------------------
@@ -315,3 +319,101 @@ def test_a_signal_has_every_job_of_a_parallel_sweep_save_and_leave(tmp_path, who
     assert result.code == 0, result.text
     for name in ("seed=1", "seed=2", "seed=3"):
         assert same(weights(here / name), weights(whole / name))
+
+
+def signal_once_saved(process, run, number):
+    """Send a signal to the process that trains a run, once it has saved for the first time."""
+    wait_for(process, (run / "checkpoints/last.pt").is_file)
+    *_, trains = re.findall(r"Process (\d+) writes", (run / "gan-run.log").read_text())
+    os.kill(int(trains), number)
+
+
+@pytest.mark.parametrize("launcher", ["submitit_local", "slurm"])
+def test_a_preempted_job_saves_is_queued_again_and_goes_on_to_the_bit(tmp_path, whole, launcher, monkeypatch):
+    pytest.importorskip("hydra_plugins.hydra_submitit_launcher")
+    monkeypatch.setenv("PATH", f"{stand_in(tmp_path)}:{os.environ['PATH']}")
+    process = started(tmp_path, f"hydra/launcher={launcher}")
+    here = tmp_path / "here"
+    signal_once_saved(process, here / "seed=2", signal.SIGUSR2)
+    out, _ = process.communicate(timeout=100)
+    assert process.returncode == 0, out
+    assert "Traceback" not in out
+    assert set(states(here).values()) == {"finished"}
+    log = (here / "seed=2/gan-run.log").read_text()
+    assert "Interrupted by SIGUSR2." in log
+    assert "Resumed at iteration " in log
+    for name in ("seed=1", "seed=2", "seed=3"):
+        assert same(weights(here / name), weights(whole / name))
+        assert f"{name}: finished. Sweep: " in out  # although the jobs' own words go elsewhere
+
+
+def test_a_signal_has_the_jobs_that_submitit_has_begun_save_and_leave(tmp_path):
+    pytest.importorskip("hydra_plugins.hydra_submitit_launcher")
+    process = started(tmp_path, "hydra/launcher=submitit_local", "trainer.iterations=20000")
+    here = tmp_path / "here"
+    wait_for(process, lambda: all((here / f"seed={n}/checkpoints/last.pt").is_file() for n in (1, 2, 3)))
+    os.killpg(process.pid, signal.SIGINT)
+    out, _ = process.communicate(timeout=60)
+    assert process.returncode == 130, out
+    assert set(states(here).values()) == {"interrupted"}
+    assert "To go on: gan-run -m sweep_resume=here" in out
+
+
+def test_what_slurm_is_asked_for_is_what_the_file_and_the_command_line_say(tmp_path, monkeypatch):
+    pytest.importorskip("hydra_plugins.hydra_submitit_launcher")
+    programs = stand_in(tmp_path)
+    monkeypatch.setenv("PATH", f"{programs}:{os.environ['PATH']}")
+    asked = ["hydra/launcher=slurm", "hydra.launcher.partition=gpu", "hydra.launcher.timeout_min=60"]
+    result = gan_run(tmp_path, "-m", *QUICK, "hydra.sweep.dir=here", "seed=1,2", *asked)
+    assert result.code == 0, result.text
+    flags = set(re.findall(r"^#SBATCH --(.*)$", (programs / "asked").read_text(), re.MULTILINE))
+    assert flags >= {"partition=gpu", "time=60", "gpus-per-node=1", "cpus-per-task=4", "mem=16GB", "requeue"}
+    assert flags >= {"signal=USR2@120", "array=0-1%2"}
+
+
+def test_a_job_on_ray_is_kept_count_of_like_any_other(tmp_path):
+    pytest.importorskip("hydra_plugins.hydra_ray_launcher")
+    process = started(tmp_path, "hydra/launcher=ray")
+    out, _ = process.communicate(timeout=100)
+    assert process.returncode == 0, out
+    assert set(states(tmp_path / "here").values()) == {"finished"}
+
+
+def test_a_job_that_is_worse_than_the_median_of_the_finished_ones_is_pruned(tmp_path):
+    often = ["trainer.intervals_in=iterations", "trainer.sample_every=2", "trainer.log_every=2"]
+    rule = ["pruning=median", "pruning.jobs=1", "pruning.after=2"]
+    sweep = ["-m", *QUICK, *often, *rule, "hydra.sweep.dir=here", "optimizer.lr=1e-2,1e-7,2e-2"]
+    result = gan_run(tmp_path, *sweep)
+    assert result.code == 0, result.text
+    good, bad, better = jobs(tmp_path / "here").values()
+    assert (good["state"], bad["state"]) == ("finished", "pruned")
+    assert better["state"] in ("finished", "pruned")
+    assert "Pruned at iteration 2: metric/sliced_wasserstein_16 was " in result.out
+    assert "optimizer.lr=1e-07: pruned. Sweep: 1 of 3 done, 1 pruned, about " in result.out
+    assert "To go on" not in result.out
+    summary = json.loads((tmp_path / "here" / bad["folder"] / "summary.json").read_text())
+    assert (summary["status"], summary["iterations"], summary["objective"]) == ("pruned", 2, bad["objective"])
+    again = gan_run(tmp_path, *sweep)
+    assert again.code == 0, again.text
+    assert f"optimizer.lr=1e-07 is pruned already, with objective {bad['objective']}." in again.out
+
+
+def test_pruning_without_an_objective_is_refused(tmp_path):
+    result = gan_run(tmp_path, "-m", "pruning=median", "evaluation=off", "seed=1,2")
+    assert result.code == 1
+    assert "pruning goes by the objective, but evaluation is off." in result.err
+
+
+def test_a_sweep_from_before_a_group_came_goes_on(tmp_path):
+    sweep = ["-m", *QUICK, "hydra.sweep.dir=here", "seed=1,2"]
+    assert gan_run(tmp_path, *sweep).code == 0
+    file = tmp_path / "here" / FILE
+    known = json.loads(file.read_text())
+    del known["settings"]["augment"]
+    known["jobs"][1] |= {"state": "interrupted", "hash": "another"}
+    file.write_text(json.dumps(known))
+    config = tmp_path / "here/seed=2/.hydra/config.yaml"
+    config.write_text(config.read_text().replace("augment: {}\n", ""))
+    result = gan_run(tmp_path, *sweep)
+    assert result.code == 0, result.text
+    assert set(states(tmp_path / "here").values()) == {"finished"}

@@ -176,3 +176,22 @@ def test_a_trusted_module_is_named_with_one_word(run):
     assert read_stored(run, ["my_project"], "resume").config["loss"]["_target_"] == "my_project.losses.Mine"
     with pytest.raises(UserError):
         read_stored(run, ["my_pro"], "resume")
+
+
+def test_a_run_from_before_an_optional_group_came_goes_on_without_it(run, tmp_path):
+    altered(run, lambda config: [config.pop(group) for group in ("augment", "pruning")])
+    result = gan_run(tmp_path, "resume=run", "trainer.iterations=6")
+    assert result.code == 0, result.text
+    assert gan_sample(tmp_path, "run=run", "num=4", "output=four.npz").code == 0
+
+
+def test_a_stored_config_that_lacks_what_every_run_has_is_refused_by_its_name(run, tmp_path):
+    altered(run, lambda config: config.pop("latent"))
+    result = gan_run(tmp_path, "resume=run", "trainer.iterations=6")
+    assert (result.code, result.err.splitlines()) == (
+        1,
+        [
+            "resume is run, but its .hydra/config.yaml says nothing of latent, which every run has.",
+            "  Mend or restore that file, or start a new run.",
+        ],
+    )

@@ -2,8 +2,9 @@
 
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import yaml
@@ -105,7 +106,13 @@ def make_run(
     return folder
 
 
-def make_sweep(folder: Path, lrs=(1e-4, 4e-4, 2e-3), dropouts=(0.1, 0.3), seeds=(1, 2), **others) -> Path:
+def make_sweep(
+    folder: Path,
+    lrs: Sequence[float] = (1e-4, 4e-4, 2e-3),
+    dropouts: Sequence[float] = (0.1, 0.3),
+    seeds: Sequence[int] = (1, 2),
+    **others: Any,
+) -> Path:
     """Leave the folder of a sweep over all combinations."""
     for lr in lrs:
         for dropout in dropouts:

@@ -26,7 +26,7 @@ function columnsOf(set) {
   ];
 }
 
-const STATES = ["finished", "running", "waiting", "interrupted", "failed"];
+const STATES = ["finished", "pruned", "running", "waiting", "interrupted", "failed"];
 const inOrder = (states) => [
   ...STATES.filter((name) => name in states), ...Object.keys(states).filter((name) => !STATES.includes(name)),
 ].map((name) => [name, states[name]]);
