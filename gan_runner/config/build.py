@@ -22,7 +22,7 @@ from gan_runner.errors import UserError
 from gan_runner.games import Game
 from gan_runner.metrics.evaluation import NoEvaluation
 from gan_runner.models.packing import Packed
-from gan_runner.objectives.augment import Augmentation
+from gan_runner.objectives.augment import Adaptive, Augmentation
 from gan_runner.objectives.latents import Latent
 from gan_runner.objectives.losses import AdversarialLoss
 from gan_runner.objectives.penalties import Penalty, Several, interval_of, parts_of
@@ -32,6 +32,7 @@ from gan_runner.optim.lazy import corrected, main_share
 from gan_runner.optim.learning_rates import LearningRate
 from gan_runner.record.tensorboard import Scalar, flatten
 from gan_runner.training.devices import Compute, PrecisionName, choose_device, choose_precision, prepare
+from gan_runner.training.distributed import ALONE, World
 from gan_runner.training.experiment import Experiment
 from gan_runner.training.player import Player, Players, drawing_weights
 from gan_runner.training.sampler import Sampler
@@ -45,32 +46,43 @@ log = logging.getLogger(__name__)
 _FEEDING = frozenset(inspect.signature(make_feed).parameters)
 
 
-def build(config: DictConfig) -> Experiment:
+def build(config: DictConfig, world: World = ALONE) -> Experiment:
     """Make everything that a checked config names; random numbers start from its seed.
+
+    Args:
+        config: as checked.
+        world: who trains it.
 
     Raises:
         UserError: the data cannot be had, or the model cannot draw images of their shape.
     """
     settings: Trainer = make(config.trainer)
-    device = choose_device(settings.device, "trainer.device")
+    device = choose_device(world.device(settings.device), "trainer.device")
+    sizes = BatchSizes(
+        world.share(settings.batch_size, "trainer.batch_size"),
+        world.share(settings.g_batch_size, "trainer.g_batch_size"),
+    )
     prepare(device)
     compute = Compute(device, choose_precision(settings.precision, device))
     torch.manual_seed(config.seed)
 
     schedule: Schedule = hold_to(make(config.schedule), Schedule, "schedule")
-    images = load_images(config)
-    feed = _feed(config, images, settings.batch_size * (schedule.d_steps_per_turn or 1), device)
+    with world.first_ahead():  # what is downloaded or prepared, the others find there
+        images = load_images(config)
+    feed = _feed(config, images, sizes.d * (schedule.d_steps_per_turn or 1), device, world)
     generator_net = _on_device(build_network(config, "generator", images.shape, images.classes), device)
     discriminator_net = _on_device(_discriminator(config, images), device)
+    for net in (generator_net, discriminator_net):
+        world.unite(net)
     penalty = _penalty(config)
     lazy = main_share(interval_of(part) for part in parts_of(penalty).values())
     players = Players(
-        _player(config, "d", discriminator_net, lazy),
-        _player(config, "g", generator_net),
+        _player(config, "d", discriminator_net, world, lazy),
+        _player(config, "g", generator_net, world),
         _average(generator_net, settings, device),
     )
-    game = build_game(config, images.classes, device)
-    sizes = BatchSizes(settings.batch_size, settings.g_batch_size)
+    game = build_game(config, images.classes, device, world)
+    world.part_random_numbers(device)
     return Experiment(
         settings=settings,
         seed=config.seed,
@@ -80,10 +92,11 @@ def build(config: DictConfig) -> Experiment:
         game=game,
         players=players,
         schedule=schedule,
-        step=TrainStep(game, players, feed, sizes, compute),
+        step=TrainStep(game, players, feed, sizes, compute, world),
         watch=make(config.health, settings=_settings(config, compute.precision)),
         evaluation=make(config.evaluation) if config.evaluation else NoEvaluation(),
         dashboard=make(config.logger),
+        world=world,
     )
 
 
@@ -175,22 +188,24 @@ def _penalty(config: DictConfig) -> Penalty | Several | None:
     return penalty
 
 
-def _augment(config: DictConfig, device: torch.device) -> Augmentation | None:
+def _augment(config: DictConfig, device: torch.device, world: World) -> Augmentation | None:
     if not config.augment:
         return None
     augment: Augmentation = hold_to(make(config.augment), Augmentation, "augment")
     if isinstance(augment, nn.Module):
         augment.to(device)
+    if isinstance(augment, Adaptive) and world.size > 1:
+        augment.of_all = world.interleaved
     return augment
 
 
-def build_game(config: DictConfig, classes: Sequence[str], device: torch.device) -> Game:
+def build_game(config: DictConfig, classes: Sequence[str], device: torch.device, world: World = ALONE) -> Game:
     """Make the game that a config describes, with what it asks for of loss, latent, penalty and augmentation."""
     offered = {
         "latent": hold_to(make(config.latent), Latent, "latent"),
         "loss": _loss(config),
         "penalty": _penalty(config),
-        "augment": _augment(config, device),
+        "augment": _augment(config, device, world),
         "num_classes": len(classes),
     }
     game: Game = hold_to(make(config.game, **asked_for(config.game, offered)), Game, "game")
@@ -237,10 +252,10 @@ def load_images(config: DictConfig) -> ImageSet:
     return checked_images(hold_to(images, ImageSet, "data"), config.data._target_)
 
 
-def _feed(config: DictConfig, images: ImageSet, batch: int, device: torch.device) -> Feed:
+def _feed(config: DictConfig, images: ImageSet, batch: int, device: torch.device, world: World) -> Feed:
     """Make what brings `batch` images at a time to the device."""
     how = {key: value for key, value in config.data.items() if key in _FEEDING}
-    return make_feed(images, **how, batch=batch, seed=config.seed, device=device)
+    return make_feed(images, **how, batch=batch, seed=config.seed, device=device, share=world.order)
 
 
 def _settings(config: DictConfig, precision: PrecisionName) -> dict[str, Scalar]:
@@ -252,7 +267,7 @@ def _settings(config: DictConfig, precision: PrecisionName) -> dict[str, Scalar]
     return flatten(values) | {"trainer.precision": precision}
 
 
-def _player(config: DictConfig, name: str, net: nn.Module, lazy: float = 1.0) -> Player:
+def _player(config: DictConfig, name: str, net: nn.Module, world: World, lazy: float = 1.0) -> Player:
     """Make a player; beside lazy penalties only a share of its updates is made against its loss (see `optim.lazy`)."""
     node, given = config.optimizer[name], {}
     if lazy < 1.0 and {"lr", "betas"} <= node.keys():
@@ -260,7 +275,7 @@ def _player(config: DictConfig, name: str, net: nn.Module, lazy: float = 1.0) ->
         given = {"lr": lr, "betas": betas}
     optimizer = make(node, params=net.parameters(), **given)
     rate = hold_to(make(config.learning_rate[name]), LearningRate, f"learning_rate.{name}")
-    return Player(net, optimizer, rate)
+    return Player(net, optimizer, rate, world)
 
 
 def _loss(config: DictConfig) -> AdversarialLoss:
