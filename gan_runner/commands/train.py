@@ -11,6 +11,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
+from functools import cached_property
 from pathlib import Path
 from types import FrameType
 from typing import Any, NoReturn, cast
@@ -24,6 +25,7 @@ from tqdm.contrib.logging import logging_redirect_tqdm
 from gan_runner.config.build import build
 from gan_runner.config.checking import check_config, too_much_asked
 from gan_runner.config.command_line import shown, typed_overrides
+from gan_runner.config.judging import report_of_checkpoint, tell_report
 from gan_runner.config.resuming import refuse_changes, refuse_other_data, refusing_what_does_not_fit
 from gan_runner.config.stored import Stored, read_stored, to_store
 from gan_runner.errors import UserError, mark_as_told
@@ -106,6 +108,8 @@ def run_job(config: DictConfig, within: Within | None = None) -> float | None:
         try:
             with stop, too_much_asked():
                 _train(job, stop, with_bar=within is None or within.bar)
+                if not stop.signal:
+                    _look_closely(job)
                 job.write("interrupted" if stop.signal else "finished")
         except Exception as error:
             told = world.to_tell(error)
@@ -199,7 +203,8 @@ def _train(job: _Job, stop: _Stop, *, with_bar: bool) -> None:
         if state:
             at = f"iteration {run.progress.iteration}, epoch {run.epochs:.4g}"
             if nothing_left:
-                log.warning("Nothing is left to do. To train on, ask for more %s. The run is at %s.", _length(run), at)
+                more = "evaluation.stop_after=null" if run.best.gives_up else f"more {_length(run)}"
+                log.warning("Nothing is left to do. To train on, ask for %s. The run is at %s.", more, at)
                 return
             job.begin()
             if config.resume_from is not None:
@@ -213,7 +218,7 @@ def _train(job: _Job, stop: _Stop, *, with_bar: bool) -> None:
         hyperparameters, swept = _hyperparameters(config)
         events.begin(hyperparameters, swept, [*experiment.evaluation.tags, *_TELLING_SCALARS])
         command, begun_at = shlex.join(command_line()), run.progress.iteration
-        for tag, text in {"command": command, "config": job.config_text(), **tables}.items():
+        for tag, text in {"command": command, "config": job.config_text, **tables}.items():
             events.text(f"run/{tag}", f"```\n{text}\n```", begun_at)
         if not state:
             run.show_real_images()
@@ -234,6 +239,29 @@ def _train(job: _Job, stop: _Stop, *, with_bar: bool) -> None:
             raise
         finally:
             folder.settle()  # for some of what is being written goes to the event file, which closes now
+
+
+def _look_closely(job: _Job) -> None:
+    """Say how good the finished run's checkpoints are, if the evaluation asks for that."""
+    run, folder = job.run, job.folder
+    assert run is not None
+    experiment = run.experiment
+    if (at_end := experiment.evaluation.at_end) is None:
+        return
+    for checkpoint in at_end.checkpoints:
+        output = folder.path / f"evaluation-{checkpoint}"
+        found = report_of_checkpoint(
+            job.config,
+            folder.checkpoints.load(checkpoint, experiment.compute.device),
+            at_end.metrics,
+            num=at_end.num,
+            real=at_end.real,
+            seed=experiment.seed,
+            device=experiment.compute.device,
+            run=str(folder.path),
+        )
+        tell_report(f"{folder.path}, the {checkpoint} checkpoint", found, output)
+        job.judged[checkpoint] = found.as_dict()["metrics"]
 
 
 def _length(run: Run) -> str:
@@ -310,6 +338,7 @@ class _Job:
         self.world = world
         self.run: Run | None = None
         self.stored: Stored | None = None
+        self.judged: dict[str, dict[str, float | None]] = {}
         if config.resume is not None:
             trust: Sequence[str] = [config.trust] if isinstance(config.trust, str) else list(config.trust)
             self.stored = read_stored(folder.path, trust, "resume")
@@ -323,7 +352,7 @@ class _Job:
         hydra = HydraConfig.instance().cfg
         assert hydra is not None
         texts = {
-            "config": self.config_text(),
+            "config": self.config_text,
             "hydra": OmegaConf.to_yaml(hydra),
             "overrides": OmegaConf.to_yaml(overrides),
         }
@@ -331,6 +360,7 @@ class _Job:
         self._summary.begin()
         self.write("running")
 
+    @cached_property
     def config_text(self) -> str:
         """The run's config as it is stored."""
         return to_store(OmegaConf.masked_copy(self.config, [str(key) for key in self.config if key != "hydra"]))
@@ -345,7 +375,8 @@ class _Job:
 
     def write(self, status: str, error: str | None = None) -> None:
         """Write summary.json as of now."""
-        self._summary.write(status, error, _summarise(self.run) if self.run is not None else {})
+        found = _summarise(self.run) | {"at_end": self.judged or None} if self.run is not None else {}
+        self._summary.write(status, error, found)
 
     def to_minimise(self) -> float | None:
         """The best objective, turned so that lower is better."""

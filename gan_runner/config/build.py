@@ -18,9 +18,10 @@ from torch import nn
 from gan_runner.contracts import hold_to, what_it_is
 from gan_runner.data import Batch, Feed, ImageSet, make_feed
 from gan_runner.data.image_set import checked_images
+from gan_runner.data.splits import NoTestSplitError
 from gan_runner.errors import UserError
 from gan_runner.games import Game
-from gan_runner.metrics.evaluation import NoEvaluation
+from gan_runner.metrics.evaluation import Evaluation, NoEvaluation, OnData
 from gan_runner.models.packing import Packed
 from gan_runner.objectives.augment import Adaptive, Augmentation
 from gan_runner.objectives.latents import Latent
@@ -82,6 +83,10 @@ def build(config: DictConfig, world: World = ALONE) -> Experiment:
         _average(generator_net, settings, device),
     )
     game = build_game(config, images.classes, device, world)
+    evaluation: Evaluation = make(config.evaluation) if config.evaluation else NoEvaluation()
+    if evaluation.on_data:
+        with world.first_ahead():
+            bind_to_data(evaluation, config, images, device)
     world.part_random_numbers(device)
     return Experiment(
         settings=settings,
@@ -94,7 +99,7 @@ def build(config: DictConfig, world: World = ALONE) -> Experiment:
         schedule=schedule,
         step=TrainStep(game, players, feed, sizes, compute, world),
         watch=make(config.health, settings=_settings(config, compute.precision)),
-        evaluation=make(config.evaluation) if config.evaluation else NoEvaluation(),
+        evaluation=evaluation,
         dashboard=make(config.logger),
         world=world,
     )
@@ -250,6 +255,39 @@ def load_images(config: DictConfig) -> ImageSet:
     """
     images = make({key: value for key, value in config.data.items() if key not in _FEEDING})
     return checked_images(hold_to(images, ImageSet, "data"), config.data._target_)
+
+
+def bind_to_data(
+    metrics: OnData | Evaluation, config: DictConfig, training: ImageSet, device: torch.device
+) -> ImageSet | None:
+    """Tell metrics of the data that a config names: what trains, what is held out, and the whole of a limited set.
+
+    Features are learned from the whole set even where `data.limit` has a run learn from a part of it: that makes a
+    better judge, and the same one for every limit. A loader of the user's own need not know of a set without a limit.
+
+    Returns:
+        What is held out; None where nothing is, or no metric looks at it.
+
+    Raises:
+        UserError: see `OnData.bind`.
+    """
+    held_out = None
+    if metrics.looks_at_held_out and "split" in config.data:
+        try:
+            held_out = load_images(_with_data(config, split="test", limit=None))
+        except NoTestSplitError:
+            log.info("%s holds nothing out: copies are looked for, but not tested for.", training.name)
+    limited = config.data.get("limit") is not None and config.data._target_.startswith("gan_runner.")
+    whole = load_images(_with_data(config, limit=None)) if limited else None
+    metrics.bind(training, held_out, device, learn_from=whole)
+    return held_out
+
+
+def _with_data(config: DictConfig, **data: Any) -> DictConfig:
+    changed = OmegaConf.create({"data": OmegaConf.to_container(config.data, resolve=True)})
+    assert isinstance(changed, DictConfig)
+    changed.data.update(data)
+    return changed
 
 
 def _feed(config: DictConfig, images: ImageSet, batch: int, device: torch.device, world: World) -> Feed:

@@ -158,6 +158,54 @@ class OnAverage(Symptom):
         self._window = [(Moment(*row[:3]), tuple(row[3:])) for row in state["window"]]
 
 
+class AgainstBest(OnAverage):
+    """A symptom of one number, whose mean over one patience is compared with the best such mean so far.
+
+    A lucky log point is no measure, and before the patience is over nothing is said.
+
+    Args:
+        patience: see `Symptom`.
+    """
+
+    lower_is_better: bool
+
+    def __init__(self, patience: Count) -> None:
+        super().__init__(patience)
+        self._best: tuple[float, int] | None = None  # the best mean, and the iteration that it is of
+
+    def values(self, point: Point) -> tuple[float, ...]:
+        """The number."""
+        (tag,) = self.tags
+        return (point[tag],)
+
+    def judge(self, means: Sequence[float], now: Moment) -> str:
+        """See `OnAverage`."""
+        (mean,) = means
+        if not self.full(now):
+            return ""
+        if self._best is None or (mean < self._best[0] if self.lower_is_better else mean > self._best[0]):
+            self._best = (mean, now.iteration)
+        return self.compare(mean, *self._best)
+
+    @abstractmethod
+    def compare(self, mean: float, best: float, iteration: int) -> str:
+        """Say what is wrong with a mean beside the best one and the iteration that it is of; "" where nothing is."""
+
+    def forget(self) -> None:
+        """See `Symptom`."""
+        super().forget()
+        self._best = None
+
+    def state_dict(self) -> dict[str, Any]:
+        """See `Symptom`."""
+        return super().state_dict() | {"best": self._best and list(self._best)}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """See `Symptom`."""
+        super().load_state_dict(state)
+        self._best = state["best"] and (float(state["best"][0]), int(state["best"][1]))
+
+
 # ---- what D shows ---------------------------------------------------------------------------------------
 
 
@@ -375,10 +423,8 @@ class NoProgress(OnAverage):
         return f"G's pictures are {distance:.2f} times as far from real ones as before it was trained"
 
 
-class Worse(OnAverage):
+class Worse(AgainstBest):
     """G's pictures have been nearer to real ones than they are now, by far and for long.
-
-    Means over one patience are compared with the best such mean so far, so that a lucky log point is no measure.
 
     Args:
         factor: on the best distance, from which the present one is worse.
@@ -386,42 +432,68 @@ class Worse(OnAverage):
     """
 
     tags = ("health/distance",)
+    lower_is_better = True
     helps = (advice.slower_d, advice.slower_g, advice.average, advice.decay, advice.penalty)
 
     def __init__(self, factor: Positive, patience: Count) -> None:
         super().__init__(patience)
         self._factor = factor
-        self._best: tuple[float, int] | None = None  # the best mean, and the iteration that it is of
+
+    def compare(self, mean: float, best: float, iteration: int) -> str:
+        """See `AgainstBest`."""
+        if not mean > self._factor * best:
+            return ""
+        return f"G's pictures are {mean / best:.1f} times as far from real ones as up to iteration {iteration}"
+
+
+class FewClasses(OnAverage):
+    """G draws few of the classes that the data have, as a classifier sees them; only where the evaluation counts them.
+
+    Args:
+        share: mean share of the classes up to which they are few.
+        patience: see `Symptom`.
+    """
+
+    tags = ("judged/classes",)
+    helps = Collapse.helps
+
+    def __init__(self, share: Fraction, patience: CountOrZero) -> None:
+        super().__init__(patience)
+        self._share = share
 
     def values(self, point: Point) -> tuple[float, ...]:
-        """The distance."""
-        return (point["health/distance"],)
+        """The share of the classes."""
+        return (point["judged/classes"],)
 
     def judge(self, means: Sequence[float], now: Moment) -> str:
         """See `OnAverage`."""
-        (distance,) = means
-        if not self.full(now):
+        (share,) = means
+        if max(share, self.newest[0]) > self._share:  # a G that has got over it is well
             return ""
-        if self._best is None or distance < self._best[0]:
-            self._best = (distance, now.iteration)
-        best, iteration = self._best
-        if not distance > self._factor * best:
+        return f"G draws {share:.0%} of the classes that the data have"
+
+
+class Narrower(AgainstBest):
+    """G's pictures have covered far more of the real ones than they do now; only where the evaluation has coverage.
+
+    Args:
+        factor: on the best coverage, up to which the present one has shrunk.
+        patience: see `Symptom`.
+    """
+
+    tags = ("judged/coverage",)
+    lower_is_better = False
+    helps = Collapse.helps
+
+    def __init__(self, factor: Fraction, patience: Count) -> None:
+        super().__init__(patience)
+        self._factor = factor
+
+    def compare(self, mean: float, best: float, iteration: int) -> str:
+        """See `AgainstBest`."""
+        if not max(mean, self.newest[0]) <= self._factor * best:  # a G that has got over it is well
             return ""
-        return f"G's pictures are {distance / best:.1f} times as far from real ones as up to iteration {iteration}"
-
-    def forget(self) -> None:
-        """See `Symptom`."""
-        super().forget()
-        self._best = None
-
-    def state_dict(self) -> dict[str, Any]:
-        """See `Symptom`."""
-        return super().state_dict() | {"best": self._best and list(self._best)}
-
-    def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """See `Symptom`."""
-        super().load_state_dict(state)
-        self._best = state["best"] and (float(state["best"][0]), int(state["best"][1]))
+        return f"G's pictures cover {mean:.0%} of the real ones, and covered {best:.0%} up to iteration {iteration}"
 
 
 # ---- what the data show ---------------------------------------------------------------------------------

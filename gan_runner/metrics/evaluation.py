@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import math
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from typing import Any, Literal, Protocol
+from dataclasses import dataclass
+from typing import Any, Literal, Protocol, cast
 
+import torch
 from torch import Tensor
 
 from gan_runner.contracts import described, hold_to, what_it_is
-from gan_runner.data import Batch, Feed
+from gan_runner.data import Batch, Feed, ImageSet
 from gan_runner.errors import UserError, closest
+from gan_runner.metrics.feature_metrics import FeatureMetrics
 from gan_runner.ranges import Count, TwoOrMore
 
 _BATCH = 256
@@ -23,8 +26,10 @@ class Metric(Protocol):
     need not hold them all.
     """
 
-    #: The numbers that `measure` gives, the most telling first; they say which features they are taken in.
-    names: Sequence[str]
+    @property
+    def names(self) -> Sequence[str]:
+        """The numbers that `measure` gives, the most telling first; they say which features they are taken in."""
+        ...
 
     def statistics(self, real: Iterable[Batch]) -> dict[str, Tensor]:
         """What of the real images the numbers are taken against; computed once for a data set."""
@@ -32,6 +37,41 @@ class Metric(Protocol):
 
     def measure(self, fake: Iterable[Batch], real: Mapping[str, Tensor]) -> dict[str, float]:
         """Measure generated images against what `statistics` gave; waits for the device."""
+        ...
+
+
+class OnData(Metric, Protocol):
+    """A metric that has to know the data set before it can measure anything, such as one on features."""
+
+    @property
+    def fewest(self) -> int:
+        """How many pictures it needs at least."""
+        ...
+
+    @property
+    def looks_at_held_out(self) -> bool:
+        """Whether it also looks at real pictures that nothing was trained on."""
+        ...
+
+    def fingerprint(self) -> str:
+        """Changes whenever the numbers of the same pictures would; known once the data are."""
+        ...
+
+    def bind(
+        self, training: ImageSet, held_out: ImageSet | None, device: torch.device, learn_from: ImageSet | None = None
+    ) -> None:
+        """Say which data is meant; afterwards `names` may be fewer, for want of what the data lack.
+
+        Args:
+            training: what the generator learns from.
+            held_out: real pictures that it does not; None where there are none.
+            device: where to compute.
+            learn_from: what features are learned from; None is `training`.
+        """
+        ...
+
+    def for_alarms(self, numbers: Mapping[str, float]) -> dict[str, float]:
+        """Of what `measure` gave, what alarms look at, in [0, 1], by names that tell nothing of features."""
         ...
 
 
@@ -79,6 +119,23 @@ class RealImages:
         yield from (part.as_float() for part in self._feed.sample(count, self._seed).split(_BATCH))
 
 
+@dataclass(frozen=True)
+class AtEnd:
+    """What is looked at closely once a run has finished, as gan-eval does it.
+
+    Args:
+        checkpoints: which.
+        num: pictures that are drawn.
+        real: real pictures that they are held against.
+        metrics: the numbers.
+    """
+
+    checkpoints: Sequence[Literal["best", "last"]]
+    num: TwoOrMore
+    real: TwoOrMore
+    metrics: FeatureMetrics
+
+
 class Evaluation:
     """What is measured, how often, and which number says that a checkpoint is the best.
 
@@ -88,6 +145,8 @@ class Evaluation:
         metrics: what is measured, null for what is not; a name in the config is for addressing a part there.
         objective: the number that decides which checkpoint is the best.
         goal: whether the objective is better when it is lower or higher.
+        stop_after: evaluations in a row without a new best after which a run ends; None for none.
+        at_end: what is looked at once the run has finished; None for nothing.
 
     Raises:
         UserError: the objective is none of the numbers, or a metric is none.
@@ -100,25 +159,80 @@ class Evaluation:
         metrics: Mapping[str, Metric | None],
         objective: str,
         goal: Literal["lower", "higher"],
+        stop_after: Count | None = None,
+        at_end: AtEnd | None = None,
     ) -> None:
-        measured = {name: metric for name, metric in metrics.items() if metric is not None}
-        for key, metric in measured.items():
-            hold_to(metric, Metric, f"evaluation.metrics.{key}")
-        names = [name for metric in measured.values() for name in metric.names]
-        if objective not in names:
-            raise UserError(
-                f"evaluation.objective is {objective}, but must be one of the metrics: {', '.join(names)}.",
-                f"Try evaluation.objective={closest(objective, names) or next(iter(names), 'sliced_wasserstein')}.",
-            )
         self.every: int | None = every
         self.num_images = num_images
-        self.objective: str | None = self._tag(objective)
-        self.tags = [self._tag(name) for name in names]
-        self.metrics = measured
+        self.metrics = {name: metric for name, metric in metrics.items() if metric is not None}
         self.goal: Literal["lower", "higher"] | None = goal
-        # What two values of the objective must have in common to be compared.
-        self.fingerprint: dict[str, Any] | None = {"objective": objective, "goal": goal, "num_images": num_images}
+        self.stop_after = stop_after
+        self.at_end = at_end
+        self._objective = objective
+        for name, metric in self.metrics.items():
+            hold_to(metric, Metric, f"evaluation.metrics.{name}")
+        self._check_objective()
         self._kept: dict[tuple[str, str], dict[str, Tensor]] = {}
+
+    def bind(
+        self, training: ImageSet, held_out: ImageSet | None, device: torch.device, learn_from: ImageSet | None = None
+    ) -> None:
+        """Tell the metrics which data is meant, which may take a minute where features are learned; see `OnData.bind`.
+
+        Raises:
+            UserError: the data lack what the objective or a metric needs, or `num_images` are too few.
+        """
+        for name, metric in self.on_data.items():
+            if self.num_images < metric.fewest:
+                raise UserError(
+                    f"evaluation.num_images is {self.num_images}, but evaluation.metrics.{name} needs at least "
+                    f"{metric.fewest} images.",
+                    f"Try evaluation.num_images=1000, or evaluation.metrics.{name}=null and another objective.",
+                )
+            metric.bind(training, held_out, device, learn_from)
+        self._check_objective()
+
+    @property
+    def looks_at_held_out(self) -> bool:
+        """Whether a metric needs real pictures that nothing was trained on."""
+        return any(metric.looks_at_held_out for metric in self.on_data.values())
+
+    @property
+    def objective(self) -> str | None:
+        """The tag of the number that decides which checkpoint is the best."""
+        return self._tag(self._objective)
+
+    @property
+    def tags(self) -> list[str]:
+        """The tags of all numbers."""
+        return [self._tag(name) for name in self._names()]
+
+    @property
+    def fingerprint(self) -> dict[str, Any] | None:
+        """What two values of the objective must have in common to be compared."""
+        said: dict[str, Any] = {"objective": self._objective, "goal": self.goal, "num_images": self.num_images}
+        features = [metric.fingerprint() for metric in self.on_data.values() if self._objective in metric.names]
+        return said | ({"features": features[0]} if features else {})
+
+    @property
+    def on_data(self) -> dict[str, OnData]:
+        """The metrics that have to know the data, by their names in the config."""
+        bound = {name: metric for name, metric in self.metrics.items() if hasattr(type(metric), "bind")}
+        return {
+            name: hold_to(cast("OnData", metric), OnData, f"evaluation.metrics.{name}")
+            for name, metric in bound.items()
+        }
+
+    def _names(self) -> list[str]:
+        return [name for metric in self.metrics.values() for name in metric.names]
+
+    def _check_objective(self) -> None:
+        names = self._names()
+        if self._objective not in names:
+            raise UserError(
+                f"evaluation.objective is {self._objective}, but must be one of the metrics: {', '.join(names)}.",
+                f"Try evaluation.objective={closest(self._objective, names) or next(iter(names), 'frechet_cnn')}.",
+            )
 
     def _tag(self, name: str) -> str:
         thousands, rest = divmod(self.num_images, 1000)
@@ -149,6 +263,14 @@ class Evaluation:
             measured |= {self._tag(each): value for each, value in numbers.items()}
         return measured
 
+    def for_alarms(self, measured: Mapping[str, float]) -> dict[str, float]:
+        """Of what `measure` gave, what alarms look at: shares in [0, 1] under `judged/`."""
+        return {
+            f"judged/{name}": share
+            for metric in self.on_data.values()
+            for name, share in metric.for_alarms({name: measured[self._tag(name)] for name in metric.names}).items()
+        }
+
     def improves(self, value: float, best: float | None) -> bool:
         """Whether an objective beats the best so far; what is not finite never does, for nothing would beat it."""
         if not math.isfinite(value):
@@ -166,8 +288,20 @@ class NoEvaluation(Evaluation):
     def __init__(self) -> None:
         self.every = None
         self.num_images = 0
-        self.objective = None
         self.goal = None
-        self.tags = []
-        self.fingerprint = None
+        self.stop_after = None
+        self.at_end = None
         self.metrics = {}
+
+    def _check_objective(self) -> None:
+        return
+
+    @property
+    def objective(self) -> None:
+        """There is none."""
+        return
+
+    @property
+    def fingerprint(self) -> None:
+        """Nothing is compared."""
+        return

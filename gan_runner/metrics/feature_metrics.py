@@ -61,6 +61,9 @@ NUMBERS: Mapping[str, Number] = {
     "copying_p": Number(None, "how likely a copying_z so low is by chance", "held out"),
 }
 
+FAST = ("frechet", "precision", "recall", "coverage", "classes", "class_entropy")
+"""What takes a moment and tells most, for use while a run goes on."""
+
 _FIDELITY = ("precision", "recall", "density", "coverage", "clipped_density", "clipped_coverage")
 
 
@@ -79,7 +82,7 @@ class FeatureMetrics:
 
     Args:
         extractor: makes the extractor; the function's name is what the numbers' names end in.
-        numbers: which to compute: names, or `all` that the data has what they need for.
+        numbers: which to compute: names; or `fast`, those of `FAST`, or `all`, that the data has what they need for.
         neighbours: the k of nearest neighbours.
         seed: of the kernel distance's subsets.
 
@@ -88,19 +91,20 @@ class FeatureMetrics:
     """
 
     def __init__(
-        self, extractor: Learn, numbers: Sequence[str] | Literal["all"], neighbours: Count, seed: Seed
+        self, extractor: Learn, numbers: Sequence[str] | Literal["fast", "all"], neighbours: Count, seed: Seed
     ) -> None:
-        for number in () if numbers == "all" else numbers:
+        known: Sequence[str] | None = {"fast": FAST, "all": tuple(NUMBERS)}.get(str(numbers))
+        for number in numbers if known is None else ():
             if number not in NUMBERS:
                 raise UserError(
                     f"numbers holds {number}, but must be of: {', '.join(NUMBERS)}.",
                     f"Try {closest(number, list(NUMBERS)) or 'frechet'}, or numbers=all.",
                 )
+        self._as_data_allow = known is not None
         self.neighbours = neighbours
         self.seed = seed
         self._learn = extractor
-        self._asked = numbers
-        self._numbers = list(NUMBERS if numbers == "all" else numbers)
+        self._numbers = list(numbers if known is None else known)
         self._extractor: Extractor | None = None
         self._training: ImageSet | None = None
         self._held_out: ImageSet | None = None
@@ -110,7 +114,7 @@ class FeatureMetrics:
 
     @property
     def names(self) -> list[str]:
-        """The numbers' names; before `bind`, those of `all` include what the data may turn out to lack."""
+        """The numbers' names; before `bind`, those of `fast` and `all` include what the data may lack."""
         return list(self.numbers)
 
     @property
@@ -124,6 +128,15 @@ class FeatureMetrics:
         """The extractor; `bind` makes it."""
         assert self._extractor is not None, "bind comes first"
         return self._extractor
+
+    def fingerprint(self) -> str:
+        """The extractor's; `bind` makes it."""
+        return self.extractor.fingerprint
+
+    @property
+    def looks_at_held_out(self) -> bool:
+        """Whether a number needs pictures that were held out."""
+        return any(NUMBERS[number].needs == "held out" for number in self._numbers)
 
     @property
     def key(self) -> str:
@@ -151,7 +164,7 @@ class FeatureMetrics:
         self._known = self._originals = None
         lacking = {"classes": self.extractor.classes == 0, "held out": held_out is None, "training": False, None: False}
         missing = [number for number in self._numbers if lacking[NUMBERS[number].needs]]
-        if missing and self._asked != "all":
+        if missing and not self._as_data_allow:
             raise _lacks(missing[0], training.name, self.extractor.name)
         self._numbers = [number for number in self._numbers if number not in missing]
 
@@ -213,6 +226,12 @@ class FeatureMetrics:
             if "held_out" in originals:
                 numbers["copying_z"], numbers["copying_p"] = neighbours.copying_test(near, originals["held_out"])
         return {name: numbers[number] for name, number in zip(self.names, self._numbers, strict=True)}
+
+    def for_alarms(self, numbers: Mapping[str, float]) -> dict[str, float]:
+        """The share of the classes that is drawn, and coverage, where they were measured."""
+        found = {number: numbers[name] for name, number in zip(self.names, self._numbers, strict=True)}
+        shares = {"coverage": found["coverage"]} if "coverage" in found else {}
+        return shares | ({"classes": found["classes"] / self.extractor.classes} if "classes" in found else {})
 
     @property
     def known(self) -> tuple[Tensor, Tensor]:

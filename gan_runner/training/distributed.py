@@ -261,8 +261,9 @@ class Processes(World):
 
     def part_random_numbers(self, device: torch.device) -> None:
         """See `World`."""
+        on_gpu = device.type == "cuda"
+        state = self.from_first(lambda: torch.cuda.get_rng_state(device) if on_gpu else torch.get_rng_state())
         self._generator = torch.Generator(device)
-        state = torch.cuda.get_rng_state(device) if device.type == "cuda" else torch.get_rng_state()
         self._generator.set_state(state)
 
     def poll(self) -> Callable[[int], int]:

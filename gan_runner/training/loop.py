@@ -87,8 +87,8 @@ class Run:
 
     @property
     def finished(self) -> bool:
-        """Whether the run is as long as it was asked to be."""
-        return self.experiment.timetable.finished(self.progress)
+        """Whether the run is as long as it was asked to be, or has not improved for as long as it may."""
+        return self.best.gives_up or self.experiment.timetable.finished(self.progress)
 
     @property
     def epochs(self) -> float:
@@ -135,6 +135,11 @@ class Run:
     def tell_outcome(self) -> None:
         """Say what the objective came to: at its best, and at the last."""
         objective, found = self.experiment.evaluation.objective, self.best.found
+        if self.best.gives_up:
+            self.journal.say(
+                f"Ended at iteration {self.progress.iteration}: {objective} has not improved for {self.best.since} "
+                "evaluations (evaluation.stop_after)."
+            )
         if objective is not None and found is not None:
             self.journal.say(
                 f"{objective}: best {found['value']:.4g} at iteration {found['iteration']:.0f} (checkpoints/best.pt), "
@@ -152,6 +157,8 @@ class Run:
             point |= metrics
             best = self.best.offer(metrics, iteration)
         judged = point | references
+        if due.evaluation:
+            judged |= self.experiment.evaluation.for_alarms(metrics)
         seen, alarms = self.experiment.watch.look(judged, self.progress.moment, self._not_finite())
         journal.point(point | seen, iteration, round(epochs, 4))
         journal.tell(point, iteration, epochs, in_log=due.epoch_ended or due.samples)

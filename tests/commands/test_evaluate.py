@@ -71,3 +71,43 @@ def test_a_mistake_gets_one_message(tmp_path, arguments, problem, remedy):
     assert problem in result.err
     assert remedy in result.err
     assert "Traceback" not in result.text
+
+
+def test_a_full_evaluation_ends_a_run_with_what_gan_eval_says_of_its_checkpoints(tmp_path):
+    few = ["evaluation.at_end.num=120", "evaluation.at_end.real=200"]
+    result = gan_run(tmp_path, *QUICK, "data.limit=600", "evaluation=full", *few, "hydra.run.dir=run")
+    assert result.code == 0, result.text
+    assert "run, the best checkpoint\n" in result.out
+    summary = json.loads((tmp_path / "run/summary.json").read_text())
+    assert gan_eval(tmp_path, "run=run", "checkpoint=last", "output=again", *SMALL).code == 0
+    ended, again = (
+        json.loads((tmp_path / "run" / f"{name}.json").read_text()) for name in ("evaluation-last", "again")
+    )
+    assert ended == again
+    assert summary["at_end"]["last"] == again["metrics"]
+    assert summary["at_end"].keys() == {"best", "last"}
+    assert (tmp_path / "run/evaluation-best.png").is_file()
+
+
+def test_a_run_ends_when_its_objective_has_not_improved_for_as_long_as_it_may(tmp_path):
+    never_better = ["evaluation.objective=diversity", "evaluation.goal=lower", "optimizer.lr=1e-2"]
+    often = ["trainer.intervals_in=iterations", "evaluation.every=1", "trainer.iterations=200"]
+    result = gan_run(tmp_path, *QUICK, *often, *never_better, "evaluation.stop_after=3", "hydra.run.dir=run")
+    assert result.code == 0, result.text
+    summary = json.loads((tmp_path / "run/summary.json").read_text())
+    assert summary["status"] == "finished"
+    assert summary["iterations"] == summary["best"]["iteration"] + 3 < 200
+    assert f"Ended at iteration {summary['iterations']}: metric/diversity_16 has not improved for 3 evaluations" in (
+        result.out
+    )
+    again = gan_run(tmp_path, "resume=run")
+    assert "Nothing is left to do" in again.text
+    assert "evaluation.stop_after=null" in again.text
+
+
+def test_an_evaluation_on_features_is_told_of_too_few_pictures_before_the_training(tmp_path):
+    result = gan_run(tmp_path, *QUICK, "evaluation.num_images=4")
+    assert result.code == 1
+    assert result.err.splitlines()[0] == (
+        "evaluation.num_images is 4, but evaluation.metrics.features needs at least 6 images."
+    )

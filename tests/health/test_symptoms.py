@@ -6,7 +6,9 @@ from gan_runner.health.symptoms import (
     CoinToss,
     Collapse,
     Constant,
+    FewClasses,
     Moment,
+    Narrower,
     NoProgress,
     Observation,
     OddData,
@@ -251,6 +253,23 @@ def test_a_g_is_worse_than_it_was_when_its_mean_distance_is_a_multiple_of_the_be
 def test_a_lucky_log_point_is_no_measure_of_what_g_could_do():
     distances = [0.3, 0.3, 0.3, 0.05, *[0.3] * 20]
     assert not any(present(Worse(2.0, patience=40), [{"health/distance": d} for d in distances]))
+
+
+# ---- few_classes and narrower: what an evaluation on features has seen ------------------------------------
+
+
+def test_few_classes_for_long_are_a_collapse_and_a_g_that_has_got_over_it_is_well():
+    shares = [0.1, 0.2, 0.3, 0.3, 1.0]
+    observations = seen(FewClasses(0.5, patience=20), [{"judged/classes": share} for share in shares])
+    assert [each is not None for each in observations] == [True, True, True, True, False]
+    assert observations[3].what == "G draws 27% of the classes that the data have"
+
+
+def test_a_g_covers_less_than_it_did_when_its_mean_coverage_is_a_fraction_of_the_best_one():
+    shares = [0.1, 0.5, 0.5, 0.5, 0.1, 0.1, 0.1, 0.5]
+    observations = seen(Narrower(0.4, patience=20), [{"judged/coverage": share} for share in shares])
+    assert [each is not None for each in observations] == [False] * 6 + [True, False]
+    assert observations[6].what == "G's pictures cover 10% of the real ones, and covered 50% up to iteration 40"
 
 
 # ---- the data ---------------------------------------------------------------------------------------------

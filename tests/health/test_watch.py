@@ -325,6 +325,8 @@ NAMES = (
     "low_diversity",
     "no_progress",
     "worse",
+    "few_classes",
+    "narrower",
 )
 
 

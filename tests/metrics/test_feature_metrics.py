@@ -1,3 +1,5 @@
+import copy
+import dataclasses
 import functools
 import logging
 import math
@@ -9,7 +11,7 @@ from omegaconf import OmegaConf
 
 from gan_runner.data import InMemoryImages
 from gan_runner.errors import UserError
-from gan_runner.metrics.feature_metrics import NUMBERS, FeatureMetrics, class_numbers
+from gan_runner.metrics.feature_metrics import FAST, NUMBERS, FeatureMetrics, class_numbers
 from gan_runner.metrics.features import cnn, cnn_b
 
 CPU = torch.device("cpu")
@@ -174,3 +176,28 @@ def test_a_config_makes_them_and_a_plugin_is_named_like_any_part():
         """
     )
     assert instantiate(node, _convert_="all").names == ["frechet_cnn_b", "coverage_cnn_b"]
+
+
+def test_fast_numbers_are_those_that_the_data_allow_and_alarms_are_told_shares(metrics_of, halves, batches):
+    training, others = halves
+    metrics = metrics_of("fast")
+    metrics.bind(training, None, CPU)
+    assert not metrics.looks_at_held_out
+    numbers = metrics.measure(batches(others.images), metrics.statistics(batches(training.images)))
+    assert list(numbers) == [f"{number}_cnn" for number in FAST]
+    assert metrics.for_alarms(numbers) == {"coverage": numbers["coverage_cnn"], "classes": 1.0}
+    unlabelled = dataclasses.replace(training, labels=None, classes=())
+    fewer = FeatureMetrics(cnn_of_turns(metrics.extractor), "fast", 5, seed=0)
+    fewer.bind(unlabelled, None, CPU)
+    assert fewer.names == ["frechet_cnn", "precision_cnn", "recall_cnn", "coverage_cnn"]
+
+
+def cnn_of_turns(extractor):
+    """An extractor like that one, of data without classes."""
+
+    def cnn(images, device):
+        like = copy.copy(extractor)
+        like.classes = 0
+        return like
+
+    return cnn

@@ -11,8 +11,8 @@ from gan_runner.training.best import Best
 TAG = "metric/diversity_10"
 
 
-def best_of(goal="lower", num_images=10):
-    return Best(Evaluation(1, num_images, {"diversity": Diversity()}, "diversity", goal))
+def best_of(goal="lower", num_images=10, stop_after=None):
+    return Best(Evaluation(1, num_images, {"diversity": Diversity()}, "diversity", goal, stop_after))
 
 
 @pytest.mark.parametrize(
@@ -69,3 +69,22 @@ def test_where_there_was_no_best_yet_nothing_begins_anew(caplog):
     caplog.set_level("INFO")
     best_of("higher").load_state_dict(best_of().state_dict())
     assert caplog.messages == []
+
+
+@pytest.mark.parametrize(("stop_after", "given_up"), [(2, [False, False, False, False, True]), (None, [False] * 5)])
+def test_a_run_gives_up_after_so_many_evaluations_without_a_new_best(stop_after, given_up):
+    best = best_of(stop_after=stop_after)
+    seen = []
+    for iteration, value in enumerate([3.0, 4.0, 2.0, 2.0, math.nan], start=1):
+        best.offer({TAG: value}, iteration)
+        seen.append(best.gives_up)
+    assert seen == given_up
+
+
+def test_giving_up_goes_on_from_its_state_and_another_evaluation_begins_to_count_anew():
+    first, second, other = best_of(stop_after=2), best_of(stop_after=2), best_of("higher", stop_after=2)
+    for value in (1.0, 2.0, 3.0):
+        first.offer({TAG: value}, 1)
+    for best, gives_up in ((second, True), (other, False)):
+        best.load_state_dict(copy.deepcopy(first.state_dict()))
+        assert best.gives_up is gives_up

@@ -1,0 +1,85 @@
+"""How good the pictures of a run's checkpoint are: what gan-eval says of it, and a run at its end."""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from omegaconf import DictConfig
+
+from gan_runner.config.build import bind_to_data, load_images, sampler_of_checkpoint
+from gan_runner.errors import UserError
+from gan_runner.metrics.feature_metrics import FeatureMetrics
+from gan_runner.metrics.features import as_bytes
+from gan_runner.metrics.report import Report, report
+from gan_runner.ranges import Seed, TwoOrMore
+from gan_runner.record.atomic import write_text
+from gan_runner.record.pictures import save_atomically
+
+log = logging.getLogger(__name__)
+
+
+def report_of_checkpoint(
+    config: DictConfig,
+    state: Mapping[str, Any],
+    metrics: FeatureMetrics,
+    *,
+    num: TwoOrMore,
+    real: TwoOrMore,
+    seed: Seed,
+    device: torch.device,
+    run: str,
+) -> Report:
+    """Draw pictures from a checkpoint and hold them against its data.
+
+    Args:
+        config: the run's.
+        state: the checkpoint.
+        metrics: the numbers; bound to the data here.
+        num: pictures that are drawn.
+        real: real pictures that they are held against.
+        seed: of what is drawn.
+        device: where to compute.
+        run: the run's folder as it was typed, for messages.
+
+    Raises:
+        UserError: the data are others than the run was trained on, or lack what a number needs.
+    """
+    training = load_images(config)
+    held_out = bind_to_data(metrics, config, training, device)
+    if training.fingerprint != state["about"]["data_fingerprint"]:
+        raise UserError(
+            f"run is {run}, but the images that its config names are no longer those that it was trained on.",
+            "Put them back to where data.root leads, or draw pictures with gan-sample and give samples=PATH data=NAME.",
+        )
+    sampler = sampler_of_checkpoint(config, state, seed, device)
+    drawn = sampler.draw(sampler.like_data("evaluation latents", num))
+    images = as_bytes(torch.cat([batch.images for batch in drawn]))
+    return report(
+        images,
+        training,
+        held_out,
+        metrics,
+        real,
+        seed,
+        average=state["players"]["average"] is not None,
+        checkpoint=f"iteration {state['progress']['iteration']}",
+    )
+
+
+def tell_report(what: str, found: Report, output: Path) -> None:
+    """Say what was found, and write it as JSON and as one picture.
+
+    Args:
+        what: what was looked at.
+        found: what came of it.
+        output: a path that .json and .png are added to.
+    """
+    log.info("%s\n%s", what, found.table())
+    write_text(output.with_suffix(".json"), json.dumps(found.as_dict(), indent=2, allow_nan=False) + "\n")
+    save_atomically(found.picture(), output.with_suffix(".png"))
+    log.info("Numbers: %s\nPicture: %s", output.with_suffix(".json"), output.with_suffix(".png"))
