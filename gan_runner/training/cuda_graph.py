@@ -67,10 +67,17 @@ class CudaGraph:
                 self._work()
         except RuntimeError as error:
             torch.cuda.synchronize()
+            _end_recording_of_random_numbers()
             self._records = False
             warn_of_eager_steps(str(error.__context__ or error).partition("\n")[0])
         else:
             self._graph = graph
+
+
+def _end_recording_of_random_numbers() -> None:
+    """Have the generator draw again after a recording that failed, which leaves it waiting for a recording's end."""
+    generator = torch.cuda.default_generators[torch.cuda.current_device()]
+    generator.graphsafe_set_state(generator.clone_state())
 
 
 @functools.cache
