@@ -375,4 +375,7 @@ def joined() -> World:
     # Words between the hosts go by gloo in any case, so that nothing that is asked there waits for a GPU.
     backend = "cpu:gloo,cuda:nccl" if torch.cuda.is_available() and dist.is_nccl_available() else "gloo"
     dist.init_process_group(backend, store=store, rank=rank, world_size=size, timeout=_LONGEST_WAIT)
-    return Processes(rank, size, store, int(os.environ["LOCAL_RANK"]), int(os.environ["LOCAL_WORLD_SIZE"]))
+    local_rank, local_size = int(os.environ["LOCAL_RANK"]), int(os.environ["LOCAL_WORLD_SIZE"])
+    if torch.cuda.is_available() and torch.cuda.device_count() >= local_size:
+        torch.cuda.set_device(local_rank)  # or every process would take memory of the first GPU
+    return Processes(rank, size, store, local_rank, local_size)

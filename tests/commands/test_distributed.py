@@ -111,6 +111,6 @@ def test_a_sweep_under_torchrun_is_refused_with_the_way_to_do_it(tmp_path, monke
 
 def test_a_batch_that_three_processes_cannot_share_is_refused(compose_config):
     config = compose_config("trainer.batch_size=16", "trainer.device=cpu")
-    with pytest.raises(UserError, match="trainer.batch_size is 16, but 3 processes share these images") as error:
+    with pytest.raises(UserError, match="is 16, but 3 processes share these images") as error:
         build(config, Processes(0, 3, dist.HashStore(), 0, 3))
     assert "Try trainer.batch_size=15 or 18." in error.value.remedy
