@@ -282,10 +282,13 @@ def _without_hydras_line() -> Iterator[None]:
     """
     try:
         yield
-    except UserError as error:
-        if HydraConfig.get().mode is not RunMode.RUN:
-            raise
-        _leave("" if was_told(error) or _told_elsewhere(error) else str(error))
+    except Exception as error:
+        if HydraConfig.get().mode is RunMode.RUN:
+            if _told_elsewhere(error):
+                _leave("")
+            if isinstance(error, UserError):
+                _leave("" if was_told(error) else str(error))
+        raise
 
 
 def _told_elsewhere(error: Exception) -> bool:

@@ -162,6 +162,7 @@ class Processes(World):
         self._local_rank = local_rank
         self._local_size = local_size
         self._generator: torch.Generator | None = None
+        self._own_error: Exception | None = None  # that the others have not met with
 
     def device(self, name: str) -> str:
         """See `World`; every process of a machine has a GPU of its own."""
@@ -283,16 +284,19 @@ class Processes(World):
                     return UserError(f"Process {number} of this run has failed: {said}", _AFTER_A_FAILURE)
                 self._store.set("first has failed", "")
                 return _lost(error)
+            if error is self._own_error:
+                return error
             if self._store.check(["failed"]) or self._has_first_failed():
                 return None
+            self._own_error = error
             self._store.set("failed", f"{self.rank}\n{error}")
         return error
 
     def _has_first_failed(self) -> bool:
-        with contextlib.suppress(RuntimeError):
-            self._store.wait(["first has failed"], datetime.timedelta(seconds=_SECONDS_FOR_THE_FIRST))
-            return True
-        return False
+        deadline = time.monotonic() + _SECONDS_FOR_THE_FIRST
+        while not (failed := self._store.check(["first has failed"])) and time.monotonic() < deadline:
+            time.sleep(0.05)
+        return failed
 
     def end(self) -> None:
         """See `World`."""

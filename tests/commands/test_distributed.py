@@ -93,7 +93,7 @@ def test_a_failure_of_one_process_ends_all_and_is_told_with_its_number(tmp_path)
     result = planted(tmp_path, "raise ValueError('the fifth update')")
     assert result.returncode == 1
     assert "Process 1 of this run has failed: the fifth update" in result.stderr
-    assert len(re.findall("^ValueError: the fifth update", result.stderr, re.MULTILINE)) == 1
+    assert len(re.findall(r"^\[rank1\]: ValueError: the fifth update$", result.stderr, re.MULTILINE)) == 1
     summary = json.loads((tmp_path / "here/summary.json").read_text())
     assert summary["status"] == "failed"
     assert "Process 1" in summary["error"]
