@@ -210,11 +210,11 @@ def new_folder(path: str) -> str:
     if launched.by_torchrun():
         from gan_runner.training.distributed import joined
 
-        return joined().from_first(lambda: _made(path))
-    return _made(path)
+        return joined().from_first(lambda: _make_folder(path))
+    return _make_folder(path)
 
 
-def _made(path: str) -> str:
+def _make_folder(path: str) -> str:
     for name in itertools.chain([path], (f"{path}-{number}" for number in itertools.count(2))):
         with contextlib.suppress(FileExistsError):
             Path(name).mkdir(parents=True)

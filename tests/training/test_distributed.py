@@ -46,6 +46,12 @@ RUNS = {
     "batch norm": DCGAN,
     "pairs": [*MLP, "loss=relativistic", "penalty=r1_r2", "trainer.g_batch_size=6"],
     "a fixed set": [*DCGAN, *ROUNDS, "schedule.fixed_set=24", "schedule.d_accuracy=0.8"],
+    "a rollback": [
+        *MLP,
+        "health.on_alarm=rollback",
+        "health.symptoms.sure.accuracy=0",
+        "health.symptoms.sure.patience=1",
+    ],
     "a stream": [*MLP, "data.resident=false", "data.replacement=true"],
 }
 RANDOM = [*MLP, "model.dropout=0.5", "labels=noisy", "augment=ada", "augment.every=1", "augment.speed=100"]
@@ -175,6 +181,11 @@ def test_several_processes_train_as_one_would(several, alone, name):
         assert torch.equal(state["random"]["cpu"], expected["random"]["cpu"])
     moved = numbers(alone[name].states[-1]) - numbers(alone[name].states[0])
     assert moved.abs().max() > 1e-3
+
+
+def test_all_processes_roll_back_together(several):
+    for each in several:
+        assert [state["rollback"]["count"] for state in each["a rollback"]["states"]] == [0, 1, 2]
 
 
 @pytest.mark.parametrize("name", RUNS)
