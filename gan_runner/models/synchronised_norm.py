@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 import torch.distributed as dist
 from torch import Tensor, nn
-from torch.distributed.nn.functional import all_reduce
 from torch.nn.modules.batchnorm import _BatchNorm
 
 
@@ -59,6 +60,25 @@ class SynchronisedBatchNorm(_BatchNorm):
         self.running_var.lerp_(variance, share)
 
 
+class _Summed(torch.autograd.Function):
+    """The sum of a tensor over all processes; so is its gradient's, to any order."""
+
+    @staticmethod
+    def forward(ctx: Any, own: Tensor) -> Tensor:
+        total = own.clone()
+        dist.all_reduce(total)
+        return total
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> Tensor:
+        return _summed(gradient.contiguous())
+
+
+def _summed(own: Tensor) -> Tensor:
+    total: Tensor = _Summed.apply(own)
+    return total
+
+
 def _over_all_processes(variance: Tensor, mean: Tensor) -> tuple[Tensor, Tensor]:
     """Variance and mean [C] of the whole batch from those of equal shares (Chan et al. 1979), in one message.
 
@@ -66,7 +86,7 @@ def _over_all_processes(variance: Tensor, mean: Tensor) -> tuple[Tensor, Tensor]
     """
     shares = torch.zeros(dist.get_world_size(), 2, len(mean), dtype=mean.dtype, device=mean.device)
     shares[dist.get_rank()] = torch.stack([variance, mean])
-    variances, means = all_reduce(shares).unbind(1)
+    variances, means = _summed(shares).unbind(1)
     mean = means.mean(0)
     return variances.mean(0) + (means - mean).square().mean(0), mean
 

@@ -5,6 +5,7 @@ import copy
 import datetime
 import tempfile
 import time
+import warnings
 from functools import partial
 from pathlib import Path
 
@@ -90,6 +91,7 @@ def play(world, overrides, state=None, dtype=torch.float64):
 
 def part(rank, size, folder):
     """What one of several processes does, and leaves in a file."""
+    warnings.simplefilter("error")
     torch.set_num_threads(1)
     store = dist.FileStore(str(folder / "store"), size)
     dist.init_process_group("gloo", store=store, rank=rank, world_size=size, timeout=datetime.timedelta(seconds=60))
