@@ -53,14 +53,14 @@ def _fault(overrides: str, alarms: str, advice: str = "") -> Fault:
 
 FAULTS = {
     "d_lr_0": _fault("optimizer.d.lr=0", "coin_toss no_progress collapse", "optimizer.d.lr=0.0002"),
-    "d_lr_x100": _fault("optimizer.d.lr=2e-2", "sure low_diversity collapse worse", "optimizer.d.lr=0.0002"),
+    "d_lr_x100": _fault("optimizer.d.lr=2e-2", "sure ahead low_diversity collapse worse", "optimizer.d.lr=0.0002"),
     "g_lr_0": _fault("optimizer.g.lr=0", "no_progress", "optimizer.g.lr=0.0002"),
-    "g_lr_x100": _fault("optimizer.g.lr=2e-2", "sure no_progress collapse worse", "optimizer.g.lr=0.0002"),
+    "g_lr_x100": _fault("optimizer.g.lr=2e-2", "sure ahead no_progress collapse worse", "optimizer.g.lr=0.0002"),
     "lr_10": _fault("optimizer.lr=10", "sure constant_d collapse no_progress not_finite", "optimizer.lr=0.0002"),
     "lr_1e-7": _fault("optimizer.lr=1e-7", "no_progress coin_toss", "optimizer.lr=0.0002"),
-    "dropout_0.9": _fault("model.dropout=0.9", "low_diversity collapse coin_toss", "model.dropout=0.3"),
-    "batch_2": _fault("trainer.batch_size=2", "low_diversity collapse coin_toss no_progress", "trainer.batch_size=64"),
-    "latent_1": _fault("model.latent_dim=1", "collapse", "model.latent_dim=100"),
+    "dropout_0.9": _fault("model.dropout=0.9", "alike low_diversity collapse coin_toss", "model.dropout=0.3"),
+    "batch_2": _fault("trainer.batch_size=2", "alike low_diversity coin_toss no_progress", "trainer.batch_size=64"),
+    "latent_1": _fault("model.latent_dim=1", "alike collapse", "model.latent_dim=100"),
     "deaf": _fault("latent.std=1e-9", "collapse", "latent.std=1"),
     "two_pictures": _fault("latent._target_=benchmarks.alarms.TwoLatents", "collapse"),
     "labels_nan": _fault("labels.real.value=nan", "not_finite", "labels.real.value=1"),
@@ -128,7 +128,7 @@ class Cell:
     @property
     def overrides(self) -> list[str]:
         """What is typed."""
-        chosen = [f"model={self.model}", f"data={self.data}", f"seed={self.seed}"]
+        chosen = ["experiment=plain", f"model={self.model}", f"data={self.data}", f"seed={self.seed}"]
         length = [f"trainer.iterations={self.iterations}", "evaluation=off", "trainer.progress=false"]
         return [*chosen, *length, *self.also.split(), *FAULTS[self.fault].overrides]
 

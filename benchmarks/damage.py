@@ -231,7 +231,7 @@ def main() -> None:
     options = parser.parse_args()
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     training, held_out, learn_from = sets_of(options.data)
-    metrics = FeatureMetrics(EXTRACTORS[options.extractor], "all", neighbours=5, seed=0)
+    metrics = FeatureMetrics(EXTRACTORS[options.extractor], "full", neighbours=5, seed=0)
     metrics.bind(training, held_out, torch.device("cpu"), learn_from)
     # There are 1,797 digits, and after eight in ten classes are dropped there must be enough left.
     count = options.count or (270 if options.data == "digits" else 5_000)

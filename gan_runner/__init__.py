@@ -19,7 +19,11 @@ if TYPE_CHECKING:
     from gan_runner.games.game import Game as Game
     from gan_runner.games.game import Outcome as Outcome
     from gan_runner.games.game import checked_logits as checked_logits
+    from gan_runner.health.symptoms import Moment as Moment
+    from gan_runner.health.symptoms import Observation as Observation
+    from gan_runner.health.symptoms import Symptom as Symptom
     from gan_runner.metrics.evaluation import Metric as Metric
+    from gan_runner.metrics.number import Number as Number
     from gan_runner.objectives.latents import Latent as Latent
     from gan_runner.objectives.losses import AdversarialLoss as AdversarialLoss
     from gan_runner.objectives.penalties import Penalty as Penalty
@@ -47,7 +51,9 @@ _HOMES = {
     "errors": ["UserError"],
     "games.adversarial": ["Adversarial"],
     "games.game": ["Examples", "Game", "Outcome", "checked_logits"],
+    "health.symptoms": ["Moment", "Observation", "Symptom"],
     "metrics.evaluation": ["Metric"],
+    "metrics.number": ["Number"],
     "objectives.latents": ["Latent"],
     "objectives.losses": ["AdversarialLoss"],
     "objectives.penalties": ["Penalty"],

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import contextlib
-import re
 import traceback
 from collections.abc import Iterator, Mapping
 from typing import TypeVar
 
-from torch import OutOfMemoryError, Tensor, nn
+from torch import Tensor, nn
 
-from gan_runner.errors import UserError
+from gan_runner.errors import UserError, is_want_of_memory
 
 T = TypeVar("T")
 
@@ -87,7 +86,7 @@ def blaming(parts: Mapping[str, object]) -> Iterator[None]:
         key = _culprit(error, parts)
         if key and foreign(parts[key]):
             error.add_note(f"This is {key} ({described(parts[key])}), tried out on a first batch.")
-        elif key in _EXPECTS and not isinstance(error, MemoryError | OutOfMemoryError) and not _OF_MEMORY(str(error)):
+        elif key in _EXPECTS and not is_want_of_memory(error):
             raise UserError(
                 f"{key} ({described(parts[key])}) fails on a first batch: {str(error).partition(chr(10))[0]}",
                 f"Give it {_EXPECTS[key]}.",
@@ -95,7 +94,6 @@ def blaming(parts: Mapping[str, object]) -> Iterator[None]:
         raise
 
 
-_OF_MEMORY = re.compile("out of memory|allocate memory").search
 _EXPECTS = {
     "model.generator": "latents of latent.dim numbers, which follows model.latent_dim, and two images a batch or more",
     "model.discriminator": "images of data.image_size and data.channels, and two images a batch or more",

@@ -46,12 +46,17 @@ def too_little_memory_explained(remedy: str) -> Iterator[None]:
     try:
         yield
     except (MemoryError, RuntimeError) as error:
-        said = str(error).partition("\n")[0]
-        if isinstance(error, MemoryError) or re.search(r"out of memory|can't allocate memory", said):
+        if is_want_of_memory(error):
+            said = str(error).partition("\n")[0]
             raise UserError(
                 f"There is too little memory for this: {said or 'Python has none left'}.", remedy
             ) from error
         raise
+
+
+def is_want_of_memory(error: Exception) -> bool:
+    """Whether this is what PyTorch, NumPy and Python raise where memory runs out."""
+    return isinstance(error, MemoryError) or bool(re.search(r"out of memory|allocate memory", str(error)))
 
 
 def printable(text: object) -> str:

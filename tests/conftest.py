@@ -1,6 +1,7 @@
 """What the tests of the core share: a small game on small pictures."""
 
 import contextlib
+import os
 import warnings
 from dataclasses import dataclass
 from functools import partial
@@ -32,6 +33,16 @@ torch.set_num_threads(1)  # networks this small lose time to a second one
 @pytest.fixture(autouse=True)
 def _same_random_numbers_whatever_ran_before():
     torch.manual_seed(0)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _what_tests_keep_is_kept_apart(tmp_path_factory):
+    """One cache for all, so that an extractor is learned once, and none of the user's."""
+    base = tmp_path_factory.getbasetemp()
+    shared = base.parent if "PYTEST_XDIST_WORKER" in os.environ else base
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("GAN_CACHE", str(shared / "cache"))
+        yield
 
 
 @pytest.fixture

@@ -22,10 +22,15 @@ def explain_composition(error: HydraException, config_name: str) -> str:
     """Put Hydra's refusal of an override into this program's words: key, value, rule, what to type."""
     text = str(error)
     if found := re.search(r"Could not override '([^']+)'", text):
-        return _explain_unknown_key(found[1], config_name)
+        within = re.search(
+            rf"full_key: ({re.escape(found[1])}\.\S+)", str(error.__cause__)
+        )  # of a mapping that was typed
+        return _explain_unknown_key(within[1] if within else found[1], config_name)
     if found := re.search(r"Could not find '([^']+)/([^'/]+)'", text):
         options: list[str] = re.findall(r"\t(\S+)", text.partition("Config search path")[0])
         return _explain_unknown_choice(found[1], found[2], options)
+    if "resolving interpolation" in text and (gone := [word for word in sys.argv[1:] if re.fullmatch(r"~\w+", word)]):
+        return f"{gone[0]} takes away what every run needs.\n  Leave {gone[0]} out."
     return text
 
 
@@ -102,7 +107,8 @@ def explain_no_choice() -> str:
                 f"{group} is chosen as nothing, but a group needs one of its choices.\n"
                 f"  Leave {group} out, or see --help."
             )
-        choices = sorted(file.name.removesuffix(".yaml") for file in folder.joinpath(group).iterdir())
+        files = (file.name for file in folder.joinpath(group).iterdir())
+        choices = sorted(name.removesuffix(".yaml") for name in files if name.endswith(".yaml"))
         remedy = f"Try {_TAKES_THE_NUMBER.get(group, group)}={value if group in _TAKES_THE_NUMBER else choices[0]}."
         return f"{group} is {value}, but must be {either(choices)}.\n  {remedy}"
     return "A group is chosen as what is no name.\n  See --help for the choices."

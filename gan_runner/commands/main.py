@@ -9,6 +9,7 @@ import contextlib
 import importlib.metadata
 import itertools
 import os
+import re
 import signal
 import sys
 import tempfile
@@ -28,7 +29,7 @@ from yaml import YAMLError
 from gan_runner import CONFIG_MODULE, launched
 from gan_runner.commands.console import any_console
 from gan_runner.commands.explaining import explain_composition, explain_grammar, explain_no_choice
-from gan_runner.config.command_line import Typed, typed, typed_overrides
+from gan_runner.config.command_line import Typed, keep_words, typed, typed_overrides
 from gan_runner.errors import UserError, was_told
 from gan_runner.record.sweep_folder import SweepFolder, folder_name
 
@@ -151,7 +152,9 @@ def evaluate() -> None:
 
     _tell_version("gan-eval")
     with _explained("evaluate"):
-        _launch("evaluate", job, _with_paths_quoted(sys.argv[1:], ["run", "samples", "output"]))
+        # What gan-run chooses as a whole file is one setting here, which Hydra would take for that file.
+        arguments = [re.sub(r"^evaluation=(fast|full)$", r"metrics.numbers=\1", word) for word in sys.argv[1:]]
+        _launch("evaluate", job, _with_paths_quoted(arguments, ["run", "samples", "output"]))
 
 
 def compare() -> None:
@@ -183,6 +186,7 @@ def _launch(config_name: str, job: Callable[[DictConfig], object], arguments: li
         os.environ.setdefault(name, SHORT_SPIN if crowded else value)
     # Hydra would print errors in its own words and leave; this has it raise them.
     os.environ["HYDRA_FULL_ERROR"] = "1"
+    keep_words(sys.argv)
     sys.argv[1:] = arguments
     hydra.main(version_base="1.3", config_path=f"pkg://{CONFIG_MODULE}", config_name=config_name)(job)()
 
@@ -253,6 +257,8 @@ def _explained(config_name: str) -> Iterator[None]:
     except KeyboardInterrupt:
         sys.exit(128 + signal.SIGINT)
     except Exception as error:
+        if _came_from_an_interrupt(error):
+            sys.exit(128 + signal.SIGINT)
         if was_told(error) or _told_elsewhere(error):
             _leave("")
         elif isinstance(error, ConfigCompositionException | MissingConfigException):
@@ -272,6 +278,13 @@ def _explained(config_name: str) -> Iterator[None]:
         elif isinstance(error, ValueError | TypeError) and not _begun:
             _leave(f"Hydra cannot make anything of this: {error}\n  Look at what was typed, or see --help.")
         raise
+
+
+def _came_from_an_interrupt(error: BaseException | None) -> bool:
+    """Whether a library has stumbled while Ctrl-C took it out of the middle of its work."""
+    while error is not None and not isinstance(error, KeyboardInterrupt):
+        error = error.__context__
+    return error is not None
 
 
 @contextlib.contextmanager

@@ -24,7 +24,7 @@ from tqdm.contrib.logging import logging_redirect_tqdm
 
 from gan_runner.config.build import build
 from gan_runner.config.checking import check_config, too_much_asked
-from gan_runner.config.command_line import shown, typed_overrides
+from gan_runner.config.command_line import command_line, shown, typed_overrides
 from gan_runner.config.judging import report_of_checkpoint, tell_report
 from gan_runner.config.resuming import refuse_changes, refuse_other_data, refusing_what_does_not_fit
 from gan_runner.config.stored import Stored, read_stored, to_store
@@ -32,7 +32,7 @@ from gan_runner.errors import UserError, mark_as_told
 from gan_runner.record.journal import Journal, Silence
 from gan_runner.record.progress_bar import progress_bar
 from gan_runner.record.run_folder import RunFolder
-from gan_runner.record.summary import Summary, command_line
+from gan_runner.record.summary import Summary
 from gan_runner.record.sweep_folder import SweepFolder
 from gan_runner.record.tensorboard import Scalar, dashboard_line, flatten
 from gan_runner.training.contract import first_look
@@ -112,6 +112,9 @@ def run_job(config: DictConfig, within: Within | None = None) -> float | None:
                     _look_closely(job)
                 job.write("interrupted" if stop.signal else "finished")
         except Exception as error:
+            if stop.left is not None:  # what a library on the way out has made of it
+                job.write("interrupted")
+                sys.exit(stop.left)
             told = world.to_tell(error)
             assert told is not None, "the first process speaks"
             if isinstance(told, UserError):
@@ -217,6 +220,7 @@ def _train(job: _Job, stop: _Stop, *, with_bar: bool) -> None:
         log.info("%s to train. Pictures appear in %s.", length, folder.path / "samples")
         hyperparameters, swept = _hyperparameters(config)
         events.begin(hyperparameters, swept, [*experiment.evaluation.tags, *_TELLING_SCALARS])
+        events.describe(experiment.evaluation.descriptions)
         command, begun_at = shlex.join(command_line()), run.progress.iteration
         for tag, text in {"command": command, "config": job.config_text, **tables}.items():
             events.text(f"run/{tag}", f"```\n{text}\n```", begun_at)
@@ -419,6 +423,7 @@ class _Stop:
 
     def __init__(self, asked: Callable[[], bool], world: World) -> None:
         self.signal: signal.Signals | None = None
+        self.left: int | None = None  # the exit code with which the program was told to leave at once
         self._asked = asked
         self._poll = world.poll()
         self._silent = not world.first
@@ -460,19 +465,20 @@ class _Stop:
         self._at_once = True
         try:
             yield
-        except SystemExit:
-            if self.signal is not None:
-                log.info("Interrupted by %s before the training began.", self.signal.name)
-            raise
+        except BaseException:
+            if self.left is None or self.signal is None:
+                raise
+            log.info("Interrupted by %s before the training began.", self.signal.name)
+            sys.exit(self.left)  # whatever a library on the way out has made of it
         finally:
             self._at_once = False
 
     def _note(self, number: int, frame: FrameType | None) -> None:
         self.signal = signal.Signals(number)
         for each in self._before:
-            signal.signal(each, _stop_at_once)
+            signal.signal(each, self._leave)
         if self._at_once:
-            _stop_at_once(number, frame)
+            self._leave(number, frame)
         if self._silent:
             return
         # Straight to standard error: the signal may have come in the middle of a line of the log. Whoever reads that
@@ -480,6 +486,6 @@ class _Stop:
         with contextlib.suppress(OSError):
             os.write(2, b"Stopping; once more to stop at once.\n")
 
-
-def _stop_at_once(number: int, frame: FrameType | None) -> NoReturn:
-    sys.exit(128 + number)
+    def _leave(self, number: int, frame: FrameType | None) -> NoReturn:
+        self.left = 128 + number
+        sys.exit(self.left)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import inspect
 import logging
+import traceback
 from collections.abc import Callable, Mapping, Sequence
 from pkgutil import resolve_name
 from typing import Any, Literal, cast
@@ -14,12 +15,13 @@ from hydra.errors import InstantiationException
 from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 from torch import nn
+from torch.nn.modules.batchnorm import _BatchNorm
 
-from gan_runner.contracts import hold_to, what_it_is
+from gan_runner.contracts import described, foreign, hold_to, what_it_is
 from gan_runner.data import Batch, Feed, ImageSet, make_feed
 from gan_runner.data.image_set import checked_images
 from gan_runner.data.splits import NoTestSplitError
-from gan_runner.errors import UserError
+from gan_runner.errors import UserError, is_want_of_memory
 from gan_runner.games import Game
 from gan_runner.metrics.evaluation import Evaluation, NoEvaluation, OnData
 from gan_runner.models.packing import Packed
@@ -73,9 +75,11 @@ def build(config: DictConfig, world: World = ALONE) -> Experiment:
     feed = _feed(config, images, sizes.d * (schedule.d_steps_per_turn or 1), device, world)
     generator_net = _on_device(build_network(config, "generator", images.shape, images.classes), device)
     discriminator_net = _on_device(_discriminator(config, images), device)
+    # A game that takes no penalty has none, whatever is chosen for those that do.
+    penalty = _penalty(config) if asked_for(config.game, {"penalty": None}) else None
+    _refuse_batch_norm(discriminator_net, penalty)
     for net in (generator_net, discriminator_net):
         world.unite(net)
-    penalty = _penalty(config)
     lazy = main_share(interval_of(part) for part in parts_of(penalty).values())
     players = Players(
         _player(config, "d", discriminator_net, world, lazy),
@@ -123,7 +127,7 @@ def make(node: Any, **given: object) -> Any:
     """Make what a node describes, with plain containers for its lists, and `given` handed on as it is.
 
     Raises:
-        UserError: as the part itself raised it.
+        UserError: as the part itself raised it, or PyTorch refuses what it is given.
     """
     try:
         part = instantiate(node, _partial_=True, _convert_="all")
@@ -138,6 +142,18 @@ def make(node: Any, **given: object) -> Any:
                 "Name another class or function there, or give it the arguments that it takes.",
             ) from error
         raise
+    except (TypeError, ValueError, RuntimeError) as error:
+        if is_want_of_memory(error) or not _raised_by_pytorch(error):
+            raise
+        raise UserError(
+            f"{node['_target_']} cannot be made, for PyTorch refuses a setting: {str(error).partition(chr(10))[0]}",
+            "Give that setting, or what it follows, a value that it takes.",
+        ) from error
+
+
+def _raised_by_pytorch(error: Exception) -> bool:
+    *_, (frame, _) = traceback.walk_tb(error.__traceback__)
+    return str(frame.f_globals.get("__name__")).startswith("torch.")
 
 
 def _refuse_missing(target: str, part: Callable[..., object], given: Mapping[str, object]) -> None:
@@ -191,6 +207,18 @@ def _penalty(config: DictConfig) -> Penalty | Several | None:
     for name, part in parts_of(penalty).items():
         hold_to(part, Penalty, "penalty" if name == "penalty" else f"penalty.parts.{name}")
     return penalty
+
+
+def _refuse_batch_norm(net: nn.Module, penalty: Penalty | Several | None) -> None:
+    """Refuse a slope with respect to each image of a D that answers to a whole batch at once."""
+    norms = [name for name, module in net.named_modules() if isinstance(module, _BatchNorm)]
+    ours = [name for name, part in parts_of(penalty).items() if not foreign(part)]
+    if norms and ours:
+        raise UserError(
+            f"penalty ({described(parts_of(penalty)[ours[0]])}) bounds D's slope at each image by itself, but D has "
+            f"batch normalisation ({norms[0]}), by which its answer to an image depends on the others of the batch.",
+            "Try penalty=none, or a D with layer, instance or spectral normalisation, or none.",
+        )
 
 
 def _augment(config: DictConfig, device: torch.device, world: World) -> Augmentation | None:
@@ -321,12 +349,6 @@ def _loss(config: DictConfig) -> AdversarialLoss:
     if not takes_labels(config):
         return hold_to(cast("AdversarialLoss", make(config.loss)), AdversarialLoss, "loss")
     labels: Labels = make(config.labels)
-    if labels.highest > 1:
-        log.warning(
-            "labels go up to %g: above 1 the cross-entropy of a sure answer has no lower bound, so that loss/d can "
-            "fall without end.",
-            labels.highest,
-        )
     return hold_to(cast("AdversarialLoss", make(config.loss, labels=labels)), AdversarialLoss, "loss")
 
 

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Mapping, Sequence
+from pkgutil import resolve_name
 
 from hydra import compose
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf
 
+import gan_runner
 from gan_runner.config.build import takes_labels
 from gan_runner.config.command_line import typed_overrides
 from gan_runner.config.groups import GROUPS
-from gan_runner.config.validation import Reader, as_typed, validate
+from gan_runner.config.validation import Reader, as_typed, drop_what_a_replaced_part_took, validate
 from gan_runner.data import make_feed
 from gan_runner.errors import UserError, too_little_memory_explained
 from gan_runner.ranges import CountOrZero, Seed
@@ -72,7 +74,7 @@ def check(
     """Refuse a config that cannot be meant, before anything is loaded.
 
     Args:
-        config: as composed.
+        config: as composed; loses what only the file of a replaced part has (see `drop_what_a_replaced_part_took`).
         overrides: what the user typed.
         choices: the file chosen of each group.
         default_of: see `validate`.
@@ -80,6 +82,7 @@ def check(
     Raises:
         UserError: see `gan_runner.config.validation.validate`; also a combination of choices that has no meaning.
     """
+    drop_what_a_replaced_part_took(config, READERS, overrides)
     validate(config, SETTINGS, READERS, overrides, default_of)
     _check_parts(config)
     choose_device(config.trainer.device, "trainer.device")
@@ -87,6 +90,7 @@ def check(
     _check_labels(config, overrides, choices)
     _check_shared_latents(config)
     _check_finite_difference(config)
+    _check_slope(config, choices)
 
 
 def _check_parts(config: DictConfig) -> None:
@@ -132,15 +136,39 @@ def _check_labels(config: DictConfig, overrides: Sequence[str], choices: Mapping
         )
 
 
+def _penalties(config: DictConfig) -> list[DictConfig]:
+    """The penalties on D that have a say: the one, or each of several."""
+    if not config.penalty:
+        return []
+    parts = config.penalty.parts.values() if "parts" in config.penalty else [config.penalty]
+    return [part for part in parts if isinstance(part, DictConfig) and part.get("gamma") != 0]
+
+
 def _check_finite_difference(config: DictConfig) -> None:
     """The difference of two answers is no slope where D is random."""
     dropout = config.model.get("dropout")
-    if config.penalty and str(config.penalty.get("_target_", "")).endswith(".FiniteDifference") and dropout:
+    if dropout and any(part._target_.endswith(".FiniteDifference") for part in _penalties(config)):
         raise UserError(
             f"penalty is finite_difference, which takes the difference of two of D's answers for its slope, but "
             f"model.dropout is {dropout} and makes them differ by chance.",
             "Try model.dropout=0, or penalty=r1.",
         )
+
+
+def _check_slope(config: DictConfig, choices: Mapping[str, str]) -> None:
+    """A loss that falls without end where D may grow steep says nothing; a D of the user's own may see to it itself."""
+    d = config.model.discriminator
+    own = not d._target_.startswith(f"{gan_runner.__name__}.")
+    if not getattr(resolve_name(config.loss._target_), "wants_bounded_slope", False):
+        return
+    if own or d.get("spectral_norm") or _penalties(config):
+        return
+    offers = " or model.spectral_norm=true" * ("spectral_norm" in config.model)
+    raise UserError(
+        f"loss is {choices.get('loss', config.loss._target_)}, which measures a distance only where D's slope is "
+        "bounded, but nothing bounds it: penalty is none, and D is not normalised spectrally.",
+        f"Try penalty=gradient_penalty{offers}, or loss=hinge.",
+    )
 
 
 def _check_shared_latents(config: DictConfig) -> None:

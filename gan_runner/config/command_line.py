@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -61,6 +62,20 @@ class Typed:
                 except OverrideParseException:
                     return None
         return None
+
+
+_words: list[str] = []  # of the command, before anything is made of them for Hydra
+
+
+def keep_words(words: list[str]) -> None:
+    """Keep the words of a command as they were typed."""
+    _words[:] = words
+
+
+def command_line() -> list[str]:
+    """The command that was typed, word by word; in a launcher's own process what that calls itself."""
+    command, *arguments = _words or sys.argv
+    return [Path(command).name, *arguments]
 
 
 def typed(arguments: list[str]) -> Typed:

@@ -20,12 +20,21 @@ from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_typ
 
 from annotated_types import Ge, Gt, Le, Lt
 from hydra.core.override_parser.overrides_parser import OverridesParser
-from omegaconf import DictConfig, ListConfig, OmegaConf
+from omegaconf import DictConfig, ListConfig, OmegaConf, open_dict
 from omegaconf.errors import OmegaConfBaseException
 
 from gan_runner.errors import UserError, closest, either
 
-_HYDRA_KEYS = {"_target_", "_partial_", "_recursive_", "_convert_", "_args_"}
+_HYDRA_KEYS: dict[str, object] = {
+    "_target_": str,
+    "_partial_": bool,
+    "_recursive_": bool,
+    "_convert_": Literal["none", "partial", "object", "all"],
+    "_args_": Sequence[Any],
+}
+# What arrays can hold.
+_BITS = 63  # of a whole number's size
+_LARGEST = 3.4e38  # of what is finite
 _LIMITS: dict[type, tuple[str, str]] = {
     Ge: ("ge", "at least"),
     Gt: ("gt", "above"),
@@ -95,14 +104,15 @@ def validate(
         if parameters is None:
             continue
         for key, value in node.items():
-            if key in _HYDRA_KEYS:
-                continue
             full_key = f"{path}.{key}"
+            if key in _HYDRA_KEYS:
+                check(full_key, value, _HYDRA_KEYS[key])
+                continue
             if key not in parameters:
                 if full_key in read or _holds_parts(value):
                     continue
                 raise _unknown(full_key, node, sorted(parameters), overrides)
-            if _holds_parts(value):
+            if _holds_parts(value) and _may_be_a_part(parameters[key]):
                 read.add(full_key)
                 if "_target_" not in value:
                     _refuse_empty_parts(full_key, value, parameters[key])
@@ -111,6 +121,36 @@ def validate(
         if {"low", "high"} <= parameters.keys() & node.keys():
             _refuse_empty_interval(path, node["low"], node["high"])
     _refuse_overrides_without_effect(config, read, overrides)
+
+
+def drop_what_a_replaced_part_took(config: DictConfig, readers: Sequence[Reader], overrides: Sequence[str]) -> None:
+    """Take the keys out of a config that a part named by its `_target_` on the command line has no parameters for.
+
+    They come from the file of the part whose place it takes. What the user typed stays, and is refused if nothing
+    reads it.
+
+    Args:
+        config: as composed; changed.
+        readers: see `validate`.
+        overrides: what the user typed.
+
+    Raises:
+        UserError: there is no such part.
+    """
+    typed = [override.lstrip("+").partition("=")[0] for override in overrides]
+    followed = set(dict(_interpolated(OmegaConf.to_container(config, resolve=False))).values())
+    for path in (key.removesuffix("._target_") for key in typed if key.endswith("._target_")):
+        node = OmegaConf.select(config, path, throw_on_resolution_failure=False)
+        target = OmegaConf.select(config, f"{path}._target_", throw_on_resolution_failure=False)
+        if not isinstance(node, DictConfig) or target is None:
+            continue
+        parameters = _parameters_of(path, {"_target_": target}, readers)
+        for key in [str(key) for key in node] if parameters is not None else []:
+            full_key = f"{path}.{key}"
+            kept = full_key in followed or any(f"{other}.".startswith(f"{full_key}.") for other in typed)
+            if key not in (parameters or ()) and key not in _HYDRA_KEYS and not kept:
+                with open_dict(node):
+                    del node[key]
 
 
 def _missing(tree: object, path: str = "") -> Iterator[str]:
@@ -134,6 +174,14 @@ def _nodes(tree: object, path: str = "") -> Iterator[tuple[str, dict[str, Any]]]
 def _holds_parts(value: object) -> bool:
     """Whether a value is a part, or a mapping of parts, that is checked as a node of its own."""
     return isinstance(value, dict) and ("_target_" in value or any(_holds_parts(v) for v in value.values()))
+
+
+def _may_be_a_part(annotation: object) -> bool:
+    """Whether an annotation has room for what a `_target_` makes, or for parts by name."""
+    origin, arguments = get_origin(annotation), get_args(annotation)
+    if origin in (Annotated, Union, types.UnionType):
+        return any(map(_may_be_a_part, arguments[:1] if origin is Annotated else arguments))
+    return annotation not in _NAMES and origin not in (Literal, tuple) and origin is not Sequence
 
 
 def _refuse_empty_parts(path: str, parts: Mapping[str, object], annotation: object) -> None:
@@ -204,7 +252,17 @@ def _not_as_annotated(key: str, value: object, annotation: object, default_of: C
         remedy = f"Try {key}={as_typed(default_of(key))}, which is its default."
     except KeyError:
         remedy = f"Give {key} {describe(annotation)}."
-    return UserError(f"{key} is {as_typed(value)}, but must be {describe(annotation)}.", remedy)
+    limit = _limit_of_arrays(value)
+    return UserError(f"{key} is {as_typed(value)}, but must be {describe(annotation)}{limit and f', {limit}'}.", remedy)
+
+
+def _limit_of_arrays(value: object) -> str:
+    """Which limit a number goes beyond whatever it is for, in words; "" for any other value."""
+    if isinstance(value, int) and value.bit_length() > _BITS:
+        return f"of {_BITS} bits at most"
+    if isinstance(value, float) and _LARGEST < abs(value) < math.inf:
+        return f"of {_LARGEST:g} at most"
+    return ""
 
 
 def matches(value: object, annotation: object) -> bool:
@@ -228,9 +286,9 @@ def matches(value: object, annotation: object) -> bool:
     if inspect.isclass(origin) and issubclass(origin, Mapping):
         return isinstance(value, dict) and all(matches(v, arguments[1]) for v in value.values())
     if annotation is float:
-        return isinstance(value, int | float) and not isinstance(value, bool)
+        return isinstance(value, int | float) and not isinstance(value, bool) and not _limit_of_arrays(value)
     if annotation is int:
-        return isinstance(value, int) and not isinstance(value, bool)
+        return isinstance(value, int) and not isinstance(value, bool) and not _limit_of_arrays(value)
     if annotation in (bool, str):
         return isinstance(value, annotation)
     if annotation in (None, type(None)):

@@ -9,6 +9,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
+from gan_runner.errors import UserError
+
 # The running config by dotted key, as `flatten` gives it.
 Settings = Mapping[str, Any]
 
@@ -20,11 +22,21 @@ class Usual:
     """In which range settings usually lie.
 
     Args:
-        ranges: nested as the config is; each leaf is [lowest, highest, a value to try].
+        ranges: nested as the config is; each leaf is [lowest, highest, a value to try], or null where none is known.
+
+    Raises:
+        UserError: a leaf is something else.
     """
 
     def __init__(self, ranges: Mapping[str, Any]) -> None:
         self._ranges = dict(_leaves(ranges))
+        for key, value in self._ranges.items():
+            if not (isinstance(value, Sequence) and len(value) == 3 and all(map(_is_number, value))):
+                raise UserError(
+                    f"health.usual.{key} is {value}, but must be a list of three numbers: the lowest and the highest "
+                    "usual value, and one to try.",
+                    f"Try health.usual.{key}=[0,1,0.5], or health.usual.{key}=null where no range is known.",
+                )
 
     def allows(self, key: str, value: float) -> bool:
         """Whether a value is usual; what no range is known of always is."""

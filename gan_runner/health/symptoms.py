@@ -55,12 +55,14 @@ class Symptom(ABC):
         patience: updates that the symptom must last to be an alarm.
         clock: whose updates those are. While that player stands still, no time passes.
         helps: what usually helps.
+        where: settings by dotted key, one of which has to be unusual for the symptom to count; () where it always does.
     """
 
     tags: tuple[str, ...]
     patience: int
     clock: Literal["d", "g"] = "g"
     helps: tuple[Help, ...] = ()
+    where: tuple[str, ...] = ()
 
     @abstractmethod
     def observe(self, point: Point, now: Moment) -> Observation | None:
@@ -238,6 +240,36 @@ class Sure(OnAverage):
         return f"D is right {accuracy:.1%} of the time, and G gains nothing on it" if accuracy >= self._accuracy else ""
 
 
+class Ahead(OnAverage):
+    """D is right most of the time, for long, where a setting that would explain it lies outside of its usual range.
+
+    A D that is as far ahead with usual settings is often on its way to a good game; with a rate a hundred times too
+    high it costs G's pictures most of their variety, though not all of it.
+
+    Args:
+        accuracy: D's mean accuracy from which it counts.
+        where: see `Symptom`.
+        patience: see `Symptom`.
+    """
+
+    tags = Sure.tags
+    helps = Sure.helps
+
+    def __init__(self, accuracy: Fraction, where: Sequence[str], patience: CountOrZero) -> None:
+        super().__init__(patience)
+        self._accuracy = accuracy
+        self.where = tuple(where)
+
+    def values(self, point: Point) -> tuple[float, ...]:
+        """D's accuracy."""
+        return (accuracy_of(point),)
+
+    def judge(self, means: Sequence[float], now: Moment) -> str:
+        """See `OnAverage`."""
+        (accuracy,) = means
+        return f"D is right {accuracy:.1%} of the time" if accuracy >= self._accuracy else ""
+
+
 class Saturated(Symptom):
     """D is nearly always right and G's gradient has vanished, so that G cannot learn (Arjovsky and Bottou 2017).
 
@@ -367,13 +399,22 @@ class Collapse(OnAverage):
         moved: change of the distance from real images, as a share of the untrained G's, from which G has left its
             beginning.
         patience: see `Symptom`.
+        where: see `Symptom`.
     """
 
     tags = ("health/diversity", "health/repeats", "health/distance")
     helps = (advice.slower_d, advice.slower_g, advice.smooth_labels, advice.larger_batch, advice.penalty)
 
-    def __init__(self, diversity: Positive, repeats: Positive | None, moved: Fraction, patience: CountOrZero) -> None:
+    def __init__(
+        self,
+        diversity: Positive,
+        repeats: Positive | None,
+        moved: Fraction,
+        patience: CountOrZero,
+        where: Sequence[str] = (),
+    ) -> None:
         super().__init__(patience)
+        self.where = tuple(where)
         self._diversity = diversity
         self._repeats = repeats
         self._moved = moved

@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, astuple, dataclass
 from typing import Any, Literal
 
+from gan_runner.contracts import described, what_it_is
 from gan_runner.errors import UserError
 from gan_runner.health import advice
 from gan_runner.health.advice import Help, Settings, Usual
@@ -62,7 +63,7 @@ class Watch:
         settings: what the run is set to, without what has no effect; the remedies change it.
 
     Raises:
-        UserError: something else is in a symptom's place.
+        UserError: something else is in a symptom's place, or one of the user's own lacks something.
     """
 
     def __init__(
@@ -85,11 +86,24 @@ class Watch:
                     f"health.symptoms.{name} is {symptom}, but must be a symptom, or null to watch for no such thing.",
                     f"Try health.symptoms.{name}=null.",
                 )
-        self._symptoms = {name: symptom for name, symptom in symptoms.items() if symptom is not None}
+            missing = [each for each in ("tags", "patience") if symptom is not None and not hasattr(symptom, each)]
+            if missing:
+                raise UserError(
+                    f"health.symptoms.{name} ({described(symptom)}) has no {' and no '.join(missing)}; a symptom must "
+                    "have tags and patience.",
+                    "Set them as gan_runner.Symptom describes them.",
+                )
         self._usual = Usual(usual)
         self._settings = settings
+        self._symptoms = {name: each for name, each in symptoms.items() if each is not None and self._counts(each)}
         self.raised: list[Alarm] = []
         self.forget()
+
+    def _counts(self, symptom: Symptom) -> bool:
+        if not symptom.where:
+            return True
+        known = {key: value for key in symptom.where if isinstance(value := self._settings.get(key), int | float)}
+        return not all(self._usual.allows(key, value) for key, value in known.items())
 
     def look(self, point: Point, now: Moment, not_finite: Observation | None) -> tuple[dict[str, float], list[Alarm]]:
         """Look at a log point.
@@ -113,6 +127,12 @@ class Watch:
                 if point.keys() & set(symptom.tags) and self._last.keys() >= set(symptom.tags):
                     known = {tag: self._last[tag] for tag in symptom.tags} | dict(point)
                     observation = symptom.observe(known, now)
+                    if not isinstance(observation, Observation | None):
+                        raise UserError(
+                            f"health.symptoms.{name} ({described(symptom)}) gives {what_it_is(observation)} from "
+                            "observe, but must give an Observation, or None where nothing is wrong.",
+                            "Return gan_runner.Observation(what), with what is wrong in words.",
+                        )
                     since = self._courses[name].since or (observation and observation.since) or now
                     lasted = symptom.updates(now) - symptom.updates(since)
                     new += self._follow(name, observation, now, symptom.patience - lasted, symptom.helps)

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from gan_runner.data import Batch
+from gan_runner.metrics.number import Number
 
 _ROWS = 1000  # of the table of distances that are held at a time
 
@@ -34,7 +35,10 @@ class Diversity:
     1 where they vary alike; near 0 when G draws the same picture whatever its latent (mode collapse).
     """
 
-    names: ClassVar[tuple[str, ...]] = ("diversity",)
+    numbers: ClassVar[Mapping[str, Number]] = {
+        "diversity": Number(None, "as varied as the real images at 1, the same picture over and over near 0"),
+    }
+    names: ClassVar[tuple[str, ...]] = tuple(numbers)
 
     def statistics(self, real: Iterable[Batch]) -> dict[str, Tensor]:
         """The real images' mean pairwise distance, 0-d; two images at least."""

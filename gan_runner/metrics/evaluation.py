@@ -14,6 +14,7 @@ from gan_runner.contracts import described, hold_to, what_it_is
 from gan_runner.data import Batch, Feed, ImageSet
 from gan_runner.errors import UserError, closest
 from gan_runner.metrics.feature_metrics import FeatureMetrics
+from gan_runner.metrics.number import Number
 from gan_runner.ranges import Count, TwoOrMore
 
 _BATCH = 256
@@ -23,7 +24,7 @@ class Metric(Protocol):
     """One number or several about generated images beside real ones.
 
     Both kinds arrive as batches of float32 images in [-1, 1], [B, C, H, W], with their conditions, so that a metric
-    need not hold them all.
+    need not hold them all. It may have `numbers`, which says of each name what it means and which end of it is good.
     """
 
     @property
@@ -173,6 +174,17 @@ class Evaluation:
             hold_to(metric, Metric, f"evaluation.metrics.{name}")
         self._check_objective()
         self._kept: dict[tuple[str, str], dict[str, Tensor]] = {}
+
+    @property
+    def descriptions(self) -> dict[str, str]:
+        """What each number means, and which way is better, by its tag; of those that say so, and of the objective."""
+        told: dict[str, str] = {}
+        for metric in self.metrics.values():
+            numbers: Mapping[str, Number] = getattr(metric, "numbers", {})
+            told |= {self._tag(name): str(number) for name, number in numbers.items()}
+        if self.objective is not None and self.goal is not None:
+            told.setdefault(self.objective, f"{self.goal.capitalize()} is better.")
+        return told
 
     def bind(
         self, training: ImageSet, held_out: ImageSet | None, device: torch.device, learn_from: ImageSet | None = None

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Literal, Protocol
 
 import torch
@@ -17,6 +16,7 @@ from gan_runner.data.image_set import ImageSet
 from gan_runner.errors import UserError, closest
 from gan_runner.metrics import cache, distances, neighbours
 from gan_runner.metrics.features import Extractor, Features, Learn, even_rows, features_of
+from gan_runner.metrics.number import Number
 from gan_runner.ranges import Count, Seed
 
 _log = logging.getLogger(__name__)
@@ -27,21 +27,6 @@ TRAINING_PICTURES = 60_000
 DRAWN = 0.25
 """A class counts as drawn from this part on of the share that it has among the real pictures. A classifier takes
 a few pictures of any class for another, so that a single one says nothing."""
-
-
-@dataclass(frozen=True)
-class Number:
-    """What a number is.
-
-    Attributes:
-        better: which end is good; None where neither is.
-        says: what it says, in a few words.
-        needs: what it cannot be computed without, besides pictures.
-    """
-
-    better: Literal["lower", "higher"] | None
-    says: str
-    needs: Literal["classes", "training", "held out"] | None = None
 
 
 NUMBERS: Mapping[str, Number] = {
@@ -82,7 +67,7 @@ class FeatureMetrics:
 
     Args:
         extractor: makes the extractor; the function's name is what the numbers' names end in.
-        numbers: which to compute: names; or `fast`, those of `FAST`, or `all`, that the data has what they need for.
+        numbers: which to compute: names; or `fast`, those of `FAST`, or `full`, that the data has what they need for.
         neighbours: the k of nearest neighbours.
         seed: of the kernel distance's subsets.
 
@@ -91,14 +76,14 @@ class FeatureMetrics:
     """
 
     def __init__(
-        self, extractor: Learn, numbers: Sequence[str] | Literal["fast", "all"], neighbours: Count, seed: Seed
+        self, extractor: Learn, numbers: Sequence[str] | Literal["fast", "full"], neighbours: Count, seed: Seed
     ) -> None:
-        known: Sequence[str] | None = {"fast": FAST, "all": tuple(NUMBERS)}.get(str(numbers))
+        known: Sequence[str] | None = {"fast": FAST, "full": tuple(NUMBERS)}.get(str(numbers))
         for number in numbers if known is None else ():
             if number not in NUMBERS:
                 raise UserError(
                     f"numbers holds {number}, but must be of: {', '.join(NUMBERS)}.",
-                    f"Try {closest(number, list(NUMBERS)) or 'frechet'}, or numbers=all.",
+                    f"Try {closest(number, list(NUMBERS)) or 'frechet'}, or numbers=full.",
                 )
         self._as_data_allow = known is not None
         self.neighbours = neighbours
@@ -114,7 +99,7 @@ class FeatureMetrics:
 
     @property
     def names(self) -> list[str]:
-        """The numbers' names; before `bind`, those of `fast` and `all` include what the data may lack."""
+        """The numbers' names; before `bind`, those of `fast` and `full` include what the data may lack."""
         return list(self.numbers)
 
     @property
@@ -322,9 +307,9 @@ def _lacks(number: str, data: str, extractor: str) -> UserError:
     if NUMBERS[number].needs == "classes":
         return UserError(
             f"numbers holds {number}, which needs classes, but {data} has no labels that {extractor} could learn.",
-            f"Leave {number} out, use numbers=all, or give the data labels: for a folder, one folder a class.",
+            f"Leave {number} out, use numbers=full, or give the data labels: for a folder, one folder a class.",
         )
     return UserError(
         f"numbers holds {number}, which needs pictures that were held out, but {data} has none.",
-        f"Leave {number} out, use numbers=all, or try data.holdout=0.1.",
+        f"Leave {number} out, use numbers=full, or try data.holdout=0.1.",
     )

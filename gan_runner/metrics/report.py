@@ -13,10 +13,11 @@ from torch import Tensor
 
 from gan_runner.data.image_set import ImageSet
 from gan_runner.errors import UserError
-from gan_runner.metrics.feature_metrics import FeatureMetrics, Number
+from gan_runner.metrics.feature_metrics import FeatureMetrics
 from gan_runner.metrics.features import Features, as_bytes, even_rows
 from gan_runner.metrics.fingerprint import Fingerprint
 from gan_runner.metrics.neighbours import nearest
+from gan_runner.metrics.number import Number
 from gan_runner.metrics.reference import Reference, reference
 from gan_runner.metrics.samples import read_samples
 from gan_runner.ranges import Count, Seed

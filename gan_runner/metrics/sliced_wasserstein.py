@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from gan_runner.data import Batch
+from gan_runner.metrics.number import Number
 from gan_runner.ranges import Count, Seed
 from gan_runner.seeds import generator_for
 
@@ -24,7 +25,10 @@ class SlicedWasserstein:
         seed: of the lines, so that every evaluation looks along the same ones.
     """
 
-    names: ClassVar[tuple[str, ...]] = ("sliced_wasserstein",)
+    numbers: ClassVar[Mapping[str, Number]] = {
+        "sliced_wasserstein": Number("lower", "mean distance to the real images' shadows on random lines"),
+    }
+    names: ClassVar[tuple[str, ...]] = tuple(numbers)
 
     def __init__(self, projections: Count, seed: Seed) -> None:
         self._projections = projections

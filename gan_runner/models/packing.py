@@ -37,7 +37,17 @@ class Packed(nn.Module):
         self.net = net
         self.size = size
 
-    def forward(self, images: Tensor) -> Tensor:
-        """Give a logit [B / size, ...] for every `size` neighbouring images of [B, C, H, W]."""
+    def forward(self, images: Tensor, *conditions: Tensor, **named: Tensor) -> Tensor:
+        """Give a logit [B / size, ...] for every `size` neighbouring images of [B, C, H, W].
+
+        Raises:
+            UserError: D is told more than images, such as their classes, which differ within a pack.
+        """
+        if conditions or named:
+            raise UserError(
+                f"game.packing is {self.size}, but this game tells D something of each image besides, such as its "
+                "class, and neighbouring images differ in that.",
+                "Try game.packing=1.",
+            )
         logits: Tensor = self.net(packed(images, self.size))
         return logits

@@ -9,6 +9,7 @@ effect.
 
 from __future__ import annotations
 
+import logging
 from typing import ClassVar, Protocol
 
 from torch import Tensor
@@ -16,6 +17,8 @@ from torch.nn.functional import relu, softplus
 
 from gan_runner.errors import UserError
 from gan_runner.objectives.targets import Labels
+
+log = logging.getLogger(__name__)
 
 
 class AdversarialLoss(Protocol):
@@ -85,6 +88,12 @@ class _ClassifierLoss(_TaughtByTargets):
     """
 
     def __init__(self, labels: Labels, joined: bool) -> None:
+        if labels.highest > 1:
+            log.warning(
+                "labels go up to %g: above 1 the cross-entropy of a sure answer has no lower bound, so that the loss "
+                "can fall without end.",
+                labels.highest,
+            )
         self.labels = labels
         self.joined = joined
 
@@ -163,6 +172,7 @@ class Wasserstein:
     That holds for a critic of bounded slope: without a penalty or spectral normalisation its loss falls without end.
     """
 
+    wants_bounded_slope: ClassVar[bool] = True
     classifies: ClassVar[bool] = False
     paired: ClassVar[bool] = False
 

@@ -10,6 +10,7 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
+from gan_runner.contracts import hold_to
 from gan_runner.objectives.distributions import truncated_normal
 from gan_runner.ranges import Fraction, Positive
 
@@ -59,9 +60,14 @@ class Labels:
         generator: what G wants D to answer to generated images.
         flip: chance that an image gets the other kind's target in D's step (Chintala et al. 2016, "How to
             train a GAN").
+
+    Raises:
+        UserError: one of the targets is something else.
     """
 
     def __init__(self, real: Target, fake: Target, generator: Target, flip: Fraction) -> None:
+        for name, target in {"real": real, "fake": fake, "generator": generator}.items():
+            hold_to(target, Target, f"labels.{name}")
         self._real = real
         self._fake = fake
         self._generator = generator

@@ -55,6 +55,7 @@ class RunFolder:
         self.checkpoints = CheckpointFiles(path / "checkpoints")
         self._writer = ThreadPoolExecutor(max_workers=1, thread_name_prefix="run-folder")
         self._pending: list[Future[None]] = []
+        self._checkpoint: Future[None] | None = None
         self._lock = FileLock(path / CONFIG / "lock")
 
     def claim(self, key: str, *, new: bool) -> None:
@@ -112,9 +113,10 @@ class RunFolder:
             *self.path.iterdir(),
             *(file for folder in written if folder.is_dir() for file in folder.iterdir()),
         ]:
-            if path.is_symlink() and not path.resolve().is_relative_to(home):
+            leads_to = Path(os.path.realpath(path))  # of a link to itself too
+            if path.is_symlink() and not leads_to.is_relative_to(home):
                 raise UserError(
-                    f"{key} is {self.path}, but {path} is a link to {path.resolve()}, which a run would write to.",
+                    f"{key} is {self.path}, but {path} is a link to {leads_to}, which a run would write to.",
                     "Put the file or folder itself in its place.",
                 )
 
@@ -234,14 +236,18 @@ class RunFolder:
     def save_checkpoint(self, state: Mapping[str, Any], *, best: bool, keep: int | None) -> None:
         """Replace last.pt, and best.pt if it is that too, in the background; nothing may change `state` any more.
 
+        The checkpoint before is on the disk first, so that no more than that and this one can be lost.
+
         Args:
             state: what to keep.
             best: whether this is the best so far.
             keep: how many of the newest to keep; None keeps all.
         """
-        self.in_background(lambda: self.checkpoints.save(state, best=best, keep=keep))
+        if self._checkpoint is not None:
+            wait([self._checkpoint])
+        self._checkpoint = self.in_background(lambda: self.checkpoints.save(state, best=best, keep=keep))
 
-    def in_background(self, work: Callable[[], None]) -> None:
+    def in_background(self, work: Callable[[], None]) -> Future[None]:
         """Do some writing beside the training, in the order of the calls; raises what an earlier one raised.
 
         Where the disk is slow, this waits: what is to be written is kept in memory until then.
@@ -249,6 +255,7 @@ class RunFolder:
         while self._pending and (self._pending[0].done() or len(self._pending) >= _MOST_PENDING):
             self._pending.pop(0).result()
         self._pending.append(self._writer.submit(work))
+        return self._pending[-1]
 
     def finish_writing(self) -> None:
         """Wait for what is being written; raises what it raised."""

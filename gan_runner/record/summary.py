@@ -8,7 +8,6 @@ import importlib.metadata
 import platform
 import shutil
 import subprocess
-import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -113,8 +112,3 @@ def _git(folder: Path) -> dict[str, Any] | None:
     ):  # installed below some other project
         return None
     return {"commit": commit, "changed": bool(said("status", "--porcelain", "--untracked-files=no"))}
-
-
-def command_line() -> list[str]:
-    """The command that was typed, word by word."""
-    return [Path(sys.argv[0]).name, *sys.argv[1:]]

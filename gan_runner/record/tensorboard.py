@@ -79,6 +79,7 @@ class EventFile:
     def __init__(self, begin: Callable[[], SummaryWriter], folder: Path) -> None:
         self._begin = begin
         self._folder = folder
+        self._descriptions: dict[str, str] = {}
 
     @cached_property
     def _writer(self) -> SummaryWriter:
@@ -143,6 +144,10 @@ class EventFile:
             file.add_event(Event(summary=_of_hparams_page(session_end_info=outcome), wall_time=time.time()))
             file.close()
 
+    def describe(self, descriptions: Mapping[str, str]) -> None:
+        """Say what scalars mean, by their tags, before the first of each; their charts show it behind an i."""
+        self._descriptions |= descriptions
+
     def scalars(self, values: Mapping[str, float], iteration: int) -> None:
         """Add a point to each curve.
 
@@ -150,10 +155,15 @@ class EventFile:
             values: tag -> value; NaN and infinities are marked as such in the chart.
             iteration: the point's place on the x axis.
         """
-        from tensorboard.compat.proto.summary_pb2 import Summary
+        from tensorboard.compat.proto.summary_pb2 import DATA_CLASS_SCALAR, Summary, SummaryMetadata
 
         # One event for all takes the training loop a fifth of the time of an event each.
         points = [Summary.Value(tag=tag, simple_value=value) for tag, value in values.items()]
+        for point in points:
+            if point.tag in self._descriptions:  # TensorBoard keeps what comes with a curve's first point
+                told = self._descriptions.pop(point.tag)
+                point.metadata.CopyFrom(SummaryMetadata(summary_description=told, data_class=DATA_CLASS_SCALAR))
+                point.metadata.plugin_data.plugin_name = "scalars"
         self._file.add_summary(Summary(value=points), iteration)
 
     def image(self, tag: str, picture: Image.Image, iteration: int) -> None:

@@ -60,7 +60,7 @@ def test_the_summary_tells_what_the_contract_promises(finished):
     assert summary["data"] == {"name": "digits", "fingerprint": summary["data"]["fingerprint"], "count": 64}
     assert summary["device"] == "cpu"
     assert summary["precision"] in ("fp32", "bf16")
-    assert summary["objective"] == summary["metrics"]["metric/sliced_wasserstein_16"] == summary["best"]["value"]
+    assert summary["objective"] == summary["metrics"]["metric/frechet_cnn_16"] == summary["best"]["value"]
     assert summary["images_per_second"] == pytest.approx(2 * summary["images"] / summary["seconds"], rel=0.01)
     assert summary["alarms"] == []
 
@@ -78,6 +78,7 @@ SCALARS = {
     "learning_rate/d",
     "learning_rate/g",
     "health/diversity",
+    "metric/frechet_cnn_16",
     "metric/sliced_wasserstein_16",
     "metric/diversity_16",
     "speed/images_per_second",
@@ -374,7 +375,7 @@ MISTAKES = {
     "an infinite number": (
         ["optimizer.lr=inf"],
         "optimizer.lr is inf, but must be a number",
-        "Try optimizer.lr=0.0002",
+        "Try optimizer.lr=0.0004",
     ),
     "a folder that is a file": (["hydra.run.dir=file"], "file cannot be used: File exists.", "Give another folder"),
     "an unknown group": (["modle=mlp"], "There is no key modle here.", "Did you mean model?"),
@@ -386,12 +387,12 @@ MISTAKES = {
     "a number out of range": (
         ["optimizer.lr=-1"],
         "optimizer.lr is -1, but must be a number, at least 0.",
-        "Try optimizer.lr=0.0002, which is its default.",
+        "Try optimizer.lr=0.0004, which is its default.",
     ),
     "a fraction for a count": (
         ["trainer.batch_size=1.5"],
         "trainer.batch_size is 1.5, but must be a whole number, at least 1.",
-        "Try trainer.batch_size=128",
+        "Try trainer.batch_size=64",
     ),
     "a word that is none of the choices": (
         ["trainer.precision=fp16"],
@@ -435,14 +436,14 @@ MISTAKES = {
         "Try labels.real.low=0.2 or labels.real.high=2.5.",
     ),
     "latents that cannot be shared": (
-        ["schedule.same_latents=true", "trainer.g_batch_size=64"],
-        "schedule.same_latents is true, but trainer.batch_size is 128 and trainer.g_batch_size is 64",
-        "Try trainer.g_batch_size=128",
+        ["schedule.same_latents=true", "trainer.g_batch_size=32"],
+        "schedule.same_latents is true, but trainer.batch_size is 64 and trainer.g_batch_size is 32",
+        "Try trainer.g_batch_size=64",
     ),
     "an objective that is not measured": (
         ["evaluation.objective=fid"],
-        "evaluation.objective is fid, but must be one of the metrics: sliced_wasserstein, diversity.",
-        "Try evaluation.objective=sliced_wasserstein.",
+        "evaluation.objective is fid, but must be one of the metrics: frechet_cnn, precision_cnn, recall_cnn, ",
+        "Try evaluation.objective=frechet_cnn.",
     ),
     "a class that does not exist": (
         ["loss._target_=nowhere.Loss"],

@@ -8,6 +8,7 @@ from PIL import Image
 
 from gan_runner.commands import main
 from gan_runner.data import digits
+from gan_runner.metrics.feature_metrics import FAST
 from tests.command_line import QUICK, call, gan_run
 
 SMALL = ["num=120", "real=200"]
@@ -31,7 +32,7 @@ def test_a_run_is_told_how_good_it_is_beside_real_pictures_and_noise(tmp_path):
     assert found["floor"][name] < found["metrics"][name]
     assert found["better"][name] == "lower"
     assert found["fingerprint"]["checkpoint"] == "iteration 4"
-    assert found["fingerprint"]["average"] is False
+    assert found["fingerprint"]["average"] is True
     for word in (name, "floor", "ceiling", "coverage_cnn_120"):
         assert word in result.out
     with Image.open(tmp_path / "run/evaluation-last.png") as picture:
@@ -71,6 +72,13 @@ def test_a_mistake_gets_one_message(tmp_path, arguments, problem, remedy):
     assert problem in result.err
     assert remedy in result.err
     assert "Traceback" not in result.text
+
+
+def test_a_fast_evaluation_has_the_numbers_that_a_run_measures_while_it_goes_on(tmp_path):
+    assert gan_run(tmp_path, *QUICK, "data.limit=600", "hydra.run.dir=run").code == 0
+    assert gan_eval(tmp_path, "run=run", "evaluation=fast", *SMALL).code == 0
+    found = json.loads((tmp_path / "run/evaluation-best.json").read_text())
+    assert set(found["metrics"]) == {f"{number}_cnn_120" for number in FAST}
 
 
 def test_a_full_evaluation_ends_a_run_with_what_gan_eval_says_of_its_checkpoints(tmp_path):

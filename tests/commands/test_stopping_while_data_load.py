@@ -10,6 +10,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from tests.command_line import QUICK, gan_run
+
 COMMAND = [sys.executable, "-c", "from gan_runner.commands.main import run; run()"]
 
 
@@ -62,3 +64,41 @@ def test_an_interrupt_stops_a_program_of_ones_own_that_loads_data(slow_pictures)
             process.kill()
     assert process.returncode == -signal.SIGINT
     assert err.splitlines()[-1] == "KeyboardInterrupt"
+
+
+STUMBLES = '''"""A data set whose loading is interrupted, and which stumbles on its way out, as libraries do."""
+
+import os
+import signal
+
+from gan_runner.data import digits
+
+
+def load(image_size: int, limit: int):
+    try:
+        os.kill(os.getpid(), signal.SIGTERM)
+        return digits.load(image_size, limit)
+    finally:
+        {}["nothing"]
+'''
+
+
+def test_a_signal_is_told_as_what_it_is_whatever_a_library_makes_of_it_on_the_way_out(tmp_path, monkeypatch):
+    (tmp_path / "stumbling.py").write_text(STUMBLES)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    result = gan_run(tmp_path, *QUICK, "data._target_=stumbling.load", "hydra.run.dir=here")
+    assert (result.code, result.err) == (143, "")
+    assert result.out.splitlines()[-1] == "Interrupted by SIGTERM before the training began."
+    assert json.loads((tmp_path / "here/summary.json").read_text())["status"] == "interrupted"
+
+
+def test_an_interrupt_is_one_before_a_run_begins_too(tmp_path, monkeypatch):
+    def composing(*_, **__):
+        try:
+            raise KeyboardInterrupt
+        finally:
+            {}["nothing"]
+
+    monkeypatch.setattr("hydra.main", composing)
+    result = gan_run(tmp_path)
+    assert (result.code, result.text) == (130, "")

@@ -241,7 +241,7 @@ def test_the_hparams_page_has_the_metrics_and_what_was_set_with_what_was_swept_f
         experiment = metadata.parse_experiment_plugin_data(events[metadata.EXPERIMENT_TAG])
         columns = [(info.name, info.differs) for info in experiment.hparam_infos]
         assert columns == [("seed", True), *((override.partition("=")[0], False) for override in QUICK)]
-        assert experiment.metric_infos[0].name.tag == "metric/sliced_wasserstein_16"
+        assert experiment.metric_infos[0].name.tag == "metric/frechet_cnn_16"
 
 
 # ---- cut short ------------------------------------------------------------------------------------------

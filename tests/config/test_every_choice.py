@@ -76,6 +76,8 @@ def test_every_choice_of_every_group_composes_is_valid_builds_and_plays(group, n
         typed.append("evaluation=pixels")  # an extractor would learn every one of these data sets
     if group != "model":
         typed += SMALL_PLAYERS
+    if name == "wasserstein":
+        typed.append("penalty=gradient_penalty")
     if name == "finite_difference":
         typed.append("model.dropout=0")
     config, choices = composed(typed)

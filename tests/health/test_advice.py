@@ -139,12 +139,14 @@ SICK = {
     ids=" ".join,
 )
 def test_every_override_that_an_alarm_recommends_is_taken_and_changes_the_run(compose_config, overrides):
-    watched = build(compose_config("data.limit=40", *overrides)).watch
+    watched, said = build(compose_config("data.limit=40", *overrides)).watch, " ".join(overrides)
     for number in range(0, 3000, 50):
         distance = {"health/distance": 1.0 if number < 1500 else 5.0}
         watched.look(SICK | distance, Moment(number, number, number), None)
     watched.look({}, Moment(3000, 3000, 3000), Observation("a loss is no finite number"))
-    assert len(watched.raised) == 11
+    names = {alarm.name for alarm in watched.raised}
+    assert len(names - {"ahead", "alike"}) == 11  # those two ring where a setting is unusual
+    assert ("ahead" in names, "alike" in names) == ("lr=0" in said, "batch_size=2" in said)
     before = compose_config(*overrides)
     words = {word for alarm in watched.raised for word in alarm.message.replace(". ", " ").split()}
     helps = {word.rstrip(".") for word in words if "=" in word}
@@ -157,7 +159,8 @@ def test_every_override_that_an_alarm_recommends_is_taken_and_changes_the_run(co
 
 
 def test_a_remedy_starts_from_what_the_run_is_set_to(compose_config):
-    watched = build(compose_config("data.limit=40", "optimizer=ttur", "schedule=rounds", "schedule.d_steps=70")).watch
+    overrides = ["experiment=plain", "data.limit=40", "optimizer=ttur", "schedule=rounds", "schedule.d_steps=70"]
+    watched = build(compose_config(*overrides)).watch
     for number in (0, 600):
         _, alarms = watched.look({"accuracy/d": 0.5}, Moment(number, number, number), None)
     helps = "optimizer.d.lr=0.0008  optimizer.g.lr=5e-05  schedule.d_steps=140  model.dropout=0.1"

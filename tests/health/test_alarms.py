@@ -9,6 +9,7 @@ from tests.command_line import gan_run, only_run
 
 # Small and short; a symptom need not last long.
 SHORT = [
+    "experiment=plain",
     "data.limit=128",
     "trainer.batch_size=32",
     "trainer.iterations=60",
@@ -34,7 +35,7 @@ class Generator(mlp.Generator):
         return super().forward(torch.zeros_like(z))
 
 
-def noise(image_size: int, limit: int, split: str, holdout: float):
+def noise(image_size: int, limit: int):
     return InMemoryImages("noise", torch.randint(256, (limit, 1, image_size, image_size)).byte(), None, ())
 '''
 DEEP = ["model.generator.widths=[128,128,128]", "model.discriminator.widths=[128,128,128]"]

@@ -7,7 +7,7 @@ from omegaconf import OmegaConf
 
 from gan_runner.config.checking import check
 from gan_runner.errors import UserError
-from gan_runner.health.symptoms import CoinToss, Collapse, Constant, Moment, Observation, Saturated
+from gan_runner.health.symptoms import Ahead, CoinToss, Collapse, Constant, Moment, Observation, Saturated, Symptom
 from gan_runner.health.watch import NOT_FINITE, Alarm, Watch
 
 HEALTHY = {
@@ -366,3 +366,58 @@ def test_what_a_standing_player_showed_last_is_forgotten_at_a_rollback():
     looker.forget()
     seen, alarms = looker.look(G_ALONE, at(20), None)
     assert (seen["health/saturated"], alarms) == (0.0, [])
+
+
+class Mine(Symptom):
+    """A symptom of the user's own, which gives what it is told to."""
+
+    tags = ("loss/d",)
+    patience = 0
+
+    def __init__(self, gives) -> None:
+        self.gives = gives
+
+    def observe(self, point, now):
+        return self.gives
+
+
+class Bare(Symptom):
+    """One that forgets to say what it is judged by, and how long it must last."""
+
+    def observe(self, point, now):
+        return None
+
+
+def test_a_symptom_of_the_users_own_becomes_an_alarm_by_its_name():
+    _, alarms = watch({"mine": Mine(Observation("it is late"))}).look(HEALTHY, at(7), None)
+    assert [(alarm.name, alarm.message) for alarm in alarms] == [("mine", "mine: it is late, since iteration 7.")]
+
+
+def test_a_symptom_of_the_users_own_that_lacks_something_is_refused_by_name():
+    with pytest.raises(UserError, match=r"health\.symptoms\.bare \(.*Bare\) has no tags and no patience"):
+        watch({"bare": Bare()})
+
+
+@pytest.mark.parametrize("gives", ["late", True, 1.0])
+def test_a_symptom_of_the_users_own_that_observes_something_else_is_told_so(gives):
+    with pytest.raises(UserError, match=r"health\.symptoms\.mine \(.*Mine\) gives .* from observe"):
+        watch({"mine": Mine(gives)}).look(HEALTHY, at(7), None)
+
+
+@pytest.mark.parametrize(
+    ("rates", "rings"),
+    [((2e-4, 1e-4), False), ((2e-2, 1e-4), True), ((2e-4, 1e-6), True), ((None, 1e-4), False)],
+)
+def test_a_d_that_is_ahead_is_an_alarm_where_a_rate_is_unusual(rates, rings):
+    d, g = rates
+    settings = SETTINGS | {"optimizer.d.lr": d, "optimizer.g.lr": g}
+    if d is None:
+        del settings["optimizer.d.lr"]  # an optimizer of the user's own, whose rate has another name
+    usual = {"optimizer": {"d": {"lr": [1e-5, 1e-3, 2e-4]}, "g": {"lr": [1e-5, 1e-3, 2e-4]}}}
+    symptom = Ahead(0.9, ["optimizer.d.lr", "optimizer.g.lr"], patience=100)
+    looking = Watch("warn", 0.5, 3, 64, {"ahead": symptom}, usual, settings)
+    right = point(**{"accuracy/d_real": 0.96, "accuracy/d_fake": 0.94})
+    alarms = [alarm for number in range(1, 13) for alarm in looking.look(right, at(10 * number), None)[1]]
+    assert [alarm.iteration for alarm in alarms] == [110] * rings
+    for alarm in alarms:
+        assert "D is right 95.0% of the time, since iteration 10. Unusual: optimizer." in alarm.message

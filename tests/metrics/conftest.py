@@ -38,7 +38,7 @@ def learned(small_digits, tmp_path_factory):
 def metrics_of(learned):
     """Makes metrics on the features of the small digits."""
 
-    def make(numbers="all", neighbours=5, extractor=learned):
+    def make(numbers="full", neighbours=5, extractor=learned):
         def cnn(images, device):
             return extractor
 

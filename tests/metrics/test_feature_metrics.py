@@ -83,7 +83,7 @@ def test_statistics_survive_a_file_and_come_back_on_the_cpu(metrics_of, halves, 
 
 def test_the_key_follows_the_features_the_neighbours_and_what_is_kept(metrics_of, halves, learned):
     keys = set()
-    for numbers, neighbours in (("all", 5), ("all", 4), (["frechet"], 5), (["frechet", "coverage"], 5)):
+    for numbers, neighbours in (("full", 5), ("full", 4), (["frechet"], 5), (["frechet", "coverage"], 5)):
         metrics = metrics_of(numbers, neighbours)
         metrics.bind(halves[0], halves[1], CPU)
         keys.add(metrics.key)
@@ -102,7 +102,7 @@ def test_a_number_that_does_not_exist_is_refused_with_the_closest():
     with pytest.raises(UserError) as error:
         FeatureMetrics(cnn, ["frechet", "coverag"], neighbours=5, seed=0)
     assert str(error.value).startswith("numbers holds coverag, but must be of: frechet, kernel, ")
-    assert str(error.value).endswith("Try coverage, or numbers=all.")
+    assert str(error.value).endswith("Try coverage, or numbers=full.")
 
 
 def unlabelled(images):
@@ -119,9 +119,9 @@ def test_numbers_on_classes_need_labels_and_all_leaves_them_out(metrics_of, halv
         FeatureMetrics(cnn, ["frechet", "classes"], 5, 0).bind(images, None, CPU)
     assert str(error.value) == (
         "numbers holds classes, which needs classes, but digits has no labels that cnn could learn.\n"
-        "  Leave classes out, use numbers=all, or give the data labels: for a folder, one folder a class."
+        "  Leave classes out, use numbers=full, or give the data labels: for a folder, one folder a class."
     )
-    metrics = FeatureMetrics(cnn, "all", 5, 0)
+    metrics = FeatureMetrics(cnn, "full", 5, 0)
     metrics.bind(images, None, CPU)
     assert "classes_cnn" not in metrics.names
     assert "copying_z_cnn" not in metrics.names

@@ -265,3 +265,27 @@ def test_an_objective_that_is_not_measured_is_refused_with_those_that_are(object
         f"evaluation.objective is {objective}, but must be one of the metrics: {names}.\n"
         f"  Try evaluation.objective={remedy}."
     )
+
+
+class Bare:
+    names = ("bare",)
+
+    def statistics(self, real):
+        return {}
+
+    def measure(self, fake, real):
+        return {"bare": 0.0}
+
+
+def test_every_number_of_the_package_says_which_way_is_better_and_the_objective_does_in_any_case():
+    told = Evaluation(
+        every=1,
+        num_images=1000,
+        metrics={"a": SlicedWasserstein(8, 0), "b": Diversity(), "c": Bare(), "d": Bare()},
+        objective="bare",
+        goal="higher",
+    ).descriptions
+    assert told["metric/sliced_wasserstein_1k"].startswith("Lower is better: ")
+    assert told["metric/diversity_1k"].startswith("As varied as the real images at 1")
+    assert told["metric/bare_1k"] == "Higher is better."
+    assert NoEvaluation().descriptions == {}

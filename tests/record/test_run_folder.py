@@ -307,3 +307,23 @@ def test_what_the_system_does_not_let_us_read_is_told_by_its_path(folder, tmp_pa
     assert folder.read_summary() == {}
     with pytest.raises(UserError, match=rf"{name} cannot be written: Is a directory"):
         folder.append_metrics(points(1)[0]) if name == "metrics.jsonl" else folder.write_summary({})
+
+
+def test_a_checkpoint_is_on_the_disk_before_the_next_one_is_begun(folder, monkeypatch):
+    begun, gate = [], threading.Event()
+
+    def slow(state, best, keep):
+        begun.append(state["n"])
+        gate.wait()
+
+    monkeypatch.setattr(folder.checkpoints, "save", slow)
+    folder.save_checkpoint({"n": 1}, best=False, keep=2)
+    second = threading.Thread(target=folder.save_checkpoint, args=({"n": 2},), kwargs={"best": False, "keep": 2})
+    second.start()
+    second.join(timeout=0.2)
+    assert second.is_alive()
+    assert len(folder._pending) == 1
+    gate.set()
+    second.join()
+    folder.finish_writing()
+    assert begun == [1, 2]

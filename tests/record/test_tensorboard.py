@@ -212,3 +212,15 @@ def test_the_line_that_opens_the_dashboard_asks_for_all_pictures_where_it_would_
     for iteration in range(grids):
         (tmp_path / f"job/samples/iteration_{iteration:08d}.png").touch()
     assert dashboard_line(tmp_path, Path("my sweep")) == f"tensorboard --logdir 'my sweep'{more}"
+
+
+def test_a_chart_says_what_its_scalar_means_wherever_the_first_point_is_read(tmp_path):
+    for start in (1, 3):
+        with LOGGER.open(tmp_path, first_iteration=start) as events:
+            events.describe({"metric/a": "Lower is better: a distance."})
+            for iteration in (start, start + 1):
+                events.scalars({"metric/a": 0.5, "loss/d": 1.0}, iteration)
+    server = EventAccumulatorOfTheServer(str(tmp_path)).Reload()
+    assert server.SummaryMetadata("metric/a").summary_description == "Lower is better: a distance."
+    assert server.SummaryMetadata("loss/d").summary_description == ""
+    assert [event.step for event in server.Tensors("metric/a")] == [1, 2, 3, 4]

@@ -14,6 +14,7 @@ from gan_runner.record.run_folder import RunFolder
 from gan_runner.training.loop import Run
 
 SMALL = [
+    "experiment=plain",
     "data.limit=96",
     "trainer.batch_size=16",  # 6 iterations an epoch
     "trainer.epochs=3",

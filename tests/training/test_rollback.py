@@ -124,7 +124,7 @@ def test_the_best_checkpoint_has_the_weights_that_were_measured_though_their_ala
     assert len(run.experiment.watch.raised) == 1
     best = checkpoint_of(run, "best")
     run.experiment.players.generator.net.load_state_dict(best["players"]["generator"]["net"])
-    value = run.experiment.evaluate()["metric/sliced_wasserstein_32"]
+    value = run.experiment.evaluate()["metric/frechet_cnn_32"]
     assert best["best"]["found"] == {"value": value, "iteration": 12}
 
 
