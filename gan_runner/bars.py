@@ -7,6 +7,8 @@ import sys
 
 from tqdm import tqdm
 
+from gan_runner import launched
+
 
 class Bar(tqdm):  # type: ignore[type-arg]
     """A progress bar that does not end a run where nobody is left to look at it, as behind a pipe that broke."""
@@ -28,8 +30,8 @@ class Bar(tqdm):  # type: ignore[type-arg]
 
 
 def on_a_terminal() -> bool:
-    """Whether somebody may be looking at standard error; nobody is where it is closed."""
+    """Whether somebody may be looking at standard error; nobody is where it is closed, or another process speaks."""
     try:
-        return sys.stderr.isatty()
+        return sys.stderr.isatty() and launched.rank() == 0
     except (AttributeError, ValueError):  # there is none, or it is closed
         return False

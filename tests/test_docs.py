@@ -45,7 +45,11 @@ CHECK_SHORT = ["data.limit=40", "trainer.batch_size=8", "preflight.seconds=0.01"
 # What is no program of ours, or is called by .ci/run, which is looked at below.
 ELSEWHERE = ("pip install ", "pytest ", "python -m benchmarks.", "python3 -m venv ", "tensorboard --logdir ")
 # Programs that are called with what they assume by tests of their own.
-READ_BY = {"gan-eval ": "tests/commands/test_evaluate.py", "gan-compare ": "tests/commands/test_compare.py"}
+READ_BY = {
+    "gan-eval ": "tests/commands/test_evaluate.py",
+    "gan-compare ": "tests/commands/test_compare.py",
+    "torchrun ": "tests/commands/test_distributed.py",
+}
 # A sweep that is written down in a file, made smaller: what to add, and how many jobs are left.
 WRITTEN_DOWN = {
     "experiment=lr_dropout_sweep": (["model.dropout=0.1", "seed=0"], 3),

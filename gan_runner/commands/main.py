@@ -13,6 +13,7 @@ import re
 import signal
 import sys
 import tempfile
+import warnings
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import NoReturn
@@ -25,10 +26,10 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from yaml import YAMLError
 
-from gan_runner import CONFIG_MODULE
+from gan_runner import CONFIG_MODULE, launched
 from gan_runner.commands.console import any_console
 from gan_runner.commands.explaining import explain_composition, explain_grammar, explain_no_choice
-from gan_runner.config.command_line import keep_words, typed, typed_overrides
+from gan_runner.config.command_line import Typed, keep_words, typed, typed_overrides
 from gan_runner.errors import UserError, was_told
 from gan_runner.record.sweep_folder import SweepFolder, folder_name
 
@@ -43,9 +44,13 @@ _begun: list[bool] = []  # whether this process has come as far as a job, so tha
 def run() -> None:
     """`gan-run`: train; with `-m` a sweep; with `resume=DIR` go on with a run."""
     _tell_version("gan-run")
+    if launched.rank():
+        _be_quiet()
     with _explained("config"):
         arguments = _with_paths_quoted(sys.argv[1:], ["resume", "sweep_resume"])
         words = typed(arguments)
+        if launched.by_torchrun():
+            arguments += _taking_part(words)
         if words.value_of("resume") is None:
             from gan_runner.commands.sweep import WholeSweep, words_to_go_on
 
@@ -58,6 +63,10 @@ def run() -> None:
             from gan_runner.config.resuming import STORED, prepare_to_resume
 
             _launch(STORED, _train, [*arguments, f"hydra.run.dir={prepare_to_resume(words)}"])
+        if launched.by_torchrun():
+            from gan_runner.training.distributed import joined
+
+            joined().end()
 
 
 def _train(config: DictConfig) -> float | None:
@@ -71,6 +80,30 @@ def _train(config: DictConfig) -> float | None:
     _begun.append(True)
     with _without_hydras_line():
         return run_job(config)
+
+
+def _taking_part(words: Typed) -> list[str]:
+    """Meet the other processes that torchrun has started; gives what this one adds to what was typed.
+
+    Raises:
+        UserError: a sweep is asked for, which is many runs.
+    """
+    from gan_runner.training.distributed import joined
+
+    joined()
+    if words.multirun:
+        raise UserError(
+            "torchrun starts the processes of one run, but -m asks for a sweep.",
+            "Leave out -m to train one run with several GPUs, or torchrun to train several runs with a GPU each: "
+            "gan-run -m hydra/launcher=joblib hydra.launcher.n_jobs=2 ...",
+        )
+    return ["hydra.job_logging.root.handlers=[errors]", "~hydra.job_logging.handlers.file"] if launched.rank() else []
+
+
+def _be_quiet() -> None:
+    """Leave the screen to the first of several processes, but for errors that this one alone has met with."""
+    sys.stdout = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115
+    warnings.simplefilter("ignore")
 
 
 def check() -> None:
@@ -174,7 +207,18 @@ def job_folder(number: int, overrides: str, *, _root_: DictConfig) -> str:
 
 
 def new_folder(path: str) -> str:
-    """Make a folder for a run or a sweep to begin in, and give its name: `path`, or `path-2` where that is taken."""
+    """Make a folder for a run or a sweep to begin in, and give its name: `path`, or `path-2` where that is taken.
+
+    Several processes of one run are given the first one's.
+    """
+    if launched.by_torchrun():
+        from gan_runner.training.distributed import joined
+
+        return joined().from_first(lambda: _make_folder(path))
+    return _make_folder(path)
+
+
+def _make_folder(path: str) -> str:
     for name in itertools.chain([path], (f"{path}-{number}" for number in itertools.count(2))):
         with contextlib.suppress(FileExistsError):
             Path(name).mkdir(parents=True)
@@ -215,7 +259,7 @@ def _explained(config_name: str) -> Iterator[None]:
     except Exception as error:
         if _came_from_an_interrupt(error):
             sys.exit(128 + signal.SIGINT)
-        if was_told(error):
+        if was_told(error) or _told_elsewhere(error):
             _leave("")
         elif isinstance(error, ConfigCompositionException | MissingConfigException):
             _leave(explain_composition(error, config_name))
@@ -251,13 +295,25 @@ def _without_hydras_line() -> Iterator[None]:
     """
     try:
         yield
-    except UserError as error:
-        if HydraConfig.get().mode is not RunMode.RUN:
-            raise
-        _leave("" if was_told(error) else str(error))
+    except Exception as error:
+        if HydraConfig.get().mode is RunMode.RUN:
+            if _told_elsewhere(error):
+                _leave("")
+            if isinstance(error, UserError):
+                _leave("" if was_told(error) else str(error))
+        raise
+
+
+def _told_elsewhere(error: Exception) -> bool:
+    """Whether another process of the same run says what has gone wrong."""
+    if not launched.by_torchrun():
+        return False
+    from gan_runner.training.distributed import joined
+
+    return joined().to_tell(error) is None
 
 
 def _leave(message: str) -> NoReturn:
     if message:
-        print(message, file=sys.stderr)
+        print(f"Process {launched.rank()}: {message}" if launched.rank() else message, file=sys.stderr)
     sys.exit(1)

@@ -31,7 +31,7 @@ from gan_runner.config.judging import report_of_checkpoint, tell_report
 from gan_runner.config.resuming import refuse_changes, refuse_other_data, refusing_what_does_not_fit
 from gan_runner.config.stored import Stored, read_stored, to_store
 from gan_runner.errors import UserError, mark_as_told
-from gan_runner.record.journal import Journal
+from gan_runner.record.journal import Journal, Silence
 from gan_runner.record.progress_bar import progress_bar
 from gan_runner.record.run_folder import RunFolder
 from gan_runner.record.summary import Summary
@@ -39,6 +39,7 @@ from gan_runner.record.sweep_folder import SweepFolder
 from gan_runner.record.tensorboard import Scalar, dashboard_line, flatten
 from gan_runner.training.contract import first_look
 from gan_runner.training.devices import keep_arithmetic
+from gan_runner.training.distributed import World, joined
 from gan_runner.training.experiment import Experiment
 from gan_runner.training.loop import Run, train
 
@@ -84,9 +85,12 @@ def run_job(config: DictConfig, within: Within | None = None) -> float | None:
             (SIGUSR1), after it has saved; or a second time, before it could. With 1: a part of the user's own has left
             the program.
     """
-    hydra = HydraConfig.get()
-    folder = RunFolder(shown(Path(hydra.runtime.output_dir)))
-    job = _Job(config, folder)
+    world = joined()
+    folder = RunFolder(shown(Path(HydraConfig.get().runtime.output_dir)))
+    job = _Job(config, folder, world)
+    if not world.first:
+        _take_part(job)
+        return None
     try:
         check_config(config)
     except UserError as error:
@@ -105,7 +109,7 @@ def run_job(config: DictConfig, within: Within | None = None) -> float | None:
             job.begin()
             if again:
                 folder.rewind_metrics(0)
-        stop = _Stop(within.asked_to_stop if within else lambda: False)
+        stop = _Stop(within.asked_to_stop if within else lambda: False, world)
         try:
             with stop, too_much_asked():
                 _train(job, stop, within)
@@ -116,12 +120,16 @@ def run_job(config: DictConfig, within: Within | None = None) -> float | None:
             if stop.left is not None:  # what a library on the way out has made of it
                 job.write("interrupted")
                 sys.exit(stop.left)
-            if isinstance(error, UserError):
-                log.error("%s", error)
+            told = world.to_tell(error)
+            assert told is not None, "the first process speaks"
+            if isinstance(told, UserError):
+                log.error("%s", told)
             else:
                 log.exception("This is a bug, in gan-runner or in a part of yours.")
-            mark_as_told(error)
-            job.write("failed", str(error) or repr(error))
+            mark_as_told(told)
+            job.write("failed", str(told) or repr(told))
+            if told is not error:
+                raise told from error
             raise
         except BaseException as error:
             if isinstance(error, SystemExit) and stop.signal is None:
@@ -140,22 +148,55 @@ def run_job(config: DictConfig, within: Within | None = None) -> float | None:
     return job.to_minimise()
 
 
-def _train(job: _Job, stop: _Stop, within: Within | None) -> None:
-    config, folder = job.config, job.folder
+def _take_part(job: _Job) -> None:
+    """Train beside the first process, which keeps the record.
+
+    Raises:
+        SystemExit: the run was interrupted.
+    """
+    check_config(job.config)
+    stop = _Stop(lambda: False, job.world)
+    with contextlib.closing(job.folder), stop, too_much_asked():
+        experiment, state, _ = _made(job, stop)
+        with contextlib.closing(experiment.feed):
+            run = Run(experiment, Silence())
+            if not _go_on(job, run, state):
+                train(run, stop.wanted)
+    if stop.signal and not run.finished:
+        sys.exit(128 + stop.signal)
+
+
+def _made(job: _Job, stop: _Stop) -> tuple[Experiment, dict[str, Any] | None, dict[str, str]]:
+    """Make what is to be trained and try it out; gives it with the checkpoint to go on from, and what is said of it."""
+    config = job.config
     if job.stored is not None and not config.resume_force:
         refuse_changes(config.resume, job.stored, config)
-    state = job.checkpoint()
+    state = job.world.from_first(job.checkpoint)
     if state and config.trainer.precision == "auto":
         config.trainer.precision = state["about"]["precision"]
     with stop.at_once():
-        experiment = build(config)
+        experiment = build(config, job.world)
     if state:
-        keep_arithmetic(state["about"], experiment.compute)
+        keep_arithmetic(state["about"], experiment.compute, job.world)
     if state and not config.resume_force:
         refuse_other_data(config.resume, state["about"]["data_fingerprint"], experiment.images)
     with stop.at_once():
         first_look(experiment)
-        tables = _introduce(experiment)
+        return experiment, state, _introduce(experiment)
+
+
+def _go_on(job: _Job, run: Run, state: dict[str, Any] | None) -> bool:
+    """Take over a checkpoint, if there is one; gives whether nothing is left to do."""
+    if not state:
+        return False
+    with refusing_what_does_not_fit(job.config.resume):
+        run.load_state_dict(state)
+    return job.world.from_first(lambda: run.finished and job.folder.read_summary().get("status") == "finished")
+
+
+def _train(job: _Job, stop: _Stop, within: Within | None) -> None:
+    config, folder = job.config, job.folder
+    experiment, state, tables = _made(job, stop)
     first_iteration = state["progress"]["iteration"] + 1 if state else 1
     with (
         experiment.dashboard.open(folder.path, first_iteration) as events,
@@ -166,11 +207,10 @@ def _train(job: _Job, stop: _Stop, within: Within | None) -> None:
         journal = Journal(folder, events, bar, experiment.settings.sample_columns)
         run = Run(experiment, journal, on_checkpoint=lambda: job.write("running"))
         job.run = run
+        nothing_left = _go_on(job, run, state)
         if state:
-            with refusing_what_does_not_fit(config.resume):
-                run.load_state_dict(state)
             at = f"iteration {run.progress.iteration}, epoch {run.epochs:.4g}"
-            if run.finished and folder.read_summary().get("status") == "finished":
+            if nothing_left:
                 more = "evaluation.stop_after=null" if run.best.gives_up else f"more {_length(run)}"
                 log.warning("Nothing is left to do. To train on, ask for %s. The run is at %s.", more, at)
                 return
@@ -259,6 +299,8 @@ def _introduce(experiment: Experiment) -> dict[str, str]:
     channels, height, width = images.shape
     log.info("%s: %s images, %dx%dx%d", images.name, f"{len(images):,}", height, width, channels)
     log.info("Computing on %s in %s with seed %d.", compute.device, compute.precision, experiment.seed)
+    if (size := experiment.world.size) > 1:
+        log.info("%d processes train together, each on %d images of a batch.", size, experiment.step.sizes.d)
     if not game.classifies:
         log.info("This loss does not classify: the area under the ROC curve stands in for accuracy/*.")
     players = experiment.players
@@ -299,9 +341,10 @@ def choose_gpu(number: int | None) -> None:
 class _Job:
     """One start of a run, and what is written of it whatever becomes of it."""
 
-    def __init__(self, config: DictConfig, folder: RunFolder) -> None:
+    def __init__(self, config: DictConfig, folder: RunFolder, world: World) -> None:
         self.config = config
         self.folder = folder
+        self.world = world
         self.run: Run | None = None
         self.stored: Stored | None = None
         self.pruned = False
@@ -384,6 +427,7 @@ def _summarise(run: Run) -> dict[str, Any]:
         "seconds": round(run.seconds, 3),
         "images_per_second": round(progress.images_played(experiment.settings) / run.seconds, 1),
         "device": str(compute.device),
+        "processes": experiment.world.size,
         "precision": compute.precision,
         "data": {"name": images.name, "fingerprint": images.fingerprint, "count": len(images)},
         "best": best.found,
@@ -400,12 +444,15 @@ class _Stop:
 
     Args:
         asked: whether somebody else wishes it: looked at now and then.
+        world: who stops together.
     """
 
-    def __init__(self, asked: Callable[[], bool]) -> None:
+    def __init__(self, asked: Callable[[], bool], world: World) -> None:
         self.signal: signal.Signals | None = None
         self.left: int | None = None  # the exit code with which the program was told to leave at once
         self._asked = asked
+        self._poll = world.poll()
+        self._silent = not world.first
         self._asks_again_at = 0.0
         self._before: dict[signal.Signals, Any] = {}
         self._mask: set[int] | None = None
@@ -417,7 +464,10 @@ class _Stop:
             self._asks_again_at = time.monotonic() + _SECONDS_BETWEEN_ASKING
             if self._asked():
                 self.signal = signal.SIGTERM
-        return self.signal is not None
+        agreed = self._poll(self.signal or 0)
+        if agreed:
+            self.signal = signal.Signals(agreed)
+        return bool(agreed)
 
     def __enter__(self) -> _Stop:
         for number in STOPPING:
@@ -465,6 +515,8 @@ class _Stop:
             signal.signal(each, self._leave)
         if self._at_once:
             self._leave(number, frame)
+        if self._silent:
+            return
         # Straight to standard error: the signal may have come in the middle of a line of the log. Whoever reads that
         # may have been stopped too.
         with contextlib.suppress(OSError):

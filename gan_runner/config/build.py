@@ -25,7 +25,7 @@ from gan_runner.errors import UserError, is_want_of_memory
 from gan_runner.games import Game
 from gan_runner.metrics.evaluation import Evaluation, NoEvaluation, OnData
 from gan_runner.models.packing import Packed
-from gan_runner.objectives.augment import Augmentation
+from gan_runner.objectives.augment import Adaptive, Augmentation
 from gan_runner.objectives.latents import Latent
 from gan_runner.objectives.losses import AdversarialLoss
 from gan_runner.objectives.penalties import Penalty, Several, interval_of, parts_of
@@ -35,6 +35,7 @@ from gan_runner.optim.lazy import corrected, main_share
 from gan_runner.optim.learning_rates import LearningRate
 from gan_runner.record.tensorboard import Scalar, flatten
 from gan_runner.training.devices import Compute, PrecisionName, choose_device, choose_precision, prepare
+from gan_runner.training.distributed import ALONE, World
 from gan_runner.training.experiment import Experiment
 from gan_runner.training.player import Player, Players, drawing_weights
 from gan_runner.training.sampler import Sampler
@@ -48,37 +49,49 @@ log = logging.getLogger(__name__)
 _FEEDING = frozenset(inspect.signature(make_feed).parameters)
 
 
-def build(config: DictConfig) -> Experiment:
+def build(config: DictConfig, world: World = ALONE) -> Experiment:
     """Make everything that a checked config names; random numbers start from its seed.
+
+    Args:
+        config: as checked.
+        world: who trains it.
 
     Raises:
         UserError: the data cannot be had, or the model cannot draw images of their shape.
     """
     settings: Trainer = make(config.trainer)
-    device = choose_device(settings.device, "trainer.device")
+    device = choose_device(world.device(settings.device), "trainer.device")
+    sizes = BatchSizes(
+        world.share(settings.batch_size, "trainer.batch_size"),
+        world.share(settings.g_batch_size, "trainer.g_batch_size"),
+    )
     prepare(device)
     compute = Compute(device, choose_precision(settings.precision, device))
     torch.manual_seed(config.seed)
 
     schedule: Schedule = hold_to(make(config.schedule), Schedule, "schedule")
-    images = load_images(config)
-    feed = _feed(config, images, settings.batch_size * (schedule.d_steps_per_turn or 1), device)
+    with world.first_ahead():  # what is downloaded or prepared, the others find there
+        images = load_images(config)
+    feed = _feed(config, images, sizes.d * (schedule.d_steps_per_turn or 1), device, world)
     generator_net = _on_device(build_network(config, "generator", images.shape, images.classes), device)
     discriminator_net = _on_device(_discriminator(config, images), device)
     # A game that takes no penalty has none, whatever is chosen for those that do.
     penalty = _penalty(config) if asked_for(config.game, {"penalty": None}) else None
     _refuse_batch_norm(discriminator_net, penalty)
+    for net in (generator_net, discriminator_net):
+        world.unite(net)
     lazy = main_share(interval_of(part) for part in parts_of(penalty).values())
     players = Players(
-        _player(config, "d", discriminator_net, lazy),
-        _player(config, "g", generator_net),
+        _player(config, "d", discriminator_net, world, lazy),
+        _player(config, "g", generator_net, world),
         _average(generator_net, settings, device),
     )
-    game = build_game(config, images.classes, device)
+    game = build_game(config, images.classes, device, world)
     evaluation: Evaluation = make(config.evaluation) if config.evaluation else NoEvaluation()
     if evaluation.on_data:
-        bind_to_data(evaluation, config, images, device)
-    sizes = BatchSizes(settings.batch_size, settings.g_batch_size)
+        with world.first_ahead():
+            bind_to_data(evaluation, config, images, device)
+    world.part_random_numbers(device)
     return Experiment(
         settings=settings,
         seed=config.seed,
@@ -88,11 +101,12 @@ def build(config: DictConfig) -> Experiment:
         game=game,
         players=players,
         schedule=schedule,
-        step=TrainStep(game, players, feed, sizes, compute),
+        step=TrainStep(game, players, feed, sizes, compute, world),
         watch=make(config.health, settings=_settings(config, compute.precision)),
         evaluation=evaluation,
         pruning=make(config.pruning) if config.pruning else None,
         dashboard=make(config.logger),
+        world=world,
     )
 
 
@@ -208,22 +222,24 @@ def _refuse_batch_norm(net: nn.Module, penalty: Penalty | Several | None) -> Non
         )
 
 
-def _augment(config: DictConfig, device: torch.device) -> Augmentation | None:
+def _augment(config: DictConfig, device: torch.device, world: World) -> Augmentation | None:
     if not config.augment:
         return None
     augment: Augmentation = hold_to(make(config.augment), Augmentation, "augment")
     if isinstance(augment, nn.Module):
         augment.to(device)
+    if isinstance(augment, Adaptive) and world.size > 1:
+        augment.of_all = world.interleaved
     return augment
 
 
-def build_game(config: DictConfig, classes: Sequence[str], device: torch.device) -> Game:
+def build_game(config: DictConfig, classes: Sequence[str], device: torch.device, world: World = ALONE) -> Game:
     """Make the game that a config describes, with what it asks for of loss, latent, penalty and augmentation."""
     offered = {
         "latent": hold_to(make(config.latent), Latent, "latent"),
         "loss": _loss(config),
         "penalty": _penalty(config),
-        "augment": _augment(config, device),
+        "augment": _augment(config, device, world),
         "num_classes": len(classes),
     }
     game: Game = hold_to(make(config.game, **asked_for(config.game, offered)), Game, "game")
@@ -303,10 +319,10 @@ def _with_data(config: DictConfig, **data: Any) -> DictConfig:
     return changed
 
 
-def _feed(config: DictConfig, images: ImageSet, batch: int, device: torch.device) -> Feed:
+def _feed(config: DictConfig, images: ImageSet, batch: int, device: torch.device, world: World) -> Feed:
     """Make what brings `batch` images at a time to the device."""
     how = {key: value for key, value in config.data.items() if key in _FEEDING}
-    return make_feed(images, **how, batch=batch, seed=config.seed, device=device)
+    return make_feed(images, **how, batch=batch, seed=config.seed, device=device, share=world.order)
 
 
 def _settings(config: DictConfig, precision: PrecisionName) -> dict[str, Scalar]:
@@ -318,7 +334,7 @@ def _settings(config: DictConfig, precision: PrecisionName) -> dict[str, Scalar]
     return flatten(values) | {"trainer.precision": precision}
 
 
-def _player(config: DictConfig, name: str, net: nn.Module, lazy: float = 1.0) -> Player:
+def _player(config: DictConfig, name: str, net: nn.Module, world: World, lazy: float = 1.0) -> Player:
     """Make a player; beside lazy penalties only a share of its updates is made against its loss (see `optim.lazy`)."""
     node, given = config.optimizer[name], {}
     if lazy < 1.0 and {"lr", "betas"} <= node.keys():
@@ -326,7 +342,7 @@ def _player(config: DictConfig, name: str, net: nn.Module, lazy: float = 1.0) ->
         given = {"lr": lr, "betas": betas}
     optimizer = make(node, params=net.parameters(), **given)
     rate = hold_to(make(config.learning_rate[name]), LearningRate, f"learning_rate.{name}")
-    return Player(net, optimizer, rate)
+    return Player(net, optimizer, rate, world)
 
 
 def _loss(config: DictConfig) -> AdversarialLoss:

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from gan_runner.data.batch import Batch, joined
 from gan_runner.data.image_set import ImageSet, InMemoryImages
-from gan_runner.data.order import Order
+from gan_runner.data.order import EVERYTHING, Order, Share
 from gan_runner.data.parallel import CHUNK, in_chunks, in_order
 from gan_runner.data.resources import cores, free_memory, megabytes, round_size
 from gan_runner.errors import UserError
@@ -92,8 +92,8 @@ class ResidentFeed:
     def load(self, start: CountOrZero, out: Batch) -> None:
         """See `Feed`."""
         filled = 0
-        for number, begin, end in self._order.spans(start, len(out)):
-            rows = self._rows_of_pass(number)[begin:end]
+        for number, places in self._order.spans(start, len(out)):
+            rows = self._rows_of_pass(number)[places]
             out.fill_from(self._all, rows, filled)
             filled += len(rows)
 
@@ -197,6 +197,7 @@ def make_feed(
     batch: Count,
     seed: int,
     device: torch.device,
+    share: Share = EVERYTHING,
 ) -> Feed:
     """Choose how images get to the device, and say which in the log.
 
@@ -208,11 +209,12 @@ def make_feed(
         batch: images a load asks for.
         seed: what the order follows from.
         device: where the images go.
+        share: the part of the order that is played here.
 
     Raises:
         UserError: a batch does not fit into memory, or `resident` is True and the set does not.
     """
-    order = Order(len(images), seed, replacement)
+    order = Order(len(images), seed, replacement, share)
     fits = resident is not False and _fits(images, resident, device)
     _check_batch(images, batch, device)
     if fits:

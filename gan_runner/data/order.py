@@ -3,12 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
 from gan_runner.ranges import Count, CountOrZero
 from gan_runner.seeds import generator_for
+
+
+@dataclass(frozen=True)
+class Share:
+    """Every `size`-th position of an order from `rank` on: what one of `size` processes plays of each batch."""
+
+    rank: int = 0
+    size: int = 1
+
+
+EVERYTHING = Share()
 
 
 class Order:
@@ -22,30 +34,33 @@ class Order:
         seed: any integer; another seed, another order.
         replacement: draw each index anew, so that a pass may miss some images and repeat others, instead of
             showing each image once a pass.
+        share: the positions that are looked at; they are counted from 0 on, and passes stay what they are.
     """
 
-    def __init__(self, count: Count, seed: int, replacement: bool) -> None:
+    def __init__(self, count: Count, seed: int, replacement: bool, share: Share = EVERYTHING) -> None:
         self.count = count
+        self._share = share
         self._seed = seed
         self._replacement = replacement
         self._passes: dict[int, Tensor] = {}
 
     def indices(self, start: CountOrZero, n: Count) -> Tensor:
         """The indices at positions start to start + n - 1, int64 [n]; they may lie in several passes."""
-        return torch.cat([self.of_pass(p)[begin:end] for p, begin, end in self.spans(start, n)])
+        return torch.cat([self.of_pass(number)[places] for number, places in self.spans(start, n)])
 
-    def spans(self, start: CountOrZero, n: Count) -> Iterator[tuple[int, int, int]]:
+    def spans(self, start: CountOrZero, n: Count) -> Iterator[tuple[int, slice]]:
         """Cut positions start to start + n - 1 at the borders of passes.
 
         Yields:
-            The number of a pass, and where in it the span begins and ends (exclusive).
+            The number of a pass, and the places in it.
         """
-        end = start + n
-        while start < end:
-            number, begin = divmod(start, self.count)
-            length = min(self.count - begin, end - start)
-            yield number, begin, begin + length
-            start += length
+        step = self._share.size
+        position, end = start * step + self._share.rank, (start + n) * step
+        while position < end:
+            number, begin = divmod(position, self.count)
+            places = range(begin, min(self.count, begin + end - position), step)
+            yield number, slice(begin, places.stop, step)
+            position += len(places) * step
 
     def of_pass(self, number: CountOrZero) -> Tensor:
         """The indices of a whole pass, int64 [count]; not to be written to."""

@@ -115,7 +115,7 @@ def checked_logits(logits: Tensor, count: int) -> Tensor:
             f"model.discriminator gives {shape} for {count} images, but must give one logit each.",
             "Let its forward return a tensor of shape [B], or a map of logits [B, h, w].",
         )
-    return logits.float()
+    return logits.to(torch.promote_types(logits.dtype, torch.float32))
 
 
 def accuracy_of(means: Mapping[str, float]) -> float:

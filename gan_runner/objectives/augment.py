@@ -152,10 +152,15 @@ class Adaptive(DiffAugment):
         self.register_buffer("p", self.p)  # which belongs in a checkpoint now
         for name in ("signs", "images", "updates"):  # since p changed last
             self.register_buffer(name, torch.zeros(()))
+        # Where several processes share a batch: the logits of all from those of one.
+        self.of_all: Callable[[Tensor], Tensor] | None = None
 
     @torch.no_grad()
     def adapt(self, real_logits: Tensor, images: int) -> None:
         """See `Augmentation`; waits for nothing."""
+        if self.of_all is not None:
+            own, real_logits = len(real_logits), self.of_all(real_logits)
+            images *= len(real_logits) // own
         self.signs += real_logits.sign().mean(dtype=torch.float32)
         self.images += images
         self.updates += 1

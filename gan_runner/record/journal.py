@@ -75,10 +75,48 @@ class Journal:
         """Put a grid of real images [N, C, H, W] in [-1, 1] on the dashboard, to compare with."""
         self._events.image("data/real", grid(to_uint8(images), self._columns), iteration)
 
+    def checkpoint(self, state: Mapping[str, Any], *, best: bool, keep: int | None) -> None:
+        """Write a checkpoint in the background; see `RunFolder.save_checkpoint`."""
+        self.folder.save_checkpoint(state, best=best, keep=keep)
+
+    def timeline(self, until: int, *, by_epoch: bool) -> None:
+        """Write the timeline from the grids up to an iteration, captioned by epoch or by iteration."""
+        points = self.folder.read_metrics() if by_epoch else []
+        captions = {point["iteration"]: name_of_epoch(point["epoch"]) for point in points}
+        self.folder.write_timeline(captions, until)
+
     def alarm(self, name: str, message: str, iteration: int) -> None:
         """Tell of an alarm."""
         log.warning("Alarm at iteration %d: %s", iteration, message)
         self._events.text(f"health/{name}", message, iteration)
+
+
+class Silence(Journal):
+    """The journal of a process that leaves the record to another one."""
+
+    def __init__(self) -> None:
+        """It needs nothing to say nothing."""
+
+    def turn_played(self) -> None:
+        """Nothing."""
+
+    def say(self, sentence: str) -> None:
+        """Nothing."""
+
+    def point(self, point: Mapping[str, float], iteration: int, epoch: float) -> None:
+        """Nothing."""
+
+    def tell(self, point: Mapping[str, float], iteration: int, epoch: float, *, in_log: bool) -> None:
+        """Nothing."""
+
+    def samples(self, fixed: Tensor, fresh: Tensor, iteration: int) -> None:
+        """Nothing."""
+
+    def checkpoint(self, state: Mapping[str, Any], *, best: bool, keep: int | None) -> None:
+        """Nothing."""
+
+    def alarm(self, name: str, message: str, iteration: int) -> None:
+        """Nothing."""
 
 
 def name_of_epoch(number: float) -> str:

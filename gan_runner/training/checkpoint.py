@@ -9,6 +9,7 @@ from typing import Any, Protocol, runtime_checkable
 import torch
 
 from gan_runner.record.checkpoint_files import FORMAT
+from gan_runner.training.distributed import ALONE, World
 
 
 @runtime_checkable
@@ -48,18 +49,28 @@ class State:
 
 
 class RandomNumbers:
-    """PyTorch's random numbers on the CPU and on the device."""
+    """PyTorch's random numbers on the CPU and on the device.
 
-    def __init__(self, device: torch.device) -> None:
+    Of those on the device, several processes keep what they draw in common: their own follow from the place in the run.
+
+    Args:
+        device: where training draws.
+        world: who does.
+    """
+
+    def __init__(self, device: torch.device, world: World = ALONE) -> None:
         self._device = device
+        self._world = world
 
     def state_dict(self) -> dict[str, Any]:
-        """The generators' states."""
-        on_gpu = self._device.type == "cuda"
-        return {"cpu": torch.get_rng_state(), "device": torch.cuda.get_rng_state(self._device) if on_gpu else None}
+        """The generators' states, which are named alike however many processes there are."""
+        common, on_gpu = self._world.generator, self._device.type == "cuda"
+        state = {"cpu": torch.get_rng_state(), "device": torch.cuda.get_rng_state(self._device) if on_gpu else None}
+        return state if common is None else state | {"device" if on_gpu else "cpu": common.get_state()}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Go on from a checkpoint."""
         torch.set_rng_state(state["cpu"].cpu())
         if self._device.type == "cuda" and state["device"] is not None:
             torch.cuda.set_rng_state(state["device"].cpu(), self._device)
+        self._world.part_random_numbers(self._device)

@@ -68,22 +68,22 @@ def _leaving_no_trace(experiment: Experiment) -> Iterator[None]:
 
 
 def _look_at_players(experiment: Experiment) -> Look:
-    settings, compute, game = experiment.settings, experiment.compute, experiment.game
+    sizes, compute, game = experiment.step.sizes, experiment.compute, experiment.game
     d, g = experiment.players.discriminator, experiment.players.generator
     parts = {"game": game, "model.generator": g.net, "model.discriminator": d.net}
     parts |= {key: part for key in ("latent", "loss", "augment") if (part := getattr(game, key, None)) is not None}
     parts |= {_key_of_term(name): part for name, part in getattr(game, "penalties", {}).items()}
-    real = experiment.examples(settings.batch_size)
+    real = experiment.examples(sizes.d)
     with blaming(parts), compute.arithmetic():
-        latents = game.latents(settings.batch_size, compute.device)
+        latents = game.latents(sizes.d, compute.device)
         with g.frozen(), torch.no_grad():
             fake = game.generate(g.net, latents, real.conditions)
         _check_pictures(experiment, fake, len(latents))
         _check_outcome(parts, "d", d, game.d_terms(d.net, real, fake))
         if isinstance(game, WithLazyTerms) and (lazy := game.d_lazy_phase(0)):
             _check_terms(parts, "d", game.d_lazy_terms(d.net, real, fake, lazy))
-        latents_of_g = game.latents(settings.g_batch_size, compute.device)
-        shown = experiment.examples(settings.g_batch_size) if game.g_sees_data else None
+        latents_of_g = game.latents(sizes.g, compute.device)
+        shown = experiment.examples(sizes.g) if game.g_sees_data else None
         with d.frozen():
             _check_outcome(parts, "g", g, game.g_terms(d.net, g.net, latents_of_g, shown))
     return Look(real, latents, fake)

@@ -15,6 +15,7 @@ import torch
 
 from gan_runner.data.resources import cores
 from gan_runner.errors import UserError
+from gan_runner.training.distributed import ALONE, World
 
 log = logging.getLogger(__name__)
 
@@ -75,15 +76,25 @@ class Compute:
         return torch.autocast(self.device.type, torch.bfloat16, enabled=self.precision == "bf16")
 
 
-def keep_arithmetic(about: Mapping[str, Any], compute: Compute) -> None:
+def keep_arithmetic(about: Mapping[str, Any], compute: Compute, world: World = ALONE) -> None:
     """Compute as the run did before: on as many threads, since sums in another order differ in their last bits.
 
     Args:
         about: what a checkpoint says of the run that is to go on.
         compute: how it goes on; another precision than before is told, for it was asked for.
+        world: who computes; another number of processes than before is told, and takes the threads that it has.
     """
     threads, now = int(about["threads"]), torch.get_num_threads()
-    if threads != now and threads <= cores():
+    processes = int(about.get("processes", 1))
+    if processes != world.size:
+        log.warning(
+            "This run was trained by %d process%s, and goes on with %d: each draws random numbers of its own anew, and "
+            "sums come in another order.",
+            processes,
+            "es" * (processes > 1),
+            world.size,
+        )
+    elif threads != now and threads <= cores():
         torch.set_num_threads(threads)
         log.info("Computing on %d threads, as this run did before.", threads)
     elif threads != now:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 
 from gan_runner.data import Batch, Feed, ImageSet
@@ -13,6 +13,7 @@ from gan_runner.metrics import Evaluation, RealImages
 from gan_runner.record.tensorboard import TensorBoard
 from gan_runner.seeds import derived_seed
 from gan_runner.training.devices import Compute
+from gan_runner.training.distributed import ALONE, World
 from gan_runner.training.player import Players
 from gan_runner.training.progress import Timetable
 from gan_runner.training.pruning import Median
@@ -39,6 +40,7 @@ class Experiment:
     evaluation: Evaluation
     pruning: Median | None
     dashboard: TensorBoard
+    world: World = field(default=ALONE)
 
     def __post_init__(self) -> None:
         """Refuse a schedule that cannot follow the game."""

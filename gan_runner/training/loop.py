@@ -9,7 +9,7 @@ from typing import Any
 import torch
 
 from gan_runner.health.symptoms import Observation
-from gan_runner.record.journal import Journal, name_of_epoch
+from gan_runner.record.journal import Journal
 from gan_runner.training.best import Best
 from gan_runner.training.checkpoint import RandomNumbers, State, Stateful
 from gan_runner.training.experiment import Experiment
@@ -53,6 +53,7 @@ class Run:
         self.best = Best(experiment.evaluation)
         self.saved: int | None = None  # the iteration that checkpoints/last.pt is of
         self._clock = Clock(self.progress)
+        self._overdue = experiment.world.poll()
         self._on_checkpoint = on_checkpoint
         settings, watched = experiment.settings, experiment.watch.pictures
         self._grid = settings.sample_columns * settings.sample_rows
@@ -68,6 +69,7 @@ class Run:
                 "data_fingerprint": images.fingerprint,
                 "precision": experiment.compute.precision,
                 "threads": torch.get_num_threads(),
+                "processes": experiment.world.size,
             },
             {
                 "progress": self._clock,
@@ -78,7 +80,7 @@ class Run:
                 "log_point": self._measured,
                 "best": self.best,
                 "rollback": self._rollback,
-                "random": RandomNumbers(experiment.compute.device),
+                "random": RandomNumbers(experiment.compute.device, experiment.world),
                 **({"game": experiment.game} if isinstance(experiment.game, Stateful) else {}),
             },
         )
@@ -112,7 +114,8 @@ class Run:
         turn = experiment.schedule.next_turn(experiment.step, experiment.epoch)
         experiment.players.discriminator.set_rate(progress.d_steps, share_done)
         experiment.players.generator.set_rate(progress.g_steps, share_done)
-        progress.position = experiment.step.play(turn, progress.position)
+        with experiment.world.own_random_numbers(experiment.seed, progress.iteration):
+            progress.position = experiment.step.play(turn, progress.position)
         progress.advance(turn, experiment.epoch.batch_size)
         self.journal.turn_played()
         if pace := self._clock.pace(progress.iteration):
@@ -146,19 +149,20 @@ class Run:
     def log_point(self, due: Due) -> None:
         """Measure, and do what is due."""
         iteration, epochs, journal = self.progress.iteration, self.epochs, self.journal
-        point = self._measured.measure(self.progress)
+        here, world = self._measured.measure(self.progress), self.experiment.world
+        point, references = world.from_first(lambda: (here, self._measured.references))
         best = False
         if due.evaluation:
-            metrics = self.experiment.evaluate()
+            metrics = world.from_first(self.experiment.evaluate)
             point |= metrics
             best = self.best.offer(metrics, iteration)
-        judged = point | self._measured.references
+        judged = point | references
         if due.evaluation:
             judged |= self.experiment.evaluation.for_alarms(metrics)
         seen, alarms = self.experiment.watch.look(judged, self.progress.moment, self._not_finite())
         journal.point(point | seen, iteration, round(epochs, 4))
         journal.tell(point, iteration, epochs, in_log=due.epoch_ended or due.samples)
-        if due.samples:
+        if due.samples and world.first:
             self._save_samples()
         if due.checkpoint:
             self._rollback.remember(self._state.state_dict)
@@ -193,17 +197,14 @@ class Run:
 
     def write_timeline(self) -> None:
         """Write the timeline from the grids so far, captioned by epoch, or by iteration where intervals are those."""
-        folder, captions = self.journal.folder, {}
-        if self.experiment.settings.intervals_in == "epochs":
-            captions = {point["iteration"]: name_of_epoch(point["epoch"]) for point in folder.read_metrics()}
-        folder.write_timeline(captions, self.progress.iteration)
+        self.journal.timeline(self.progress.iteration, by_epoch=self.experiment.settings.intervals_in == "epochs")
 
     # ---- checkpoints ------------------------------------------------------------------------------------
 
     @property
     def overdue(self) -> bool:
         """Whether too much would be lost by now."""
-        return self._clock.minutes_since_saved >= self.experiment.settings.checkpoint_minutes
+        return bool(self._overdue(self._clock.minutes_since_saved >= self.experiment.settings.checkpoint_minutes))
 
     def save(self, *, best: bool = False) -> None:
         """Write checkpoints, unless the run has left the finite numbers: then the one that is there is kept."""
@@ -211,7 +212,7 @@ class Run:
         if self._not_finite() is not None:
             return
         keep = self.experiment.settings.keep
-        self.journal.folder.save_checkpoint(self.state_dict(), best=best, keep=None if keep == "all" else keep)
+        self.journal.checkpoint(self.state_dict(), best=best, keep=None if keep == "all" else keep)
         self.saved = self.progress.iteration
         self._on_checkpoint()
 

@@ -14,16 +14,20 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from gan_runner.training.distributed import ALONE, World
+
 
 class Meter:
     """Running totals of named numbers, one addition an update.
 
     Args:
         device: where the numbers come from and are added up.
+        world: who measures; each its own, and what is read are the means over all.
     """
 
-    def __init__(self, device: torch.device) -> None:
+    def __init__(self, device: torch.device, world: World = ALONE) -> None:
         self._device = device
+        self._world = world
         self._names: tuple[str, ...] = ()
         # The last total counts the updates. Float64 counts exactly for longer than anybody trains.
         self._totals = torch.zeros(1, dtype=torch.float64, device=device)
@@ -42,12 +46,12 @@ class Meter:
 
     def read(self) -> Reading:
         """Fetch the totals; waits for the device."""
-        *totals, updates = self._totals.tolist()
+        *totals, updates = self._world.mean(self._totals).tolist()
         return Reading(dict(zip(self._names, totals, strict=True)), updates)
 
     def state_dict(self) -> dict[str, Any]:
         """What a checkpoint keeps."""
-        return {"names": list(self._names), "totals": self._totals.clone()}
+        return {"names": list(self._names), "totals": self._world.mean(self._totals).clone()}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Go on from a checkpoint; in place where it can be, for a recorded step has this tensor's address."""
@@ -72,9 +76,15 @@ class Reading:
 
 
 class FiniteCounter:
-    """Counts iterations on the device up to the first whose losses are not finite numbers."""
+    """Counts iterations on the device up to the first whose losses are not finite numbers, in whichever process.
 
-    def __init__(self, device: torch.device) -> None:
+    Args:
+        device: where it counts.
+        world: who does.
+    """
+
+    def __init__(self, device: torch.device, world: World = ALONE) -> None:
+        self._world = world
         # [iterations before the first bad one, 0 while none was bad and NaN from then on]
         self._counts = torch.zeros(2, dtype=torch.float64, device=device)
 
@@ -87,8 +97,13 @@ class FiniteCounter:
 
     def first_bad(self) -> int | None:
         """The number, from 1, of the first iteration that was not finite; None if all were. Waits for the device."""
-        count, poison = self._counts.tolist()
+        count, poison = self._of_all().tolist()
         return int(count) + 1 if math.isnan(poison) else None
+
+    def _of_all(self) -> Tensor:
+        """The counts of all processes together: of the first that met with something, if any did."""
+        counts, poisons = self._world.gathered(self._counts).unbind(1)
+        return torch.stack([counts.min(), poisons.sum()])
 
     def restart(self, iteration: int) -> None:
         """Count on from an iteration, all up to which are taken to have been finite."""
@@ -96,7 +111,7 @@ class FiniteCounter:
 
     def state_dict(self) -> dict[str, Tensor]:
         """What a checkpoint keeps."""
-        return {"counts": self._counts.clone()}
+        return {"counts": self._of_all()}
 
     def load_state_dict(self, state: Mapping[str, Tensor]) -> None:
         """Go on from a checkpoint, in place."""

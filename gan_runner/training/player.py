@@ -15,6 +15,7 @@ from gan_runner.games.game import Terms, total
 from gan_runner.optim.adam import Optimizer
 from gan_runner.optim.averages import MovingAverage
 from gan_runner.optim.learning_rates import LearningRate
+from gan_runner.training.distributed import ALONE, World
 
 
 class Player:
@@ -24,13 +25,15 @@ class Player:
         net: the network, in training mode.
         optimizer: updates all of the network's parameters.
         learning_rate: the factor by which the optimizer's configured rate changes over the run.
+        world: who computes the gradients together.
     """
 
-    def __init__(self, net: nn.Module, optimizer: Optimizer, learning_rate: LearningRate) -> None:
+    def __init__(self, net: nn.Module, optimizer: Optimizer, learning_rate: LearningRate, world: World = ALONE) -> None:
         self.net = net
         self.optimizer = optimizer
         self._learning_rate = learning_rate
         self._parameters = list(net.parameters())
+        self._averaged = world.averaging(self._parameters)
         self._norms = [module for module in net.modules() if isinstance(module, _BatchNorm)]
         self._full_rate = float(optimizer.param_groups[0]["lr"])
         self.lr_scale = 1.0  # the factor on it that rollbacks have left
@@ -42,7 +45,8 @@ class Player:
         loss = total(terms)
         # A penalty alone may leave a parameter out, such as D's last bias: its gradient is 0.
         found = torch.autograd.grad(loss, self._parameters, allow_unused=True)
-        gradients = [torch.zeros_like(p) if g is None else g for p, g in zip(self._parameters, found, strict=True)]
+        own = [torch.zeros_like(p) if g is None else g for p, g in zip(self._parameters, found, strict=True)]
+        gradients = self._averaged(own)
         if loss.is_cuda:
             self._copy_gradients(gradients)
         else:

@@ -15,6 +15,7 @@ from gan_runner.data.batch import joined
 from gan_runner.games import Game, WithLazyTerms
 from gan_runner.training.cuda_graph import CudaGraph, warn_of_eager_steps
 from gan_runner.training.devices import Compute
+from gan_runner.training.distributed import ALONE, World
 from gan_runner.training.meters import FiniteCounter, Meter, Reading
 from gan_runner.training.player import Players
 from gan_runner.training.schedules import Turn
@@ -25,7 +26,7 @@ Phases = tuple[tuple[str, ...], ...]
 
 @dataclass(frozen=True)
 class BatchSizes:
-    """Images in an update.
+    """Images in an update, of this process's share where several train together.
 
     Attributes:
         d: real images, and as many generated ones, in an update of D.
@@ -54,17 +55,27 @@ class TrainStep:
         feed: where real images come from.
         sizes: images in an update.
         compute: where, and in which number format.
+        world: who plays together; each its share of every batch.
     """
 
-    def __init__(self, game: Game, players: Players, feed: Feed, sizes: BatchSizes, compute: Compute) -> None:
+    def __init__(
+        self,
+        game: Game,
+        players: Players,
+        feed: Feed,
+        sizes: BatchSizes,
+        compute: Compute,
+        world: World = ALONE,
+    ) -> None:
         self._game = game
         self._players = players
         self._feed = feed
-        self._sizes = sizes
+        self.sizes = sizes
         self._compute = compute
-        self._d_meter = Meter(compute.device)
-        self._g_meter = Meter(compute.device)
-        self.finite = FiniteCounter(compute.device)
+        self._world = world
+        self._d_meter = Meter(compute.device, world)
+        self._g_meter = Meter(compute.device, world)
+        self.finite = FiniteCounter(compute.device, world)
         # Buffers that stay where they are, so that a recorded turn finds its input: by number of images.
         self._real: dict[int, Batch] = {}
         self._fixed: _FixedSet | None = None
@@ -72,8 +83,9 @@ class TrainStep:
         self._graphs: dict[tuple[Turn, Phases], CudaGraph] = {}
         self._d_updates = 0  # so far, by which lazy terms have their turn
         on_gpu = compute.device.type == "cuda"
-        self._records = on_gpu and players.discriminator.recordable and players.generator.recordable
-        if on_gpu and not self._records:
+        recordable = players.discriminator.recordable and players.generator.recordable
+        self._records = on_gpu and recordable and world.size == 1
+        if on_gpu and not recordable:
             warn_of_eager_steps("an optimizer keeps its learning rate on the host, unlike optimizer=adam")
 
     def play(self, turn: Turn, position: int) -> int:
@@ -81,7 +93,7 @@ class TrainStep:
 
         Args:
             turn: which updates to make.
-            position: where in the stream of real images the turn begins.
+            position: where in the stream of real images the turn begins, which all processes together go along.
 
         Returns:
             The position after it.
@@ -91,8 +103,8 @@ class TrainStep:
         if turn.d_updates and turn.fixed_set:
             self._load_fixed_batch()
         elif shown := self._images_shown_in(turn):
-            self._feed.load(position, self._buffer(shown))
-            position += shown
+            self._feed.load(position // self._world.size, self._buffer(shown))
+            position += shown * self._world.size
         kind = (turn.kind, self._lazy_phases(turn.d_updates))
         if kind not in self._graphs:
             self._graphs[kind] = CudaGraph(partial(self._updates, *kind), self._records)
@@ -118,22 +130,22 @@ class TrainStep:
     def _images_shown_in(self, turn: Turn) -> int:
         """Real images that a turn takes from the stream: D's, or G's own where it plays alone and looks at some."""
         if turn.d_updates:
-            return turn.d_updates * self._sizes.d
-        return self._sizes.g if self._game.g_sees_data else 0
+            return turn.d_updates * self.sizes.d
+        return self.sizes.g if self._game.g_sees_data else 0
 
     def _updates(self, turn: Turn, lazy: Phases) -> None:
         losses: list[Tensor] = []
         latents: Tensor | None = None
         real: Batch | None = None
         if shown := self._images_shown_in(turn):
-            for update, real in enumerate(self._buffer(shown).split(self._sizes.d if turn.d_updates else shown)):
+            for update, real in enumerate(self._buffer(shown).split(self.sizes.d if turn.d_updates else shown)):
                 if turn.d_updates:
-                    latents = self._game.latents(self._sizes.d, self._compute.device)
+                    latents = self._latents(self.sizes.d)
                     fake = self._fixed_fake if turn.fixed_set else None
                     losses += self._d_step(real, latents, fake, lazy[update])
         for _ in range(turn.g_updates):
             if latents is None or not turn.same_latents:
-                latents = self._game.latents(self._sizes.g, self._compute.device)
+                latents = self._latents(self.sizes.g)
             losses.append(self._g_step(latents, real))
             latents = None
         self.finite.add(losses)
@@ -174,6 +186,9 @@ class TrainStep:
         with self._players.generator.frozen(), torch.no_grad():
             return self._game.generate(self._players.generator.net, latents, shown.conditions)
 
+    def _latents(self, count: int) -> Tensor:
+        return self._world.drawn(partial(_drawn, self._game, self._compute.device), count)
+
     def _buffer(self, count: int) -> Batch:
         if count not in self._real:
             self._real[count] = self._feed.buffer(count)
@@ -181,10 +196,11 @@ class TrainStep:
 
     def _renew_fixed_set(self, count: int, position: int) -> int:
         """Put aside `count` real images and as many generated ones for D to learn from; gives the new position."""
-        real = self._feed.buffer(count)
-        self._feed.load(position, real)
-        latents = self._game.latents(count, self._compute.device)
-        size = self._sizes.d
+        share = self._world.share(count, "schedule.fixed_set")
+        real = self._feed.buffer(share)
+        self._feed.load(position // self._world.size, real)
+        latents = self._latents(share)
+        size = self.sizes.d
         with self._compute.arithmetic():
             drawn = [
                 self._generate(z, part.as_float())
@@ -196,7 +212,7 @@ class TrainStep:
 
     def _load_fixed_batch(self) -> None:
         """Put the next batch of the fixed set, round and round, where D's update looks for it."""
-        fixed, size, device = self._fixed, self._sizes.d, self._compute.device
+        fixed, size, device = self._fixed, self.sizes.d, self._compute.device
         assert fixed is not None, "a stretch on a fixed set begins by renewing it"
         rows = torch.arange(fixed.used, fixed.used + size, device=device) % len(fixed.real)
         fixed.used = (fixed.used + size) % len(fixed.real)
@@ -215,9 +231,9 @@ class TrainStep:
             "d_updates": self._d_updates,
             "fixed_set": fixed
             and {
-                "real": dict(fixed.real.parts()),
-                "fake": dict(fixed.fake.parts()),
-                "used": fixed.used,
+                "real": dict(fixed.real.map(self._world.interleaved).parts()),
+                "fake": dict(fixed.fake.map(self._world.interleaved).parts()),
+                "used": fixed.used * self._world.size,
             },
         }
 
@@ -228,10 +244,18 @@ class TrainStep:
         self.finite.load_state_dict(state["finite"])
         self._d_updates = state["d_updates"]
         fixed = state["fixed_set"]
-        self._fixed = fixed and _FixedSet(self._restored(fixed["real"]), self._restored(fixed["fake"]), fixed["used"])
+        self._fixed = fixed and _FixedSet(
+            self._restored(fixed["real"]), self._restored(fixed["fake"]), fixed["used"] // self._world.size
+        )
         # A loaded optimizer keeps its moments in new tensors, which no recorded turn knows of.
         self._graphs.clear()
 
     def _restored(self, parts: Mapping[str, Tensor]) -> Batch:
         conditions = {name: tensor for name, tensor in parts.items() if name != "images"}
-        return Batch(parts["images"], conditions).to(self._compute.device)
+        whole = Batch(parts["images"], conditions)
+        self._world.share(len(whole), "schedule.fixed_set")
+        return whole.map(self._world.own_rows).to(self._compute.device)
+
+
+def _drawn(game: Game, device: torch.device, count: int, generator: torch.Generator | None) -> Tensor:
+    return game.latents(count, device, generator)

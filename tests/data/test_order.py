@@ -2,6 +2,7 @@ import pytest
 import torch
 
 from gan_runner.data import Order
+from gan_runner.data.order import Share
 
 
 def test_every_pass_shows_each_image_once():
@@ -49,3 +50,12 @@ def test_a_stream_keeps_two_passes_at_most():
 
 def test_negative_seeds_are_seeds():
     assert not torch.equal(Order(99, -1, replacement=False).of_pass(0), Order(99, 1, replacement=False).of_pass(0))
+
+
+@pytest.mark.parametrize("size", [2, 3])
+@pytest.mark.parametrize("start", [0, 1, 7])
+def test_shares_are_every_other_position_of_the_order_across_passes(size, start):
+    whole = Order(10, 3, replacement=False).indices(start * size, 9 * size)
+    for rank in range(size):
+        share = Order(10, 3, False, Share(rank, size))
+        assert torch.equal(share.indices(start, 9), whole[rank::size])
