@@ -169,7 +169,7 @@ def _load(path: Path) -> Any:
         content = file.read(_LARGEST + 1)
     if len(content) > _LARGEST:
         raise ValueError(f"it has more than {_LARGEST:,} bytes")
-    value = yaml.load(content.decode(), Loader=_PlainLoader)  # noqa: S506: a loader of plain values
+    value = yaml.load(content.decode(), Loader=_PlainLoader)  # a loader of plain values
     _refuse_depth(value)
     return value
 
