@@ -187,6 +187,19 @@ def test_what_mattered_is_drawn_for_every_key_and_for_any_measure(page):
     assert page.one("#heat-columns").get_attribute("value") == "model.dropout"
 
 
+def test_a_value_that_no_run_has_come_to_anything_with_does_not_stretch_its_axis(browser, tmp_path):
+    sweep = make_sweep(tmp_path / "sweep")
+    nothing = {"best": None, "objective": None, "metrics": {}, "error": "out of range"}
+    make_run(sweep / "bad", dropout=30.0, status="failed", points=0, pictures=0, told=nothing)
+    Report.of_sweep(sweep).write(sweep, Thumbnails(cells=4, times=4, grids=1000, kilobytes=100))
+    browser.get(f"file://{sweep}/compare.html")
+    cards = {card.text.split()[0]: card for card in Page(browser).all("#matters figure")}
+    ticks = [tick.text for tick in cards["model.dropout"].find_elements(By.CSS_SELECTOR, "text.tick")]
+    assert "0.3" in ticks
+    assert "30" not in ticks
+    assert "log scale" not in cards["model.dropout"].text
+
+
 def test_a_key_accounts_for_the_adjusted_share_of_the_variance_between_its_values(page, sweep):
     rows = csv.DictReader((sweep / "summary.csv").read_text().splitlines())
     runs = [(row["optimizer.lr"], float(row["best"])) for row in rows if row["set"] == "1"]

@@ -141,6 +141,12 @@ function keyAxis(key, [start, end]) {
   return { place, ticks: key.values.map((text) => [place(text), text]), log: false };
 }
 
+// A key without the values that no run has come to anything with: they would stretch its axis.
+function onlyOf(key, bins) {
+  const kept = key.values.map((_, at) => at).filter((at) => bins.has(key.values[at]));
+  return { ...key, values: kept.map((at) => key.values[at]), numbers: key.numbers && kept.map((at) => key.numbers[at]) };
+}
+
 function keyCard(key, at, found, effect, width) {
   const ys = found.map(({ y }) => y);
   const bins = byValue(found, at);
@@ -148,7 +154,7 @@ function keyCard(key, at, found, effect, width) {
   const chart = frame(width, 210, `${measureOf().label} by ${key.name}. ${means.slice(0, 20).map(([value, middle, count]) =>
     `${value}: mean ${digits(middle)} of ${plural(count, "run")}`).join("; ")}`);
   const y = scaleOf(ys, [chart.y0, chart.y1], { pad: 0.06 });
-  const axis = keyAxis(key, [chart.x0, chart.x1]);
+  const axis = keyAxis(onlyOf(key, bins), [chart.x0, chart.x1]);
   yAxis(chart, y);
   xAxis(chart, axis.ticks);
   if (key.numbers && means.length > 1 && means.length <= 20)
