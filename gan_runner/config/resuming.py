@@ -61,7 +61,8 @@ def trusted(words: Typed) -> list[str]:
 def offer_to_hydra(stored: Stored, typed: list[str]) -> None:
     """Let Hydra compose a run's config with new overrides, as it composes the package's own: under the name `stored`.
 
-    A group that is chosen anew takes the place of the stored one. Keys that are not the config's are refused by Hydra.
+    A group that is chosen anew takes the place of the stored one; the same choice typed again changes nothing of what an
+    experiment had set in it. Keys that are not the config's are refused by Hydra.
 
     Args:
         stored: the run's.
@@ -83,7 +84,8 @@ def offer_to_hydra(stored: Stored, typed: list[str]) -> None:
         config["data"] = {**config["data"], "root": str(root)}
     chosen = {group.name: parsed[group.name].value() for group in GROUPS if group.name in parsed}
     defaults = [*({name: choice} for name, choice in chosen.items()), "_self_"]
-    kept = {name: value for name, value in config.items() if name not in chosen}
+    anew = {name for name, choice in chosen.items() if choice != stored.choices.get(name)}
+    kept = {name: value for name, value in config.items() if name not in anew}
     own = OmegaConf.load(str(resources.files(CONFIG_MODULE).joinpath("config.yaml")))
     assert isinstance(own, DictConfig)
     of_this_start = {name: own[name] for name in OF_A_START}

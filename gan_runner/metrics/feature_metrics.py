@@ -96,6 +96,7 @@ class FeatureMetrics:
         self._device = torch.device("cpu")
         self._known: tuple[Tensor, Tensor] | None = None
         self._originals: dict[str, Tensor] | None = None
+        self._warned_of: set[str] = set()  # kinds of pictures that are few; every evaluation would say it again
 
     @property
     def names(self) -> list[str]:
@@ -268,7 +269,8 @@ class FeatureMetrics:
                 f"There are {count} {what} pictures, and the metrics on features need at least {self.fewest}.",
                 "Evaluate more pictures, or lower neighbours.",
             )
-        if count <= self.extractor.dim and self._wants("frechet"):
+        if count <= self.extractor.dim and self._wants("frechet") and what not in self._warned_of:
+            self._warned_of.add(what)
             _log.warning(
                 "%s %s pictures are few for a Fréchet distance on %s features, which is too high for so few; "
                 "compare it only with one of as many.",

@@ -256,6 +256,14 @@ def test_a_run_goes_on_with_the_same_images_elsewhere_and_not_with_others(tmp_pa
     assert forced.code == 0, forced.text
 
 
+def test_a_choice_typed_again_keeps_what_the_experiment_has_set_in_it(tmp_path):
+    assert gan_run(tmp_path, *SMALL, "model=dcgan", "trainer.iterations=1", "hydra.run.dir=here").code == 0
+    again = gan_run(tmp_path, "resume=here", "model=dcgan", "penalty=r1", "trainer.iterations=2")
+    assert again.code == 0, again.text
+    other = gan_run(tmp_path, "resume=here", "penalty=r2", "trainer.iterations=3")
+    assert "penalty._target_: gan_runner.objectives.penalties.R1 -> gan_runner.objectives.penalties.R2" in other.text
+
+
 def test_a_folder_is_given_to_one_process_at_a_time(tmp_path):
     assert gan_run(tmp_path, *SMALL, *MLP, "trainer.epochs=1", "hydra.run.dir=here").code == 0
     with endless_run(tmp_path, "resume=here") as process:
