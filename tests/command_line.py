@@ -52,6 +52,8 @@ def call(command: Callable[[], None], folder: Path, *arguments: str) -> Result:
         GlobalHydra.instance().clear()
         HydraConfig.instance().cfg = None  # it says where the command was typed, which the next one must not believe
         logging.getLogger().setLevel(level)
+        if loky := sys.modules.get("joblib.externals.loky"):  # its processes stay in the folder that they began in
+            loky.get_reusable_executor().shutdown(wait=True)
         for handler in logging.getLogger().handlers[:]:
             if handler.__class__.__module__ in ("logging", "logging.handlers"):
                 logging.getLogger().removeHandler(handler)

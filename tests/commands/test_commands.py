@@ -242,7 +242,7 @@ def test_a_check_traces_shapes_tells_apart_and_leaves_nothing(tmp_path):
     assert result.code == 0, result.text
     for said in ("64 images, batch 16x1x28x28, values -1 to 1", "14,944 parameters", "D against untrained G"):
         assert said in result.out
-    assert "for 400 iterations" in result.out
+    assert "for 280 iterations" in result.out
     assert list(tmp_path.iterdir()) == []
 
 
@@ -382,7 +382,7 @@ MISTAKES = {
     "a word for a number": (
         ["trainer.epochs=ten"],
         "trainer.epochs is ten, but must be a whole number, at least 1.",
-        "Try trainer.epochs=100, which is its default.",
+        "Try trainer.epochs=70, which is its default.",
     ),
     "a number out of range": (
         ["optimizer.lr=-1"],
