@@ -60,7 +60,7 @@ def put(*path, value):
 
 EVIL = {
     "a function of the standard library": put("loss", "_target_", value="os.system"),
-    "a path to unlink": put("latent", "evil", value={"_target_": "pathlib.Path.unlink", "_args_": ["/tmp/x"]}),
+    "a path to unlink": put("latent", "evil", value={"_target_": "pathlib.Path.unlink", "_args_": ["x"]}),
     "pickles through numpy": put("labels", "real", value={"_target_": "numpy.load", "file": "x", "allow_pickle": True}),
     "a report of the machine": put("data", "evil", value={"_target_": "torch.utils.collect_env.run", "command": "id"}),
     "a module's attribute reached through the package": put(
@@ -71,7 +71,7 @@ EVIL = {
     "a target that is no name": put("loss", "_target_", value={"_target_": "os.system"}),
     "a secret of the environment": put("data", "root", value="${oc.env:HOME}"),
     "an interpolation within another": put("trainer", "device", value="${oc.decode:${seed}}"),
-    "a new folder by a resolver of ours": put("trainer", "device", value="${new_folder:/tmp/gan-evil}"),
+    "a new folder by a resolver of ours": put("trainer", "device", value="${new_folder:gan-evil}"),
     "torch's loader": put("model", "generator", "_target_", value="torch.load"),
     "torch's hub": put("optimizer", "d", "_target_", value="torch.hub.load"),
 }
