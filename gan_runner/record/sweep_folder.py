@@ -24,6 +24,7 @@ from filelock import FileLock, Timeout
 
 from gan_runner.errors import UserError
 from gan_runner.record.atomic import refusals_explained, set_aside, write_text
+from gan_runner.record.data_folder import DataFolder, mapping
 from gan_runner.record.run_lock import is_training
 
 log = logging.getLogger(__name__)
@@ -276,9 +277,10 @@ class SweepFolder:
         """
         found = []
         for job in self.read().jobs:
-            run = self.path / job.folder
-            if job.state == "finished" and _at(read_summary(run), "data", "fingerprint") == fingerprint:
-                points = (point for point in _points(run) if point.get("iteration") == iteration)
+            run = DataFolder(self.path / job.folder)
+            data = mapping(run.json("summary.json").get("data"))
+            if job.state == "finished" and data.get("fingerprint") == fingerprint:
+                points = (point for point in run.json_lines("metrics.jsonl") if point.get("iteration") == iteration)
                 found += [value for point in points if (value := _number(point.get(tag))) is not None]
         return found
 
@@ -341,22 +343,6 @@ def read_summary(run: Path) -> dict[str, Any]:
         if isinstance(summary, dict):
             return summary
     return {}
-
-
-def _points(run: Path) -> Iterator[Mapping[str, Any]]:
-    """Those lines of a run's metrics.jsonl that can be read."""
-    with contextlib.suppress(OSError), (run / "metrics.jsonl").open(encoding="utf-8", errors="replace") as lines:
-        for line in lines:
-            with contextlib.suppress(ValueError, RecursionError):
-                point = json.loads(line)
-                if isinstance(point, dict):
-                    yield point
-
-
-def _at(value: Any, *names: str) -> Any:
-    for name in names:
-        value = value.get(name) if isinstance(value, Mapping) else None
-    return value
 
 
 def _state_on_disk(run: Path, without: str) -> str:

@@ -9,7 +9,7 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from gan_runner.report.files import Plain
+from gan_runner.record.data_folder import Plain
 from gan_runner.report.runs import RESUMING, Run, shown
 
 SEED = "seed"

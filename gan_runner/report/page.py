@@ -13,8 +13,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from gan_runner.record.data_folder import Plain
 from gan_runner.report.comparison import Comparable, Group, Statistics, sort_key
-from gan_runner.report.files import Plain
 from gan_runner.report.runs import ACCURACY, LOSS_D, LOSS_G, Curve, Run, shown
 from gan_runner.report.thumbnails import Strip, Thumbnails
 

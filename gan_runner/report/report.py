@@ -9,8 +9,8 @@ from pathlib import Path
 
 from gan_runner.errors import UserError
 from gan_runner.record.atomic import replacing
+from gan_runner.record.data_folder import text
 from gan_runner.report.comparison import Comparable, comparable_sets
-from gan_runner.report.files import text
 from gan_runner.report.page import MARK, as_page
 from gan_runner.report.runs import Run, runs_at, runs_of_sweep
 from gan_runner.report.tables import FIRST_COLUMNS, as_csv, as_text

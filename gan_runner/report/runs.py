@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gan_runner.errors import UserError
-from gan_runner.report.files import DataFolder, Plain, items, mapping, number, text, whole
+from gan_runner.record.data_folder import DataFolder, Plain, items, mapping, number, text, whole
 
 # How a run was gone on with, which says nothing about what it trains.
 RESUMING = {"resume", "resume_from", "resume_force", "sweep_resume", "trust"}

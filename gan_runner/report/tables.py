@@ -7,8 +7,8 @@ import io
 import math
 from collections.abc import Mapping, Sequence
 
+from gan_runner.record.data_folder import Plain
 from gan_runner.report.comparison import Comparable, Statistics
-from gan_runner.report.files import Plain
 from gan_runner.report.runs import Run, shown
 
 _COLUMNS = (

@@ -15,8 +15,8 @@ from annotated_types import Ge, Le
 from PIL import Image, UnidentifiedImageError
 
 from gan_runner.ranges import Count
+from gan_runner.record.data_folder import text
 from gan_runner.record.pictures import CELL, GAP, WHITE, Pixels
-from gan_runner.report.files import text
 from gan_runner.report.runs import Run
 
 _LARGEST_GRID = 64_000_000  # pixels; more is no grid of ours, and may be made to fill the memory

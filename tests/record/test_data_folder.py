@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from gan_runner.report.files import DataFolder, number, text, whole
+from gan_runner.record.data_folder import DataFolder, number, text, whole
 
 
 @pytest.fixture
