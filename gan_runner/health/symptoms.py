@@ -109,9 +109,9 @@ class OnAverage(Symptom):
         self.patience = patience
         self._window: list[tuple[Moment, tuple[float, ...]]] = []  # oldest first
 
-    @abstractmethod
     def values(self, point: Point) -> tuple[float, ...]:
-        """What of a log point is averaged."""
+        """What of a log point is averaged: its tags, unless a class says otherwise."""
+        return tuple(point[tag] for tag in self.tags)
 
     @abstractmethod
     def judge(self, means: Sequence[float], now: Moment) -> str:
@@ -175,11 +175,6 @@ class AgainstBest(OnAverage):
         super().__init__(patience)
         self._best: tuple[float, int] | None = None  # the best mean, and the iteration that it is of
 
-    def values(self, point: Point) -> tuple[float, ...]:
-        """The number."""
-        (tag,) = self.tags
-        return (point[tag],)
-
     def judge(self, means: Sequence[float], now: Moment) -> str:
         """See `OnAverage`."""
         (mean,) = means
@@ -225,6 +220,7 @@ class Sure(OnAverage):
     # While G alone plays, D stands still: right about real images as before, about generated ones as measured now.
     tags = ("accuracy/d_real", "accuracy/d_fake")
     helps = (advice.slower_d, advice.smooth_labels, advice.more_dropout, advice.penalty, advice.nonsaturating)
+    consequence = ", and G gains nothing on it"
 
     def __init__(self, accuracy: Fraction, patience: CountOrZero) -> None:
         super().__init__(patience)
@@ -237,10 +233,10 @@ class Sure(OnAverage):
     def judge(self, means: Sequence[float], now: Moment) -> str:
         """See `OnAverage`."""
         (accuracy,) = means
-        return f"D is right {accuracy:.1%} of the time, and G gains nothing on it" if accuracy >= self._accuracy else ""
+        return f"D is right {accuracy:.1%} of the time{self.consequence}" if accuracy >= self._accuracy else ""
 
 
-class Ahead(OnAverage):
+class Ahead(Sure):
     """D is right most of the time, for long, where a setting that would explain it lies outside of its usual range.
 
     A D that is as far ahead with usual settings is often on its way to a good game; with a rate a hundred times too
@@ -252,22 +248,11 @@ class Ahead(OnAverage):
         patience: see `Symptom`.
     """
 
-    tags = Sure.tags
-    helps = Sure.helps
+    consequence = ""
 
     def __init__(self, accuracy: Fraction, where: Sequence[str], patience: CountOrZero) -> None:
-        super().__init__(patience)
-        self._accuracy = accuracy
+        super().__init__(accuracy, patience)
         self.where = tuple(where)
-
-    def values(self, point: Point) -> tuple[float, ...]:
-        """D's accuracy."""
-        return (accuracy_of(point),)
-
-    def judge(self, means: Sequence[float], now: Moment) -> str:
-        """See `OnAverage`."""
-        (accuracy,) = means
-        return f"D is right {accuracy:.1%} of the time" if accuracy >= self._accuracy else ""
 
 
 class Saturated(Symptom):
@@ -452,10 +437,6 @@ class NoProgress(OnAverage):
         super().__init__(patience)
         self._distance = distance
 
-    def values(self, point: Point) -> tuple[float, ...]:
-        """The distance."""
-        return (point["health/distance"],)
-
     def judge(self, means: Sequence[float], now: Moment) -> str:
         """See `OnAverage`."""
         (distance,) = means
@@ -501,10 +482,6 @@ class FewClasses(OnAverage):
     def __init__(self, share: Fraction, patience: CountOrZero) -> None:
         super().__init__(patience)
         self._share = share
-
-    def values(self, point: Point) -> tuple[float, ...]:
-        """The share of the classes."""
-        return (point["judged/classes"],)
 
     def judge(self, means: Sequence[float], now: Moment) -> str:
         """See `OnAverage`."""
