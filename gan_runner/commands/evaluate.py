@@ -69,16 +69,16 @@ def _of_run(run: str, config: DictConfig, device: torch.device) -> Report:
     trust = [config.trust] if isinstance(config.trust, str) else list(config.trust)
     stored = OmegaConf.create(read_stored(Path(run), trust, "run").config)
     state = folder.checkpoints.load(str(config.checkpoint), device)
-    return report_of_checkpoint(
-        stored,
-        state,
-        make(config.metrics),
-        num=config.num,
-        real=config.real,
-        seed=config.seed,
-        device=device,
-        run=run,
-    )
+    metrics: FeatureMetrics = make(config.metrics)
+    training = load_images(stored)
+    held_out = bind_to_data(metrics, stored, training, device)
+    if training.fingerprint != state["about"]["data_fingerprint"]:
+        raise UserError(
+            f"run is {run}, but the images that its config names are no longer those that it was trained on.",
+            "Put them back to where data.root leads, or draw pictures with gan-sample and give samples=PATH data=NAME.",
+        )
+    how = {"num": config.num, "real": config.real, "seed": config.seed, "device": device}
+    return report_of_checkpoint(stored, state, metrics, training, held_out, **how)
 
 
 def _no_default(key: str) -> object:

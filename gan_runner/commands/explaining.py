@@ -22,9 +22,8 @@ def explain_composition(error: HydraException, config_name: str) -> str:
     """Put Hydra's refusal of an override into this program's words: key, value, rule, what to type."""
     text = str(error)
     if found := re.search(r"Could not override '([^']+)'", text):
-        within = re.search(
-            rf"full_key: ({re.escape(found[1])}\.\S+)", str(error.__cause__)
-        )  # of a mapping that was typed
+        # Of a mapping that was typed, Hydra names the key within elsewhere.
+        within = re.search(rf"full_key: ({re.escape(found[1])}\.\S+)", str(error.__cause__))
         return _explain_unknown_key(within[1] if within else found[1], config_name)
     if found := re.search(r"Could not find '([^']+)/([^'/]+)'", text):
         options: list[str] = re.findall(r"\t(\S+)", text.partition("Config search path")[0])

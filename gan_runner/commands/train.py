@@ -24,7 +24,7 @@ from torchinfo import summary as parameter_summary
 from tqdm.contrib.logging import logging_redirect_tqdm
 
 from gan_runner.commands.stopping import STOPPING
-from gan_runner.config.build import build
+from gan_runner.config.build import bind_to_data, build
 from gan_runner.config.checking import check_config, too_much_asked
 from gan_runner.config.command_line import command_line, shown, typed_overrides
 from gan_runner.config.judging import report_of_checkpoint, tell_report
@@ -257,19 +257,21 @@ def _look_closely(job: _Job) -> None:
     experiment = run.experiment
     if (at_end := experiment.evaluation.at_end) is None:
         return
+    training, device = experiment.images, experiment.compute.device
+    held_out = bind_to_data(at_end.metrics, job.config, training, device)
     for checkpoint in at_end.checkpoints:
-        output = folder.path / f"evaluation-{checkpoint}"
         found = report_of_checkpoint(
             job.config,
-            folder.checkpoints.load(checkpoint, experiment.compute.device),
+            folder.checkpoints.load(checkpoint, device),
             at_end.metrics,
+            training,
+            held_out,
             num=at_end.num,
             real=at_end.real,
             seed=experiment.seed,
-            device=experiment.compute.device,
-            run=str(folder.path),
+            device=device,
         )
-        tell_report(f"{folder.path}, the {checkpoint} checkpoint", found, output)
+        tell_report(f"{folder.path}, the {checkpoint} checkpoint", found, folder.path / f"evaluation-{checkpoint}")
         job.judged[checkpoint] = found.as_dict()["metrics"]
 
 

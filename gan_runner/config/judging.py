@@ -11,8 +11,8 @@ from typing import Any
 import torch
 from omegaconf import DictConfig
 
-from gan_runner.config.build import bind_to_data, load_images, sampler_of_checkpoint
-from gan_runner.errors import UserError
+from gan_runner.config.build import sampler_of_checkpoint
+from gan_runner.data.image_set import ImageSet
 from gan_runner.metrics.feature_metrics import FeatureMetrics
 from gan_runner.metrics.features import as_bytes
 from gan_runner.metrics.report import Report, report
@@ -27,35 +27,27 @@ def report_of_checkpoint(
     config: DictConfig,
     state: Mapping[str, Any],
     metrics: FeatureMetrics,
+    training: ImageSet,
+    held_out: ImageSet | None,
     *,
     num: TwoOrMore,
     real: TwoOrMore,
     seed: Seed,
     device: torch.device,
-    run: str,
 ) -> Report:
     """Draw pictures from a checkpoint and hold them against its data.
 
     Args:
         config: the run's.
         state: the checkpoint.
-        metrics: the numbers; bound to the data here.
+        metrics: the numbers, bound to the two sets.
+        training: what the run was trained on.
+        held_out: what it was not; None where there is nothing.
         num: pictures that are drawn.
         real: real pictures that they are held against.
         seed: of what is drawn.
         device: where to compute.
-        run: the run's folder as it was typed, for messages.
-
-    Raises:
-        UserError: the data are others than the run was trained on, or lack what a number needs.
     """
-    training = load_images(config)
-    held_out = bind_to_data(metrics, config, training, device)
-    if training.fingerprint != state["about"]["data_fingerprint"]:
-        raise UserError(
-            f"run is {run}, but the images that its config names are no longer those that it was trained on.",
-            "Put them back to where data.root leads, or draw pictures with gan-sample and give samples=PATH data=NAME.",
-        )
     sampler = sampler_of_checkpoint(config, state, seed, device)
     drawn = sampler.draw(sampler.like_data("evaluation latents", num))
     images = as_bytes(torch.cat([batch.images for batch in drawn]))
