@@ -172,6 +172,12 @@ class Evaluation:
         self._objective = objective
         for name, metric in self.metrics.items():
             hold_to(metric, Metric, f"evaluation.metrics.{name}")
+        #: The metrics that have to know the data, by their names in the config.
+        self.on_data = {
+            name: hold_to(cast("OnData", metric), OnData, f"evaluation.metrics.{name}")
+            for name, metric in self.metrics.items()
+            if hasattr(type(metric), "bind")
+        }
         self._check_objective()
         self._kept: dict[tuple[str, str], dict[str, Tensor]] = {}
 
@@ -225,15 +231,6 @@ class Evaluation:
         said: dict[str, Any] = {"objective": self._objective, "goal": self.goal, "num_images": self.num_images}
         features = [metric.fingerprint() for metric in self.on_data.values() if self._objective in metric.names]
         return said | ({"features": features[0]} if features else {})
-
-    @property
-    def on_data(self) -> dict[str, OnData]:
-        """The metrics that have to know the data, by their names in the config."""
-        bound = {name: metric for name, metric in self.metrics.items() if hasattr(type(metric), "bind")}
-        return {
-            name: hold_to(cast("OnData", metric), OnData, f"evaluation.metrics.{name}")
-            for name, metric in bound.items()
-        }
 
     def _names(self) -> list[str]:
         return [name for metric in self.metrics.values() for name in metric.names]
@@ -304,9 +301,7 @@ class NoEvaluation(Evaluation):
         self.stop_after = None
         self.at_end = None
         self.metrics = {}
-
-    def _check_objective(self) -> None:
-        return
+        self.on_data = {}
 
     @property
     def objective(self) -> None:

@@ -156,10 +156,8 @@ class Run:
             metrics = world.from_first(self.experiment.evaluate)
             point |= metrics
             best = self.best.offer(metrics, iteration)
-        judged = point | references
-        if due.evaluation:
-            judged |= self.experiment.evaluation.for_alarms(metrics)
-        seen, alarms = self.experiment.watch.look(judged, self.progress.moment, self._not_finite())
+            references = references | self.experiment.evaluation.for_alarms(metrics)
+        seen, alarms = self.experiment.watch.look(point | references, self.progress.moment, self._not_finite())
         journal.point(point | seen, iteration, round(epochs, 4))
         journal.tell(point, iteration, epochs, in_log=due.epoch_ended or due.samples)
         if due.samples and world.first:
