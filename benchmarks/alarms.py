@@ -1,11 +1,12 @@
 """Whether alarms ring where something is wrong, and nowhere else: planted faults and healthy runs, one cell a run.
 
     python -m benchmarks.alarms --models mlp dcgan --data digits fashion_mnist --seeds 0 1 2 --iterations 1400
-    python -m benchmarks.alarms --faults d_lr_0 healthy --set trainer.batch_size=32
+    python -m benchmarks.alarms --faults d_lr_0 healthy --experiment plain --set trainer.batch_size=32
     python -m benchmarks.alarms --table
 
 Each cell is a `gan-run` of its own and one line in benchmarks/alarms.jsonl, appended as soon as it is known, so that a
-long search can be stopped and gone on with: cells that are there are not run again.
+long search can be stopped and gone on with: cells that are there are not run again. `--set health.on_alarm=stop` ends a
+cell at its first alarm, which then has to be the one that names the fault.
 """
 
 from __future__ import annotations
@@ -23,8 +24,11 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from hydra import compose, initialize_config_module
+from omegaconf import OmegaConf
 from torch import Tensor
 
+from gan_runner import CONFIG_MODULE
 from gan_runner.data.image_set import InMemoryImages
 from gan_runner.ranges import Count, Positive
 
@@ -37,7 +41,7 @@ class Fault:
     """What is wrong with a run.
 
     Attributes:
-        overrides: plant it.
+        overrides: plant it; a value of x100 stands for a hundred times what the run would have.
         alarms: of which one at least must ring; none where nothing is wrong.
         advice: what the alarm's message must name, such as the key at fault.
     """
@@ -53,9 +57,9 @@ def _fault(overrides: str, alarms: str, advice: str = "") -> Fault:
 
 FAULTS = {
     "d_lr_0": _fault("optimizer.d.lr=0", "coin_toss no_progress collapse", "optimizer.d.lr=0.0002"),
-    "d_lr_x100": _fault("optimizer.d.lr=2e-2", "sure ahead low_diversity collapse worse", "optimizer.d.lr=0.0002"),
+    "d_lr_x100": _fault("optimizer.d.lr=x100", "sure ahead low_diversity collapse worse", "optimizer.d.lr=0.0002"),
     "g_lr_0": _fault("optimizer.g.lr=0", "no_progress", "optimizer.g.lr=0.0002"),
-    "g_lr_x100": _fault("optimizer.g.lr=2e-2", "sure ahead no_progress collapse worse", "optimizer.g.lr=0.0002"),
+    "g_lr_x100": _fault("optimizer.g.lr=x100", "sure ahead no_progress collapse worse", "optimizer.g.lr=0.0002"),
     "lr_10": _fault("optimizer.lr=10", "sure constant_d collapse no_progress not_finite", "optimizer.lr=0.0002"),
     "lr_1e-7": _fault("optimizer.lr=1e-7", "no_progress coin_toss", "optimizer.lr=0.0002"),
     "dropout_0.9": _fault("model.dropout=0.9", "alike low_diversity collapse coin_toss", "model.dropout=0.3"),
@@ -124,13 +128,15 @@ class Cell:
     seed: int
     iterations: int
     also: str
+    experiment: str
 
     @property
     def overrides(self) -> list[str]:
         """What is typed."""
-        chosen = ["experiment=plain", f"model={self.model}", f"data={self.data}", f"seed={self.seed}"]
+        chosen = [f"experiment={self.experiment}", f"model={self.model}", f"data={self.data}", f"seed={self.seed}"]
         length = [f"trainer.iterations={self.iterations}", "evaluation=off", "trainer.progress=false"]
-        return [*chosen, *length, *self.also.split(), *FAULTS[self.fault].overrides]
+        healthy = [*chosen, *length, *self.also.split()]
+        return [*healthy, *(_worked_out(override, healthy) for override in FAULTS[self.fault].overrides)]
 
     @property
     def planted_data(self) -> bool:
@@ -138,10 +144,20 @@ class Cell:
         return any(override.startswith("data.") for override in FAULTS[self.fault].overrides)
 
 
+def _worked_out(override: str, healthy: Sequence[str]) -> str:
+    """An override with x100 put into a number."""
+    key, value = override.split("=", 1)
+    if value != "x100":
+        return override
+    with initialize_config_module(CONFIG_MODULE, version_base=None):
+        usual = OmegaConf.select(compose("config", list(healthy)), key)
+    return f"{key}={100 * usual:g}"
+
+
 def run(cell: Cell, keep: Path | None) -> dict[str, Any]:
     """Run a cell; gives its line for the results."""
     with tempfile.TemporaryDirectory() as scratch:
-        name = f"{cell.fault}-{cell.model}-{cell.data}-{cell.seed}-{cell.iterations}"
+        name = f"{cell.fault}-{cell.experiment}-{cell.model}-{cell.data}-{cell.seed}-{cell.iterations}"
         folder = keep / name if keep else Path(scratch) / "run"
         command = [sys.executable, "-c", _COMMAND, *cell.overrides, f"hydra.run.dir={folder.absolute()}"]
         here = os.environ | {"PYTHONPATH": "."}  # for the planted parts
@@ -184,12 +200,13 @@ def table(lines: Sequence[dict[str, Any]]) -> str:
 def cells(options: argparse.Namespace) -> Iterator[Cell]:
     """The cells that were asked for, those of different faults first."""
     for seed, data, model, fault in itertools.product(options.seeds, options.data, options.models, options.faults):
-        yield Cell(fault, model, data, seed, options.iterations, " ".join(options.set))
+        yield Cell(fault, model, data, seed, options.iterations, " ".join(options.set), options.experiment)
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--faults", nargs="+", choices=list(FAULTS), default=list(FAULTS), metavar="FAULT")
+    parser.add_argument("--experiment", default="recommended")
     parser.add_argument("--models", nargs="+", default=["mlp", "dcgan"])
     parser.add_argument("--data", nargs="+", default=["digits", "fashion_mnist"])
     parser.add_argument("--seeds", nargs="+", type=int, default=[0, 1, 2])
