@@ -1,25 +1,29 @@
-"""Make the extractor of `data=digits` that ships with the package; to be run whenever its recipe changes.
+"""Make the extractors that ship with the package; to be run whenever their recipe changes.
 
-python -m benchmarks.ship_extractor
+python -m benchmarks.ship_extractor digits fashion_mnist
 """
 
 from __future__ import annotations
 
 import logging
+import sys
 from importlib import resources
 from pathlib import Path
 
 import numpy as np
 import torch
+from hydra import compose, initialize_config_module
 
-from gan_runner.data import digits
+from gan_runner import CONFIG_MODULE
+from gan_runner.config.build import load_images
 from gan_runner.metrics.features import CNN, SHIPPED, task_of
 
 
-def main() -> None:
-    logging.basicConfig(level=logging.INFO, format="%(message)s")
-    images = digits.load(28, None)
-    state = CNN.trained(images, torch.device("cpu"), task_of(images))
+def ship(data: str) -> None:
+    """Write the extractor `cnn` of a data set as it is by default; the cache's, where it has one."""
+    with initialize_config_module(CONFIG_MODULE, version_base=None):
+        images = load_images(compose("config", [f"data={data}"]))
+    state = CNN.kept(images, torch.device("cpu"), task_of(images))
     digest = CNN.digest(images, task_of(images))
     arrays = {"recipe": np.array(digest)}
     for part, weights in state.items():
@@ -27,9 +31,16 @@ def main() -> None:
             # Half precision halves the file; what is a variance or a count keeps its range.
             small = weight.half() if weight.ndim > 1 else weight
             arrays[f"{part}/{name}"] = small.numpy()
-    path = Path(str(resources.files("gan_runner.metrics").joinpath(SHIPPED)))
+    name = SHIPPED.format(extractor=CNN.name, data=images.name)
+    path = Path(str(resources.files("gan_runner.metrics").joinpath(name)))
     np.savez_compressed(path, allow_pickle=False, **arrays)
     print(f"{path}: {path.stat().st_size / 1000:.0f} kB, recipe {digest}")
+
+
+def main() -> None:
+    logging.basicConfig(level=logging.INFO, format="%(message)s")
+    for data in sys.argv[1:]:
+        ship(data)
 
 
 if __name__ == "__main__":

@@ -15,7 +15,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from importlib import resources
-from typing import Any, Protocol
+from typing import Protocol
 
 import numpy as np
 import torch
@@ -33,8 +33,8 @@ from gan_runner.ranges import Count
 
 _log = logging.getLogger(__name__)
 
-SHIPPED = "digits_cnn.npz"
-"""The extractor `cnn` of `data=digits` as it is by default; made by `benchmarks.ship_extractor`."""
+SHIPPED = "{extractor}_of_{data}.npz"
+"""Extractors of data sets as they are by default, beside this file; made by `benchmarks.ship_extractor`."""
 
 # These say what the yardstick is, and no setting changes them: numbers by two yardsticks cannot be compared.
 _BATCH = 128
@@ -232,14 +232,17 @@ class Recipe:
             task: what it learns; None is `task_of` the pictures.
         """
         task = task or task_of(images)
-        digest = self.digest(images, task)
-        state = _shipped(digest) or cache.kept(
-            f"extractor_{self.name}_{images.name}_{digest}.pt", lambda: self.trained(images, device, task)
-        )
+        shipped = SHIPPED.format(extractor=self.name, data=images.name)
+        state = _shipped(shipped, self.digest(images, task)) or self.kept(images, device, task)
         encoder, head = self._untrained(images, task)
         encoder.load_state_dict(state["encoder"])
         head.load_state_dict(state["head"])
         return NetExtractor(self.name, encoder, head if task.classes else None, images.shape, task.name, device)
+
+    def kept(self, images: ImageSet, device: torch.device, task: Task) -> dict[str, dict[str, Tensor]]:
+        """The weights of the encoder and of its head that the cache has, or else trained ones, on the CPU."""
+        name = f"extractor_{self.name}_{images.name}_{self.digest(images, task)}.pt"
+        return cache.kept(name, lambda: self.trained(images, device, task))
 
     def digest(self, images: ImageSet, task: Task) -> str:
         """Hexadecimal digits that differ wherever another extractor would come of it."""
@@ -285,13 +288,16 @@ def cnn_b(images: ImageSet, device: torch.device) -> Extractor:
     return CNN_B.learn(images, device)
 
 
-def _shipped(recipe: str) -> dict[str, Any] | None:
-    """The extractor that ships with the package, where it is the one of this recipe."""
-    with resources.files("gan_runner.metrics").joinpath(SHIPPED).open("rb") as file:
+def _shipped(name: str, recipe: str) -> dict[str, dict[str, Tensor]] | None:
+    """The weights that ship with the package by this name, where they are of this recipe."""
+    found = resources.files("gan_runner.metrics").joinpath(name)
+    if not found.is_file():
+        return None
+    with found.open("rb") as file:
         stored = np.load(file, allow_pickle=False)
         if str(stored["recipe"]) != recipe:
             return None
-        state: dict[str, Any] = {"encoder": {}, "head": {}}
+        state: dict[str, dict[str, Tensor]] = {"encoder": {}, "head": {}}
         for key in stored.files:
             part, _, weight = key.partition("/")
             if weight:

@@ -1,10 +1,11 @@
 import dataclasses
 import sys
+from pathlib import Path
 
 import pytest
 import torch
 
-from gan_runner.data import digits
+from gan_runner.data import digits, fashion_mnist
 from gan_runner.errors import UserError
 from gan_runner.metrics import features
 from gan_runner.metrics.encoders import Encoder, OtherEncoder
@@ -55,6 +56,14 @@ def test_the_extractor_of_the_digits_ships_with_the_package_and_knows_them(shipp
     assert seen.vectors.dtype == torch.float32
     assert (seen.probabilities.argmax(1) == shipped.labels).double().mean() > 0.99
     torch.testing.assert_close(seen.probabilities.sum(1), torch.ones(1797))
+
+
+@pytest.mark.skipif(not Path(fashion_mnist.DEBIAN_FOLDER).is_dir(), reason="Debian's package is not installed")
+def test_the_extractor_of_fashion_mnist_ships_with_the_package_and_knows_what_it_never_saw(tmp_path, own_cache):
+    training, held_out = (fashion_mnist.load(str(tmp_path), False, 28, None, split) for split in ("train", "test"))
+    seen = cnn(training, CPU)(held_out.images[:1000])
+    assert not own_cache.exists()
+    assert (seen.probabilities.argmax(1) == held_out.labels[:1000]).double().mean() > 0.9
 
 
 def test_bytes_and_floats_of_the_same_pictures_have_the_same_features(shipped):
