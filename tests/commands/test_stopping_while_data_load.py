@@ -68,7 +68,8 @@ def test_one_signal_to_a_parallel_sweep_stops_the_loading_of_its_jobs(tmp_path, 
 
 def test_an_interrupt_stops_a_program_of_ones_own_that_loads_data(slow_pictures):
     program = (
-        "import sys; from gan_runner.data import image_folder; print('begins', flush=True); "
+        "import signal, sys; signal.signal(signal.SIGINT, signal.default_int_handler); "  # a shell's & has it ignored
+        "from gan_runner.data import image_folder; print('begins', flush=True); "
         "image_folder.load(sys.argv[1], 64, 3, None)"
     )
     pipe = subprocess.PIPE
