@@ -223,6 +223,8 @@ def _train(job: _Job, stop: _Stop, within: Within | None) -> None:
         bar.total = experiment.timetable.iterations(run.progress)
         length = f"{bar.total:,} iterations" if bar.total is not None else f"{experiment.settings.epochs:,} epochs"
         log.info("%s to train. Pictures appear in %s.", length, folder.path / "samples")
+        if experiment.watch.unusual:
+            log.warning("%s", experiment.watch.unusual)
         hyperparameters, swept = _hyperparameters(config)
         events.begin(hyperparameters, swept, [*experiment.evaluation.tags, *_TELLING_SCALARS])
         events.describe(experiment.evaluation.descriptions)

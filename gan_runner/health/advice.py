@@ -73,17 +73,22 @@ def advise(helps: Sequence[Help], settings: Settings, usual: Usual) -> str:
     """Put into words what to change: first what is unusual, then what usually helps against a symptom.
 
     Returns:
-        One or two sentences; "" where there is nothing to say.
+        A few sentences; "" where there is nothing to say.
     """
-    departures = usual.departures(settings)
-    said = []
-    if departures:
-        now = ", ".join(f"{key} is {_as_typed(settings[key])}" for key in departures)
-        said.append(f"Unusual: {now}. Try: {'  '.join(_override(key, value) for key, value in departures.items())}.")
+    said = [sentence] if (sentence := unusual(settings, usual)) else []
     others = [override for help_ in helps if (override := help_(settings, usual))]
     if others:
         said.append(f"What usually helps, one at a time: {'  '.join(others)}")
     return " ".join(said)
+
+
+def unusual(settings: Settings, usual: Usual) -> str:
+    """Name what is set to an unusual value, with one to try; "" where nothing is."""
+    departures = usual.departures(settings)
+    if not departures:
+        return ""
+    now = ", ".join(f"{key} is {_as_typed(settings[key])}" for key in departures)
+    return f"Unusual: {now}. Try: {'  '.join(_override(key, value) for key, value in departures.items())}."
 
 
 def _override(key: str, value: float) -> str:

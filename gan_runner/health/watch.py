@@ -99,6 +99,11 @@ class Watch:
         self.raised: list[Alarm] = []
         self.forget()
 
+    @property
+    def unusual(self) -> str:
+        """What is set to an unusual value, in words, with values to try; "" where nothing is."""
+        return advice.unusual(self._settings, self._usual)
+
     def _counts(self, symptom: Symptom) -> bool:
         if not symptom.where:
             return True

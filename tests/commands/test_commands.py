@@ -104,6 +104,14 @@ def test_metrics_and_dashboard_hold_the_same_scalars(finished):
 def test_a_run_that_ends_within_an_epoch_says_how_it_stands(tmp_path):
     result = gan_run(tmp_path, *QUICK, "trainer.iterations=3")
     assert "epoch 0.75, iteration 3: loss D " in result.out
+    assert "Unusual" not in result.text
+
+
+def test_a_run_says_at_its_start_what_is_set_to_an_unusual_value(tmp_path):
+    result = gan_run(tmp_path, *QUICK, "trainer.batch_size=2", "optimizer.d.lr=0")
+    said = "Unusual: optimizer.d.lr is 0, trainer.batch_size is 2. Try: optimizer.d.lr=0.0002  trainer.batch_size=64."
+    assert said in result.text.splitlines()
+    assert json.loads((only_run(tmp_path) / "summary.json").read_text())["alarms"] == []
 
 
 def test_the_log_holds_both_parameter_tables_and_a_line_an_epoch(finished):
@@ -243,6 +251,7 @@ def test_a_check_traces_shapes_tells_apart_and_leaves_nothing(tmp_path):
     for said in ("64 images, batch 16x1x28x28, values -1 to 1", "14,944 parameters", "D against untrained G"):
         assert said in result.out
     assert "for 280 iterations" in result.out
+    assert "Unusual: optimizer.lr is 0.01. Try: optimizer.lr=0.0002." in result.out
     assert list(tmp_path.iterdir()) == []
 
 

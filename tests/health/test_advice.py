@@ -1,4 +1,5 @@
 import math
+from pathlib import Path
 
 import pytest
 from hydra.utils import instantiate
@@ -179,6 +180,15 @@ def test_an_alarm_names_the_key_at_fault_as_it_was_typed(compose_config, overrid
     watched = build(compose_config("data.limit=40", override)).watch
     _, (alarm,) = watched.look({}, Moment(1, 1, 1), Observation("a loss is no finite number"))
     assert named in alarm.message
+
+
+@pytest.mark.parametrize("experiment", sorted(path.stem for path in Path("conf/experiment").glob("*.yaml")))
+def test_nothing_that_we_offer_is_unusual(compose_config, experiment):
+    config = compose_config(f"experiment={experiment}", "trainer.device=cpu")
+    node = OmegaConf.to_container(config, resolve=False)["data"]
+    few = "data.count=40" if "count" in node else "data.limit=40"
+    source = [] if experiment == "stacked_modes" else ["data=digits"]
+    assert build(compose_config(f"experiment={experiment}", *source, few, "trainer.device=cpu")).watch.unusual == ""
 
 
 def test_the_ranges_can_be_set_on_the_command_line(compose_config):
