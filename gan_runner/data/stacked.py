@@ -81,6 +81,21 @@ def number_of(classes: Tensor, count: int) -> Tensor:
     return (classes * places).sum(1)
 
 
+def stacked_probabilities(layers: Tensor) -> Tensor:
+    """How likely stacks are of each mode, where their layers are judged one by one.
+
+    Args:
+        layers: how likely each layer is of each class of the set that was stacked, [N, 3, classes].
+
+    Returns:
+        [N, classes^3], in the order of `number_of`.
+    """
+    first, *others = layers.unbind(1)
+    for layer in others:
+        first = (first.unsqueeze(2) * layer.unsqueeze(1)).flatten(1)
+    return first
+
+
 @dataclass(frozen=True, eq=False)
 class StackedImages:
     """An `ImageSet` of stacks; a stack is made when it is asked for, since all of them would take much memory.

@@ -71,8 +71,8 @@ class OnData(Metric, Protocol):
         """
         ...
 
-    def for_alarms(self, numbers: Mapping[str, float]) -> dict[str, float]:
-        """Of what `measure` gave, what alarms look at, in [0, 1], by names that tell nothing of features."""
+    def for_alarms(self, numbers: Mapping[str, float], pictures: Count) -> dict[str, float]:
+        """Of what `measure` gave for so many pictures, what alarms look at, in [0, 1], by names without features."""
         ...
 
 
@@ -274,11 +274,11 @@ class Evaluation:
 
     def for_alarms(self, measured: Mapping[str, float]) -> dict[str, float]:
         """Of what `measure` gave, what alarms look at: shares in [0, 1] under `judged/`."""
-        return {
-            f"judged/{name}": share
-            for metric in self.on_data.values()
-            for name, share in metric.for_alarms({name: measured[self._tag(name)] for name in metric.names}).items()
-        }
+        found: dict[str, float] = {}
+        for metric in self.on_data.values():
+            numbers = {name: measured[self._tag(name)] for name in metric.names}
+            found |= metric.for_alarms(numbers, self.num_images)
+        return {f"judged/{name}": share for name, share in found.items()}
 
     def improves(self, value: float, best: float | None) -> bool:
         """Whether an objective beats the best so far; what is not finite never does, for nothing would beat it."""

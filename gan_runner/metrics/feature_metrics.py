@@ -13,9 +13,11 @@ import torch
 from torch import Tensor
 
 from gan_runner.data.image_set import ImageSet
+from gan_runner.data.stacked import StackedImages
 from gan_runner.errors import UserError, closest
 from gan_runner.metrics import cache, distances, neighbours
 from gan_runner.metrics.features import Extractor, Features, Learn, even_rows, features_of
+from gan_runner.metrics.modes import modes
 from gan_runner.metrics.number import Number
 from gan_runner.ranges import Count, Seed
 
@@ -41,6 +43,8 @@ NUMBERS: Mapping[str, Number] = {
     "score": Number("higher", "sure of each class, and all classes there (Salimans et al. 2016)", "classes"),
     "classes": Number("higher", "classes that are drawn", "classes"),
     "class_entropy": Number("higher", "how evenly the classes are drawn, in nats", "classes"),
+    "modes": Number("higher", "classes that one picture at least shows (Srivastava et al. 2017)", "modes"),
+    "modes_kl": Number("lower", "divergence of modes' frequencies from the data's, in nats (Lin et al. 2018)", "modes"),
     "memorised": Number("lower", "share closer to a training picture than that to another", "training"),
     "copying_z": Number(None, "distance to training pictures against held-out ones'; below -3: copies", "held out"),
     "copying_p": Number(None, "how likely a copying_z so low is by chance", "held out"),
@@ -94,6 +98,7 @@ class FeatureMetrics:
         self._training: ImageSet | None = None
         self._held_out: ImageSet | None = None
         self._device = torch.device("cpu")
+        self._modes: Tensor | None = None  # of each training picture, where the data are stacks
         self._known: tuple[Tensor, Tensor] | None = None
         self._originals: dict[str, Tensor] | None = None
         self._warned_of: set[str] = set()  # kinds of pictures that are few; every evaluation would say it again
@@ -148,7 +153,14 @@ class FeatureMetrics:
         self._extractor = self._learn(training if learn_from is None else learn_from, device)
         self._training, self._held_out, self._device = training, held_out, device
         self._known = self._originals = None
-        lacking = {"classes": self.extractor.classes == 0, "held out": held_out is None, "training": False, None: False}
+        self._modes = training.labels if isinstance(training, StackedImages) and self.extractor.classes else None
+        lacking = {
+            "classes": self.extractor.classes == 0,
+            "modes": self._modes is None,
+            "held out": held_out is None,
+            "training": False,
+            None: False,
+        }
         missing = [number for number in self._numbers if lacking[NUMBERS[number].needs]]
         if missing and not self._as_data_allow:
             raise _lacks(missing[0], training.name, self.extractor.name)
@@ -205,6 +217,9 @@ class FeatureMetrics:
             numbers |= neighbours.fidelity_and_coverage(around, vectors, self.neighbours)
         if seen.probabilities is not None and "class_counts" in kept:
             numbers |= class_numbers(seen.probabilities, kept["class_counts"])
+        if seen.probabilities is not None and self._modes is not None and self._wants("modes", "modes_kl"):
+            drawn = seen.probabilities.argmax(1).cpu()
+            numbers["modes"], numbers["modes_kl"] = modes(drawn, self._modes, self.extractor.classes)
         if self._wants("memorised", "copying_z", "copying_p"):
             originals = self.originals
             near, which = (found[:, 0] for found in neighbours.nearest(vectors, self.known[0], 1))
@@ -213,11 +228,15 @@ class FeatureMetrics:
                 numbers["copying_z"], numbers["copying_p"] = neighbours.copying_test(near, originals["held_out"])
         return {name: numbers[number] for name, number in zip(self.names, self._numbers, strict=True)}
 
-    def for_alarms(self, numbers: Mapping[str, float]) -> dict[str, float]:
-        """The share of the classes that is drawn, and coverage, where they were measured."""
+    def for_alarms(self, numbers: Mapping[str, float], pictures: Count) -> dict[str, float]:
+        """The share that is drawn of the classes that so many pictures can show, and coverage, where measured."""
         found = {number: numbers[name] for name, number in zip(self.names, self._numbers, strict=True)}
         shares = {"coverage": found["coverage"]} if "coverage" in found else {}
-        return shares | ({"classes": found["classes"] / self.extractor.classes} if "classes" in found else {})
+        if "classes" in found:
+            every = self.extractor.classes
+            shown = every * (1 - (1 - 1 / every) ** pictures)  # on average, by a G that draws all equally often
+            shares["classes"] = min(1.0, found["classes"] / shown)
+        return shares
 
     @property
     def known(self) -> tuple[Tensor, Tensor]:
@@ -310,6 +329,12 @@ def _lacks(number: str, data: str, extractor: str) -> UserError:
         return UserError(
             f"numbers holds {number}, which needs classes, but {data} has no labels that {extractor} could learn.",
             f"Leave {number} out, use numbers=full, or give the data labels: for a folder, one folder a class.",
+        )
+    if NUMBERS[number].needs == "modes":
+        return UserError(
+            f"numbers holds {number}, which counts the modes of stacks, but {data} is none, or {extractor} knows no "
+            "classes.",
+            f"Leave {number} out, use numbers=full, or try data=stacked with the extractor cnn.",
         )
     return UserError(
         f"numbers holds {number}, which needs pictures that were held out, but {data} has none.",

@@ -25,6 +25,7 @@ from tqdm import tqdm
 from gan_runner.data.image_set import ImageSet
 from gan_runner.data.order import Order
 from gan_runner.data.parallel import in_chunks
+from gan_runner.data.stacked import StackedImages, stacked_probabilities
 from gan_runner.errors import UserError
 from gan_runner.metrics import cache
 from gan_runner.metrics.encoders import Encoder, OtherEncoder
@@ -158,6 +159,41 @@ class NetExtractor:
         return Features(torch.cat(vectors).float(), torch.cat(probabilities).float() if probabilities else None)
 
 
+class LayeredExtractor:
+    """An `Extractor` of stacks, which sees each channel as the extractor of what was stacked does.
+
+    So a classifier of single digits reads each channel, as the protocol of counting modes has it (Srivastava et al.
+    2017, arXiv:1705.07761, section 4.2): features lie side by side, and a stack is of a class as likely as its
+    layers together are of theirs.
+
+    Args:
+        layer: the extractor of one channel.
+        channels: how many there are.
+    """
+
+    def __init__(self, layer: NetExtractor, channels: Count) -> None:
+        self.name = layer.name
+        self.dim = channels * layer.dim
+        self.classes = layer.classes**channels
+        self.fingerprint = f"layers-{layer.fingerprint}"
+        self._layer = layer
+        self._channels = channels
+
+    def __call__(self, images: Tensor) -> Features:
+        """See `Extractor`."""
+        count, channels = images.shape[:2]
+        if channels != self._channels:
+            raise UserError(
+                f"The extractor {self.name} knows stacks of {self._channels} channels, but was given pictures of "
+                f"{_in_words(tuple(images.shape[1:]))}.",
+                "Evaluate with the data set that the pictures were made after.",
+            )
+        seen = self._layer(images.reshape(count * channels, 1, *images.shape[2:]))
+        assert seen.probabilities is not None, "what is stacked has classes"
+        layers = seen.probabilities.view(count, channels, -1)
+        return Features(seen.vectors.view(count, self.dim), stacked_probabilities(layers))
+
+
 def as_network_sees(pictures: Tensor) -> Tensor:
     """Bytes [N, C, H, W] as float32 in [-1, 1]."""
     return pictures.float().div_(127.5).sub_(1.0).contiguous(memory_format=torch.channels_last)
@@ -223,6 +259,12 @@ class Recipe:
     dim: int
     seed: int
 
+    def on(self, images: ImageSet, device: torch.device) -> Extractor:
+        """The extractor of a set, or of what its stacks are made of; see `learn`."""
+        if isinstance(images, StackedImages) and task_of(images.source).classes:
+            return LayeredExtractor(self.learn(images.source, device), images.shape[0])
+        return self.learn(images, device)
+
     def learn(self, images: ImageSet, device: torch.device, task: Task | None = None) -> NetExtractor:
         """Train the extractor, unless it ships with the package or the cache has it.
 
@@ -280,12 +322,12 @@ def cnn(images: ImageSet, device: torch.device) -> Extractor:
         images: what it learns from, on first use.
         device: where it works.
     """
-    return CNN.learn(images, device)
+    return CNN.on(images, device)
 
 
 def cnn_b(images: ImageSet, device: torch.device) -> Extractor:
     """An extractor to confirm with: another network, of another width and seed, that nothing was tuned on."""
-    return CNN_B.learn(images, device)
+    return CNN_B.on(images, device)
 
 
 def _shipped(name: str, recipe: str) -> dict[str, dict[str, Tensor]] | None:

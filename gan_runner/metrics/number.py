@@ -18,7 +18,7 @@ class Number:
 
     better: Literal["lower", "higher"] | None
     says: str
-    needs: Literal["classes", "training", "held out"] | None = None
+    needs: Literal["classes", "modes", "training", "held out"] | None = None
 
     def __str__(self) -> str:
         """Which way is better, and what it says: "Lower is better: ..."."""

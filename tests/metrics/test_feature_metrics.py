@@ -9,7 +9,7 @@ import torch
 from hydra.utils import instantiate
 from omegaconf import OmegaConf
 
-from gan_runner.data import InMemoryImages
+from gan_runner.data import InMemoryImages, stacked
 from gan_runner.errors import UserError
 from gan_runner.metrics.feature_metrics import FAST, NUMBERS, FeatureMetrics, class_numbers
 from gan_runner.metrics.features import cnn, cnn_b
@@ -23,7 +23,7 @@ def test_every_number_is_named_by_its_features_and_real_pictures_score_well(metr
     metrics.bind(training, held_out, CPU)
     real = metrics.statistics(batches(training.images))
     numbers = metrics.measure(batches(held_out.images), real)
-    assert list(numbers) == metrics.names == [f"{number}_cnn" for number in NUMBERS]
+    assert list(numbers) == metrics.names == [f"{name}_cnn" for name, each in NUMBERS.items() if each.needs != "modes"]
     assert all(math.isfinite(value) for value in numbers.values())
     assert numbers["classes_cnn"] == 10
     assert numbers["class_entropy_cnn"] == pytest.approx(math.log(10), abs=0.01)
@@ -185,11 +185,48 @@ def test_fast_numbers_are_those_that_the_data_allow_and_alarms_are_told_shares(m
     assert not metrics.looks_at_held_out
     numbers = metrics.measure(batches(others.images), metrics.statistics(batches(training.images)))
     assert list(numbers) == [f"{number}_cnn" for number in FAST]
-    assert metrics.for_alarms(numbers) == {"coverage": numbers["coverage_cnn"], "classes": 1.0}
+    assert metrics.for_alarms(numbers, 900) == {"coverage": numbers["coverage_cnn"], "classes": 1.0}
     unlabelled = dataclasses.replace(training, labels=None, classes=())
     fewer = FeatureMetrics(cnn_of_turns(metrics.extractor), "fast", 5, seed=0)
     fewer.bind(unlabelled, None, CPU)
     assert fewer.names == ["frechet_cnn", "precision_cnn", "recall_cnn", "coverage_cnn"]
+
+
+@pytest.fixture(scope="module")
+def stacks():
+    return stacked.load("digits", "nowhere", False, 28, 3000, 0, None)
+
+
+def test_modes_of_stacks_are_read_channel_by_channel_by_the_extractor_that_ships(stacks, batches, own_cache):
+    metrics = FeatureMetrics(cnn, ["modes", "modes_kl"], 5, seed=0)
+    metrics.bind(stacks, None, CPU)
+    assert not own_cache.exists()
+    pictures = stacks.pixels(torch.arange(3000))
+    read = metrics.extractor(pictures[:500])
+    assert read.vectors.shape == (500, 3 * 128)
+    assert (read.probabilities.argmax(1) == stacks.labels[:500]).double().mean() > 0.98
+    torch.testing.assert_close(read.probabilities.sum(1), torch.ones(500))
+    real = metrics.statistics(batches(pictures))
+    every = metrics.measure(batches(pictures), real)
+    assert every["modes_cnn"] == pytest.approx(len(stacks.labels.unique()), abs=10)
+    few = metrics.measure(batches(pictures[stacks.labels < 200]), real)  # the first digit is 0 or 1
+    assert few["modes_cnn"] < 215
+    assert few["modes_kl_cnn"] == pytest.approx(math.log(3000 / int((stacks.labels < 200).sum())), abs=0.05)
+
+
+def test_a_g_that_draws_all_modes_of_stacks_is_not_said_to_draw_few_classes(stacks, batches):
+    metrics = FeatureMetrics(cnn, "fast", 5, seed=0)
+    metrics.bind(stacks, None, CPU)
+    numbers = metrics.measure(
+        batches(stacks.pixels(torch.arange(1000))), metrics.statistics(batches(stacks.pixels(torch.arange(1000, 3000))))
+    )
+    assert metrics.for_alarms(numbers, 1000)["classes"] > 0.8
+
+
+def test_modes_are_refused_where_the_data_are_no_stacks(metrics_of, halves):
+    metrics = metrics_of(["modes"])
+    with pytest.raises(UserError, match="counts the modes of stacks, but digits is none"):
+        metrics.bind(halves[0], None, CPU)
 
 
 def cnn_of_turns(extractor):
