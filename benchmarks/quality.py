@@ -19,16 +19,16 @@ from gan_runner.training.devices import choose_precision
 from gan_runner.training.experiment import Experiment
 from gan_runner.training.sampler import Sampler
 
-LAST = 200  # iterations over which D's accuracy is averaged
+LAST = 200  # iterations over which D's accuracy is averaged; the second half where they are fewer than twice that
 
 
 def train_ours(experiment: Experiment, iterations: int) -> tuple[float, Sampler]:
     """Give D's accuracy at the end, and what draws."""
-    step = our_step(experiment)
-    for _ in range(iterations - LAST):
+    step, last = our_step(experiment), min(LAST, iterations // 2)
+    for _ in range(iterations - last):
         step()
     before = experiment.step.read_d()
-    for _ in range(LAST):
+    for _ in range(last):
         step()
     means = experiment.step.read_d().means_since(before)
     return accuracy_of(means), experiment.sampler
@@ -38,7 +38,7 @@ def train_plain(script: PlainScript, like: Experiment, iterations: int) -> tuple
     """Give D's accuracy at the end, and what draws."""
     accuracies = [script.step()[2] for _ in range(iterations)]
     sampler = Sampler(like.game, script.generator, like.examples, like.seed, like.compute.device)
-    return statistics.mean(accuracies[-LAST:]), sampler
+    return statistics.mean(accuracies[-min(LAST, iterations // 2) :]), sampler
 
 
 def main() -> None:
