@@ -182,13 +182,13 @@ def test_an_alarm_names_the_key_at_fault_as_it_was_typed(compose_config, overrid
     assert named in alarm.message
 
 
-@pytest.mark.parametrize("experiment", sorted(path.stem for path in Path("conf/experiment").glob("*.yaml")))
-def test_nothing_that_we_offer_is_unusual(compose_config, experiment):
-    config = compose_config(f"experiment={experiment}", "trainer.device=cpu")
-    node = OmegaConf.to_container(config, resolve=False)["data"]
-    few = "data.count=40" if "count" in node else "data.limit=40"
-    source = [] if experiment == "stacked_modes" else ["data=digits"]
-    assert build(compose_config(f"experiment={experiment}", *source, few, "trainer.device=cpu")).watch.unusual == ""
+@pytest.mark.parametrize(
+    "choice",
+    [f"{group}={path.stem}" for group in ("experiment", "model") for path in Path("conf", group).glob("*.yaml")],
+)
+def test_nothing_that_we_offer_is_unusual(compose_config, choice):
+    few = ["data.count=40"] if choice == "experiment=stacked_modes" else ["data=digits", "data.limit=40"]
+    assert build(compose_config(choice, *few, "trainer.device=cpu")).watch.unusual == ""
 
 
 def test_the_ranges_can_be_set_on_the_command_line(compose_config):
@@ -196,3 +196,15 @@ def test_the_ranges_can_be_set_on_the_command_line(compose_config):
     watched = instantiate(health, _convert_="all", settings=SETTINGS | {"model.dropout": 0.9})
     _, (alarm,) = watched.look({}, Moment(1, 1, 1), Observation("a loss is no finite number"))
     assert "Unusual" not in alarm.message
+
+
+@pytest.mark.parametrize(("latent_dim", "rings"), [(1, ["alike"]), (100, [])])
+def test_pictures_that_partly_repeat_are_an_alarm_where_a_setting_that_makes_them_alike_is_unusual(
+    compose_config, latent_dim, rings
+):
+    # As model=dcgan draws Fashion-MNIST from one number: along a line, so that a third of 64 pictures have a double.
+    watched = build(compose_config("data.limit=40", f"model.latent_dim={latent_dim}")).watch
+    drawn = {"health/diversity": 0.9, "health/repeats": 0.35, "health/distance": 0.25, "untrained/diversity": 0.01}
+    for number in range(0, 1400, 50):
+        watched.look(drawn, Moment(number, number, number), None)
+    assert [alarm.name for alarm in watched.raised] == rings
