@@ -53,14 +53,20 @@ def hold_to(part: T, protocol: type, key: str) -> T:
         UserError: it lacks something.
     """
     needed = members(protocol)
-    # Asked of the class first, where it costs nothing: a property may compute for long.
-    missing = [name for name in needed if not hasattr(type(part), name) and not hasattr(part, name)]
+    missing = [name for name in needed if not _has(part, name)]
     if missing:
         raise UserError(
             f"{key} is {described(part)}, which has no {', '.join(missing)}; it must have {', '.join(needed)}.",
             f"Add what is missing as gan_runner.{protocol.__name__} describes it, or make another choice of {key}.",
         )
     return part
+
+
+def _has(part: object, name: str) -> bool:
+    if name == "__call__":  # which every class has, to make what is of it
+        return callable(part)
+    # Asked of the class first, where it costs nothing: a property may compute for long.
+    return hasattr(type(part), name) or hasattr(part, name)
 
 
 @contextlib.contextmanager

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import functools
 import inspect
 import logging
 import traceback
@@ -17,6 +18,7 @@ from omegaconf import DictConfig, OmegaConf
 from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
+from gan_runner.config.validation import hints_of, is_called
 from gan_runner.contracts import described, foreign, hold_to, what_it_is
 from gan_runner.data import Batch, Feed, ImageSet, make_feed
 from gan_runner.data.image_set import checked_images
@@ -87,7 +89,12 @@ def build(config: DictConfig, world: World = ALONE) -> Experiment:
         _average(generator_net, settings, device),
     )
     game = build_game(config, images.classes, device, world)
-    evaluation: Evaluation = make(config.evaluation) if config.evaluation else NoEvaluation()
+    evaluation = make(config.evaluation) if config.evaluation else NoEvaluation()
+    if not isinstance(evaluation, Evaluation):
+        raise UserError(
+            f"evaluation is {what_it_is(evaluation)}, but must be an Evaluation.",
+            "Try evaluation=fast; what it measures is added below evaluation.metrics.",
+        )
     if evaluation.on_data:
         with world.first_ahead():
             bind_to_data(evaluation, config, images, device)
@@ -132,6 +139,7 @@ def make(node: Any, **given: object) -> Any:
     """
     try:
         part = instantiate(node, _partial_=True, _convert_="all")
+        _refuse_what_cannot_be_called(node["_target_"], part)
         _refuse_missing(node["_target_"], part, given)
         return part(**given)
     except InstantiationException as error:
@@ -155,6 +163,18 @@ def make(node: Any, **given: object) -> Any:
 def _raised_by_pytorch(error: Exception) -> bool:
     *_, (frame, _) = traceback.walk_tb(error.__traceback__)
     return str(frame.f_globals.get("__name__")).startswith("torch.")
+
+
+def _refuse_what_cannot_be_called(target: str, part: Callable[..., object]) -> None:
+    """Refuse that a part is given something else where it calls what it is given, as networks do with initialisers."""
+    given = part.keywords if isinstance(part, functools.partial) else {}
+    for name, value in given.items():
+        called = value is None or callable(value) or not is_called(hints_of(resolve_name(target)).get(name))
+        if not called:
+            raise UserError(
+                f"{target} is given {what_it_is(value)} for {name}, but must be given what it can call.",
+                f"Let {name} have a _target_ with _partial_: true, or leave it as its file has it.",
+            )
 
 
 def _refuse_missing(target: str, part: Callable[..., object], given: Mapping[str, object]) -> None:
@@ -349,7 +369,7 @@ def _loss(config: DictConfig) -> AdversarialLoss:
     """Make the loss, with the targets if it takes any."""
     if not takes_labels(config):
         return hold_to(cast("AdversarialLoss", make(config.loss)), AdversarialLoss, "loss")
-    labels: Labels = make(config.labels)
+    labels = hold_to(cast("Labels", make(config.labels)), Labels, "labels")
     return hold_to(cast("AdversarialLoss", make(config.loss, labels=labels)), AdversarialLoss, "loss")
 
 

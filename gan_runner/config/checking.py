@@ -98,7 +98,12 @@ def _check_parts(config: DictConfig) -> None:
     """Refuse a group that has become none, and a file of the user's own that does not say what to make."""
     for group in GROUPS:
         for path in group.keys(group.parts):
-            node = OmegaConf.select(config, path)
+            owner, _, key = path.rpartition(".")
+            node = OmegaConf.select(config, owner) if owner else config
+            if isinstance(node, DictConfig):
+                node = node.get(key)
+            else:  # nothing can lie below it
+                path = owner
             if not isinstance(node, DictConfig) or (not node and not group.optional):
                 raise UserError(
                     f"{path} is {as_typed(OmegaConf.to_object(node) if OmegaConf.is_config(node) else node)}, but must "

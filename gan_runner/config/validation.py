@@ -116,6 +116,11 @@ def validate(
                 read.add(full_key)
                 if "_target_" not in value:
                     _refuse_empty_parts(full_key, value, parameters[key])
+                elif _is_mapping(parameters[key]):
+                    raise UserError(
+                        f"{full_key} is {as_typed(value)}, but must be settings by name, and no part itself.",
+                        f"Leave out {full_key}._target_, or name a part below {full_key}.",
+                    )
             else:
                 check(full_key, value, parameters[key])
         if {"low", "high"} <= parameters.keys() & node.keys():
@@ -184,6 +189,11 @@ def _may_be_a_part(annotation: object) -> bool:
     return annotation not in _NAMES and origin not in (Literal, tuple) and origin is not Sequence
 
 
+def _is_mapping(annotation: object) -> bool:
+    origin = get_origin(annotation)
+    return inspect.isclass(origin) and issubclass(origin, Mapping)
+
+
 def _refuse_empty_parts(path: str, parts: Mapping[str, object], annotation: object) -> None:
     """Of parts by name, each must be one, or null where that means to leave it out."""
     may_be_null = any(matches(None, inner) for inner in get_args(annotation)[1:])
@@ -222,12 +232,25 @@ def _parameters_of(path: str, node: dict[str, Any], readers: Sequence[Reader]) -
             signature = inspect.signature(callable_)
         except ValueError:  # some built-in callables have none to show
             return None
-        hints = get_type_hints(callable_.__init__ if inspect.isclass(callable_) else callable_, include_extras=True)
+        hints = hints_of(callable_)
         for name, parameter in signature.parameters.items():
             if parameter.kind is inspect.Parameter.VAR_KEYWORD:
                 return None
             parameters[name] = hints.get(name, Any)
     return parameters if callables else None
+
+
+def hints_of(part: Callable[..., object]) -> dict[str, object]:
+    """The annotation of each parameter that has one."""
+    return get_type_hints(part.__init__ if inspect.isclass(part) else part, include_extras=True)
+
+
+def is_called(annotation: object) -> bool:
+    """Whether an annotation says that something is to be called."""
+    origin, arguments = get_origin(annotation), get_args(annotation)
+    if origin in (Union, types.UnionType):
+        return any(map(is_called, arguments))
+    return origin is Callable
 
 
 def _interpolated(tree: object, path: str = "") -> Iterator[tuple[str, str]]:
@@ -283,7 +306,7 @@ def matches(value: object, annotation: object) -> bool:
         )
     if inspect.isclass(origin) and issubclass(origin, Sequence):
         return isinstance(value, list) and all(matches(v, arguments[0]) for v in value)
-    if inspect.isclass(origin) and issubclass(origin, Mapping):
+    if _is_mapping(annotation):
         return isinstance(value, dict) and all(matches(v, arguments[1]) for v in value.values())
     if annotation is float:
         return isinstance(value, int | float) and not isinstance(value, bool) and not _limit_of_arrays(value)

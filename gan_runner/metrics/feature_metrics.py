@@ -12,6 +12,7 @@ from typing import Literal, Protocol
 import torch
 from torch import Tensor
 
+from gan_runner.contracts import what_it_is
 from gan_runner.data.image_set import ImageSet
 from gan_runner.data.stacked import StackedImages
 from gan_runner.errors import UserError, closest
@@ -76,7 +77,7 @@ class FeatureMetrics:
         seed: of the kernel distance's subsets.
 
     Raises:
-        UserError: there is no such number.
+        UserError: there is no such number, or the extractor is none.
     """
 
     def __init__(
@@ -89,6 +90,11 @@ class FeatureMetrics:
                     f"numbers holds {number}, but must be of: {', '.join(NUMBERS)}.",
                     f"Try {closest(number, list(NUMBERS)) or 'frechet'}, or numbers=full.",
                 )
+        if not callable(extractor):
+            raise UserError(
+                f"extractor is {what_it_is(extractor)}, but must be a function that makes one for images.",
+                "Let it have a _target_ with _partial_: true, such as gan_runner.metrics.features.cnn.",
+            )
         self._as_data_allow = known is not None
         self.neighbours = neighbours
         self.seed = seed

@@ -6,6 +6,7 @@ import shutil
 import warnings
 
 import pytest
+from omegaconf import OmegaConf
 
 from benchmarks import faults
 from gan_runner.commands import main
@@ -47,6 +48,25 @@ def test_values_without_sense_are_refused_in_words_or_can_be_played_with(seed):
                 faults.tried(config, choices, values)
         except Exception as error:
             error.add_note(f"{choices} {values}")
+            raise
+
+
+def _paths_of_parts(tree, path=""):
+    for key, value in tree.items():
+        if isinstance(value, dict) and key != "hydra":
+            yield (inner := f"{path}.{key}" if path else key)
+            yield from _paths_of_parts(value, inner)
+
+
+@pytest.mark.parametrize("instead", [{"_target_": "os.getcwd"}, [-1]], ids=["a part of another kind", "a list"])
+def test_another_thing_in_any_parts_place_is_refused_in_words_or_can_be_played_with(instead):
+    config = faults.composed(QUICK)
+    for path in _paths_of_parts(OmegaConf.to_container(config)):
+        try:
+            with contextlib.suppress(UserError):
+                faults.tried(config, {}, {path: instead})
+        except Exception as error:
+            error.add_note(path)
             raise
 
 
