@@ -119,3 +119,17 @@ def test_an_evaluation_on_features_is_told_of_too_few_pictures_before_the_traini
     assert result.err.splitlines()[0] == (
         "evaluation.num_images is 4, but evaluation.metrics.features needs at least 6 images."
     )
+
+
+def test_modes_of_a_run_on_stacks_are_counted(tmp_path):
+    small = ["data.count=9000", "trainer.batch_size=8", "trainer.iterations=2", "evaluation=off"]
+    model = ["model=dcgan", "model.generator.widths=[8,8,8,4]", "model.discriminator.widths=[4,8,8,8]"]
+    gan_run(tmp_path, "data=stacked", *model, *small, "hydra.run.dir=stacks")
+    result = gan_eval(
+        tmp_path, "run=stacks", "checkpoint=last", "num=300", "real=200", "metrics.numbers=[modes,modes_kl]"
+    )
+    assert result.code == 0, result.text
+    found = json.loads((tmp_path / "stacks/evaluation-last.json").read_text())
+    floor, drawn = found["floor"], found["metrics"]
+    assert floor["modes_cnn_300"] > 100 > drawn["modes_cnn_300"] >= 1
+    assert floor["modes_kl_cnn_300"] < drawn["modes_kl_cnn_300"]
