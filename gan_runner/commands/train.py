@@ -100,7 +100,11 @@ def run_job(config: DictConfig, within: Within | None = None) -> float | None:
         elif job.stored is None:
             folder.discard_unbegun()
         raise
-    with contextlib.closing(folder):
+    stop = _Stop(within.asked_to_stop if within else lambda: False, world)
+    with (
+        contextlib.closing(folder),
+        stop,
+    ):  # to the end of the record: torchrun sends a signal when a process has failed
         if job.stored is not None:
             folder.claim("resume", new=False)
         else:
@@ -109,13 +113,13 @@ def run_job(config: DictConfig, within: Within | None = None) -> float | None:
             job.begin()
             if again:
                 folder.rewind_metrics(0)
-        stop = _Stop(within.asked_to_stop if within else lambda: False, world)
         try:
-            with stop, too_much_asked():
+            with too_much_asked():
                 _train(job, stop, within)
                 if not stop.signal and not job.pruned:
                     _look_closely(job)
-                job.write("interrupted" if stop.signal else "pruned" if job.pruned else "finished")
+                stopped_by = stop.signal
+                job.write("interrupted" if stopped_by else "pruned" if job.pruned else "finished")
         except Exception as error:
             if stop.left is not None:  # what a library on the way out has made of it
                 job.write("interrupted")
@@ -132,16 +136,16 @@ def run_job(config: DictConfig, within: Within | None = None) -> float | None:
                 raise told from error
             raise
         except BaseException as error:
-            if isinstance(error, SystemExit) and stop.signal is None:
+            if isinstance(error, SystemExit) and stop.left is None:
                 log.exception("A part of yours has called sys.exit.")
                 job.write("failed", f"sys.exit({error.code})")
                 sys.exit(1)
             job.write("interrupted")
             raise
-    if stop.signal:
+    if stopped_by:
         go_on = f"To go on: gan-run {shlex.quote(f'resume={folder.path}')}"
-        log.info("Interrupted by %s. %s", stop.signal.name, go_on if folder.checkpoints.any() else "Nothing was saved.")
-        sys.exit(128 + stop.signal)
+        log.info("Interrupted by %s. %s", stopped_by.name, go_on if folder.checkpoints.any() else "Nothing was saved.")
+        sys.exit(128 + stopped_by)
     log.info("Pictures: %s", folder.path / "samples")
     if within is None:  # or the sweep says it
         log.info("Dashboard: %s", dashboard_line(folder.path, folder.path))
@@ -223,8 +227,8 @@ def _train(job: _Job, stop: _Stop, within: Within | None) -> None:
         bar.total = experiment.timetable.iterations(run.progress)
         length = f"{bar.total:,} iterations" if bar.total is not None else f"{experiment.settings.epochs:,} epochs"
         log.info("%s to train. Pictures appear in %s.", length, folder.path / "samples")
-        if experiment.watch.unusual:
-            log.warning("%s", experiment.watch.unusual)
+        if unusual := experiment.watch.unusual:
+            log.warning("%s", unusual)
         hyperparameters, swept = _hyperparameters(config)
         events.begin(hyperparameters, swept, [*experiment.evaluation.tags, *_TELLING_SCALARS])
         events.describe(experiment.evaluation.descriptions)
@@ -495,6 +499,8 @@ class _Stop:
         asking = threading.Thread(target=self._ask_until, args=(done,), daemon=True)
         asking.start()
         try:
+            if self.signal is not None:
+                self._leave(self.signal, None)
             yield
         except BaseException:
             if self.left is None or self.signal is None:

@@ -335,6 +335,62 @@ def test_a_part_that_leaves_the_program_makes_a_failed_run(tmp_path):
     assert (summary["status"], summary["error"]) == ("failed", "sys.exit(0)")
 
 
+FAILING = """
+import logging, os, signal, sys
+from gan_runner.errors import UserError
+
+def load(image_size: int | None, limit: int | None, split: str, holdout: float):
+    log = logging.getLogger("gan_runner.commands.train")
+    log.addFilter(signalled_when_an_error_is_told)
+    FAIL
+
+def signalled_when_an_error_is_told(record: logging.LogRecord) -> bool:
+    if record.levelno == logging.ERROR:
+        os.kill(os.getpid(), signal.SIGNAL)
+    return True
+"""
+
+
+@pytest.mark.parametrize(
+    ("failure", "error", "signal_"),
+    [
+        ("raise ValueError('odd')", "odd", "SIGTERM"),
+        ("raise UserError('This is odd.', 'Try another.')", "This is odd.\n  Try another.", "SIGINT"),
+        ("sys.exit(3)", "sys.exit(3)", "SIGHUP"),
+    ],
+)
+def test_a_signal_while_a_failure_is_told_hides_it_not(tmp_path, failure, error, signal_):
+    """As torchrun sends one to the other processes as soon as one has failed."""
+    (tmp_path / "failing.py").write_text(FAILING.replace("FAIL", failure).replace("SIGNAL", signal_))
+    command = [*COMMAND, *SMALL, *MLP, "data._target_=failing.load", "hydra.run.dir=here"]
+    environment = os.environ | {"PYTHONPATH": str(tmp_path)}
+    result = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=120)
+    assert result.returncode == 1
+    summary = json.loads((tmp_path / "here/summary.json").read_text())
+    assert (summary["status"], summary["error"]) == ("failed", error)
+
+
+ASKED_EARLY = """
+import logging, os, signal
+
+def signalled_when_the_folder_is_claimed(record: logging.LogRecord) -> bool:
+    os.kill(os.getpid(), signal.SIGTERM)
+    return True
+
+logging.getLogger("gan_runner.record.run_folder").addFilter(signalled_when_the_folder_is_claimed)
+from gan_runner.commands.main import run
+run()
+"""
+
+
+def test_a_signal_before_anything_is_built_ends_the_run_and_its_record_says_so(tmp_path):
+    command = [sys.executable, "-c", ASKED_EARLY, *SMALL, *MLP, "hydra.run.dir=here"]
+    result = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=120)
+    assert result.returncode == 143
+    assert "Interrupted by SIGTERM before the training began." in result.stdout
+    assert json.loads((tmp_path / "here/summary.json").read_text())["status"] == "interrupted"
+
+
 @pytest.mark.parametrize("length", ["trainer.epochs=1", "trainer.iterations=6"])
 def test_a_run_that_is_complete_says_so_and_goes_on_for_more_epochs(tmp_path, length):
     small = [argument for argument in SMALL if not argument.startswith("trainer.epochs")]
