@@ -1,8 +1,11 @@
 """Who may import whom, read off the source."""
 
 import ast
+import importlib.metadata
+import re
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -71,6 +74,19 @@ def test_a_command_imports_no_other(path):
 def test_configs_know_no_command():
     for path in modules_of("config"):
         assert not [name for name in imports_of(path) if below(name, ["gan_runner.commands"])], path
+
+
+def test_every_import_is_of_a_declared_dependency():
+    """Not of one that is there only because another one, or an extra for developers, brings it along."""
+    project = tomllib.loads((PACKAGE.parent / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    optional = {"gan_runner.metrics.inception": project["optional-dependencies"]["inception"]}
+    brought_by = importlib.metadata.packages_distributions()
+    for path in MODULES:
+        requirements = [*project["dependencies"], *optional.get(name_of(path), [])]
+        declared = {re.match(r"[\w.-]+", requirement)[0] for requirement in requirements}
+        for name in {name.partition(".")[0] for name in imports_of(path)} - sys.stdlib_module_names - {"gan_runner"}:
+            distributions = {found.lower().replace("_", "-") for found in brought_by.get(name, [name])}
+            assert distributions & declared, f"{path} imports {name}"
 
 
 LEAVES = {
