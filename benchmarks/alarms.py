@@ -24,11 +24,10 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from hydra import compose, initialize_config_module
 from omegaconf import OmegaConf
 from torch import Tensor
 
-from gan_runner import CONFIG_MODULE
+from benchmarks.step import configured
 from gan_runner.data.image_set import InMemoryImages
 from gan_runner.ranges import Count, Positive
 
@@ -144,9 +143,7 @@ def _worked_out(override: str, healthy: Sequence[str]) -> str:
     key, value = override.split("=", 1)
     if value != "x100":
         return override
-    with initialize_config_module(CONFIG_MODULE, version_base=None):
-        usual = OmegaConf.select(compose("config", list(healthy)), key)
-    return f"{key}={100 * usual:g}"
+    return f"{key}={100 * OmegaConf.select(configured(*healthy), key):g}"
 
 
 def run(cell: Cell, keep: Path | None) -> dict[str, Any]:

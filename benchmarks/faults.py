@@ -38,12 +38,11 @@ from typing import Any
 
 import numpy as np
 import torch
-from hydra import compose, initialize_config_module
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from PIL import Image
 
-from gan_runner import CONFIG_MODULE
+from benchmarks.step import configured
 from gan_runner.commands import main as commands
 from gan_runner.config.build import build
 from gan_runner.config.checking import check, too_much_asked
@@ -518,7 +517,7 @@ def overrides(draw: random.Random, count: int) -> Iterator[Outcome]:
     with _scratch() as folder:
         (folder / "whole").mkdir()
         _finished(command("run", *RUN, "data.limit=64"), folder / "whole")
-        keys = {model: keys_of(composed([f"model={model}"])) for model in CHOICES["model"]}
+        keys = {model: keys_of(configured(f"model={model}")) for model in CHOICES["model"]}
         for number in range(count):
             name, words = some_overrides(draw, keys[draw.choice(CHOICES["model"])])
             here = folder / str(number)
@@ -528,12 +527,6 @@ def overrides(draw: random.Random, count: int) -> Iterator[Outcome]:
             ended = Process(_with_bounded_memory(command(name, *words)), here).ended()
             yield _judged(ended, f"gan-{name} {' '.join(words)}")
             shutil.rmtree(here)
-
-
-def composed(words: Sequence[str]) -> DictConfig:
-    """The config of `gan-run` with these overrides."""
-    with initialize_config_module(CONFIG_MODULE, version_base="1.3"):
-        return compose("config", list(words))
 
 
 def some_choices(draw: random.Random) -> dict[str, str]:
@@ -587,7 +580,7 @@ def values(draw: random.Random, count: int) -> Iterator[Outcome]:
         while count > 0:
             choices = some_choices(draw)
             typed = [*(f"{group}={choice}" for group, choice in choices.items()), *quick]
-            base = composed(typed)
+            base = configured(*typed)
             keys = keys_of(base)
             cases = [some_values(draw, keys) for _ in range(min(count, 50))]
 

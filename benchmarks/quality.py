@@ -19,12 +19,12 @@ from gan_runner.training.devices import choose_precision
 from gan_runner.training.experiment import Experiment
 from gan_runner.training.sampler import Sampler
 
-LAST = 200  # iterations over which D's accuracy is averaged; the second half where they are fewer than twice that
+LAST = 200  # iterations over which D's accuracy is averaged; of fewer than twice that, the second half
 
 
-def train_ours(experiment: Experiment, iterations: int) -> tuple[float, Sampler]:
+def train_ours(experiment: Experiment, iterations: int, last: int) -> tuple[float, Sampler]:
     """Give D's accuracy at the end, and what draws."""
-    step, last = our_step(experiment), min(LAST, iterations // 2)
+    step = our_step(experiment)
     for _ in range(iterations - last):
         step()
     before = experiment.step.read_d()
@@ -34,11 +34,11 @@ def train_ours(experiment: Experiment, iterations: int) -> tuple[float, Sampler]
     return accuracy_of(means), experiment.sampler
 
 
-def train_plain(script: PlainScript, like: Experiment, iterations: int) -> tuple[float, Sampler]:
+def train_plain(script: PlainScript, like: Experiment, iterations: int, last: int) -> tuple[float, Sampler]:
     """Give D's accuracy at the end, and what draws."""
     accuracies = [script.step()[2] for _ in range(iterations)]
     sampler = Sampler(like.game, script.generator, like.examples, like.seed, like.compute.device)
-    return statistics.mean(accuracies[-min(LAST, iterations // 2) :]), sampler
+    return statistics.mean(accuracies[-last:]), sampler
 
 
 def main() -> None:
@@ -47,6 +47,7 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--iterations", type=int, default=1000)
     options = parser.parse_args()
+    length = options.iterations, min(LAST, options.iterations // 2)
     best = choose_precision("auto", torch.device("cpu"))
     precisions = ["fp32"] if best == "fp32" else ["bf16", "fp32"]  # where it is no faster, nobody trains in it
     scores: dict[str, list[Mapping[str, float]]] = {}
@@ -55,9 +56,9 @@ def main() -> None:
         ours = {precision: composed(*common, f"trainer.precision={precision}") for precision in precisions}
         one = ours["fp32"]
         script = PlainScript("keras_mlp", one.images, one.compute.device, seed)
-        results = {"plain PyTorch script": train_plain(script, one, options.iterations)}
+        results = {"plain PyTorch script": train_plain(script, one, *length)}
         for precision, experiment in ours.items():
-            results[f"gan-runner {precision}"] = train_ours(experiment, options.iterations)
+            results[f"gan-runner {precision}"] = train_ours(experiment, *length)
         real, count = RealImages(one.feed, seed), one.evaluation.num_images
         for name, (accuracy, sampler) in results.items():
             fake = sampler.draw(sampler.like_data("evaluation latents", count))

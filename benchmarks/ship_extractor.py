@@ -12,17 +12,15 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from hydra import compose, initialize_config_module
 
-from gan_runner import CONFIG_MODULE
+from benchmarks.step import configured
 from gan_runner.config.build import load_images
 from gan_runner.metrics.features import CNN, SHIPPED, task_of
 
 
 def ship(data: str) -> None:
     """Write the extractor `cnn` of a data set as it is by default; the cache's, where it has one."""
-    with initialize_config_module(CONFIG_MODULE, version_base=None):
-        images = load_images(compose("config", [f"data={data}"]))
+    images = load_images(configured(f"data={data}"))
     state = CNN.kept(images, torch.device("cpu"), task_of(images))
     digest = CNN.digest(images, task_of(images))
     arrays = {"recipe": np.array(digest)}

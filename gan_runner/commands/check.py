@@ -89,8 +89,8 @@ class Preflight:
             rows.append(("D against untrained G", self._tell_apart(experiment)))
             rows += self._time(experiment)
             rows += self._memory(experiment)
-        if experiment.watch.unusual:
-            rows.append(("settings", experiment.watch.unusual))
+        if unusual := experiment.watch.unusual:
+            rows.append(("settings", unusual))
         return rows
 
     def _trace(self, experiment: Experiment) -> list[tuple[str, str]]:

@@ -167,10 +167,11 @@ def _raised_by_pytorch(error: Exception) -> bool:
 
 def _refuse_what_cannot_be_called(target: str, part: Callable[..., object]) -> None:
     """Refuse that a part is given something else where it calls what it is given, as networks do with initialisers."""
-    given = part.keywords if isinstance(part, functools.partial) else {}
-    for name, value in given.items():
-        called = value is None or callable(value) or not is_called(hints_of(resolve_name(target)).get(name))
-        if not called:
+    if not isinstance(part, functools.partial):
+        return
+    called = {name for name, annotation in hints_of(resolve_name(target)).items() if is_called(annotation)}
+    for name, value in part.keywords.items():
+        if name in called and value is not None and not callable(value):
             raise UserError(
                 f"{target} is given {what_it_is(value)} for {name}, but must be given what it can call.",
                 f"Let {name} have a _target_ with _partial_: true, or leave it as its file has it.",

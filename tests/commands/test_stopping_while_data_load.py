@@ -38,7 +38,7 @@ def test_one_signal_stops_the_loading_of_data(tmp_path, slow_pictures, number, c
                 time.sleep(0.01)
             time.sleep(1)  # into the loading, wherever that is by now
             process.send_signal(number)
-            out, err = process.communicate(timeout=60)
+            out, err = process.communicate(timeout=20)
         finally:
             process.kill()
     assert (process.returncode, err) == (code, "")
@@ -80,7 +80,7 @@ def test_an_interrupt_stops_a_program_of_ones_own_that_loads_data(slow_pictures)
             process.stdout.readline()
             time.sleep(0.5)
             process.send_signal(signal.SIGINT)
-            _, err = process.communicate(timeout=60)
+            _, err = process.communicate(timeout=20)
         finally:
             process.kill()
     assert process.returncode == -signal.SIGINT
