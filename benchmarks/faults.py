@@ -66,6 +66,7 @@ RUN = (
     *(f"trainer.checkpoint_every={INTERVAL}", "trainer.log_every=1", "trainer.sample_every=20"),
 )
 _MEGABYTES = 2048  # of memory: a case that has more counts as too large, and it gets little more than that
+_ONE_WISH = 0.4  # seconds, and fewer than a run takes for one: two signals so close are one wish to stop
 _PATIENCE = 60.0  # seconds after which it counts as hanging
 _MARK = "\x1e"  # around what becomes of a case
 _BUG = 70  # exit code of a case that ended in an exception
@@ -294,7 +295,7 @@ def _some_pictures(folder: Path, count: int) -> None:
 
 
 def _disturbed(
-    draw: random.Random, count: int, disturb: Callable[[Process, random.Random], tuple[Ended, str]]
+    draw: random.Random, count: int, disturb: Callable[[Process, random.Random], tuple[Ended, str, bool]]
 ) -> Iterator[Outcome]:
     """Runs that are disturbed at a random moment and gone on with, each compared with an undisturbed one."""
     with _scratch() as folder:
@@ -323,8 +324,8 @@ def _disturbed(
                 _wait_for(process, here, iteration)
                 time.sleep(draw.uniform(0, 0.05))
                 when = f"after iteration {iteration}"
-            ended, what = disturb(process, draw)
-            yield _gone_on_with(here, ended, wanted[name], f"{what} {when}, {name} data")
+            ended, what, at_once = disturb(process, draw)
+            yield _gone_on_with(here, ended, wanted[name], f"{what} {when}, {name} data", at_once=at_once)
             shutil.rmtree(here)
 
 
@@ -334,13 +335,15 @@ def _wait_for(process: Process, here: Path, iteration: int) -> None:
         time.sleep(0.002)
 
 
-def _gone_on_with(here: Path, ended: Ended, wanted: str, about: str) -> Outcome:
-    killed = ended.code == -signal.SIGKILL
-    if ended.fault and not killed:
-        # A signal before the command has taken it ends the process as it ends any other.
-        if ended.fault.startswith("KILLED") and not (here / "run/summary.json").exists():
+def _gone_on_with(here: Path, ended: Ended, wanted: str, about: str, *, at_once: bool) -> Outcome:
+    """Resume; what was told to leave at once may lose an interval, and a checkpoint that was being written."""
+    if ended.fault and ended.code != -signal.SIGKILL:
+        # A signal before the run has taken it, or once its record is whole, ends the process as it ends any other.
+        summary = here / "run/summary.json"
+        if not ended.fault.startswith("KILLED") or '"running"' in (summary.read_text() if summary.exists() else ""):
+            return Outcome(ended.fault, ended, about)
+        if not summary.exists():
             return Outcome("ends before the run begins", ended, about)
-        return Outcome(ended.fault, ended, about)
     if not CheckpointFiles(here / "run/checkpoints").any():
         reached = _last_iteration(here)
         return Outcome("NO CHECKPOINT" if reached else "ends before the run begins", ended, about)
@@ -350,7 +353,7 @@ def _gone_on_with(here: Path, ended: Ended, wanted: str, about: str) -> Outcome:
         return Outcome(again.fault or "CANNOT BE RESUMED", again, about)
     said = again.text.partition("Resumed at iteration ")[2].partition(",")[0]
     lost = reached - int(said) if said.isdecimal() else 0
-    if lost > (2 * INTERVAL if killed else 0):
+    if lost > (2 * INTERVAL if at_once else 0):
         return Outcome("LOSES MORE", again, f"{about}: {reached} to {said}")
     if weights_of(here) != wanted:
         return Outcome("OTHER BITS", again, about)
@@ -371,18 +374,19 @@ def _last_iteration(here: Path) -> int:
 
 
 def stops(draw: random.Random, count: int) -> Iterator[Outcome]:
-    """SIGINT, SIGTERM or SIGHUP at a random moment, sometimes a second one within a second: it ends within 10 s."""
+    """SIGINT, SIGTERM or SIGHUP at a random moment, sometimes a second one within two seconds: it ends within 10 s."""
 
-    def disturb(process: Process, draw: random.Random) -> tuple[Ended, str]:
+    def disturb(process: Process, draw: random.Random) -> tuple[Ended, str, bool]:
         number, group = draw.choice((signal.SIGINT, signal.SIGTERM, signal.SIGHUP)), draw.random() < 0.5
         process.send(number, group=group)
-        twice = draw.random() < 0.5
-        if twice:
-            time.sleep(draw.uniform(0, 1) ** 2)
+        pause = 2 * draw.uniform(0, 1) ** 2 if draw.random() < 0.5 else None
+        if pause is not None:
+            time.sleep(pause)
             with contextlib.suppress(ProcessLookupError):
                 (os.killpg if group else os.kill)(process.pid, number)
-        what = f"{number.name} to the {'group' if group else 'process'}{', twice' * twice}"
-        return process.ended(patience=10.0), what
+        again = "" if pause is None else f", again after {pause:.3f} s"
+        about = f"{number.name} to the {'group' if group else 'process'}{again}"
+        return process.ended(patience=10.0), about, pause is not None and pause > _ONE_WISH
 
     return _disturbed(draw, count, disturb)
 
@@ -393,9 +397,9 @@ def kills(draw: random.Random, count: int) -> Iterator[Outcome]:
     Here that takes about as long as an interval does.
     """
 
-    def disturb(process: Process, draw: random.Random) -> tuple[Ended, str]:
+    def disturb(process: Process, draw: random.Random) -> tuple[Ended, str, bool]:
         process.send(signal.SIGKILL, group=True)
-        return process.ended(), "kill -9"
+        return process.ended(), "kill -9", True
 
     return _disturbed(draw, count, disturb)
 

@@ -46,6 +46,7 @@ from gan_runner.training.loop import Run, train
 log = logging.getLogger(__name__)
 
 _SECONDS_BETWEEN_ASKING = 0.2
+_SECONDS_OF_ONE_WISH = 0.5  # in which a terminal and a supervisor, say, send what is one wish to stop
 
 # What the dashboard's page of hyperparameters shows of a run besides the evaluation's metrics.
 _TELLING_SCALARS = ("accuracy/d", "loss/d", "loss/g", "health/diversity", "speed/images_per_second")
@@ -142,10 +143,10 @@ def run_job(config: DictConfig, within: Within | None = None) -> float | None:
                 sys.exit(1)
             job.write("interrupted")
             raise
-    if stopped_by:
-        go_on = f"To go on: gan-run {shlex.quote(f'resume={folder.path}')}"
-        log.info("Interrupted by %s. %s", stopped_by.name, go_on if folder.checkpoints.any() else "Nothing was saved.")
-        sys.exit(128 + stopped_by)
+        if stopped_by:
+            go_on = f"To go on: gan-run {shlex.quote(f'resume={folder.path}')}" if folder.checkpoints.any() else ""
+            log.info("Interrupted by %s. %s", stopped_by.name, go_on or "Nothing was saved.")
+            sys.exit(128 + stopped_by)
     log.info("Pictures: %s", folder.path / "samples")
     if within is None:  # or the sweep says it
         log.info("Dashboard: %s", dashboard_line(folder.path, folder.path))
@@ -462,6 +463,7 @@ class _Stop:
         self._poll = world.poll()
         self._silent = not world.first
         self._asks_again_at = 0.0
+        self._noted_at: float | None = None
         self._before: dict[signal.Signals, Any] = {}
         self._mask: set[int] | None = None
         self._at_once = False
@@ -520,9 +522,11 @@ class _Stop:
                 return
 
     def _note(self, number: int, frame: FrameType | None) -> None:
-        self.signal = signal.Signals(number)
-        for each in self._before:
-            signal.signal(each, self._leave)
+        if self._noted_at is not None:
+            if time.monotonic() - self._noted_at >= _SECONDS_OF_ONE_WISH:
+                self._leave(number, frame)
+            return
+        self.signal, self._noted_at = signal.Signals(number), time.monotonic()
         if self._at_once:
             self._leave(number, frame)
         if self._silent:

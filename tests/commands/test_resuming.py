@@ -276,7 +276,7 @@ def test_a_folder_is_given_to_one_process_at_a_time(tmp_path):
 
 
 IMPATIENT = """
-import os, signal, sys
+import os, signal, time
 from gan_runner.metrics.diversity import Diversity
 
 class Impatient(Diversity):
@@ -285,22 +285,27 @@ class Impatient(Diversity):
     def measure(self, fake, real):
         self.asked += 1
         if self.asked > 1:  # the first is the first look
-            for _ in range(2):
-                os.kill(os.getpid(), signal.SIGINT)
+            os.kill(os.getpid(), signal.SIGINT)
+            time.sleep(PAUSE)
+            os.kill(os.getpid(), signal.SIGINT)
         return super().measure(fake, real)
 """
 
 
 @pytest.mark.parametrize(("name", "code"), [("SIGINT", 130), ("SIGTERM", 143), ("SIGHUP", 129)])
-def test_a_second_signal_stops_at_once_and_is_on_record(tmp_path, name, code):
-    (tmp_path / "impatient.py").write_text(IMPATIENT.replace("SIGINT", name))
+@pytest.mark.parametrize("pause", [0, 0.6])
+def test_a_second_signal_stops_at_once_and_is_on_record_but_one_close_by_is_the_same_wish(tmp_path, name, code, pause):
+    (tmp_path / "impatient.py").write_text(IMPATIENT.replace("SIGINT", name).replace("PAUSE", str(pause)))
     part = "evaluation.metrics.diversity._target_=impatient.Impatient"
     command = [*COMMAND, *SMALL, *MLP, part, "hydra.run.dir=here"]
     environment = os.environ | {"PYTHONPATH": str(tmp_path)}
     result = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=120)
     assert (result.returncode, "Traceback" in result.stderr) == (code, False), result.stderr
     assert "Stopping; once more to stop at once." in result.stderr
-    assert json.loads((tmp_path / "here/summary.json").read_text())["status"] == "interrupted"
+    summary = json.loads((tmp_path / "here/summary.json").read_text())
+    assert summary["status"] == "interrupted"
+    kept = RunFolder(tmp_path / "here").checkpoints.load_newest(torch.device("cpu"))["progress"]["iteration"]
+    assert (kept == summary["iterations"], "To go on: " in result.stdout) == (pause == 0, pause == 0)
 
 
 def test_ctrl_c_saves_where_nobody_is_left_to_read_what_is_said(tmp_path):
