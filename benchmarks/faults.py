@@ -300,18 +300,12 @@ def _disturbed(
     """Runs that are disturbed at a random moment and gone on with, each compared with an undisturbed one."""
     with _scratch() as folder:
         _some_pictures(folder / "png", 300)
-        wanted, begins = {}, {}
-        for name, data in DATA.items():
-            (folder / name).mkdir()
-            began = time.monotonic()
-            process = Process(command("run", *RUN, *data), folder / name)
-            _wait_for(process, folder / name, 1)
-            begins[name] = time.monotonic() - began
-            if process.ended().code != 0:
-                raise SystemExit((folder / name / ".output").read_text())
-            wanted[name] = weights_of(folder / name)
+        wanted: dict[str, str] = {}
+        begins: dict[str, float] = {}
         for number in range(count):
             name = list(DATA)[number % len(DATA)]
+            if name not in wanted:
+                wanted[name], begins[name] = _undisturbed(folder / name, DATA[name])
             here = folder / str(number)
             here.mkdir()
             process = Process(command("run", *RUN, *DATA[name]), here)
@@ -327,6 +321,18 @@ def _disturbed(
             ended, what, at_once = disturb(process, draw)
             yield _gone_on_with(here, ended, wanted[name], f"{what} {when}, {name} data", at_once=at_once)
             shutil.rmtree(here)
+
+
+def _undisturbed(folder: Path, data: Sequence[str]) -> tuple[str, float]:
+    """What a run comes to, and the seconds that it takes to its first iteration."""
+    folder.mkdir()
+    began = time.monotonic()
+    process = Process(command("run", *RUN, *data), folder)
+    _wait_for(process, folder, 1)
+    begins = time.monotonic() - began
+    if process.ended().code != 0:
+        raise SystemExit((folder / ".output").read_text())
+    return weights_of(folder), begins
 
 
 def _wait_for(process: Process, here: Path, iteration: int) -> None:

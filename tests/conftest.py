@@ -28,6 +28,7 @@ from gan_runner.training.train_step import BatchSizes, TrainStep
 
 CPU = torch.device("cpu")
 torch.set_num_threads(1)  # networks this small lose time to a second one
+os.environ["OMP_NUM_THREADS"] = "1"  # in the processes that tests start, too
 
 
 @pytest.fixture(autouse=True)
