@@ -93,7 +93,7 @@ def test_a_training_command_trains(folder, line, monkeypatch):
     smaller, jobs = next((less for sweep, less in WRITTEN_DOWN.items() if sweep in line), ([], jobs))
     with warnings.catch_warnings():
         if "optuna" in line:  # what it takes from others is older than they are
-            warnings.simplefilter("ignore")
+            warnings.simplefilter("ignore", DeprecationWarning)
         result = gan_run(folder, *shlex.split(line)[1:], *SHORT, *smaller)
     assert result.code == 0, result.text
     runs = [path for pattern in ("outputs/*/*", "multirun/*/*/*") for path in folder.glob(f"{pattern}/summary.json")]
