@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from importlib import resources
 
 import numpy as np
@@ -30,6 +31,11 @@ def load(
     Raises:
         NoTestSplitError: the test split is asked for, and nothing is held out.
     """
+    return _drawn(image_size, limit, split, holdout)
+
+
+@functools.lru_cache(maxsize=2)  # what a run trains on and the whole set, for the jobs of a sweep that follow
+def _drawn(image_size: int | None, limit: int | None, split: Split, holdout: float) -> InMemoryImages:
     with resources.files("gan_runner.data").joinpath("digits.npz").open("rb") as file:
         stored = np.load(file)
         values, labels = torch.from_numpy(stored["images"]), torch.from_numpy(stored["labels"])
