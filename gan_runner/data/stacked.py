@@ -129,6 +129,15 @@ class StackedImages:
         return number_of(self.source_labels[self.layers], len(self.source.classes))
 
     @cached_property
+    def mode_frequencies(self) -> Tensor:
+        """How often each mode comes among all stacks that there could be of the source, float64 [classes^3].
+
+        So a set of few stacks, in which a mode happens to be missing, does not make it one that cannot be.
+        """
+        images_of = torch.bincount(self.source_labels, minlength=len(self.source.classes)).double()
+        return stacked_probabilities((images_of / images_of.sum()).expand(1, _LAYERS, -1))[0]
+
+    @cached_property
     def classes(self) -> tuple[str, ...]:
         """See `ImageSet`; `012` for the stack of a 0, a 1 and a 2."""
         names = self.source.classes

@@ -104,7 +104,7 @@ class FeatureMetrics:
         self._training: ImageSet | None = None
         self._held_out: ImageSet | None = None
         self._device = torch.device("cpu")
-        self._modes: Tensor | None = None  # of each training picture, where the data are stacks
+        self._modes: Tensor | None = None  # how often each comes, where the data are stacks
         self._known: tuple[Tensor, Tensor] | None = None
         self._originals: dict[str, Tensor] | None = None
         self._warned_of: set[str] = set()  # kinds of pictures that are few; every evaluation would say it again
@@ -159,7 +159,9 @@ class FeatureMetrics:
         self._extractor = self._learn(training if learn_from is None else learn_from, device)
         self._training, self._held_out, self._device = training, held_out, device
         self._known = self._originals = None
-        self._modes = training.labels if isinstance(training, StackedImages) and self.extractor.classes else None
+        self._modes = None
+        if isinstance(training, StackedImages) and self.extractor.classes:
+            self._modes = training.mode_frequencies
         lacking = {
             "classes": self.extractor.classes == 0,
             "modes": self._modes is None,
@@ -225,7 +227,7 @@ class FeatureMetrics:
             numbers |= class_numbers(seen.probabilities, kept["class_counts"])
         if seen.probabilities is not None and self._modes is not None and self._wants("modes", "modes_kl"):
             drawn = seen.probabilities.argmax(1).cpu()
-            numbers["modes"], numbers["modes_kl"] = modes(drawn, self._modes, self.extractor.classes)
+            numbers["modes"], numbers["modes_kl"] = modes(drawn, self._modes)
         if self._wants("memorised", "copying_z", "copying_p"):
             originals = self.originals
             near, which = (found[:, 0] for found in neighbours.nearest(vectors, self.known[0], 1))

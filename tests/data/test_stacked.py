@@ -103,3 +103,10 @@ def test_the_number_of_a_stack_is_read_from_the_first_layer_on():
     classes = torch.tensor([[0, 0, 0], [1, 2, 3], [9, 9, 9]])
     assert number_of(classes, 10).tolist() == [0, 123, 999]
     assert number_of(torch.tensor([[1, 1, 0]]), 2).tolist() == [6]
+
+
+def test_how_often_each_mode_comes_is_the_product_of_how_often_its_classes_come_whatever_was_stacked():
+    source = InMemoryImages("letters", torch.zeros(4, 1, 4, 4).byte(), torch.tensor([0, 1, 1, 1]), ("a", "b"))
+    stacks = load(source, "nowhere", False, None, 1, 0, None)
+    assert stacks.mode_frequencies.dtype == torch.float64
+    assert stacks.mode_frequencies.tolist() == [4.0**-3 * 3 ** bin(mode).count("1") for mode in range(8)]

@@ -13,6 +13,7 @@ from gan_runner.data import InMemoryImages, stacked
 from gan_runner.errors import UserError
 from gan_runner.metrics.feature_metrics import FAST, NUMBERS, FeatureMetrics, class_numbers
 from gan_runner.metrics.features import cnn, cnn_b
+from gan_runner.metrics.modes import modes
 
 CPU = torch.device("cpu")
 
@@ -209,9 +210,21 @@ def test_modes_of_stacks_are_read_channel_by_channel_by_the_extractor_that_ships
     real = metrics.statistics(batches(pictures))
     every = metrics.measure(batches(pictures), real)
     assert every["modes_cnn"] == pytest.approx(len(stacks.labels.unique()), abs=10)
-    few = metrics.measure(batches(pictures[stacks.labels < 200]), real)  # the first digit is 0 or 1
+    beginning = stacks.labels < 200  # the first digit is 0 or 1
+    few = metrics.measure(batches(pictures[beginning]), real)
     assert few["modes_cnn"] < 215
-    assert few["modes_kl_cnn"] == pytest.approx(math.log(3000 / int((stacks.labels < 200).sum())), abs=0.05)
+    divergence = modes(stacks.labels[beginning], stacks.mode_frequencies)[1]
+    assert divergence > math.log(4.9)
+    assert few["modes_kl_cnn"] == pytest.approx(divergence, abs=0.05)
+
+
+def test_modes_that_a_small_set_of_stacks_lacks_are_known_to_be_there(batches):
+    small = stacked.load("digits", "nowhere", False, 28, 100, 0, None)
+    others = stacked.load("digits", "nowhere", False, 28, 100, 1, None)
+    metrics = FeatureMetrics(cnn, ["modes_kl"], 5, seed=0)
+    metrics.bind(small, None, CPU)
+    real = metrics.statistics(batches(small.pixels(torch.arange(100))))
+    assert metrics.measure(batches(others.pixels(torch.arange(100))), real)["modes_kl_cnn"] < 3
 
 
 def test_a_g_that_draws_all_modes_of_stacks_is_not_said_to_draw_few_classes(stacks, batches):

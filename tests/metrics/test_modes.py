@@ -5,31 +5,32 @@ import torch
 
 from gan_runner.metrics.modes import modes
 
+EVEN = torch.full((1000,), 1e-3, dtype=torch.float64)
+
 
 def test_modes_drawn_as_often_as_in_the_data_are_all_there_at_no_distance():
-    real = torch.arange(1000).repeat(5)
-    assert modes(torch.arange(1000).repeat(26), real, 1000) == (1000, pytest.approx(0.0, abs=1e-12))
+    assert modes(torch.arange(1000).repeat(26), EVEN) == (1000, pytest.approx(0.0, abs=1e-12))
 
 
 @pytest.mark.parametrize("drawn", [1, 10, 500])
 def test_k_of_1000_equal_modes_drawn_evenly_are_the_logarithm_of_1000_over_k_away(drawn):
-    predicted = torch.arange(drawn).repeat(4)
-    number, distance = modes(predicted, torch.arange(1000), 1000)
+    number, distance = modes(torch.arange(drawn).repeat(4), EVEN)
     assert number == drawn
     assert distance == pytest.approx(math.log(1000 / drawn), rel=1e-12)
 
 
 def test_frequencies_are_compared_with_the_datas_own():
-    real = torch.tensor([0, 0, 0, 1])
-    assert modes(torch.tensor([0, 0, 0, 1]), real, 2) == (2, pytest.approx(0.0, abs=1e-12))
-    number, distance = modes(torch.tensor([0, 1]), real, 2)
+    data = torch.tensor([0.75, 0.25], dtype=torch.float64)
+    assert modes(torch.tensor([0, 0, 0, 1]), data) == (2, pytest.approx(0.0, abs=1e-12))
+    number, distance = modes(torch.tensor([0, 1]), data)
     assert number == 2
     assert distance == pytest.approx(0.5 * math.log(0.5 / 0.75) + 0.5 * math.log(0.5 / 0.25), rel=1e-12)
 
 
 def test_one_picture_is_enough_for_a_mode():
-    assert modes(torch.tensor([7] * 99 + [3]), torch.arange(10), 10)[0] == 2
+    assert modes(torch.tensor([7] * 99 + [3]), EVEN[:10] * 100)[0] == 2
 
 
 def test_what_the_data_do_not_know_is_infinitely_far():
-    assert modes(torch.tensor([0, 2]), torch.tensor([0, 1]), 3) == (2, math.inf)
+    data = torch.tensor([0.5, 0.5, 0.0], dtype=torch.float64)
+    assert modes(torch.tensor([0, 2]), data) == (2, math.inf)
