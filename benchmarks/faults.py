@@ -294,8 +294,17 @@ def _some_pictures(folder: Path, count: int) -> None:
         Image.fromarray(pixels.integers(0, 256, (96, 96, 3), dtype=np.uint8)).save(folder / f"{number}.png")
 
 
+@dataclass(frozen=True)
+class Disturbed:
+    """A run that was disturbed: how it ended, by what, and whether it was told to leave without saving."""
+
+    ended: Ended
+    what: str
+    at_once: bool
+
+
 def _disturbed(
-    draw: random.Random, count: int, disturb: Callable[[Process, random.Random], tuple[Ended, str, bool]]
+    draw: random.Random, count: int, disturb: Callable[[Process, random.Random], Disturbed]
 ) -> Iterator[Outcome]:
     """Runs that are disturbed at a random moment and gone on with, each compared with an undisturbed one."""
     with _scratch() as folder:
@@ -318,8 +327,8 @@ def _disturbed(
                 _wait_for(process, here, iteration)
                 time.sleep(draw.uniform(0, 0.05))
                 when = f"after iteration {iteration}"
-            ended, what, at_once = disturb(process, draw)
-            yield _gone_on_with(here, ended, wanted[name], f"{what} {when}, {name} data", at_once=at_once)
+            found = disturb(process, draw)
+            yield _gone_on_with(here, found, wanted[name], f"{found.what} {when}, {name} data")
             shutil.rmtree(here)
 
 
@@ -341,8 +350,9 @@ def _wait_for(process: Process, here: Path, iteration: int) -> None:
         time.sleep(0.002)
 
 
-def _gone_on_with(here: Path, ended: Ended, wanted: str, about: str, *, at_once: bool) -> Outcome:
+def _gone_on_with(here: Path, disturbed: Disturbed, wanted: str, about: str) -> Outcome:
     """Resume; what was told to leave at once may lose an interval, and a checkpoint that was being written."""
+    ended = disturbed.ended
     if ended.fault and ended.code != -signal.SIGKILL:
         # A signal before the run has taken it, or once its record is whole, ends the process as it ends any other.
         summary = here / "run/summary.json"
@@ -359,7 +369,7 @@ def _gone_on_with(here: Path, ended: Ended, wanted: str, about: str, *, at_once:
         return Outcome(again.fault or "CANNOT BE RESUMED", again, about)
     said = again.text.partition("Resumed at iteration ")[2].partition(",")[0]
     lost = reached - int(said) if said.isdecimal() else 0
-    if lost > (2 * INTERVAL if at_once else 0):
+    if lost > (2 * INTERVAL if disturbed.at_once else 0):
         return Outcome("LOSES MORE", again, f"{about}: {reached} to {said}")
     if weights_of(here) != wanted:
         return Outcome("OTHER BITS", again, about)
@@ -382,7 +392,7 @@ def _last_iteration(here: Path) -> int:
 def stops(draw: random.Random, count: int) -> Iterator[Outcome]:
     """SIGINT, SIGTERM or SIGHUP at a random moment, sometimes a second one within two seconds: it ends within 10 s."""
 
-    def disturb(process: Process, draw: random.Random) -> tuple[Ended, str, bool]:
+    def disturb(process: Process, draw: random.Random) -> Disturbed:
         number, group = draw.choice((signal.SIGINT, signal.SIGTERM, signal.SIGHUP)), draw.random() < 0.5
         process.send(number, group=group)
         pause = 2 * draw.uniform(0, 1) ** 2 if draw.random() < 0.5 else None
@@ -391,8 +401,8 @@ def stops(draw: random.Random, count: int) -> Iterator[Outcome]:
             with contextlib.suppress(ProcessLookupError):
                 (os.killpg if group else os.kill)(process.pid, number)
         again = "" if pause is None else f", again after {pause:.3f} s"
-        about = f"{number.name} to the {'group' if group else 'process'}{again}"
-        return process.ended(patience=10.0), about, pause is not None and pause > _ONE_WISH
+        what = f"{number.name} to the {'group' if group else 'process'}{again}"
+        return Disturbed(process.ended(patience=10.0), what, at_once=pause is not None and pause > _ONE_WISH)
 
     return _disturbed(draw, count, disturb)
 
@@ -403,9 +413,9 @@ def kills(draw: random.Random, count: int) -> Iterator[Outcome]:
     Here that takes about as long as an interval does.
     """
 
-    def disturb(process: Process, draw: random.Random) -> tuple[Ended, str, bool]:
+    def disturb(process: Process, draw: random.Random) -> Disturbed:
         process.send(signal.SIGKILL, group=True)
-        return process.ended(), "kill -9", True
+        return Disturbed(process.ended(), "kill -9", at_once=True)
 
     return _disturbed(draw, count, disturb)
 

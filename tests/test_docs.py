@@ -1,7 +1,6 @@
 """What the README and the pages in docs/ show works: every command is called here, or by .ci/run."""
 
 import json
-import math
 import os
 import re
 import shlex
@@ -61,6 +60,18 @@ WRITTEN_DOWN = {
 }
 
 
+def smaller(line):
+    """What is typed after the program, where of a sweep two jobs are left, and the number of jobs."""
+    words, jobs = [], 1
+    for word in shlex.split(line)[1:]:
+        key, equals, values = word.partition("=")
+        if " -m " in line and re.fullmatch(r"[^\[(]*,[^\[(]*", values):
+            values = ",".join(values.split(",")[: 3 - jobs])
+            jobs = 2
+        words.append(f"{key}{equals}{values}")
+    return words, jobs
+
+
 def commands(start):
     return [command for command in EVERYWHERE if command.startswith(start)]
 
@@ -92,12 +103,12 @@ def test_a_training_command_trains(folder, line, monkeypatch):
         plugin = "submitit" if choice == "slurm" else choice
         pytest.importorskip(f"hydra_plugins.hydra_{plugin}_{kind}")
     monkeypatch.setenv("PATH", f"{stand_in(folder)}:{os.environ['PATH']}")
-    jobs = math.prod(word.count(",") + 1 for word in line.split()) if " -m " in line else 1
-    smaller, jobs = next((less for sweep, less in WRITTEN_DOWN.items() if sweep in line), ([], jobs))
+    words, jobs = smaller(line)
+    added, jobs = next((less for sweep, less in WRITTEN_DOWN.items() if sweep in line), ([], jobs))
     with warnings.catch_warnings():
         if "optuna" in line:  # what it takes from others is older than they are
             warnings.simplefilter("ignore", DeprecationWarning)
-        result = gan_run(folder, *shlex.split(line)[1:], *SHORT, *smaller)
+        result = gan_run(folder, *words, *SHORT, *added)
     assert result.code == 0, result.text
     runs = [path for pattern in ("outputs/*/*", "multirun/*/*/*") for path in folder.glob(f"{pattern}/summary.json")]
     assert len(runs) == jobs
@@ -118,7 +129,7 @@ def test_a_command_that_goes_on_with_a_sweep_does(folder):
 
 @pytest.mark.parametrize("line", commands("gan-check"))
 def test_a_checking_command_checks(folder, line):
-    result = gan_check(folder, *shlex.split(line)[1:], *CHECK_SHORT)
+    result = gan_check(folder, *smaller(line)[0], *CHECK_SHORT)
     assert result.code == 0, result.text
 
 

@@ -102,10 +102,8 @@ def run_job(config: DictConfig, within: Within | None = None) -> float | None:
             folder.discard_unbegun()
         raise
     stop = _Stop(within.asked_to_stop if within else lambda: False, world)
-    with (
-        contextlib.closing(folder),
-        stop,
-    ):  # to the end of the record: torchrun sends a signal when a process has failed
+    # To the end of the record, for torchrun sends a signal to the others as soon as one process has failed.
+    with contextlib.closing(folder), stop:
         if job.stored is not None:
             folder.claim("resume", new=False)
         else:
