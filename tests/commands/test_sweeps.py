@@ -260,9 +260,9 @@ def whole(tmp_path_factory):
     return folder / "here"
 
 
-def started(folder, *arguments):
+def started(folder, *arguments, seeds="1,2,3"):
     program = "from gan_runner.commands.main import run; run()"
-    command = [sys.executable, "-c", program, "-m", *TINY, "hydra.sweep.dir=here", "seed=1,2,3", *arguments]
+    command = [sys.executable, "-c", program, "-m", *TINY, "hydra.sweep.dir=here", f"seed={seeds}", *arguments]
     environment = os.environ | {"OMP_NUM_THREADS": "1"}
     return subprocess.Popen(
         command, cwd=folder, env=environment, start_new_session=True,
@@ -332,7 +332,7 @@ def signal_once_saved(process, run, number):
 def test_a_preempted_job_saves_is_queued_again_and_goes_on_to_the_bit(tmp_path, whole, launcher, monkeypatch):
     pytest.importorskip("hydra_plugins.hydra_submitit_launcher")
     monkeypatch.setenv("PATH", f"{stand_in(tmp_path)}:{os.environ['PATH']}")
-    process = started(tmp_path, f"hydra/launcher={launcher}")
+    process = started(tmp_path, f"hydra/launcher={launcher}", seeds="1,2")
     here = tmp_path / "here"
     signal_once_saved(process, here / "seed=2", signal.SIGUSR2)
     out, _ = process.communicate(timeout=100)
@@ -342,16 +342,16 @@ def test_a_preempted_job_saves_is_queued_again_and_goes_on_to_the_bit(tmp_path, 
     log = (here / "seed=2/gan-run.log").read_text()
     assert "Interrupted by SIGUSR2." in log
     assert "Resumed at iteration " in log
-    for name in ("seed=1", "seed=2", "seed=3"):
+    for name in ("seed=1", "seed=2"):
         assert same(weights(here / name), weights(whole / name))
         assert f"{name}: finished. Sweep: " in out  # although the jobs' own words go elsewhere
 
 
 def test_a_signal_has_the_jobs_that_submitit_has_begun_save_and_leave(tmp_path):
     pytest.importorskip("hydra_plugins.hydra_submitit_launcher")
-    process = started(tmp_path, "hydra/launcher=submitit_local", "trainer.iterations=20000")
+    process = started(tmp_path, "hydra/launcher=submitit_local", "trainer.iterations=20000", seeds="1,2")
     here = tmp_path / "here"
-    wait_for(process, lambda: all((here / f"seed={n}/checkpoints/last.pt").is_file() for n in (1, 2, 3)))
+    wait_for(process, lambda: all((here / f"seed={n}/checkpoints/last.pt").is_file() for n in (1, 2)))
     os.killpg(process.pid, signal.SIGINT)
     out, _ = process.communicate(timeout=60)
     assert process.returncode == 130, out

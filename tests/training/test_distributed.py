@@ -71,14 +71,20 @@ class Notes(Silence):
         self.states.append(state)
 
 
-def play(world, overrides, state=None, dtype=torch.float64):
-    """Train, from a checkpoint if one is given; gives the journal."""
+def composed(*overrides):
+    """The config of each run, composed once for all processes."""
     OmegaConf.register_new_resolver("job_folder", job_folder, replace=True)
+    with initialize_config_module("gan_runner.conf", version_base="1.3"):
+        runs = RUNS | {"random": RANDOM}
+        return {name: compose("config", overrides=[*SMALL, *run, *overrides]) for name, run in runs.items()}
+
+
+def play(world, config, state=None, dtype=torch.float64):
+    """Train, from a checkpoint if one is given; gives the journal."""
     before = torch.get_default_dtype()
     torch.set_default_dtype(dtype)
     try:
-        with initialize_config_module("gan_runner.conf", version_base="1.3"):
-            experiment = build(compose("config", overrides=[*SMALL, *overrides]), world)
+        experiment = build(config, world)
         with contextlib.closing(experiment.feed):
             run = Run(experiment, Notes())
             if state is not None:
@@ -89,7 +95,7 @@ def play(world, overrides, state=None, dtype=torch.float64):
     return run.journal
 
 
-def part(rank, size, folder):
+def part(rank, size, folder, config_of):
     """What one of several processes does, and leaves in a file."""
     warnings.simplefilter("error")
     torch.set_num_threads(1)
@@ -97,13 +103,13 @@ def part(rank, size, folder):
     dist.init_process_group("gloo", store=store, rank=rank, world_size=size, timeout=datetime.timedelta(seconds=60))
     world = Processes(rank, size, store, rank, size)
     found = {"norms": normalised(rank, size)}
-    for name, overrides in RUNS.items():
-        notes = play(world, overrides)
+    for name in RUNS:
+        notes = play(world, config_of[name])
         found[name] = {"states": notes.states, "points": notes.points}
-    found["random"] = play(world, RANDOM, dtype=torch.float32).states
-    found["resumed"] = play(world, RANDOM, found["random"][1], dtype=torch.float32).states[-1]
+    found["random"] = play(world, config_of["random"], dtype=torch.float32).states
+    found["resumed"] = play(world, config_of["random"], found["random"][1], dtype=torch.float32).states[-1]
     alone = torch.load(folder / "alone.pt", weights_only=True)
-    found["from one"] = play(world, RUNS["a fixed set"], alone).states[-1]
+    found["from one"] = play(world, config_of["a fixed set"], alone).states[-1]
     found["polls"] = polled(world, rank)
     torch.save(found, folder / f"{rank}.pt")
     world.end()
@@ -139,20 +145,25 @@ def polled(world, rank):
 
 
 @pytest.fixture(scope="module")
-def alone():
+def config_of():
+    return composed()
+
+
+@pytest.fixture(scope="module")
+def alone(config_of):
     """Each run by one process."""
     torch.set_num_threads(1)
-    return {name: play(ALONE, overrides) for name, overrides in RUNS.items()}
+    return {name: play(ALONE, config_of[name]) for name in RUNS}
 
 
 @pytest.fixture(scope="module", params=[2, 3])
-def several(request, alone):
+def several(request, alone, config_of):
     """What two processes found, and three."""
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         torch.save(alone["a fixed set"].states[1], folder / "alone.pt")
         context = torch.multiprocessing.start_processes(
-            part, (request.param, folder), nprocs=request.param, join=False, start_method="spawn"
+            part, (request.param, folder, config_of), nprocs=request.param, join=False, start_method="spawn"
         )
         deadline = time.monotonic() + 100
         while not context.join(timeout=10):  # one process at a time
@@ -220,10 +231,10 @@ def test_a_checkpoint_of_one_process_goes_on_with_several(several, alone):
     torch.testing.assert_close(numbers(several[0]["from one"]), numbers(expected), rtol=1e-8, atol=1e-8)
 
 
-def test_a_checkpoint_of_several_processes_goes_on_with_one(several, alone):
+def test_a_checkpoint_of_several_processes_goes_on_with_one(several, alone, config_of):
     states = several[0]["a fixed set"]["states"]
     assert states[1]["step"]["fixed_set"]["real"]["images"].shape[0] == 24
-    resumed = play(ALONE, RUNS["a fixed set"], copy.deepcopy(states[1])).states[-1]
+    resumed = play(ALONE, config_of["a fixed set"], copy.deepcopy(states[1])).states[-1]
     torch.testing.assert_close(numbers(resumed), numbers(alone["a fixed set"].states[-1]), rtol=1e-8, atol=1e-8)
 
 
@@ -251,16 +262,16 @@ class OnOneGpu(Processes):
         return "cuda:0"
 
 
-def part_on_a_gpu(rank, size, folder):
+def part_on_a_gpu(rank, size, folder, config_of):
     """What one of several processes on one GPU leaves in a file; alone, it talks to itself by NCCL."""
     torch.cuda.set_device(0)
     backend = "cpu:gloo,cuda:nccl" if size == 1 else "gloo"
     store = dist.FileStore(str(folder / f"store {size}"), size)
     dist.init_process_group(backend, store=store, rank=rank, world_size=size, timeout=datetime.timedelta(seconds=60))
     world = OnOneGpu(rank, size, store, rank, size)
-    found = {name: play(world, overrides).states for name, overrides in RUNS.items()}
-    found["random"] = play(world, RANDOM, dtype=torch.float32).states
-    found["resumed"] = play(world, RANDOM, found["random"][1], dtype=torch.float32).states[-1]
+    found = {name: play(world, config_of[name]).states for name in RUNS}
+    found["random"] = play(world, config_of["random"], dtype=torch.float32).states
+    found["resumed"] = play(world, config_of["random"], found["random"][1], dtype=torch.float32).states[-1]
     torch.save(found, folder / f"{size} {rank}.pt")
     world.end()
 
@@ -268,11 +279,13 @@ def part_on_a_gpu(rank, size, folder):
 @pytest.mark.gpu
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no GPU")
 @pytest.mark.parametrize("size", [1, 2])
-def test_processes_on_a_gpu_train_as_one_would(tmp_path, size):
-    torch.multiprocessing.start_processes(part_on_a_gpu, (size, tmp_path), nprocs=size, start_method="spawn")
+def test_processes_on_a_gpu_train_as_one_would(tmp_path, size, config_of):
+    arguments = (size, tmp_path, config_of)
+    torch.multiprocessing.start_processes(part_on_a_gpu, arguments, nprocs=size, start_method="spawn")
     found = [torch.load(tmp_path / f"{size} {rank}.pt", map_location="cpu") for rank in range(size)]
-    for name, overrides in RUNS.items():
-        expected = play(ALONE, [*overrides, "trainer.device=cuda"]).states[-1]
+    config_alone = composed("trainer.device=cuda")
+    for name in RUNS:
+        expected = play(ALONE, config_alone[name]).states[-1]
         for each in found:
             torch.testing.assert_close(numbers(each[name][-1]), numbers(expected).cpu(), rtol=1e-6, atol=1e-6)
             assert torch.equal(numbers(each[name][-1]), numbers(found[0][name][-1]))
