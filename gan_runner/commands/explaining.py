@@ -11,7 +11,7 @@ from importlib import resources
 
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.errors import HydraException, OverrideParseException
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig, ListConfig, OmegaConf
 
 from gan_runner import CONFIG_MODULE
 from gan_runner.config.command_line import typed
@@ -38,7 +38,7 @@ _EXTRAS = {"joblib": "parallel", "submitit": "slurm", "ray": "ray", "optuna": "s
 
 
 def _explain_unknown_choice(group: str, choice: str, options: list[str]) -> str:
-    similar = closest(choice, options)
+    similar = closest(choice, options) or _spoken_of(group, choice, options)
     remedy = f"Try {group}={similar or options[0]}"
     kind = group.removeprefix("hydra/")
     plugin = choice.partition("_")[0]
@@ -48,6 +48,35 @@ def _explain_unknown_choice(group: str, choice: str, options: list[str]) -> str:
         # Hydra's own plug-ins are named like hydra-submitit-launcher, which brings submitit_local and submitit_slurm.
         remedy += f", or install the plug-in, such as: pip install hydra-{plugin}-{kind}"
     return f"{group} is {choice}, but must be {either(options)}.\n  {remedy}."
+
+
+def _spoken_of(group: str, name: str, options: list[str]) -> str:
+    """The choice of ours whose file's comments mention a name, as those of wasserstein do WGAN; "" where none does."""
+    for option in options:
+        file = resources.files(CONFIG_MODULE).joinpath(group, f"{option}.yaml")
+        comments = re.findall("#.*", file.read_text("utf-8")) if file.is_file() else []
+        if re.search(rf"\b{re.escape(name)}\b", "\n".join(comments), re.IGNORECASE):
+            return option
+    return ""
+
+
+def _choices_with(key: str) -> list[str]:
+    """The choices of a key's group that have it, such as data=idx for data.root."""
+    group, _, rest = key.partition(".")
+    folder = resources.files(CONFIG_MODULE).joinpath(group)
+    if not rest or not folder.is_dir():
+        return []
+    files = sorted((file for file in folder.iterdir() if file.name.endswith(".yaml")), key=lambda file: file.name)
+    having = (file for file in files if _has(OmegaConf.create(file.read_text("utf-8")), rest))
+    return [f"{group}={file.name.removesuffix('.yaml')}" for file in having]
+
+
+def _has(config: DictConfig | ListConfig, key: str) -> bool:
+    *parents, last = key.split(".")
+    node: object = config
+    for parent in parents:
+        node = node.get(parent) if isinstance(node, DictConfig) else None
+    return isinstance(node, DictConfig) and last in list(node)  # a value that must be given counts too
 
 
 def _explain_unknown_key(key: str, config_name: str) -> str:
@@ -61,10 +90,15 @@ def _explain_unknown_key(key: str, config_name: str) -> str:
     prefix = f"{parent}." if parent else ""
     names = [f"{prefix}{name}" for name in map(str, node) if not name.startswith("_")]
     name = key.rpartition(".")[2]
-    settings = (setting for setting in _settings(config) if not setting.startswith("health.usual."))
+    settings = [setting for setting in _settings(config) if not setting.startswith("health.usual.")]
+    whole = list(dict.fromkeys(before for each in settings if (before := _up_to(key, each))))
     elsewhere = [setting for setting in settings if setting.rpartition(".")[2] == name]
     similar = closest(key, names)
-    if elsewhere and (not similar or key != prefix + name):
+    if whole and "." in key:
+        remedy = f"Did you mean {either(whole)}?"
+    elif choices := _choices_with(key):
+        remedy = f"It is a setting of {either(choices)}: choose one of them, or leave it out."
+    elif elsewhere and (not similar or key != prefix + name):
         remedy = f"Did you mean {either(elsewhere)}?"
     elif similar:
         remedy = f"Did you mean {similar}?"
@@ -73,6 +107,12 @@ def _explain_unknown_key(key: str, config_name: str) -> str:
     else:
         remedy = f"Leave it out: {parent} has no keys here."
     return f"There is no key {key} here.\n  {remedy}"
+
+
+def _up_to(end: str, setting: str) -> str:
+    """The part of a setting's key that ends in what was typed, or ""."""
+    before, found, _ = f".{setting}.".partition(f".{end}.")
+    return f"{before}.{end}".lstrip(".") if found else ""
 
 
 def _settings(config: DictConfig, path: str = "") -> Iterator[str]:
@@ -101,13 +141,16 @@ _TAKES_THE_NUMBER = {"learning_rate": "optimizer.lr"}
 
 
 def explain_no_choice() -> str:
-    """Put Hydra's refusal of `group=null` or of a number for a choice into this program's words."""
+    """Put Hydra's refusal of `group=null` or of a number for a choice into words; "" where no such thing was typed."""
     arguments = [argument for argument in sys.argv[1:] if "=" in argument and not argument.startswith("-")]
     folder = resources.files(CONFIG_MODULE)
     for override in OverridesParser.create().parse_overrides(arguments):
         group, value = override.key_or_group, override.value()
-        if isinstance(value, str | list) or not group or not folder.joinpath(group).is_dir():
+        named = value if isinstance(value, list) else [value]
+        if all(isinstance(each, str) for each in named) or not group or not folder.joinpath(group).is_dir():
             continue
+        if override.is_delete():
+            return f"~{group} takes away what every run needs.\n  Leave {override.input_line} out."
         if value is None:
             return (
                 f"{group} is chosen as nothing, but a group needs one of its choices.\n"
@@ -117,7 +160,7 @@ def explain_no_choice() -> str:
         choices = sorted(name.removesuffix(".yaml") for name in files if name.endswith(".yaml"))
         remedy = f"Try {_TAKES_THE_NUMBER.get(group, group)}={value if group in _TAKES_THE_NUMBER else choices[0]}."
         return f"{group} is {value}, but must be {either(choices)}.\n  {remedy}"
-    return "A group is chosen as what is no name.\n  See --help for the choices."
+    return ""
 
 
 def _composed_by_choices(config_name: str) -> DictConfig:

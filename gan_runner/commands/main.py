@@ -38,7 +38,7 @@ from gan_runner.record.sweep_folder import SweepFolder, folder_name
 OPENMP = {"GOMP_SPINCOUNT": "200000"}
 SHORT_SPIN = "10000"
 
-_begun: list[bool] = []  # whether this process has come as far as a job, so that an error is no longer Hydra's
+_begun: list[bool] = []  # whether this command has come as far as a job, so that an error is no longer Hydra's
 
 
 def run() -> None:
@@ -186,6 +186,7 @@ def _launch(config_name: str, job: Callable[[DictConfig], object], arguments: li
         os.environ.setdefault(name, SHORT_SPIN if crowded else value)
     # Hydra would print errors in its own words and leave; this has it raise them.
     os.environ["HYDRA_FULL_ERROR"] = "1"
+    _begun.clear()
     keep_words(sys.argv)
     sys.argv[1:] = arguments
     hydra.main(version_base="1.3", config_path=f"pkg://{CONFIG_MODULE}", config_name=config_name)(job)()
@@ -267,8 +268,8 @@ def _explained(config_name: str) -> Iterator[None]:
             _leave(explain_grammar(error))
         elif isinstance(error, UserError | HydraException):
             _leave(str(error))
-        elif "Config group override must be a string" in str(error):
-            _leave(explain_no_choice())
+        elif not _begun and isinstance(error, ValueError | TypeError) and (said := explain_no_choice()):
+            _leave(said)
         elif isinstance(error, OmegaConfBaseException):
             _leave(f"The config does not resolve: {error}\n  Look for the ${{...}} that it names.")
         elif isinstance(error, YAMLError):

@@ -343,6 +343,38 @@ MISTAKES = {
         "Try optimizer.lr=0.001.",
     ),
     "a number for the choice of another group": (["model=3"], "model is 3, but must be dcgan, mlp", "Try model=dcgan."),
+    "numbers for a choice": (["model=[1,2]"], "model is [1, 2], but must be dcgan, mlp", "Try model=dcgan."),
+    "a number for a group taken away": (
+        ["~latent=1"],
+        "~latent takes away what every run needs.",
+        "Leave ~latent=1 out.",
+    ),
+    "another name of a choice": (["loss=wgan"], "loss is wgan, but must be hinge, ", "Try loss=wasserstein."),
+    "a part of another name of a choice": (
+        ["penalty=GP"],
+        "penalty is GP, but must be ",
+        "Try penalty=gradient_penalty.",
+    ),
+    "a key of other choices": (
+        ["data.root=pictures"],
+        "There is no key data.root here.",
+        "It is a setting of data=cifar10, data=fashion_mnist, data=idx, data=image_folder, data=mnist or data=stacked",
+    ),
+    "the end of a key of settings": (
+        ["symptoms.collapse=null"],
+        "There is no key symptoms.collapse here.",
+        "Did you mean health.symptoms.collapse?",
+    ),
+    "the end of a key": (
+        ["symptoms.collapse.diversity=0.2"],
+        "There is no key symptoms.collapse.diversity here.",
+        "Did you mean health.symptoms.collapse.diversity?",
+    ),
+    "the end of a key of a part": (
+        ["metrics.diversity=null"],
+        "There is no key metrics.diversity here.",
+        "Did you mean evaluation.metrics.diversity?",
+    ),
     "a key without its group": (
         ["lr=1e-3"],
         "There is no key lr here.",
