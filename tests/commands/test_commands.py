@@ -343,6 +343,11 @@ MISTAKES = {
         "Try optimizer.lr=0.001.",
     ),
     "a number for the choice of another group": (["model=3"], "model is 3, but must be dcgan, mlp", "Try model=dcgan."),
+    "no log": (
+        ["hydra/job_logging=disabled"],
+        "The log cannot be set up: ",
+        "Leave out what was typed of hydra/job_logging",
+    ),
     "numbers for a choice": (["model=[1,2]"], "model is [1, 2], but must be dcgan, mlp", "Try model=dcgan."),
     "a number for a group taken away": (
         ["~latent=1"],
