@@ -96,7 +96,7 @@ def _explain_unknown_key(key: str, config_name: str) -> str:
     similar = closest(key, names)
     if whole and "." in key:
         remedy = f"Did you mean {either(whole)}?"
-    elif choices := _choices_with(key):
+    elif key.partition(".")[0] in config and (choices := _choices_with(key)):
         remedy = f"It is a setting of {either(choices)}: choose one of them, or leave it out."
     elif elsewhere and (not similar or key != prefix + name):
         remedy = f"Did you mean {either(elsewhere)}?"
