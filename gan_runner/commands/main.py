@@ -77,7 +77,6 @@ def _train(config: DictConfig) -> float | None:
         return train_in_sweep(config)
     from gan_runner.commands.train import run_job
 
-    _begun.append(True)
     with _without_hydras_line():
         return run_job(config)
 
@@ -292,14 +291,17 @@ def _came_from_an_interrupt(error: BaseException | None) -> bool:
 
 @contextlib.contextmanager
 def _without_hydras_line() -> Iterator[None]:
-    """Leave a single run with its one message: to an error that reaches Hydra, it adds a line that says less.
+    """Begin a job, and leave a single one with its one message: Hydra adds a line to an error that reaches it.
 
     In a sweep the error goes through, for Hydra to tell which job failed and to go on with the others.
     """
+    single = HydraConfig.get().mode is RunMode.RUN
+    if single:  # of a sweep's, the next one is still to be composed
+        _begun.append(True)
     try:
         yield
     except Exception as error:
-        if HydraConfig.get().mode is RunMode.RUN:
+        if single:
             if _told_elsewhere(error):
                 _leave("")
             if isinstance(error, UserError):
