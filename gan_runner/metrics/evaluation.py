@@ -5,9 +5,10 @@ from __future__ import annotations
 import math
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal, Protocol, cast
+from typing import Annotated, Any, Literal, Protocol, cast
 
 import torch
+from annotated_types import Ge, Le
 from torch import Tensor
 
 from gan_runner.contracts import described, hold_to, what_it_is
@@ -18,6 +19,9 @@ from gan_runner.metrics.number import Number
 from gan_runner.ranges import Count, TwoOrMore
 
 _BATCH = 256
+
+# As many as published figures are taken from; twice as many would take four times as long, at every evaluation.
+Compared = Annotated[int, Ge(2), Le(50_000)]
 
 
 class Metric(Protocol):
@@ -142,7 +146,7 @@ class Evaluation:
 
     Args:
         every: epochs or iterations (as `trainer.intervals_in` says) between two evaluations.
-        num_images: real images, and generated ones, that each metric sees.
+        num_images: real images, and generated ones, that each metric sees; each is compared with every other.
         metrics: what is measured, null for what is not; a name in the config is for addressing a part there.
         objective: the number that decides which checkpoint is the best.
         goal: whether the objective is better when it is lower or higher.
@@ -156,7 +160,7 @@ class Evaluation:
     def __init__(
         self,
         every: Count,
-        num_images: TwoOrMore,
+        num_images: Compared,
         metrics: Mapping[str, Metric | None],
         objective: str,
         goal: Literal["lower", "higher"],

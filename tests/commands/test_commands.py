@@ -343,6 +343,11 @@ MISTAKES = {
         "Try optimizer.lr=0.001.",
     ),
     "a number for the choice of another group": (["model=3"], "model is 3, but must be dcgan, mlp", "Try model=dcgan."),
+    "more pictures than can be compared with each other": (
+        ["evaluation.num_images=100000"],
+        "evaluation.num_images is 100000, but must be a whole number, at least 2 and at most 50000.",
+        "Try evaluation.num_images=1000, which is its default.",
+    ),
     "no log": (
         ["hydra/job_logging=disabled"],
         "The log cannot be set up: ",
