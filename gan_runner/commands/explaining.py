@@ -52,30 +52,30 @@ def _explain_unknown_choice(group: str, choice: str, options: list[str]) -> str:
 
 def _spoken_of(group: str, name: str, options: list[str]) -> str:
     """The choice of ours whose file's comments mention a name, as those of wasserstein do WGAN; "" where none does."""
+    texts = _choices_of(group)
     for option in options:
-        file = resources.files(CONFIG_MODULE).joinpath(group, f"{option}.yaml")
-        comments = re.findall("#.*", file.read_text("utf-8")) if file.is_file() else []
-        if re.search(rf"\b{re.escape(name)}\b", "\n".join(comments), re.IGNORECASE):
+        comments = "\n".join(re.findall("#.*", texts.get(option, "")))
+        if re.search(rf"\b{re.escape(name)}\b", comments, re.IGNORECASE):
             return option
     return ""
+
+
+def _choices_of(group: str) -> dict[str, str]:
+    """The choices that this package has for a group, sorted, each with its file's text; none for what is no group."""
+    folder = resources.files(CONFIG_MODULE).joinpath(group)
+    files = [file for file in folder.iterdir() if file.name.endswith(".yaml")] if folder.is_dir() else []
+    return dict(sorted((file.name.removesuffix(".yaml"), file.read_text("utf-8")) for file in files))
 
 
 def _choices_with(key: str) -> list[str]:
     """The choices of a key's group that have it, such as data=idx for data.root."""
     group, _, rest = key.partition(".")
-    folder = resources.files(CONFIG_MODULE).joinpath(group)
-    if not rest or not folder.is_dir():
-        return []
-    files = sorted((file for file in folder.iterdir() if file.name.endswith(".yaml")), key=lambda file: file.name)
-    having = (file for file in files if _has(OmegaConf.create(file.read_text("utf-8")), rest))
-    return [f"{group}={file.name.removesuffix('.yaml')}" for file in having]
+    return [f"{group}={choice}" for choice, text in _choices_of(group).items() if _has(OmegaConf.create(text), rest)]
 
 
 def _has(config: DictConfig | ListConfig, key: str) -> bool:
-    *parents, last = key.split(".")
-    node: object = config
-    for parent in parents:
-        node = node.get(parent) if isinstance(node, DictConfig) else None
+    parent, _, last = key.rpartition(".")
+    node = OmegaConf.select(config, parent, throw_on_resolution_failure=False) if parent else config
     return isinstance(node, DictConfig) and last in list(node)  # a value that must be given counts too
 
 
@@ -91,10 +91,10 @@ def _explain_unknown_key(key: str, config_name: str) -> str:
     names = [f"{prefix}{name}" for name in map(str, node) if not name.startswith("_")]
     name = key.rpartition(".")[2]
     settings = [setting for setting in _settings(config) if not setting.startswith("health.usual.")]
-    whole = list(dict.fromkeys(before for each in settings if (before := _up_to(key, each))))
+    whole = _whole_keys(key, settings) if "." in key else []
     elsewhere = [setting for setting in settings if setting.rpartition(".")[2] == name]
     similar = closest(key, names)
-    if whole and "." in key:
+    if whole:
         remedy = f"Did you mean {either(whole)}?"
     elif key.partition(".")[0] in config and (choices := _choices_with(key)):
         remedy = f"It is a setting of {either(choices)}: choose one of them, or leave it out."
@@ -109,10 +109,10 @@ def _explain_unknown_key(key: str, config_name: str) -> str:
     return f"There is no key {key} here.\n  {remedy}"
 
 
-def _up_to(end: str, setting: str) -> str:
-    """The part of a setting's key that ends in what was typed, or ""."""
-    before, found, _ = f".{setting}.".partition(f".{end}.")
-    return f"{before}.{end}".lstrip(".") if found else ""
+def _whole_keys(end: str, settings: list[str]) -> list[str]:
+    """The keys that end in what was typed, among those of settings and of what settings lie in."""
+    found = (re.match(rf".+?\.{re.escape(end)}(?=\.|$)", setting) for setting in settings)
+    return list(dict.fromkeys(match[0] for match in found if match))
 
 
 def _settings(config: DictConfig, path: str = "") -> Iterator[str]:
@@ -143,11 +143,11 @@ _TAKES_THE_NUMBER = {"learning_rate": "optimizer.lr"}
 def explain_no_choice() -> str:
     """Put Hydra's refusal of `group=null` or of a number for a choice into words; "" where no such thing was typed."""
     arguments = [argument for argument in sys.argv[1:] if "=" in argument and not argument.startswith("-")]
-    folder = resources.files(CONFIG_MODULE)
     for override in OverridesParser.create().parse_overrides(arguments):
         group, value = override.key_or_group, override.value()
         named = value if isinstance(value, list) else [value]
-        if all(isinstance(each, str) for each in named) or not group or not folder.joinpath(group).is_dir():
+        choices = list(_choices_of(group)) if group else []
+        if all(isinstance(each, str) for each in named) or not choices:
             continue
         if override.is_delete():
             return f"~{group} takes away what every run needs.\n  Leave {override.input_line} out."
@@ -156,8 +156,6 @@ def explain_no_choice() -> str:
                 f"{group} is chosen as nothing, but a group needs one of its choices.\n"
                 f"  Leave {group} out, or see --help."
             )
-        files = (file.name for file in folder.joinpath(group).iterdir())
-        choices = sorted(name.removesuffix(".yaml") for name in files if name.endswith(".yaml"))
         remedy = f"Try {_TAKES_THE_NUMBER.get(group, group)}={value if group in _TAKES_THE_NUMBER else choices[0]}."
         return f"{group} is {value}, but must be {either(choices)}.\n  {remedy}"
     return ""

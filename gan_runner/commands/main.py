@@ -77,7 +77,7 @@ def _train(config: DictConfig) -> float | None:
         return train_in_sweep(config)
     from gan_runner.commands.train import run_job
 
-    with _without_hydras_line():
+    with _begin_job():
         return run_job(config)
 
 
@@ -111,7 +111,7 @@ def check() -> None:
     def job(config: DictConfig) -> None:
         from gan_runner.commands.check import check_job
 
-        with _without_hydras_line():
+        with _begin_job():
             check_job(config, verdicts)
 
     _tell_version("gan-check")
@@ -132,7 +132,7 @@ def sample() -> None:
     def job(config: DictConfig) -> None:
         from gan_runner.commands.sample import sample_job
 
-        with _without_hydras_line():
+        with _begin_job():
             sample_job(config)
 
     _tell_version("gan-sample")
@@ -146,7 +146,7 @@ def evaluate() -> None:
     def job(config: DictConfig) -> None:
         from gan_runner.commands.evaluate import evaluate_job
 
-        with _without_hydras_line():
+        with _begin_job():
             evaluate_job(config)
 
     _tell_version("gan-eval")
@@ -162,7 +162,7 @@ def compare() -> None:
     def job(config: DictConfig) -> None:
         from gan_runner.commands.compare import compare_job
 
-        with _without_hydras_line():
+        with _begin_job():
             compare_job(config)
 
     _tell_version("gan-compare")
@@ -290,7 +290,7 @@ def _came_from_an_interrupt(error: BaseException | None) -> bool:
 
 
 @contextlib.contextmanager
-def _without_hydras_line() -> Iterator[None]:
+def _begin_job() -> Iterator[None]:
     """Begin a job, and leave a single one with its one message: Hydra adds a line to an error that reaches it.
 
     In a sweep the error goes through, for Hydra to tell which job failed and to go on with the others.

@@ -37,7 +37,7 @@ def torchrun(folder: Path, processes: int, *arguments: str) -> subprocess.Comple
     return subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, timeout=120)
 
 
-def test_a_run_by_two_processes_has_one_folder_and_goes_on_with_one(tmp_path):
+def test_a_run_by_two_processes_has_one_folder_and_goes_on_with_three_and_with_one(tmp_path):
     result = torchrun(tmp_path, 2, "trainer.epochs=1")
     assert result.returncode == 0, result.stdout + result.stderr
     assert result.stdout.count("2 processes train together, each on 6 images of a batch.") == 1
@@ -47,14 +47,16 @@ def test_a_run_by_two_processes_has_one_folder_and_goes_on_with_one(tmp_path):
     assert log.count("2 processes train together") == log.count(" writes to ") == 1
     assert len(list(run.glob("events.out.tfevents.*"))) == 1
 
-    result = gan_run(tmp_path, f"resume={run}", "trainer.epochs=2")
+    assert torchrun(tmp_path, 3, f"resume={run}", "trainer.epochs=2").returncode == 0
+    assert "trained by 2 processes, and goes on with 3" in (run / "gan-run.log").read_text()
+    result = gan_run(tmp_path, f"resume={run}", "trainer.epochs=3")
     assert result.code == 0, result.text
-    assert "trained by 2 processes, and goes on with 1" in result.text
+    assert "trained by 3 processes, and goes on with 1" in result.text
     assert only_run(tmp_path) == run
     points = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
-    assert [point["iteration"] for point in points] == list(range(1, 9))
+    assert [point["iteration"] for point in points] == list(range(1, 13))
     summary = json.loads((run / "summary.json").read_text())
-    assert (summary["status"], summary["iterations"], summary["processes"]) == ("finished", 8, 1)
+    assert (summary["status"], summary["iterations"], summary["processes"]) == ("finished", 12, 1)
     assert gan_sample(tmp_path, f"run={run}", "num=4", "output=four.png").code == 0
 
 
