@@ -285,26 +285,38 @@ class CoinToss(OnAverage):
 
     D's accuracy goes by the sign of its logits, which says nothing where the targets of real images lie below one half:
     such a D calls everything generated and can still tell them apart. So what it gives real images and generated ones,
-    where that is a probability, must be alike too.
+    where that is a probability, must be alike too. And a game that has come to its end looks the same: at its
+    equilibrium D gives one half to everything (Goodfellow et al. 2014, proposition 1). So pictures that have come near
+    real ones are well.
 
     Args:
         accuracy: D's mean accuracy up to which it is no better than a coin.
         gap: mean of D(x) - D(G(z)) up to which the two are alike.
         patience: see `Symptom`.
+        distance: sliced Wasserstein distance of G's pictures to real images now, as a share of the untrained G's, below
+            which they are near; 0 where none are.
     """
 
     tags = ("accuracy/d",)
     clock = "d"
     helps = (advice.faster_d, advice.slower_g, advice.more_d_steps, advice.less_dropout)
 
-    def __init__(self, accuracy: Fraction, gap: Fraction, patience: CountOrZero) -> None:
+    def __init__(
+        self, accuracy: Fraction, gap: Fraction, patience: CountOrZero, distance: NonNegative = 0.0
+    ) -> None:  # a run from before there was a distance goes on without
         super().__init__(patience)
         self._accuracy = accuracy
         self._gap = gap
+        self._distance = distance
 
     def values(self, point: Point) -> tuple[float, ...]:
         """D's accuracy, and by how much D(x) is above D(G(z)): 0 where a logit is no probability."""
         return (point["accuracy/d"], point.get("probability/real", 0.0) - point.get("probability/fake", 0.0))
+
+    def observe(self, point: Point, now: Moment) -> Observation | None:
+        """See `Symptom`."""
+        observation = super().observe(point, now)
+        return None if point.get("health/distance", math.inf) < self._distance else observation
 
     def judge(self, means: Sequence[float], now: Moment) -> str:
         """See `OnAverage`."""

@@ -151,6 +151,15 @@ def test_a_perfect_d_with_targets_below_one_half_is_no_coin(real, fake, coin):
     assert present(CoinToss(0.52, 0.05, 0), [point]) == [coin]
 
 
+@pytest.mark.parametrize(
+    ("distance", "coin"), [(0.49, False), (0.5, True), (1.3, True), (math.nan, True), (None, True)]
+)
+def test_a_d_that_cannot_tell_good_pictures_from_real_ones_is_no_coin(distance, coin):
+    # At the equilibrium D gives one half to everything.
+    point = d_right(0.5, **({} if distance is None else {"health/distance": distance}))
+    assert present(CoinToss(0.52, 0.05, 0, distance=0.5), [point]) == [coin]
+
+
 # ---- constant ---------------------------------------------------------------------------------------------
 
 

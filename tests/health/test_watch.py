@@ -284,7 +284,7 @@ def test_one_picture_alone_is_refused_since_it_differs_from_no_other(compose_con
     [
         ("sure", SURE, 710),
         ("saturated", SATURATED, 210),
-        ("coin_toss", {"accuracy/d": 0.5}, 510),
+        ("coin_toss", {"accuracy/d": 0.5, "health/distance": 0.5}, 510),
         ("collapse", {"health/diversity": 0.05}, 710),
         ("collapse", {"health/diversity": 0.49, "health/repeats": 1.0}, 710),
         ("low_diversity", {"health/diversity": 0.3}, 1010),
