@@ -92,6 +92,30 @@ def folder(tmp_path, monkeypatch):
     return tmp_path
 
 
+@pytest.mark.parametrize("group", ["loss", "penalty", "augment", "model"])
+def test_what_can_be_chosen_is_on_its_page_and_nothing_else(group):
+    page = PAGES["docs/choices.md"]
+    listed = set(re.findall(rf"^\| `{group}=(\w+)`", page, re.MULTILINE))
+    assert listed == {path.stem for path in (ROOT / "conf" / group).glob("*.yaml")}
+
+
+REFUSED = [
+    "loss=hinge labels=smooth",
+    "loss=wasserstein penalty=none",
+    "augment=ada loss=wasserstein",
+    "penalty=finite_difference model.dropout=0.3",
+    "trainer.ema=0.9 trainer.ema_half_life=1000",
+]
+
+
+@pytest.mark.parametrize("line", REFUSED)
+def test_what_the_page_says_is_refused_is_refused_with_a_remedy(tmp_path, line):
+    table = PAGES["docs/choices.md"].partition("## What is refused")[2]
+    assert any(all(word.partition("=")[0] in row for word in line.split()) for row in table.splitlines())
+    result = gan_run(tmp_path, *line.split())
+    assert (result.code, "Try " in result.text) == (1, True), result.text
+
+
 TRAINING = [
     line for line in commands("gan-run") if not OF_A_RUN.search(line) and not re.search("help|sweep_resume", line)
 ]
