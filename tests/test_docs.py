@@ -105,6 +105,8 @@ REFUSED = [
     "augment=ada loss=wasserstein",
     "penalty=finite_difference model.dropout=0.3",
     "trainer.ema=0.9 trainer.ema_half_life=1000",
+    "loss=minimax labels.generator.value=0.9",
+    "game.packing=2 trainer.batch_size=33",
 ]
 
 

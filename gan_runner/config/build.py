@@ -67,6 +67,7 @@ def build(config: DictConfig, world: World = ALONE) -> Experiment:
         world.share(settings.batch_size, "trainer.batch_size"),
         world.share(settings.g_batch_size, "trainer.g_batch_size"),
     )
+    _refuse_torn_packs(config, world)
     prepare(device)
     compute = Compute(device, choose_precision(settings.precision, device))
     torch.manual_seed(config.seed)
@@ -216,7 +217,7 @@ def build_network(
 
 def _discriminator(config: DictConfig, images: ImageSet) -> nn.Module:
     """Make D, of packs of images where the game has it judge several at a time."""
-    packing = int(config.game.get("packing", 1))
+    packing = _packing(config)
     channels, height, width = images.shape
     net = build_network(config, "discriminator", (packing * channels, height, width), images.classes)
     return net if packing == 1 else Packed(net, packing)
@@ -229,6 +230,26 @@ def _penalty(config: DictConfig) -> Penalty | Several | None:
     for name, part in parts_of(penalty).items():
         hold_to(part, Penalty, "penalty" if name == "penalty" else f"penalty.parts.{name}")
     return penalty
+
+
+def _packing(config: DictConfig) -> int:
+    """Images that D judges at a time."""
+    return int(config.game.get("packing", 1))
+
+
+def _refuse_torn_packs(config: DictConfig, world: World) -> None:
+    """Refuse batches that leave images over: real and generated ones would share a pack."""
+    packing = _packing(config)
+    unit = packing * world.size
+    for key in ("batch_size", "g_batch_size"):
+        count = config.trainer[key]
+        if count % unit:
+            below = max(unit, count // unit * unit)
+            raise UserError(
+                f"game.packing is {packing}, the images that D judges at a time, but trainer.{key} is {count}, which "
+                f"is no multiple of {'it' if world.size == 1 else f'{unit}, as many in each of {world.size} processes'}.",
+                f"Try trainer.{key}={below} or {below + unit}, or game.packing=1.",
+            )
 
 
 def _refuse_batch_norm(net: nn.Module, penalty: Penalty | Several | None) -> None:

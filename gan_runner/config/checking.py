@@ -131,6 +131,7 @@ def _check_length(config: DictConfig, overrides: Sequence[str]) -> None:
 def _check_labels(config: DictConfig, overrides: Sequence[str], choices: Mapping[str, str]) -> None:
     """Labels that the loss does not look at would make two equal runs look different."""
     if takes_labels(config):
+        _check_generator_labels(config, overrides, choices)
         return
     touched = [override for override in overrides if override.startswith("labels.")]
     chosen = choices.get("labels", HARD_LABELS)  # a run that goes on has chosen before, and was held to this then
@@ -139,6 +140,16 @@ def _check_labels(config: DictConfig, overrides: Sequence[str], choices: Mapping
             f"labels is {chosen}{' with ' * bool(touched)}{' '.join(touched)}, but "
             f"loss={choices.get('loss', config.loss._target_)} takes no targets and would ignore them.",
             "Try labels=hard, or loss=nonsaturating, which learns from targets.",
+        )
+
+
+def _check_generator_labels(config: DictConfig, overrides: Sequence[str], choices: Mapping[str, str]) -> None:
+    touched = [override for override in overrides if override.lstrip("+").startswith("labels.generator.")]
+    if touched and not getattr(resolve_name(config.loss._target_), "takes_generator_labels", True):
+        raise UserError(
+            f"{' '.join(touched)} has no effect: in loss={choices.get('loss', config.loss._target_)} G has no targets "
+            "of its own, but plays against D's.",
+            f"Leave out {' '.join(touched)}, or try loss=nonsaturating.",
         )
 
 
@@ -152,13 +163,19 @@ def _penalties(config: DictConfig) -> list[DictConfig]:
 
 def _check_finite_difference(config: DictConfig) -> None:
     """The difference of two answers is no slope where D is random."""
-    dropout = config.model.get("dropout")
+    dropout = config.model.discriminator.get("dropout")
     if dropout and any(part._target_.endswith(".FiniteDifference") for part in _penalties(config)):
         raise UserError(
             f"penalty is finite_difference, which takes the difference of two of D's answers for its slope, but "
-            f"model.dropout is {dropout} and makes them differ by chance.",
-            "Try model.dropout=0, or penalty=r1.",
+            f"{_dropout_of_d(config)} is {dropout} and makes them differ by chance.",
+            f"Try {_dropout_of_d(config)}=0, or penalty=r1.",
         )
+
+
+def _dropout_of_d(config: DictConfig) -> str:
+    """The key that D's dropout is set by: the model's, unless it has one of its own."""
+    shared = config.model.get("dropout") == config.model.discriminator.dropout
+    return "model.dropout" if shared else "model.discriminator.dropout"
 
 
 def _check_pruning(config: DictConfig) -> None:

@@ -129,9 +129,15 @@ faster_d = _times("optimizer.d.lr", 2)
 faster_g = _times("optimizer.g.lr", 2)
 more_d_steps = _times("schedule.d_steps", 2)
 larger_batch = _times("trainer.batch_size", 2)
-more_dropout = _changed("model.dropout", lambda now: max(now, 0.5))
 less_dropout = _changed("model.dropout", lambda now: min(now, 0.1))
 another_seed = _changed("seed", lambda now: now + 1)
+
+
+def more_dropout(settings: Settings, usual: Usual) -> str:
+    """More of it, where no penalty takes a random D's answers for a slope."""
+    if "FiniteDifference" in settings.values():
+        return ""
+    return _changed("model.dropout", lambda now: max(now, 0.5))(settings, usual)
 
 
 def full_precision(settings: Settings, usual: Usual) -> str:
@@ -161,7 +167,8 @@ def penalty(settings: Settings, usual: Usual) -> str:
 
 def average(settings: Settings, usual: Usual) -> str:
     """Pictures from a moving average of G, where there is none."""
-    return "trainer.ema=0.999" if settings.get("trainer.ema") == "null" else ""
+    kept = (settings.get(key, "null") for key in ("trainer.ema", "trainer.ema_half_life"))
+    return "trainer.ema=0.999" if all(each == "null" for each in kept) else ""
 
 
 def decay(settings: Settings, usual: Usual) -> str:

@@ -115,6 +115,11 @@ class Discriminator(nn.Module):
         weights: Initialiser | None,
     ) -> None:
         super().__init__()
+        if not widths:
+            raise UserError(
+                "model.discriminator.widths is [], but a dcgan's D needs a convolution.",
+                "Give one width or more, or leave model.discriminator.widths out.",
+            )
         before, height, width = image_shape
         further = [max(1, widths[0] // 2)] * (_doublings(height, width) - _DOUBLINGS)
         widths = [*further, *widths]

@@ -11,16 +11,9 @@ from gan_runner.ranges import Count
 def packed(images: Tensor, size: Count) -> Tensor:
     """Stack every `size` neighbouring images of a batch in channels: [B, C, H, W] to [B / size, size * C, H, W].
 
-    Raises:
-        UserError: B is no multiple of `size`.
+    B is a multiple of `size` where images of one kind are, which the config is held to.
     """
     count, channels, height, width = images.shape
-    if count % size:
-        below = max(size, count // size * size)
-        raise UserError(
-            f"D judges {size} images at a time, but a batch of {count} is no multiple of that.",
-            f"Try trainer.batch_size={below} or {below + size}, and likewise trainer.g_batch_size.",
-        )
     return images.reshape(count // size, size * channels, height, width)
 
 

@@ -176,6 +176,9 @@ def _stages(
     """The stages from the image's on, each of half the size, down to the smallest that can be halved to."""
     _, height, width = image_shape
     _check_size(height, width)
+    for key, numbers in {"widths": widths, "blocks": blocks}.items():
+        if not numbers:
+            raise UserError(f"model.{key} is [], but must say something of the stages.", f"Leave model.{key} out.")
     for number in widths:
         if (_EXPANSION * number) % group:
             raise UserError(

@@ -7,7 +7,7 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
-from gan_runner.objectives.distributions import truncated_normal
+from gan_runner.objectives.distributions import refuse_unreachable, truncated_normal
 from gan_runner.ranges import Count, Positive
 
 
@@ -37,6 +37,7 @@ class TruncatedNormal:
     """z ~ N(0, std^2) restricted to [low, high]: latents without outliers."""
 
     def __init__(self, dim: Count, std: Positive, low: float, high: float) -> None:
+        refuse_unreachable(0.0, std, low, high)
         self.dim = dim
         self.std = std
         self.low = low

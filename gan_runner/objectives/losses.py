@@ -65,6 +65,8 @@ class _TaughtByTargets:
 
     classifies: ClassVar[bool] = True
     paired: ClassVar[bool] = False
+    #: Whether G has targets of its own, `labels.generator`.
+    takes_generator_labels: ClassVar[bool] = True
 
     labels: Labels
 
@@ -116,6 +118,8 @@ class NonSaturating(_ClassifierLoss):
 
 class Minimax(_ClassifierLoss):
     """G minimises log(1 - D(G(z))): the game of equation 1 as written, whose gradient fades while D is sure."""
+
+    takes_generator_labels = False  # G plays against D's
 
     def g(self, fake_logits: Tensor, real_logits: Tensor | None = None) -> Tensor:
         """log(1 - D(G(z))) for hard labels: D's own loss on generated images, with its sign turned."""

@@ -13,6 +13,7 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
+from gan_runner.errors import UserError
 from gan_runner.ranges import Count, NonNegative, Positive
 
 Critic = Callable[[Tensor], Tensor]
@@ -102,7 +103,10 @@ class GradientPenalty:
         self.interval = interval
 
     def __call__(self, critic: Critic, real: Tensor, fake: Tensor) -> Tensor:
-        """Give the penalty, 0-d, from as many generated images as real ones."""
+        """Give the penalty, 0-d, from as many generated images as real ones.
+
+        Each image is mixed with one of the other kind by a share of its own, also where D judges several at a time.
+        """
         share = torch.rand(len(real), 1, 1, 1, device=real.device, dtype=real.dtype)
         between = torch.lerp(fake.detach().to(real.dtype), real, share)
         slope, answers = _slope(critic, between)
@@ -151,9 +155,17 @@ class Several:
 
     Args:
         parts: the penalties by the names under which they are logged.
+
+    Raises:
+        UserError: a name is taken: D's loss is the term `adversarial`, and `penalty/d` is the tag of a single one.
     """
 
     def __init__(self, parts: Mapping[str, Penalty]) -> None:
+        for taken in parts.keys() & {"adversarial", "d"}:
+            raise UserError(
+                f"penalty.parts has a penalty by the name {taken}, which is taken.",
+                f"Give it another, such as penalty.parts.{taken}_penalty.",
+            )
         self.parts = dict(parts)
 
 

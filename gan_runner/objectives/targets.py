@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from gan_runner.contracts import hold_to
-from gan_runner.objectives.distributions import truncated_normal
+from gan_runner.objectives.distributions import refuse_unreachable, truncated_normal
 from gan_runner.ranges import Fraction, Positive
 
 
@@ -41,6 +41,7 @@ class NormalWithin:
     """A target an image, from N(mean, std^2) restricted to [low, high]."""
 
     def __init__(self, mean: float, std: Positive, low: float, high: float) -> None:
+        refuse_unreachable(mean, std, low, high)
         self.mean = mean
         self.std = std
         self.low = low

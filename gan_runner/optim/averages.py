@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -82,9 +83,9 @@ class MovingAverage:
         return self.decay.state_dict() if isinstance(self.decay, HalfLife) else {}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Go on from a checkpoint, its weights apart."""
-        if isinstance(self.decay, HalfLife) and state:
-            self.decay.load_state_dict(state)
+        """Go on from a checkpoint, its weights apart; one that was made by another decay is past its ramp."""
+        if isinstance(self.decay, HalfLife):
+            self.decay.load_state_dict(state or {"images": torch.tensor(math.inf)})
 
     @torch.no_grad()
     def update(self, source: nn.Module) -> None:

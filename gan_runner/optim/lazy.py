@@ -2,18 +2,25 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
+from itertools import combinations
 
 
 def main_share(intervals: Iterable[int]) -> float:
-    """The share of D's updates that are made against its loss, where each lazy penalty has some of its own.
+    """The share of D's updates that are made against its loss, where lazy penalties have some of their own.
 
-    1 / (1 + sum of 1 / k over the lazy penalties' intervals k), which is k / (k + 1) for a single one.
+    There is one more after every update whose number an interval divides, whichever penalties are due together:
+    k / (k + 1) for a single interval k.
 
     Args:
         intervals: of all penalties; an interval of 1 is no update of its own.
     """
-    return 1.0 / (1.0 + sum(1.0 / interval for interval in intervals if interval > 1))
+    lazy = {interval for interval in intervals if interval > 1}
+    # The share of numbers that one of them divides, by inclusion and exclusion.
+    subsets = (some for count in range(1, len(lazy) + 1) for some in combinations(lazy, count))
+    further = math.fsum((1 if len(some) % 2 else -1) / math.lcm(*some) for some in subsets)
+    return 1.0 / (1.0 + further)
 
 
 def corrected(lr: float, betas: tuple[float, float], share: float) -> tuple[float, tuple[float, float]]:

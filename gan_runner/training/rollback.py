@@ -14,7 +14,7 @@ from gan_runner.training.experiment import Experiment
 
 log = logging.getLogger(__name__)
 
-_TAKEN_BACK = ("players", "step", "schedule")
+_TAKEN_BACK = ("players", "step", "schedule", "game")
 _NOT_IN_A_MOMENT = "rollback"
 
 
@@ -63,8 +63,9 @@ class Rollback:
         players = experiment.players.by_letter().values()
         scales = [player.lr_scale * experiment.watch.rollback_rate for player in players]  # so that rollbacks add up
         state = copy.deepcopy(moment)  # what is loaded is trained on
-        for name in _TAKEN_BACK:  # the schedule too, for it has read totals that are gone
-            getattr(experiment, name).load_state_dict(state[name])
+        for name in _TAKEN_BACK:  # the schedule too, for it has read totals that are gone, and a game that adapts
+            if name in state:
+                getattr(experiment, name).load_state_dict(state[name])
         experiment.step.finite.restart(now)
         for player, scale in zip(players, scales, strict=True):
             player.lr_scale = scale

@@ -486,6 +486,42 @@ MISTAKES = {
         "labels.real.low is 1.5 and labels.real.high is 1.2: low must be below high.",
         "Try labels.real.low=0.2 or labels.real.high=2.5.",
     ),
+    "labels of a G that has none": (
+        ["loss=minimax", "labels.generator.value=0.8"],
+        "labels.generator.value=0.8 has no effect: in loss=minimax G has no targets of its own",
+        "Leave out labels.generator.value=0.8, or try loss=nonsaturating.",
+    ),
+    "real images that do not make packs": (
+        ["game.packing=3", "trainer.batch_size=7", "trainer.g_batch_size=6"],
+        "game.packing is 3, the images that D judges at a time, but trainer.batch_size is 7, which is no multiple",
+        "Try trainer.batch_size=6 or 9, or game.packing=1.",
+    ),
+    "generated images that do not make packs": (
+        ["game.packing=3", "trainer.batch_size=6", "trainer.g_batch_size=2"],
+        "trainer.g_batch_size is 2, which is no multiple of it.",
+        "Try trainer.g_batch_size=3 or 6, or game.packing=1.",
+    ),
+    "dropout of D alone beside a finite difference": (
+        ["penalty=finite_difference", "model.discriminator.dropout=0.3"],
+        "model.discriminator.dropout is 0.3 and makes them differ by chance.",
+        "Try model.discriminator.dropout=0, or penalty=r1.",
+    ),
+    "a penalty by the name of the loss": (
+        ["penalty=several", "+penalty@penalty.parts.adversarial=r1"],
+        "penalty.parts has a penalty by the name adversarial, which is taken.",
+        "Give it another",
+    ),
+    "targets where there are none to draw": (
+        ["labels=noisy", "labels.real.std=0.03"],
+        "A normal distribution of mean 0 and std 0.03 has nothing between low=0.7 and high=1.2, 23 standard deviations",
+        "Try a larger std",
+    ),
+    "no stage": (["model=resnet", "model.blocks=[]"], "model.blocks is []", "Leave model.blocks out."),
+    "no convolution": (
+        ["model=dcgan", "model.discriminator.widths=[]"],
+        "model.discriminator.widths is [], but a dcgan's D needs a convolution.",
+        "leave model.discriminator.widths out.",
+    ),
     "latents that cannot be shared": (
         ["schedule.same_latents=true", "trainer.g_batch_size=32"],
         "schedule.same_latents is true, but trainer.batch_size is 64 and trainer.g_batch_size is 32",

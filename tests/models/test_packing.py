@@ -27,12 +27,6 @@ def test_a_packed_discriminator_gives_a_logit_a_pack_and_mixes_no_real_with_gene
     assert Packed(Mean(), 2)(torch.cat([real, fake])).tolist() == [1, 1, 0, 0]
 
 
-@pytest.mark.parametrize(("count", "offered"), [(7, "6 or 9"), (2, "3 or 6")])
-def test_a_batch_that_does_not_make_packs_is_refused_with_one_that_does(count, offered):
-    with pytest.raises(UserError, match=f"(?s)batch of {count}.*trainer.batch_size={offered}"):
-        packed(torch.zeros(count, 1, 2, 2), 3)
-
-
 def test_a_d_that_is_told_more_than_images_cannot_judge_packs():
     d = Packed(nn.Sequential(nn.Flatten(), nn.Linear(8, 1)), 2)
     images, classes = torch.zeros(4, 1, 2, 2), torch.tensor([0, 1, 2, 3])

@@ -3,7 +3,8 @@ import math
 import pytest
 import torch
 
-from gan_runner.objectives.distributions import truncated_normal
+from gan_runner.errors import UserError
+from gan_runner.objectives.distributions import refuse_unreachable, truncated_normal
 
 CPU = torch.device("cpu")
 INTERVALS = [
@@ -15,6 +16,7 @@ INTERVALS = [
     (0.0, 1.0, -40.0, 40.0),
     (0.0, 0.1, 0.7, 1.2),  # seven standard deviations out, where 1 - probability is 1e-12
     (0.0, 0.1, -1.2, -0.7),
+    (0.0, 0.0551, 0.7, 1.2),  # nearly as far out as float32 can draw
 ]
 
 
@@ -49,6 +51,18 @@ def test_a_truncated_normal_never_leaves_its_interval(mean, std, low, high):
     bounds = torch.tensor([low, high])  # as float32 has them
     assert draws.min() >= bounds[0]
     assert draws.max() <= bounds[1]
+
+
+@pytest.mark.parametrize(("mean", "std", "low", "high"), INTERVALS)
+def test_what_is_drawn_well_is_not_refused(mean, std, low, high):
+    refuse_unreachable(mean, std, low, high)
+
+
+@pytest.mark.parametrize(("low", "high"), [(0.7, 1.2), (-1.2, -0.7)])
+@pytest.mark.parametrize("std", [0.05, 0.03, 1e-9])
+def test_an_interval_in_which_every_draw_would_be_one_number_is_refused(std, low, high):
+    with pytest.raises(UserError, match=r"(?s)nothing between low=.*Try a larger std"):
+        refuse_unreachable(0.0, std, low, high)
 
 
 def test_a_generator_alone_decides_the_draws_and_the_shared_random_numbers_stand_still():

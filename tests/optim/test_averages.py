@@ -55,6 +55,13 @@ def test_a_checkpoint_keeps_how_far_the_ramp_is_and_loads_in_place():
     assert float(other.next()) == float(one.next()) > 0
 
 
+def test_an_average_that_another_decay_has_made_is_kept_and_needs_no_ramp():
+    average = MovingAverage(linear(1.0), HalfLife(100, 0.05, 50, CPU))
+    average.load_state_dict(MovingAverage(linear(1.0), 0.99).state_dict())
+    average.update(linear(0.0))
+    assert average.net.weight.item() == pytest.approx(0.5**0.5)
+
+
 @pytest.mark.parametrize("decay", [0.9, 0.0])
 def test_a_plain_decay_closes_the_gap_by_its_share_an_update(decay):
     average = MovingAverage(linear(2.0, -3.0), decay)

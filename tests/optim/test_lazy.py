@@ -1,5 +1,6 @@
 import pytest
 
+from gan_runner.objectives.penalties import R1, due
 from gan_runner.optim.lazy import corrected, main_share
 
 
@@ -13,9 +14,12 @@ def test_without_lazy_penalties_every_update_is_ds_own_and_nothing_is_corrected(
     assert corrected(2e-4, (0.5, 0.999), 1.0) == (2e-4, (0.5, 0.999))
 
 
-def test_two_lazy_penalties_take_turns_of_their_own():
-    # In 12 updates of D's own, one has 3 and the other 2.
-    assert main_share([4, 6]) == pytest.approx(12 / 17)
+@pytest.mark.parametrize("intervals", [(4,), (4, 4), (4, 6), (4, 16), (2, 3), (2, 3, 5), (6, 10, 15), (1, 3, 1)])
+def test_ds_share_of_the_updates_is_that_of_the_updates_as_they_come(intervals):
+    penalties = {str(number): R1(1.0, interval) for number, interval in enumerate(intervals)}
+    own = 3600
+    further = sum(bool(due(penalties, update)) for update in range(own))
+    assert main_share(intervals) == pytest.approx(own / (own + further))
 
 
 def test_rate_and_betas_are_as_stylegan2_has_them():

@@ -61,6 +61,22 @@ def test_a_rollback_takes_weights_back_slows_down_and_goes_on(start, checkpoint_
     assert resumed.experiment.players.generator.rate == pytest.approx(1e-4)
 
 
+def test_a_rollback_takes_back_how_strong_the_augmentation_has_become(start):
+    run = start(*ROLLBACK, "augment=ada", "augment.speed=1000000000", symptoms={"sick": SickFrom(14, patience=8)})
+    strength = {}
+
+    def grow_while_it_is_sick():
+        p = run.experiment.game.augment.p
+        strength[run.progress.iteration] = float(p)
+        if not run.experiment.watch.raised:
+            p.fill_(run.progress.iteration / 100)
+        return run.progress.iteration == 23
+
+    train(run, grow_while_it_is_sick)  # rolls back to iteration 12, where the eleventh had left it at 0.11
+    assert strength[23] == pytest.approx(0.11, abs=1e-3)
+    assert strength[21] == pytest.approx(0.20, abs=1e-3)
+
+
 def test_rollbacks_end_after_as_many_as_are_allowed(start):
     run = start("health.on_alarm=rollback", "health.max_rollbacks=2")
 
