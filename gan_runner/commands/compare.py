@@ -9,7 +9,7 @@ from pathlib import Path
 
 from omegaconf import DictConfig
 
-from gan_runner.config.command_line import typed_overrides
+from gan_runner.config.command_line import named_folders, typed_overrides
 from gan_runner.config.validation import Reader, validate
 from gan_runner.errors import UserError
 from gan_runner.report.report import Report
@@ -49,21 +49,6 @@ def compare_job(config: DictConfig) -> None:
     table, page = report.write(folder, Thumbnails(**config.pictures))
     width = shutil.get_terminal_size(fallback=(200, 50)).columns
     log.info("%s\n\nTable: %s\nPage: %s", report.as_text(width), table, page)
-
-
-def named_folders(typed: str) -> list[str]:
-    """The folders in `[A,B,C]` or `A`, as it was typed.
-
-    A comma that is part of a folder's name, as of most jobs', parts nothing: the longest names that there are count.
-    """
-    pieces = typed.removeprefix("[").removesuffix("]").split(",") if typed.startswith("[") else [typed]
-    folders = []
-    while pieces:
-        names = [",".join(pieces[:end]).strip(" '\"") for end in range(len(pieces), 0, -1)]
-        name = next((name for name in names if name and Path(name).is_dir()), names[-1])
-        pieces = pieces[len(pieces) - names.index(name) :]
-        folders += [name] if name else []
-    return folders
 
 
 def _no_default(key: str) -> object:

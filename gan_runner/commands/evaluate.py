@@ -11,18 +11,21 @@ import torch
 from omegaconf import DictConfig, OmegaConf
 
 from gan_runner.config.build import bind_to_data, load_images, make
-from gan_runner.config.command_line import typed_overrides
+from gan_runner.config.command_line import named_folders, typed_overrides
 from gan_runner.config.judging import report_of_checkpoint, tell_report
 from gan_runner.config.stored import read_stored
 from gan_runner.config.validation import validate
 from gan_runner.errors import UserError, too_little_memory_explained
 from gan_runner.metrics.feature_metrics import FeatureMetrics
-from gan_runner.metrics.report import Report, evaluate_samples
+from gan_runner.metrics.report import Report, evaluate_samples, side_by_side
+from gan_runner.metrics.samples import read_samples
 from gan_runner.ranges import Count, Seed, TwoOrMore
 from gan_runner.record.run_folder import RunFolder
 from gan_runner.training.devices import choose_device
 
 log = logging.getLogger(__name__)
+
+_SAMPLES = "or draw pictures with gan-sample and give samples=PATH data=NAME."
 
 SETTINGS: dict[str, object] = {
     "run": str | Sequence[str] | None,
@@ -52,32 +55,83 @@ def evaluate_job(config: DictConfig) -> None:
     device = choose_device(config.device, "device")
     with too_little_memory_explained("Try a smaller num or real."):
         if config.samples is not None:
-            metrics: FeatureMetrics = make(config.metrics)
-            training = load_images(config)
-            held_out = bind_to_data(metrics, config, training, device)
-            found = evaluate_samples(config.samples, training, held_out, metrics, config.real, config.num, config.seed)
-            tell_report(config.samples, found, Path(config.output or "evaluation"))
-            return
-        runs = [config.run] if isinstance(config.run, str) else list(config.run)
-        for run in runs:
-            output = Path(run, config.output or f"evaluation-{config.checkpoint}")
-            tell_report(run, _of_run(run, config, device), output)
+            output = _writable(Path(config.output or "evaluation"))
+            tell_report(config.samples, _of_samples(config, device), output)
+        else:
+            _tell_of_runs(config, device)
 
 
-def _of_run(run: str, config: DictConfig, device: torch.device) -> Report:
-    folder = RunFolder.of_run(run, "run")
+def _writable(output: Path) -> Path:
+    """A place for what is found, looked at before anything is computed."""
+    if not output.parent.is_dir():
+        raise UserError(
+            f"output is {output}, but there is no folder {output.parent}.", f"Make it first: mkdir -p {output.parent}"
+        )
+    return output
+
+
+def _of_samples(config: DictConfig, device: torch.device) -> Report:
+    metrics: FeatureMetrics = make(config.metrics)
+    training = load_images(config)
+    images = read_samples(config.samples, training.shape)
+    held_out = bind_to_data(metrics, config, training, device, floors=True)
+    return evaluate_samples(config.samples, images, training, held_out, metrics, config.real, config.num, config.seed)
+
+
+def _tell_of_runs(config: DictConfig, device: torch.device) -> None:
+    typed = [override for override in typed_overrides() if override.lstrip("+~").partition("=")[0].startswith("data")]
+    if typed:
+        raise UserError(
+            f"{' '.join(typed)} is given beside run={config.run}, but a run is judged by its own data.",
+            f"Leave {' '.join(typed)} out, {_SAMPLES}",
+        )
+    runs = named_folders(config.run) if isinstance(config.run, str) else [str(run) for run in config.run]
+    if not runs:
+        raise UserError("run is [], but must name a run.", "Try run=outputs/DATE/TIME, or run=[A,B].")
+    name = config.output or f"evaluation-{config.checkpoint}"
+    if len(runs) > 1 and Path(name).is_absolute():
+        raise UserError(
+            f"output is {name}, but {len(runs)} runs are looked at, and each would write there.",
+            "Give a name, which is written into each run's folder.",
+        )
+    found = {}
+    for run in runs:
+        folder = RunFolder.of_run(run, "run")
+        output = _writable(Path(run, name))
+        found[run] = _of_run(run, folder, config, device)
+        tell_report(run, found[run], output)
+    if len(found) > 1:
+        log.info("\n%s", side_by_side(found))
+
+
+def _of_run(run: str, folder: RunFolder, config: DictConfig, device: torch.device) -> Report:
     trust = [config.trust] if isinstance(config.trust, str) else list(config.trust)
-    stored = OmegaConf.create(read_stored(Path(run), trust, "run").config)
+    read = read_stored(Path(run), trust, "run")
+    stored = OmegaConf.create(read.config)
+    if root := read.root_from_elsewhere():
+        stored.data.root = str(root)
     state = folder.checkpoints.load(str(config.checkpoint), device)
     metrics: FeatureMetrics = make(config.metrics)
-    training = load_images(stored)
-    held_out = bind_to_data(metrics, stored, training, device)
+    try:
+        training = load_images(stored)
+    except UserError as error:
+        raise UserError(
+            f"run is {run}, but the images that it was trained on cannot be had: {error.problem}",
+            f"Put them back to where its data.root leads, {_SAMPLES}",
+        ) from error
+    held_out = bind_to_data(metrics, stored, training, device, floors=True)
     if training.fingerprint != state["about"]["data_fingerprint"]:
         raise UserError(
             f"run is {run}, but the images that its config names are no longer those that it was trained on.",
-            "Put them back to where data.root leads, or draw pictures with gan-sample and give samples=PATH data=NAME.",
+            f"Put them back to where data.root leads, {_SAMPLES}",
         )
-    how = {"num": config.num, "real": config.real, "seed": config.seed, "device": device}
+    how = {
+        "checkpoint": str(config.checkpoint),
+        "num": config.num,
+        "real": config.real,
+        "seed": config.seed,
+        "device": device,
+    }
     return report_of_checkpoint(stored, state, metrics, training, held_out, **how)
 
 

@@ -263,7 +263,7 @@ def _look_closely(job: _Job) -> None:
     if (at_end := experiment.evaluation.at_end) is None:
         return
     training, device = experiment.images, experiment.compute.device
-    held_out = bind_to_data(at_end.metrics, job.config, training, device)
+    held_out = bind_to_data(at_end.metrics, job.config, training, device, floors=True)
     for checkpoint in at_end.checkpoints:
         found = report_of_checkpoint(
             job.config,
@@ -271,6 +271,7 @@ def _look_closely(job: _Job) -> None:
             at_end.metrics,
             training,
             held_out,
+            checkpoint=checkpoint,
             num=at_end.num,
             real=at_end.real,
             seed=experiment.seed,
@@ -442,6 +443,7 @@ def _summarise(run: Run) -> dict[str, Any]:
         "objective": best.found["value"] if best.found else None,
         "objective_name": evaluation.objective,
         "goal": evaluation.goal,
+        "evaluation": evaluation.fingerprint,
         "alarms": [asdict(alarm) for alarm in experiment.watch.raised],
     }
 

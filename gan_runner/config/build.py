@@ -247,7 +247,7 @@ def _refuse_torn_packs(config: DictConfig, world: World) -> None:
             below = max(unit, count // unit * unit)
             raise UserError(
                 f"game.packing is {packing}, the images that D judges at a time, but trainer.{key} is {count}, which "
-                f"is no multiple of {'it' if world.size == 1 else f'{unit}, as many in each of {world.size} processes'}.",
+                f"is no multiple of {'it' if world.size == 1 else f'{unit}: {world.size} processes share it'}.",
                 f"Try trainer.{key}={below} or {below + unit}, or game.packing=1.",
             )
 
@@ -329,25 +329,33 @@ def load_images(config: DictConfig) -> ImageSet:
 
 
 def bind_to_data(
-    metrics: OnData | Evaluation, config: DictConfig, training: ImageSet, device: torch.device
+    metrics: OnData | Evaluation, config: DictConfig, training: ImageSet, device: torch.device, *, floors: bool = False
 ) -> ImageSet | None:
     """Tell metrics of the data that a config names: what trains, what is held out, and the whole of a limited set.
 
     Features are learned from the whole set even where `data.limit` has a run learn from a part of it: that makes a
     better judge, and the same one for every limit. A loader of the user's own need not know of a set without a limit.
 
+    Args:
+        metrics: what is bound.
+        config: the run's.
+        training: the images that it names.
+        device: where to compute.
+        floors: whether numbers are to be held against those of held-out pictures, whatever the metrics look at.
+
     Returns:
-        What is held out; None where nothing is, or no metric looks at it.
+        What is held out; None where nothing is, or nobody looks at it.
 
     Raises:
         UserError: see `OnData.bind`.
     """
     held_out = None
-    if metrics.looks_at_held_out and "split" in config.data:
+    if (floors or metrics.looks_at_held_out) and "split" in config.data:
         try:
             held_out = load_images(_with_data(config, split="test", limit=None))
         except NoTestSplitError:
-            log.info("%s holds nothing out: copies are looked for, but not tested for.", training.name)
+            if metrics.looks_at_held_out:
+                log.info("%s holds nothing out: copies are looked for, but not tested for.", training.name)
     limited = config.data.get("limit") is not None and config.data._target_.startswith("gan_runner.")
     whole = load_images(_with_data(config, limit=None)) if limited else None
     metrics.bind(training, held_out, device, learn_from=whole)

@@ -27,6 +27,21 @@ _WITH_A_VALUE = (
 )
 
 
+def named_folders(typed: str) -> list[str]:
+    """The folders in `[A,B,C]` or `A`, as it was typed.
+
+    A comma that is part of a folder's name, as of most jobs', parts nothing: the longest names that there are count.
+    """
+    pieces = typed.removeprefix("[").removesuffix("]").split(",") if typed.startswith("[") else [typed]
+    folders = []
+    while pieces:
+        names = [",".join(pieces[:end]).strip(" '\"") for end in range(len(pieces), 0, -1)]
+        name = next((name for name in names if name and Path(name).is_dir()), names[-1])
+        pieces = pieces[len(pieces) - names.index(name) :]
+        folders += [name] if name else []
+    return folders
+
+
 @dataclass(frozen=True)
 class Typed:
     """A command line in its parts.

@@ -30,6 +30,7 @@ def report_of_checkpoint(
     training: ImageSet,
     held_out: ImageSet | None,
     *,
+    checkpoint: str,
     num: TwoOrMore,
     real: TwoOrMore,
     seed: Seed,
@@ -43,6 +44,7 @@ def report_of_checkpoint(
         metrics: the numbers, bound to the two sets.
         training: what the run was trained on.
         held_out: what it was not; None where there is nothing.
+        checkpoint: which that is: `best` or `last`, or an iteration.
         num: pictures that are drawn.
         real: real pictures that they are held against.
         seed: of what is drawn.
@@ -59,7 +61,8 @@ def report_of_checkpoint(
         real,
         seed,
         average=state["players"]["average"] is not None,
-        checkpoint=f"iteration {state['progress']['iteration']}",
+        checkpoint=checkpoint,
+        iteration=state["progress"]["iteration"],
     )
 
 
@@ -71,7 +74,8 @@ def tell_report(what: str, found: Report, output: Path) -> None:
         found: what came of it.
         output: a path that .json and .png are added to.
     """
+    numbers, picture = (output.with_name(f"{output.name}{end}") for end in (".json", ".png"))
     log.info("%s\n%s", what, found.table())
-    write_text(output.with_suffix(".json"), json.dumps(found.as_dict(), indent=2, allow_nan=False) + "\n")
-    save_atomically(found.picture(), output.with_suffix(".png"))
-    log.info("Numbers: %s\nPicture: %s", output.with_suffix(".json"), output.with_suffix(".png"))
+    write_text(numbers, json.dumps(found.as_dict(), indent=2, allow_nan=False) + "\n")
+    save_atomically(found.picture(), picture)
+    log.info("Numbers: %s\nPicture: %s", numbers, picture)

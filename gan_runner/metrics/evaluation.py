@@ -28,7 +28,8 @@ class Metric(Protocol):
     """One number or several about generated images beside real ones.
 
     Both kinds arrive as batches of float32 images in [-1, 1], [B, C, H, W], with their conditions, so that a metric
-    need not hold them all. It may have `numbers`, which says of each name what it means and which end of it is good.
+    need not hold them all. It may have `numbers`, which says of each name what it means and which end of it is good,
+    and a method `fingerprint`, whose text changes whenever the numbers of the same pictures would.
     """
 
     @property
@@ -119,8 +120,13 @@ class RealImages:
         """Changes when the images do."""
         return f"{self._feed.images.fingerprint} {self._seed}"
 
+    @property
+    def count(self) -> int:
+        """How many there are."""
+        return len(self._feed.images)
+
     def batches(self, count: int) -> Iterator[Batch]:
-        """So many of them, float32 in [-1, 1]."""
+        """So many of them, float32 in [-1, 1]; where there are fewer, some come again."""
         yield from (part.as_float() for part in self._feed.sample(count, self._seed).split(_BATCH))
 
 
@@ -211,6 +217,12 @@ class Evaluation:
                     f"{metric.fewest} images.",
                     f"Try evaluation.num_images=1000, or evaluation.metrics.{name}=null and another objective.",
                 )
+            if len(training) < metric.fewest:
+                raise UserError(
+                    f"{training.name} has {len(training)} images, but evaluation.metrics.{name} needs at least "
+                    f"{metric.fewest}.",
+                    "Try a larger data.limit, or evaluation=pixels.",
+                )
             metric.bind(training, held_out, device, learn_from)
         self._check_objective()
 
@@ -233,8 +245,9 @@ class Evaluation:
     def fingerprint(self) -> dict[str, Any] | None:
         """What two values of the objective must have in common to be compared."""
         said: dict[str, Any] = {"objective": self._objective, "goal": self.goal, "num_images": self.num_images}
-        features = [metric.fingerprint() for metric in self.on_data.values() if self._objective in metric.names]
-        return said | ({"features": features[0]} if features else {})
+        metric = next(metric for metric in self.metrics.values() if self._objective in metric.names)
+        how = getattr(metric, "fingerprint", None)
+        return said | ({"metric": how()} if how else {})
 
     def _names(self) -> list[str]:
         return [name for metric in self.metrics.values() for name in metric.names]
@@ -268,13 +281,17 @@ class Evaluation:
                 continue
             key, kept = f"evaluation.metrics.{name}", (name, real.fingerprint)
             if kept not in self._kept:
-                statistics = metric.statistics(real.batches(self.num_images))
+                statistics = metric.statistics(real.batches(self._references(name, real)))
                 _check_statistics(key, metric, statistics)
                 self._kept[kept] = statistics
             numbers = metric.measure(fake, self._kept[kept])
             _check_numbers(key, metric, numbers)
             measured |= {self._tag(each): value for each, value in numbers.items()}
         return measured
+
+    def _references(self, name: str, real: RealImages) -> int:
+        """How many real images a metric is shown: of few, each once where it looks for neighbours among them."""
+        return min(self.num_images, real.count) if name in self.on_data else self.num_images
 
     def for_alarms(self, measured: Mapping[str, float]) -> dict[str, float]:
         """Of what `measure` gave, what alarms look at: shares in [0, 1] under `judged/`."""

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Literal, Protocol
+from typing import Protocol
 
 import torch
 from torch import Tensor
@@ -72,7 +72,8 @@ class FeatureMetrics:
 
     Args:
         extractor: makes the extractor; the function's name is what the numbers' names end in.
-        numbers: which to compute: names; or `fast`, those of `FAST`, or `full`, that the data has what they need for.
+        numbers: which to compute: one name or several; or `fast`, those of `FAST`, or `full`, of which the data has
+            what they need.
         neighbours: the k of nearest neighbours.
         seed: of the kernel distance's subsets.
 
@@ -80,11 +81,14 @@ class FeatureMetrics:
         UserError: there is no such number, or the extractor is none.
     """
 
-    def __init__(
-        self, extractor: Learn, numbers: Sequence[str] | Literal["fast", "full"], neighbours: Count, seed: Seed
-    ) -> None:
+    def __init__(self, extractor: Learn, numbers: Sequence[str] | str, neighbours: Count, seed: Seed) -> None:
         known: Sequence[str] | None = {"fast": FAST, "full": tuple(NUMBERS)}.get(str(numbers))
-        for number in numbers if known is None else ():
+        asked = [numbers] if isinstance(numbers, str) else list(dict.fromkeys(numbers))
+        if not asked:
+            raise UserError(
+                "numbers is [], but must hold one.", "Try numbers=full, or a list such as [frechet,coverage]."
+            )
+        for number in asked if known is None else ():
             if number not in NUMBERS:
                 raise UserError(
                     f"numbers holds {number}, but must be of: {', '.join(NUMBERS)}.",
@@ -99,7 +103,7 @@ class FeatureMetrics:
         self.neighbours = neighbours
         self.seed = seed
         self._learn = extractor
-        self._numbers = list(numbers if known is None else known)
+        self._numbers = asked if known is None else list(known)
         self._extractor: Extractor | None = None
         self._training: ImageSet | None = None
         self._held_out: ImageSet | None = None
@@ -127,8 +131,8 @@ class FeatureMetrics:
         return self._extractor
 
     def fingerprint(self) -> str:
-        """The extractor's; `bind` makes it."""
-        return self.extractor.fingerprint
+        """The extractor's, which `bind` makes, and the settings'."""
+        return f"{self.extractor.fingerprint}-{self.neighbours}-{self.seed}"
 
     @property
     def looks_at_held_out(self) -> bool:
@@ -346,5 +350,5 @@ def _lacks(number: str, data: str, extractor: str) -> UserError:
         )
     return UserError(
         f"numbers holds {number}, which needs pictures that were held out, but {data} has none.",
-        f"Leave {number} out, use numbers=full, or try data.holdout=0.1.",
+        f"Leave {number} out, or use numbers=full; a run that is trained with data.holdout=0.1 holds some out.",
     )

@@ -6,8 +6,6 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
 from typing import Any
 
-from gan_runner.errors import UserError
-
 
 @dataclass(frozen=True)
 class Fingerprint:
@@ -20,9 +18,10 @@ class Fingerprint:
         real: how many real pictures the generated ones were held against.
         generated: how many generated pictures.
         split: which real pictures those were, `train` or `test`.
-        seed: of the latents and of what is drawn in measuring.
+        seed: of the latents, and of noise.
+        metrics_seed: of what is drawn in measuring.
         average: whether the moving average of G drew; None for pictures whose maker is not known.
-        checkpoint: `best` or `last`; None for pictures whose maker is not known.
+        checkpoint: `best` or `last`, or the iteration that was asked for; None for pictures whose maker is not known.
     """
 
     data: str
@@ -32,6 +31,7 @@ class Fingerprint:
     generated: int
     split: str
     seed: int
+    metrics_seed: int
     average: bool | None
     checkpoint: str | None
 
@@ -44,6 +44,10 @@ class Fingerprint:
         """The inverse of `as_dict`; what it does not know is left aside."""
         return cls(**{field.name: values[field.name] for field in fields(cls)})
 
+    def __str__(self) -> str:
+        """All of it in one line."""
+        return "  ".join(f"{name}={value}" for name, value in self.as_dict().items() if value is not None)
+
     def differences(self, other: Fingerprint) -> list[str]:
         """In what two numbers differ besides the generator, in words; what is not known of one is no difference."""
         pairs = [(field.name, getattr(self, field.name), getattr(other, field.name)) for field in fields(self)]
@@ -52,16 +56,3 @@ class Fingerprint:
             for name, mine, theirs in pairs
             if mine != theirs and None not in (mine, theirs)
         ]
-
-
-def check_comparable(number: str, one: Fingerprint, other: Fingerprint) -> None:
-    """Refuse to compare two values of a number that are no values of the same thing.
-
-    Raises:
-        UserError: they differ in something; the message says in what.
-    """
-    if differences := one.differences(other):
-        raise UserError(
-            f"Two values of {number} cannot be compared: {'; '.join(differences)}.",
-            "Evaluate both anew with the same settings: gan-eval run=DIR for each.",
-        )

@@ -252,4 +252,6 @@ def _expected_coverage(real_count: int, fake_count: int, k: int) -> Tensor:
         - math.lgamma(b)
     )
     chance = torch.where(few <= good, log_chance.exp(), 0.0)
-    return 1.0 - ((k - few) * chance).sum(1) / k
+    expected = (1.0 - ((k - few) * chance).sum(1) / k).clamp(min=0.0)
+    expected[0] = 0.0  # none cover nothing, which rounding must not hide
+    return expected

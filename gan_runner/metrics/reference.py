@@ -65,10 +65,12 @@ def reference(
         metrics: bound to these sets.
         training: the pictures that the generator learned from; the reference is of them, at even distances.
         held_out: real pictures that it did not learn from; None where there are none.
-        real: how many pictures the reference has at most.
+        real: how many pictures the reference has at most; where nothing is held out, half of the training pictures at
+            most, for the others are the floor.
         generated: how many generated pictures the floor and the ceiling are for.
         seed: of the noise.
     """
+    real = min(real, len(training) if held_out is not None else max(metrics.fewest, len(training) // 2))
     said = [metrics.key, training.fingerprint, real]
     statistics = cache.kept(
         f"real_{training.name}_{cache.digest(said)}.pt",
@@ -80,7 +82,7 @@ def reference(
         f"bounds_{training.name}_{cache.digest(said)}.pt",
         lambda: _bounds(metrics, statistics, training, held_out, real, generated, seed),
     )
-    return Reference(statistics, min(real, len(training)), **bounds)
+    return Reference(statistics, real, **bounds)
 
 
 def reference_pictures(training: ImageSet, count: Count) -> Iterator[Part]:

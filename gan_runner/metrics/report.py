@@ -19,11 +19,11 @@ from gan_runner.metrics.fingerprint import Fingerprint
 from gan_runner.metrics.neighbours import nearest
 from gan_runner.metrics.number import Number
 from gan_runner.metrics.reference import Reference, reference
-from gan_runner.metrics.samples import read_samples
 from gan_runner.ranges import Count, Seed
 from gan_runner.record.pictures import INK, MARGIN, PAPER, grid
 
 _SHOWN, _NEIGHBOURS = 8, 3  # pictures in the grid, and training pictures beside each
+_MOST_BARS = 50  # classes that are drawn as bars
 _TEXT = 14  # pixels
 _ROW = 22
 _BAR = 320
@@ -67,6 +67,7 @@ class Report:
         fingerprint: what they are numbers of.
         floor_count: how many real pictures the floor is of.
         floor_of: which those are, `test` or `train`.
+        iteration: the checkpoint's; None for pictures whose maker is not known.
         classes: names of the classes and, of each, the share among the generated and among the real pictures;
             empty where the extractor knows none.
         suspects: the generated pictures that lie nearest to a training picture, uint8 [n, C, H, W], nearest first.
@@ -77,30 +78,23 @@ class Report:
     fingerprint: Fingerprint
     floor_count: int
     floor_of: str
+    iteration: int | None
     classes: Sequence[tuple[str, float, float]]
     suspects: Tensor
     originals: Tensor
 
     def table(self) -> str:
         """The numbers as text, a line each."""
-        head = ("metric", "value", "floor", "ceiling", "better")
-        lines = [
-            (row.name, _short(row.value), _short(row.floor), _short(row.ceiling), row.better or "") for row in self.rows
-        ]
-        widths = [max(len(line[column]) for line in [head, *lines]) for column in range(len(head))]
-        text = [
-            "  ".join(
-                cell.ljust(width) if column in (0, 4) else cell.rjust(width)
-                for column, (cell, width) in enumerate(zip(line, widths, strict=True))
-            ).rstrip()
-            for line in [head, *lines]
-        ]
+        return "\n".join([*_columns({"value": self}), self.held_against, f"fingerprint: {self.fingerprint}"])
+
+    @property
+    def held_against(self) -> str:
+        """What the floor, the ceiling and the reference are, in words."""
         real = {"test": "held-out pictures", "train": "training pictures outside the reference"}[self.floor_of]
-        text.append(
+        return (
             f"floor: {self.floor_count:,} {real}; ceiling: noise, or copies; "
             f"reference: {self.fingerprint.real:,} training pictures"
         )
-        return "\n".join(text)
 
     def as_dict(self) -> dict[str, Any]:
         """Plain values for JSON, which knows no NaN: what does not exist is None."""
@@ -110,6 +104,7 @@ class Report:
             "ceiling": {row.name: row.ceiling for row in self.rows},
             "better": {row.name: row.better for row in self.rows},
             "fingerprint": self.fingerprint.as_dict(),
+            "iteration": self.iteration,
             "floor_count": self.floor_count,
             "floor_of": self.floor_of,
             "classes": {name: {"generated": drawn, "real": real} for name, drawn, real in self.classes},
@@ -118,7 +113,7 @@ class Report:
     def picture(self) -> Image.Image:
         """One page: suspected copies beside their originals, classes drawn, and each number's place."""
         parts = [_titled("Nearest to a training picture, and the training pictures nearest to each", self._grid())]
-        if self.classes:
+        if 0 < len(self.classes) <= _MOST_BARS:
             parts.append(_titled("Classes drawn (blue) and real (grey)", _class_bars(self.classes)))
         places = [(row.name, row.place) for row in self.rows if row.place is not None]
         if places:
@@ -140,8 +135,44 @@ class Report:
         return grid(columns.permute(0, 2, 3, 1).contiguous().numpy(), len(self.suspects)).convert("RGB")
 
 
+def side_by_side(found: Mapping[str, Report]) -> str:
+    """Several evaluations in one table, with those that do not compare with the first left out, and why.
+
+    Args:
+        found: at least one, by what was looked at.
+    """
+    (first, one), *_ = found.items()
+    why = {name: one.fingerprint.differences(each.fingerprint) for name, each in found.items()}
+    text = [*_columns({name: each for name, each in found.items() if not why[name]}), one.held_against]
+    text += [
+        f"{name} is not compared with {first}: {'; '.join(differences)}."
+        for name, differences in why.items()
+        if differences
+    ]
+    return "\n".join(text)
+
+
+def _columns(found: Mapping[str, Report]) -> list[str]:
+    """A line for each number: its value in each evaluation, and the floor and the ceiling of the first."""
+    one, *_ = found.values()
+    lines = [["metric", *found, "floor", "ceiling", "better"]]
+    for number, row in enumerate(one.rows):
+        values = [each.rows[number].value for each in found.values()]
+        lines.append([row.name, *map(_short, [*values, row.floor, row.ceiling]), row.better or ""])
+    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
+    edges = (0, len(widths) - 1)
+    return [
+        "  ".join(
+            cell.ljust(width) if column in edges else cell.rjust(width)
+            for column, (cell, width) in enumerate(zip(line, widths, strict=True))
+        ).rstrip()
+        for line in lines
+    ]
+
+
 def evaluate_samples(
     samples: str,
+    images: Tensor,
     training: ImageSet,
     held_out: ImageSet | None,
     metrics: FeatureMetrics,
@@ -152,7 +183,8 @@ def evaluate_samples(
     """Evaluate pictures that any program wrote.
 
     Args:
-        samples: a folder of PNG files or an `.npz`; see `samples.read_samples`.
+        samples: what the user named.
+        images: the pictures that were found there, uint8 [N, C, H, W].
         training: the pictures that the program learned from.
         held_out: real pictures that it did not; None where there are none.
         metrics: bound to these sets.
@@ -161,9 +193,8 @@ def evaluate_samples(
         seed: of what is drawn in measuring.
 
     Raises:
-        UserError: the pictures cannot be read, are of another shape, or too few.
+        UserError: there are too few pictures.
     """
-    images = read_samples(samples, training.shape)
     if len(images) < metrics.fewest:
         raise UserError(
             f"samples is {samples}, but it holds {len(images)} pictures, where the metrics need {metrics.fewest}.",
@@ -183,6 +214,7 @@ def report(
     *,
     average: bool | None,
     checkpoint: str | None,
+    iteration: int | None = None,
 ) -> Report:
     """Evaluate generated pictures and say what the numbers are to be held against.
 
@@ -195,6 +227,7 @@ def report(
         seed: see `evaluate_samples`.
         average: see `Fingerprint`.
         checkpoint: see `Fingerprint`.
+        iteration: see `Report`.
     """
     images = as_bytes(images).cpu()
     against = reference(metrics, training, held_out, real, len(images), seed)
@@ -211,11 +244,13 @@ def report(
             generated=len(images),
             split="train",
             seed=seed,
+            metrics_seed=metrics.seed,
             average=average,
             checkpoint=checkpoint,
         ),
         floor_count=against.floor_count,
         floor_of=against.floor_of,
+        iteration=iteration,
         classes=_classes(seen, training, against),
         suspects=images[suspects],
         originals=training.pixels(originals.flatten()).unflatten(0, originals.shape),

@@ -34,6 +34,10 @@ class SlicedWasserstein:
         self._projections = projections
         self._seed = seed
 
+    def fingerprint(self) -> str:
+        """Changes whenever the number of the same pictures would."""
+        return f"{self._projections}-{self._seed}"
+
     def statistics(self, real: Iterable[Batch]) -> dict[str, Tensor]:
         """The sorted shadows of N real images, float32 [N, projections]."""
         return {"shadows": self._shadows(real)}

@@ -15,6 +15,8 @@ from gan_runner.report.runs import RESUMING, Run, shown
 SEED = "seed"
 # Where the images lie, how they are fed and how often a metric is taken changes neither the images nor the metric.
 _CHANGES_NOTHING = {"data.root", "data.download", "data.resident", "data.workers", "evaluation.every"} | RESUMING
+# What ends a run early, or looks at it once it has ended, measures the objective as it is measured without.
+_MEASURES_NOTHING = ("evaluation.stop_after", "evaluation.at_end")
 _TOLD_ANYWAY = {"evaluation.objective", "evaluation.goal"}
 _Settings = tuple[tuple[str, Plain], ...]
 _MOST_KEYS = 20  # differences that are shown where the overrides do not tell them
@@ -142,15 +144,17 @@ class Comparable:
         return f"{self.data}{by}{f' ({self.measured})' if self.measured else ''}"
 
 
-# What is known of a run's images, of how its objective is measured, and of the objective; None where nothing is.
-_Identity = tuple[object | None, object | None, object | None]
+# What is known of a run's images, of how its objective is measured by its settings and by its yardstick, and of the
+# objective; None where nothing is.
+_Identity = tuple[object | None, object | None, object | None, object | None]
 
 
 def comparable_sets(runs: Sequence[Run]) -> list[Comparable]:
     """Part runs into sets whose objectives can be compared, the largest first.
 
     Runs are comparable that have the same images, by their fingerprint, and the same objective and goal, measured
-    with the same settings. A run that has not come as far as to tell joins those that its settings agree with.
+    with the same settings and the same extractor. A run that has not come as far as to tell joins those that its
+    settings agree with.
     """
     seen: dict[_Settings, Counter[str]] = defaultdict(Counter)
     for run in runs:
@@ -162,7 +166,7 @@ def comparable_sets(runs: Sequence[Run]) -> list[Comparable]:
     for run, identity in sorted(zip(runs, identities, strict=True), key=lambda pair: pair[1].count(None)):
         fitting = [other for other in parted if _agree(identity, other)]
         parted[max(fitting, key=lambda other: len(parted[other]), default=identity)].append(run)
-    measured = _told_apart([_first(members, "evaluation.") for members in parted.values()])
+    measured = _told_apart([_measured(members) for members in parted.values()])
     sets = [_comparable(members, words) for members, words in zip(parted.values(), measured, strict=True)]
     return sorted(sets, key=lambda one: -len(one.runs))
 
@@ -171,7 +175,12 @@ def _identity(run: Run, usual: Mapping[_Settings, str]) -> _Identity:
     data = _below(run, "data.")
     images = run.fingerprint or usual.get(data) or data or None
     measured = run.best is not None or run.last is not None or bool(run.metrics)
-    return images, _below(run, "evaluation.") if run.settings else None, (run.objective, run.goal) if measured else None
+    return (
+        images,
+        _evaluation(run) if run.settings else None,
+        run.yardstick or None,
+        (run.objective, run.goal) if measured else None,
+    )
 
 
 def _agree(identity: _Identity, other: _Identity) -> bool:
@@ -183,12 +192,20 @@ def _below(run: Run, prefix: str) -> _Settings:
     return tuple((key, run.settings[key]) for key in sorted(run.settings) if key.startswith(prefix) and _matters(key))
 
 
+def _evaluation(run: Run) -> _Settings:
+    """How a run's objective is measured."""
+    return tuple((key, value) for key, value in _below(run, "evaluation.") if not key.startswith(_MEASURES_NOTHING))
+
+
+def _measured(runs: Sequence[Run]) -> dict[str, Plain]:
+    """How the objective of comparable runs is measured, by what is known of one of them."""
+    settings = next((dict(_evaluation(run)) for run in runs if run.settings), {})
+    yardstick = next((run.yardstick for run in runs if run.yardstick), None)
+    return settings | ({"yardstick": yardstick} if yardstick else {})
+
+
 def _matters(key: str) -> bool:
     return key not in _CHANGES_NOTHING
-
-
-def _first(runs: Sequence[Run], prefix: str) -> dict[str, Plain]:
-    return next((dict(_below(run, prefix)) for run in runs if run.settings), {})
 
 
 def _told_apart(settings: Sequence[Mapping[str, Plain]]) -> list[str]:

@@ -74,6 +74,7 @@ class Run:
         count: how many images.
         objective: tag of the metric that says which run is the best.
         goal: "lower" or "higher".
+        yardstick: how the objective was measured, as far as the settings do not tell: its extractor and the like.
         best: the objective's best value.
         best_iteration: where that was.
         last: the objective's last value.
@@ -100,6 +101,7 @@ class Run:
     count: int | None = None
     objective: str = ""
     goal: str = ""
+    yardstick: str = ""
     best: float | None = None
     best_iteration: int | None = None
     last: float | None = None
@@ -322,6 +324,7 @@ def _take_summary(run: Run, summary: Mapping[str, Any]) -> None:
         text(data.get("fingerprint")),
         whole(data.get("count")),
     )
+    run.yardstick = text(mapping(summary.get("evaluation")).get("metric"))
     run.iterations, run.epochs = whole(summary.get("iterations")), number(summary.get("epochs"))
     run.seconds, run.images_per_second = number(summary.get("seconds")), number(summary.get("images_per_second"))
     run.processor = text(summary.get("gpu")) or text(summary.get("cpu"))

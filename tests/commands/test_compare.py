@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from gan_runner.commands import main
-from gan_runner.commands.compare import named_folders
+from gan_runner.config.command_line import named_folders
 from tests.command_line import QUICK, Result, call, gan_run
 from tests.report.made_up import make_run, make_sweep
 

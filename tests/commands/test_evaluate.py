@@ -31,7 +31,8 @@ def test_a_run_is_told_how_good_it_is_beside_real_pictures_and_noise(tmp_path):
     name = "frechet_cnn_120"
     assert found["floor"][name] < found["metrics"][name]
     assert found["better"][name] == "lower"
-    assert found["fingerprint"]["checkpoint"] == "iteration 4"
+    assert (found["fingerprint"]["checkpoint"], found["iteration"]) == ("last", 4)
+    assert "fingerprint: data=digits-" in result.out
     assert found["fingerprint"]["average"] is True
     for word in (name, "floor", "ceiling", "coverage_cnn_120"):
         assert word in result.out
@@ -52,7 +53,65 @@ def test_pictures_of_any_program_are_looked_at_alike(tmp_path):
     assert scores["real"]["memorised_cnn_120"] > 0.9  # they are training pictures
 
 
+def test_several_runs_are_told_one_by_one_and_then_side_by_side(tmp_path):
+    for name, seed in (("a", 0), ("b,c", 1)):
+        assert gan_run(tmp_path, *QUICK, "data.limit=600", f"seed={seed}", f"hydra.run.dir='{name}'").code == 0
+    assert gan_run(tmp_path, *QUICK, "data.limit=300", "hydra.run.dir=less").code == 0
+    result = gan_eval(tmp_path, "run=[a,b,c,less]", "metrics.numbers=[frechet,coverage]", *SMALL)
+    assert result.code == 0, result.text
+    together = result.out.splitlines()[result.out.splitlines().index("") + 1 :]
+    assert together[0].split() == ["metric", "a", "b,c", "floor", "ceiling", "better"]
+    found = {name: json.loads((tmp_path / name / "evaluation-best.json").read_text()) for name in ("a", "b,c", "less")}
+    for name in ("a", "b,c"):
+        assert f"{found[name]['metrics']['frechet_cnn_120']:.4g}" in together[1].split()
+    assert together[-1].startswith("less is not compared with a: data is digits-")
+
+
+def test_every_number_of_the_default_data_has_a_floor(tmp_path):
+    assert gan_run(tmp_path, *QUICK, "hydra.run.dir=run").code == 0
+    assert gan_eval(tmp_path, "run=run", "num=120", "metrics.numbers=[frechet,coverage]").code == 0
+    found = json.loads((tmp_path / "run/evaluation-best.json").read_text())
+    assert all(value is not None for value in found["floor"].values())
+
+
+def test_what_a_data_set_holds_out_is_the_floor_whichever_numbers_are_asked_for(tmp_path):
+    assert gan_run(tmp_path, *QUICK, "data.limit=600", "data.holdout=0.2", "hydra.run.dir=run").code == 0
+    assert gan_eval(tmp_path, "run=run", "metrics.numbers=frechet", *SMALL).code == 0
+    found = json.loads((tmp_path / "run/evaluation-best.json").read_text())
+    assert (found["floor_of"], found["floor_count"]) == ("test", 120)
+
+
+def test_an_evaluation_is_named_as_it_was_asked_for(tmp_path):
+    images = digits.load(image_size=28, limit=120).images.permute(0, 2, 3, 1).numpy()
+    np.savez(tmp_path / "real.npz", images)
+    for name in ("eval.v2", "eval.v3"):
+        asked = [f"output={name}", "metrics.numbers=[frechet,frechet]"]
+        assert gan_eval(tmp_path, "samples=real.npz", "data=digits", *asked, *SMALL).code == 0
+    assert {path.name for path in tmp_path.glob("eval*")} == {
+        f"eval.v{n}.{end}" for n in (2, 3) for end in ("json", "png")
+    }
+
+
+def test_the_data_of_a_run_from_another_folder_are_found(tmp_path):
+    (tmp_path / "there/pictures").mkdir(parents=True)
+    for number, pixels in enumerate(digits.load(image_size=28, limit=40).images):
+        Image.fromarray(pixels[0].numpy()).save(tmp_path / f"there/pictures/{number:02}.png")
+    data = ["data=image_folder", "data.root=pictures", "data.image_size=28", "evaluation=pixels"]
+    assert gan_run(tmp_path / "there", *QUICK, *data, "hydra.run.dir=run").code == 0
+    result = gan_eval(tmp_path, "run=there/run", "num=40", "metrics.numbers=[frechet]")
+    assert result.code == 0, result.text
+    (tmp_path / "there/pictures").rename(tmp_path / "moved")
+    result = gan_eval(tmp_path, "run=there/run", "num=40", "metrics.numbers=[frechet]")
+    assert result.code == 1
+    assert "the images that it was trained on cannot be had" in result.err
+    assert "samples=PATH data=NAME" in result.err
+
+
 WRONG = {
+    "no run at all": (["run=[]"], "run is [], but must name a run.", "run=[A,B]"),
+    "data beside a run": (["run=a", "data=mnist"], "data=mnist is given beside run=a", "Leave data=mnist out"),
+    "no numbers": (["samples=small.npz", "metrics.numbers=[]"], "numbers is [], but must hold one.", "numbers=full"),
+    "no folder for it": (["samples=small.npz", "output=no/where"], "there is no folder no.", "mkdir -p no"),
     "nothing to look at": ([], "needs one of the two", "run=outputs/DATE/TIME"),
     "both": (["run=a", "samples=b"], "needs one of the two", "samples=PATH"),
     "no such run": (["run=nowhere"], "there is no such folder", "run=outputs/DATE/TIME"),

@@ -210,6 +210,44 @@ def test_values_are_comparable_only_where_objective_goal_and_number_of_images_ar
     assert json.loads(json.dumps(same.fingerprint)) == same.fingerprint
 
 
+def test_values_are_comparable_only_where_the_metric_is_set_alike():
+    def by(metric):
+        return evaluation(metric.names[0], metrics={"only": metric}).fingerprint
+
+    assert by(SlicedWasserstein(4, seed=0)) == by(SlicedWasserstein(4, seed=0))
+    assert len({str(by(SlicedWasserstein(*how))) for how in ((4, 0), (8, 0), (4, 1))}) == 3
+
+
+class Neighbours(Excess):
+    """One that has to know the data, as those on features have."""
+
+    fewest = 6
+    looks_at_held_out = False
+    seen = None
+
+    def bind(self, training, held_out, device, learn_from=None):
+        self.seen = training
+
+    def fingerprint(self):
+        return "fixed"
+
+    def for_alarms(self, numbers, pictures):
+        return {}
+
+
+def test_of_few_real_images_each_is_shown_once_where_neighbours_are_looked_for():
+    # Or each would be its own nearest neighbour.
+    metrics = {"near": Neighbours("near", 1), "any": Excess("any", 1)}
+    measured = evaluation("near", metrics=metrics, num_images=30).measure(real_images(), FAKE)
+    assert measured == {"metric/near_30": 12 - 7, "metric/any_30": 30 - 7}
+
+
+def test_fewer_images_than_a_metric_needs_are_refused_before_the_training():
+    few = InMemoryImages("few", torch.zeros(5, 1, 2, 2, dtype=torch.uint8), None, ())
+    with pytest.raises(UserError, match=r"(?s)few has 5 images, but evaluation.metrics.near needs at least 6.*pixels"):
+        evaluation("near", metrics={"near": Neighbours("near", 1)}).bind(few, None, torch.device("cpu"))
+
+
 @pytest.mark.parametrize(
     ("goal", "value", "best", "improves"),
     [

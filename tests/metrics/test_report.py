@@ -6,7 +6,8 @@ import torch
 
 from gan_runner.errors import UserError
 from gan_runner.metrics.reference import noise, reference, reference_pictures
-from gan_runner.metrics.report import Row, evaluate_samples, most_alike, report, with_count
+from gan_runner.metrics.report import Row, evaluate_samples, most_alike, report, side_by_side, with_count
+from gan_runner.metrics.samples import read_samples
 from gan_runner.record.pictures import write_samples
 
 CPU = torch.device("cpu")
@@ -28,6 +29,11 @@ def drawn(halves, tmp_path):
     return str(tmp_path / "drawn.npz")
 
 
+def evaluated(samples, training, held_out, metrics, real, generated):
+    images = read_samples(samples, training.shape)
+    return evaluate_samples(samples, images, training, held_out, metrics, real, generated, seed=0)
+
+
 def test_the_floor_is_of_held_out_pictures_the_ceiling_of_noise_and_both_are_kept(
     bound, halves, own_cache, monkeypatch
 ):
@@ -47,13 +53,14 @@ def test_the_floor_is_of_held_out_pictures_the_ceiling_of_noise_and_both_are_kep
 def test_without_held_out_pictures_the_floor_is_of_training_pictures_outside_the_reference(metrics_of, halves):
     metrics = metrics_of()
     metrics.bind(halves[0], None, CPU)
-    without = reference(metrics, halves[0], None, real=250, generated=900, seed=0)
-    assert (without.floor_of, without.floor_count) == ("train", 198)
+    without = reference(metrics, halves[0], None, real=150, generated=900, seed=0)
+    assert (without.floor_of, without.count, without.floor_count) == ("train", 150, 298)
     assert without.floor["coverage_cnn"] > 0.5
     assert without.floor["memorised_cnn"] is None  # they are copies of themselves
+    # As many are kept outside as the reference has.
     everything = reference(metrics, halves[0], None, real=5000, generated=100, seed=0)
-    assert everything.floor_count == 0
-    assert set(everything.floor.values()) == {None}
+    assert (everything.count, everything.floor_count) == (224, 100)
+    assert everything.floor["frechet_cnn"] < everything.ceiling["frechet_cnn"] / 5
 
 
 def test_the_reference_is_at_even_distances_and_noise_follows_its_seed(halves):
@@ -69,7 +76,7 @@ def test_the_reference_is_at_even_distances_and_noise_follows_its_seed(halves):
 
 def test_pictures_of_any_program_are_evaluated_from_a_file(bound, halves, drawn):
     training, held_out = halves
-    found = evaluate_samples(drawn, training, held_out, bound, real=300, generated=200, seed=0)
+    found = evaluated(drawn, training, held_out, bound, real=300, generated=200)
     named = {row.name: row for row in found.rows}
     assert named["frechet_cnn_200"].floor < named["frechet_cnn_200"].value < named["frechet_cnn_200"].ceiling
     assert named["memorised_cnn_200"].value > named["memorised_cnn_200"].floor
@@ -80,8 +87,9 @@ def test_pictures_of_any_program_are_evaluated_from_a_file(bound, halves, drawn)
 
     lines = found.table().splitlines()
     assert lines[0].split() == ["metric", "value", "floor", "ceiling", "better"]
-    assert len(lines) == len(found.rows) + 2
-    assert lines[-1] == "floor: 200 held-out pictures; ceiling: noise, or copies; reference: 300 training pictures"
+    assert len(lines) == len(found.rows) + 3
+    assert lines[-2] == "floor: 200 held-out pictures; ceiling: noise, or copies; reference: 300 training pictures"
+    assert lines[-1].startswith(f"fingerprint: data=digits-{training.fingerprint}  extractor=cnn-")
 
     stored = json.loads(json.dumps(found.as_dict(), allow_nan=False))
     assert stored["metrics"]["coverage_cnn_200"] == named["coverage_cnn_200"].value
@@ -89,9 +97,18 @@ def test_pictures_of_any_program_are_evaluated_from_a_file(bound, halves, drawn)
     assert sum(shares["generated"] for shares in stored["classes"].values()) == pytest.approx(1)
 
 
+def test_several_stand_side_by_side_but_for_those_of_another_fingerprint(bound, halves, drawn):
+    training, held_out = halves
+    one, more = (evaluated(drawn, training, held_out, bound, real=300, generated=count) for count in (200, 300))
+    lines = side_by_side({"a": one, "b": one, "c": more}).splitlines()
+    assert lines[0].split() == ["metric", "a", "b", "floor", "ceiling", "better"]
+    assert lines[1].split()[1] == lines[1].split()[2]
+    assert lines[-1] == "c is not compared with a: generated is 200 and 300."
+
+
 def test_the_picture_shows_copies_classes_and_places(bound, halves, drawn):
     training, held_out = halves
-    found = evaluate_samples(drawn, training, held_out, bound, real=300, generated=400, seed=0)
+    found = evaluated(drawn, training, held_out, bound, real=300, generated=400)
     page = found.picture()
     assert page.mode == "RGB"
     assert min(page.size) > 200
@@ -113,7 +130,7 @@ def test_suspects_come_nearest_first_with_rows_of_the_training_set(bound, halves
 def test_too_few_samples_are_refused_with_the_number_that_is_needed(bound, halves, tmp_path):
     write_samples(halves[0].images[:3].permute(0, 2, 3, 1).numpy(), tmp_path / "few.npz")
     with pytest.raises(UserError) as error:
-        evaluate_samples(str(tmp_path / "few.npz"), *halves, bound, real=300, generated=100, seed=0)
+        evaluated(str(tmp_path / "few.npz"), *halves, bound, real=300, generated=100)
     assert "it holds 3 pictures, where the metrics need 6." in str(error.value)
 
 

@@ -106,6 +106,20 @@ def test_runs_that_were_measured_otherwise_are_set_apart_and_the_difference_is_s
     assert [run.name for run in first.runs] == ["a", "c"]
 
 
+def test_runs_by_two_extractors_are_told_apart_by_them(tmp_path):
+    for name in "ab":
+        make_run(tmp_path / name, pictures=1, told={"evaluation": {"metric": f"classes-{name}"}})
+    assert {one.measured for one in sets_of(tmp_path)} == {"yardstick=classes-a", "yardstick=classes-b"}
+
+
+def test_what_is_looked_at_once_a_run_has_ended_makes_no_other_objective(tmp_path):
+    make_run(tmp_path / "a", pictures=1)
+    closely = {"at_end": {"num": 10_000, "metrics": {"neighbours": 5}}, "stop_after": 5}
+    changed(make_run(tmp_path / "b", pictures=1), evaluation=closely)
+    (one,) = sets_of(tmp_path)
+    assert [run.name for run in one.runs] == ["a", "b"]
+
+
 def test_a_run_that_failed_at_once_is_set_beside_those_with_its_settings(tmp_path):
     nothing = {"data": None, "best": None, "metrics": {}, "objective": None, "error": "Too little memory."}
     make_sweep(tmp_path / "some", pictures=1, lrs=(1e-4,))
