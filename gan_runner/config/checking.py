@@ -92,6 +92,8 @@ def check(
     _check_pruning(config)
     _check_finite_difference(config)
     _check_slope(config, choices)
+    _check_several(config)
+    _check_ramp(config, overrides)
 
 
 def _check_parts(config: DictConfig) -> None:
@@ -199,6 +201,25 @@ def _check_slope(config: DictConfig, choices: Mapping[str, str]) -> None:
         "bounded, but nothing bounds it: penalty is none, and D is not normalised spectrally.",
         f"Try penalty=gradient_penalty{offers}, or loss=hinge.",
     )
+
+
+def _check_several(config: DictConfig) -> None:
+    """Several penalties of which there is none would make a run that looks different from one with penalty=none."""
+    if config.penalty and "parts" in config.penalty and not config.penalty.parts:
+        raise UserError(
+            "penalty is several, but penalty.parts has none.",
+            "Try penalty=several +penalty@penalty.parts.r1=r1, or penalty=none.",
+        )
+
+
+def _check_ramp(config: DictConfig, overrides: Sequence[str]) -> None:
+    typed = any(override.lstrip("+").startswith("trainer.ema_ramp_up=") for override in overrides)
+    if typed and config.trainer.ema_half_life is None:
+        raise UserError(
+            f"trainer.ema_ramp_up is {as_typed(config.trainer.ema_ramp_up)}, but there is no half-life that it would "
+            "lead to.",
+            "Try trainer.ema=null trainer.ema_half_life=10000 beside it, or leave it out.",
+        )
 
 
 def _check_shared_latents(config: DictConfig) -> None:

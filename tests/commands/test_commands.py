@@ -516,6 +516,16 @@ MISTAKES = {
         "A normal distribution of mean 0 and std 0.03 has nothing between low=0.7 and high=1.2, 23 standard deviations",
         "Try a larger std",
     ),
+    "several penalties that are none": (
+        ["penalty=several"],
+        "penalty is several, but penalty.parts has none.",
+        "Try penalty=several +penalty@penalty.parts.r1=r1, or penalty=none.",
+    ),
+    "a ramp that leads nowhere": (
+        ["trainer.ema_ramp_up=0.5"],
+        "trainer.ema_ramp_up is 0.5, but there is no half-life that it would lead to.",
+        "Try trainer.ema=null trainer.ema_half_life=10000 beside it",
+    ),
     "no stage": (["model=resnet", "model.blocks=[]"], "model.blocks is []", "Leave model.blocks out."),
     "no convolution": (
         ["model=dcgan", "model.discriminator.widths=[]"],

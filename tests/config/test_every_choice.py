@@ -78,6 +78,8 @@ def test_every_choice_of_every_group_composes_is_valid_builds_and_plays(group, n
         typed += SMALL_PLAYERS
     if name == "wasserstein":
         typed.append("penalty=gradient_penalty")
+    if name == "several":
+        typed.append("+penalty@penalty.parts.r1=r1")
     if name == "finite_difference":
         typed.append("model.dropout=0")
     config, choices = composed(typed)
