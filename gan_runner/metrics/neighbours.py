@@ -79,11 +79,18 @@ def balls(points: Tensor, k: Count) -> Balls:
         points: [N, D], N above k.
         k: which neighbour a ball reaches to.
     """
-    near, indices = _nearest_others(points, k)
-    radii = near[:, -1]
-    sketch = Balls(points, radii, radii.new_zeros(()))
-    inside = near <= _up(sketch.clipped_radii)[:, None]
-    counts = torch.bincount(indices[inside], minlength=len(points))
+    near, indices = _nearest_others(points, min(k + 1, len(points) - 1))
+    radii = near[:, k - 1]
+    clipped = _up(Balls(points, radii, radii.new_zeros(())).clipped_radii)
+    # A ball holds k others at most, but where more than one is as far away as the last of them, such as equal pictures.
+    crowded = near[:, k:].le(clipped[:, None]).any(1)
+    inside = near[:, :k].le(clipped[:, None]) & ~crowded[:, None]
+    counts = torch.bincount(indices[:, :k][inside], minlength=len(points))
+    if crowded.any():
+        reach = clipped[crowded]
+        for start, block in squared_distances(points[crowded], points):
+            counts += (block <= reach[start : start + len(block), None]).sum(0)
+        counts[crowded] -= 1  # nobody is in a ball of its own
     return Balls(points, radii, (counts / k).clamp(max=1.0).double().mean())
 
 

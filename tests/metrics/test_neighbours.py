@@ -104,6 +104,20 @@ def test_a_share_of_good_pictures_among_far_ones_scores_that_share_where_plain_n
     assert ours["coverage"] > share + 0.1 or share == 0.2
 
 
+@pytest.mark.parametrize("equal", [60, 120, 200])
+def test_among_equal_real_pictures_all_in_a_ball_count(equal):
+    real = points(200)
+    real[:equal] = real[0]
+    k, ours = 5, balls(real, 5)
+    distances = torch.cdist(real.double(), real.double(), compute_mode="donot_use_mm_for_euclid_dist").square()
+    inside = distances <= ours.clipped_radii[:, None] * (1 + 1e-9)
+    expected = ((inside.sum(0) - 1).clamp(max=k) / k).double().mean()
+    assert float(ours.clipped_fidelity) == pytest.approx(float(expected))
+    if equal == 200:  # half of the pictures are that one, and half are far away
+        fake = torch.cat([real[:100], real[:100] + 50])
+        assert all_numbers(real, fake, k)["clipped_density"] == pytest.approx(0.5)
+
+
 def test_real_pictures_score_one_or_nearly():
     ours = all_numbers(points(1500), points(1500, seed=1), k=5)
     assert ours["clipped_density"] > 0.95
