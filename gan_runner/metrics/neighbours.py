@@ -18,6 +18,7 @@ from torch import Tensor
 from gan_runner.ranges import Count
 
 _BLOCK = 2**22  # distances in memory at a time
+_CANDIDATES = 8  # further ones that float32 may take for nearer than the nearest, such as a copy's near twins
 _ROUNDING = 1e-9  # of a squared distance: two that differ by less are equal, such as those of a copied picture
 
 
@@ -96,12 +97,15 @@ def balls(points: Tensor, k: Count) -> Balls:
 
 def nearest(points: Tensor, others: Tensor, k: Count) -> tuple[Tensor, Tensor]:
     """The k nearest of `others`: squared distances, float64 [N, k], nearest first, and which they are, int64 [N, k]."""
+    near = torch.empty(len(points), k, dtype=torch.float64, device=points.device)
     which = torch.empty(len(points), k, dtype=torch.int64, device=points.device)
     for start, block in squared_distances(points, others, torch.float32):
-        which[start : start + len(block)] = block.topk(k, largest=False).indices
-    near = (points.double()[:, None] - others[which].double()).square().sum(2)
-    near, order = near.sort(1)
-    return near, which.gather(1, order)
+        rows = slice(start, start + len(block))
+        found = block.topk(min(k + _CANDIDATES, len(others)), largest=False).indices
+        exact = (points[rows].double()[:, None] - others[found].double()).square().sum(2)
+        near[rows], order = (part[:, :k] for part in exact.sort(1))
+        which[rows] = found.gather(1, order)
+    return near, which
 
 
 def own_distances(points: Tensor) -> Tensor:

@@ -46,6 +46,14 @@ def test_equal_points_are_exactly_zero_apart_however_far_out_they_lie():
     assert (nearest(cloud, cloud, 1)[0] == 0).all()
 
 
+def test_a_copy_is_told_from_the_near_twins_of_its_original():
+    cloud = (100 * points(40)).repeat_interleave(4, 0) + 1e-3 * points(160, seed=1)
+    near, which = nearest(cloud, cloud, 2)
+    assert which[:, 0].tolist() == list(range(160))
+    assert (which[:, 1] // 4).tolist() == [number // 4 for number in range(160)]
+    assert near[:, 0].max() == 0 < near[:, 1].min()
+
+
 def test_the_nearest_are_found_in_order_and_nobody_is_a_neighbour_of_its_own(small_blocks):
     line = torch.tensor([[0.0], [1.0], [3.0], [7.0], [15.0]])
     near, which = nearest(torch.tensor([[6.0], [0.2]]), line, 3)
