@@ -12,7 +12,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from gan_runner.config.build import bind_to_data, load_images, make
 from gan_runner.config.command_line import named_folders, typed_overrides
-from gan_runner.config.judging import report_of_checkpoint, tell_report
+from gan_runner.config.judging import report_of_checkpoint, split_of, tell_report
 from gan_runner.config.stored import read_stored
 from gan_runner.config.validation import validate
 from gan_runner.errors import UserError, too_little_memory_explained
@@ -75,7 +75,8 @@ def _of_samples(config: DictConfig, device: torch.device) -> Report:
     training = load_images(config)
     images = read_samples(config.samples, training.shape)
     held_out = bind_to_data(metrics, config, training, device, floors=True)
-    return evaluate_samples(config.samples, images, training, held_out, metrics, config.real, config.num, config.seed)
+    how = (config.real, config.num, config.seed, split_of(config))
+    return evaluate_samples(config.samples, images, training, held_out, metrics, *how)
 
 
 def _tell_of_runs(config: DictConfig, device: torch.device) -> None:

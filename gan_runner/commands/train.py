@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import copy
 import logging
 import os
 import shlex
@@ -19,7 +20,7 @@ from typing import Any, NoReturn, cast
 
 import torch
 from hydra.core.hydra_config import HydraConfig
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig, OmegaConf, read_write
 from torchinfo import summary as parameter_summary
 from tqdm.contrib.logging import logging_redirect_tqdm
 
@@ -115,7 +116,7 @@ def run_job(config: DictConfig, within: Within | None = None) -> float | None:
         try:
             with too_much_asked():
                 _train(job, stop, within)
-                if not stop.signal and not job.pruned:
+                if not stop.signal and not job.pruned and job.begun:
                     _look_closely(job)
                 stopped_by = stop.signal
                 job.write("interrupted" if stopped_by else "pruned" if job.pruned else "finished")
@@ -176,6 +177,7 @@ def _made(job: _Job, stop: _Stop) -> tuple[Experiment, dict[str, Any] | None, di
         refuse_changes(config.resume, job.stored, config)
     state = job.world.from_first(job.checkpoint)
     if state and config.trainer.precision == "auto":
+        config = copy.deepcopy(config)  # what was chosen stays stored as it was
         config.trainer.precision = state["about"]["precision"]
     with stop.at_once():
         experiment = build(config, job.world)
@@ -219,7 +221,11 @@ def _train(job: _Job, stop: _Stop, within: Within | None) -> None:
                 return
             job.begin()
             if config.resume_from is not None:
-                folder.checkpoints.abandon_after(run.progress.iteration)
+                found = run.best.found
+                if not folder.checkpoints.abandon_after(
+                    run.progress.iteration, int(found["iteration"]) if found else None
+                ):
+                    run.best.begin_anew()
             bar.update(run.progress.iteration)
             folder.rewind_metrics(run.progress.iteration)
             log.info("Resumed at %s.", at)
@@ -356,6 +362,7 @@ class _Job:
         self.run: Run | None = None
         self.stored: Stored | None = None
         self.pruned = False
+        self.begun = False
         self._looked_at: dict[str, float] | None = None
         self.judged: dict[str, dict[str, float | None]] = {}
         if config.resume is not None:
@@ -368,8 +375,12 @@ class _Job:
         """Put this start's config and summary in the place of an earlier one's."""
         before = self.stored.overrides if self.stored and not _in_sweep() else []  # a sweep's job is given all of them
         overrides = [*before, *typed_overrides()]
-        hydra = HydraConfig.instance().cfg
-        assert hydra is not None
+        hydra = cast("DictConfig", copy.deepcopy(HydraConfig.instance().cfg))
+        if self.stored:  # a start that goes on chooses nothing but what is typed
+            chosen = self.stored.choices | dict(hydra.hydra.runtime.choices)
+            with read_write(hydra), read_write(hydra.hydra):
+                hydra.hydra.runtime.choices = chosen
+        self.begun = True
         texts = {
             "config": self.config_text,
             "hydra": OmegaConf.to_yaml(hydra),

@@ -96,9 +96,12 @@ def build(config: DictConfig, world: World = ALONE) -> Experiment:
             f"evaluation is {what_it_is(evaluation)}, but must be an Evaluation.",
             "Try evaluation=fast; what it measures is added below evaluation.metrics.",
         )
-    if evaluation.on_data:
-        with world.first_ahead():
+    with world.first_ahead():
+        if evaluation.on_data:
             bind_to_data(evaluation, config, images, device)
+        if evaluation.at_end is not None:  # what it lacks is better told now than when all is trained
+            bind_to_data(evaluation.at_end.metrics, config, images, device, floors=True)
+            evaluation.at_end.check()
     world.part_random_numbers(device)
     return Experiment(
         settings=settings,
@@ -350,7 +353,7 @@ def bind_to_data(
         UserError: see `OnData.bind`.
     """
     held_out = None
-    if (floors or metrics.looks_at_held_out) and "split" in config.data:
+    if (floors or metrics.looks_at_held_out) and config.data.get("split", "test") != "test":
         try:
             held_out = load_images(_with_data(config, split="test", limit=None))
         except NoTestSplitError:

@@ -63,7 +63,13 @@ def report_of_checkpoint(
         average=state["players"]["average"] is not None,
         checkpoint=checkpoint,
         iteration=state["progress"]["iteration"],
+        split=split_of(config),
     )
+
+
+def split_of(config: DictConfig) -> str:
+    """Which part of a data set a config names."""
+    return str(config.data.get("split", "train"))
 
 
 def tell_report(what: str, found: Report, output: Path) -> None:

@@ -178,6 +178,13 @@ class Watch:
         for symptom in self._symptoms.values():
             symptom.forget()
 
+    def forget_what_was_judged(self) -> None:
+        """Let symptoms of an evaluation's numbers start anew, as where another evaluation measures them from now on."""
+        for name, symptom in self._symptoms.items():
+            if any(tag.startswith("judged/") for tag in symptom.tags):
+                symptom.forget()
+                self._courses[name] = _Course()
+
     def state_dict(self) -> dict[str, Any]:
         """What a checkpoint keeps: plain values."""
         return {

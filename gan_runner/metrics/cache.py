@@ -27,7 +27,7 @@ _LARGEST = 2**31  # bytes; what we write is far smaller
 def folder() -> Path:
     """The folder of the cache; it need not exist."""
     if own := os.environ.get("GAN_CACHE"):
-        return Path(own).expanduser()
+        return Path(os.path.expanduser(own))  # a home that nobody has stays as it was typed
     base = os.environ.get("XDG_CACHE_HOME")
     return (Path(base) if base else Path.home() / ".cache") / "gan-runner"
 

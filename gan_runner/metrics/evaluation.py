@@ -146,6 +146,19 @@ class AtEnd:
     real: TwoOrMore
     metrics: FeatureMetrics
 
+    def check(self) -> None:
+        """Refuse fewer pictures than the numbers need.
+
+        Raises:
+            UserError: there are fewer.
+        """
+        for key, count in {"num": self.num, "real": self.real}.items():
+            if count < self.metrics.fewest:
+                raise UserError(
+                    f"evaluation.at_end.{key} is {count}, but its metrics need at least {self.metrics.fewest}.",
+                    f"Try evaluation.at_end.{key}=10000.",
+                )
+
 
 class Evaluation:
     """What is measured, how often, and which number says that a checkpoint is the best.
@@ -245,8 +258,7 @@ class Evaluation:
     def fingerprint(self) -> dict[str, Any] | None:
         """What two values of the objective must have in common to be compared."""
         said: dict[str, Any] = {"objective": self._objective, "goal": self.goal, "num_images": self.num_images}
-        metric = next(metric for metric in self.metrics.values() if self._objective in metric.names)
-        how = getattr(metric, "fingerprint", None)
+        how = getattr(self._measuring, "fingerprint", None)
         return said | ({"metric": how()} if how else {})
 
     def _names(self) -> list[str]:
@@ -259,6 +271,19 @@ class Evaluation:
                 f"evaluation.objective is {self._objective}, but must be one of the metrics: {', '.join(names)}.",
                 f"Try evaluation.objective={closest(self._objective, names) or next(iter(names), 'frechet_cnn')}.",
             )
+        described_by: Mapping[str, Number] = getattr(self._measuring, "numbers", {})
+        better = described_by[self._objective].better if self._objective in described_by else None
+        if better not in (None, self.goal):
+            raise UserError(
+                f"evaluation.goal is {self.goal}, but evaluation.objective is {self._objective}, which is better when "
+                f"{better}.",
+                f"Try evaluation.goal={better}.",
+            )
+
+    @property
+    def _measuring(self) -> Metric:
+        """The metric that measures the objective."""
+        return next(metric for metric in self.metrics.values() if self._objective in metric.names)
 
     def _tag(self, name: str) -> str:
         thousands, rest = divmod(self.num_images, 1000)

@@ -27,6 +27,9 @@ _log = logging.getLogger(__name__)
 TRAINING_PICTURES = 60_000
 """Training pictures that copies are looked for among; of more, that many at even distances."""
 
+_COMPUTED = 2
+"""Grows whenever what is kept of pictures is computed in another way, so that nothing older is taken for it."""
+
 DRAWN = 0.25
 """A class counts as drawn from this part on of the share that it has among the real pictures. A classifier takes
 a few pictures of any class for another, so that a single one says nothing."""
@@ -109,6 +112,7 @@ class FeatureMetrics:
         self._held_out: ImageSet | None = None
         self._device = torch.device("cpu")
         self._modes: Tensor | None = None  # how often each comes, where the data are stacks
+        self._classes_there = 0  # of the extractor's, those that the training pictures have
         self._known: tuple[Tensor, Tensor] | None = None
         self._originals: dict[str, Tensor] | None = None
         self._warned_of: set[str] = set()  # kinds of pictures that are few; every evaluation would say it again
@@ -132,7 +136,7 @@ class FeatureMetrics:
 
     def fingerprint(self) -> str:
         """The extractor's, which `bind` makes, and the settings'."""
-        return f"{self.extractor.fingerprint}-{self.neighbours}-{self.seed}"
+        return f"{self.extractor.fingerprint}-{self.neighbours}-{self.seed}-{_COMPUTED}"
 
     @property
     def looks_at_held_out(self) -> bool:
@@ -143,7 +147,7 @@ class FeatureMetrics:
     def key(self) -> str:
         """What `statistics` are known by, besides the pictures that they were computed from."""
         wanted = [self._wants(*_FIDELITY), self._wants("score", "classes", "class_entropy")]
-        return f"{self.extractor.name}_{cache.digest(self.extractor.fingerprint, self.neighbours, wanted)}"
+        return f"{self.extractor.name}_{cache.digest(self.extractor.fingerprint, self.neighbours, wanted, _COMPUTED)}"
 
     def bind(
         self, training: ImageSet, held_out: ImageSet | None, device: torch.device, learn_from: ImageSet | None = None
@@ -166,6 +170,11 @@ class FeatureMetrics:
         self._modes = None
         if isinstance(training, StackedImages) and self.extractor.classes:
             self._modes = training.mode_frequencies
+        self._classes_there = self.extractor.classes
+        if self._modes is not None:
+            self._classes_there = int((self._modes > 0).sum())
+        elif training.labels is not None:
+            self._classes_there = min(len(training.labels.unique()), self.extractor.classes)
         lacking = {
             "classes": self.extractor.classes == 0,
             "modes": self._modes is None,
@@ -245,7 +254,7 @@ class FeatureMetrics:
         found = {number: numbers[name] for name, number in zip(self.names, self._numbers, strict=True)}
         shares = {"coverage": found["coverage"]} if "coverage" in found else {}
         if "classes" in found:
-            every = self.extractor.classes
+            every = self._classes_there
             shown = every * (1 - (1 - 1 / every) ** pictures)  # on average, by a G that draws all equally often
             shares["classes"] = min(1.0, found["classes"] / shown)
         return shares
@@ -275,7 +284,7 @@ class FeatureMetrics:
         if self._originals is None:
             assert self._training is not None, "bind comes first"
             sets = [images.fingerprint for images in (self._training, self._held_out) if images is not None]
-            digest = cache.digest(self.extractor.fingerprint, sets, TRAINING_PICTURES)
+            digest = cache.digest(self.extractor.fingerprint, sets, TRAINING_PICTURES, _COMPUTED)
             kept = cache.kept(f"originals_{self._training.name}_{digest}.pt", self._compare_originals)
             self._originals = {key: value.to(self._device) for key, value in kept.items()}
         return self._originals
@@ -324,14 +333,15 @@ def class_numbers(probabilities: Tensor, real_counts: Tensor) -> dict[str, float
         real_counts: real pictures of each class by the same judge, int64 [classes].
 
     Returns:
-        `score` (see `distances.classifier_score`); `classes`, how many have at least a quarter of their share among
-        the real pictures; `class_entropy` of their shares in nats, ln(classes) where all are drawn equally often.
+        `score` (see `distances.classifier_score`); `classes`, how many of those that real pictures have come with at
+        least a quarter of their share there; `class_entropy` of their shares in nats, ln(classes) where all are drawn
+        equally often.
     """
     counts = probabilities.argmax(1).bincount(minlength=len(real_counts))
     shares, real_shares = (part.double() / part.sum() for part in (counts, real_counts))
     return {
         "score": float(distances.classifier_score(probabilities)),
-        "classes": float(((shares >= DRAWN * real_shares) & (counts > 0)).sum()),
+        "classes": float(((shares >= DRAWN * real_shares) & (counts > 0) & (real_counts > 0)).sum()),
         "class_entropy": float(torch.special.entr(shares).sum()),
     }
 
@@ -350,5 +360,5 @@ def _lacks(number: str, data: str, extractor: str) -> UserError:
         )
     return UserError(
         f"numbers holds {number}, which needs pictures that were held out, but {data} has none.",
-        f"Leave {number} out, or use numbers=full; a run that is trained with data.holdout=0.1 holds some out.",
+        f"Leave {number} out, or use numbers=full. data.holdout=0.1, where there is such a key, holds some out.",
     )

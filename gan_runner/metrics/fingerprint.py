@@ -13,6 +13,7 @@ class Fingerprint:
 
     Attributes:
         data: name and fingerprint of the training pictures.
+        held_out: those of the held-out ones, or `none`.
         extractor: its name and fingerprint.
         neighbours: the k of nearest neighbours.
         real: how many real pictures the generated ones were held against.
@@ -25,6 +26,7 @@ class Fingerprint:
     """
 
     data: str
+    held_out: str
     extractor: str
     neighbours: int
     real: int

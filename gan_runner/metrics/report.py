@@ -156,8 +156,9 @@ def _columns(found: Mapping[str, Report]) -> list[str]:
     """A line for each number: its value in each evaluation, and the floor and the ceiling of the first."""
     one, *_ = found.values()
     lines = [["metric", *found, "floor", "ceiling", "better"]]
-    for number, row in enumerate(one.rows):
-        values = [each.rows[number].value for each in found.values()]
+    by_name = [{row.name: row.value for row in each.rows} for each in found.values()]
+    for row in one.rows:
+        values = [numbers[row.name] for numbers in by_name]
         lines.append([row.name, *map(_short, [*values, row.floor, row.ceiling]), row.better or ""])
     widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
     edges = (0, len(widths) - 1)
@@ -179,6 +180,7 @@ def evaluate_samples(
     real: Count,
     generated: Count,
     seed: Seed,
+    split: str = "train",
 ) -> Report:
     """Evaluate pictures that any program wrote.
 
@@ -191,6 +193,7 @@ def evaluate_samples(
         real: how many training pictures to hold them against, at most.
         generated: how many of the pictures to look at, at most.
         seed: of what is drawn in measuring.
+        split: see `Fingerprint`.
 
     Raises:
         UserError: there are too few pictures.
@@ -201,7 +204,7 @@ def evaluate_samples(
             "Draw more pictures; 10,000 give steady numbers.",
         )
     images = images[even_rows(len(images), generated)]
-    return report(images, training, held_out, metrics, real, seed, average=None, checkpoint=None)
+    return report(images, training, held_out, metrics, real, seed, average=None, checkpoint=None, split=split)
 
 
 def report(
@@ -215,6 +218,7 @@ def report(
     average: bool | None,
     checkpoint: str | None,
     iteration: int | None = None,
+    split: str = "train",
 ) -> Report:
     """Evaluate generated pictures and say what the numbers are to be held against.
 
@@ -228,6 +232,7 @@ def report(
         average: see `Fingerprint`.
         checkpoint: see `Fingerprint`.
         iteration: see `Report`.
+        split: see `Fingerprint`.
     """
     images = as_bytes(images).cpu()
     against = reference(metrics, training, held_out, real, len(images), seed)
@@ -238,11 +243,12 @@ def report(
         rows=[_row(name, number, values[name], len(images), against) for name, number in metrics.numbers.items()],
         fingerprint=Fingerprint(
             data=f"{training.name}-{training.fingerprint}",
+            held_out="none" if held_out is None else f"{held_out.name}-{held_out.fingerprint}",
             extractor=f"{metrics.extractor.name}-{metrics.extractor.fingerprint}",
             neighbours=metrics.neighbours,
             real=against.count,
             generated=len(images),
-            split="train",
+            split=split,
             seed=seed,
             metrics_seed=metrics.seed,
             average=average,

@@ -79,8 +79,7 @@ class CheckpointFiles:
             return
         before = self._iteration_of_last
         if before is None:
-            with contextlib.suppress(Exception):  # a damaged one is not worth keeping
-                before = int(_read(last, torch.device("cpu"))["progress"]["iteration"])
+            before = self._iteration_of(_LAST)
         if before is None or before >= iteration:
             return
         with replacing(self.path(str(before))) as kept:
@@ -112,11 +111,34 @@ class CheckpointFiles:
                 "Try another checkpoint of the run, or another run's folder.",
             ) from error
 
-    def abandon_after(self, iteration: int) -> None:
-        """Set checkpoints aside that are later than an iteration from which a run goes on once more."""
+    def abandon_after(self, iteration: int, best: int | None) -> bool:
+        """Set checkpoints aside that are later than an iteration from which a run goes on once more.
+
+        Args:
+            iteration: the one to go on from.
+            best: the iteration that had been the best by then; None where none had.
+
+        Returns:
+            Whether best.pt is that one.
+        """
         for name in [_LAST, *(str(each) for each in self.iterations() if each > iteration)]:
             if self.path(name).exists():
                 set_aside(self.path(name), "abandoned")
+        if self._iteration_of(_BEST) == best:
+            return best is not None
+        if self.path(_BEST).exists():
+            set_aside(self.path(_BEST), "abandoned")
+        if best is None or not self.path(str(best)).is_file():
+            return False
+        with replacing(self.path(_BEST)) as again:
+            shutil.copyfile(self.path(str(best)), again)
+        return True
+
+    def _iteration_of(self, name: str) -> int | None:
+        """A checkpoint's iteration; None where there is none that can be read."""
+        with contextlib.suppress(Exception):
+            return int(_read(self.path(name), torch.device("cpu"))["progress"]["iteration"])
+        return None
 
     def load_newest(self, device: torch.device) -> dict[str, Any]:
         """Read the newest checkpoint that is whole: last.pt, the ones before it, then best.pt.

@@ -16,6 +16,7 @@ class Best:
 
     Attributes:
         metrics: the last evaluation's numbers by tag; {} before the first.
+        measured_at: when that was.
         found: {"value": the objective, "iteration": when}; None before the first finite one.
         since: evaluations since then, or since the first one.
     """
@@ -23,6 +24,7 @@ class Best:
     def __init__(self, evaluation: Evaluation) -> None:
         self._evaluation = evaluation
         self.metrics: dict[str, float] = {}
+        self.measured_at: int | None = None
         self.found: dict[str, float] | None = None
         self.since = 0
 
@@ -34,7 +36,7 @@ class Best:
 
     def offer(self, metrics: dict[str, float], iteration: int) -> bool:
         """Take an evaluation's numbers; gives whether they are the best so far."""
-        self.metrics = metrics
+        self.metrics, self.measured_at = metrics, iteration
         if self._evaluation.objective is None:
             return False
         value = metrics[self._evaluation.objective]
@@ -45,14 +47,19 @@ class Best:
         self.since = 0
         return True
 
+    def begin_anew(self) -> None:
+        """Forget which evaluation was the best."""
+        self.found, self.since = None, 0
+
     def state_dict(self) -> dict[str, Any]:
         """What a checkpoint keeps."""
-        measured_by = self._evaluation.fingerprint
-        return {"found": self.found, "metrics": self.metrics, "since": self.since, "fingerprint": measured_by}
+        found = {"found": self.found, "metrics": self.metrics, "measured_at": self.measured_at, "since": self.since}
+        return found | {"fingerprint": self._evaluation.fingerprint}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Go on from a checkpoint; values that were measured otherwise are not compared with."""
         self.found, self.metrics, self.since = state["found"], state["metrics"], state["since"]
+        self.measured_at = state.get("measured_at")
         if self.found is not None and state["fingerprint"] != self._evaluation.fingerprint:
-            self.found, self.since = None, 0
+            self.begin_anew()
             log.info("The best so far was measured by another evaluation; the search for it begins anew.")

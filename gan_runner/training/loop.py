@@ -141,9 +141,10 @@ class Run:
                 "evaluations (evaluation.stop_after)."
             )
         if objective is not None and found is not None:
+            last = self.best.measured_at or self.progress.iteration  # checkpoints of earlier versions do not know
             self.journal.say(
                 f"{objective}: best {found['value']:.4g} at iteration {found['iteration']:.0f} (checkpoints/best.pt), "
-                f"last {self.best.metrics[objective]:.4g} at iteration {self.progress.iteration}."
+                f"last {self.best.metrics[objective]:.4g} at iteration {last}."
             )
 
     def log_point(self, due: Due) -> None:
@@ -221,4 +222,6 @@ class Run:
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Go on from a checkpoint."""
         self._state.load_state_dict(state)
+        if state["best"]["fingerprint"] != self.experiment.evaluation.fingerprint:
+            self.experiment.watch.forget_what_was_judged()
         self.saved = self.progress.iteration

@@ -34,6 +34,19 @@ def test_a_sweep_is_compared_by_a_table_a_csv_file_and_a_page(tmp_path):
     assert gan_compare(tmp_path, "sweep=sweep").code == 0  # in the place of the first one's
 
 
+def test_a_run_that_was_gone_on_with_stands_beside_one_that_was_not(tmp_path):
+    chosen = ["evaluation=fast", "labels=smooth"]
+    for name, length in (("a", "4"), ("b", "2")):
+        run = [f"seed={length}", f"trainer.iterations={length}", f"hydra.run.dir={name}"]
+        assert gan_run(tmp_path, *QUICK, *chosen, *run).code == 0
+    assert gan_run(tmp_path, "resume=b", "trainer.iterations=4").code == 0
+    result = gan_compare(tmp_path, "runs=[a,b]")
+    assert result.code == 0, result.text
+    assert result.out.splitlines()[1].split()[:3] == ["runs", "best", "last"]  # nothing differs but the seed
+    assert gan_run(tmp_path, "resume=b", *chosen, "trainer.iterations=6").code == 0
+    assert "metric/frechet_cnn_16" in json.loads((tmp_path / "b/summary.json").read_text())["metrics"]
+
+
 def test_runs_by_their_folders_are_compared_where_one_is(tmp_path):
     make_sweep(tmp_path / "sweep", lrs=(1e-4,), pictures=1)
     folders = [f"sweep/model.dropout=0.{n},optimizer.lr=0.0001,seed=1" for n in (1, 3)]

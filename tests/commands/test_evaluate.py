@@ -107,6 +107,45 @@ def test_the_data_of_a_run_from_another_folder_are_found(tmp_path):
     assert "samples=PATH data=NAME" in result.err
 
 
+def test_what_is_judged_is_never_held_out_itself(tmp_path):
+    images = digits.load(image_size=28, limit=120).images.permute(0, 2, 3, 1).numpy()
+    np.savez(tmp_path / "real.npz", images)
+    asked = ["data=digits", "data.holdout=0.5", "data.split=test", "output=found"]
+    assert gan_eval(tmp_path, "samples=real.npz", *asked, *SMALL).code == 0
+    found = json.loads((tmp_path / "found.json").read_text())
+    assert (found["fingerprint"]["split"], found["floor_of"]) == ("test", "train")
+    assert "copying_z_cnn_120" not in found["metrics"]
+
+
+@pytest.mark.parametrize(
+    ("wrong", "problem"),
+    [("num=3", "evaluation.at_end.num is 3"), ("metrics.numbers=[modes]", "numbers holds modes")],
+)
+def test_what_an_evaluation_at_the_end_lacks_is_told_before_the_training(tmp_path, wrong, problem):
+    result = gan_run(tmp_path, *QUICK, "evaluation=full", f"evaluation.at_end.{wrong}", "hydra.run.dir=run")
+    assert result.code == 1
+    assert result.err.startswith(problem)
+    assert "epoch" not in result.out
+
+
+def test_a_run_at_which_nothing_is_left_to_do_is_not_looked_at_again(tmp_path):
+    assert gan_run(tmp_path, *QUICK, "hydra.run.dir=run").code == 0
+    assert "Nothing is left to do" in gan_run(tmp_path, "resume=run", "evaluation=full").text
+    assert not list((tmp_path / "run").glob("evaluation-*"))
+
+
+def test_the_best_is_that_of_the_way_that_a_run_has_gone(tmp_path):
+    often = ["trainer.intervals_in=iterations", "trainer.checkpoint_every=2", "trainer.keep=all", "evaluation.every=2"]
+    later = ["trainer.iterations=12", "evaluation.objective=diversity", "evaluation.goal=higher", "optimizer.lr=1e-2"]
+    assert gan_run(tmp_path, *QUICK, *often, *later, "trainer.ema=null", "hydra.run.dir=run").code == 0
+    assert json.loads((tmp_path / "run/summary.json").read_text())["best"]["iteration"] > 6
+    result = gan_run(tmp_path, "resume=run", "resume_from=4", "trainer.iterations=6")
+    assert result.code == 0, result.text
+    best = json.loads((tmp_path / "run/summary.json").read_text())["best"]
+    assert gan_eval(tmp_path, "run=run", "checkpoint=best", "metrics.numbers=frechet", *SMALL).code == 0
+    assert json.loads((tmp_path / "run/evaluation-best.json").read_text())["iteration"] == best["iteration"] <= 6
+
+
 WRONG = {
     "no run at all": (["run=[]"], "run is [], but must name a run.", "run=[A,B]"),
     "data beside a run": (["run=a", "data=mnist"], "data=mnist is given beside run=a", "Leave data=mnist out"),

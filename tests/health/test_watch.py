@@ -7,7 +7,17 @@ from omegaconf import OmegaConf
 
 from gan_runner.config.checking import check
 from gan_runner.errors import UserError
-from gan_runner.health.symptoms import Ahead, CoinToss, Collapse, Constant, Moment, Observation, Saturated, Symptom
+from gan_runner.health.symptoms import (
+    Ahead,
+    CoinToss,
+    Collapse,
+    Constant,
+    Moment,
+    Narrower,
+    Observation,
+    Saturated,
+    Symptom,
+)
 from gan_runner.health.watch import NOT_FINITE, Alarm, Watch
 
 HEALTHY = {
@@ -312,6 +322,16 @@ def test_the_configured_watch_leaves_d_alone_while_it_warms_up(configured):
         warming_up = only(OF_D | {"health/repeats", "health/distance"}, **SURE, **{"health/diversity": 0.05})
         configured.look(warming_up | {"loss/d": 1.0 + number}, Moment(10 * number, 10 * number, 0), None)
     assert configured.raised == []
+
+
+def test_what_another_evaluation_has_judged_is_forgotten_and_nothing_else():
+    looker = watch({"narrower": Narrower(0.4, patience=20), "coin": coin_toss(1000)})
+    for number in range(1, 6):
+        looker.look(point(**{"judged/coverage": 0.6, "accuracy/d": 0.5}), at(10 * number), None)
+    looker.forget_what_was_judged()
+    for number in range(6, 12):
+        seen, alarms = looker.look(point(**{"judged/coverage": 0.1, "accuracy/d": 0.5}), at(10 * number), None)
+        assert (alarms, seen["health/narrower"], seen["health/coin"]) == ([], 0.0, 1.0)
 
 
 NAMES = (

@@ -166,6 +166,21 @@ def test_classes_count_from_a_quarter_of_their_share_among_real_pictures():
     assert numbers["class_entropy"] == pytest.approx(-(shares * shares.log()).sum().item())
 
 
+def test_a_class_that_real_pictures_do_not_have_is_none_that_could_be_drawn():
+    probabilities = torch.eye(3).repeat(10, 1)  # a third each, of which the last is a slip of the judge's
+    assert class_numbers(probabilities, torch.tensor([50, 50, 0]))["classes"] == 2.0
+
+
+def test_alarms_are_told_the_share_of_the_classes_that_the_data_have(metrics_of, halves, batches):
+    training, _ = halves
+    few = training.labels < 2
+    some = InMemoryImages("some", training.images[few], training.labels[few], training.classes)
+    metrics = metrics_of("fast")
+    metrics.bind(some, None, CPU)
+    numbers = metrics.measure(batches(some.images), metrics.statistics(batches(some.images)))
+    assert metrics.for_alarms(numbers, 1000)["classes"] == 1.0
+
+
 def test_a_config_makes_them_and_a_plugin_is_named_like_any_part():
     node = OmegaConf.create(
         """

@@ -7,6 +7,7 @@ from gan_runner.metrics.fingerprint import Fingerprint
 
 ONE = Fingerprint(
     data="digits-ab12",
+    held_out="none",
     extractor="cnn-classes-cd34",
     neighbours=5,
     real=1797,
@@ -27,6 +28,7 @@ def test_numbers_of_the_same_thing_are_compared():
     ("change", "said"),
     [
         ({"data": "mnist-99"}, "data is digits-ab12 and mnist-99"),
+        ({"held_out": "digits-77"}, "held_out is none and digits-77"),
         ({"extractor": "cnn_b-1"}, "extractor is cnn-classes-cd34 and cnn_b-1"),
         ({"neighbours": 3}, "neighbours is 5 and 3"),
         ({"real": 50, "generated": 60}, "real is 1797 and 50; generated is 1000 and 60"),

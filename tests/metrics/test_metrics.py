@@ -9,6 +9,8 @@ from gan_runner.errors import UserError
 from gan_runner.metrics import Evaluation, RealImages
 from gan_runner.metrics.diversity import Diversity, mean_pairwise_distance
 from gan_runner.metrics.evaluation import NoEvaluation
+from gan_runner.metrics.feature_metrics import FeatureMetrics
+from gan_runner.metrics.features import cnn
 from gan_runner.metrics.sliced_wasserstein import SlicedWasserstein
 from tests.command_line import QUICK, gan_run, only_run
 
@@ -216,6 +218,15 @@ def test_values_are_comparable_only_where_the_metric_is_set_alike():
 
     assert by(SlicedWasserstein(4, seed=0)) == by(SlicedWasserstein(4, seed=0))
     assert len({str(by(SlicedWasserstein(*how))) for how in ((4, 0), (8, 0), (4, 1))}) == 3
+
+
+@pytest.mark.parametrize(("objective", "goal"), [("sliced_wasserstein", "higher"), ("coverage_cnn", "lower")])
+def test_a_goal_on_the_bad_side_of_a_number_is_refused(objective, goal):
+    metrics = {"shadows": SlicedWasserstein(4, seed=0), "features": FeatureMetrics(cnn, ["coverage"], 5, seed=0)}
+    right = {"higher": "lower", "lower": "higher"}[goal]
+    with pytest.raises(UserError, match=f"(?s)evaluation.goal is {goal}.*Try evaluation.goal={right}"):
+        Evaluation(1, 10, metrics, objective, goal)
+    Evaluation(1, 10, metrics, objective, right)
 
 
 class Neighbours(Excess):

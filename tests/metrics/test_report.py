@@ -89,7 +89,7 @@ def test_pictures_of_any_program_are_evaluated_from_a_file(bound, halves, drawn)
     assert lines[0].split() == ["metric", "value", "floor", "ceiling", "better"]
     assert len(lines) == len(found.rows) + 3
     assert lines[-2] == "floor: 200 held-out pictures; ceiling: noise, or copies; reference: 300 training pictures"
-    assert lines[-1].startswith(f"fingerprint: data=digits-{training.fingerprint}  extractor=cnn-")
+    assert lines[-1].startswith(f"fingerprint: data=digits-{training.fingerprint}  held_out=digits-")
 
     stored = json.loads(json.dumps(found.as_dict(), allow_nan=False))
     assert stored["metrics"]["coverage_cnn_200"] == named["coverage_cnn_200"].value

@@ -37,6 +37,7 @@ def test_the_last_numbers_are_remembered_whether_or_not_they_are_the_best():
     best.offer({TAG: 1.0, "metric/other": 5.0}, 1)
     best.offer({TAG: 2.0, "metric/other": 6.0}, 2)
     assert best.metrics == {TAG: 2.0, "metric/other": 6.0}
+    assert best.measured_at == 2
     assert best.found == {"value": 1.0, "iteration": 1}
 
 
