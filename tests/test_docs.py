@@ -99,24 +99,12 @@ def test_what_can_be_chosen_is_on_its_page_and_nothing_else(group):
     assert listed == {path.stem for path in (ROOT / "conf" / group).glob("*.yaml")}
 
 
-REFUSED = [
-    "loss=hinge labels=smooth",
-    "loss=wasserstein penalty=none",
-    "augment=ada loss=wasserstein",
-    "penalty=finite_difference model.dropout=0.3",
-    "trainer.ema=0.9 trainer.ema_half_life=1000",
-    "loss=minimax labels.generator.value=0.9",
-    "game.packing=2 trainer.batch_size=33",
-]
-
-
-@pytest.mark.parametrize("line", REFUSED)
-def test_what_the_page_says_is_refused_is_refused_with_a_remedy(tmp_path, line):
+@pytest.mark.parametrize("line", ["augment=ada loss=wasserstein", "trainer.ema=0.9 trainer.ema_half_life=1000"])
+def test_what_the_page_says_is_refused_is_refused_with_a_remedy(tmp_path, line):  # the others are among the mistakes
     table = PAGES["docs/choices.md"].partition("## What is refused")[2]
     assert any(all(word.partition("=")[0] in row for word in line.split()) for row in table.splitlines())
     result = gan_run(tmp_path, *line.split())
-    assert result.code == 1, result.text
-    assert re.search("Try |Leave out ", result.err), result.text
+    assert (result.code, "Try " in result.err) == (1, True), result.text
 
 
 TRAINING = [
@@ -132,6 +120,8 @@ def test_a_training_command_trains(folder, line, monkeypatch):
     monkeypatch.setenv("PATH", f"{stand_in(folder)}:{os.environ['PATH']}")
     words, jobs = smaller(line)
     added, jobs = next((less for sweep, less in WRITTEN_DOWN.items() if sweep in line), ([], jobs))
+    if "evaluation=full" in line:
+        added = ["evaluation.at_end.num=40", "evaluation.at_end.real=40"]
     with warnings.catch_warnings():
         if "optuna" in line:  # what it takes from others is older than they are
             warnings.simplefilter("ignore", DeprecationWarning)

@@ -375,8 +375,9 @@ class _Job:
         """Put this start's config and summary in the place of an earlier one's."""
         before = self.stored.overrides if self.stored and not _in_sweep() else []  # a sweep's job is given all of them
         overrides = [*before, *typed_overrides()]
-        hydra = cast("DictConfig", copy.deepcopy(HydraConfig.instance().cfg))
+        hydra = cast("DictConfig", HydraConfig.instance().cfg)
         if self.stored:  # a start that goes on chooses nothing but what is typed
+            hydra = copy.deepcopy(hydra)
             chosen = self.stored.choices | dict(hydra.hydra.runtime.choices)
             with read_write(hydra), read_write(hydra.hydra):
                 hydra.hydra.runtime.choices = chosen

@@ -8,6 +8,7 @@ from PIL import Image
 
 from gan_runner.commands import main
 from gan_runner.data import digits
+from gan_runner.metrics import features
 from gan_runner.metrics.feature_metrics import FAST
 from tests.command_line import QUICK, call, gan_run
 
@@ -21,6 +22,7 @@ def gan_eval(folder, *arguments):
 @pytest.fixture(autouse=True)
 def own_cache(tmp_path, monkeypatch):
     monkeypatch.setenv("GAN_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setattr(features, "_MOST_SHOWN", 2_000)  # what has to be learned need not be learned well
 
 
 def test_a_run_is_told_how_good_it_is_beside_real_pictures_and_noise(tmp_path):
