@@ -40,7 +40,7 @@ def compare_job(config: DictConfig) -> None:
     if config.sweep is not None:
         report, folder = Report.of_sweep(config.sweep), Path(config.sweep)
     else:
-        runs = named_folders(config.runs) if isinstance(config.runs, str) else [str(run) for run in config.runs]
+        runs = named_folders(config.runs)
         if not runs:
             raise UserError("runs is [], but must name a run.", "Try runs=[A,B] with the folders of runs.")
         report, folder = Report.of_runs(runs), Path()

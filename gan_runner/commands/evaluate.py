@@ -86,7 +86,7 @@ def _tell_of_runs(config: DictConfig, device: torch.device) -> None:
             f"{' '.join(typed)} is given beside run={config.run}, but a run is judged by its own data.",
             f"Leave {' '.join(typed)} out, {_SAMPLES}",
         )
-    runs = named_folders(config.run) if isinstance(config.run, str) else [str(run) for run in config.run]
+    runs = named_folders(config.run)
     if not runs:
         raise UserError("run is [], but must name a run.", "Try run=outputs/DATE/TIME, or run=[A,B].")
     name = config.output or f"evaluation-{config.checkpoint}"

@@ -25,7 +25,7 @@ from torchinfo import summary as parameter_summary
 from tqdm.contrib.logging import logging_redirect_tqdm
 
 from gan_runner.commands.stopping import STOPPING
-from gan_runner.config.build import bind_to_data, build
+from gan_runner.config.build import build
 from gan_runner.config.checking import check_config, too_much_asked
 from gan_runner.config.command_line import command_line, shown, typed_overrides
 from gan_runner.config.judging import report_of_checkpoint, tell_report
@@ -268,15 +268,14 @@ def _look_closely(job: _Job) -> None:
     experiment = run.experiment
     if (at_end := experiment.evaluation.at_end) is None:
         return
-    training, device = experiment.images, experiment.compute.device
-    held_out = bind_to_data(at_end.metrics, job.config, training, device, floors=True)
+    device = experiment.compute.device
     for checkpoint in at_end.checkpoints:
         found = report_of_checkpoint(
             job.config,
             folder.checkpoints.load(checkpoint, device),
             at_end.metrics,
-            training,
-            held_out,
+            experiment.images,
+            at_end.metrics.held_out,
             checkpoint=checkpoint,
             num=at_end.num,
             real=at_end.real,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import sys
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -27,11 +28,13 @@ _WITH_A_VALUE = (
 )
 
 
-def named_folders(typed: str) -> list[str]:
-    """The folders in `[A,B,C]` or `A`, as it was typed.
+def named_folders(typed: str | Sequence[str]) -> list[str]:
+    """The folders in `[A,B,C]` or `A`, as it was typed, or in a list.
 
     A comma that is part of a folder's name, as of most jobs', parts nothing: the longest names that there are count.
     """
+    if not isinstance(typed, str):
+        return [str(folder) for folder in typed]
     pieces = typed.removeprefix("[").removesuffix("]").split(",") if typed.startswith("[") else [typed]
     folders = []
     while pieces:

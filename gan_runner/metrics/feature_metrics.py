@@ -134,6 +134,11 @@ class FeatureMetrics:
         assert self._extractor is not None, "bind comes first"
         return self._extractor
 
+    @property
+    def held_out(self) -> ImageSet | None:
+        """The real pictures that the generator did not learn from, as `bind` was told."""
+        return self._held_out
+
     def fingerprint(self) -> str:
         """The extractor's, which `bind` makes, and the settings'."""
         return f"{self.extractor.fingerprint}-{self.neighbours}-{self.seed}-{_COMPUTED}"

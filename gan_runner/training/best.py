@@ -47,6 +47,10 @@ class Best:
         self.since = 0
         return True
 
+    def measured_otherwise(self, state: Mapping[str, Any]) -> bool:
+        """Whether a checkpoint's numbers are those of another evaluation, and so do not compare."""
+        return bool(state["fingerprint"] != self._evaluation.fingerprint)
+
     def begin_anew(self) -> None:
         """Forget which evaluation was the best."""
         self.found, self.since = None, 0
@@ -60,6 +64,6 @@ class Best:
         """Go on from a checkpoint; values that were measured otherwise are not compared with."""
         self.found, self.metrics, self.since = state["found"], state["metrics"], state["since"]
         self.measured_at = state.get("measured_at")
-        if self.found is not None and state["fingerprint"] != self._evaluation.fingerprint:
+        if self.found is not None and self.measured_otherwise(state):
             self.begin_anew()
             log.info("The best so far was measured by another evaluation; the search for it begins anew.")

@@ -222,6 +222,6 @@ class Run:
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Go on from a checkpoint."""
         self._state.load_state_dict(state)
-        if state["best"]["fingerprint"] != self.experiment.evaluation.fingerprint:
+        if self.best.measured_otherwise(state["best"]):
             self.experiment.watch.forget_what_was_judged()
         self.saved = self.progress.iteration
