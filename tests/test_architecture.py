@@ -53,16 +53,13 @@ def test_the_core_knows_nothing_of_configs_and_commands(package):
 
 def test_every_package_is_named_here():
     packages = {path.name for path in PACKAGE.iterdir() if (path / "__init__.py").exists()}
-    assert packages - {"conf"} == {*CORE, "commands", "config"}
+    assert packages - {"conf"} == {*CORE, "commands", "config", "machine"}
 
 
 @pytest.mark.parametrize("path", modules_of("commands"), ids=lambda path: path.stem)
 def test_a_command_imports_no_other(path):
-    """But for the one that starts them all, what explains Hydra's errors to it, and a sweep, whose jobs are runs.
-
-    Which signals stop a run is known in one place for both.
-    """
-    shared = {"gan_runner.commands", "gan_runner.commands.explaining", "gan_runner.commands.stopping"}
+    """But for the one that starts them all, what explains Hydra's errors to it, and a sweep, whose jobs are runs."""
+    shared = {"gan_runner.commands", "gan_runner.commands.explaining"}
     if path.stem == "sweep":
         shared |= {"gan_runner.commands.train", "gan_runner.commands.train.run_job"}
     others = {name_of(other) for other in modules_of("commands")} - shared - {name_of(path)}
@@ -103,8 +100,10 @@ LEAVES = {
 
 @pytest.mark.parametrize("package", LEAVES)
 def test_a_package_of_the_core_imports_those_below_it_alone(package):
-    """What all may import are bars, contracts, errors, ranges and seeds."""
-    allowed = [f"gan_runner.{name}" for name in (*LEAVES[package], "bars", "contracts", "errors", "ranges", "seeds")]
+    """What all may import are bars, contracts, errors, machine, ranges and seeds."""
+    allowed = [
+        f"gan_runner.{name}" for name in (*LEAVES[package], "bars", "contracts", "errors", "machine", "ranges", "seeds")
+    ]
     for path in modules_of(package):
         own = {name for name in imports_of(path) if name.startswith("gan_runner.")}
         assert not [name for name in own if not below(name, allowed)], path

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import logging
-import resource
-import sys
 import time
 
 import torch
@@ -17,6 +15,7 @@ from gan_runner.config.checking import check_config, too_much_asked
 from gan_runner.config.command_line import typed_overrides
 from gan_runner.errors import UserError, mark_as_told
 from gan_runner.games import accuracy_of
+from gan_runner.machine.memory import peak_memory
 from gan_runner.ranges import Count, Fraction, Positive
 from gan_runner.training.contract import first_look
 from gan_runner.training.experiment import Experiment
@@ -167,9 +166,10 @@ class Preflight:
         experiment.evaluate()
         if experiment.compute.device.type == "cuda":
             peak = torch.cuda.max_memory_allocated(experiment.compute.device)
+        elif (of_process := peak_memory()) is not None:
+            peak = of_process
         else:
-            # Linux counts in kibibytes, macOS in bytes.
-            peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
+            return [("memory", "not measured: this system does not say what a process had at the most")]
         return [
             (
                 "memory",

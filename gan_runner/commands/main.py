@@ -31,6 +31,7 @@ from gan_runner.commands.console import any_console
 from gan_runner.commands.explaining import explain_composition, explain_grammar, explain_no_choice
 from gan_runner.config.command_line import Typed, keep_words, typed, typed_overrides
 from gan_runner.errors import UserError, was_told
+from gan_runner.machine.cores import cores
 from gan_runner.record.sweep_folder import SweepFolder, folder_name
 
 # How long OpenMP's threads spin while they wait: a short spin costs a run that has its cores to itself 7 to 20% of its
@@ -179,8 +180,8 @@ def _tell_version(command: str) -> None:
 
 def _launch(config_name: str, job: Callable[[DictConfig], object], arguments: list[str]) -> None:
     # Read once, when PyTorch is loaded; a sweep whose jobs share cores shortens it.
-    threads, cores = os.environ.get("OMP_NUM_THREADS", ""), len(os.sched_getaffinity(0))
-    crowded = threads.isdecimal() and int(threads) > cores
+    threads = os.environ.get("OMP_NUM_THREADS", "")
+    crowded = threads.isdecimal() and int(threads) > cores()
     for name, value in OPENMP.items():
         os.environ.setdefault(name, SHORT_SPIN if crowded else value)
     # Hydra would print errors in its own words and leave; this has it raise them.

@@ -5,8 +5,8 @@ PyTorch is imported by the jobs that train, so that planning and skipping cost l
 
 from __future__ import annotations
 
-import _thread
 import contextlib
+import logging
 import os
 import shlex
 import shutil
@@ -14,7 +14,6 @@ import signal
 import sys
 import threading
 from importlib import resources
-from multiprocessing import resource_tracker
 from pathlib import Path
 from types import FrameType, TracebackType
 from typing import Any, NoReturn, Self
@@ -25,7 +24,6 @@ from hydra.experimental.callback import Callback
 from omegaconf import DictConfig, OmegaConf
 
 from gan_runner import CONFIG_MODULE
-from gan_runner.commands.stopping import STOPPING, hand_on_preemption, preemption_waits
 from gan_runner.config.command_line import Typed, shown, typed_overrides
 from gan_runner.config.stored import read_stored
 from gan_runner.config.sweeping import (
@@ -41,8 +39,12 @@ from gan_runner.config.sweeping import (
     words_of_sweep,
 )
 from gan_runner.errors import UserError, was_told
+from gan_runner.machine.cores import cores
+from gan_runner.machine.signals import PREEMPTING, STOPPING, handled, held_back, held_back_in_new_processes, let_through
 from gan_runner.record.sweep_folder import GONE_THROUGH, Job, Sweep, SweepFolder, read_summary
 from gan_runner.record.tensorboard import dashboard_line
+
+log = logging.getLogger(__name__)
 
 _SECONDS_BETWEEN_LOOKS = 1.0
 _SUBMITIT, _SUBMITIT_HERE = ".submitit_launcher.", ".submitit_launcher.LocalLauncher"
@@ -85,8 +87,7 @@ class WholeSweep:
         self._short_spin = None if "GOMP_SPINCOUNT" in os.environ else short_spin  # the user's own stays
         self._folder: SweepFolder | None = None
         self._signal: int | None = None
-        self._before: dict[signal.Signals, Any] = {}
-        self._mask: set[int] | None = None
+        self._listening = contextlib.ExitStack()
         self._teller: _Teller | None = None
 
     def __enter__(self) -> Self:
@@ -145,19 +146,15 @@ class WholeSweep:
         if self._short_spin is not None:
             os.environ["GOMP_SPINCOUNT"] = self._short_spin
         if divide:
-            os.environ.setdefault("OMP_NUM_THREADS", str(max(1, len(os.sched_getaffinity(0)) // jobs)))
+            os.environ.setdefault("OMP_NUM_THREADS", str(max(1, cores() // jobs)))
 
     def _listen(self, *, parallel: bool) -> None:
         """Have signals end the sweep: jobs in processes of their own are asked to, and waited for."""
-        for number in STOPPING:
-            self._before[number] = signal.signal(number, self._note if parallel else _leave_at_once)
-        if not parallel:
-            return
-        # A Ctrl-C reaches the jobs' processes too, and would end one that is just starting, and with it the others.
-        # What is blocked here they inherit, and each looks at it once its run can save (`gan_runner.commands.train`).
-        resource_tracker.ensure_running()  # Python starts it with the first process, and unblocks them then
-        self._mask = signal.pthread_sigmask(signal.SIG_BLOCK, STOPPING)
-        threading.Thread(target=_hand_on, daemon=True).start()
+        self._listening.enter_context(handled(STOPPING, self._note if parallel else _leave_at_once))
+        if parallel:
+            # A Ctrl-C reaches the jobs' processes too, and would end one that is just starting, and with it the
+            # others. Each lets signals through once its run can save (`gan_runner.commands.train`).
+            self._listening.enter_context(held_back_in_new_processes(STOPPING))
 
     def _note(self, number: int, frame: FrameType | None) -> None:
         if self._signal is not None:
@@ -173,10 +170,7 @@ class WholeSweep:
         WholeSweep.current = None
         if self._folder is None:
             return
-        for number, handler in self._before.items():
-            signal.signal(number, handler)
-        if self._mask is not None:
-            signal.pthread_sigmask(signal.SIG_SETMASK, self._mask)
+        self._listening.close()
         sweep = self._folder.end()
         self._folder.release()
         if self._teller is not None:
@@ -294,11 +288,30 @@ def train_in_sweep(config: DictConfig) -> float | None:
     job = sweep.claim(number, typed_overrides(), os.path.relpath(run, path))
     if sweep.asked_to_stop():
         return None
-    with preemption_waits():
+    with held_back(PREEMPTING):  # until the run can save
         found, stopped_by = _train_and_note(config, sweep, run, job)
         if in_own_process():
-            hand_on_preemption(stopped_by)
+            _hand_on_preemption(stopped_by)
     return found
+
+
+def _hand_on_preemption(number: int | None) -> None:
+    """Give the launcher of a job what has preempted it, if it listens: submitit queues the job again, and leaves.
+
+    Args:
+        number: the signal that has stopped the job; None if none has. One that waits is given too.
+
+    Raises:
+        SystemExit: the job is queued again.
+    """
+    listened_for = [each for each in PREEMPTING if callable(signal.getsignal(each))]
+    if number in listened_for:
+        signal.raise_signal(number)  # it waits
+    try:
+        with let_through(listened_for):
+            pass
+    except Exception as error:
+        log.warning("The job is not queued again: %s", error)
 
 
 def _train_and_note(config: DictConfig, sweep: SweepFolder, run: Path, job: Job) -> tuple[float | None, int | None]:
@@ -393,12 +406,6 @@ def _say(line: str) -> None:
 def _warn(text: str) -> None:
     with contextlib.suppress(OSError):
         print(text, file=sys.stderr, flush=True)
-
-
-def _hand_on() -> NoReturn:
-    """Take what is blocked in every other thread, and hand it to the main one as Python's handlers know it."""
-    while True:
-        _thread.interrupt_main(signal.Signals(signal.sigwait(STOPPING)))
 
 
 def _leave_at_once(number: int, frame: FrameType | None) -> NoReturn:

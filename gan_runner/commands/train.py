@@ -24,7 +24,6 @@ from omegaconf import DictConfig, OmegaConf, read_write
 from torchinfo import summary as parameter_summary
 from tqdm.contrib.logging import logging_redirect_tqdm
 
-from gan_runner.commands.stopping import STOPPING
 from gan_runner.config.build import build
 from gan_runner.config.checking import check_config, too_much_asked
 from gan_runner.config.command_line import command_line, shown, typed_overrides
@@ -32,6 +31,7 @@ from gan_runner.config.judging import report_of_checkpoint, tell_report
 from gan_runner.config.resuming import refuse_changes, refuse_other_data, refusing_what_does_not_fit
 from gan_runner.config.stored import Stored, read_stored, to_store
 from gan_runner.errors import UserError, mark_as_told
+from gan_runner.machine.signals import STOPPING, handled, let_through, send_to_main_thread
 from gan_runner.record.journal import Journal, Silence
 from gan_runner.record.progress_bar import progress_bar
 from gan_runner.record.run_folder import RunFolder
@@ -475,8 +475,8 @@ class _Stop:
         self._silent = not world.first
         self._asks_again_at = 0.0
         self._noted_at: float | None = None
-        self._before: dict[signal.Signals, Any] = {}
-        self._mask: set[int] | None = None
+        self._restoring = contextlib.ExitStack()
+        self._handled: list[signal.Signals] = []  # none where a launcher handles signals itself
         self._at_once = False
 
     def wanted(self) -> bool:
@@ -491,18 +491,12 @@ class _Stop:
         return bool(agreed)
 
     def __enter__(self) -> _Stop:
-        for number in STOPPING:
-            with contextlib.suppress(ValueError):  # not the main thread: a launcher that handles signals itself
-                self._before[number] = signal.signal(number, self._note)
-        if self._before:  # a sweep has its jobs wait until here
-            self._mask = signal.pthread_sigmask(signal.SIG_UNBLOCK, list(self._before))
+        self._handled = self._restoring.enter_context(handled(STOPPING, self._note))
+        self._restoring.enter_context(let_through(self._handled))  # a sweep has its jobs wait until here
         return self
 
     def __exit__(self, *_: object) -> None:
-        if self._mask is not None:
-            signal.pthread_sigmask(signal.SIG_SETMASK, self._mask)
-        for number, handler in self._before.items():
-            signal.signal(number, handler)
+        self._restoring.close()
 
     @contextlib.contextmanager
     def at_once(self) -> Iterator[None]:
@@ -527,9 +521,9 @@ class _Stop:
 
     def _ask_until(self, done: threading.Event) -> None:
         """Where nobody calls `wanted`: turn the wish of somebody else into a signal."""
-        while self._before and not done.wait(_SECONDS_BETWEEN_ASKING):
+        while self._handled and not done.wait(_SECONDS_BETWEEN_ASKING):
             if self.signal is None and self._asked():
-                signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGTERM)
+                send_to_main_thread(signal.SIGTERM)
                 return
 
     def _note(self, number: int, frame: FrameType | None) -> None:

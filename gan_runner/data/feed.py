@@ -16,8 +16,9 @@ from gan_runner.data.batch import Batch, joined
 from gan_runner.data.image_set import ImageSet, InMemoryImages
 from gan_runner.data.order import EVERYTHING, Order, Share
 from gan_runner.data.parallel import CHUNK, in_chunks, in_order
-from gan_runner.data.resources import cores, free_memory, megabytes, round_size
+from gan_runner.data.resources import free_memory, megabytes, round_size
 from gan_runner.errors import UserError
+from gan_runner.machine.cores import cores
 from gan_runner.ranges import Count, CountOrZero
 
 Resident = Literal["auto", True, False]

@@ -20,9 +20,9 @@ from gan_runner.data.decoding import FORMATS, SUFFIXES, Channels, Pixels, check_
 from gan_runner.data.image_set import labels_as_condition, within_limit
 from gan_runner.data.locations import SHIPPED, existing_folder, opened
 from gan_runner.data.parallel import counting, in_chunks
-from gan_runner.data.resources import cores
 from gan_runner.data.splits import Split, rows_of
 from gan_runner.errors import UserError, printable
+from gan_runner.machine.cores import cores
 from gan_runner.ranges import Count, FractionBelowOne
 
 _log = logging.getLogger(__name__)

@@ -19,7 +19,7 @@ from queue import SimpleQueue
 from typing import Any, Protocol, Self, TypeVar
 
 from gan_runner.bars import Bar, on_a_terminal
-from gan_runner.data.resources import cores
+from gan_runner.machine.cores import cores
 
 
 class Sliceable(Protocol):

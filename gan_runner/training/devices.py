@@ -13,8 +13,8 @@ from typing import Any, Literal
 
 import torch
 
-from gan_runner.data.resources import cores
 from gan_runner.errors import UserError
+from gan_runner.machine.cores import cores
 from gan_runner.training.distributed import ALONE, World
 
 log = logging.getLogger(__name__)

@@ -17,8 +17,8 @@ from hydra import compose, initialize_config_module
 from PIL import Image
 from tqdm import tqdm
 
-from gan_runner.commands.stopping import STOPPING
 from gan_runner.config.build import build
+from gan_runner.machine.signals import STOPPING
 from gan_runner.record.journal import Journal
 from gan_runner.record.run_folder import RunFolder
 from gan_runner.training.loop import Run, train
