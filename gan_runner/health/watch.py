@@ -50,7 +50,7 @@ _NOT_FINITE_HELPS = (advice.slower_d, advice.slower_g, advice.full_precision, ad
 class Watch:
     """Looks at every log point, and remembers how long each symptom has lasted.
 
-    Losses and weights that are no finite numbers are watched for in any case: no later number means anything.
+    Losses, gradients and weights that are NaN or infinite are watched for in any case: no later number means anything.
 
     Args:
         on_alarm: "warn" says so and goes on, "stop" ends the run as failed, "rollback" goes back to the last

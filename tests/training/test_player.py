@@ -8,7 +8,7 @@ from torch import nn
 from gan_runner.optim.adam import Adam
 from gan_runner.optim.averages import MovingAverage
 from gan_runner.optim.learning_rates import Constant, Linear, TimeDecay
-from gan_runner.training.player import Player
+from gan_runner.training.player import Player, Players
 from gan_runner.training.schedules import Alternating, EpochLength, Rounds, Turn
 
 F64 = torch.float64
@@ -297,3 +297,21 @@ def test_the_gradient_norm_is_that_of_the_last_update_whichever_recording_made_i
     table.step.play(kinds[0], 8)
     assert table.d.gradient_norm().item() != before
     assert [parameter.grad.data_ptr() for parameter in table.d.net.parameters()] == place
+
+
+@pytest.mark.parametrize("value", [math.nan, math.inf, 1e25], ids=["NaN", "infinite", "finite with an infinite norm"])
+@pytest.mark.parametrize("place", ["weights", "gradient"])
+@pytest.mark.parametrize("letter", ["d", "g"])
+def test_a_norm_that_is_not_finite_is_noticed_whosever_it_is(set_up, letter, place, value):
+    table = set_up()
+    players = Players(table.d, table.g, None)
+    assert players.not_finite() is None, "before the first update there is no gradient"
+    for player in (table.d, table.g):
+        for parameter in player.net.parameters():
+            parameter.grad = torch.ones_like(parameter)
+    assert players.not_finite() is None
+    parameter = next(players.by_letter()[letter].net.parameters())
+    with torch.no_grad():
+        (parameter if place == "weights" else parameter.grad).fill_(value)
+    said = f"{letter.upper()}'s weights have" if place == "weights" else f"{letter.upper()}'s gradient has"
+    assert players.not_finite() == f"{said} no finite norm"
