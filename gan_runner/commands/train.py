@@ -39,7 +39,7 @@ from gan_runner.record.summary import Summary
 from gan_runner.record.sweep_folder import SweepFolder
 from gan_runner.record.tensorboard import Scalar, dashboard_line, flatten
 from gan_runner.training.contract import first_look
-from gan_runner.training.devices import keep_arithmetic
+from gan_runner.training.devices import choose_device, keep_arithmetic, precision_to_go_on
 from gan_runner.training.distributed import World, joined
 from gan_runner.training.experiment import Experiment
 from gan_runner.training.loop import Run, train
@@ -178,7 +178,8 @@ def _made(job: _Job, stop: _Stop) -> tuple[Experiment, dict[str, Any] | None, di
     state = job.world.from_first(job.checkpoint)
     if state and config.trainer.precision == "auto":
         config = copy.deepcopy(config)  # what was chosen stays stored as it was
-        config.trainer.precision = state["about"]["precision"]
+        device = choose_device(job.world.device(config.trainer.device), "trainer.device")
+        config.trainer.precision = precision_to_go_on(state, device)
     with stop.at_once():
         experiment = build(config, job.world)
     if state:
@@ -229,6 +230,7 @@ def _train(job: _Job, stop: _Stop, within: Within | None) -> None:
             bar.update(run.progress.iteration)
             folder.rewind_metrics(run.progress.iteration)
             log.info("Resumed at %s.", at)
+            run.tell_changed_rates()
         bar.total = experiment.timetable.iterations(run.progress)
         length = f"{bar.total:,} iterations" if bar.total is not None else f"{experiment.settings.epochs:,} epochs"
         log.info("%s to train. Pictures appear in %s.", length, folder.path / "samples")

@@ -64,6 +64,21 @@ def choose_precision(name: Literal["auto", "fp32", "bf16"], device: torch.device
     return "bf16" if capabilities.get("amx_bf16") or capabilities.get("avx512_bf16") else "fp32"
 
 
+def precision_to_go_on(state: Mapping[str, Any], device: torch.device) -> PrecisionName:
+    """The number format of a run that goes on where `trainer.precision` is `auto`.
+
+    That of before on a device of the same kind, for the same bits; on another kind the one that suits it.
+
+    Args:
+        state: the checkpoint.
+        device: what the run goes on with.
+    """
+    before: PrecisionName = state["about"]["precision"]
+    # Checkpoints of earlier versions do not name their device, but have random numbers of a GPU's.
+    kind = state["about"].get("device", "cpu" if state["random"]["device"] is None else "cuda")
+    return before if kind == device.type else choose_precision("auto", device)
+
+
 @dataclass(frozen=True)
 class Compute:
     """Where a run computes, and in which number format its matrix products are."""
@@ -100,7 +115,10 @@ def keep_arithmetic(about: Mapping[str, Any], compute: Compute, world: World = A
     elif threads != now:
         log.warning("This run computed on %d threads, and there are %d here: its last bits may differ.", threads, now)
     if about["precision"] != compute.precision:
-        log.warning("This run computed in %s, and goes on in %s.", about["precision"], compute.precision)
+        log.warning(
+            "This run computed in %s, and goes on in %s on this device (%s): its last bits may differ.",
+            *(about["precision"], compute.precision, compute.device.type),
+        )
 
 
 def prepare(device: torch.device) -> None:

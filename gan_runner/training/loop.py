@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -16,6 +17,8 @@ from gan_runner.training.experiment import Experiment
 from gan_runner.training.log_point import LogPoint
 from gan_runner.training.progress import Clock, Due, Progress, duration
 from gan_runner.training.rollback import Rollback, respond
+
+_TELLING_CHANGE = 0.01  # of a learning rate at a resume, as a share of it
 
 
 def train(run: Run, stop_requested: Callable[[], bool]) -> None:
@@ -55,6 +58,7 @@ class Run:
         self._clock = Clock(self.progress)
         self._overdue = experiment.world.poll()
         self._on_checkpoint = on_checkpoint
+        self._rates_before: dict[str, dict[str, float]] | None = None
         settings, watched = experiment.settings, experiment.watch.pictures
         self._grid = settings.sample_columns * settings.sample_rows
         fixed = experiment.sampler.for_grid("fixed latents", max(self._grid, watched), settings.sample_columns)
@@ -67,6 +71,7 @@ class Run:
                 "image_shape": list(images.shape),
                 "classes": list(images.classes),
                 "data_fingerprint": images.fingerprint,
+                "device": experiment.compute.device.type,
                 "precision": experiment.compute.precision,
                 "threads": torch.get_num_threads(),
                 "processes": experiment.world.size,
@@ -131,6 +136,34 @@ class Run:
         else:
             left = duration(each * (total - self.progress.iteration))
             self.journal.say(f"{1000 * each:.0f} ms an iteration: about {left} to go for {total:,} iterations.")
+
+    def _rates(self) -> dict[str, dict[str, float]]:
+        """Each player's learning rate: as configured, of its last update, and of its next one as planned now."""
+        players, share_done = self.experiment.players, self.experiment.timetable.share_done(self.progress)
+        updates = {"d": self.progress.d_steps, "g": self.progress.g_steps}
+        return {
+            letter: {
+                "configured": player.configured_rate,
+                "last": player.rate,
+                "next": player.rate_at(updates[letter], share_done),
+            }
+            for letter, player in players.by_letter().items()
+        }
+
+    def tell_changed_rates(self) -> None:
+        """Say which learning rates the settings of this start change from what the checkpoint's start had planned."""
+        before, now = self._rates_before or {}, self._rates()
+        for letter, planned in before.items():
+            rates = now[letter]
+            if math.isclose(planned["next"], rates["next"], rel_tol=_TELLING_CHANGE):
+                continue
+            if math.isclose(planned["configured"], rates["configured"], rel_tol=_TELLING_CHANGE):
+                why = "its schedule (learning_rate) or the length of the run has changed"
+            else:
+                why = f"the configured rate (optimizer.{letter}.lr) has changed"
+            self.journal.say(
+                f"{letter.upper()}'s learning rate goes from {planned['last']:.3g} to {rates['next']:.3g}: {why}."
+            )
 
     def tell_outcome(self) -> None:
         """Say what the objective came to: at its best, and at the last."""
@@ -217,11 +250,12 @@ class Run:
 
     def state_dict(self) -> dict[str, Any]:
         """The whole state, copied: what a run needs to go on as if it had never stopped."""
-        return self._rollback.shared_with(self._state.state_dict())
+        return self._rollback.shared_with(self._state.state_dict()) | {"rates": self._rates()}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Go on from a checkpoint."""
         self._state.load_state_dict(state)
+        self._rates_before = state.get("rates")  # checkpoints of earlier versions have none
         if self.best.measured_otherwise(state["best"]):
             self.experiment.watch.forget_what_was_judged()
         self.saved = self.progress.iteration

@@ -37,7 +37,7 @@ class Player:
         self._norms = [module for module in net.modules() if isinstance(module, _BatchNorm)]
         self._full_rate = float(optimizer.param_groups[0]["lr"])
         self.lr_scale = 1.0  # the factor on it that rollbacks have left
-        self.rate = self._full_rate
+        self.rate = self._full_rate  # of the last update
         self._norm_before = torch.zeros(())  # of the last update before this start
 
     def minimise(self, terms: Terms) -> Tensor:
@@ -90,9 +90,13 @@ class Player:
 
     def set_rate(self, updates: int, progress: float) -> None:
         """Set the learning rate for the next update (see `LearningRate.factor`)."""
-        rate = self._full_rate * self.lr_scale * self._learning_rate.factor(updates, progress)
+        rate = self.rate_at(updates, progress)
         if rate != self.rate:
             self._write_rate(rate)
+
+    def rate_at(self, updates: int, progress: float) -> float:
+        """The learning rate of an update (see `LearningRate.factor`)."""
+        return self._full_rate * self.lr_scale * self._learning_rate.factor(updates, progress)
 
     def _write_rate(self, rate: float) -> None:
         self.rate = rate
@@ -106,6 +110,11 @@ class Player:
     def finite(self) -> Tensor:
         """Whether the weights are numbers small enough to reckon with: their norms are finite, 0-d."""
         return torch.stack([parameter.norm() for parameter in self._parameters]).isfinite().all()
+
+    @property
+    def configured_rate(self) -> float:
+        """The learning rate before its schedule and before rollbacks."""
+        return self._full_rate
 
     def gradient_norm(self) -> Tensor:
         """Euclidean norm of the last update's gradient over all parameters, 0-d; 0 before the first."""
@@ -161,10 +170,12 @@ class Players:
         return {"d": self.discriminator, "g": self.generator}
 
     def not_finite(self) -> str | None:
-        """Who has weights that are too large to reckon with, in words; None if nobody has. Waits for the device."""
+        """Whose weights or last gradient have no finite norm, in words; None if nobody's. Waits for the device."""
         for letter, player in self.by_letter().items():
             if not player.finite():
                 return f"{letter.upper()}'s weights have no finite norm"
+            if not player.gradient_norm().isfinite():
+                return f"{letter.upper()}'s gradient has no finite norm"
         return None
 
     def state_dict(self) -> dict[str, Any]:

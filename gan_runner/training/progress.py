@@ -90,6 +90,18 @@ class Timetable:
             return min(1.0, progress.iteration / self._settings.iterations)
         return min(1.0, progress.images / self._images)
 
+    def intervals(self, every: int, iterations: int) -> int:
+        """How often something is due that is so at every so many epochs or iterations, and at the last one.
+
+        Args:
+            every: the interval, in what `trainer.intervals_in` says.
+            iterations: the length of the run.
+        """
+        if self._settings.intervals_in == "iterations":
+            return math.ceil(iterations / every)
+        images = iterations * (self._images_per_turn or self._settings.batch_size)
+        return math.ceil(images / self._images_per_epoch / every)
+
     def finished(self, progress: Progress) -> bool:
         """Whether the run is as long as it was asked to be."""
         return self.share_done(progress) >= 1.0

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from gan_runner.errors import UserError
-from gan_runner.training.devices import Compute, choose_device, choose_precision
+from gan_runner.training.devices import Compute, choose_device, choose_precision, keep_arithmetic, precision_to_go_on
 
 CPU = torch.device("cpu")
 GPUS = torch.cuda.device_count() if torch.cuda.is_available() else 0
@@ -85,3 +85,19 @@ def test_freed_tensors_leave_their_memory_to_the_next():
     printed = subprocess.run([sys.executable, "-c", CHURN], check=True, capture_output=True, text=True).stdout
     wasteful, sparing = map(int, printed.split())
     assert sparing < 100 < wasteful  # pages that the kernel had to find
+
+
+@pytest.mark.parametrize("named", [True, False], ids=["the checkpoint names its device", "an earlier version's"])
+@pytest.mark.parametrize("before", ["bf16", "fp32"])
+def test_a_run_that_goes_on_on_another_kind_of_device_takes_the_precision_that_suits_it(named, before):
+    for kind, taken in (("cpu", before), ("cuda", choose_precision("auto", CPU))):
+        state = {"about": {"precision": before}, "random": {"device": None if kind == "cpu" else torch.zeros(1)}}
+        if named:
+            state["about"]["device"] = kind
+        assert precision_to_go_on(state, CPU) == taken
+
+
+def test_a_precision_that_changes_at_a_resume_is_told(caplog):
+    about = {"precision": "bf16", "threads": torch.get_num_threads()}
+    keep_arithmetic(about, Compute(CPU, "fp32"))
+    assert "This run computed in bf16, and goes on in fp32 on this device (cpu)" in caplog.text

@@ -223,3 +223,51 @@ def test_the_timeline_is_captioned_in_what_intervals_are_in(start, monkeypatch, 
     monkeypatch.setattr(run.journal.folder, "write_timeline", lambda *arguments: seen.append(arguments))
     run.write_timeline()
     assert seen == [(captions, 2)]
+
+
+# ---- a resume ---------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("first", "then", "said"),
+    [
+        (["learning_rate=linear"], ["learning_rate=linear"], []),
+        (["learning_rate=constant"], ["learning_rate=constant", "trainer.iterations=40"], []),
+        (
+            ["learning_rate=linear"],
+            ["learning_rate=linear", "trainer.iterations=40"],
+            [
+                f"{player}'s learning rate goes from 1.4e-06 to 1.65e-06: its schedule (learning_rate) or the length "
+                "of the run has changed."
+                for player in "DG"
+            ],
+        ),
+        (
+            ["learning_rate=constant"],
+            ["learning_rate=constant", "optimizer.g.lr=4e-6"],
+            ["G's learning rate goes from 2e-06 to 4e-06: the configured rate (optimizer.g.lr) has changed."],
+        ),
+    ],
+    ids=["nothing changed", "a length without a schedule", "a length", "a rate"],
+)
+def test_a_resume_says_which_learning_rates_it_changes_and_why(start, checkpoint_of, monkeypatch, first, then, said):
+    short = ["trainer.iterations=20", "optimizer.lr=2e-6", "evaluation=off"]
+    run = start(*short, *first, folder="first")
+    train(run, lambda: run.progress.iteration == 7)
+    resumed = start(*short, *then, folder="then")
+    resumed.load_state_dict(checkpoint_of(run))
+    sentences = []
+    monkeypatch.setattr(resumed.journal, "say", sentences.append)
+    resumed.tell_changed_rates()
+    assert sentences == said
+
+
+def test_a_checkpoint_that_names_no_rates_is_resumed_without_a_word_on_them(start, checkpoint_of, monkeypatch):
+    run = start("trainer.iterations=3", "evaluation=off", folder="first")
+    train(run, never)
+    state = checkpoint_of(run)
+    del state["rates"]
+    resumed = start("optimizer.lr=0.1", "evaluation=off", folder="then")
+    resumed.load_state_dict(state)
+    monkeypatch.setattr(resumed.journal, "say", lambda sentence: pytest.fail(sentence))
+    resumed.tell_changed_rates()

@@ -175,3 +175,12 @@ def test_a_run_whose_batches_have_changed_is_as_long_in_epochs_as_was_asked_for(
     assert (after.epochs(progress), after.iterations(progress)) == (2.0, 8 + 4)
     assert not after.finished(Progress(iteration=11, images=140))
     assert after.finished(Progress(iteration=12, images=160))
+
+
+@pytest.mark.parametrize("epochs", [1, 2, 5, 7])
+@pytest.mark.parametrize("every", [1, 2, 5, 100])
+@pytest.mark.parametrize("intervals_in", ["epochs", "iterations"])
+def test_intervals_are_counted_as_they_fall_due(epochs, every, intervals_in):
+    timetable = timetable_of(epochs=epochs, intervals_in=intervals_in, checkpoint_every=every)
+    due = played(timetable)
+    assert timetable.intervals(every, len(due)) == len(numbers(due, "checkpoint"))
