@@ -13,10 +13,12 @@ from torch import Tensor, nn
 from gan_runner.config.build import build, make
 from gan_runner.config.checking import check_config, too_much_asked
 from gan_runner.config.command_line import typed_overrides
+from gan_runner.data.resources import megabytes
 from gan_runner.errors import UserError, mark_as_told
 from gan_runner.games import accuracy_of
 from gan_runner.machine.memory import peak_memory
 from gan_runner.ranges import Count, Fraction, Positive
+from gan_runner.record.pictures import grid, png_bytes, to_uint8
 from gan_runner.training.contract import first_look
 from gan_runner.training.experiment import Experiment
 from gan_runner.training.progress import Progress, duration
@@ -88,6 +90,7 @@ class Preflight:
             rows.append(("D against untrained G", self._tell_apart(experiment)))
             rows += self._time(experiment)
             rows += self._memory(experiment)
+            rows.append(("disk", self._disk(experiment)))
         if unusual := experiment.watch.unusual:
             rows.append(("settings", unusual))
         return rows
@@ -176,6 +179,39 @@ class Preflight:
                 f"{peak / 1e6:,.0f} MB at the most on {experiment.compute.device}, pictures and metrics included",
             )
         ]
+
+    def _disk(self, experiment: Experiment) -> str:
+        """Estimate what the run's folder will take, by the size of one checkpoint and of one grid of real images."""
+        settings, timetable = experiment.settings, experiment.timetable
+        checkpoint = _bytes_of(experiment.players.state_dict())
+        columns = settings.sample_columns
+        picture = grid(to_uint8(experiment.examples(columns * settings.sample_rows).images), columns)
+        one_grid = len(png_bytes(picture))
+        iterations = timetable.iterations(Progress())
+        if iterations is None:
+            return f"{megabytes(checkpoint)} a checkpoint, {megabytes(one_grid)} a grid of samples"
+        if settings.keep == "all":
+            checkpoints = 1 + timetable.intervals(settings.checkpoint_every, iterations)
+        else:
+            checkpoints = settings.keep
+        checkpoints += experiment.evaluation.objective is not None  # best.pt
+        grids = 1 + timetable.intervals(settings.sample_every, iterations)
+        in_events = 2 * grids + 1 if experiment.dashboard.images else 0
+        total = checkpoints * checkpoint + (grids + in_events) * one_grid
+        hint = " (logger.images=false leaves these out)" if in_events else ""
+        return (
+            f"about {megabytes(total)}: {checkpoints} checkpoints of {megabytes(checkpoint)}, {grids} grids of samples "
+            f"of {megabytes(one_grid)}, and {megabytes(in_events * one_grid)} of them in the event file{hint}"
+        )
+
+
+def _bytes_of(state: object) -> int:
+    """Bytes of all tensors in a state."""
+    if isinstance(state, Tensor):
+        return state.nbytes
+    if isinstance(state, dict):
+        return sum(map(_bytes_of, state.values()))
+    return sum(map(_bytes_of, state)) if isinstance(state, list) else 0
 
 
 def _check_finite(experiment: Experiment) -> None:

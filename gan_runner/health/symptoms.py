@@ -548,10 +548,10 @@ class OddData(Symptom):
         """See `Symptom`."""
         contrast, smoothness = point["data/contrast"], point["data/smoothness"]
         if contrast <= self._contrast:
-            return Observation("the real images are all alike: look at data/real, and at the files that data names")
+            return Observation("the real images are all alike: look at samples/real, and at the files that data names")
         if abs(smoothness) <= self._smoothness:
             return Observation(
-                f"the real images are noise (neighbouring pixels correlate by {smoothness:.2f}): look at data/real, "
+                f"the real images are noise (neighbouring pixels correlate by {smoothness:.2f}): look at samples/real, "
                 "and at the files that data names"
             )
         return None

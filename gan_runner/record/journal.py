@@ -73,7 +73,7 @@ class Journal:
 
     def real_images(self, images: Tensor, iteration: int) -> None:
         """Put a grid of real images [N, C, H, W] in [-1, 1] on the dashboard, to compare with."""
-        self._events.image("data/real", grid(to_uint8(images), self._columns), iteration)
+        self._events.image("samples/real", grid(to_uint8(images), self._columns), iteration)
 
     def checkpoint(self, state: Mapping[str, Any], *, best: bool, keep: int | None) -> None:
         """Write a checkpoint in the background; see `RunFolder.save_checkpoint`."""

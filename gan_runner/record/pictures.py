@@ -6,6 +6,7 @@ those bytes. Every file is written under another name first, so that whoever loo
 
 from __future__ import annotations
 
+import io
 import math
 import os
 from collections.abc import Sequence
@@ -73,6 +74,13 @@ def grid(images: Pixels, columns: int) -> Image.Image:
         top, left = GAP + row * (height + GAP), GAP + column * (width + GAP)
         canvas[top : top + height, left : left + width] = cell
     return Image.fromarray(canvas[..., 0] if channels == 1 else canvas)
+
+
+def png_bytes(picture: Image.Image) -> bytes:
+    """A picture as a PNG file."""
+    buffer = io.BytesIO()
+    picture.save(buffer, format="PNG")
+    return buffer.getvalue()
 
 
 def near_square(count: int) -> int:

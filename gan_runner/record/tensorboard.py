@@ -36,11 +36,14 @@ class TensorBoard:
         flush_seconds: how old, at most, what TensorBoard shows of a running job is.
         charts: title -> the scalars to draw in one chart of the CUSTOM SCALARS page: tags, or regular
             expressions for how tags begin.
+        images: whether grids of samples go into the event file besides `samples/`. Runs of earlier versions have no
+            such key.
     """
 
-    def __init__(self, flush_seconds: Positive, charts: Mapping[str, Sequence[str]]) -> None:
+    def __init__(self, flush_seconds: Positive, charts: Mapping[str, Sequence[str]], images: bool = True) -> None:
         self.flush_seconds = flush_seconds
         self.charts = charts
+        self.images = images
 
     def open(self, folder: Path, first_iteration: int) -> EventFile:
         """Start an event file at the top of a run's folder.
@@ -65,7 +68,7 @@ class TensorBoard:
 
         for failure in folder.glob(f"events.out.tfevents.*{_FAILURE}"):
             failure.unlink()
-        return EventFile(begin, folder)
+        return EventFile(begin, folder, images=self.images)
 
 
 class EventFile:
@@ -74,11 +77,13 @@ class EventFile:
     Args:
         begin: starts the file.
         folder: the run's.
+        images: whether it takes images.
     """
 
-    def __init__(self, begin: Callable[[], SummaryWriter], folder: Path) -> None:
+    def __init__(self, begin: Callable[[], SummaryWriter], folder: Path, *, images: bool) -> None:
         self._begin = begin
         self._folder = folder
+        self._images = images
         self._descriptions: dict[str, str] = {}
 
     @cached_property
@@ -167,7 +172,9 @@ class EventFile:
         self._file.add_summary(Summary(value=points), iteration)
 
     def image(self, tag: str, picture: Image.Image, iteration: int) -> None:
-        """Add a picture, grey or RGB, to the IMAGES page."""
+        """Add a picture, grey or RGB, to the IMAGES page, if the file takes images."""
+        if not self._images:
+            return
         from torch.utils.tensorboard.summary import image
 
         # Not by the writer's own `add_image`, which opens another file where this one is closed.

@@ -98,7 +98,7 @@ def test_metrics_and_dashboard_hold_the_same_scalars(finished):
     for tag in lines[1].keys() - {"iteration", "epoch"}:
         (*_, last) = events.Scalars(tag)
         assert (last.step, last.value) == (4, pytest.approx(lines[1][tag], rel=1e-6))
-    assert set(events.Tags()["images"]) == {"samples/fixed", "samples/random", "data/real"}
+    assert set(events.Tags()["images"]) == {"samples/fixed", "samples/random", "samples/real"}
 
 
 def test_a_run_that_ends_within_an_epoch_says_how_it_stands(tmp_path):

@@ -61,7 +61,7 @@ FAULTS = {
         {"constant_g", "no_progress"},
         "Try: latent.std=1  optimizer.lr=0.0002.",
     ),
-    "images of noise": (["data._target_=planted.noise"], {"odd_data"}, "look at data/real"),
+    "images of noise": (["data._target_=planted.noise"], {"odd_data"}, "look at samples/real"),
 }
 
 

@@ -81,6 +81,13 @@ def test_a_picture_comes_back_pixel_by_pixel(tmp_path, mode):
         assert np.array_equal(np.asarray(decoded.convert(mode)), np.asarray(picture))
 
 
+def test_pictures_can_be_left_out_of_the_event_file(tmp_path):
+    with TensorBoard(flush_seconds=60, charts=CHARTS, images=False).open(tmp_path, first_iteration=1) as events:
+        events.image("samples/fixed", Image.new("L", (64, 64)), 1)
+        events.scalars({"loss/d": 1.0}, 1)
+    assert read(tmp_path).Tags()["images"] == []
+
+
 def test_a_text_comes_back(tmp_path):
     with LOGGER.open(tmp_path, first_iteration=1) as events:
         events.text("config", "**seed**: 0", 0)
