@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 import gan_runner
+from tests.machines.missing import MAC, WINDOWS, missing_on, modules_missing_on
 
 PACKAGE = Path(gan_runner.__file__).parent
 CORE = ["training", "games", "objectives", "optim", "models", "data", "metrics", "health", "record", "report"]
@@ -121,3 +122,40 @@ def test_importing_the_core_loads_no_hydra(module):
 
 def test_only_building_instantiates():
     assert [path.name for path in MODULES if "hydra.utils.instantiate" in imports_of(path)] == ["build.py"]
+
+
+# Names by which code asks which system this is, or that only one system understands.
+TELLING_SYSTEMS_APART = {
+    "os": {"name", "uname", "link", "symlink"},
+    "sys": {"platform", "getwindowsversion"},
+    "platform": {"system", "uname", "platform", "libc_ver", "release", "mac_ver", "win32_ver", "processor", "machine"},
+}
+MODULES_OF_ONE_SYSTEM = {"ctypes", "msvcrt", "psutil", "shlex", "winreg", "multiprocessing.resource_tracker"}
+
+
+def what_differs(path):
+    """What a file mentions of what not all systems have: modules, names of modules, and folders of the kernel."""
+    modules = MODULES_OF_ONE_SYSTEM | modules_missing_on(MAC) | modules_missing_on(WINDOWS)
+    names = {module: set(missing_on(MAC)[module] | missing_on(WINDOWS)[module]) for module in missing_on(MAC)}
+    for module, more in TELLING_SYSTEMS_APART.items():
+        names.setdefault(module, set()).update(more)
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    yield from imports_of(path) & (modules | {f"{module}.{name}" for module in names for name in names[module]})
+    for node in ast.walk(tree):
+        match node:
+            case ast.Attribute(value=ast.Name(id=module), attr=name):
+                pass
+            case ast.Call(func=ast.Name(id="getattr" | "hasattr"), args=[ast.Name(id=module), ast.Constant(name), *_]):
+                pass
+            case ast.Constant(value=str(text)) if re.match(r"/(proc|sys|dev)\b", text):
+                yield text
+                continue
+            case _:
+                continue
+        if name in names.get(module, ()):
+            yield f"{module}.{name}"
+
+
+def test_only_one_package_knows_what_systems_differ_in():
+    found = {name_of(path): set(what_differs(path)) for path in MODULES if path.parent.name != "machine"}
+    assert not {name: what for name, what in found.items() if what}

@@ -8,7 +8,6 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
-import shlex
 import shutil
 import signal
 import sys
@@ -40,6 +39,7 @@ from gan_runner.config.sweeping import (
 )
 from gan_runner.errors import UserError, was_told
 from gan_runner.machine.cores import cores
+from gan_runner.machine.shell import command_line, quoted
 from gan_runner.machine.signals import PREEMPTING, STOPPING, handled, held_back, held_back_in_new_processes, let_through
 from gan_runner.record.sweep_folder import GONE_THROUGH, Job, Sweep, SweepFolder, read_summary
 from gan_runner.record.tensorboard import dashboard_line
@@ -67,7 +67,7 @@ def words_to_go_on(typed: Typed) -> list[str]:
     if not sweep.arguments:
         raise UserError(
             f"sweep_resume is {folder}, but that is no folder of a sweep: no sweep.json says what started it.",
-            f"Type what started it, and hydra.sweep.dir={shlex.quote(str(folder))}.",
+            f"Type what started it, and hydra.sweep.dir={quoted(str(folder))}.",
         )
     return words_of_sweep(sweep.arguments, folder, typed, trusted(typed))
 
@@ -212,10 +212,10 @@ class WholeSweep:
         for job in sweep.jobs:
             if job.state == "failed":
                 lines += [f"Failed: {job.name}", f"  {job.error}"]
-                lines.append(f"  Again, alone: {shlex.join(['gan-run', *flags, *job.overrides])}")
+                lines.append(f"  Again, alone: {command_line(['gan-run', *flags, *job.overrides])}")
         if any(job.state not in GONE_THROUGH for job in sweep.jobs) or len(sweep.jobs) < (sweep.total or 0):
             words = ["gan-run", "-m", *flags, f"sweep_resume={shown(self._folder_path())}"]
-            lines.append(f"To go on: {shlex.join(words)}")
+            lines.append(f"To go on: {command_line(words)}")
         lines.append(f"Dashboard: {dashboard_line(self._folder_path(), shown(self._folder_path()))}")
         return lines
 

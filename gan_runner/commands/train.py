@@ -6,7 +6,6 @@ import contextlib
 import copy
 import logging
 import os
-import shlex
 import signal
 import sys
 import threading
@@ -31,6 +30,7 @@ from gan_runner.config.judging import report_of_checkpoint, tell_report
 from gan_runner.config.resuming import refuse_changes, refuse_other_data, refusing_what_does_not_fit
 from gan_runner.config.stored import Stored, read_stored, to_store
 from gan_runner.errors import UserError, mark_as_told
+from gan_runner.machine import shell
 from gan_runner.machine.signals import STOPPING, handled, let_through, send_to_main_thread
 from gan_runner.record.journal import Journal, Silence
 from gan_runner.record.progress_bar import progress_bar
@@ -143,8 +143,9 @@ def run_job(config: DictConfig, within: Within | None = None) -> float | None:
             job.write("interrupted")
             raise
         if stopped_by:
-            go_on = f"To go on: gan-run {shlex.quote(f'resume={folder.path}')}" if folder.checkpoints.any() else ""
-            log.info("Interrupted by %s. %s", stopped_by.name, go_on or "Nothing was saved.")
+            command = shell.command_line(["gan-run", f"resume={folder.path}"])
+            and_then = f"To go on: {command}" if folder.checkpoints.any() else "Nothing was saved."
+            log.info("Interrupted by %s. %s", stopped_by.name, and_then)
             sys.exit(128 + stopped_by)
     log.info("Pictures: %s", folder.path / "samples")
     if within is None:  # or the sweep says it
@@ -239,7 +240,7 @@ def _train(job: _Job, stop: _Stop, within: Within | None) -> None:
         hyperparameters, swept = _hyperparameters(config)
         events.begin(hyperparameters, swept, [*experiment.evaluation.tags, *_TELLING_SCALARS])
         events.describe(experiment.evaluation.descriptions)
-        command, begun_at = shlex.join(command_line()), run.progress.iteration
+        command, begun_at = shell.command_line(command_line()), run.progress.iteration
         for tag, text in {"command": command, "config": job.config_text, **tables}.items():
             events.text(f"run/{tag}", f"```\n{text}\n```", begun_at)
         if not state:

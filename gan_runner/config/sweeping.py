@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-import shlex
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from hashlib import sha256
@@ -23,6 +22,7 @@ from gan_runner.config.command_line import Typed
 from gan_runner.config.groups import GROUPS
 from gan_runner.config.stored import refuse_foreign
 from gan_runner.errors import UserError
+from gan_runner.machine.shell import command_line, quoted
 
 # What of Hydra's own settings a sweep's folder may say: which sweeper searches where, and how many jobs at a time. The
 # rest could write anywhere or run commands, and has to be typed again.
@@ -203,7 +203,7 @@ def words_of_sweep(arguments: Sequence[str], folder: Path, typed: Typed, trust: 
     except HydraException as error:
         raise UserError(
             f"sweep_resume is {folder}, but its sweep.json is damaged: {' '.join(str(error).split())}",
-            f"Type what started it, and hydra.sweep.dir={shlex.quote(str(folder))}.",
+            f"Type what started it, and hydra.sweep.dir={quoted(str(folder))}.",
         ) from error
     now = [o for o in typed.overrides if o.lstrip("+").partition("=")[0] != "sweep_resume"]
     keys = {o.lstrip("+~").partition("=")[0] for o in now}
@@ -223,13 +223,13 @@ def words_of_sweep(arguments: Sequence[str], folder: Path, typed: Typed, trust: 
             kept.append(text)
     if dropped:
         raise UserError(
-            f"sweep_resume is {folder}, but that sweep was started with {shlex.join(dropped)}, which a folder that may "
-            "come from anybody cannot ask for.",
-            f"Type what of it you want after sweep_resume, such as {shlex.quote(dropped[0])}.",
+            f"sweep_resume is {folder}, but that sweep was started with {command_line(dropped)}, which a folder "
+            "that may come from anybody cannot ask for.",
+            f"Type what of it you want after sweep_resume, such as {quoted(dropped[0])}.",
         )
-    quoted = str(folder).replace("\\", "\\\\").replace("'", "\\'")
+    escaped = str(folder).replace("\\", "\\\\").replace("'", "\\'")
     flags = [flag for flag in typed.flags if flag not in ("-m", "--multirun")]
-    return ["--multirun", *flags, *kept, *now, f"hydra.sweep.dir='{quoted}'"]
+    return ["--multirun", *flags, *kept, *now, f"hydra.sweep.dir='{escaped}'"]
 
 
 def _refuse_foreign_values(override: Override, folder: Path, trust: Sequence[str]) -> None:

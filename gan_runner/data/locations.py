@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from gan_runner.errors import UserError
+from gan_runner.machine.files import WITHOUT_WAITING
 
 SHIPPED = "data=digits, which ships inside the package."
 
@@ -50,7 +51,7 @@ def opened(path: str | Path) -> BinaryIO:
 
 def _without_waiting(path: str, flags: int) -> int:
     # Should another kind of file have come in its place by now.
-    return os.open(path, flags | getattr(os, "O_NONBLOCK", 0))
+    return os.open(path, flags | WITHOUT_WAITING)
 
 
 def missing(name: str, root: str, looked_in: list[Path]) -> UserError:

@@ -18,6 +18,8 @@ from typing import Any
 
 import torch
 
+from gan_runner.machine.files import move_unless_there
+
 _log = logging.getLogger(__name__)
 
 _DIGEST = 64  # hexadecimal digits of a SHA-256
@@ -88,8 +90,7 @@ def _write(path: Path, content: Mapping[str, Any]) -> None:
             file.write(hashlib.sha256(payload).hexdigest().encode() + payload)
             file.flush()
             os.fsync(file.fileno())
-        with suppress(FileExistsError):
-            os.link(temporary, path)
+        move_unless_there(Path(temporary), path)
     except OSError as error:
         _log.warning("%s cannot be written (%s), so that it will be computed again next time.", path, error.strerror)
     finally:

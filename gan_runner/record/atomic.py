@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TextIO
 
 from gan_runner.errors import UserError
+from gan_runner.machine.files import NOT_FOLLOWING, replace
 
 
 @contextmanager
@@ -47,7 +48,7 @@ def replacing(path: Path) -> Iterator[Path]:
             yield temporary
             with temporary.open("rb+") as file:
                 os.fsync(file.fileno())
-            temporary.replace(path)
+            replace(temporary, path)
     finally:
         with suppress(OSError):
             temporary.unlink(missing_ok=True)
@@ -68,7 +69,7 @@ def appending(path: Path) -> Iterator[TextIO]:
     """
 
     def opened(name: str, flags: int) -> int:
-        return os.open(name, flags | getattr(os, "O_NOFOLLOW", 0), 0o666)
+        return os.open(name, flags | NOT_FOLLOWING, 0o666)
 
     with refusals_explained(path), open(path, "a", encoding="utf-8", opener=opened) as file:
         yield file
@@ -87,5 +88,5 @@ def set_aside(path: Path, why: str = "damaged") -> Path:
     while (aside := path.with_name(f"{path.name}.{why}-{number}")).exists():
         number += 1
     with refusals_explained(path, "set aside"):
-        path.rename(aside)
+        replace(path, aside)
     return aside

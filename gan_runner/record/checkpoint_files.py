@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import logging
-import os
 import shutil
 import zipfile
 from collections.abc import Mapping
@@ -14,6 +13,7 @@ from typing import Any
 import torch
 
 from gan_runner.errors import UserError, either
+from gan_runner.machine.files import link_or_copy
 from gan_runner.record.atomic import made_folder, refusals_explained, replacing, set_aside
 
 log = logging.getLogger(__name__)
@@ -83,10 +83,7 @@ class CheckpointFiles:
         if before is None or before >= iteration:
             return
         with replacing(self.path(str(before))) as kept:
-            try:
-                os.link(last, kept)
-            except OSError:  # a file system without hard links
-                shutil.copyfile(last, kept)
+            link_or_copy(last, kept)
 
     def load(self, name: str, device: torch.device) -> dict[str, Any]:
         """Read a checkpoint by name: "last", "best" or an iteration.

@@ -14,6 +14,7 @@ from typing import Any
 
 import torch
 
+from gan_runner.machine.cores import processor
 from gan_runner.record.run_folder import RunFolder
 
 # What computes, draws or writes: versions of these tell two runs apart.
@@ -64,21 +65,12 @@ def _now() -> str:
 def machine() -> dict[str, Any]:
     """The processor, its threads, the code's commit and the versions of what computes."""
     return {
-        "cpu": _processor(),
+        "cpu": processor(),
         "threads": torch.get_num_threads(),
         "gpu": torch.cuda.get_device_name() if torch.cuda.is_available() else None,
         "git": _git(Path(__file__).parent),
         "versions": {"python": platform.python_version()} | _versions(),
     }
-
-
-def _processor() -> str:
-    cpuinfo = Path("/proc/cpuinfo")
-    if cpuinfo.exists():
-        for line in cpuinfo.read_text(errors="replace").splitlines():
-            if line.startswith("model name"):
-                return line.partition(":")[2].strip()
-    return platform.processor() or platform.machine()
 
 
 def _versions() -> dict[str, str]:

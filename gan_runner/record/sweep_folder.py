@@ -23,6 +23,7 @@ from typing import Any
 from filelock import FileLock, Timeout
 
 from gan_runner.errors import UserError
+from gan_runner.machine.files import is_name_everywhere
 from gan_runner.record.atomic import refusals_explained, set_aside, write_text
 from gan_runner.record.data_folder import DataFolder, mapping
 from gan_runner.record.run_lock import is_training
@@ -31,7 +32,7 @@ log = logging.getLogger(__name__)
 
 FILE = "sweep.json"
 _OWN = ".sweep"  # locks, and the wish to stop
-_LONGEST_NAME = 160
+_LONGEST_NAME = 100  # paths on Windows end at 260
 
 GONE_THROUGH = ("finished", "pruned")
 """The states in which a sweep has done with a job."""
@@ -131,9 +132,9 @@ class Sweep:
     def _new_name(self, number: int, overrides: Sequence[str]) -> str:
         swept = sorted(o.lstrip("+") for o in overrides if _key_and_value(o)[0] in self.swept)
         name = folder_name(number, ",".join(swept))
-        taken = {job.name for job in self.jobs}
+        taken = {job.name.casefold() for job in self.jobs}  # macOS and Windows take a and A for the same
         names = itertools.chain([name], (f"{name}-{another}" for another in itertools.count(2)))
-        return next(each for each in names if each not in taken)
+        return next(each for each in names if each.casefold() not in taken)
 
     def progress(self) -> str:
         """How the sweep stands, in a line."""
@@ -331,6 +332,8 @@ def folder_name(number: int, overrides: str) -> str:
         overrides: such as "model.dropout=0.1,optimizer.lr=0.0001".
     """
     name = re.sub(r"[^\w.,=+-]+", "_", overrides)[:_LONGEST_NAME]
+    if not is_name_everywhere(name):
+        name = f"_{name}_"
     if name != overrides:
         name = f"{name}-{sha1(overrides.encode()).hexdigest()[:8]}"
     return name or str(number)

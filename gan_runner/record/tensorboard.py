@@ -7,7 +7,6 @@ code is imported where it is used, since commands that train nothing can do with
 from __future__ import annotations
 
 import contextlib
-import shlex
 import time
 from collections.abc import Callable, Collection, Mapping, Sequence
 from functools import cached_property
@@ -18,6 +17,7 @@ from typing import TYPE_CHECKING, Any, Self, TypeAlias
 import numpy as np
 from PIL import Image
 
+from gan_runner.machine.shell import quoted
 from gan_runner.ranges import Positive
 
 if TYPE_CHECKING:
@@ -215,7 +215,7 @@ def dashboard_line(folder: Path, shown: Path) -> str:
     """
     grids = max((len(list(path.glob("iteration_*.png"))) for path in folder.glob("**/samples")), default=0)
     more = f" --samples_per_plugin images={grids}" if grids > _PICTURES_KEPT else ""
-    return f"tensorboard --logdir {shlex.quote(str(shown))}{more}"
+    return f"tensorboard --logdir {quoted(str(shown))}{more}"
 
 
 def _put_in_the_past(folder: Path, now: int) -> None:

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import math
-import shlex
 import statistics
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
+from gan_runner.machine.shell import command_line
 from gan_runner.record.data_folder import Plain
 from gan_runner.report.runs import RESUMING, Run, shown
 
@@ -96,7 +96,7 @@ class Group:
         if len(seeds) < 2 or None in seeds:
             return ""
         others = [override for override in self.runs[0].typed if override.lstrip("+").partition("=")[0] != SEED]
-        return shlex.join(["gan-run", *self.runs[0].flags, "-m", *others, f"{SEED}={','.join(map(shown, seeds))}"])
+        return command_line(["gan-run", *self.runs[0].flags, "-m", *others, f"{SEED}={','.join(map(shown, seeds))}"])
 
     @property
     def alarms(self) -> dict[str, int]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import itertools
 import re
-import shlex
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -14,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gan_runner.errors import UserError
+from gan_runner.machine.shell import command_line
 from gan_runner.record.data_folder import DataFolder, Plain, items, mapping, number, text, whole
 
 # How a run was gone on with, which says nothing about what it trains.
@@ -124,7 +124,7 @@ class Run:
     @property
     def command(self) -> str:
         """The line that runs it again, from the beginning and on its own."""
-        return shlex.join(["gan-run", *self.flags, *self.typed])
+        return command_line(["gan-run", *self.flags, *self.typed])
 
     @property
     def known(self) -> bool:

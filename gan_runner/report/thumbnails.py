@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import os
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -14,6 +13,7 @@ import numpy as np
 from annotated_types import Ge, Le
 from PIL import Image, UnidentifiedImageError
 
+from gan_runner.machine.cores import cores
 from gan_runner.ranges import Count
 from gan_runner.record.data_folder import text
 from gan_runner.record.pictures import CELL, GAP, WHITE, Pixels
@@ -73,7 +73,7 @@ class Thumbnails:
 
     def strips(self, runs: Sequence[Run], times: Sequence[int]) -> list[Strip | None]:
         """Cut each run's strip; None for a run without pictures. What cannot be read goes to the run's problems."""
-        with ThreadPoolExecutor(os.cpu_count()) as threads:  # Pillow works outside Python's lock
+        with ThreadPoolExecutor(cores()) as threads:  # Pillow works outside Python's lock
             return list(threads.map(lambda run: self._strip(run, times), runs))
 
     def _strip(self, run: Run, times: Sequence[int]) -> Strip | None:

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import contextlib
-import ctypes
 import logging
 import os
-import platform
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -15,6 +13,7 @@ import torch
 
 from gan_runner.errors import UserError
 from gan_runner.machine.cores import cores
+from gan_runner.machine.memory import keep_freed_memory
 from gan_runner.training.distributed import ALONE, World
 
 log = logging.getLogger(__name__)
@@ -128,17 +127,5 @@ def prepare(device: torch.device) -> None:
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
         torch.backends.cudnn.deterministic = True
         torch.cuda.set_device(device)  # streams and recordings are made on the current one
-    elif platform.libc_ver()[0] == "glibc":
-        _keep_freed_memory()
-
-
-def _keep_freed_memory() -> None:
-    """Have glibc keep what tensors free for the tensors to come.
-
-    By itself it hands large blocks back to the kernel, again and again in a step, and the kernel gives them out a
-    page at a time, cleared: up to a seventh of a DCGAN's time.
-    """
-    m_trim_threshold, m_mmap_max = -1, -4  # as malloc.h numbers them
-    c_library = ctypes.CDLL(None)
-    c_library.mallopt(m_mmap_max, 0)
-    c_library.mallopt(m_trim_threshold, -1)  # never
+    else:
+        keep_freed_memory()

@@ -11,7 +11,8 @@ import torch
 from PIL import Image
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from gan_runner.record.sweep_folder import folder_name
+from gan_runner.machine.files import is_name_everywhere
+from gan_runner.record.sweep_folder import Sweep, folder_name
 from tests.command_line import QUICK, gan_check, gan_run, gan_sample, only_run
 
 
@@ -160,7 +161,30 @@ def test_folders_of_jobs_differ_where_a_folders_name_cannot_hold_the_difference(
     long = "model.generator.first_weights._target_=torch.nn.init.normal_," * 5
     names = [folder_name(0, text) for text in (f"{long}a=1", f"{long}a=2", "data.root=a/b", "data.root=a_b")]
     assert len(set(names)) == 4
-    assert all("/" not in name and len(name) < 200 for name in names)
+    assert all(len(name) < 120 for name in names)
+
+
+def test_every_system_takes_a_jobs_folder():
+    texts = [
+        "data.root=C:/a b\\c",
+        "evaluation.at=1.",
+        "aux.weight=1",
+        "loss='a<b>|c?*'",
+        "nul",
+        "seed=1 ",
+        "x=" + 300 * "y",
+    ]
+    names = [folder_name(0, text) for text in texts]
+    assert len(set(names)) == len(texts)
+    assert all(is_name_everywhere(name) for name in names)
+
+
+def test_folders_of_jobs_differ_in_more_than_capitals_which_macos_and_windows_take_for_the_same(tmp_path):
+    sweep = Sweep(swept=["model.name"])
+    names = {
+        sweep.claim(number, [f"model.name={text}"], tmp_path).folder for number, text in enumerate(("a", "A", "b"))
+    }
+    assert names == {"model.name=a", "model.name=A-2", "model.name=b"}
 
 
 def test_nan_targets_are_caught_at_their_iteration_and_the_last_good_checkpoint_stays(tmp_path):

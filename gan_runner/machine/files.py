@@ -1,0 +1,60 @@
+"""Files, where systems differ in what may be done with them."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import time
+from pathlib import Path
+
+# For `os.open`, where the system has them: refuse a link; return at once, whatever kind of file it is.
+NOT_FOLLOWING = getattr(os, "O_NOFOLLOW", 0)
+WITHOUT_WAITING = getattr(os, "O_NONBLOCK", 0)
+
+_SECONDS_OF_A_READER = 2.0  # within which somebody else has read a small file and closed it
+_RESERVED_ON_WINDOWS = {"con", "prn", "aux", "nul", *(f"{port}{n}" for port in ("com", "lpt") for n in range(1, 10))}
+
+
+def replace(source: Path, target: Path) -> None:
+    """Give a file another name, in place of what had it.
+
+    On Windows no file changes its name, and none is replaced, while somebody has it open: a reader is waited for.
+    """
+    until = time.monotonic() + _SECONDS_OF_A_READER
+    while True:
+        try:
+            source.replace(target)
+        except PermissionError:
+            if os.name != "nt" or time.monotonic() >= until:
+                raise
+            time.sleep(0.01)
+        else:
+            return
+
+
+def link_or_copy(source: Path, target: Path) -> None:
+    """Give a file a second name, or copy it where the file system has no hard links."""
+    try:
+        os.link(source, target)
+    except FileExistsError:
+        raise
+    except OSError:
+        shutil.copyfile(source, target)
+
+
+def move_unless_there(source: Path, target: Path) -> None:
+    """Move a file, all of it at once, to a name that nothing has; what has it stays."""
+    try:
+        os.link(source, target)
+    except FileExistsError:
+        pass
+    except OSError:  # a file system without hard links, where another may come between these two
+        if not target.exists():
+            replace(source, target)
+    source.unlink(missing_ok=True)
+
+
+def is_name_everywhere(name: str) -> bool:
+    """Whether every system takes this for a file's name, which Windows does not of all that Linux does."""
+    stem = name.partition(".")[0].rstrip().casefold()
+    return not name.endswith((".", " ")) and not set(name) & set('<>:"/\\|?*') and stem not in _RESERVED_ON_WINDOWS
