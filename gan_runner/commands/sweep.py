@@ -21,6 +21,7 @@ from hydra.core.global_hydra import GlobalHydra
 from hydra.core.hydra_config import HydraConfig
 from hydra.experimental.callback import Callback
 from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
 
 from gan_runner import CONFIG_MODULE
 from gan_runner.config.command_line import Typed, shown, typed_overrides
@@ -333,6 +334,10 @@ def _train_and_note(config: DictConfig, sweep: SweepFolder, run: Path, job: Job)
         elif not isinstance(error, UserError) and not was_told(error):
             raise
         problem = error.problem if isinstance(error, UserError) else f"{type(error).__name__}: {error}"
+        with contextlib.suppress(OSError, OmegaConfBaseException):  # what a disk or a config refuses was told above
+            from gan_runner.commands.train import note_failure_on_dashboard
+
+            note_failure_on_dashboard(config, run)
         _ended(sweep, number, "failed", run, problem)
         return None, None
 

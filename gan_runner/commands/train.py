@@ -26,6 +26,7 @@ from tqdm.contrib.logging import logging_redirect_tqdm
 from gan_runner.config.build import build
 from gan_runner.config.checking import check_config, too_much_asked
 from gan_runner.config.command_line import command_line, shown, typed_overrides
+from gan_runner.config.hyperparameters import hyperparameters_of
 from gan_runner.config.judging import report_of_checkpoint, tell_report
 from gan_runner.config.resuming import refuse_changes, refuse_other_data, refusing_what_does_not_fit
 from gan_runner.config.stored import Stored, read_stored, to_store
@@ -37,7 +38,7 @@ from gan_runner.record.progress_bar import progress_bar
 from gan_runner.record.run_folder import RunFolder
 from gan_runner.record.summary import Summary
 from gan_runner.record.sweep_folder import SweepFolder
-from gan_runner.record.tensorboard import Scalar, dashboard_line, flatten
+from gan_runner.record.tensorboard import Hyperparameters, begin_and_fail, dashboard_line
 from gan_runner.training.contract import first_look
 from gan_runner.training.devices import choose_device, keep_arithmetic, precision_to_go_on
 from gan_runner.training.distributed import World, joined
@@ -237,8 +238,7 @@ def _train(job: _Job, stop: _Stop, within: Within | None) -> None:
         log.info("%s to train. Pictures appear in %s.", length, folder.path / "samples")
         if unusual := experiment.watch.unusual:
             log.warning("%s", unusual)
-        hyperparameters, swept = _hyperparameters(config)
-        events.begin(hyperparameters, swept, [*experiment.evaluation.tags, *_TELLING_SCALARS])
+        events.begin(_hyperparameters(config), [*experiment.evaluation.tags, *_TELLING_SCALARS])
         events.describe(experiment.evaluation.descriptions)
         command, begun_at = shell.command_line(command_line()), run.progress.iteration
         for tag, text in {"command": command, "config": job.config_text, **tables}.items():
@@ -294,18 +294,16 @@ def _length(run: Run) -> str:
     return "trainer.epochs" if run.experiment.settings.iterations is None else "trainer.iterations"
 
 
-def _hyperparameters(config: DictConfig) -> tuple[dict[str, Scalar], list[str]]:
-    """What the user has set or swept, and the seed, by dotted key or group; and the keys among them that differ.
+def note_failure_on_dashboard(config: DictConfig, folder: Path) -> None:
+    """Give a job of a sweep that has failed before it began its row on the page of hyperparameters."""
+    begin_and_fail(folder, _hyperparameters(config))
 
-    These are the columns of the page that compares runs, and all jobs of a sweep name the same ones.
-    """
-    choices = HydraConfig.get().runtime.choices
-    values = cast("dict[str, Any]", OmegaConf.to_container(config, resolve=True))
-    known = flatten(values) | {group: str(choice) for group, choice in choices.items() if "/" not in group}
-    typed = dict.fromkeys(override.lstrip("+").partition("=")[0] for override in typed_overrides())
-    keys = [key for key in [*typed, "seed"] if key in known]
-    swept = SweepFolder(Path(HydraConfig.get().sweep.dir)).read().swept if _in_sweep() else keys
-    return {key: known[key] for key in sorted(dict.fromkeys(keys), key=lambda key: key not in swept)}, swept
+
+def _hyperparameters(config: DictConfig) -> Hyperparameters:
+    """The run's row on the page of hyperparameters; all jobs of a sweep name the same columns."""
+    typed = [override.lstrip("+~").partition("=")[0] for override in typed_overrides()]
+    swept = SweepFolder(Path(HydraConfig.get().sweep.dir)).read().swept if _in_sweep() else []
+    return hyperparameters_of(config, HydraConfig.get().runtime.choices, typed, swept)
 
 
 def _introduce(experiment: Experiment) -> dict[str, str]:

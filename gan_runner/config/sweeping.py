@@ -120,13 +120,18 @@ def settings_of(config: Mapping[str, Any] | DictConfig, *, resolve: bool) -> dic
         }
     else:
         leaves = {key: value for key, _, value in _leaves(OmegaConf.to_container(own, resolve=False))}
-    return {key: value for key, value in leaves.items() if not _below(key, _OF_NO_CONSEQUENCE)}
+    return {key: value for key, value in leaves.items() if not changes_nothing(key)}
+
+
+def changes_nothing(key: str) -> bool:
+    """Whether a setting says how a run goes on, computes and is shown, but not what it is."""
+    return _below(key, _OF_NO_CONSEQUENCE)
 
 
 def choices_of(config: DictConfig) -> dict[str, str]:
     """The choice of each group that makes a run what it is."""
     choices = {str(group): str(choice) for group, choice in config.hydra.runtime.choices.items()}
-    return {k: v for k, v in choices.items() if "hydra/" not in k and not _below(k, _OF_NO_CONSEQUENCE)}
+    return {k: v for k, v in choices.items() if "hydra/" not in k and not changes_nothing(k)}
 
 
 def with_later_groups(old: Mapping[str, Any], new: Mapping[str, Any], config: DictConfig) -> dict[str, Any]:

@@ -240,6 +240,44 @@ def _parameters_of(path: str, node: dict[str, Any], readers: Sequence[Reader]) -
     return parameters if callables else None
 
 
+def annotations_of(config: DictConfig, settings: Mapping[str, object], readers: Sequence[Reader]) -> dict[str, object]:
+    """The annotated type of each key that something reads, by dotted key; of a key that others follow, theirs.
+
+    Args:
+        config: as composed.
+        settings: see `validate`.
+        readers: see `validate`.
+
+    Raises:
+        UserError: a part that it names cannot be imported.
+    """
+    as_written = OmegaConf.to_container(config, resolve=False)
+    annotations = dict(settings)
+    for path, node in _nodes(as_written):
+        parameters = _parameters_of(path, node, readers) or {}
+        annotations |= {f"{path}.{key}": parameters[key] for key in node if key in parameters}
+    sources = dict(_interpolated(as_written))
+    for follower in sources:
+        if follower in annotations:
+            key = follower
+            while key in sources:
+                key = sources[key]
+                annotations.setdefault(key, annotations[follower])
+    return annotations
+
+
+def plain_kinds(annotation: object) -> set[type]:
+    """The types that a plain value of an annotated type may have; `object` stands for what is no plain value."""
+    origin, arguments = get_origin(annotation), get_args(annotation)
+    if origin is Annotated:
+        return plain_kinds(arguments[0])
+    if origin in (Union, types.UnionType):
+        return set().union(*map(plain_kinds, arguments))
+    if origin is Literal:
+        return {type(argument) for argument in arguments}
+    return {type(None)} if annotation is None else {annotation} if annotation in _NAMES else {object}
+
+
 def hints_of(part: Callable[..., object]) -> dict[str, object]:
     """The annotation of each parameter that has one."""
     return get_type_hints(part.__init__ if inspect.isclass(part) else part, include_extras=True)

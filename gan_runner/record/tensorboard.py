@@ -9,10 +9,11 @@ from __future__ import annotations
 import contextlib
 import time
 from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Self, TypeAlias
+from typing import TYPE_CHECKING, Any, Literal, Self, TypeAlias
 
 import numpy as np
 from PIL import Image
@@ -24,9 +25,25 @@ if TYPE_CHECKING:
     from torch.utils.tensorboard import SummaryWriter
 
 Scalar: TypeAlias = bool | int | float | str
+Kind: TypeAlias = Literal["number", "truth", "text"]
 
 _PICTURES_KEPT = 10  # of a tag, by TensorBoard itself
 _FAILURE = ".failure"  # ends the name of the event file that says that a start has failed
+
+
+@dataclass(frozen=True)
+class Hyperparameters:
+    """A run's row on the HPARAMS page.
+
+    Attributes:
+        values: dotted key -> value, each of the kind that its column has in all runs.
+        columns: key -> kind, of the settings to show; TensorBoard takes the columns of a folder from one of its runs.
+        chosen: the keys among them that tell the runs apart; their columns come first.
+    """
+
+    values: Mapping[str, Scalar]
+    columns: Mapping[str, Kind]
+    chosen: Collection[str]
 
 
 class TensorBoard:
@@ -102,32 +119,17 @@ class EventFile:
     ) -> None:
         self.close()
 
-    def begin(self, hyperparameters: Mapping[str, Scalar], chosen: Collection[str], metrics: Sequence[str]) -> None:
+    def begin(self, hyperparameters: Hyperparameters, metrics: Sequence[str]) -> None:
         """Put the run on the HPARAMS page, on which it is one row from now on.
 
-        The page shows the first five hyperparameters and the first five metrics until more are ticked. For a
-        whole sweep it takes the columns from one of the runs, so all runs had better name the same ones.
+        The page shows the first five hyperparameters and the first five metrics until more are ticked.
 
         Args:
-            hyperparameters: dotted key -> value, as `flatten` gives them.
-            chosen: the keys among them that the user set, such as what a sweep varies; their columns come
-                first.
+            hyperparameters: the run's.
             metrics: scalar tags, the most telling first; the page shows the last value logged of each.
         """
-        from tensorboard.plugins.hparams import api_pb2, plugin_data_pb2
-
-        # torch's own helper for these messages writes booleans as numbers, leaves out the time, and can only
-        # report success.
-        experiment = api_pb2.Experiment(
-            metric_infos=[api_pb2.MetricInfo(name=api_pb2.MetricName(tag=tag)) for tag in metrics]
-        )
-        start = plugin_data_pb2.SessionStartInfo(start_time_secs=time.time())
-        for key, value in hyperparameters.items():
-            field, column_type = _protobuf_names(value)
-            setattr(start.hparams[key], field, value)
-            experiment.hparam_infos.add(name=key, type=column_type, differs=key in chosen)
-        self._add_to_hparams_page(experiment=experiment)
-        self._add_to_hparams_page(session_start_info=start)
+        for message in _row(hyperparameters, metrics):
+            self._file.add_summary(message)
 
     def end(self, succeeded: bool) -> None:
         """Put the run's outcome on the HPARAMS page.
@@ -136,18 +138,13 @@ class EventFile:
         resumed, has none yet; a failure, which may be resumed too, has a file of its own that the next start takes
         away.
         """
-        from tensorboard.compat.proto.event_pb2 import Event
         from tensorboard.plugins.hparams import api_pb2, plugin_data_pb2
-        from tensorboard.summary.writer.event_file_writer import EventFileWriter
 
-        status = api_pb2.STATUS_SUCCESS if succeeded else api_pb2.STATUS_FAILURE
-        outcome = plugin_data_pb2.SessionEndInfo(status=status, end_time_secs=time.time())
         if succeeded:
-            self._add_to_hparams_page(session_end_info=outcome)
+            outcome = plugin_data_pb2.SessionEndInfo(status=api_pb2.STATUS_SUCCESS, end_time_secs=time.time())
+            self._file.add_summary(_of_hparams_page(session_end_info=outcome))
         else:
-            file = EventFileWriter(str(self._folder), filename_suffix=_FAILURE)
-            file.add_event(Event(summary=_of_hparams_page(session_end_info=outcome), wall_time=time.time()))
-            file.close()
+            _write_failure(self._folder, [])
 
     def describe(self, descriptions: Mapping[str, str]) -> None:
         """Say what scalars mean, by their tags, before the first of each; their charts show it behind an i."""
@@ -192,9 +189,46 @@ class EventFile:
         if "_writer" in self.__dict__:
             self._writer.close()
 
-    def _add_to_hparams_page(self, **message: object) -> None:
-        """Add one of the page's messages to this file; `add_hparams` would start a run within the run."""
-        self._file.add_summary(_of_hparams_page(**message))
+
+def begin_and_fail(folder: Path, hyperparameters: Hyperparameters) -> None:
+    """Put a run that has failed before it began on the HPARAMS page, unless it is there already."""
+    if not any(folder.glob("events.out.tfevents.*")):
+        _write_failure(folder, _row(hyperparameters, []))
+
+
+def _write_failure(folder: Path, before: Sequence[Any]) -> None:
+    """Write a file of its own that says that the run has failed; the next start takes it away.
+
+    Args:
+        folder: the run's.
+        before: what the file says first.
+    """
+    from tensorboard.compat.proto.event_pb2 import Event
+    from tensorboard.plugins.hparams import api_pb2, plugin_data_pb2
+    from tensorboard.summary.writer.event_file_writer import EventFileWriter
+
+    outcome = plugin_data_pb2.SessionEndInfo(status=api_pb2.STATUS_FAILURE, end_time_secs=time.time())
+    file = EventFileWriter(str(folder), filename_suffix=_FAILURE)
+    for summary in [*before, _of_hparams_page(session_end_info=outcome)]:
+        file.add_event(Event(summary=summary, wall_time=time.time()))
+    file.close()
+
+
+def _row(hyperparameters: Hyperparameters, metrics: Sequence[str]) -> list[Any]:
+    """The two messages that make a run a row of the HPARAMS page: the page's columns, and the row's values."""
+    from tensorboard.plugins.hparams import api_pb2, plugin_data_pb2
+
+    # torch's own helper for these messages writes booleans as numbers, leaves out the time, and only reports success.
+    types = {"number": "DATA_TYPE_FLOAT64", "truth": "DATA_TYPE_BOOL", "text": "DATA_TYPE_STRING"}
+    experiment = api_pb2.Experiment(
+        metric_infos=[api_pb2.MetricInfo(name=api_pb2.MetricName(tag=tag)) for tag in metrics]
+    )
+    for key, kind in hyperparameters.columns.items():
+        experiment.hparam_infos.add(name=key, type=types[kind], differs=key in hyperparameters.chosen)
+    start = plugin_data_pb2.SessionStartInfo(start_time_secs=time.time())
+    for key, value in hyperparameters.values.items():
+        setattr(start.hparams[key], _field_of(value), value)
+    return [_of_hparams_page(experiment=experiment), _of_hparams_page(session_start_info=start)]
 
 
 def _of_hparams_page(**message: object) -> Any:
@@ -267,10 +301,8 @@ def _as_scalar(value: object) -> Scalar:
     return str(value)
 
 
-def _protobuf_names(value: Scalar) -> tuple[str, str]:
-    """The field that holds such a value, and the type of a column of them."""
+def _field_of(value: Scalar) -> str:
+    """The field of a protobuf value that holds such a value."""
     if isinstance(value, bool):  # asked first, since a bool is an int to Python
-        return "bool_value", "DATA_TYPE_BOOL"
-    if isinstance(value, int | float):
-        return "number_value", "DATA_TYPE_FLOAT64"
-    return "string_value", "DATA_TYPE_STRING"
+        return "bool_value"
+    return "number_value" if isinstance(value, int | float) else "string_value"

@@ -1,6 +1,7 @@
 """A sweep keeps count of its jobs, goes on where it was cut short, and stops as one."""
 
 import json
+import math
 import os
 import re
 import signal
@@ -10,8 +11,13 @@ import time
 
 import pytest
 import torch
+from tensorboard.backend.event_processing.data_provider import MultiplexerDataProvider
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
-from tensorboard.plugins.hparams import metadata
+from tensorboard.backend.event_processing.plugin_event_multiplexer import EventMultiplexer
+from tensorboard.context import RequestContext
+from tensorboard.plugins import base_plugin
+from tensorboard.plugins.hparams import api_pb2, get_experiment, list_session_groups, metadata
+from tensorboard.plugins.hparams.backend_context import Context
 
 from gan_runner.record.sweep_folder import FILE, SweepFolder
 from tests.command_line import QUICK as SMALL
@@ -246,6 +252,46 @@ def test_the_hparams_page_has_the_metrics_and_what_was_set_with_what_was_swept_f
         columns = [(info.name, info.differs) for info in experiment.hparam_infos]
         assert columns == [("seed", True), *((override.partition("=")[0], False) for override in QUICK)]
         assert experiment.metric_infos[0].name.tag == "metric/sliced_wasserstein_16"
+
+
+def test_every_column_of_the_hparams_page_sorts_and_filters_and_failed_jobs_are_rows(tmp_path):
+    swept = ["trainer.ema=null,0.9", "trainer.keep=2,all", "trainer.g_batch_size=16,0"]
+    result = gan_run(tmp_path, "-m", *QUICK, "trainer.progress=false", *swept, "hydra.sweep.dir=here")
+    assert result.code == 1
+    page = HparamsPage(tmp_path / "here")
+    columns = {column.name: column for column in page.columns()}
+    assert set(columns) >= {"trainer.ema", "trainer.keep", "trainer.g_batch_size", "seed"}
+    assert "trainer.progress" not in columns
+    for name, column in columns.items():
+        rows = page.rows(api_pb2.ColParams(hparam=name, order=api_pb2.ORDER_ASC))
+        assert len(rows) == 8, f"{name}: a job that failed is a row too"
+        values = [getattr(row.hparams[name], row.hparams[name].WhichOneof("kind") or "null_value") for row in rows]
+        if column.type == api_pb2.DATA_TYPE_FLOAT64:
+            interval = api_pb2.Interval(min_value=0.5, max_value=math.inf)
+            above = page.rows(api_pb2.ColParams(hparam=name, filter_interval=interval, exclude_missing_values=True))
+            assert len(above) == sum(isinstance(value, float) and value >= 0.5 for value in values)
+    kinds = {name: {row.hparams[name].WhichOneof("kind") for row in page.rows()} for name in columns}
+    assert kinds["trainer.ema"] == {None, "number_value"}, "null leaves its cell empty"
+    assert kinds["trainer.keep"] == {"string_value"}, "2 is text beside all"
+    assert all(row.hparams["optimizer.lr"].number_value > 0 for row in page.rows()), "what nobody typed has its value"
+    assert sum(row.sessions[0].status == api_pb2.STATUS_FAILURE for row in page.rows()) == 4
+
+
+class HparamsPage:
+    """TensorBoard's own page of hyperparameters on a folder."""
+
+    def __init__(self, folder):
+        runs = EventMultiplexer().AddRunsFromDirectory(str(folder)).Reload()
+        self._context = Context(base_plugin.TBContext(data_provider=MultiplexerDataProvider(runs, str(folder))))
+
+    def columns(self):
+        found = get_experiment.Handler(RequestContext(), self._context, "", api_pb2.GetExperimentRequest()).run()
+        return found.hparam_infos
+
+    def rows(self, *columns):
+        every = [api_pb2.STATUS_UNKNOWN, api_pb2.STATUS_SUCCESS, api_pb2.STATUS_FAILURE, api_pb2.STATUS_RUNNING]
+        request = api_pb2.ListSessionGroupsRequest(allowed_statuses=every, slice_size=100, col_params=columns)
+        return list_session_groups.Handler(RequestContext(), self._context, "", request).run().session_groups
 
 
 # ---- cut short ------------------------------------------------------------------------------------------

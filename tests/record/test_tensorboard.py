@@ -14,7 +14,7 @@ from tensorboard.backend.event_processing.plugin_event_accumulator import (
 from tensorboard.plugins.custom_scalar import layout_pb2
 from tensorboard.plugins.hparams import api_pb2, metadata
 
-from gan_runner.record.tensorboard import TensorBoard, dashboard_line, flatten
+from gan_runner.record.tensorboard import Hyperparameters, TensorBoard, begin_and_fail, dashboard_line, flatten
 
 CHARTS = {
     "loss": ["loss/d", "loss/g"],
@@ -22,6 +22,7 @@ CHARTS = {
     "probability": ["probability/real", "probability/fake"],
 }
 LOGGER = TensorBoard(flush_seconds=60, charts=CHARTS)
+ROW = Hyperparameters({"seed": 0}, {"seed": "number"}, chosen=[])
 
 
 def read(folder):
@@ -40,7 +41,7 @@ def points(events, tag):
 def test_a_start_writes_one_event_file_at_the_top_of_the_folder(tmp_path):
     folder = tmp_path / "run"
     with LOGGER.open(folder, first_iteration=1) as events:
-        events.begin({"seed": 0}, chosen=[], metrics=["loss/d"])
+        events.begin(ROW, metrics=["loss/d"])
         events.scalars({"loss/d": 1.0}, 1)
         events.end(succeeded=True)
     (file,) = folder.rglob("*")
@@ -126,11 +127,12 @@ def test_a_resumed_run_has_no_point_twice(tmp_path, reader):
 
 def test_a_running_job_is_on_the_hparams_page_with_its_values(tmp_path):
     with LOGGER.open(tmp_path, first_iteration=1) as events:
-        events.begin(
-            {"optimizer.lr": 2e-4, "seed": 3, "data.download": False, "loss": "Hinge"},
+        row = Hyperparameters(
+            values={"optimizer.lr": 2e-4, "seed": 3, "data.download": False, "loss": "Hinge", "untold": "x"},
+            columns={"optimizer.lr": "number", "seed": "number", "data.download": "truth", "loss": "text"},
             chosen={"optimizer.lr"},
-            metrics=["metric/fid", "loss/d"],
         )
+        events.begin(row, metrics=["metric/fid", "loss/d"])
     parts = hparams(tmp_path)
     assert sorted(parts) == [metadata.EXPERIMENT_TAG, metadata.SESSION_START_INFO_TAG]
 
@@ -146,7 +148,7 @@ def test_a_running_job_is_on_the_hparams_page_with_its_values(tmp_path):
     start = metadata.parse_session_start_info_plugin_data(parts[metadata.SESSION_START_INFO_TAG])
     assert start.start_time_secs > 0
     values = {key: getattr(value, value.WhichOneof("kind")) for key, value in start.hparams.items()}
-    assert values == {"optimizer.lr": 2e-4, "seed": 3.0, "data.download": False, "loss": "Hinge"}
+    assert values == {"optimizer.lr": 2e-4, "seed": 3.0, "data.download": False, "loss": "Hinge", "untold": "x"}
 
 
 @pytest.mark.parametrize(("succeeded", "status"), [(True, api_pb2.STATUS_SUCCESS), (False, api_pb2.STATUS_FAILURE)])
@@ -207,10 +209,23 @@ def test_a_closed_file_takes_nothing_more_and_no_other_is_begun(tmp_path):
 def test_a_run_that_failed_and_then_went_well_is_a_success_on_the_hparams_page(tmp_path):
     for succeeded in (False, True):
         with LOGGER.open(tmp_path, first_iteration=1) as events:
-            events.begin({"seed": 0}, chosen=[], metrics=["loss/d"])
+            events.begin(ROW, metrics=["loss/d"])
             events.end(succeeded)
     end = metadata.parse_session_end_info_plugin_data(hparams(tmp_path)[metadata.SESSION_END_INFO_TAG])
     assert end.status == api_pb2.STATUS_SUCCESS
+
+
+def test_a_run_that_fails_before_it_begins_is_a_row_until_it_starts_again(tmp_path):
+    begin_and_fail(tmp_path, ROW)
+    begin_and_fail(tmp_path, ROW)
+    assert len(list(tmp_path.iterdir())) == 1
+    parts = hparams(tmp_path)
+    start = metadata.parse_session_start_info_plugin_data(parts[metadata.SESSION_START_INFO_TAG])
+    assert start.hparams["seed"].number_value == 0.0
+    end = metadata.parse_session_end_info_plugin_data(parts[metadata.SESSION_END_INFO_TAG])
+    assert end.status == api_pb2.STATUS_FAILURE
+    LOGGER.open(tmp_path, first_iteration=1).close()
+    assert not list(tmp_path.iterdir())
 
 
 @pytest.mark.parametrize(("grids", "more"), [(10, ""), (11, " --samples_per_plugin images=11")])
