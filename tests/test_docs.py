@@ -77,17 +77,19 @@ def commands(start):
 
 
 @pytest.fixture
-def folder(tmp_path, monkeypatch):
-    """A folder with what the commands assume: pictures and IDX files."""
+def folder(tmp_path, monkeypatch, write_idx):
+    """A folder with what the commands assume: pictures, and a labelled set in IDX files under the names of MNIST's.
+
+    GAN_DATA points to it, so that data=fashion_mnist is this small set on a machine that has the real one, too.
+    """
     random = np.random.default_rng(0)
     (tmp_path / "photos").mkdir()
     for number in range(40):
         colours = random.integers(0, 256, (4, 6, 3), dtype=np.uint8)  # noise is what alarms are raised at
         Image.fromarray(colours.repeat(5, axis=0).repeat(5, axis=1)).save(tmp_path / f"photos/{number}.jpg")
-    (tmp_path / "my_idx_files").mkdir()
-    header = bytes([0, 0, 8, 3, 0, 0, 0, 40, 0, 0, 0, 28, 0, 0, 0, 28])
-    images = random.integers(0, 256, (40, 28, 28), dtype=np.uint8).tobytes()
-    (tmp_path / "my_idx_files/train-images-idx3-ubyte").write_bytes(header + images)
+    images = random.integers(0, 256, (40, 28, 28), dtype=np.uint8)
+    write_idx(tmp_path / "my_idx_files/train-images-idx3-ubyte", images)
+    write_idx(tmp_path / "my_idx_files/train-labels-idx1-ubyte", np.arange(40, dtype=np.uint8) % 10)
     monkeypatch.setenv("GAN_DATA", str(tmp_path / "my_idx_files"))
     return tmp_path
 

@@ -1,8 +1,6 @@
 """Small files in the formats of the real ones."""
 
-import gzip
 import pickle
-import struct
 from pathlib import Path
 
 import numpy as np
@@ -20,19 +18,6 @@ def noise(*shape, seed=0):
 @pytest.fixture
 def seven_images():
     return InMemoryImages("seven", torch.from_numpy(noise(7, 1, 4, 4)), None, ())
-
-
-@pytest.fixture
-def write_idx():
-    """Writes an array as an IDX file, gzipped where the name says so."""
-
-    def write(path: Path, array: np.ndarray) -> Path:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        content = bytes([0, 0, 8, array.ndim]) + struct.pack(f">{array.ndim}I", *array.shape) + array.tobytes()
-        path.write_bytes(gzip.compress(content) if path.suffix == ".gz" else content)
-        return path
-
-    return write
 
 
 @pytest.fixture
