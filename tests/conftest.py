@@ -1,11 +1,16 @@
 """What the tests of the core share: a small game on small pictures."""
 
 import contextlib
+import gzip
 import os
+import signal
+import struct
 import warnings
 from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from hydra import compose, initialize_config_module
@@ -15,6 +20,7 @@ from torch import nn
 from gan_runner.commands.main import job_folder
 from gan_runner.data import ImageSet, Order, ResidentFeed, digits
 from gan_runner.games import Adversarial
+from gan_runner.machine.signals import STOPPING, not_ignored
 from gan_runner.models import dcgan, mlp
 from gan_runner.objectives.latents import Normal
 from gan_runner.objectives.losses import NonSaturating
@@ -29,6 +35,8 @@ from gan_runner.training.train_step import BatchSizes, TrainStep
 CPU = torch.device("cpu")
 torch.set_num_threads(1)  # networks this small lose time to a second one
 os.environ["OMP_NUM_THREADS"] = "1"  # in the processes that tests start, too
+for ignored in set(STOPPING) - set(not_ignored(STOPPING)):  # as by nohup, or a script's `&`: tests send them
+    signal.signal(ignored, signal.default_int_handler if ignored is signal.SIGINT else signal.SIG_DFL)
 
 
 @pytest.fixture(autouse=True)
@@ -44,6 +52,19 @@ def _what_tests_keep_is_kept_apart(tmp_path_factory):
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("GAN_CACHE", str(shared / "cache"))
         yield
+
+
+@pytest.fixture
+def write_idx():
+    """Writes an array as an IDX file, gzipped where the name says so."""
+
+    def write(path: Path, array: np.ndarray) -> Path:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        content = bytes([0, 0, 8, array.ndim]) + struct.pack(f">{array.ndim}I", *array.shape) + array.tobytes()
+        path.write_bytes(gzip.compress(content) if path.suffix == ".gz" else content)
+        return path
+
+    return write
 
 
 @pytest.fixture

@@ -32,6 +32,7 @@ from gan_runner.commands.explaining import explain_composition, explain_grammar,
 from gan_runner.config.command_line import Typed, keep_words, typed, typed_overrides
 from gan_runner.errors import UserError, was_told
 from gan_runner.machine.cores import cores
+from gan_runner.machine.signals import unwinding
 from gan_runner.record.sweep_folder import SweepFolder, folder_name
 
 # How long OpenMP's threads spin while they wait: a short spin costs a run that has its cores to itself 7 to 20% of its
@@ -253,7 +254,7 @@ def _with_paths_quoted(arguments: list[str], keys: list[str]) -> list[str]:
 def _explained(config_name: str) -> Iterator[None]:
     """Leave with one message where the user can put things right; anything else is a bug and keeps its traceback."""
     try:
-        with any_console():
+        with unwinding(), any_console():
             yield
     except KeyboardInterrupt:
         sys.exit(128 + signal.SIGINT)
