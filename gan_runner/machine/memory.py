@@ -5,11 +5,10 @@ from __future__ import annotations
 import ctypes
 import platform
 import sys
-from pathlib import Path
 
 import psutil
 
-_CGROUPS = Path("/sys/fs/cgroup")
+from gan_runner.machine.control_groups import memory_left
 
 
 def free_memory() -> int:
@@ -17,7 +16,8 @@ def free_memory() -> int:
 
     A container's or batch job's own limit counts, because going past it gets the process killed.
     """
-    return min([psutil.virtual_memory().available, *_left_in_control_groups()])
+    available, limited = psutil.virtual_memory().available, memory_left()
+    return available if limited is None else min(available, limited)
 
 
 def peak_memory() -> int:
@@ -42,25 +42,3 @@ def keep_freed_memory() -> None:
     c_library = ctypes.CDLL(None)
     c_library.mallopt(m_mmap_max, 0)
     c_library.mallopt(m_trim_threshold, -1)  # never
-
-
-def _left_in_control_groups() -> list[int]:
-    """What the limit of this process's control group (version 2), and of each one around it, leaves."""
-    membership = Path("/proc/self/cgroup")
-    if not membership.exists():
-        return []
-    own = membership.read_text().rpartition("::")[2].strip().lstrip("/")
-    groups = [_CGROUPS / own, *(_CGROUPS / parent for parent in Path(own).parents)]
-    left = []
-    for group in groups:
-        limit = group / "memory.max"
-        if limit.exists() and (text := limit.read_text().strip()) != "max":
-            # File pages that were not touched lately are given up under pressure, so they count as free.
-            reclaimable = _table(group / "memory.stat").get("inactive_file", 0)
-            left.append(int(text) - int((group / "memory.current").read_text()) + reclaimable)
-    return left
-
-
-def _table(path: Path) -> dict[str, int]:
-    """The first two columns of a kernel's table of names and numbers."""
-    return {row[0]: int(row[1]) for row in map(str.split, path.read_text().splitlines()) if len(row) > 1}
