@@ -2,17 +2,43 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import shutil
 import time
+from collections.abc import Callable
 from pathlib import Path
+from typing import TypeVar
+
+Result = TypeVar("Result")
 
 # For `os.open`, where the system has them: refuse a link; return at once, whatever kind of file it is.
 NOT_FOLLOWING = getattr(os, "O_NOFOLLOW", 0)
 WITHOUT_WAITING = getattr(os, "O_NONBLOCK", 0)
 
+# What a network drive answers when another machine has replaced a file that is open here, or its server is away.
+_PASSING = {getattr(errno, name) for name in ("ESTALE", "EIO", "ETIMEDOUT", "EREMOTEIO") if hasattr(errno, name)}
+_SECONDS_UNTIL_AGAIN = 0.2
 _SECONDS_OF_A_READER = 2.0  # within which somebody else has read a small file and closed it
 _RESERVED_ON_WINDOWS = {"con", "prn", "aux", "nul", *(f"{port}{n}" for port in ("com", "lpt") for n in range(1, 10))}
+
+
+def once_more(action: Callable[[], Result]) -> Result:
+    """Do something with a file; a second time where a network drive had lost hold of it.
+
+    Args:
+        action: may be called twice.
+
+    Raises:
+        OSError: the system refuses it, or the second time fails too.
+    """
+    try:
+        return action()
+    except OSError as error:
+        if error.errno not in _PASSING:
+            raise
+    time.sleep(_SECONDS_UNTIL_AGAIN)
+    return action()
 
 
 def replace(source: Path, target: Path) -> None:
@@ -23,7 +49,7 @@ def replace(source: Path, target: Path) -> None:
     until = time.monotonic() + _SECONDS_OF_A_READER
     while True:
         try:
-            source.replace(target)
+            once_more(lambda: source.replace(target))
         except PermissionError:
             if os.name != "nt" or time.monotonic() >= until:
                 raise

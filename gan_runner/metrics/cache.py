@@ -1,11 +1,13 @@
 """What takes long to compute and is the same tomorrow: extractors that were trained, numbers of real pictures.
 
-It lies in `$GAN_CACHE`, else in `gan-runner` below `$XDG_CACHE_HOME`, else in `~/.cache/gan-runner`. Every file
-opens with the SHA-256 of the rest, appears whole or not at all, and may be deleted at any time.
+It lies in `$GAN_CACHE`, else in `gan-runner` below `$XDG_CACHE_HOME`, else in `~/.cache/gan-runner`. A user without a
+home folder, as in many containers, has none of the three. Every file opens with the SHA-256 of the rest, appears whole
+or not at all, and may be deleted at any time.
 """
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import io
 import logging
@@ -18,7 +20,7 @@ from typing import Any
 
 import torch
 
-from gan_runner.machine.files import move_unless_there
+from gan_runner.machine.files import move_unless_there, once_more
 
 _log = logging.getLogger(__name__)
 
@@ -26,12 +28,14 @@ _DIGEST = 64  # hexadecimal digits of a SHA-256
 _LARGEST = 2**31  # bytes; what we write is far smaller
 
 
-def folder() -> Path:
-    """The folder of the cache; it need not exist."""
+def folder() -> Path | None:
+    """The folder of the cache; it need not exist. None where this user has no home folder and none was named."""
     if own := os.environ.get("GAN_CACHE"):
         return Path(os.path.expanduser(own))  # a home that nobody has stays as it was typed
-    base = os.environ.get("XDG_CACHE_HOME")
-    return (Path(base) if base else Path.home() / ".cache") / "gan-runner"
+    if base := os.environ.get("XDG_CACHE_HOME"):
+        return Path(base) / "gan-runner"
+    home = os.path.expanduser("~")
+    return Path(home) / ".cache" / "gan-runner" if home != "~" else None
 
 
 def digest(*said: object) -> str:
@@ -42,14 +46,18 @@ def digest(*said: object) -> str:
 def kept(name: str, make: Callable[[], Mapping[str, Any]]) -> dict[str, Any]:
     """Give what the cache has under a name, or make it and keep it.
 
-    A file that is damaged is set aside as `NAME.damaged` and made anew. A cache that cannot be written to costs
-    time and ends nothing.
+    A file that is damaged is set aside as `NAME.damaged` and made anew. No cache, or one that cannot be written to,
+    costs time and ends nothing.
 
     Args:
         name: the file's name, which has to tell the content from every other.
         make: computes it: tensors, plain values, and dictionaries of them.
     """
-    path = folder() / name
+    place = folder()
+    if place is None:
+        _tell_once("This user has no home folder, so nothing learned is kept: set GAN_CACHE=FOLDER to keep it.")
+        return dict(make())
+    path = place / name
     if (found := _read(path)) is not None:
         return found
     made = dict(make())
@@ -63,7 +71,7 @@ def _read(path: Path) -> dict[str, Any] | None:
             return None
         if path.stat().st_size > _LARGEST:
             raise ValueError("it is too large to be ours")
-        content = path.read_bytes()
+        content = once_more(path.read_bytes)
         digest, payload = content[:_DIGEST], content[_DIGEST:]
         if hashlib.sha256(payload).hexdigest().encode() != digest:
             raise ValueError("its content is not what was written")
@@ -76,6 +84,11 @@ def _read(path: Path) -> dict[str, Any] | None:
         with suppress(OSError):
             path.replace(path.with_name(f"{path.name}.damaged"))
     return None
+
+
+@functools.cache
+def _tell_once(message: str) -> None:
+    _log.warning("%s", message)
 
 
 def _write(path: Path, content: Mapping[str, Any]) -> None:

@@ -293,10 +293,9 @@ class Recipe:
 
     def trained(self, images: ImageSet, device: torch.device, task: Task) -> dict[str, dict[str, Tensor]]:
         """The weights of the encoder and of its head, on the CPU."""
-        _log.info(
-            "The extractor %s learns the %s of %s, once; it will lie in %s.",
-            *(self.name, task.name, images.name, cache.folder()),
-        )
+        place = cache.folder()
+        kept = f"once; it will lie in {place}" if place else "for this process alone"
+        _log.info("The extractor %s learns the %s of %s, %s.", self.name, task.name, images.name, kept)
         started = time.monotonic()
         encoder, head = (net.to(device) for net in self._untrained(images, task))
         train(encoder, head, task, images, self.seed, self.name)

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TextIO
 
 from gan_runner.errors import UserError
-from gan_runner.machine.files import NOT_FOLLOWING, replace
+from gan_runner.machine.files import NOT_FOLLOWING, once_more, replace
 
 
 @contextmanager
@@ -71,7 +71,7 @@ def appending(path: Path) -> Iterator[TextIO]:
     def opened(name: str, flags: int) -> int:
         return os.open(name, flags | NOT_FOLLOWING, 0o666)
 
-    with refusals_explained(path), open(path, "a", encoding="utf-8", opener=opened) as file:
+    with refusals_explained(path), once_more(lambda: open(path, "a", encoding="utf-8", opener=opened)) as file:
         yield file
 
 

@@ -17,10 +17,10 @@ from concurrent.futures import Future, ThreadPoolExecutor, wait
 from pathlib import Path
 from typing import Any
 
-from filelock import Timeout
 from PIL import Image
 
 from gan_runner.errors import UserError
+from gan_runner.machine.files import once_more
 from gan_runner.record.atomic import appending, made_folder, refusals_explained, set_aside, write_text
 from gan_runner.record.checkpoint_files import CheckpointFiles
 from gan_runner.record.pictures import (
@@ -71,14 +71,16 @@ class RunFolder:
         """
         made_folder(self.path / CONFIG)
         try:
-            self._lock.acquire(blocking=False)
-        except Timeout:
+            unlocked = self._lock.take()
+        except TimeoutError:
             raise UserError(
                 f"{key} is {self.path}, but that run is being trained by process {self._process()}.",
                 f"Wait until it has ended, or try another {key}.",
             ) from None
-        except (NotImplementedError, OSError) as error:
-            log.warning("%s cannot be locked, so nothing keeps a second run from writing there: %s", self.path, error)
+        if unlocked is not None:
+            log.warning(
+                "%s cannot be locked, so nothing keeps a second run from writing there: %s.", self.path, unlocked
+            )
         if new and (self.path / "summary.json").exists():
             raise UserError(
                 f"{key} is {self.path}, but there is a run already, and runs are not written over.",
@@ -154,7 +156,7 @@ class RunFolder:
         if not path.is_file():
             return []
         with refusals_explained(path, "read"):
-            *lines, _ = path.read_bytes().decode(errors="replace").split("\n")
+            *lines, _ = once_more(path.read_bytes).decode(errors="replace").split("\n")
         points = [_as_point(line) for line in lines]
         good = [point for point in points if point is not None]
         if len(good) < len(points):
@@ -169,7 +171,7 @@ class RunFolder:
         if not path.is_file():
             return {}
         with contextlib.suppress(ValueError, RecursionError), refusals_explained(path, "read"):
-            summary = json.loads(path.read_bytes())
+            summary = json.loads(once_more(path.read_bytes))
             if isinstance(summary, dict):
                 return summary
         log.warning("%s is damaged: it is set aside as %s.", path, set_aside(path).name)

@@ -4,24 +4,14 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from filelock import FileLock, Timeout
+from gan_runner.machine.locks import Lock
 
 
-def lock_of(run: Path) -> FileLock:
+def lock_of(run: Path) -> Lock:
     """The lock of a run's folder, not taken yet."""
-    return FileLock(run / ".hydra" / "lock")
+    return Lock(run / ".hydra" / "lock")
 
 
 def is_training(run: Path) -> bool:
     """Whether some process trains in a run's folder."""
-    lock = lock_of(run)
-    if not Path(lock.lock_file).is_file():
-        return False
-    try:
-        lock.acquire(blocking=False)
-    except Timeout:
-        return True
-    except (NotImplementedError, OSError):
-        return False
-    lock.release()
-    return False
+    return lock_of(run).held_elsewhere()

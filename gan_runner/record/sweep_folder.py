@@ -20,10 +20,9 @@ from hashlib import sha1
 from pathlib import Path
 from typing import Any
 
-from filelock import FileLock, Timeout
-
 from gan_runner.errors import UserError
-from gan_runner.machine.files import is_name_everywhere
+from gan_runner.machine.files import is_name_everywhere, once_more
+from gan_runner.machine.locks import Lock
 from gan_runner.record.atomic import refusals_explained, set_aside, write_text
 from gan_runner.record.data_folder import DataFolder, mapping
 from gan_runner.record.run_lock import is_training
@@ -33,6 +32,7 @@ log = logging.getLogger(__name__)
 FILE = "sweep.json"
 _OWN = ".sweep"  # locks, and the wish to stop
 _LONGEST_NAME = 100  # paths on Windows end at 260
+_LONGEST_WAIT = 60.0  # seconds for another job to write sweep.json, which takes it milliseconds
 
 GONE_THROUGH = ("finished", "pruned")
 """The states in which a sweep has done with a job."""
@@ -162,7 +162,7 @@ class SweepFolder:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self._sweep_lock: FileLock | None = None
+        self._sweep_lock: Lock | None = None
 
     @property
     def file(self) -> Path:
@@ -183,16 +183,16 @@ class SweepFolder:
         """
         with refusals_explained(self.path, "made"):
             (self.path / _OWN).mkdir(parents=True, exist_ok=True)
-        lock = FileLock(self.path / _OWN / "lock")
+        lock = Lock(self.path / _OWN / "lock")
         try:
-            lock.acquire(blocking=False)
-        except Timeout:
+            unlocked = lock.take()
+        except TimeoutError:
             raise UserError(
                 f"hydra.sweep.dir is {self.path}, but another sweep is going on there.",
                 "Wait until it has ended, or try another hydra.sweep.dir.",
             ) from None
-        except (NotImplementedError, OSError) as error:
-            log.warning("%s cannot be locked, so nothing keeps a second sweep out of it: %s", self.path, error)
+        if unlocked is not None:
+            log.warning("%s cannot be locked, so nothing keeps a second sweep out of it: %s.", self.path, unlocked)
         self._sweep_lock = lock
         for job in self.read().jobs:
             if job.state == "running" and is_training(self.path / job.folder):
@@ -232,7 +232,7 @@ class SweepFolder:
             return Sweep()
         try:
             with refusals_explained(self.file, "read"):
-                content = json.loads(self.file.read_bytes())
+                content = json.loads(once_more(self.file.read_bytes))
             return _as_sweep(content)
         except (ValueError, TypeError, RecursionError):
             log.warning("%s is damaged: it is set aside as %s.", self.file, set_aside(self.file).name)
@@ -297,7 +297,7 @@ class SweepFolder:
 
     def asked_to_stop(self) -> bool:
         """Whether the jobs are to end."""
-        return self._wish.exists()
+        return once_more(self._wish.exists)
 
     def _settle(self, sweep: Sweep) -> None:
         """What is said to run, and does not, was cut short, unless its own record says how it ended."""
@@ -309,13 +309,20 @@ class SweepFolder:
 
     @contextlib.contextmanager
     def _changing(self) -> Iterator[Sweep]:
-        lock = FileLock(self.path / _OWN / "file.lock")
-        with contextlib.ExitStack() as held:
-            with contextlib.suppress(NotImplementedError, OSError):  # a file system without locks: told by `take`
-                held.enter_context(lock)
+        lock = Lock(self.path / _OWN / "file.lock")
+        try:
+            lock.take(_LONGEST_WAIT)  # a file system without locks is told by `take`
+        except TimeoutError:
+            raise UserError(
+                f"{self.file} has been held by another process for {_LONGEST_WAIT:.0f} seconds.",
+                "End the job that hangs, or see that the drive answers; gan-run -m sweep_resume=DIR goes on.",
+            ) from None
+        try:
             sweep = self.read()
             yield sweep
             self.write(sweep)
+        finally:
+            lock.release()
 
     def write(self, sweep: Sweep) -> None:
         """Replace sweep.json."""
@@ -342,7 +349,7 @@ def folder_name(number: int, overrides: str) -> str:
 def read_summary(run: Path) -> dict[str, Any]:
     """The summary of a job's run; {} where there is none to be read."""
     with contextlib.suppress(OSError, ValueError, RecursionError):
-        summary = json.loads((run / "summary.json").read_bytes())
+        summary = json.loads(once_more((run / "summary.json").read_bytes))
         if isinstance(summary, dict):
             return summary
     return {}

@@ -1,3 +1,4 @@
+import errno
 import logging
 import os
 import pickle
@@ -83,6 +84,26 @@ def test_a_cache_that_cannot_be_written_ends_nothing(own_cache, caplog):
     with caplog.at_level(logging.WARNING):
         assert cache.kept("a.pt", value())["note"] == "said"
     assert "will be computed again next time" in caplog.text
+
+
+def test_a_user_without_a_home_folder_learns_anew_each_time_and_reads_once_what_to_set(monkeypatch, caplog):
+    for name in ("GAN_CACHE", "XDG_CACHE_HOME", "HOME"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr(os, "getuid", lambda: 987654)  # whom /etc/passwd does not know
+    cache._tell_once.cache_clear()
+    for number in (1.0, 2.0):
+        assert cache.kept("a.pt", value(number))["weights"]["layer"].tolist() == [number] * 3
+    assert caplog.text.count("GAN_CACHE=FOLDER") == 1
+
+
+def test_without_hard_links_what_was_made_once_is_kept(own_cache, monkeypatch, caplog):
+    def refused(*_):
+        raise PermissionError(errno.EPERM, os.strerror(errno.EPERM))
+
+    monkeypatch.setattr(os, "link", refused)
+    cache.kept("a.pt", value())
+    cache.kept("a.pt", never)
+    assert ([file.name for file in own_cache.iterdir()], caplog.text) == (["a.pt"], "")
 
 
 def test_digests_tell_lists_apart():
