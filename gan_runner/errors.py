@@ -6,6 +6,8 @@ import contextlib
 import difflib
 import re
 from collections.abc import Iterator, Sequence
+from types import TracebackType
+from typing import Self
 
 
 class UserError(Exception):
@@ -34,6 +36,43 @@ def mark_as_told(error: Exception) -> None:
 def was_told(error: Exception) -> bool:
     """Whether the user has read this error already."""
     return "told" in error.__dict__
+
+
+class FirstError:
+    """Has the error that came first go through, whatever fails while things are closed and written after it.
+
+    A disk without room, for one, refuses the record of the failure too::
+
+        with FirstError() as first, opened() as file:
+            with first.noted():
+                work(file)
+    """
+
+    def __init__(self) -> None:
+        self._first: Exception | None = None
+
+    @contextlib.contextmanager
+    def noted(self) -> Iterator[None]:
+        """In here is what may fail first."""
+        try:
+            yield
+        except Exception as error:
+            self._first = self._first or error
+            raise
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        first = self._first
+        if first is not None and error is not first and isinstance(error, Exception):
+            context = first.__context__
+            try:
+                raise first
+            finally:
+                first.__context__ = context  # and not what came later
 
 
 @contextlib.contextmanager

@@ -30,7 +30,7 @@ from gan_runner.config.hyperparameters import hyperparameters_of
 from gan_runner.config.judging import report_of_checkpoint, tell_report
 from gan_runner.config.resuming import refuse_changes, refuse_other_data, refusing_what_does_not_fit
 from gan_runner.config.stored import Stored, read_stored, to_store
-from gan_runner.errors import UserError, mark_as_told
+from gan_runner.errors import FirstError, UserError, mark_as_told
 from gan_runner.machine import shell
 from gan_runner.machine.signals import STOPPING, handled, let_through, send_to_main_thread
 from gan_runner.record.journal import Journal, Silence
@@ -123,7 +123,7 @@ def run_job(config: DictConfig, within: Within | None = None) -> float | None:
                 job.write("interrupted" if stopped_by else "pruned" if job.pruned else "finished")
         except Exception as error:
             if stop.left is not None:  # what a library on the way out has made of it
-                job.write("interrupted")
+                job.write_after_failure("interrupted")
                 sys.exit(stop.left)
             told = world.to_tell(error)
             assert told is not None, "the first process speaks"
@@ -132,16 +132,16 @@ def run_job(config: DictConfig, within: Within | None = None) -> float | None:
             else:
                 log.exception("This is a bug, in gan-runner or in a part of yours.")
             mark_as_told(told)
-            job.write("failed", str(told) or repr(told))
+            job.write_after_failure("failed", str(told) or repr(told))
             if told is not error:
                 raise told from error
             raise
         except BaseException as error:
             if isinstance(error, SystemExit) and stop.left is None:
                 log.exception("A part of yours has called sys.exit.")
-                job.write("failed", f"sys.exit({error.code})")
+                job.write_after_failure("failed", f"sys.exit({error.code})")
                 sys.exit(1)
-            job.write("interrupted")
+            job.write_after_failure("interrupted")
             raise
         if stopped_by:
             command = shell.command_line(["gan-run", f"resume={folder.path}"])
@@ -207,6 +207,7 @@ def _train(job: _Job, stop: _Stop, within: Within | None) -> None:
     experiment, state, tables = _made(job, stop)
     first_iteration = state["progress"]["iteration"] + 1 if state else 1
     with (
+        FirstError() as first,
         experiment.dashboard.open(folder.path, first_iteration) as events,
         progress_bar(experiment.settings.progress if within is None or within.bar else False) as bar,
         contextlib.nullcontext() if bar.disable else logging_redirect_tqdm(),
@@ -247,14 +248,16 @@ def _train(job: _Job, stop: _Stop, within: Within | None) -> None:
             run.show_real_images()
         job.write("running")
         try:
-            train(run, lambda: stop.wanted() or job.hopeless(within))
-            run.write_timeline()
-            run.tell_outcome()
-            if not stop.signal:
-                events.end(succeeded=True)
+            with first.noted():
+                train(run, lambda: stop.wanted() or job.hopeless(within))
+                run.write_timeline()
+                run.tell_outcome()
+                if not stop.signal:
+                    events.end(succeeded=True)
         except Exception:
-            events.end(succeeded=False)
-            with contextlib.suppress(Exception):  # what went wrong first is what is told
+            with contextlib.suppress(Exception):
+                events.end(succeeded=False)
+            with contextlib.suppress(Exception):
                 run.write_timeline()
             raise
         except BaseException:  # a second signal
@@ -408,6 +411,11 @@ class _Job:
         """Write summary.json as of now."""
         found = _summarise(self.run) | {"at_end": self.judged or None} if self.run is not None else {}
         self._summary.write(status, error, found)
+
+    def write_after_failure(self, status: str, error: str | None = None) -> None:
+        """Write summary.json after a failure, which may keep that from being written too, and is what is told."""
+        with contextlib.suppress(Exception):
+            self.write(status, error)
 
     def hopeless(self, within: Within | None) -> bool:
         """Whether the sweep gives the run up: looked at once after each evaluation."""

@@ -7,6 +7,7 @@ code is imported where it is used, since commands that train nothing can do with
 from __future__ import annotations
 
 import contextlib
+import platform
 import time
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
@@ -205,13 +206,16 @@ def _write_failure(folder: Path, before: Sequence[Any]) -> None:
     """
     from tensorboard.compat.proto.event_pb2 import Event
     from tensorboard.plugins.hparams import api_pb2, plugin_data_pb2
-    from tensorboard.summary.writer.event_file_writer import EventFileWriter
+    from tensorboard.summary.writer.record_writer import RecordWriter
 
-    outcome = plugin_data_pb2.SessionEndInfo(status=api_pb2.STATUS_FAILURE, end_time_secs=time.time())
-    file = EventFileWriter(str(folder), filename_suffix=_FAILURE)
-    for summary in [*before, _of_hparams_page(session_end_info=outcome)]:
-        file.add_event(Event(summary=summary, wall_time=time.time()))
-    file.close()
+    now = time.time()
+    outcome = plugin_data_pb2.SessionEndInfo(status=api_pb2.STATUS_FAILURE, end_time_secs=now)
+    events = [Event(wall_time=now, file_version="brain.Event:2")]
+    events += [Event(wall_time=now, summary=each) for each in [*before, _of_hparams_page(session_end_info=outcome)]]
+    # Not by TensorBoard's own writer, whose thread prints a traceback where the disk is full.
+    with open(folder / f"events.out.tfevents.{int(now)}.{platform.node()}{_FAILURE}", "wb") as file:
+        for event in events:
+            RecordWriter(file).write(event.SerializeToString())
 
 
 def _row(hyperparameters: Hyperparameters, metrics: Sequence[str]) -> list[Any]:
