@@ -2,35 +2,80 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 import re
+import shlex
 import sys
 from collections.abc import Iterator
+from dataclasses import replace
 from importlib import resources
+from pathlib import Path
 
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.errors import HydraException, OverrideParseException
 from omegaconf import DictConfig, ListConfig, OmegaConf
 
 from gan_runner import CONFIG_MODULE
-from gan_runner.config.command_line import typed
+from gan_runner.config.command_line import command_line, config_dir_of, parted
+from gan_runner.config.experiments import folder_with, without_first_line
+from gan_runner.config.overrides import Override
 from gan_runner.errors import closest, either
 
 
 def explain_composition(error: HydraException, config_name: str) -> str:
     """Put Hydra's refusal of an override into this program's words: key, value, rule, what to type."""
-    text = str(error)
+    text = _said(error)
+    if found := re.search(r"Could not override '(\S+)@experiment\b", text):
+        return str(without_first_line(_typed_value("experiment") or "?", config_dir_of(sys.argv[1:]), found[1]))
     if found := re.search(r"Could not override '([^']+)'", text):
         # Of a mapping that was typed, Hydra names the key within elsewhere.
         within = re.search(rf"full_key: ({re.escape(found[1])}\.\S+)", str(error.__cause__))
         return _explain_unknown_key(within[1] if within else found[1], config_name)
     if found := re.search(r"Could not find '([^']+)/([^'/]+)'", text):
-        options: list[str] = re.findall(r"\t(\S+)", text.partition("Config search path")[0])
-        return _explain_unknown_choice(found[1], found[2], options)
+        group, choice = next(_chosen_as(f"{found[1]}/{found[2]}"), (found[1], found[2]))
+        return _explain_unknown_choice(group, choice, re.findall(r"\t(\S+)", text.partition("Config search path")[0]))
+    if found := re.search(r"Cannot find primary config '([^']+)'", text):
+        return _explain_unknown_config(found[1])
     if "resolving interpolation" in text and (gone := [word for word in sys.argv[1:] if re.fullmatch(r"~\w+", word)]):
         return f"{gone[0]} takes away what every run needs.\n  Leave {gone[0]} out."
     return text
+
+
+def _said(error: BaseException | None) -> str:
+    """What an error says, or where it says nothing what it came from."""
+    while error is not None and not str(error):
+        error = error.__cause__ or error.__context__
+    return str(error) if error is not None else "Hydra cannot make anything of this, and does not say why."
+
+
+def _typed_value(key: str) -> str | None:
+    return next((word.value for word in map(Override.of, sys.argv[1:]) if word.key == key), None)
+
+
+def _chosen_as(path: str) -> Iterator[tuple[str, str]]:
+    """Group and choice, of which Hydra names only the two together."""
+    for word in map(Override.of, sys.argv[1:]):
+        if word.value is not None and f"{word.key}/{word.value}".removesuffix(".yaml") == path.removesuffix(".yaml"):
+            yield word.key, word.value
+
+
+def _explain_unknown_config(name: str) -> str:
+    problem = f"--config-name is {name}, but there is no such config, and every command has its own."
+    if folder := folder_with("experiment", Path(name).stem, config_dir_of(sys.argv[1:])):
+        return f"{problem}\n  Try: {_again('experiment', Path(name).stem, folder)}"
+    return f"{problem}\n  Leave --config-name out; a file of your own is chosen by --config-dir and experiment=NAME."
+
+
+def _again(key: str, value: str, config_dir: str | None = None) -> str:
+    """The command as it was typed, with another value for a key."""
+    name, *words = command_line()
+    kept = parted([word for word in words if Override.of(word).key != key])
+    folder = config_dir or kept.config_dir
+    dropped = {"--config-name", "-cn", "--config-dir", "-cd"}
+    flags = [flag for before, flag in itertools.pairwise(["", *kept.flags]) if not {before, flag} & dropped]
+    return shlex.join([name, *(["--config-dir", folder] if folder else []), *flags, f"{key}={value}", *kept.overrides])
 
 
 # What brings the plug-ins of Hydra that the pages name, by how their choices begin.
@@ -38,7 +83,15 @@ _EXTRAS = {"joblib": "parallel", "submitit": "slurm", "ray": "ray", "optuna": "s
 
 
 def _explain_unknown_choice(group: str, choice: str, options: list[str]) -> str:
-    similar = closest(choice, options) or _spoken_of(group, choice, options)
+    stem = Path(choice).stem
+    if stem != choice and (folder := _folder_of_file(group, choice)):
+        return f"{group} is {choice}, but is chosen by its name.\n  Try: {_again(group, stem, folder)}"
+    if folder := folder_with(group, stem, config_dir_of(sys.argv[1:])):
+        return (
+            f"{group} is {choice}, which lies in {folder}: --config-dir names the folder of files of your own.\n"
+            f"  Try: {_again(group, stem, folder)}"
+        )
+    similar = closest(stem, options) or _spoken_of(group, choice, options)
     remedy = f"Try {group}={similar or options[0]}"
     kind = group.removeprefix("hydra/")
     plugin = choice.partition("_")[0]
@@ -50,9 +103,22 @@ def _explain_unknown_choice(group: str, choice: str, options: list[str]) -> str:
     return f"{group} is {choice}, but must be {either(options)}.\n  {remedy}."
 
 
+def _with_key(key: str, better: str) -> str:
+    """The command as it was typed, with another key in a key's place."""
+    name, *words = command_line()
+    overrides = map(Override.of, words)
+    return shlex.join([name, *(str(replace(word, key=better)) if word.key == key else str(word) for word in overrides)])
+
+
+def _folder_of_file(group: str, file: str) -> str | None:
+    """The folder of YAML files that a file is of, which was typed as a choice."""
+    path = Path(file)
+    return str(path.parent.parent) if path.is_file() and path.parent.name == group else None
+
+
 def _spoken_of(group: str, name: str, options: list[str]) -> str:
     """The choice of ours whose file's comments mention a name, as those of wasserstein do WGAN; "" where none does."""
-    texts = _choices_of(group)
+    texts = choices_of(group)
     for option in options:
         comments = "\n".join(re.findall("#.*", texts.get(option, "")))
         if re.search(rf"\b{re.escape(name)}\b", comments, re.IGNORECASE):
@@ -60,7 +126,7 @@ def _spoken_of(group: str, name: str, options: list[str]) -> str:
     return ""
 
 
-def _choices_of(group: str) -> dict[str, str]:
+def choices_of(group: str) -> dict[str, str]:
     """The choices that this package has for a group, sorted, each with its file's text; none for what is no group."""
     folder = resources.files(CONFIG_MODULE).joinpath(group)
     files = [file for file in folder.iterdir() if file.name.endswith(".yaml")] if folder.is_dir() else []
@@ -70,7 +136,7 @@ def _choices_of(group: str) -> dict[str, str]:
 def _choices_with(key: str) -> list[str]:
     """The choices of a key's group that have it, such as data=idx for data.root."""
     group, _, rest = key.partition(".")
-    return [f"{group}={choice}" for choice, text in _choices_of(group).items() if _has(OmegaConf.create(text), rest)]
+    return [f"{group}={choice}" for choice, text in choices_of(group).items() if _has(OmegaConf.create(text), rest)]
 
 
 def _has(config: DictConfig | ListConfig, key: str) -> bool:
@@ -80,7 +146,7 @@ def _has(config: DictConfig | ListConfig, key: str) -> bool:
 
 
 def _explain_unknown_key(key: str, config_name: str) -> str:
-    config = _composed_by_choices(config_name)
+    config = composed_by_choices(config_name)
     parent = key
     node: object = None
     while parent and not isinstance(node, DictConfig):
@@ -90,32 +156,33 @@ def _explain_unknown_key(key: str, config_name: str) -> str:
     prefix = f"{parent}." if parent else ""
     names = [f"{prefix}{name}" for name in map(str, node) if not name.startswith("_")]
     name = key.rpartition(".")[2]
-    settings = [setting for setting in _settings(config) if not setting.startswith("health.usual.")]
-    whole = _whole_keys(key, settings) if "." in key else []
-    elsewhere = [setting for setting in settings if setting.rpartition(".")[2] == name]
+    plain = [setting for setting in settings(config) if not setting.startswith("health.usual.")]
+    whole = whole_keys(key, plain) if "." in key else []
+    elsewhere = [setting for setting in plain if setting.rpartition(".")[2] == name]
     similar = closest(key, names)
+    better = ""
     if whole:
-        remedy = f"Did you mean {either(whole)}?"
+        remedy, better = f"Did you mean {either(whole)}?", whole[0]
     elif key.partition(".")[0] in config and (choices := _choices_with(key)):
         remedy = f"It is a setting of {either(choices)}: choose one of them, or leave it out."
     elif elsewhere and (not similar or key != prefix + name):
-        remedy = f"Did you mean {either(elsewhere)}?"
+        remedy, better = f"Did you mean {either(elsewhere)}?", elsewhere[0]
     elif similar:
-        remedy = f"Did you mean {similar}?"
+        remedy, better = f"Did you mean {similar}?", similar
     elif names:
         remedy = f"{parent or config_name} has: {', '.join(names)}."
     else:
         remedy = f"Leave it out: {parent} has no keys here."
-    return f"There is no key {key} here.\n  {remedy}"
+    return f"There is no key {key} here.\n  {remedy}{better and f'{chr(10)}  Try: {_with_key(key, better)}'}"
 
 
-def _whole_keys(end: str, settings: list[str]) -> list[str]:
+def whole_keys(end: str, keys: list[str]) -> list[str]:
     """The keys that end in what was typed, among those of settings and of what settings lie in."""
-    found = (re.match(rf".+?\.{re.escape(end)}(?=\.|$)", setting) for setting in settings)
+    found = (re.match(rf".+?\.{re.escape(end)}(?=\.|$)", key) for key in keys)
     return list(dict.fromkeys(match[0] for match in found if match))
 
 
-def _settings(config: DictConfig, path: str = "") -> Iterator[str]:
+def settings(config: DictConfig, path: str = "") -> Iterator[str]:
     """The keys of plain values, but for Hydra's, those nearest to the top first."""
     nodes = []
     for key in map(str, config):
@@ -125,7 +192,7 @@ def _settings(config: DictConfig, path: str = "") -> Iterator[str]:
         else:
             yield f"{path}{key}"
     for node, prefix in nodes:
-        yield from _settings(node, prefix)
+        yield from settings(node, prefix)
 
 
 def explain_grammar(error: OverrideParseException) -> str:
@@ -146,7 +213,7 @@ def explain_no_choice() -> str:
     for override in OverridesParser.create().parse_overrides(arguments):
         group, value = override.key_or_group, override.value()
         named = value if isinstance(value, list) else [value]
-        choices = list(_choices_of(group)) if group else []
+        choices = list(choices_of(group)) if group else []
         if all(isinstance(each, str) for each in named) or not choices:
             continue
         if override.is_delete():
@@ -161,14 +228,14 @@ def explain_no_choice() -> str:
     return ""
 
 
-def _composed_by_choices(config_name: str) -> DictConfig:
+def composed_by_choices(config_name: str) -> DictConfig:
     """Compose what was asked for as far as choices of groups go, which is where the keys come from."""
     from hydra import compose, initialize_config_module
     from hydra.core.global_hydra import GlobalHydra
 
     GlobalHydra.instance().clear()
     choices = [argument for argument in sys.argv[1:] if re.fullmatch(r"[\w/]+=[\w]+", argument)]
-    if folder := typed(sys.argv[1:]).config_dir:
+    if folder := config_dir_of(sys.argv[1:]):
         choices.append(f"hydra.searchpath={json.dumps(['file://' + os.path.abspath(folder)])}")
     with initialize_config_module(CONFIG_MODULE, version_base="1.3"):
         try:

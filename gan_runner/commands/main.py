@@ -9,12 +9,12 @@ import contextlib
 import importlib.metadata
 import itertools
 import os
-import re
 import signal
 import sys
 import tempfile
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
+from functools import partial
 from pathlib import Path
 from typing import NoReturn
 
@@ -28,8 +28,10 @@ from yaml import YAMLError
 
 from gan_runner import CONFIG_MODULE, launched
 from gan_runner.commands.console import any_console
-from gan_runner.commands.explaining import explain_composition, explain_grammar, explain_no_choice
-from gan_runner.config.command_line import Typed, keep_words, typed, typed_overrides
+from gan_runner.commands.explaining import composed_by_choices, explain_composition, explain_grammar, explain_no_choice
+from gan_runner.commands.mistyped import refuse_mistyped
+from gan_runner.config.command_line import Typed, keep_words, parted, typed, typed_overrides
+from gan_runner.config.overrides import in_hydras_grammar
 from gan_runner.errors import UserError, was_told
 from gan_runner.machine.cores import cores
 from gan_runner.machine.signals import unwinding
@@ -45,26 +47,24 @@ _begun: list[bool] = []  # whether this command has come as far as a job, so tha
 
 def run() -> None:
     """`gan-run`: train; with `-m` a sweep; with `resume=DIR` go on with a run."""
-    _tell_version("gan-run")
     if launched.rank():
         _be_quiet()
     with _explained("config"):
-        arguments = _with_paths_quoted(sys.argv[1:], ["resume", "sweep_resume"])
-        words = typed(arguments)
-        if launched.by_torchrun():
-            arguments += _taking_part(words)
+        _tell_version("gan-run")
+        words = _typed("config", sweeps=True)
+        taking_part = _taking_part(words) if launched.by_torchrun() else []
         if words.value_of("resume") is None:
             from gan_runner.commands.sweep import WholeSweep, words_to_go_on
 
             if words.value_of("sweep_resume") is not None:
-                arguments = words_to_go_on(words)
-                words = typed(arguments)
+                words = parted(words_to_go_on(words))
             with WholeSweep(words, short_spin=SHORT_SPIN):
-                _launch("config", _train, arguments)
+                _launch("config", _train, [*words.arguments, *taking_part])
         else:
             from gan_runner.config.resuming import STORED, prepare_to_resume
 
-            _launch(STORED, _train, [*arguments, f"hydra.run.dir={prepare_to_resume(words)}"])
+            goes_on = f"hydra.run.dir={prepare_to_resume(words)}"
+            _launch(STORED, _train, [*words.arguments, *taking_part, goes_on])
         if launched.by_torchrun():
             from gan_runner.training.distributed import joined
 
@@ -116,15 +116,15 @@ def check() -> None:
         with _begin_job():
             check_job(config, verdicts)
 
-    _tell_version("gan-check")
     verdicts: list[str] = []
-    arguments = sys.argv[1:]
     with _explained("check"), tempfile.TemporaryDirectory() as folder:
-        nowhere = [f"hydra.run.dir={folder}", f"hydra.sweep.dir={folder}"]
+        _tell_version("gan-check")
+        words = _typed("check", sweeps=True)
+        nowhere = in_hydras_grammar([f"hydra.run.dir={folder}", f"hydra.sweep.dir={folder}"])
         try:
-            _launch("check", job, [*arguments, *nowhere])
+            _launch("check", job, [*words.arguments, *nowhere])
         finally:
-            if {"-m", "--multirun"} & set(arguments):
+            if words.multirun:
                 print(*verdicts, sep="\n")
 
 
@@ -137,9 +137,9 @@ def sample() -> None:
         with _begin_job():
             sample_job(config)
 
-    _tell_version("gan-sample")
     with _explained("sample"):
-        _launch("sample", job, _with_paths_quoted(sys.argv[1:], ["run", "output"]))
+        _tell_version("gan-sample")
+        _launch("sample", job, _typed("sample").arguments)
 
 
 def evaluate() -> None:
@@ -151,11 +151,10 @@ def evaluate() -> None:
         with _begin_job():
             evaluate_job(config)
 
-    _tell_version("gan-eval")
     with _explained("evaluate"):
+        _tell_version("gan-eval")
         # What gan-run chooses as a whole file is one setting here, which Hydra would take for that file.
-        arguments = [re.sub(r"^evaluation=(fast|full)$", r"metrics.numbers=\1", word) for word in sys.argv[1:]]
-        _launch("evaluate", job, _with_paths_quoted(arguments, ["run", "samples", "output"]))
+        _launch("evaluate", job, _typed("evaluate", names={"evaluation": "metrics.numbers"}).arguments)
 
 
 def compare() -> None:
@@ -167,9 +166,16 @@ def compare() -> None:
         with _begin_job():
             compare_job(config)
 
-    _tell_version("gan-compare")
     with _explained("compare"):
-        _launch("compare", job, _with_paths_quoted(sys.argv[1:], ["sweep", "runs", "output"]))
+        _tell_version("gan-compare")
+        _launch("compare", job, _typed("compare").arguments)
+
+
+def _typed(config_name: str, *, sweeps: bool = False, names: Mapping[str, str] | None = None) -> Typed:
+    """What was typed, as Hydra takes it."""
+    keep_words(sys.argv)
+    refuse_mistyped(sys.argv[1:], partial(composed_by_choices, config_name), sweeps=sweeps)
+    return typed(sys.argv[1:], names)
 
 
 def _tell_version(command: str) -> None:
@@ -188,7 +194,6 @@ def _launch(config_name: str, job: Callable[[DictConfig], object], arguments: li
     # Hydra would print errors in its own words and leave; this has it raise them.
     os.environ["HYDRA_FULL_ERROR"] = "1"
     _begun.clear()
-    keep_words(sys.argv)
     sys.argv[1:] = arguments
     hydra.main(version_base="1.3", config_path=f"pkg://{CONFIG_MODULE}", config_name=config_name)(job)()
 
@@ -232,24 +237,6 @@ OmegaConf.register_new_resolver("job_folder", job_folder, replace=True)
 OmegaConf.register_new_resolver("new_folder", new_folder, replace=True, use_cache=True)
 
 
-def _with_paths_quoted(arguments: list[str], keys: list[str]) -> list[str]:
-    """Quote paths for Hydra, to which a sweep folder's commas and equals signs would mean something else.
-
-    These keys are in the config already: a plus before one has nothing to add.
-    """
-    quoted = []
-    for argument in arguments:
-        key, equals, value = argument.lstrip("+").partition("=")
-        if not equals or key not in keys:
-            quoted.append(argument)
-        elif value in ("", "null") or value[0] in "'\"":
-            quoted.append(f"{key}={value}")
-        else:
-            escaped = value.replace("\\", "\\\\").replace("'", "\\'")
-            quoted.append(f"{key}='{escaped}'")
-    return quoted
-
-
 @contextlib.contextmanager
 def _explained(config_name: str) -> Iterator[None]:
     """Leave with one message where the user can put things right; anything else is a bug and keeps its traceback."""
@@ -261,7 +248,8 @@ def _explained(config_name: str) -> Iterator[None]:
     except Exception as error:
         if _came_from_an_interrupt(error):
             sys.exit(128 + signal.SIGINT)
-        if was_told(error) or _told_elsewhere(error):
+        nobody_reads = isinstance(error, BrokenPipeError) and not _begun  # help and configs, behind `| head`
+        if nobody_reads or was_told(error) or _told_elsewhere(error):
             _leave("")
         elif isinstance(error, ConfigCompositionException | MissingConfigException):
             _leave(explain_composition(error, config_name))

@@ -12,7 +12,8 @@ from omegaconf import DictConfig, OmegaConf
 
 import gan_runner
 from gan_runner.config.build import takes_labels
-from gan_runner.config.command_line import typed_overrides
+from gan_runner.config.command_line import command_line, config_dir_of, typed_overrides
+from gan_runner.config.experiments import without_first_line
 from gan_runner.config.groups import GROUPS
 from gan_runner.config.validation import Reader, as_typed, drop_what_a_replaced_part_took, validate
 from gan_runner.data import make_feed
@@ -82,6 +83,9 @@ def check(
     Raises:
         UserError: see `gan_runner.config.validation.validate`; also a combination of choices that has no meaning.
     """
+    if isinstance(config.get("experiment"), DictConfig) and (name := choices.get("experiment")):
+        key = next(iter(map(str, config.experiment)), "...")
+        raise without_first_line(name, config_dir_of(command_line()), key)
     drop_what_a_replaced_part_took(config, READERS, overrides)
     validate(config, SETTINGS, READERS, overrides, default_of)
     _check_parts(config)

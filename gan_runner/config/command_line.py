@@ -1,41 +1,35 @@
-"""What was typed after a command's name, before and after Hydra has read it."""
+"""What was typed after a command's name: Hydra's options, and overrides in Hydra's grammar."""
 
 from __future__ import annotations
 
 import argparse
+import functools
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from hydra.core.hydra_config import HydraConfig
 from hydra.core.override_parser.overrides_parser import OverridesParser
-from hydra.errors import OverrideParseException
+from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
 
-# Hydra's options that take a value in a word of their own.
-_WITH_A_VALUE = (
-    "--config-path",
-    "-cp",
-    "--config-name",
-    "-cn",
-    "--config-dir",
-    "-cd",
-    "--package",
-    "-p",
-    "--info",
-    "-i",
-)
+from gan_runner.config.overrides import Override, at_home, in_hydras_grammar
+from gan_runner.errors import UserError, either
+
+_SWEEP = frozenset({"-m", "--multirun"})
 
 
 def named_folders(typed: str | Sequence[str]) -> list[str]:
-    """The folders in `[A,B,C]` or `A`, as it was typed, or in a list.
+    """The folders in `[A,B,C]`, `A,B,C` or `A`, as it was typed, or in a list.
 
     A comma that is part of a folder's name, as of most jobs', parts nothing: the longest names that there are count.
     """
     if not isinstance(typed, str):
         return [str(folder) for folder in typed]
-    pieces = typed.removeprefix("[").removesuffix("]").split(",") if typed.startswith("[") else [typed]
+    if Path(typed).is_dir():
+        return [typed]
+    pieces = (typed.removeprefix("[").removesuffix("]") if typed.startswith("[") else typed).split(",")
     folders = []
     while pieces:
         names = [",".join(pieces[:end]).strip(" '\"") for end in range(len(pieces), 0, -1)]
@@ -51,35 +45,44 @@ class Typed:
 
     Attributes:
         flags: Hydra's own options, with their values.
-        overrides: the rest.
+        overrides: the rest, in Hydra's grammar.
     """
 
     flags: list[str]
     overrides: list[str]
 
     @property
+    def arguments(self) -> list[str]:
+        """All of it, as Hydra takes it: options first, wherever they were typed."""
+        return [*self.flags, *self.overrides]
+
+    @property
     def multirun(self) -> bool:
         """Whether a sweep is asked for."""
-        return bool({"-m", "--multirun"} & set(self.flags))
+        return bool(_SWEEP & set(self.flags)) or "hydra.mode=MULTIRUN" in self.overrides
 
     @property
     def config_dir(self) -> str | None:
         """The folder of further YAML files, where one is named."""
-        parser = argparse.ArgumentParser(add_help=False, exit_on_error=False)
-        parser.add_argument("--config-dir", "-cd")
-        found: str | None = parser.parse_known_args(self.flags)[0].config_dir
-        return found
+        return config_dir_of(self.flags)
 
     def value_of(self, key: str) -> object:
         """The value that an override gives a key; None where none does, or where it cannot be read as one."""
         for override in self.overrides:
-            name, equals, _ = override.lstrip("+").partition("=")
-            if equals and name == key:
+            if (parts := Override.of(override)).key == key and parts.value is not None:
                 try:
                     return OverridesParser.create().parse_override(override).value()
-                except OverrideParseException:
+                except HydraException:
                     return None
         return None
+
+
+def config_dir_of(words: Sequence[str]) -> str | None:
+    """The folder that `--config-dir` names, among whatever other words; None where there is none."""
+    parser = argparse.ArgumentParser(add_help=False, exit_on_error=False)
+    parser.add_argument("--config-dir", "-cd", nargs="?")
+    found: str | None = parser.parse_known_args(list(words))[0].config_dir
+    return found
 
 
 _words: list[str] = []  # of the command, before anything is made of them for Hydra
@@ -96,18 +99,105 @@ def command_line() -> list[str]:
     return [Path(command).name, *arguments]
 
 
-def typed(arguments: list[str]) -> Typed:
-    """Tell Hydra's options from overrides."""
+def parted(arguments: Sequence[str]) -> Typed:
+    """Tell Hydra's options from overrides, wherever they stand.
+
+    Raises:
+        UnknownOptionError: a word begins like an option and is none.
+    """
     flags: list[str] = []
     overrides: list[str] = []
-    waiting = False
-    for argument in arguments:
-        if waiting or argument.startswith("-"):
-            flags.append(argument)
-            waiting = not waiting and argument in _WITH_A_VALUE
-        else:
-            overrides.append(argument)
+    words = list(arguments)
+    while words:
+        word = words.pop(0)
+        if not word.startswith("-"):
+            overrides.append(word)
+            continue
+        name, equals, value = word.partition("=")
+        option = option_named(name)
+        if option is None or (equals and not option.takes_a_value):
+            raise UnknownOptionError(word)
+        flags.append(option.name)
+        if not option.takes_a_value:
+            continue
+        if not equals and words and (not option.optional or words[0] in option.choices):
+            value = words.pop(0)
+        if option.choices and value not in option.choices and (value or not option.optional):
+            raise UserError(
+                f"{option.name} is {value or 'without a value'}, but must be {either(option.choices)}.",
+                f"Try {option.name} {option.choices[0]}",
+            )
+        if option.name in ("--config-dir", "-cd"):
+            value = _existing(option.name, at_home(value))
+        flags += [value] if value else []
     return Typed(flags, overrides)
+
+
+def _existing(option: str, folder: str) -> str:
+    if Path(folder).is_dir() and folder:
+        return folder
+    raise UserError(
+        f"{option} is {folder or 'without a value'}, but there is no such folder.",
+        "Give the folder of your YAML files, in which each group of the config is a folder.",
+    )
+
+
+class UnknownOptionError(UserError):
+    """A word that begins with a dash and is no option of Hydra's.
+
+    Attributes:
+        word: as it was typed.
+    """
+
+    def __init__(self, word: str) -> None:
+        super().__init__(f"There is no option {word}.", "A setting is KEY=VALUE, without dashes; see --help.")
+        self.word = word
+
+
+@dataclass(frozen=True)
+class Option:
+    """An option of Hydra's.
+
+    Attributes:
+        name: as it is passed on.
+        takes_a_value: whether a value follows.
+        choices: what that may be; () for any.
+        optional: whether the value may be left out.
+    """
+
+    name: str
+    takes_a_value: bool
+    choices: tuple[str, ...] = ()
+    optional: bool = False
+
+
+@functools.cache
+def option_named(name: str) -> Option | None:
+    """The option of Hydra's that a word names, in full or by its beginning; None where it names none."""
+    from hydra._internal.utils import get_args_parser
+
+    options = get_args_parser()._option_string_actions
+    if name not in options:
+        longer = [option for option in options if name.startswith("--") and option.startswith(name) and name != "--"]
+        if len(longer) != 1:
+            return None
+        (name,) = longer
+    action = options[name]
+    return Option(name, action.nargs != 0, tuple(action.choices or ()), action.nargs == "?")
+
+
+def typed(arguments: Sequence[str], names: Mapping[str, str] | None = None) -> Typed:
+    """What the shell handed over, as Hydra takes it.
+
+    Args:
+        arguments: the words after the command's name.
+        names: other names of keys, such as {"evaluation": "metrics.numbers"}.
+
+    Raises:
+        UserError: an option that there is not, or a path without a name.
+    """
+    words = parted(arguments)
+    return Typed(words.flags, in_hydras_grammar(words.overrides, words.config_dir, sweep=words.multirun, names=names))
 
 
 def typed_overrides(hydra: DictConfig | None = None) -> list[str]:
@@ -125,5 +215,4 @@ def typed_overrides(hydra: DictConfig | None = None) -> list[str]:
 def shown(path: Path) -> Path:
     """A path as one would type it where the command was typed."""
     path, here = path.absolute(), Path.cwd()
-    moved = HydraConfig.initialized() and here != Path(HydraConfig.get().runtime.cwd)  # as hydra.job.chdir does
-    return path if moved or not path.is_relative_to(here) else path.relative_to(here)
+    return path.relative_to(here) if path.is_relative_to(here) else path

@@ -9,9 +9,12 @@ refused, since a sweep over it would compare equal runs.
 
 from __future__ import annotations
 
+import contextlib
 import inspect
 import math
+import os
 import re
+import shlex
 import types
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -20,7 +23,7 @@ from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_typ
 
 from annotated_types import Ge, Gt, Le, Lt
 from hydra.core.override_parser.overrides_parser import OverridesParser
-from omegaconf import DictConfig, ListConfig, OmegaConf, open_dict
+from omegaconf import DictConfig, ListConfig, OmegaConf, open_dict, read_write
 from omegaconf.errors import OmegaConfBaseException
 
 from gan_runner.errors import UserError, closest, either
@@ -67,7 +70,7 @@ def validate(
     """Refuse the first thing in a composed config that cannot be meant.
 
     Args:
-        config: as composed, interpolations unresolved.
+        config: as composed, interpolations unresolved; text that reads as the number that is asked for becomes it.
         settings: annotated type of each key at the top that is no group.
         readers: further readers of nodes.
         overrides: what the user typed, such as `trainer.epochs=5`.
@@ -92,10 +95,13 @@ def validate(
 
     def check(key: str, value: object, annotation: object) -> None:
         read.add(key)
-        if not matches(value, annotation):
-            while key in sources:
-                key = sources[key]  # name the key that was set, not one that follows it
+        while key in sources:
+            key = sources[key]  # name the key that was set, not one that follows it
+        taken = taken_as(value, annotation)
+        if not matches(taken, annotation):
             raise _not_as_annotated(key, value, annotation, default_of)
+        if taken is not value:
+            _put(config, key, taken)
 
     for key, annotation in settings.items():
         check(key, resolved.get(key), annotation)
@@ -124,7 +130,7 @@ def validate(
             else:
                 check(full_key, value, parameters[key])
         if {"low", "high"} <= parameters.keys() & node.keys():
-            _refuse_empty_interval(path, node["low"], node["high"])
+            _refuse_empty_interval(path, *(taken_as(node[key], parameters[key]) for key in ("low", "high")))
     _refuse_overrides_without_effect(config, read, overrides)
 
 
@@ -283,6 +289,13 @@ def hints_of(part: Callable[..., object]) -> dict[str, object]:
     return get_type_hints(part.__init__ if inspect.isclass(part) else part, include_extras=True)
 
 
+def is_path(annotation: object) -> bool:
+    """Whether an annotation says that a parameter is a file or a folder, or may be one."""
+    if get_origin(annotation) in (Annotated, Union, types.UnionType):
+        return any(map(is_path, get_args(annotation)))
+    return inspect.isclass(annotation) and issubclass(annotation, os.PathLike)
+
+
 def is_called(annotation: object) -> bool:
     """Whether an annotation says that something is to be called."""
     origin, arguments = get_origin(annotation), get_args(annotation)
@@ -310,11 +323,82 @@ def _refuse_empty_interval(path: str, low: object, high: object) -> None:
 
 def _not_as_annotated(key: str, value: object, annotation: object, default_of: Callable[[str], object]) -> UserError:
     try:
-        remedy = f"Try {key}={as_typed(default_of(key))}, which is its default."
+        default = default_of(key)
     except KeyError:
+        default = value
+    meant = next((text for text in _meant(value) if matches(taken_as(text, annotation), annotation)), None)
+    if meant is not None:
+        remedy = f"Try {as_word(key, taken_as(meant, annotation))}."
+    elif default != value and matches(taken_as(default, annotation), annotation):
+        remedy = f"Try {as_word(key, default)}, which is its default."
+    else:
         remedy = f"Give {key} {describe(annotation)}."
     limit = _limit_of_arrays(value)
     return UserError(f"{key} is {as_typed(value)}, but must be {describe(annotation)}{limit and f', {limit}'}.", remedy)
+
+
+def _meant(value: object) -> Iterator[str]:
+    """What was probably meant by a text: without what stands around it, with a point for a decimal comma."""
+    if isinstance(value, str):
+        bare = value.strip().strip("'\"[](),;")
+        yield from (bare, bare.replace(",", "."), bare.lower())
+
+
+_WHOLE = re.compile(r"[+-]?\d+(_\d+)*", re.ASCII)
+_NUMBER = re.compile(r"[+-]?(\d+(_\d+)*\.?\d*|\.\d+)([eE][+-]?\d+)?", re.ASCII)
+_WORDS = {"true": True, "false": False, "null": None, "none": None}
+
+
+def taken_as(value: object, annotation: object) -> object:
+    """A value as a parameter takes it: text that reads as what is asked for, as environment variables have it, is that.
+
+    So is a whole number that is written with a point or an exponent.
+
+    Args:
+        value: a plain value of a config.
+        annotation: the parameter's.
+
+    Returns:
+        What matches the annotation, or the value itself where nothing that it reads as does.
+    """
+    if matches(value, annotation):
+        return value
+    origin, arguments = get_origin(annotation), get_args(annotation)
+    if origin in (Annotated, Union, types.UnionType):
+        possibilities = arguments[:1] if origin is Annotated else arguments
+        taken = [taken_as(value, possibility) for possibility in possibilities]
+    elif isinstance(value, list) and inspect.isclass(origin) and issubclass(origin, Sequence):
+        fixed = origin is tuple and Ellipsis not in arguments and len(arguments) == len(value)
+        inner = arguments if fixed else arguments[:1] * len(value)
+        taken = [[taken_as(each, kind) for each, kind in zip(value, inner, strict=False)]]
+    elif isinstance(value, dict) and _is_mapping(annotation):
+        taken = [{key: taken_as(each, arguments[1]) for key, each in value.items()}]
+    else:
+        taken = list(_readings(value))
+    return next((reading for reading in taken if matches(reading, annotation)), value)
+
+
+def _readings(value: object) -> Iterator[object]:
+    """What a text, or a number with a point, may be read as besides."""
+    if isinstance(value, str):
+        text = value.strip()
+        if _WHOLE.fullmatch(text):
+            with contextlib.suppress(ValueError):  # beyond what Python turns into a number
+                yield int(text)
+        if _NUMBER.fullmatch(text):
+            number = float(text)
+            yield from (*_readings(number), number)
+        if text.lower() in _WORDS:
+            yield _WORDS[text.lower()]
+    elif isinstance(value, float) and value.is_integer() and abs(value) < 2**53:
+        yield int(value)
+
+
+def _put(config: DictConfig, key: str, value: object) -> None:
+    owner, _, name = key.rpartition(".")
+    node = OmegaConf.select(config, owner) if owner else config
+    with read_write(node), open_dict(node):
+        node[name] = value
 
 
 def _limit_of_arrays(value: object) -> str:
@@ -352,6 +436,8 @@ def matches(value: object, annotation: object) -> bool:
         return isinstance(value, int) and not isinstance(value, bool) and not _limit_of_arrays(value)
     if annotation in (bool, str):
         return isinstance(value, annotation)
+    if is_path(annotation):
+        return isinstance(value, str)
     if annotation in (None, type(None)):
         return value is None
     # Anything else is an object, which a config can only give as a node with a `_target_`.
@@ -401,7 +487,16 @@ def as_typed(value: object) -> str:
         return f"[{','.join(as_typed(v) for v in value)}]"
     if isinstance(value, dict):
         return f"{{{','.join(f'{k}:{as_typed(v)}' for k, v in value.items())}}}"
-    return str(value)
+    return str(value) if not isinstance(value, str) or _reads_as_text(value) else f'"{value}"'
+
+
+def as_word(key: str, value: object) -> str:
+    """Write `key=value` the way one types it in a shell."""
+    return shlex.quote(f"{key}={as_typed(value)}")
+
+
+def _reads_as_text(text: str) -> bool:
+    return bool(text) and text == text.strip() and not any(True for _ in _readings(text))
 
 
 def _unknown(full_key: str, node: Mapping[str, Any], parameters: Sequence[str], overrides: Sequence[str]) -> UserError:
