@@ -6,7 +6,6 @@ import itertools
 import json
 import os
 import re
-import shlex
 import sys
 from collections.abc import Iterator
 from dataclasses import replace
@@ -22,6 +21,7 @@ from gan_runner.config.command_line import command_line, config_dir_of, parted
 from gan_runner.config.experiments import folder_with, without_first_line
 from gan_runner.config.overrides import Override
 from gan_runner.errors import closest, either
+from gan_runner.machine import shell
 
 
 def explain_composition(error: HydraException, config_name: str) -> str:
@@ -75,7 +75,9 @@ def _again(key: str, value: str, config_dir: str | None = None) -> str:
     folder = config_dir or kept.config_dir
     dropped = {"--config-name", "-cn", "--config-dir", "-cd"}
     flags = [flag for before, flag in itertools.pairwise(["", *kept.flags]) if not {before, flag} & dropped]
-    return shlex.join([name, *(["--config-dir", folder] if folder else []), *flags, f"{key}={value}", *kept.overrides])
+    return shell.command_line(
+        [name, *(["--config-dir", folder] if folder else []), *flags, f"{key}={value}", *kept.overrides]
+    )
 
 
 # What brings the plug-ins of Hydra that the pages name, by how their choices begin.
@@ -107,7 +109,9 @@ def _with_key(key: str, better: str) -> str:
     """The command as it was typed, with another key in a key's place."""
     name, *words = command_line()
     overrides = map(Override.of, words)
-    return shlex.join([name, *(str(replace(word, key=better)) if word.key == key else str(word) for word in overrides)])
+    return shell.command_line(
+        [name, *(str(replace(word, key=better)) if word.key == key else str(word) for word in overrides)]
+    )
 
 
 def _folder_of_file(group: str, file: str) -> str | None:

@@ -194,7 +194,8 @@ def _launch(config_name: str, job: Callable[[DictConfig], object], arguments: li
     # Hydra would print errors in its own words and leave; this has it raise them.
     os.environ["HYDRA_FULL_ERROR"] = "1"
     _begun.clear()
-    sys.argv[1:] = arguments
+    # Whatever is asked of Hydra, paths are those of the folder that the command was typed in.
+    sys.argv[1:] = [*arguments, "hydra.job.chdir=false"]
     hydra.main(version_base="1.3", config_path=f"pkg://{CONFIG_MODULE}", config_name=config_name)(job)()
 
 

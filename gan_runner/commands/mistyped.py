@@ -6,7 +6,6 @@ Nothing of it is guessed at in silence: it is refused, with the whole command as
 from __future__ import annotations
 
 import re
-import shlex
 from collections.abc import Callable, Sequence
 
 from hydra.core.override_parser.types import Sweep
@@ -17,6 +16,7 @@ from gan_runner.config.command_line import UnknownOptionError, command_line, opt
 from gan_runner.config.overrides import UNREADABLE, Override, reading, takes_a_path
 from gan_runner.config.validation import as_typed
 from gan_runner.errors import UserError, closest
+from gan_runner.machine import shell
 
 _KEY = re.compile(r"[\w$][\w$./-]*(@[\w$./:]*)?")
 _TYPOGRAPHIC = str.maketrans(
@@ -48,7 +48,7 @@ def refuse_mistyped(arguments: Sequence[str], compose: Callable[[], DictConfig],
         return
     meant = _Mended(compose(), sweeps=sweeps).words(arguments)
     if meant != list(arguments) and _problem(meant) is None:
-        command = shlex.join([command_line()[0], *meant])
+        command = shell.command_line([command_line()[0], *meant])
         raise UserError(problem, f"Try: {command}")
     raise UserError(problem, "The keys and what they may be are in --help.")
 

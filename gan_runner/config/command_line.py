@@ -14,7 +14,7 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
 
-from gan_runner.config.overrides import Override, at_home, in_hydras_grammar
+from gan_runner.config.overrides import Override, in_hydras_grammar, path_of
 from gan_runner.errors import UserError, either
 
 _SWEEP = frozenset({"-m", "--multirun"})
@@ -128,7 +128,7 @@ def parted(arguments: Sequence[str]) -> Typed:
                 f"Try {option.name} {option.choices[0]}",
             )
         if option.name in ("--config-dir", "-cd"):
-            value = _existing(option.name, at_home(value))
+            value = _existing(option.name, path_of(value))
         flags += [value] if value else []
     return Typed(flags, overrides)
 

@@ -26,6 +26,7 @@ import gan_runner
 from gan_runner.config.groups import GROUPS
 from gan_runner.config.validation import hints_of, is_path
 from gan_runner.errors import UserError
+from gan_runner.machine.files import at_home
 
 # The commands' own keys that take paths, and may be null.
 _SETTINGS = frozenset({"resume", "sweep_resume", "run", "runs", "samples", "output", "sweep"})
@@ -122,13 +123,13 @@ def _one_path(key: str, text: str) -> str:
         return text
     if _is_quoted(text) and not os.path.lexists(text):
         return text  # for Hydra, as the pages of its own advise
-    text = at_home(text)
+    text = path_of(text)
     return text if _is_itself(text) else _quoted(text)
 
 
-def at_home(text: str) -> str:
-    """A path with `~` and `~name` at its start replaced by that home, as a shell does it where it sees a path begin."""
-    return text if os.path.lexists(text) else os.path.expanduser(text)
+def path_of(text: str) -> str:
+    """What a shell makes of a path where it sees one begin: `~` is a home, unless there is a file of that very name."""
+    return text if os.path.lexists(text) else at_home(text)
 
 
 def _pieces(text: str) -> list[str]:

@@ -14,7 +14,6 @@ import inspect
 import math
 import os
 import re
-import shlex
 import types
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -27,6 +26,7 @@ from omegaconf import DictConfig, ListConfig, OmegaConf, open_dict, read_write
 from omegaconf.errors import OmegaConfBaseException
 
 from gan_runner.errors import UserError, closest, either
+from gan_runner.machine import shell
 
 _HYDRA_KEYS: dict[str, object] = {
     "_target_": str,
@@ -492,7 +492,7 @@ def as_typed(value: object) -> str:
 
 def as_word(key: str, value: object) -> str:
     """Write `key=value` the way one types it in a shell."""
-    return shlex.quote(f"{key}={as_typed(value)}")
+    return shell.quoted(f"{key}={as_typed(value)}")
 
 
 def _reads_as_text(text: str) -> bool:

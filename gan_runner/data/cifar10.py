@@ -16,6 +16,7 @@ from gan_runner.data import locations
 from gan_runner.data.image_set import InMemoryImages, prepared
 from gan_runner.data.resources import megabytes
 from gan_runner.data.splits import Split, no_test_files
+from gan_runner.machine.files import at_home
 from gan_runner.ranges import Count
 
 _FOLDER = "cifar-10-batches-py"
@@ -70,7 +71,7 @@ def load(
 
 
 def _places(root: str) -> list[Path]:
-    folder = Path(root).expanduser()
+    folder = Path(at_home(root))
     if folder.exists():
         locations.existing_folder(root)
     return [folder / _FOLDER, folder]

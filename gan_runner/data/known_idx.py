@@ -10,6 +10,7 @@ from pathlib import Path
 from gan_runner.data import idx, locations
 from gan_runner.data.image_set import InMemoryImages, prepared
 from gan_runner.data.splits import Split, no_test_files
+from gan_runner.machine.files import at_home
 from gan_runner.ranges import Count
 
 _log = logging.getLogger(__name__)
@@ -66,7 +67,7 @@ class KnownIdx:
         return self._read(root, *files, image_size, limit if split == "train" else None)
 
     def _places(self, root: str) -> list[Path]:
-        folder = Path(root).expanduser()
+        folder = Path(at_home(root))
         if folder.exists():
             locations.existing_folder(root)
         below = [folder / self.torchvision_name / "raw", folder / self.name, folder]

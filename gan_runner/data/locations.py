@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from gan_runner.errors import UserError
-from gan_runner.machine.files import WITHOUT_WAITING
+from gan_runner.machine.files import WITHOUT_WAITING, at_home
 
 SHIPPED = "data=digits, which ships inside the package."
 
@@ -22,7 +22,7 @@ def existing_folder(root: str) -> Path:
     Raises:
         UserError: it does not exist, is a file, or may not be read.
     """
-    folder = Path(root).expanduser()
+    folder = Path(at_home(root))
     if not os.path.exists(folder):
         problem = "there is no such folder"
     elif not folder.is_dir():
@@ -82,7 +82,7 @@ def download(name: str, root: str, fetch: Callable[[str], object]) -> None:
         UserError: the download failed, or `root` cannot be written to.
     """
     try:
-        folder = Path(root).expanduser()
+        folder = Path(at_home(root))
         folder.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(prefix=f".{name}-", dir=folder) as arrivals:
             fetch(arrivals)

@@ -41,6 +41,11 @@ def once_more(action: Callable[[], Result]) -> Result:
     return action()
 
 
+def at_home(path: str) -> str:
+    """A path with `~` or `~name` at its start replaced by that home; a home that nobody has stays as it was typed."""
+    return os.path.expanduser(path)
+
+
 def replace(source: Path, target: Path) -> None:
     """Give a file another name, in place of what had it.
 

@@ -14,6 +14,7 @@ from torch import Tensor
 
 from gan_runner.data.parallel import in_chunks
 from gan_runner.errors import UserError
+from gan_runner.machine.files import at_home
 
 _LARGEST = 2**32  # bytes of decoded pictures
 _CHANNELS = {"L": 1, "RGB": 3}
@@ -34,7 +35,7 @@ def read_samples(path: str, shape: tuple[int, int, int]) -> Tensor:
     Raises:
         UserError: there is nothing of the kind, or its pictures are of another shape, type or range.
     """
-    place = Path(path).expanduser()
+    place = Path(at_home(path))
     if place.is_dir():
         images = _read_folder(path, place, shape)
     elif place.is_file() and place.suffix == ".npz":

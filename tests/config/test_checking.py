@@ -1,17 +1,23 @@
 """What a config must not be, and what becomes of a part whose place another one takes."""
 
+import random
+import re
 import sys
 import types
+from collections.abc import Sequence
+from typing import Literal
 
 import pytest
 import torch
+from omegaconf import OmegaConf
 from torch import nn
 
 from gan_runner.config.build import build
 from gan_runner.config.checking import check
+from gan_runner.config.validation import taken_as, validate
 from gan_runner.data.image_set import InMemoryImages
 from gan_runner.errors import UserError
-from gan_runner.ranges import Count
+from gan_runner.ranges import Count, Fraction, NonNegative, TwoOrMore
 from tests.config.test_every_choice import QUICK, composed, no_default
 
 TINY = [*QUICK, "data.limit=64", "model.generator.widths=[8]"]
@@ -116,6 +122,111 @@ def test_what_pytorch_refuses_while_a_part_is_made_is_the_users_to_put_right(typ
 def test_a_usual_range_is_three_numbers(typed):
     with pytest.raises(UserError, match=r"health\.usual\.labels\.flip is .*three numbers"):
         build(checked(typed))
+
+
+# ---- numbers that arrive as text ------------------------------------------------------------------------
+
+
+SETTINGS = {
+    "count": Count | None,
+    "rate": NonNegative,
+    "switch": Literal["auto"] | bool,
+    "pair": tuple[Fraction, Fraction],
+    "widths": Sequence[Count],
+    "word": str,
+    "precision": Literal["auto", "fp32"],
+}
+GIVEN = {"count": 1, "rate": 0.1, "switch": True, "pair": [0.1, 0.2], "widths": [8], "word": "a", "precision": "auto"}
+
+
+def validated(key, value):
+    config = OmegaConf.create(GIVEN | {key: value})
+    validate(config, SETTINGS, (), [], GIVEN.__getitem__)
+    return OmegaConf.to_container(config, resolve=True)[key]
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "taken"),
+    [
+        *(("count", value, 1000) for value in (1e3, 1000.0, "1e3", "1_000", " 1000 ", "1000.", "${oc.env:BATCH}")),
+        *(("count", value, None) for value in ("None", "null")),
+        *(("rate", value, 1e-4) for value in ("1e-4", "1E-4", ".0001", "0.0001")),
+        ("rate", "1", 1),
+        *(("switch", value, False) for value in ("False", "false")),
+        ("pair", ["0.5", 0.9], [0.5, 0.9]),
+        ("widths", ["16", 1e1], [16, 10]),
+        *(("word", value, value) for value in ("1e3", "null", "True")),
+    ],
+)
+def test_text_and_numbers_that_read_as_what_is_asked_for_are_taken_as_it(key, value, taken, monkeypatch):
+    monkeypatch.setenv("BATCH", "1000")
+    found = validated(key, value)
+    assert (found, repr(found)) == (taken, repr(taken))
+
+
+def test_what_is_taken_from_text_is_what_the_run_is_made_of_and_stores(monkeypatch):
+    monkeypatch.setenv("RATE", "1e-3")
+    config = checked("optimizer.lr=${oc.env:RATE}", "trainer.iterations=1e1")
+    assert (config.optimizer.d.lr, config.trainer.iterations) == (0.001, 10)
+    assert "lr: 0.001" in OmegaConf.to_yaml(config.optimizer)
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "said"),
+    [
+        ("count", "32.5", 'count is "32.5", but must be a whole number, at least 1 or null.'),
+        ("count", "ten", "count is ten, but must be a whole number"),
+        ("count", "50,", "Try count=50."),
+        ("count", "-5", 'count is "-5", but'),
+        ("count", "", 'count is "", but'),
+        ("count", 2.5, "count is 2.5, but"),
+        ("count", "9" * 6000, "must be a whole number"),
+        ("rate", "0,1", "Try rate=0.1."),
+        ("rate", "1e-4x", "rate is 1e-4x, but must be a number"),
+        ("rate", "1e400", "must be a number"),
+        ("rate", "nan", "must be a number"),
+        ("precision", "FP32", "Try precision=fp32."),
+        ("widths", [16, "x"], "widths is [16,x], but"),
+        ("widths", "16 16", "Try 'widths=[8]', which is its default."),
+    ],
+)
+def test_a_remedy_is_never_what_was_refused(key, value, said):
+    with pytest.raises(UserError) as refused:
+        validated(key, value)
+    assert said in str(refused.value)
+    assert f"{key}={value}" not in re.split(r"[., ]+ ", f"{refused.value.remedy} ")
+
+
+def test_a_default_that_is_refused_itself_is_no_remedy():
+    with pytest.raises(UserError, match=r"Give count a whole number, at least 2\."):
+        validate(OmegaConf.create(GIVEN), SETTINGS | {"count": TwoOrMore}, (), [], GIVEN.__getitem__)
+
+
+def test_numbers_are_read_as_python_reads_them_and_whole_ones_stay_whole():
+    draw = random.Random(0)
+    for _ in range(2000):
+        text = "".join(draw.choices("0123456789.eE+-_ x", k=draw.randint(1, 6)))
+        try:
+            number = float(text)
+        except ValueError:
+            number = None
+        taken = taken_as(text, float)
+        if taken is not text:
+            assert taken == number
+        elif number is not None:  # what Python takes besides
+            assert re.search(r"_|\s", text) or abs(number) > 3.4e38  # the largest that arrays hold
+        whole = taken_as(text, int)
+        assert whole is text or (type(whole) is int and whole == number)
+        assert taken_as(text, str) is text
+
+
+# ---- experiments of one's own ---------------------------------------------------------------------------
+
+
+def test_settings_that_have_come_to_lie_below_experiment_are_refused_by_their_file():
+    config, choices = composed([*TINY, "+experiment.trainer.iterations=20"])
+    with pytest.raises(UserError, match=r"experiment/mine\.yaml does not say .*trainer would.*\n.*# @package _global_"):
+        check(config, TINY, {**choices, "experiment": "mine"}, no_default)
 
 
 # ---- combinations without meaning -----------------------------------------------------------------------
