@@ -434,11 +434,21 @@ MISTAKES = {
         "loss has no _target_, which names the class or function to make it with.",
         "Add a line such as _target_: my_module.MyClass",
     ),
-    "no value": (["trainer.epochs"], "trainer.epochs lacks an equals sign", "Try trainer.epochs=VALUE"),
-    "a value that needs quotes": (
-        ["data.root=a=b [x]"],
-        "data.root is a=b [x], which cannot be read as a value.",
-        "'data.root=\"a=b [x]\"'",
+    "no value": (["trainer.epochs"], "trainer.epochs lacks an equals sign", "Try: gan-run trainer.epochs=70"),
+    "a value that cannot be read": (
+        ["model.generator.widths=[16"],
+        "model.generator.widths is [16, but must be a list, each a whole number",
+        "Try 'model.generator.widths=[",
+    ),
+    "a path of any letters": (
+        ["data=image_folder", "data.root=a=b [x], (1)"],
+        "data.root is a=b [x], (1), but there is no such folder.",
+        "data=digits",
+    ),
+    "a home that nobody has": (
+        ["data=image_folder", "data.root=~nobody-of-this-name/one"],
+        "data.root is ~nobody-of-this-name/one, but there is no such folder.",
+        "data=digits",
     ),
     "a value that follows no other": (["seed=${trainer.nope}"], "'trainer.nope' not found", "Look for the ${...}"),
     "a batch beyond all memory": (

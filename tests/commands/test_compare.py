@@ -152,7 +152,7 @@ def test_a_mistake_gets_one_message_and_overwrites_nothing(tmp_path, arguments, 
     assert result.code == 1
     assert problem in result.err
     assert remedy in result.err
-    assert len(result.err.splitlines()) <= 2
+    assert len(result.err.splitlines()) <= 3
     assert (tmp_path / "mine/summary.csv").read_text() == "my own table"
     assert not list(tmp_path.rglob("compare.html"))
 
