@@ -384,6 +384,8 @@ class _Job:
             chosen = self.stored.choices | dict(hydra.hydra.runtime.choices)
             with read_write(hydra), read_write(hydra.hydra):
                 hydra.hydra.runtime.choices = chosen
+                if self._looks_elsewhere():
+                    hydra.hydra.runtime.cwd = str(self.stored.cwd)
         self.begun = True
         texts = {
             "config": self.config_text,
@@ -397,7 +399,18 @@ class _Job:
     @cached_property
     def config_text(self) -> str:
         """The run's config as it is stored."""
-        return to_store(OmegaConf.masked_copy(self.config, [str(key) for key in self.config if key != "hydra"]))
+        config = OmegaConf.masked_copy(self.config, [str(key) for key in self.config if key != "hydra"])
+        if self.stored and self._looks_elsewhere():
+            config.data.root = self.stored.config["data"]["root"]
+        return to_store(config)
+
+    def _looks_elsewhere(self) -> bool:
+        """Whether the data are read from where the run began, though the command was typed in another folder.
+
+        That is not what the run stores: it may move, with its data beside it.
+        """
+        root = self.stored.root_from_elsewhere() if self.stored else None
+        return root is not None and OmegaConf.select(self.config, "data.root") == str(root)
 
     def checkpoint(self) -> dict[str, Any] | None:
         """The checkpoint to go on from; None where a run begins."""

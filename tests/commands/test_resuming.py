@@ -431,15 +431,28 @@ def test_epochs_asked_for_at_a_resume_count_where_an_experiment_set_iterations(t
     assert json.loads((tmp_path / "run/summary.json").read_text())["iterations"] == 8
 
 
-def test_a_run_is_resumed_from_another_folder_than_its_relative_data_root_was_typed_in(tmp_path):
+def test_a_run_is_resumed_from_another_folder_or_moved_and_keeps_its_relative_data_root(tmp_path):
     home, elsewhere = tmp_path / "home, sweet home", tmp_path / "elsewhere"
     (home / "photos").mkdir(parents=True)
     elsewhere.mkdir()
     for number in range(8):
         Image.new("L", (8, 8), 30 * number).save(home / f"photos/{number}.png")
     data = ["data=image_folder", "data.root=photos", "data.image_size=8", "data.channels=1", "data.limit=null"]
-    first = gan_run(home, *SMALL, *MLP, *data, "trainer.batch_size=4", "trainer.epochs=1", "hydra.run.dir=run")
-    assert first.code == 0, first.text
+    first = gan_run(
+        home,
+        *SMALL,
+        *MLP,
+        *data,
+        "trainer.batch_size=4",
+        "trainer.epochs=1",
+        "hydra.run.dir=run",
+        "hydra.job.chdir=true",
+    )
+    assert first.code == 0, first.text  # a relative path is the shell's, wherever Hydra would go
     again = gan_run(elsewhere, f"resume={home}/run", "trainer.epochs=2")
     assert again.code == 0, again.text
     assert json.loads((home / "run/summary.json").read_text())["epochs"] == 2.0
+    assert "  root: photos\n" in (home / "run/.hydra/config.yaml").read_text()
+    home.rename(tmp_path / "moved")
+    third = gan_run(tmp_path / "moved", "resume=run", "trainer.epochs=3")
+    assert third.code == 0, third.text
