@@ -176,10 +176,10 @@ class _Mended:
         key, equals, value = before.partition("=")
         if word.startswith("=") or (equals and not value and "=" not in word):
             return f"{before}{word}"
-        if value.count("[") > value.count("]"):
-            return f"{before}{word}"
         if equals and "=" not in word and takes_a_path(key):
             return f"{before} {word}"
+        if value.count("[") > value.count("]"):
+            return f"{before}{word}"
         return None
 
     def _without_equals(self, word: str, left: list[str]) -> str:

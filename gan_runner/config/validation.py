@@ -496,7 +496,8 @@ def as_word(key: str, value: object) -> str:
 
 
 def _reads_as_text(text: str) -> bool:
-    return bool(text) and text == text.strip() and not any(True for _ in _readings(text))
+    """Whether Hydra would read it as that text; "none" is a choice of several groups."""
+    return text.lower() == "none" or (bool(text) and text == text.strip() and next(_readings(text), text) is text)
 
 
 def _unknown(full_key: str, node: Mapping[str, Any], parameters: Sequence[str], overrides: Sequence[str]) -> UserError:
