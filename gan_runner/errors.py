@@ -75,6 +75,11 @@ class FirstError:
                 first.__context__ = context  # and not what came later
 
 
+def problem_of(error: Exception) -> str:
+    """What has gone wrong, in one line or a few, without the remedy."""
+    return error.problem if isinstance(error, UserError) else f"{type(error).__name__}: {error}"
+
+
 @contextlib.contextmanager
 def too_little_memory_explained(remedy: str) -> Iterator[None]:
     """Turn what PyTorch, NumPy and Python raise where memory runs out into a message.

@@ -18,6 +18,14 @@ class BelowError(logging.Filter):
         return record.levelno < logging.ERROR
 
 
+class NotRepeated(logging.Filter):
+    """Keeps out of a handler's output what another job of the sweep has said already."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Whether this is said for the first time."""
+        return not getattr(record, "repeated", False)
+
+
 class Console(logging.StreamHandler):  # type: ignore[type-arg]
     """Says nothing more where nobody is left to read it, as behind `| head -3`; the work goes on."""
 

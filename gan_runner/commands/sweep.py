@@ -12,6 +12,7 @@ import shutil
 import signal
 import sys
 import threading
+from collections.abc import Sequence
 from importlib import resources
 from pathlib import Path
 from types import FrameType, TracebackType
@@ -38,7 +39,7 @@ from gan_runner.config.sweeping import (
     with_later_groups,
     words_of_sweep,
 )
-from gan_runner.errors import UserError, was_told
+from gan_runner.errors import UserError, problem_of, was_told
 from gan_runner.machine.cores import cores
 from gan_runner.machine.shell import command_line, quoted
 from gan_runner.machine.signals import PREEMPTING, STOPPING, handled, held_back, held_back_in_new_processes, let_through
@@ -48,6 +49,7 @@ from gan_runner.record.tensorboard import dashboard_line
 log = logging.getLogger(__name__)
 
 _SECONDS_BETWEEN_LOOKS = 1.0
+_MOST_NAMES = 5  # of jobs that have failed for the same reason
 _SUBMITIT, _SUBMITIT_HERE = ".submitit_launcher.", ".submitit_launcher.LocalLauncher"
 
 
@@ -204,16 +206,15 @@ class WholeSweep:
         except UserError as error:  # no run has got so far, or a file stands in the way: no reason to fail
             return [f"There is no page that compares the runs: {error.problem}"]
         width = shutil.get_terminal_size(fallback=(200, 50)).columns
-        return [report.as_text(width), f"All runs on one page: {shown(page)}"]
+        return [report.as_text(width, failures=False), f"All runs on one page: {shown(page)}"]
 
     def _ending(self, sweep: Sweep) -> list[str]:
         """How the sweep has ended, what failed and why, and what to type."""
         lines = [sweep.progress()]
         flags = [flag for flag in self._typed.flags if flag not in ("-m", "--multirun")]
-        for job in sweep.jobs:
-            if job.state == "failed":
-                lines += [f"Failed: {job.name}", f"  {job.error}"]
-                lines.append(f"  Again, alone: {command_line(['gan-run', *flags, *job.overrides])}")
+        for problem, jobs in sweep.failures().items():
+            lines += [f"Failed: {_names_of(jobs, len(sweep.jobs))}", f"  {problem}"]
+            lines.append(f"  Again, alone: {command_line(['gan-run', *flags, *jobs[0].overrides])}")
         if any(job.state not in GONE_THROUGH for job in sweep.jobs) or len(sweep.jobs) < (sweep.total or 0):
             words = ["gan-run", "-m", *flags, f"sweep_resume={shown(self._folder_path())}"]
             lines.append(f"To go on: {command_line(words)}")
@@ -291,6 +292,7 @@ def train_in_sweep(config: DictConfig) -> float | None:
         return None
     with held_back(PREEMPTING):  # until the run can save
         found, stopped_by = _train_and_note(config, sweep, run, job)
+        _give_back_memory()
         if in_own_process():
             _hand_on_preemption(stopped_by)
     return found
@@ -315,6 +317,17 @@ def _hand_on_preemption(number: int | None) -> None:
         log.warning("The job is not queued again: %s", error)
 
 
+def _give_back_memory() -> None:
+    """Free what a job that has ended holds, on GPUs too: one that ran out of memory leaves all of it to the next.
+
+    Only here are its exception, and with that its networks, out of use.
+    """
+    if "torch" in sys.modules:  # a job that was skipped has not imported it
+        from gan_runner.training.devices import give_back_memory
+
+        give_back_memory()
+
+
 def _train_and_note(config: DictConfig, sweep: SweepFolder, run: Path, job: Job) -> tuple[float | None, int | None]:
     """Train, and note how that has ended; gives what a sweeper gets, and the signal that has stopped it."""
     number = job.number
@@ -333,7 +346,7 @@ def _train_and_note(config: DictConfig, sweep: SweepFolder, run: Path, job: Job)
             _warn(str(error))
         elif not isinstance(error, UserError) and not was_told(error):
             raise
-        problem = error.problem if isinstance(error, UserError) else f"{type(error).__name__}: {error}"
+        problem = problem_of(error)
         with contextlib.suppress(OSError, OmegaConfBaseException):  # what a disk or a config refuses was told above
             from gan_runner.commands.train import note_failure_on_dashboard
 
@@ -359,7 +372,11 @@ def _train(config: DictConfig, sweep: SweepFolder, run: Path, job: Job) -> float
         config.trust = [*_as_list(config.trust), *modules_named(config)]
     gpu = sweep.job_started(number, hash_of(settings), gpus()).gpu
     choose_gpu(gpu)
-    within = Within(sweep.asked_to_stop, sweep.measured_at, again=job.state != "waiting", bar=not in_own_process())
+    within = Within(
+        *(sweep.asked_to_stop, sweep.measured_at, sweep.failed_so),
+        again=job.state != "waiting",
+        bar=not in_own_process(),
+    )
     found = run_job(config, within)
     _ended(sweep, number, str(read_summary(run).get("status")), run)
     return found
@@ -393,6 +410,15 @@ def _jobs_at_once(config: DictConfig, total: int | None) -> int:
     if launcher._target_.endswith(_SUBMITIT_HERE):  # begins all that it is given
         return int(sweeper.get("n_jobs") or sweeper.get("max_batch_size") or total or 1)
     return int(launcher.get("n_jobs", 1))
+
+
+def _names_of(jobs: Sequence[Job], total: int) -> str:
+    """Name jobs that have something in common: one or a few by their names, all as such."""
+    if 1 < len(jobs) == total:
+        return f"all {total} jobs"
+    names = [job.name for job in jobs[:_MOST_NAMES]]
+    more = [f"{len(jobs) - _MOST_NAMES} more"] if len(jobs) > _MOST_NAMES else []
+    return (f"{len(jobs)} jobs: " if len(jobs) > 1 else "") + "; ".join(names + more)
 
 
 def _as_list(value: Any) -> list[str]:

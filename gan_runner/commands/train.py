@@ -30,7 +30,7 @@ from gan_runner.config.hyperparameters import hyperparameters_of
 from gan_runner.config.judging import report_of_checkpoint, tell_report
 from gan_runner.config.resuming import refuse_changes, refuse_other_data, refusing_what_does_not_fit
 from gan_runner.config.stored import Stored, read_stored, to_store
-from gan_runner.errors import FirstError, UserError, mark_as_told
+from gan_runner.errors import FirstError, UserError, mark_as_told, problem_of
 from gan_runner.machine import shell
 from gan_runner.machine.signals import STOPPING, handled, let_through, send_to_main_thread
 from gan_runner.record.journal import Journal, Silence
@@ -61,12 +61,14 @@ class Within:
     Attributes:
         asked_to_stop: whether all jobs are to save and end.
         measured_at: what finished jobs measured: see `SweepFolder.measured_at`.
+        failed_so: whether another of its jobs has failed for the same reason, which is then on the screen already.
         again: an earlier start was cut short before it saved anything, and is begun anew in its folder.
         bar: whether it may show a bar of its own.
     """
 
     asked_to_stop: Callable[[], bool]
     measured_at: Callable[[str, int, str], list[float]]
+    failed_so: Callable[[str], bool]
     again: bool
     bar: bool
 
@@ -98,8 +100,7 @@ def run_job(config: DictConfig, within: Within | None = None) -> float | None:
         check_config(config)
     except UserError as error:
         if _in_sweep():  # the job's folder is kept, and says why nothing else is in it
-            log.error("%s", error)
-            mark_as_told(error)
+            _tell_failure(error, within)
         elif job.stored is None:
             folder.discard_unbegun()
         raise
@@ -127,11 +128,7 @@ def run_job(config: DictConfig, within: Within | None = None) -> float | None:
                 sys.exit(stop.left)
             told = world.to_tell(error)
             assert told is not None, "the first process speaks"
-            if isinstance(told, UserError):
-                log.error("%s", told)
-            else:
-                log.exception("This is a bug, in gan-runner or in a part of yours.")
-            mark_as_told(told)
+            _tell_failure(told, within)
             job.write_after_failure("failed", str(told) or repr(told))
             if told is not error:
                 raise told from error
@@ -152,6 +149,16 @@ def run_job(config: DictConfig, within: Within | None = None) -> float | None:
     if within is None:  # or the sweep says it
         log.info("Dashboard: %s", dashboard_line(folder.path, folder.path))
     return job.to_minimise()
+
+
+def _tell_failure(error: Exception, within: Within | None) -> None:
+    """Say why the run fails: in its log, and on the screen unless another job of its sweep has said the same."""
+    repeated = {"repeated": within is not None and within.failed_so(problem_of(error))}
+    if isinstance(error, UserError):
+        log.error("%s", error, extra=repeated)
+    else:
+        log.exception("This is a bug, in gan-runner or in a part of yours.", extra=repeated)
+    mark_as_told(error)
 
 
 def _take_part(job: _Job) -> None:

@@ -97,6 +97,14 @@ class Sweep:
         """Jobs in a state."""
         return sum(job.state == state for job in self.jobs)
 
+    def failures(self) -> dict[str, list[Job]]:
+        """The jobs that have failed, by the reason why."""
+        failures: dict[str, list[Job]] = {}
+        for job in self.jobs:
+            if job.state == "failed":
+                failures.setdefault(str(job.error), []).append(job)
+        return failures
+
     def point(self, overrides: Sequence[str]) -> dict[str, str]:
         """Where in the grid a job lies: the value of every key that is swept, as text."""
         given = dict(_key_and_value(override) for override in overrides)
@@ -267,6 +275,11 @@ class SweepFolder:
             if state == "failed":
                 job.error = error or str(read_summary(self.path / job.folder).get("error"))
         return sweep
+
+    def failed_so(self, problem: str) -> bool:
+        """Whether a job of this start has failed for this reason."""
+        sweep = self.read()
+        return any(job.ran and job.start == sweep.start for job in sweep.failures().get(problem, []))
 
     def measured_at(self, tag: str, iteration: int, fingerprint: str) -> list[float]:
         """What the finished jobs had at an iteration.

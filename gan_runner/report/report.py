@@ -87,11 +87,12 @@ class Report:
                 temporary.write_text(written, encoding="utf-8")
         return table, page
 
-    def as_text(self, width: int) -> str:
+    def as_text(self, width: int, *, failures: bool = True) -> str:
         """The table for the terminal, one for each set, and what is wrong.
 
         Args:
             width: of the terminal, in characters.
+            failures: whether to say what failed and why.
         """
         parts = []
         if len(self.sets) > 1:
@@ -101,7 +102,7 @@ class Report:
             lines = [f"{count} run{'' if count == 1 else 's'} of {one.title}", as_text(one, _MOST_ROWS, width)]
             parts.append("\n".join([*lines, *one.notes]))
         failed = [run for one in self.sets for run in one.runs if run.status == "failed"]
-        if failed:
+        if failed and failures:
             parts.append(_listed("Failed:", [f"{run.name}: {run.error or 'no reason given'}" for run in failed], width))
         problems = self.all_problems()
         if problems:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import gc
 import logging
 import os
 from collections.abc import Mapping
@@ -118,6 +119,13 @@ def keep_arithmetic(about: Mapping[str, Any], compute: Compute, world: World = A
             "This run computed in %s, and goes on in %s on this device (%s): its last bits may differ.",
             *(about["precision"], compute.precision, compute.device.type),
         )
+
+
+def give_back_memory() -> None:
+    """Free what a job that has ended holds on the GPUs, for the next job of this process or for other programs."""
+    gc.collect()  # networks, optimizers and hooks refer to each other
+    if torch.cuda.is_initialized():
+        torch.cuda.empty_cache()
 
 
 def prepare(device: torch.device) -> None:

@@ -173,6 +173,65 @@ def test_a_failed_job_is_told_at_the_end_with_its_reason_and_what_runs_it_again(
     assert "model.dropout=1.5: failed." in again.out
 
 
+@pytest.mark.parametrize(
+    ("wrong", "problem"),
+    [
+        (["model.dropout=1.5"], "model.dropout is 1.5, but must be"),
+        (["data=image_folder", "data.root=nowhere"], "there is no such folder"),
+        (["loss._target_=failing.Bug", "labels=hard"], "a bug of its own"),
+    ],
+    ids=["a value", "the data", "a bug in a part"],
+)
+def test_what_all_jobs_fail_of_is_told_when_it_is_met_and_once_at_the_end(tmp_path, monkeypatch, wrong, problem):
+    (tmp_path / "failing.py").write_text(FAILING)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    result = gan_run(tmp_path, "-m", *QUICK[:2], *QUICK[3:], *wrong, "hydra.sweep.dir=here", "seed=1,2,3,4,5,6")
+    assert result.code == 1
+    assert result.text.count(problem) == 2 + ("Traceback" in result.text), result.text
+    assert result.text.count("Again, alone: ") == 1
+    assert "Failed: all 6 jobs" in result.out
+    assert all((tmp_path / f"here/seed={seed}/gan-run.log").read_text().count(problem) for seed in range(1, 7))
+
+
+def test_different_failures_of_a_sweep_stay_apart(tmp_path):
+    result = gan_run(tmp_path, "-m", *QUICK, "hydra.sweep.dir=here", "model.dropout=1.5,1.7", "seed=1,2")
+    for value in (1.5, 1.7):
+        assert result.text.count(f"model.dropout is {value}") == 2, result.text
+        assert f"Failed: 2 jobs: model.dropout={value},seed=1; model.dropout={value},seed=2" in result.out
+
+
+def test_a_job_that_fails_leaves_nothing_in_memory_for_the_next(tmp_path, monkeypatch):
+    (tmp_path / "failing.py").write_text(FAILING)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    result = gan_run(tmp_path, "-m", *QUICK, "loss._target_=failing.OutOfMemory", "seed=1,2", "hydra.sweep.dir=here")
+    assert "There is too little memory for this" in result.text
+    assert [reference() for reference in sys.modules["failing"].made] == [None, None]
+    assert sys.modules["failing"].alive_at_start == [0, 0]
+
+
+FAILING = """
+import weakref
+from gan_runner.objectives.losses import NonSaturating
+
+made, alive_at_start = [], []
+
+
+class Bug(NonSaturating):
+    def d(self, *logits):
+        raise KeyError("a bug of its own")
+
+
+class OutOfMemory(NonSaturating):
+    def __init__(self, labels, joined: bool) -> None:
+        super().__init__(labels, joined)
+        alive_at_start.append(sum(reference() is not None for reference in made))
+        made.append(weakref.ref(self))
+
+    def d(self, *logits):
+        raise RuntimeError("CUDA out of memory. Tried to allocate 1 TB")
+"""
+
+
 def test_a_job_whose_folder_was_taken_away_runs_again(tmp_path):
     sweep = ["-m", *QUICK, "hydra.sweep.dir=here", "seed=1,2"]
     assert gan_run(tmp_path, *sweep).code == 0
