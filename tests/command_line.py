@@ -1,13 +1,16 @@
 """Call the commands in this process, as a user would in a shell."""
 
 import contextlib
+import hashlib
 import io
+import json
 import logging
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+import torch
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.hydra_config import HydraConfig
 
@@ -77,3 +80,28 @@ def only_run(folder: Path) -> Path:
     """The folder of the one run below `outputs`."""
     (run,) = folder.glob("outputs/*/*")
     return run
+
+
+def everything_but_times(folder: Path) -> dict[str, object]:
+    """Hashes of pictures, the metrics without the speed, and the checkpoint without the seconds."""
+    left: dict[str, object] = {
+        path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in (folder / "samples").iterdir()
+    }
+    lines = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
+    for line in lines:
+        del line["speed/images_per_second"]
+    left["metrics"] = lines
+    state = torch.load(folder / "checkpoints/last.pt", weights_only=True)
+    del state["progress"]["seconds"]
+    left["state"] = _hashed(state)
+    return left
+
+
+def _hashed(value: object) -> object:
+    if isinstance(value, torch.Tensor):
+        return hashlib.sha256(value.contiguous().numpy().tobytes()).hexdigest()
+    if isinstance(value, dict):
+        return {key: _hashed(inner) for key, inner in value.items()}
+    if isinstance(value, list | tuple):
+        return [_hashed(inner) for inner in value]
+    return value

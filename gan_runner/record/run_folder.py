@@ -99,7 +99,7 @@ class RunFolder:
     def _process(self) -> str:
         """The process that claimed the folder last, as the log tells."""
         with contextlib.suppress(OSError):
-            said = re.findall(_CLAIM % (r"(\d+)", ""), (self.path / LOG).read_text(errors="replace"))
+            said = re.findall(_CLAIM % (r"(\d+)", ""), (self.path / LOG).read_text(encoding="utf-8", errors="replace"))
             if said:
                 return str(said[-1])
         return "unknown"

@@ -156,8 +156,9 @@ class Sweep:
         mine = [job for job in self.jobs if job.start == self.start]
         done = sum(job.ran and job.state in (*GONE_THROUGH, "failed") for job in mine)
         left = sum(job.state in ("waiting", "running") for job in mine) + max(0, total - len(self.jobs))
-        if done and left:
-            counts.append(f"about {_duration((time.time() - self.started) / done * left)} left")
+        taken = time.time() - self.started  # by the clock, for jobs run on other machines; it may have been set back
+        if done and left and taken > 0:
+            counts.append(f"about {_duration(taken / done * left)} left")
         return f"Sweep: {', '.join(counts)}."
 
 

@@ -1,7 +1,6 @@
 """A run that is stopped and goes on equals one that never stopped."""
 
 import contextlib
-import hashlib
 import json
 import os
 import signal
@@ -22,7 +21,7 @@ from gan_runner.machine.signals import STOPPING
 from gan_runner.record.journal import Journal
 from gan_runner.record.run_folder import RunFolder
 from gan_runner.training.loop import Run, train
-from tests.command_line import gan_run
+from tests.command_line import everything_but_times, gan_run
 
 SMALL = [
     "data.limit=96",
@@ -60,31 +59,6 @@ def play(folder: Path, overrides: list[str], stop_after: int | None = None) -> N
             run_folder.rewind_metrics(run.progress.iteration)
         train(run, lambda: stop_after is not None and run.progress.iteration >= stop_after)
         run.write_timeline()
-
-
-def everything_but_times(folder: Path) -> dict[str, object]:
-    """Hashes of pictures, the metrics without the speed, and the checkpoint without the seconds."""
-    left: dict[str, object] = {
-        path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in (folder / "samples").iterdir()
-    }
-    lines = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
-    for line in lines:
-        del line["speed/images_per_second"]
-    left["metrics"] = lines
-    state = torch.load(folder / "checkpoints/last.pt", weights_only=True)
-    del state["progress"]["seconds"]
-    left["state"] = _hashed(state)
-    return left
-
-
-def _hashed(value: object) -> object:
-    if isinstance(value, torch.Tensor):
-        return hashlib.sha256(value.contiguous().numpy().tobytes()).hexdigest()
-    if isinstance(value, dict):
-        return {key: _hashed(inner) for key, inner in value.items()}
-    if isinstance(value, list | tuple):
-        return [_hashed(inner) for inner in value]
-    return value
 
 
 @pytest.mark.parametrize(
