@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import time
+from pathlib import Path
 
 import torch
 from omegaconf import DictConfig
@@ -18,7 +19,7 @@ from gan_runner.errors import UserError, mark_as_told
 from gan_runner.games import accuracy_of
 from gan_runner.machine.memory import peak_memory
 from gan_runner.ranges import Count, Fraction, Positive
-from gan_runner.record.pictures import grid, png_bytes, to_uint8
+from gan_runner.record.pictures import grid, png_bytes, save_atomically, to_uint8
 from gan_runner.training.contract import first_look
 from gan_runner.training.experiment import Experiment
 from gan_runner.training.progress import Progress, duration
@@ -71,12 +72,14 @@ class Preflight:
         d_updates: updates in which D must learn to tell real images from the untrained G's.
         d_accuracy: how often it must come to be right.
         seconds: for which each kind of turn is timed.
+        picture: the PNG file that a grid of the pictures that D learns from is written to; None writes none.
     """
 
-    def __init__(self, d_updates: Count, d_accuracy: Fraction, seconds: Positive) -> None:
+    def __init__(self, d_updates: Count, d_accuracy: Fraction, seconds: Positive, picture: str | None) -> None:
         self._d_updates = d_updates
         self._d_accuracy = d_accuracy
         self._seconds = seconds
+        self._picture = picture
 
     def look_over(self, experiment: Experiment) -> list[tuple[str, str]]:
         """Give named findings, in words.
@@ -87,6 +90,8 @@ class Preflight:
         with contextlib.closing(experiment.feed):
             rows = [("device", f"{experiment.compute.device}, {experiment.compute.precision}")]
             rows += self._trace(experiment)
+            if self._picture is not None:
+                rows.append(("what D sees", self._show(experiment, Path(self._picture))))
             rows.append(("D against untrained G", self._tell_apart(experiment)))
             rows += self._time(experiment)
             rows += self._memory(experiment)
@@ -111,6 +116,16 @@ class Preflight:
         if real.conditions:
             rows.insert(1, ("conditions", ", ".join(f"{k} {_by(v.shape)}" for k, v in real.conditions.items())))
         return rows
+
+    def _show(self, experiment: Experiment, path: Path) -> str:
+        """Write a grid of real pictures as they come to D, and say where; a folder closed to that is no fault."""
+        settings = experiment.settings
+        images = experiment.examples(settings.sample_columns * settings.sample_rows).images
+        try:
+            save_atomically(grid(to_uint8(images), settings.sample_columns), path)
+        except UserError as error:
+            return f"not shown: {error.problem}"
+        return f"a grid of real pictures: {path}"
 
     def _tell_apart(self, experiment: Experiment) -> str:
         """Train D alone: a GAN cannot start to learn from a D that fails against an untrained G."""

@@ -21,6 +21,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from gan_runner.config.validation import hints_of, is_called
 from gan_runner.contracts import described, foreign, hold_to, what_it_is
 from gan_runner.data import Batch, Feed, ImageSet, make_feed
+from gan_runner.data.folder_findings import silently
 from gan_runner.data.image_set import checked_images
 from gan_runner.data.splits import NoTestSplitError
 from gan_runner.errors import UserError, is_want_of_memory
@@ -360,7 +361,8 @@ def bind_to_data(
             if metrics.looks_at_held_out:
                 log.info("%s holds nothing out: copies are looked for, but not tested for.", training.name)
     limited = config.data.get("limit") is not None and config.data._target_.startswith("gan_runner.")
-    whole = load_images(_with_data(config, limit=None)) if limited else None
+    with silently():  # what its folder holds was told when the part was loaded
+        whole = load_images(_with_data(config, limit=None)) if limited else None
     metrics.bind(training, held_out, device, learn_from=whole)
     return held_out
 

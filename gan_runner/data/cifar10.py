@@ -49,7 +49,7 @@ def load(
         root: a folder with `cifar-10-batches-py`, or that folder itself; `~` is the home folder.
         download: fetch the files into `root` if none of them is there.
         image_size: height and width in pixels to draw the images at; None keeps 32.
-        limit: number of training images to take, from the first; None takes all.
+        limit: number of training images to take, see `rows_within_limit`; None takes all.
         split: the images that train, or those for tests.
 
     Raises:

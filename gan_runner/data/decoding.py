@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import contextlib
+import io
 import math
 import os
+import struct
 import threading
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Literal, TypeAlias
+from typing import BinaryIO, Literal, NamedTuple, TypeAlias
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import Image, ImageCms, ImageOps, UnidentifiedImageError, features
 from torch import Tensor
 
 from gan_runner.data import locations
@@ -26,8 +28,27 @@ from gan_runner.ranges import Count
 Channels = Literal[1, 3]
 Pixels: TypeAlias = NDArray[np.uint8]
 
-FORMATS = ("PNG", "JPEG", "WEBP", "BMP")
-SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".webp", ".bmp"})
+_SUFFIXES: Mapping[str, str] = {
+    "PNG": ".png .apng",
+    "JPEG": ".jpg .jpeg .jpe .jfif",
+    "WEBP": ".webp",
+    "BMP": ".bmp .dib",
+    "GIF": ".gif",
+    "TIFF": ".tif .tiff",
+    "PPM": ".ppm .pgm .pbm .pnm",
+} | {
+    name: suffixes
+    for name, feature, suffixes in (
+        ("AVIF", "avif", ".avif"),
+        ("JPEG2000", "jpg_2000", ".jp2 .j2k .j2c .jpx .jpf"),
+    )
+    if features.check(feature)
+}
+
+FORMATS = tuple(_SUFFIXES)
+"""What Pillow is to read; AVIF and JPEG 2000 are not in every build of it."""
+
+SUFFIXES = frozenset(" ".join(_SUFFIXES.values()).split())
 
 MOST_PIXELS = 2**26
 """What a picture may have to be decoded, after what a JPEG leaves out."""
@@ -35,6 +56,46 @@ MOST_PIXELS = 2**26
 _BYTES_A_PIXEL = 12  # that decoding takes, at the most
 
 _MOST_BYTES = 2**30  # in a file
+_MOST_BYTES_TO_COPY = 2**27  # of a PNG file whose texts are left out
+
+
+class Range(NamedTuple):
+    """The values that are drawn black and white in pictures of more than 8 bits; `whole`: they are integers."""
+
+    black: float
+    white: float
+    whole: bool = True
+
+    def in_eight_bits(self, values: NDArray[np.generic]) -> Pixels:
+        """The upper 8 bits where the range is all that so many bits hold; NaN is black."""
+        exact = np.float32 if values.dtype.itemsize <= 2 or not self.whole else np.float64
+        scaled: NDArray[np.floating] = values.astype(exact)
+        np.subtract(scaled, self.black, out=scaled)
+        np.multiply(scaled, 256 / (self.white + self.whole - self.black), out=scaled)
+        np.nan_to_num(scaled, copy=False)
+        return scaled.clip(0, 255, out=scaled).astype(np.uint8)
+
+
+Ranges: TypeAlias = Mapping[str, Range]
+"""The range of deep pictures by the first letter of Pillow's mode: I, which are integers, and F, which are floats."""
+
+DEFAULT_RANGES: Ranges = {"I": Range(0, 65535), "F": Range(0, 1, whole=False)}
+
+
+class Facts(NamedTuple):
+    """What the header of a picture says.
+
+    Attributes:
+        width: in pixels, before anything is scaled or turned.
+        height: in pixels.
+        mode: Pillow's name for what a pixel is.
+        several: whether there are more pictures in the file, as in an animation.
+    """
+
+    width: int
+    height: int
+    mode: str
+    several: bool
 
 
 class _Budget:
@@ -64,6 +125,36 @@ _being_decoded = _Budget(MOST_PIXELS)
 
 # A picture larger than Pillow thinks wise is refused by us, by name; so is what it warns of in files that can be read.
 warnings.filterwarnings("ignore", module=r"PIL\.")
+
+
+def ranges_of(found: Sequence[tuple[str, float, float]]) -> Ranges:
+    """What to draw black and white in the deep pictures of a set, from the extremes of some of them.
+
+    Integers of which none passes a quarter of 16 bits, as a camera's of 12 bits, are taken to have as many bits as the
+    largest needs. Floats are taken to run from 0 to 1, from -1 to 1, from 0 to 255, or as far as they do.
+
+    Args:
+        found: what `extremes` gave.
+    """
+    ranges = dict(DEFAULT_RANGES)
+    for kind in ranges:
+        least = min((low for name, low, _ in found if name == kind), default=0.0)
+        most = max((high for name, _, high in found if name == kind), default=0.0)
+        if kind == "I":
+            ranges[kind] = _integer_range(least, most)
+        elif least < 0 or most > 1:
+            usual = ((-1.0, 1.0), (0.0, 255.0))
+            low, high = next((each for each in usual if each[0] <= least and most <= each[1]), (least, most))
+            ranges[kind] = Range(low, high, whole=False)
+    return ranges
+
+
+def _integer_range(least: float, most: float) -> Range:
+    if least < 0:
+        return Range(least, most)
+    if 0 < most < 2**14 or most > 65535:
+        return Range(0, 2 ** int(most).bit_length() - 1)
+    return Range(0, 65535)
 
 
 def resized(images: Tensor, size: Count) -> Tensor:
@@ -112,27 +203,29 @@ def check_room(count: Count, channels: int, size: Count) -> None:
     )
 
 
-def check_header(path: Path) -> None:
+def check_header(path: Path) -> Facts:
     """Look whether a file says it is a picture that can be read, without decoding it.
 
     Raises:
         Exception: whatever Pillow makes of a file that is none, or of one too large to be meant.
     """
-    with _picture(path):
-        pass
+    with _content(path) as file, _picture(file) as picture:
+        return _facts(picture)
 
 
-def read_picture(path: Path, size: Count, channels: Channels) -> Pixels:
+def read_picture(path: Path, size: Count, channels: Channels, ranges: Ranges = DEFAULT_RANGES) -> Pixels:
     """Decode a picture, scale it so that it covers a square, and crop it evenly.
 
     No tensors here: a thread that is inside PyTorch when the interpreter ends takes the whole process with it.
 
-    A camera's rotation mark is obeyed, transparent parts show white, and 16 bit grey keeps its upper 8 bits.
+    A camera's rotation mark is obeyed, transparent parts show white, and of several pictures in a file the first is
+    read.
 
     Args:
-        path: a PNG, JPEG, WebP or BMP file.
+        path: a file of one of `FORMATS`.
         size: height and width in pixels.
         channels: 1 for grey, 3 for colour.
+        ranges: what is drawn black and white in pictures of more than 8 bits; grey keeps its upper 8 of 16.
 
     Returns:
         uint8 [channels, size, size].
@@ -140,7 +233,39 @@ def read_picture(path: Path, size: Count, channels: Channels) -> Pixels:
     Raises:
         Exception: whatever Pillow makes of a broken file; its decoders raise many kinds.
     """
-    with _picture(path) as opened:
+    return examined(path, size, channels, ranges)[1]
+
+
+def examined(path: Path, size: Count, channels: Channels, ranges: Ranges = DEFAULT_RANGES) -> tuple[Facts, Pixels]:
+    """What the header of a picture says, and the picture as `read_picture` gives it; raises what that does."""
+    with _content(path) as file:
+        try:
+            return _read(file, size, channels, ranges)
+        except ValueError as error:
+            if not _is_about_text(error):
+                raise
+            return _read(_without_texts(file), size, channels, ranges)
+
+
+def extremes(path: Path) -> tuple[str, float, float] | None:
+    """The kind of a picture of more than 8 bits, I or F, and its least and its greatest value; None for any other.
+
+    Raises:
+        Exception: see `read_picture`.
+    """
+    with _content(path) as file, _picture(file) as picture:
+        kind = picture.mode[0]
+        if kind not in DEFAULT_RANGES or math.prod(picture.size) > MOST_PIXELS:
+            return None
+        with _being_decoded.taking(math.prod(picture.size)):
+            values = np.asarray(picture)
+            values = values[np.isfinite(values)]
+            return (kind, float(values.min()), float(values.max())) if values.size else None
+
+
+def _read(file: BinaryIO, size: int, channels: int, ranges: Ranges) -> tuple[Facts, Pixels]:
+    with _picture(file) as opened:
+        facts = _facts(opened)
         width, height = opened.size
         # What a JPEG decoder may hold of the whole picture, however small it draws it.
         held = 2 * width * height * len(opened.getbands()) if opened.format == "JPEG" else 0
@@ -151,36 +276,69 @@ def read_picture(path: Path, size: Count, channels: Channels) -> Pixels:
             raise ValueError(f"it has {width:,} x {height:,} pixels, which are too many to decode")
         with _being_decoded.taking(needed):
             try:
-                return _drawn(opened, size, channels)
+                return facts, _drawn(opened, size, channels, ranges)
             finally:
                 opened.close()  # which gives its memory back
 
 
-def _drawn(opened: Image.Image, size: int, channels: Channels) -> Pixels:
+def _drawn(opened: Image.Image, size: int, channels: int, ranges: Ranges) -> Pixels:
     ImageOps.exif_transpose(opened, in_place=True)
-    picture = _on_white(_in_eight_bits(opened))
+    picture = _on_white(_in_eight_bits(opened, ranges))
     return _to_pixels(_in_mode(picture, "L" if channels == 1 else "RGB"), size)
 
 
 @contextlib.contextmanager
-def _picture(path: Path) -> Iterator[Image.Image]:
-    """Open a picture as far as its header, which is all that Pillow looks at for now."""
+def _content(path: Path) -> Iterator[BinaryIO]:
     with locations.opened(path) as file:
         if os.fstat(file.fileno()).st_size > _MOST_BYTES:
             raise ValueError(f"it has more than {megabytes(_MOST_BYTES)}")
-        try:
-            picture = Image.open(file, formats=FORMATS)
-        except UnidentifiedImageError:
-            raise ValueError(f"it is not {either(FORMATS)}") from None  # Pillow names the open file
-        with picture:
-            yield picture
+        yield file
 
 
-def _in_eight_bits(picture: Image.Image) -> Image.Image:
-    """16 bit grey as 8 bit grey, which Pillow's own conversion would clip instead of scale."""
-    if not picture.mode.startswith("I"):
+@contextlib.contextmanager
+def _picture(file: BinaryIO) -> Iterator[Image.Image]:
+    """Open a picture as far as its header, which is all that Pillow looks at for now."""
+    file.seek(0)
+    try:
+        picture = Image.open(file, formats=FORMATS)
+    except UnidentifiedImageError:
+        raise ValueError(f"it is not {either(FORMATS)}") from None  # Pillow names the open file
+    with picture:
+        yield picture
+
+
+def _facts(picture: Image.Image) -> Facts:
+    # A JPEG with a second picture is a camera's, which keeps a small one there.
+    several = picture.format in ("GIF", "TIFF") and bool(getattr(picture, "is_animated", False))
+    return Facts(*picture.size, picture.mode, several)
+
+
+def _is_about_text(error: ValueError) -> bool:
+    return "PngImagePlugin.MAX_TEXT" in str(error) or "text chunks" in str(error)
+
+
+def _without_texts(file: BinaryIO) -> BinaryIO:
+    """A PNG file with nothing but what its pixels need; Pillow refuses whole pictures whose comments are long."""
+    needed = (b"IHDR", b"PLTE", b"tRNS", b"eXIf", b"IDAT", b"IEND")
+    file.seek(0)
+    kept = io.BytesIO()
+    kept.write(file.read(8))
+    while len(header := file.read(8)) == 8:
+        length, kind = struct.unpack(">I4s", header)
+        if kind not in needed:
+            file.seek(length + 4, os.SEEK_CUR)
+        elif kept.tell() + length > _MOST_BYTES_TO_COPY:
+            break
+        else:
+            kept.write(header + file.read(length + 4))
+    return kept
+
+
+def _in_eight_bits(picture: Image.Image, ranges: Ranges) -> Image.Image:
+    """Deep grey as 8 bit grey, which Pillow's own conversion would clip instead of scale."""
+    if (kind := picture.mode[0]) not in ranges:
         return picture
-    return Image.fromarray((np.asarray(picture).clip(0, 65535) // 256).astype(np.uint8))
+    return Image.fromarray(ranges[kind].in_eight_bits(np.asarray(picture)))
 
 
 def _on_white(picture: Image.Image) -> Image.Image:
@@ -194,6 +352,9 @@ def _on_white(picture: Image.Image) -> Image.Image:
 
 def _in_mode(picture: Image.Image, mode: str) -> Image.Image:
     """A picture in a mode; itself where it is in that already, of which Pillow would make a copy."""
+    if picture.mode == "LAB":  # which Pillow leaves to colour management
+        profiles = ImageCms.createProfile("LAB"), ImageCms.createProfile("sRGB")
+        picture = ImageCms.applyTransform(picture, ImageCms.buildTransform(*profiles, "LAB", "RGB")) or picture
     return picture if picture.mode == mode else picture.convert(mode)
 
 

@@ -24,7 +24,7 @@ def load(
     Args:
         image_size: height and width in pixels to draw the digits at, smoothly and with a margin, because they
             touch the edge of their 8x8 grid; None keeps the grid, without a margin.
-        limit: number of training digits to take, from the first; None takes all.
+        limit: number of training digits to take, see `rows_within_limit`; None takes all.
         split: the digits that train, or those that are held out.
         holdout: the share to hold out, every k-th digit; see `gan_runner.data.splits`.
 

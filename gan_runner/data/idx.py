@@ -43,7 +43,7 @@ def load(
     Args:
         root: the folder; `~` is the home folder.
         image_size: height and width in pixels to draw the images at; None keeps them as they are.
-        limit: number of training images to take, from the first; None takes all.
+        limit: number of training images to take, see `rows_within_limit`; None takes all.
         split: the images that train, or those for tests.
         holdout: the share of the training images to hold out, every k-th; see `gan_runner.data.splits`.
 

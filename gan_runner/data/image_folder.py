@@ -1,13 +1,12 @@
-"""A folder of pictures: PNG, JPEG, WebP or BMP, nested or not, of any sizes."""
+"""A folder of pictures, nested or not, of any sizes and of every format in `gan_runner.data.decoding.FORMATS`."""
 
 from __future__ import annotations
 
 import hashlib
-import logging
 import math
 import os
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 
@@ -15,17 +14,30 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from gan_runner.bars import Bar
-from gan_runner.data.decoding import FORMATS, SUFFIXES, Channels, Pixels, check_header, check_room, read_picture
-from gan_runner.data.image_set import labels_as_condition, within_limit
-from gan_runner.data.locations import SHIPPED, existing_folder, opened
+from gan_runner.data.decoding import (
+    DEFAULT_RANGES,
+    Channels,
+    Facts,
+    Pixels,
+    Ranges,
+    check_header,
+    check_room,
+    examined,
+    extremes,
+    ranges_of,
+    read_picture,
+)
+from gan_runner.data.folder_findings import Findings, nothing_usable, tell, tell_what_trains
+from gan_runner.data.folder_layout import Layout, Part, layout_of
+from gan_runner.data.folder_listing import listing_of
+from gan_runner.data.image_set import labels_as_condition, rows_within_limit
+from gan_runner.data.locations import existing_folder, opened
 from gan_runner.data.parallel import counting, in_chunks
 from gan_runner.data.splits import Split, rows_of
+from gan_runner.data.unread import Fault, Unread, told, unread
 from gan_runner.errors import UserError, printable
 from gan_runner.machine.cores import cores
 from gan_runner.ranges import Count, FractionBelowOne
-
-_log = logging.getLogger(__name__)
 
 READ_ALL_UP_TO = 20_000
 """Pictures in a folder of at most this many are read whole, to be checked and for the fingerprint."""
@@ -33,6 +45,9 @@ READ_ALL_UP_TO = 20_000
 _BROKEN_IN_A_ROW = 100
 _COPIES = 8  # of a picture, in bytes a pixel: what its decoding and scaling take beside each other
 _PIECE = 2**20  # bytes to hash at a time, so that an interrupt is heeded soon
+_MEASURED = 1000  # pictures of more than 8 bits whose values tell the range of all
+_NAMED_ONE_BY_ONE = 5  # pictures that turn out broken in a run
+_NUMBERS_TOLD = frozenset({10, 100, 1000, 10_000})
 
 
 def load(
@@ -43,38 +58,135 @@ def load(
     split: Split = "train",
     holdout: FractionBelowOne = 0.0,
 ) -> FolderImages:
-    """Find the pictures below a folder, in the order of their names.
+    """Find the pictures below a folder, in the order of their names, and say what was found.
 
     The folders directly below `root` are the classes; where there are none, the set has no labels, and neither
-    where pictures lie beside them, which a warning says. Broken pictures are named in a warning and left out.
+    where pictures lie beside them. Folders such as train/ and test/ say what trains and what is held out; see
+    `gan_runner.data.folder_layout`. What cannot be read is told of by kind and left out.
 
     Args:
         root: the folder; `~` is the home folder.
         image_size: height and width in pixels that each picture is scaled and cropped to.
         channels: 1 for grey, 3 for colour.
-        limit: look at the first so many training files only; None looks at all.
+        limit: look at so many training files only, the same share of every class; None looks at all.
         split: the pictures that train, or those that are held out.
-        holdout: the share to hold out, every k-th file by name; see `gan_runner.data.splits`.
+        holdout: the share to hold out, every k-th file by name; see `gan_runner.data.splits`. Of 0, what lies in a
+            folder such as test/ is held out.
 
     Raises:
         UserError: there is no such folder, it cannot be read, or it holds no picture that can.
         NoTestSplitError: the test split is asked for, and nothing is held out.
     """
     folder = existing_folder(root)
-    found = _picture_files(folder)
-    if found:
-        found = [found[row] for row in rows_of(len(found), holdout, split, "image_folder").tolist()]
-        found = found[: within_limit(len(found), limit if split == "train" else None)]
+    listing = listing_of(folder)
     check_room(_COPIES * cores(), channels, image_size)
-    files = _usable(folder, found, image_size, channels)
-    if not files:
-        raise UserError(
-            f"data.root is {root}, but no picture below it can be used: "
-            f"{len(found):,} files end in {', '.join(sorted(SUFFIXES))}"
-            + (", and none of them can be read." if found else "."),
-            f"Put {', '.join(FORMATS)} pictures there, or try {SHIPPED}",
-        )
-    return FolderImages(folder, files, image_size, channels)
+    findings = Findings(image_size)
+    layout = _layout(folder, listing.pictures, findings)
+    chosen = _chosen(layout, split, holdout, limit)
+    usable = _usable(folder, chosen, channels, findings)
+    if not usable.files:
+        raise nothing_usable(root, folder, listing, findings, split)
+    classes = _classes(folder, layout.training, chosen, usable, channels)
+    usable = usable.with_classes_of(classes)
+    ranges = _ranges(folder, listing.pictures) if findings.deep else DEFAULT_RANGES
+    if split == "train":
+        tell_what_trains(root, listing, layout, usable, classes, findings, ranges, holdout)
+    elif findings.unread:
+        tell([f"Left out of what is held out: {' '.join(told(findings.unread, 1))}"])
+    return FolderImages(folder, usable.files, image_size, channels, usable.labels(classes), classes, ranges)
+
+
+def _layout(root: Path, files: Sequence[str], findings: Findings) -> Layout:
+    """See `layout_of`; where all pictures beside folders are broken, they keep the others from nothing."""
+    layout = layout_of(files)
+    if not layout.beside:
+        return layout
+    broken: list[Unread] = []
+    for name in layout.beside:
+        try:
+            check_header(root / name)
+        except Exception as error:  # see _usable
+            broken.append(unread(root, name, error))
+        else:
+            return layout
+    findings.unread += broken
+    beside = set(layout.beside)
+    return layout_of([name for name in files if name not in beside])
+
+
+def _chosen(layout: Layout, split: Split, holdout: float, limit: int | None) -> Part:
+    """The pictures to look at."""
+    training = layout.training
+    if split == "test" and holdout == 0 and layout.held_out is not None:
+        held_out = layout.held_out
+        return held_out if training.classes is None else held_out.with_classes_of(training.class_names)
+    if training.files:
+        training = training.rows(rows_of(len(training.files), holdout, split, "image_folder").tolist())
+    if split == "test" or limit is None:
+        return training
+    return training.rows(rows_within_limit(len(training.files), training.labels(training.class_names), limit).tolist())
+
+
+def _usable(root: Path, part: Part, channels: Channels, findings: Findings) -> Part:
+    """Those that are whole pictures, as far as is cheap to say; `findings` takes note of all."""
+    decoded = len(part.files) <= READ_ALL_UP_TO  # of very many, only the headers are read
+
+    def look(name: str) -> tuple[Facts, tuple[int, int] | None] | Unread:
+        try:
+            if not decoded:
+                return check_header(root / name), None
+            facts, pixels = examined(root / name, findings.size, channels)
+        except Exception as error:  # Pillow's decoders raise anything from OSError to struct.error
+            return unread(root, name, error)
+        return facts, (hash(pixels.tobytes()), int(pixels.max()))
+
+    def look_at_all(names: Sequence[str]) -> list[tuple[Facts, tuple[int, int] | None] | Unread]:
+        return [look(name) for name in names]
+
+    rows = []
+    for start, seen in in_chunks(look_at_all, part.files, "checked"):
+        for row, looked in enumerate(seen, start):
+            if isinstance(looked, Unread):
+                findings.unread.append(looked)
+            else:
+                findings.add(part.files[row], *looked)
+                rows.append(row)
+    return part if len(rows) == len(part.files) else part.rows(rows)
+
+
+def _classes(root: Path, training: Part, chosen: Part, usable: Part, channels: Channels) -> tuple[str, ...]:
+    """The classes of the training pictures, of all that there are and not only of those that were chosen.
+
+    A class none of whose pictures can be read is none.
+    """
+    if usable.classes is None or training.classes is None:
+        return ()
+    whole, looked_at = set(usable.files), set(chosen.files)
+    known = {name for name, file in zip(training.classes, training.files, strict=True) if file in whole}
+    for name, file in zip(training.classes, training.files, strict=True):
+        if name not in known and file not in looked_at:
+            try:
+                read_picture(root / file, 1, channels)
+            except Exception:  # see _usable
+                continue
+            known.add(name)
+    return tuple(sorted(known))
+
+
+def _ranges(root: Path, files: Sequence[str]) -> Ranges:
+    """What is drawn black and white in pictures of more than 8 bits: the same for all parts of a folder."""
+
+    def look(names: Sequence[str]) -> list[tuple[str, float, float]]:
+        measured = []
+        for name in names:
+            try:
+                measured.append(extremes(root / name))
+            except Exception:  # see _usable
+                continue
+        return [each for each in measured if each is not None]
+
+    some = files[:: math.ceil(len(files) / _MEASURED)]
+    return ranges_of([each for _, chunk in in_chunks(look, some, "measured") for each in chunk])
 
 
 class FolderImages:
@@ -88,19 +200,31 @@ class FolderImages:
         files: relative paths with forward slashes.
         image_size: height and width in pixels.
         channels: 1 for grey, 3 for colour.
+        labels: the class of each picture, int64 [N]; None for a set without classes.
+        classes: the folders that the classes are.
+        ranges: what is drawn black and white in pictures of more than 8 bits.
     """
 
     name = "image_folder"
 
-    def __init__(self, root: Path, files: Sequence[str], image_size: Count, channels: Channels) -> None:
+    def __init__(
+        self,
+        root: Path,
+        files: Sequence[str],
+        image_size: Count,
+        channels: Channels,
+        labels: Tensor | None = None,
+        classes: Sequence[str] = (),
+        ranges: Ranges = DEFAULT_RANGES,
+    ) -> None:
         self.shape = (channels, image_size, image_size)
         self._root = root
         self._files = files
-        self._decode = partial(read_picture, size=image_size, channels=channels)
+        self._decode = partial(read_picture, size=image_size, channels=channels, ranges=ranges)
         self._told: set[str] = set()
         self._telling = threading.Lock()
-        self.labels, self.classes = _classes(files)
-        self.fingerprint = self._hash()
+        self.labels, self.classes = labels, tuple(map(printable, classes))
+        self.fingerprint = self._hash(classes, ranges)
 
     def __len__(self) -> int:
         return len(self._files)
@@ -119,11 +243,11 @@ class FolderImages:
     def _read_or_next(self, index: int) -> Pixels:
         broken: list[str] = []
         for candidate in range(index, index + _BROKEN_IN_A_ROW):
-            path = self._root / self._files[candidate % len(self._files)]
+            name = self._files[candidate % len(self._files)]
             try:
-                pixels = self._decode(path)
-            except Exception as error:  # see _complaint_of
-                broken.append(_complaint(path, error))
+                pixels = self._decode(self._root / name)
+            except Exception as error:  # see _usable
+                broken.append(self._complaint(name, error))
             else:
                 self._tell(broken)
                 return pixels
@@ -133,20 +257,36 @@ class FolderImages:
             "See that the folder is still there and whole, then go on with resume=DIR.",
         )
 
+    def _complaint(self, name: str, error: Exception) -> str:
+        found = unread(self._root, name, error)
+        said = found.reason if found.fault is Fault.DAMAGED else f"it {found.fault.says(1)}"
+        return f"{printable(self._root / name)} is no picture that can be read: {printable(said)}"
+
     def _tell(self, broken: Sequence[str]) -> None:
-        """Warn of broken pictures, of each once."""
+        """Warn of broken pictures, of each once; of many, of the first few and then of their number as it grows."""
         with self._telling:
             for sentence in broken:
-                if sentence not in self._told:
-                    self._told.add(sentence)
-                    _warn(f"{sentence}; the next picture takes its place.")
+                if sentence in self._told:
+                    continue
+                self._told.add(sentence)
+                if (count := len(self._told)) <= _NAMED_ONE_BY_ONE:
+                    tell([f"{sentence}; the next picture takes its place."])
+                elif count in _NUMBERS_TOLD:
+                    tell([f"{count:,} pictures that cannot be read have been replaced so far, the last: {sentence}."])
 
-    def _hash(self) -> str:
+    def _hash(self, classes: Sequence[str], ranges: Ranges) -> str:
         """A hash of the pictures' names, sizes in bytes and contents, and the shape they are drawn in.
 
-        Of more than `READ_ALL_UP_TO` pictures, that many at even distances lend their contents.
+        Of more than `READ_ALL_UP_TO` pictures, that many at even distances lend their contents. Classes count where
+        they are not the first folders of the names, and so do ranges that are not the usual ones.
         """
         digest = hashlib.sha256(repr(self.shape).encode())
+        if self.labels is not None:
+            of_pictures = [classes[number] for number in self.labels.tolist()]
+            if of_pictures != [name.split("/")[0] for name in self._files]:
+                digest.update(repr(of_pictures).encode())
+        if ranges != DEFAULT_RANGES:
+            digest.update(repr(sorted(ranges.items())).encode())
         every = math.ceil(len(self._files) / READ_ALL_UP_TO)
         with counting(len(self._files), "hashed") as done:
             for number, name in enumerate(self._files):
@@ -165,96 +305,3 @@ class FolderImages:
             digest.update(os.fsencode(name) + f"\0{os.fstat(file.fileno()).st_size}\0".encode())
             while contents and (piece := file.read(_PIECE)):
                 digest.update(piece)
-
-
-def _picture_files(root: Path) -> list[str]:
-    """Sorted relative names of what ends like a picture below `root`; not of hidden files."""
-    names = []
-    visited: set[tuple[int, int]] = set()
-    folders = [""]  # and not a call inside a call, for folders may lie deeper than those go
-    while folders:
-        folder = folders.pop()
-        for entry in _entries(root / folder, visited):
-            name = f"{folder}{entry.name}"
-            if entry.name.startswith("."):
-                continue
-            if _is_folder(entry):
-                folders.append(f"{name}/")
-            elif os.path.splitext(name)[1].lower() in SUFFIXES:
-                names.append(name)
-    return sorted(names)
-
-
-def _entries(folder: Path, visited: set[tuple[int, int]]) -> list[os.DirEntry[str]]:
-    """What is in a folder; nothing where it was visited before, as a link that leads above itself would have it."""
-    try:
-        status = os.stat(folder)
-        if (identity := (status.st_dev, status.st_ino)) in visited:
-            return []
-        visited.add(identity)
-        with os.scandir(folder) as entries:
-            return sorted(entries, key=lambda entry: entry.name)
-    except OSError as error:
-        raise UserError(
-            f"data.root holds {folder}, which cannot be read: {error.strerror}.",
-            "Change the folder's permissions, or try data.root=FOLDER with another one.",
-        ) from error
-
-
-def _is_folder(entry: os.DirEntry[str]) -> bool:
-    try:
-        return entry.is_dir()
-    except OSError:  # such as a link that leads to itself
-        return False
-
-
-def _usable(root: Path, files: Sequence[str], size: int, channels: Channels) -> list[str]:
-    """Those of `files` that are whole pictures, as far as is cheap to say; a warning names each other one."""
-    decode = partial(read_picture, size=size, channels=channels)
-    # Of very many, only the headers are read.
-    check = decode if len(files) <= READ_ALL_UP_TO else check_header
-
-    def complaints(names: Sequence[str]) -> list[str | None]:
-        return [_complaint_of(check, root / name) for name in names]
-
-    usable = []
-    for start, told in in_chunks(complaints, files, "checked"):
-        for name, complaint in zip(files[start : start + len(told)], told, strict=True):
-            if complaint is None:
-                usable.append(name)
-            else:
-                _warn(f"{complaint}; it is left out.")
-    return usable
-
-
-def _warn(sentence: str) -> None:
-    with Bar.external_write_mode():  # or the line would begin where the bar ends
-        _log.warning("%s", sentence)
-
-
-def _complaint_of(check: Callable[[Path], object], path: Path) -> str | None:
-    try:
-        check(path)
-    except Exception as error:  # Pillow's decoders raise anything from OSError to struct.error
-        return _complaint(path, error)
-    return None
-
-
-def _complaint(path: Path, error: Exception) -> str:
-    reason = (error.strerror if isinstance(error, OSError) else None) or str(error) or type(error).__name__
-    return f"{printable(path)} is no picture that can be read: {printable(reason)}"
-
-
-def _classes(files: Sequence[str]) -> tuple[Tensor | None, tuple[str, ...]]:
-    """Labels and classes from the first folder in each name; none, and a warning, when a picture lies beside them."""
-    folders = [name.split("/")[0] if "/" in name else None for name in files]
-    classes = sorted({folder for folder in folders if folder is not None})
-    if not classes:
-        return None, ()
-    if None in folders:
-        loose = files[folders.index(None)]
-        one, other = printable(loose), printable(classes[0])
-        _warn(f"{one} lies beside folders such as {other}, so that no picture has a class.")
-        return None, ()
-    numbers: dict[str | None, int] = {folder: number for number, folder in enumerate(classes)}
-    return torch.tensor([numbers[folder] for folder in folders]), tuple(map(printable, classes))

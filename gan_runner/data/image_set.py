@@ -165,7 +165,7 @@ def prepared(
     image_size: Count | None,
     limit: Count | None,
 ) -> InMemoryImages:
-    """Make a set of images as a format stores them: the first `limit`, at the size that was asked for.
+    """Make a set of images as a format stores them: `limit` of them, at the size that was asked for.
 
     Args:
         name: the set's name.
@@ -173,13 +173,43 @@ def prepared(
         labels: int64 [N], or None.
         classes: names of the classes.
         image_size: height and width to draw the images at; None keeps them as they are.
-        limit: number of images to keep, from the first; None keeps all.
+        limit: number of images to keep, see `rows_within_limit`; None keeps all.
     """
-    kept = within_limit(len(images), limit)
-    images = images[:kept]
+    if limit is not None:
+        rows = rows_within_limit(len(images), labels, limit)
+        images, labels = images[rows], None if labels is None else labels[rows]
     if image_size is not None:
         images = resized(images, image_size)
-    return InMemoryImages(name, images, None if labels is None else labels[:kept], classes)
+    return InMemoryImages(name, images, labels, classes)
+
+
+def rows_within_limit(count: int, labels: Tensor | None, limit: Count) -> Tensor:
+    """The rows that `data.limit` keeps.
+
+    They are the first ones, unless these would lack classes: where a set is sorted by class, or a class is rare among
+    the first, each class in turn gives its next image. What a limit keeps of a sorted set, a larger one keeps too.
+
+    Args:
+        count: images that there are.
+        labels: the class of each, int64 [count]; None where they have none.
+        limit: how many to keep.
+
+    Returns:
+        int64 [min(count, limit)], ascending.
+    """
+    kept = within_limit(count, limit)
+    if labels is None or kept == count:
+        return torch.arange(kept)
+    order = torch.argsort(labels, stable=True)
+    classes, sizes = torch.unique_consecutive(labels[order], return_counts=True)
+    is_sorted = len(torch.unique_consecutive(labels)) == len(classes)
+    if not is_sorted and len(labels[:kept].unique()) == min(kept, len(classes)):
+        return torch.arange(kept)
+    starts = sizes.cumsum(0) - sizes
+    turn = torch.empty_like(labels)
+    turn[order] = torch.arange(count) - starts.repeat_interleave(sizes)  # which of its class an image is
+    by_turn = torch.argsort(turn * (int(labels.max()) + 1) + labels)
+    return by_turn[:kept].sort().values
 
 
 def within_limit(count: int, limit: Count | None) -> int:

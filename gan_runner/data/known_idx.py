@@ -45,7 +45,7 @@ class KnownIdx:
                 the set's name, or with the IDX files themselves; `~` is the home folder.
             download: fetch the files into `root` if they are nowhere.
             image_size: height and width in pixels to draw the images at; None keeps them as they are.
-            limit: number of training images to take, from the first; None takes all.
+            limit: number of training images to take, see `rows_within_limit`; None takes all.
             split: the images that train, or those for tests.
 
         Raises:

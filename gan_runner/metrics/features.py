@@ -224,7 +224,7 @@ def train(encoder: nn.Module, head: nn.Module, task: Task, images: ImageSet, see
         name: what the bar says is trained.
     """
     device = next(encoder.parameters()).device
-    indices = even_rows(len(images), max(_BATCH, _LEARNED_BYTES // math.prod(images.shape)))
+    indices = even_rows(len(images), _pictures_learned(images))
     pixels = torch.cat([chunk for _, chunk in in_chunks(images.pixels, indices, "read")]).to(device)
     order = Order(len(pixels), seed, replacement=False)
     generator = torch.Generator().manual_seed(seed)
@@ -241,6 +241,10 @@ def train(encoder: nn.Module, head: nn.Module, task: Task, images: ImageSet, see
         loss.backward()
         optimizer.step()
         rate.step()
+
+
+def _pictures_learned(images: ImageSet) -> int:
+    return min(len(images), max(_BATCH, _LEARNED_BYTES // math.prod(images.shape)))
 
 
 @dataclass(frozen=True)
@@ -295,7 +299,11 @@ class Recipe:
         """The weights of the encoder and of its head, on the CPU."""
         place = cache.folder()
         kept = f"once; it will lie in {place}" if place else "for this process alone"
-        _log.info("The extractor %s learns the %s of %s, %s.", self.name, task.name, images.name, kept)
+        _log.info(
+            "The extractor %s learns the %s of %s from %s pictures, whatever data.limit is, %s. "
+            "For a quick look evaluation=pixels does without.",
+            *(self.name, task.name, images.name, f"{_pictures_learned(images):,}", kept),
+        )
         started = time.monotonic()
         encoder, head = (net.to(device) for net in self._untrained(images, task))
         train(encoder, head, task, images, self.seed, self.name)

@@ -269,14 +269,15 @@ def test_sampling_names_the_device_by_the_key_that_it_has_there(finished, tmp_pa
 QUICK_CHECK = [*QUICK[:2], *QUICK[4:], "preflight.seconds=0.01"]
 
 
-def test_a_check_traces_shapes_tells_apart_and_leaves_nothing(tmp_path):
+def test_a_check_traces_shapes_tells_apart_and_leaves_nothing_but_a_picture_of_the_data(tmp_path):
     result = gan_check(tmp_path, *QUICK_CHECK, "optimizer.lr=1e-2")
     assert result.code == 0, result.text
     for said in ("64 images, batch 16x1x28x28, values -1 to 1", "14,944 parameters", "D against untrained G"):
         assert said in result.out
     assert "for 280 iterations" in result.out
     assert "Unusual: optimizer.lr is 0.01. Try: optimizer.lr=0.0002." in result.out
-    assert list(tmp_path.iterdir()) == []
+    assert "a grid of real pictures: gan-check.png" in result.out
+    assert [path.name for path in tmp_path.iterdir()] == ["gan-check.png"]
 
 
 def test_a_check_of_a_sweep_looks_at_every_job_and_fails_with_the_impossible_one(tmp_path):

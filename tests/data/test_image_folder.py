@@ -56,8 +56,8 @@ def test_folders_below_the_root_are_the_classes(tmp_path, write_picture):
     ],
 )
 def test_pictures_outside_such_folders_make_a_set_without_labels(tmp_path, write_picture, caplog, names, warning):
-    for name in names:
-        write_picture(tmp_path / name, GREY)
+    for level, name in enumerate(names):
+        write_picture(tmp_path / name, GREY + level)
     images = load(tmp_path)
     assert images.labels is None
     assert images.classes == ()
@@ -139,28 +139,30 @@ def broken_files(folder, whole):
 
 
 def test_broken_pictures_are_named_and_left_out(tmp_path, ten_pictures, caplog):
-    names = broken_files(ten_pictures, (ten_pictures / "3.png").read_bytes())
+    broken_files(ten_pictures, (ten_pictures / "3.png").read_bytes())
     images = load(ten_pictures)
     assert len(images) == 10
-    assert [record.levelno for record in caplog.records] == [logging.WARNING] * 3
-    for name, message in zip(names, caplog.messages, strict=True):
-        assert message.startswith(f"{ten_pictures / name} is no picture that can be read: ")
-        assert message.endswith("; it is left out.")
-    assert "the file is empty" in caplog.messages[1]
+    assert [record.levelno for record in caplog.records] == [logging.WARNING] * 4
+    assert sorted(caplog.messages)[1:] == [
+        "1 file is empty (empty.png).",
+        "1 file is text (text.jpg).",
+        "10 of 13 files with pictures are left to train on.",
+    ]
+    assert sorted(caplog.messages)[0].startswith("1 file cannot be decoded (cut.png): ")
 
 
 def test_a_picture_too_large_to_be_meant_is_left_out(ten_pictures, write_picture, caplog, monkeypatch):
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 1000)
     write_picture(ten_pictures / "bomb.png", np.zeros((100, 100), np.uint8))
     assert len(load(ten_pictures)) == 10
-    assert "bomb.png is no picture that can be read: Image size (10000 pixels) exceeds limit" in caplog.text
+    assert "1 file cannot be decoded (bomb.png): Image size (10000 pixels) exceeds limit" in caplog.text
 
 
 def test_of_a_large_folder_only_the_headers_are_read(ten_pictures, caplog, monkeypatch):
     monkeypatch.setattr(image_folder, "READ_ALL_UP_TO", 5)
     broken_files(ten_pictures, (ten_pictures / "3.png").read_bytes())
     assert len(load(ten_pictures)) == 11
-    assert len(caplog.messages) == 2
+    assert len(caplog.messages) == 3
 
 
 def test_a_picture_found_broken_later_is_replaced_by_the_next_with_one_warning(ten_pictures, caplog):
@@ -184,16 +186,17 @@ def test_a_folder_that_vanishes_is_an_error(ten_pictures):
 
 
 def test_a_folder_without_pictures_is_an_error(tmp_path):
-    assert message_of(tmp_path) == (
-        f"data.root is {tmp_path}, but no picture below it can be used: "
-        "0 files end in .bmp, .jpeg, .jpg, .png, .webp.\n"
-        "  Put PNG, JPEG, WEBP, BMP pictures there, or try data=digits, which ships inside the package."
+    assert message_of(tmp_path).startswith(
+        f"data.root is {tmp_path}, but no picture there can be read: there are no files.\n  Put PNG, JPEG, WEBP, BMP, "
     )
 
 
 def test_a_folder_of_broken_pictures_is_an_error(tmp_path):
     broken_files(tmp_path, b"")
-    assert "3 files end in .bmp, .jpeg, .jpg, .png, .webp, and none of them can be read." in message_of(tmp_path)
+    assert message_of(tmp_path).startswith(
+        f"data.root is {tmp_path}, but no picture there can be read: 2 files are empty (cut.png, empty.png). "
+        "1 file is text (text.jpg).\n"
+    )
 
 
 def test_a_limit_takes_the_first_files_by_name(ten_pictures):
@@ -220,3 +223,83 @@ def test_the_fingerprint_follows_the_pixels_where_names_and_sizes_stay(tmp_path,
     assert len({fingerprint_of(*levels) for levels in ((0, 0, 0), (9, 0, 0), (0, 0, 9), (0, 9, 0))}) == 4
     monkeypatch.setattr(image_folder, "READ_ALL_UP_TO", 2)  # of more, every other one lends its contents
     assert fingerprint_of(0, 0, 0) != fingerprint_of(0, 0, 9)
+
+
+def bitmap(level):
+    """A BMP file of 4x4 grey pixels, byte for byte the same whatever writes it."""
+    head = b"BM" + (1078 + 16).to_bytes(4, "little") + bytes(4) + (1078).to_bytes(4, "little")
+    info = b"".join(value.to_bytes(4, "little") for value in (40, 4, 4, 1 | 8 << 16, 0, 16, 0, 0, 256, 0))
+    return head + info + b"".join(bytes((grey, grey, grey, 0)) for grey in range(256)) + bytes([level] * 16)
+
+
+FINGERPRINTS = {
+    "flat": (["a.bmp", "b.bmp", "c.bmp"], "29278807e9ab3e90"),
+    "in a folder": (["images/a.bmp", "images/b.bmp"], "ab23505b7393f5f5"),
+    "classes": (["cats/a.bmp", "cats/deep/b.bmp", "dogs/a.bmp"], "0e79a4d27c5261f8"),
+    "beside classes": (["a.bmp", "cats/a.bmp"], "39269bb377b4da06"),
+}
+
+
+@pytest.mark.parametrize(("names", "known"), FINGERPRINTS.values(), ids=FINGERPRINTS)
+def test_a_folder_keeps_its_fingerprint_from_version_to_version_so_that_its_runs_resume(tmp_path, names, known):
+    for number, name in enumerate(names):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_bytes(bitmap(60 * (number + 1)))
+    assert load(tmp_path).fingerprint == known
+
+
+def test_the_fingerprint_follows_classes_that_are_deeper_folders_and_the_range_of_deep_pictures(
+    tmp_path, write_picture
+):
+    for name in ("archive/cats/a.png", "archive/dogs/b.png"):
+        write_picture(tmp_path / name, np.full((8, 8), 4000, np.uint16))
+    first = load(tmp_path)
+    assert first.classes == ("cats", "dogs")
+    as_one_class = image_folder.FolderImages(tmp_path, ["archive/cats/a.png", "archive/dogs/b.png"], 8, 3)
+    assert first.fingerprint != as_one_class.fingerprint
+
+
+def test_parts_of_a_folder_of_deep_pictures_are_drawn_in_the_range_of_the_whole(tmp_path, write_picture):
+    for part, most in (("train", 1000), ("test", 4095)):
+        for number in range(4):
+            values = np.full((8, 8), most * (number + 1) // 4, np.uint16)
+            write_picture(tmp_path / part / f"{number}.png", values)
+    whole, limited = load(tmp_path, channels=1), load(tmp_path, channels=1, limit=1)
+    assert everything(whole)[:, 0, 0, 0].tolist() == [250 // 16, 500 // 16, 750 // 16, 1000 // 16]
+    assert everything(limited)[0, 0, 0, 0] == 250 // 16
+    held_out = image_folder.load(str(tmp_path), 8, 1, None, "test")
+    assert everything(held_out)[:, 0, 0, 0].tolist() == [1023 // 16, 2047 // 16, 3071 // 16, 255]
+
+
+def test_what_a_limit_keeps_of_a_folder_comes_from_every_class_and_a_larger_one_keeps_it_too(tmp_path, write_picture):
+    for number, name in enumerate(f"{c}/{n}.png" for c in "abc" for n in range(8)):
+        write_picture(tmp_path / name, np.full((8, 8), 10 * number, np.uint8))
+    kept = [load(tmp_path, limit=limit) for limit in (2, 6, 7, 24)]
+    assert all(images.classes == ("a", "b", "c") for images in kept)
+    assert [torch.bincount(images.labels, minlength=3).tolist() for images in kept] == [
+        [1, 1, 0], [2, 2, 2], [3, 2, 2], [8, 8, 8],
+    ]  # fmt: skip
+    levels = [set(everything(images)[:, 0, 0, 0].tolist()) for images in kept]
+    assert levels[0] < levels[1] < levels[2] < levels[3]
+
+
+def test_classes_keep_their_numbers_where_a_share_is_held_out_or_a_limit_is_small(tmp_path, write_picture, caplog):
+    for number, name in enumerate(["a/1.png", "b/1.png", "b/2.png", "b/3.png", "c/1.png"]):
+        write_picture(tmp_path / name, GREY + number)
+    one = load(tmp_path, limit=1)
+    assert (one.classes, one.labels.tolist()) == (("a", "b", "c"), [0])
+    assert "data.limit takes pictures of 1 of 3 classes." in caplog.messages
+    held_out = image_folder.load(str(tmp_path), 8, 3, None, "test", 0.4)
+    assert (held_out.classes, held_out.labels.tolist()) == (("a", "b", "c"), [1, 2])
+
+
+def test_pictures_that_break_in_a_run_are_told_of_in_a_few_lines(ten_pictures, write_picture, caplog):
+    for number in range(10, 40):
+        write_picture(ten_pictures / f"{number}.png", GREY + number)
+    images = load(ten_pictures)
+    for path in sorted(ten_pictures.iterdir())[:30]:
+        path.write_bytes(b"")
+    caplog.clear()
+    everything(images)
+    assert len(caplog.messages) == 6
+    assert caplog.messages[-1].startswith("10 pictures that cannot be read have been replaced so far, the last: ")
