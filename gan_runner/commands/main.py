@@ -34,12 +34,14 @@ from gan_runner.config.command_line import Typed, keep_words, parted, typed, typ
 from gan_runner.config.overrides import in_hydras_grammar
 from gan_runner.errors import UserError, was_told
 from gan_runner.machine.cores import cores
+from gan_runner.machine.load import METER
 from gan_runner.machine.signals import unwinding
 from gan_runner.record.sweep_folder import SweepFolder, folder_name
 
-# How long OpenMP's threads spin while they wait: a short spin costs a run that has its cores to itself 7 to 20% of its
-# speed, a long one makes runs that share cores ten times slower.
-OPENMP = {"GOMP_SPINCOUNT": "200000"}
+# How long OpenMP's threads spin while they wait. The shorter, the more it costs a run that has its cores to itself: up
+# to a tenth of its speed at 10,000, nothing at 50,000. The longer, the more it costs where others come to share them:
+# beside three busy processes a run with 200,000 is two to three times slower than with 50,000 (benchmarks/busy.py).
+OPENMP = {"GOMP_SPINCOUNT": "50000"}
 SHORT_SPIN = "10000"
 
 _begun: list[bool] = []  # whether this command has come as far as a job, so that an error is no longer Hydra's
@@ -191,6 +193,7 @@ def _launch(config_name: str, job: Callable[[DictConfig], object], arguments: li
     crowded = threads.isdecimal() and int(threads) > cores()
     for name, value in OPENMP.items():
         os.environ.setdefault(name, SHORT_SPIN if crowded else value)
+    METER.look()  # what others take of the processor is measured from here on, while PyTorch is imported
     # Hydra would print errors in its own words and leave; this has it raise them.
     os.environ["HYDRA_FULL_ERROR"] = "1"
     _begun.clear()

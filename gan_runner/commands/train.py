@@ -40,10 +40,11 @@ from gan_runner.record.summary import Summary
 from gan_runner.record.sweep_folder import SweepFolder
 from gan_runner.record.tensorboard import Hyperparameters, begin_and_fail, dashboard_line
 from gan_runner.training.contract import first_look
-from gan_runner.training.devices import choose_device, keep_arithmetic, precision_to_go_on
+from gan_runner.training.devices import choose_device, precision_to_go_on, tell_other_arithmetic
 from gan_runner.training.distributed import World, joined
 from gan_runner.training.experiment import Experiment
 from gan_runner.training.loop import Run, train
+from gan_runner.training.threads import choose_threads, named
 
 log = logging.getLogger(__name__)
 
@@ -185,14 +186,16 @@ def _made(job: _Job, stop: _Stop) -> tuple[Experiment, dict[str, Any] | None, di
     if job.stored is not None and not config.resume_force:
         refuse_changes(config.resume, job.stored, config)
     state = job.world.from_first(job.checkpoint)
+    device = choose_device(job.world.device(config.trainer.device), "trainer.device")
     if state and config.trainer.precision == "auto":
         config = copy.deepcopy(config)  # what was chosen stays stored as it was
-        device = choose_device(job.world.device(config.trainer.device), "trainer.device")
         config.trainer.precision = precision_to_go_on(state, device)
+    threads = OmegaConf.select(config, "trainer.threads", default="auto")  # runs of earlier versions have none
+    choose_threads(threads, device, state["about"] if state else None, job.world)
     with stop.at_once():
         experiment = build(config, job.world)
     if state:
-        keep_arithmetic(state["about"], experiment.compute, job.world)
+        tell_other_arithmetic(state["about"], experiment.compute, job.world)
     if state and not config.resume_force:
         refuse_other_data(config.resume, state["about"]["data_fingerprint"], experiment.images)
     with stop.at_once():
@@ -322,7 +325,8 @@ def _introduce(experiment: Experiment) -> dict[str, str]:
     images, compute, game = experiment.images, experiment.compute, experiment.game
     channels, height, width = images.shape
     log.info("%s: %s images, %dx%dx%d", images.name, f"{len(images):,}", height, width, channels)
-    log.info("Computing on %s in %s with seed %d.", compute.device, compute.precision, experiment.seed)
+    threads = f", {named(torch.get_num_threads())}," if compute.device.type == "cpu" else ""
+    log.info("Computing on %s%s in %s with seed %d.", compute.device, threads, compute.precision, experiment.seed)
     if (size := experiment.world.size) > 1:
         log.info("%d processes train together, each on %d images of a batch.", size, experiment.step.sizes.d)
     if not game.classifies:
@@ -475,6 +479,8 @@ def _summarise(run: Run) -> dict[str, Any]:
         "seconds": round(run.seconds, 3),
         "images_per_second": round(progress.images_played(experiment.settings) / run.seconds, 1),
         "device": str(compute.device),
+        "threads": run.threads.number,
+        "thread_changes": run.threads.changes,
         "processes": experiment.world.size,
         "precision": compute.precision,
         "data": {"name": images.name, "fingerprint": images.fingerprint, "count": len(images)},

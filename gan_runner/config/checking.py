@@ -18,6 +18,7 @@ from gan_runner.config.groups import GROUPS
 from gan_runner.config.validation import Reader, as_typed, drop_what_a_replaced_part_took, validate
 from gan_runner.data import make_feed
 from gan_runner.errors import UserError, too_little_memory_explained
+from gan_runner.machine.cores import cores
 from gan_runner.ranges import CountOrZero, Seed
 from gan_runner.training.devices import choose_device
 
@@ -90,6 +91,7 @@ def check(
     validate(config, SETTINGS, READERS, overrides, default_of)
     _check_parts(config)
     choose_device(config.trainer.device, "trainer.device")
+    _check_threads(config)
     _check_length(config, overrides)
     _check_labels(config, overrides, choices)
     _check_shared_latents(config)
@@ -121,6 +123,22 @@ def _check_parts(config: DictConfig) -> None:
                     f"{path} has no _target_, which names the class or function to make it with.",
                     f"Add a line such as _target_: my_module.MyClass to the file that {group.name} chooses.",
                 )
+
+
+def _check_threads(config: DictConfig) -> None:
+    threads, here = OmegaConf.select(config, "trainer.threads", default="auto"), cores()
+    if threads == "auto":
+        return
+    if threads > here:
+        raise UserError(
+            f"trainer.threads is {threads}, but this process may use {here} processor core{'s' * (here > 1)}.",
+            f"Try trainer.threads={here}, or trainer.threads=auto.",
+        )
+    if config.trainer.adapt_threads:
+        raise UserError(
+            f"trainer.threads is {threads}, which keeps that number, but trainer.adapt_threads is true and changes it.",
+            "Try trainer.threads=auto, or trainer.adapt_threads=false.",
+        )
 
 
 def _check_length(config: DictConfig, overrides: Sequence[str]) -> None:

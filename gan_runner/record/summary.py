@@ -63,10 +63,9 @@ def _now() -> str:
 
 @functools.cache
 def machine() -> dict[str, Any]:
-    """The processor, its threads, the code's commit and the versions of what computes."""
+    """The processor, the code's commit and the versions of what computes."""
     return {
         "cpu": processor(),
-        "threads": torch.get_num_threads(),
         "gpu": torch.cuda.get_device_name() if torch.cuda.is_available() else None,
         "git": _git(Path(__file__).parent),
         "versions": {"python": platform.python_version()} | _versions(),

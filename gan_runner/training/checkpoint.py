@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, Protocol, runtime_checkable
 
 import torch
@@ -29,18 +29,18 @@ class State:
     """The parts of a run that training changes.
 
     Args:
-        about: what the checkpoint tells of itself besides; plain values.
+        about: gives what the checkpoint tells of itself besides; plain values.
         parts: each by its name in the checkpoint.
     """
 
-    def __init__(self, about: Mapping[str, Any], parts: Mapping[str, Stateful]) -> None:
-        self._about = dict(about)
+    def __init__(self, about: Callable[[], Mapping[str, Any]], parts: Mapping[str, Stateful]) -> None:
+        self._about = about
         self._parts = parts
 
     def state_dict(self) -> dict[str, Any]:
         """The whole state, copied off the tensors that training goes on changing."""
         state = {name: part.state_dict() for name, part in self._parts.items()}
-        return copy.deepcopy({"format": FORMAT, "about": self._about, **state})
+        return copy.deepcopy({"format": FORMAT, "about": dict(self._about()), **state})
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Go on from a checkpoint; what it does not hold is an error, what it holds besides is not."""

@@ -13,7 +13,6 @@ from typing import Any, Literal
 import torch
 
 from gan_runner.errors import UserError
-from gan_runner.machine.cores import cores
 from gan_runner.machine.memory import keep_freed_memory
 from gan_runner.training.distributed import ALONE, World
 
@@ -91,15 +90,14 @@ class Compute:
         return torch.autocast(self.device.type, torch.bfloat16, enabled=self.precision == "bf16")
 
 
-def keep_arithmetic(about: Mapping[str, Any], compute: Compute, world: World = ALONE) -> None:
-    """Compute as the run did before: on as many threads, since sums in another order differ in their last bits.
+def tell_other_arithmetic(about: Mapping[str, Any], compute: Compute, world: World = ALONE) -> None:
+    """Warn of what makes a run's last bits differ from those of one that never stopped.
 
     Args:
         about: what a checkpoint says of the run that is to go on.
-        compute: how it goes on; another precision than before is told, for it was asked for.
-        world: who computes; another number of processes than before is told, and takes the threads that it has.
+        compute: how it goes on.
+        world: who computes.
     """
-    threads, now = int(about["threads"]), torch.get_num_threads()
     processes = int(about.get("processes", 1))
     if processes != world.size:
         log.warning(
@@ -109,11 +107,6 @@ def keep_arithmetic(about: Mapping[str, Any], compute: Compute, world: World = A
             "es" * (processes > 1),
             world.size,
         )
-    elif threads != now and threads <= cores():
-        torch.set_num_threads(threads)
-        log.info("Computing on %d threads, as this run did before.", threads)
-    elif threads != now:
-        log.warning("This run computed on %d threads, and there are %d here: its last bits may differ.", threads, now)
     if about["precision"] != compute.precision:
         log.warning(
             "This run computed in %s, and goes on in %s on this device (%s): its last bits may differ.",

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import dataclasses
 import math
+import time
 from collections.abc import Callable, Mapping
 from typing import Any
-
-import torch
 
 from gan_runner.health.symptoms import Observation
 from gan_runner.record.journal import Journal
@@ -17,6 +16,7 @@ from gan_runner.training.experiment import Experiment
 from gan_runner.training.log_point import LogPoint
 from gan_runner.training.progress import Clock, Due, Progress, duration
 from gan_runner.training.rollback import Rollback, respond
+from gan_runner.training.threads import Threads
 
 _TELLING_CHANGE = 0.01  # of a learning rate at a resume, as a share of it
 
@@ -65,17 +65,10 @@ class Run:
         self._fixed = fixed.first(self._grid)
         self._measured = LogPoint(experiment, fixed.first(watched))
         self._rollback = Rollback(experiment)
-        images = experiment.images
+        alone_on_cpu = experiment.compute.device.type == "cpu" and experiment.world.size == 1
+        self.threads = Threads(may_change=settings.adapt_threads, watched=alone_on_cpu)
         self._state = State(
-            {
-                "image_shape": list(images.shape),
-                "classes": list(images.classes),
-                "data_fingerprint": images.fingerprint,
-                "device": experiment.compute.device.type,
-                "precision": experiment.compute.precision,
-                "threads": torch.get_num_threads(),
-                "processes": experiment.world.size,
-            },
+            self._about,
             {
                 "progress": self._clock,
                 "players": experiment.players,
@@ -89,6 +82,19 @@ class Run:
                 **({"game": experiment.game} if isinstance(experiment.game, Stateful) else {}),
             },
         )
+
+    def _about(self) -> dict[str, Any]:
+        """What a checkpoint tells of the run besides its state."""
+        images = self.experiment.images
+        return {
+            "image_shape": list(images.shape),
+            "classes": list(images.classes),
+            "data_fingerprint": images.fingerprint,
+            "device": self.experiment.compute.device.type,
+            "precision": self.experiment.compute.precision,
+            "processes": self.experiment.world.size,
+            **self.threads.about(),
+        }
 
     @property
     def finished(self) -> bool:
@@ -119,13 +125,20 @@ class Run:
         turn = experiment.schedule.next_turn(experiment.step, experiment.epoch)
         experiment.players.discriminator.set_rate(progress.d_steps, share_done)
         experiment.players.generator.set_rate(progress.g_steps, share_done)
+        begun = time.perf_counter()
         with experiment.world.own_random_numbers(experiment.seed, progress.iteration):
             progress.position = experiment.step.play(turn, progress.position)
+        news = self.threads.turn_took(time.perf_counter() - begun, turn.d_updates + turn.g_updates)
         progress.advance(turn, experiment.epoch.batch_size)
         self.journal.turn_played()
+        self._say(news)
         if pace := self._clock.pace(progress.iteration):
             self._tell_length(*pace)
         return experiment.timetable.due(before, progress)
+
+    def _say(self, news: str | None) -> None:
+        if news is not None:
+            self.journal.say(news)
 
     def _tell_length(self, iterations: int, seconds: float) -> None:
         """Say how long the run will take at the pace so far, and how it stands."""
@@ -243,6 +256,8 @@ class Run:
         self._clock.note_saved()
         if self._not_finite() is not None:
             return
+        if not self.finished:
+            self._say(self.threads.change_at_checkpoint(self.progress.iteration))
         keep = self.experiment.settings.keep
         self.journal.checkpoint(self.state_dict(), best=best, keep=None if keep == "all" else keep)
         self.saved = self.progress.iteration
@@ -255,6 +270,7 @@ class Run:
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Go on from a checkpoint."""
         self._state.load_state_dict(state)
+        self.threads.go_on(state["about"], self.progress.iteration)
         self._rates_before = state.get("rates")  # checkpoints of earlier versions have none
         if self.best.measured_otherwise(state["best"]):
             self.experiment.watch.forget_what_was_judged()

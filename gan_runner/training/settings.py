@@ -30,3 +30,5 @@ class Trainer:
     sample_columns: Count
     sample_rows: Count
     progress: Literal["auto"] | bool
+    threads: Literal["auto"] | Count = "auto"  # runs of earlier versions have these two not
+    adapt_threads: bool = False

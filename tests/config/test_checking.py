@@ -290,3 +290,45 @@ def test_labels_above_one_are_warned_of_where_they_unbound_the_loss(caplog, loss
 def test_a_target_that_is_something_else_is_refused_by_key():
     with pytest.raises(UserError, match=r"labels\.generator is .*no .*high"):
         build(checked("labels.generator._target_=torch.nn.ReLU"))
+
+
+# ---- threads ----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("setting", ["auto", "1", "2"])
+def test_threads_are_auto_or_as_many_as_there_are_cores(monkeypatch, setting):
+    monkeypatch.setattr("gan_runner.config.checking.cores", lambda: 2)
+    checked(f"trainer.threads={setting}")
+
+
+@pytest.mark.parametrize(
+    ("typed", "cores", "said"),
+    [
+        (
+            ["trainer.threads=3"],
+            2,
+            "trainer.threads is 3, but this process may use 2 processor cores.\n"
+            "  Try trainer.threads=2, or trainer.threads=auto.",
+        ),
+        (
+            ["trainer.threads=2"],
+            1,
+            "trainer.threads is 2, but this process may use 1 processor core.\n"
+            "  Try trainer.threads=1, or trainer.threads=auto.",
+        ),
+        (
+            ["trainer.threads=1", "trainer.adapt_threads=true"],
+            2,
+            "trainer.threads is 1, which keeps that number, but trainer.adapt_threads is true and changes it.\n"
+            "  Try trainer.threads=auto, or trainer.adapt_threads=false.",
+        ),
+    ],
+)
+def test_more_threads_than_cores_or_a_fixed_number_that_may_change_is_refused(monkeypatch, typed, cores, said):
+    monkeypatch.setattr("gan_runner.config.checking.cores", lambda: cores)
+    assert refusal_of(*typed) == said
+
+
+@pytest.mark.parametrize("setting", ["0", "-1", "1.5", "all", "null", "true"])
+def test_what_is_no_number_of_threads_is_refused(setting):
+    assert refusal_of(f"trainer.threads={setting}").startswith(f"trainer.threads is {setting}, but must be auto or ")

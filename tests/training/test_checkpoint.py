@@ -23,7 +23,7 @@ class Weight:
 
 
 def test_a_state_has_each_part_by_its_name_and_tells_what_it_is_of():
-    state = State({"classes": ["a"]}, {"d": Weight(1.0), "g": Weight(2.0)}).state_dict()
+    state = State(lambda: {"classes": ["a"]}, {"d": Weight(1.0), "g": Weight(2.0)}).state_dict()
     assert state.keys() == {"format", "about", "d", "g"}
     assert (state["format"], state["about"]) == (FORMAT, {"classes": ["a"]})
     assert (state["d"]["value"].item(), state["g"]["value"].item()) == (1.0, 2.0)
@@ -31,7 +31,7 @@ def test_a_state_has_each_part_by_its_name_and_tells_what_it_is_of():
 
 def test_a_state_is_a_copy_that_training_does_not_change():
     about, weight = {"image_shape": [1, 8, 8]}, Weight(1.0)
-    whole = State(about, {"d": weight})
+    whole = State(lambda: about, {"d": weight})
     state = whole.state_dict()
     weight.value += 5
     about["image_shape"].append(9)
@@ -44,16 +44,16 @@ def test_a_state_is_a_copy_that_training_does_not_change():
 
 def test_loading_gives_each_part_its_own_and_passes_over_what_nobody_asked_for():
     one, other = Weight(1.0), Weight(2.0)
-    state = State({}, {"d": one, "g": other}).state_dict() | {"more": 3}
+    state = State(dict, {"d": one, "g": other}).state_dict() | {"more": 3}
     fresh = {"g": Weight(0.0), "d": Weight(0.0)}
-    State({}, fresh).load_state_dict(copy.deepcopy(state))
+    State(dict, fresh).load_state_dict(copy.deepcopy(state))
     assert (fresh["d"].value.item(), fresh["g"].value.item()) == (1.0, 2.0)
 
 
 def test_a_part_that_a_checkpoint_lacks_is_an_error():
-    state = State({}, {"d": Weight(1.0)}).state_dict()
+    state = State(dict, {"d": Weight(1.0)}).state_dict()
     with pytest.raises(KeyError, match="g"):
-        State({}, {"d": Weight(0.0), "g": Weight(0.0)}).load_state_dict(state)
+        State(dict, {"d": Weight(0.0), "g": Weight(0.0)}).load_state_dict(state)
 
 
 def test_random_numbers_go_on_where_the_checkpoint_was_made():

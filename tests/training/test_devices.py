@@ -6,7 +6,13 @@ import pytest
 import torch
 
 from gan_runner.errors import UserError
-from gan_runner.training.devices import Compute, choose_device, choose_precision, keep_arithmetic, precision_to_go_on
+from gan_runner.training.devices import (
+    Compute,
+    choose_device,
+    choose_precision,
+    precision_to_go_on,
+    tell_other_arithmetic,
+)
 
 CPU = torch.device("cpu")
 GPUS = torch.cuda.device_count() if torch.cuda.is_available() else 0
@@ -99,5 +105,5 @@ def test_a_run_that_goes_on_on_another_kind_of_device_takes_the_precision_that_s
 
 def test_a_precision_that_changes_at_a_resume_is_told(caplog):
     about = {"precision": "bf16", "threads": torch.get_num_threads()}
-    keep_arithmetic(about, Compute(CPU, "fp32"))
+    tell_other_arithmetic(about, Compute(CPU, "fp32"))
     assert "This run computed in bf16, and goes on in fp32 on this device (cpu)" in caplog.text
