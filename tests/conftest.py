@@ -1,6 +1,7 @@
 """What the tests of the core share: a small game on small pictures."""
 
 import contextlib
+import dataclasses
 import gzip
 import os
 import signal
@@ -18,7 +19,7 @@ from omegaconf import OmegaConf
 from torch import nn
 
 from gan_runner.commands.main import job_folder
-from gan_runner.data import ImageSet, Order, ResidentFeed, digits
+from gan_runner.data import ImageSet, Order, ResidentFeed, digits, fashion_mnist
 from gan_runner.games import Adversarial
 from gan_runner.machine.signals import STOPPING, not_ignored
 from gan_runner.models import dcgan, mlp
@@ -33,6 +34,7 @@ from gan_runner.training.player import Player, Players
 from gan_runner.training.train_step import BatchSizes, TrainStep
 
 CPU = torch.device("cpu")
+FASHION_MNIST = fashion_mnist.FASHION_MNIST
 torch.set_num_threads(1)  # networks this small lose time to a second one
 os.environ["OMP_NUM_THREADS"] = "1"  # in the processes that tests start, too
 for ignored in set(STOPPING) - set(not_ignored(STOPPING)):  # as by nohup, or a script's `&`: tests send them
@@ -70,6 +72,22 @@ def write_idx():
 @pytest.fixture
 def hard_labels():
     return Labels(Exactly(1.0), Exactly(0.0), Exactly(1.0), flip=0.0)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _data_that_only_some_machines_have_are_hidden():
+    """So that every test does the same where Debian's package of Fashion-MNIST is installed and where it is not."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(fashion_mnist, "FASHION_MNIST", dataclasses.replace(FASHION_MNIST, other_folders=()))
+        yield
+
+
+@pytest.fixture
+def installed_fashion_mnist(monkeypatch):
+    """Debian's package of Fashion-MNIST, for the tests of the real one."""
+    if not Path(fashion_mnist.DEBIAN_FOLDER).is_dir():
+        pytest.skip("Debian's package is not installed")
+    monkeypatch.setattr(fashion_mnist, "FASHION_MNIST", FASHION_MNIST)
 
 
 @pytest.fixture(scope="session")

@@ -41,6 +41,7 @@ from gan_runner.config.sweeping import (
 )
 from gan_runner.errors import UserError, problem_of, was_told
 from gan_runner.machine.cores import cores
+from gan_runner.machine.processes import semaphores
 from gan_runner.machine.shell import command_line, quoted
 from gan_runner.machine.signals import PREEMPTING, STOPPING, handled, held_back, held_back_in_new_processes, let_through
 from gan_runner.record.sweep_folder import GONE_THROUGH, Job, Sweep, SweepFolder, read_summary
@@ -50,6 +51,7 @@ log = logging.getLogger(__name__)
 
 _SECONDS_BETWEEN_LOOKS = 1.0
 _MOST_NAMES = 5  # of jobs that have failed for the same reason
+_JOBLIB = ".joblib_launcher.JoblibLauncher"
 _SUBMITIT, _SUBMITIT_HERE = ".submitit_launcher.", ".submitit_launcher.LocalLauncher"
 
 
@@ -109,6 +111,7 @@ class WholeSweep:
         refuse_senseless_search(config)
         folder = SweepFolder(Path(config.hydra.sweep.dir))
         planned = plan(config, GlobalHydra.instance().config_loader())
+        _refuse_processes_without_semaphores(config, planned.total)
         folder.take()
         try:
             sweep = folder.read()
@@ -402,6 +405,15 @@ def _to_minimise(objective: float | None, config: DictConfig) -> float | None:
     """What a sweeper gets of a job that is skipped, as a run's evaluation would turn it."""
     higher = OmegaConf.select(config, "evaluation.goal") == "higher"
     return -objective if objective is not None and higher else objective
+
+
+def _refuse_processes_without_semaphores(config: DictConfig, total: int | None) -> None:
+    """Refuse what joblib would train in threads of this process, where runs take each other's random numbers."""
+    if config.hydra.launcher._target_.endswith(_JOBLIB) and _jobs_at_once(config, total) != 1 and not semaphores():
+        raise UserError(
+            "hydra/launcher=joblib trains in processes that need semaphores in /dev/shm, but that is closed here.",
+            "Open it (docker run --shm-size=64m), or leave out hydra/launcher=joblib to train one job after the other.",
+        )
 
 
 def _jobs_at_once(config: DictConfig, total: int | None) -> int:

@@ -23,7 +23,7 @@ def cpu_quota(proc: Path = PROC) -> float | None:
     for group in _groups("cpu", proc):
         with suppress(OSError, ValueError, IndexError):
             if (version_2 := group / "cpu.max").exists():
-                quota, period = version_2.read_text().split()
+                quota, period = _text(version_2).split()
             else:
                 quota, period = _text(group / "cpu.cfs_quota_us"), _text(group / "cpu.cfs_period_us")
             if float(quota) > 0:  # "max" in version 2 is no number, -1 in version 1 is no limit
@@ -91,7 +91,7 @@ def _text(path: Path) -> str:
 def _statistic(path: Path, name: str) -> int:
     """A number of a kernel's table of names and numbers; 0 where it is not listed."""
     with suppress(OSError):
-        for line in path.read_text().splitlines():
+        for line in _text(path).splitlines():
             key, _, value = line.partition(" ")
             if key == name:
                 return int(value)

@@ -1,5 +1,6 @@
 """A run in surroundings as containers, clusters and shells have them: the bits and files are the same."""
 
+import _multiprocessing
 import errno
 import fcntl
 import os
@@ -70,6 +71,27 @@ def test_surroundings_change_neither_bits_nor_files(tmp_path, monkeypatch, at_ho
     assert left_by(tmp_path / "run") == at_home
     assert result.err == ""
     assert result.out.count("cannot be locked") == (surroundings is another_file_system)
+
+
+def test_a_sweep_in_processes_is_refused_where_they_cannot_have_semaphores(tmp_path, monkeypatch):
+    monkeypatch.setattr(_multiprocessing, "SemLock", refused(errno.EACCES))  # as where /dev/shm is closed
+    sweep = ["-m", "seed=1,2", "hydra/launcher=joblib", "hydra.launcher.n_jobs=2", "hydra.sweep.dir=sweep"]
+    result = gan_run(tmp_path, *QUICK, *sweep)
+    assert (result.code, result.err.count("/dev/shm"), result.err.count("\n")) == (1, 1, 2), result.text
+    assert not (tmp_path / "sweep/sweep.json").exists()
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT], ids=lambda number: number.name)
+def test_a_signal_while_a_command_loads_ends_it(tmp_path, number):
+    command = [sys.executable, "-X", "importtime", "-m", "gan_runner", *RUN]  # says what it has loaded
+    with subprocess.Popen(command, cwd=tmp_path, stderr=subprocess.PIPE, text=True) as process:
+        try:
+            assert any("omegaconf" in line for line in process.stderr)
+            process.send_signal(number)
+            assert "Traceback" not in process.stderr.read()
+            assert process.wait(10) == 128 + number
+        finally:
+            process.kill()
 
 
 def ignoring_and_masking():

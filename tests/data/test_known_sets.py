@@ -1,4 +1,3 @@
-import dataclasses
 import inspect
 import pickle
 import typing
@@ -17,12 +16,6 @@ from gan_runner.errors import UserError
 
 CONFIGS = sorted((Path(__file__).parents[2] / "conf" / "data").glob("*.yaml"))
 REPLACE = "Replace or complete the files there, or try data=digits, which ships inside the package."
-
-
-@pytest.fixture
-def no_debian_folder(monkeypatch):
-    alone = dataclasses.replace(fashion_mnist.FASHION_MNIST, other_folders=())
-    monkeypatch.setattr(fashion_mnist, "FASHION_MNIST", alone)
 
 
 def message_of(load, root, download=False):
@@ -88,7 +81,7 @@ def test_images_of_another_size_are_resized(tmp_path, write_pair):
     assert mnist.load(str(tmp_path), False, 32, 2).images.shape == (2, 1, 32, 32)
 
 
-def test_a_set_that_is_nowhere_names_the_folders_and_the_ways_out(tmp_path, no_debian_folder):
+def test_a_set_that_is_nowhere_names_the_folders_and_the_ways_out(tmp_path):
     assert message_of(fashion_mnist.load, tmp_path / "data") == (
         f"data.root is {tmp_path}/data, but fashion_mnist is in none of: {tmp_path}/data/FashionMNIST/raw, "
         f"{tmp_path}/data/fashion_mnist, {tmp_path}/data.\n"
@@ -226,8 +219,7 @@ def test_a_batch_needs_a_label_for_each_image(tmp_path, write_cifar):
     assert "data_batch_1 does not hold one label from 0 to 9 for each image." in message_of(cifar10.load, tmp_path)
 
 
-@pytest.mark.skipif(not Path(fashion_mnist.DEBIAN_FOLDER).is_dir(), reason="Debian's package is not installed")
-def test_fashion_mnist_is_found_where_debian_puts_it(tmp_path):
+def test_fashion_mnist_is_found_where_debian_puts_it(tmp_path, installed_fashion_mnist):
     images = fashion_mnist.load(str(tmp_path), False, 28, None)
     assert (images.shape, len(images)) == ((1, 28, 28), 60_000)
     assert images.labels.bincount().tolist() == [6000] * 10

@@ -1,6 +1,5 @@
 import dataclasses
 import sys
-from pathlib import Path
 
 import pytest
 import torch
@@ -58,8 +57,9 @@ def test_the_extractor_of_the_digits_ships_with_the_package_and_knows_them(shipp
     torch.testing.assert_close(seen.probabilities.sum(1), torch.ones(1797))
 
 
-@pytest.mark.skipif(not Path(fashion_mnist.DEBIAN_FOLDER).is_dir(), reason="Debian's package is not installed")
-def test_the_extractor_of_fashion_mnist_ships_with_the_package_and_knows_what_it_never_saw(tmp_path, own_cache):
+def test_the_extractor_of_fashion_mnist_ships_with_the_package_and_knows_what_it_never_saw(
+    tmp_path, own_cache, installed_fashion_mnist
+):
     training, held_out = (fashion_mnist.load(str(tmp_path), False, 28, None, split) for split in ("train", "test"))
     seen = cnn(training, CPU)(held_out.images[:1000])
     assert not own_cache.exists()
