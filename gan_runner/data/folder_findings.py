@@ -237,8 +237,9 @@ def _empty_classes(listing: Listing, classes: Sequence[str], training: Part) -> 
 def nothing_usable(root: str, folder: Path, listing: Listing, findings: Findings, split: Split) -> UserError:
     """The error for a folder without a picture that can be read, which says what lies there."""
     if split == "test":
+        lack = f"can be read: {' '.join(told(findings.unread, 3))}" if findings.unread else "is of a class that trains."
         return NoTestSplitError(
-            f"data.root is {root}, but none of its {counted(len(findings.unread), 'held-out file')} can be read.",
+            f"data.root is {root}, but no picture that is held out there {lack}",
             "Replace them, or try data.holdout=0.1, which trains on nine in ten and judges by the others.",
         )
     remedy = f"Put {either(FORMATS)} pictures there, or try {SHIPPED}"

@@ -81,9 +81,11 @@ def load(
     listing = listing_of(folder)
     check_room(_COPIES * cores(), channels, image_size)
     findings = Findings(image_size)
-    layout = _layout(folder, listing.pictures, findings)
+    layout = _layout(folder, listing.pictures, findings if split == "train" else Findings(image_size))
     chosen = _chosen(layout, split, holdout, limit)
     usable = _usable(folder, chosen, channels, findings)
+    if split == "test" and findings.unread:
+        tell([f"Left out of what is held out: {' '.join(told(findings.unread, 1))}"])
     if not usable.files:
         raise nothing_usable(root, folder, listing, findings, split)
     classes = _classes(folder, layout.training, chosen, usable, channels)
@@ -91,8 +93,6 @@ def load(
     ranges = _ranges(folder, listing.pictures) if findings.deep else DEFAULT_RANGES
     if split == "train":
         tell_what_trains(root, listing, layout, usable, classes, findings, ranges, holdout)
-    elif findings.unread:
-        tell([f"Left out of what is held out: {' '.join(told(findings.unread, 1))}"])
     return FolderImages(folder, usable.files, image_size, channels, usable.labels(classes), classes, ranges)
 
 

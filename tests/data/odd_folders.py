@@ -174,6 +174,22 @@ def a_class_that_comes_in_test_alone(root):
     write(root / "test" / "birds", 2)
 
 
+@folder(4, ["cats", "dogs"], says="0 of test/ are held out; 2 there are of classes that do not train")
+def test_classes_that_never_train(root):
+    write(root / "train" / "cats", 2)
+    write(root / "train" / "dogs", 2)
+    write(root / "test" / "birds", 1)
+    write(root / "test" / "fish", 1)
+
+
+@folder(4, ["cats", "dogs"], says="2 of test/ are held out")
+def a_test_folder_that_is_broken(root):
+    write(root / "train" / "cats", 2)
+    write(root / "train" / "dogs", 2)
+    text(root / "test" / "cats" / "0.png")
+    text(root / "test" / "dogs" / "0.png")
+
+
 @folder(4, ["Cats", "caf\u00e9"], 4)
 def test_classes_in_other_letters(root):
     write(root / "train" / "Cats", 2)
