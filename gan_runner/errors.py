@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import difflib
 import re
+import unicodedata
 from collections.abc import Iterator, Sequence
 from types import TracebackType
 from typing import Self
@@ -110,6 +111,11 @@ def printable(text: object) -> str:
     escape in Python's notation, and a byte that is no UTF-8, as names in Latin-1 have, becomes ``\xe9``.
     """
     return "".join(each if each.isprintable() else _escaped(each) for each in str(text))
+
+
+def is_one_line(text: str) -> bool:
+    """Whether a text has neither line breaks nor other characters that steer a terminal."""
+    return not any(unicodedata.category(each) in ("Cc", "Zl", "Zp") for each in text)
 
 
 def _escaped(character: str) -> str:

@@ -5,14 +5,16 @@ from __future__ import annotations
 import logging
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from omegaconf import DictConfig, OmegaConf
 
 from gan_runner.config.build import bind_to_data, load_images, make
+from gan_runner.config.checking import OF_PICTURES, check_stored
 from gan_runner.config.command_line import named_folders, typed_overrides
 from gan_runner.config.judging import report_of_checkpoint, split_of, tell_report
+from gan_runner.config.parts import only, trusting
 from gan_runner.config.stored import read_stored
 from gan_runner.config.validation import validate
 from gan_runner.errors import UserError, too_little_memory_explained
@@ -106,13 +108,26 @@ def _tell_of_runs(config: DictConfig, device: torch.device) -> None:
 
 
 def _of_run(run: str, folder: RunFolder, config: DictConfig, device: torch.device) -> Report:
-    trust = [config.trust] if isinstance(config.trust, str) else list(config.trust)
-    read = read_stored(Path(run), trust, "run")
-    stored = OmegaConf.create(read.config)
+    parts = trusting(config.trust)
+    read = read_stored(Path(run), parts, "run")
+    stored = OmegaConf.create(read.values)
     if root := read.root_from_elsewhere():
         stored.data.root = str(root)
     state = folder.checkpoints.load(str(config.checkpoint), device)
     metrics: FeatureMetrics = make(config.metrics)
+    with only(parts):
+        check_stored(read.config, (*OF_PICTURES, "data"), f"run is {run}")
+        return _report(run, stored, state, metrics, config, device)
+
+
+def _report(
+    run: str,
+    stored: DictConfig,
+    state: dict[str, Any],
+    metrics: FeatureMetrics,
+    config: DictConfig,
+    device: torch.device,
+) -> Report:
     try:
         training = load_images(stored)
     except UserError as error:

@@ -10,7 +10,9 @@ from typing import Literal
 from omegaconf import DictConfig, OmegaConf
 
 from gan_runner.config.build import sampler_of_checkpoint
+from gan_runner.config.checking import OF_PICTURES, check_stored
 from gan_runner.config.command_line import typed_overrides
+from gan_runner.config.parts import only, trusting
 from gan_runner.config.stored import read_stored
 from gan_runner.config.validation import validate
 from gan_runner.errors import too_little_memory_explained
@@ -45,11 +47,12 @@ def sample_job(config: DictConfig) -> None:
     if not any(override.startswith("output=") for override in typed_overrides()):
         output = free_name(output)
     check_output(output)
-    trust = [config.trust] if isinstance(config.trust, str) else list(config.trust)
-    stored = read_stored(Path(config.run), trust, "run")
+    parts = trusting(config.trust)
+    stored = read_stored(Path(config.run), parts, "run")
     state = folder.checkpoints.load(str(config.checkpoint), device)
-    sampler = sampler_of_checkpoint(OmegaConf.create(stored.config), state, config.seed, device)
-    with too_little_memory_explained("Try a smaller num, and another seed for each part."):
+    with only(parts), too_little_memory_explained("Try a smaller num, and another seed for each part."):
+        check_stored(stored.config, OF_PICTURES, f"run is {config.run}")
+        sampler = sampler_of_checkpoint(OmegaConf.create(stored.values), state, config.seed, device)
         inputs = sampler.for_grid("sampled latents", config.num, near_square(config.num))
         write_samples(to_uint8(sampler.pictures(inputs)), output)
     log.info("%d pictures: %s", config.num, output)

@@ -26,13 +26,14 @@ from omegaconf.errors import OmegaConfBaseException
 
 from gan_runner import CONFIG_MODULE
 from gan_runner.config.command_line import Typed, shown, typed_overrides
+from gan_runner.config.parts import trusting
 from gan_runner.config.stored import read_stored
 from gan_runner.config.sweeping import (
     choices_of,
     differences,
     hash_of,
     in_own_process,
-    modules_named,
+    names_typed,
     plan,
     refuse_senseless_search,
     settings_of,
@@ -74,7 +75,10 @@ def words_to_go_on(typed: Typed) -> list[str]:
             f"sweep_resume is {folder}, but that is no folder of a sweep: no sweep.json says what started it.",
             f"Type what started it, and hydra.sweep.dir={quoted(str(folder))}.",
         )
-    return words_of_sweep(sweep.arguments, folder, typed, trusted(typed))
+    words, notes = words_of_sweep(sweep.arguments, folder, typed, trusted(typed))
+    for note in notes:
+        _warn(note)
+    return words
 
 
 class WholeSweep:
@@ -217,7 +221,9 @@ class WholeSweep:
         flags = [flag for flag in self._typed.flags if flag not in ("-m", "--multirun")]
         for problem, jobs in sweep.failures().items():
             lines += [f"Failed: {_names_of(jobs, len(sweep.jobs))}", f"  {problem}"]
-            lines.append(f"  Again, alone: {command_line(['gan-run', *flags, *jobs[0].overrides])}")
+            own = next((job for job in jobs if job.start == sweep.start), None)
+            if own is not None:  # of another start, the folder alone says what it was
+                lines.append(f"  Again, alone: {command_line(['gan-run', *flags, *own.overrides])}")
         if any(job.state not in GONE_THROUGH for job in sweep.jobs) or len(sweep.jobs) < (sweep.total or 0):
             words = ["gan-run", "-m", *flags, f"sweep_resume={shown(self._folder_path())}"]
             lines.append(f"To go on: {command_line(words)}")
@@ -372,7 +378,7 @@ def _train(config: DictConfig, sweep: SweepFolder, run: Path, job: Job) -> float
 
     if RunFolder(run).checkpoints.any():
         config.resume = str(shown(run))
-        config.trust = [*_as_list(config.trust), *modules_named(config)]
+        config.trust = [*_as_list(config.trust), *names_typed(config)]
     gpu = sweep.job_started(number, hash_of(settings), gpus()).gpu
     choose_gpu(gpu)
     within = Within(
@@ -391,10 +397,10 @@ def _ended(sweep: SweepFolder, number: int, state: str, run: Path, error: str | 
 
 
 def _refuse_other_settings(config: DictConfig, run: Path, settings: dict[str, Any]) -> None:
-    stored = read_stored(run, [*_as_list(config.trust), *modules_named(config)], "hydra.sweep.dir")
+    stored = read_stored(run, trusting([*_as_list(config.trust), *names_typed(config)]), "hydra.sweep.dir")
     # A resume writes down the precision that `auto` has come to.
     but = ["trainer.precision"] if config.trainer.precision == "auto" else []
-    if changes := differences(settings_of(stored.config, resolve=True), settings, but):
+    if changes := differences(settings_of(stored.values, resolve=True), settings, but):
         raise UserError(
             f"hydra.sweep.dir has a job {run.name} already, but with other settings:\n" + "\n".join(changes),
             "Leave these as they were, or try another hydra.sweep.dir.",

@@ -10,8 +10,8 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from types import FrameType
@@ -23,11 +23,12 @@ from omegaconf import DictConfig, OmegaConf, read_write
 from torchinfo import summary as parameter_summary
 from tqdm.contrib.logging import logging_redirect_tqdm
 
-from gan_runner.config.build import build
+from gan_runner.config.build import NETWORKS, build, refuse_other_networks
 from gan_runner.config.checking import check_config, too_much_asked
 from gan_runner.config.command_line import command_line, shown, typed_overrides
 from gan_runner.config.hyperparameters import hyperparameters_of
 from gan_runner.config.judging import report_of_checkpoint, tell_report
+from gan_runner.config.parts import names_in, only, trusting
 from gan_runner.config.resuming import refuse_changes, refuse_other_data, refusing_what_does_not_fit
 from gan_runner.config.stored import Stored, read_stored, to_store
 from gan_runner.errors import FirstError, UserError, mark_as_told, problem_of
@@ -192,7 +193,10 @@ def _made(job: _Job, stop: _Stop) -> tuple[Experiment, dict[str, Any] | None, di
         config.trainer.precision = precision_to_go_on(state, device)
     threads = OmegaConf.select(config, "trainer.threads", default="auto")  # runs of earlier versions have none
     choose_threads(threads, device, state["about"] if state else None, job.world)
-    with stop.at_once():
+    with stop.at_once(), job.only_its_parts():
+        if state and not config.resume_force:
+            players = state["players"]
+            refuse_other_networks(config, state["about"], {name: players[name]["net"] for name in NETWORKS})
         experiment = build(config, job.world)
     if state:
         tell_other_arithmetic(state["about"], experiment.compute, job.world)
@@ -286,18 +290,19 @@ def _look_closely(job: _Job) -> None:
         return
     device = experiment.compute.device
     for checkpoint in at_end.checkpoints:
-        found = report_of_checkpoint(
-            job.config,
-            folder.checkpoints.load(checkpoint, device),
-            at_end.metrics,
-            experiment.images,
-            at_end.metrics.held_out,
-            checkpoint=checkpoint,
-            num=at_end.num,
-            real=at_end.real,
-            seed=experiment.seed,
-            device=device,
-        )
+        with job.only_its_parts():
+            found = report_of_checkpoint(
+                job.config,
+                folder.checkpoints.load(checkpoint, device),
+                at_end.metrics,
+                experiment.images,
+                at_end.metrics.held_out,
+                checkpoint=checkpoint,
+                num=at_end.num,
+                real=at_end.real,
+                seed=experiment.seed,
+                device=device,
+            )
         tell_report(f"{folder.path}, the {checkpoint} checkpoint", found, folder.path / f"evaluation-{checkpoint}")
         job.judged[checkpoint] = found.as_dict()["metrics"]
 
@@ -380,8 +385,7 @@ class _Job:
         self._looked_at: dict[str, float] | None = None
         self.judged: dict[str, dict[str, float | None]] = {}
         if config.resume is not None:
-            trust: Sequence[str] = [config.trust] if isinstance(config.trust, str) else list(config.trust)
-            self.stored = read_stored(folder.path, trust, "resume")
+            self.stored = read_stored(folder.path, trusting(config.trust), "resume")
         seed = OmegaConf.select(config, "seed", throw_on_resolution_failure=False)
         self._summary = Summary(folder, {"command": command_line(), "seed": seed})
 
@@ -406,6 +410,13 @@ class _Job:
         self.folder.write_config(texts)
         self._summary.begin()
         self.write("running")
+
+    def only_its_parts(self) -> contextlib.AbstractContextManager[None]:
+        """While parts are made: of a run that goes on, what its folder may ask for, and what has been typed now."""
+        if self.stored is None:
+            return contextlib.nullcontext()
+        typed = names_in(OmegaConf.to_container(self.config, resolve=False)) - names_in(self.stored.config)
+        return only(replace(trusting(self.config.trust), typed=typed))
 
     @cached_property
     def config_text(self) -> str:

@@ -2,23 +2,24 @@
 
 from __future__ import annotations
 
+import contextlib
 import copy
 import functools
 import inspect
 import logging
 import traceback
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pkgutil import resolve_name
 from typing import Any, Literal, cast
 
 import torch
-from hydra.errors import InstantiationException
-from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from gan_runner.config.validation import hints_of, is_called
+import gan_runner
+from gan_runner.config.parts import part_named
+from gan_runner.config.validation import HYDRA_KEYS, hints_of, is_called
 from gan_runner.contracts import described, foreign, hold_to, what_it_is
 from gan_runner.data import Batch, Feed, ImageSet, make_feed
 from gan_runner.data.folder_findings import silently
@@ -47,6 +48,8 @@ from gan_runner.training.settings import Trainer
 from gan_runner.training.train_step import BatchSizes, TrainStep
 
 log = logging.getLogger(__name__)
+
+NETWORKS: tuple[Literal["generator", "discriminator"], ...] = ("generator", "discriminator")
 
 # The keys of the data group that say how images are fed; the others say which images.
 _FEEDING = frozenset(inspect.signature(make_feed).parameters)
@@ -142,20 +145,12 @@ def make(node: Any, **given: object) -> Any:
     Raises:
         UserError: as the part itself raised it, or PyTorch refuses what it is given.
     """
+    node = plain(node)
     try:
-        part = instantiate(node, _partial_=True, _convert_="all")
+        part = _with_settings(node)
         _refuse_what_cannot_be_called(node["_target_"], part)
         _refuse_missing(node["_target_"], part, given)
         return part(**given)
-    except InstantiationException as error:
-        if isinstance(error.__cause__, UserError):
-            raise error.__cause__ from None
-        if isinstance(error.__cause__, TypeError):  # what is named is no such part
-            raise UserError(
-                f"{node['_target_']} cannot be made: {error.__cause__}",
-                "Name another class or function there, or give it the arguments that it takes.",
-            ) from error
-        raise
     except (TypeError, ValueError, RuntimeError) as error:
         if is_want_of_memory(error) or not _raised_by_pytorch(error):
             raise
@@ -163,6 +158,52 @@ def make(node: Any, **given: object) -> Any:
             f"{node['_target_']} cannot be made, for PyTorch refuses a setting: {str(error).partition(chr(10))[0]}",
             "Give that setting, or what it follows, a value that it takes.",
         ) from error
+
+
+def plain(node: Any) -> Any:
+    """A node as mappings, lists and plain values, its references followed."""
+    if OmegaConf.is_config(node):
+        return OmegaConf.to_container(node, resolve=True)
+    return {key: plain(value) for key, value in node.items()} if isinstance(node, dict) else node
+
+
+def _with_settings(node: Mapping[str, Any]) -> functools.partial[Any]:
+    """The class or function that a node names, with its settings, the parts among them made, and not yet called.
+
+    A node's `_args_` are its settings without names; where `_recursive_` is false, its parts are handed on as they are
+    described; where `_convert_` is none, mappings and lists are handed on as OmegaConf's.
+    """
+    settings = {key: value for key, value in node.items() if key not in HYDRA_KEYS}
+    unnamed = node.get("_args_", [])
+    if node.get("_recursive_", True):
+        unnamed, settings = _made(unnamed), {key: _made(value) for key, value in settings.items()}
+    if node.get("_convert_") == "none":
+        settings = {key: _as_omegaconf(value) for key, value in settings.items()}
+    return functools.partial(part_named(node["_target_"]), *unnamed, **settings)
+
+
+def _made(tree: Any) -> Any:
+    """A value of a node, with the parts in it made."""
+    if isinstance(tree, list):
+        return [_made(inner) for inner in tree]
+    if not isinstance(tree, dict):
+        return tree
+    if "_target_" not in tree:
+        return {key: _made(value) for key, value in tree.items()}
+    part = _with_settings(tree)
+    if tree.get("_partial_", False):
+        return part
+    try:
+        return part()
+    except TypeError as error:  # what is named is no such part
+        raise UserError(
+            f"{tree['_target_']} cannot be made: {error}",
+            "Name another class or function there, or give it the arguments that it takes.",
+        ) from error
+
+
+def _as_omegaconf(value: Any) -> Any:
+    return OmegaConf.create(value, flags={"allow_objects": True}) if isinstance(value, dict | list) else value
 
 
 def _raised_by_pytorch(error: Exception) -> bool:
@@ -300,14 +341,11 @@ def sampler_of_checkpoint(config: DictConfig, state: Mapping[str, Any], seed: in
     """
     about = state["about"]
     channels, height, width = about["image_shape"]
+    weights = drawing_weights(state["players"])
+    refuse_other_networks(config, about, {"generator": weights})
     net = build_network(config, "generator", (channels, height, width), about["classes"]).to(device)
-    try:
-        net.load_state_dict(drawing_weights(state["players"]))
-    except RuntimeError as error:  # what PyTorch raises for other names and shapes
-        raise UserError(
-            f"The checkpoint is of another model than the run's config describes: {error}",
-            "Restore the run's .hydra/config.yaml, or take the checkpoint back to its own folder.",
-        ) from error
+    with _refusing_another_model():
+        net.load_state_dict(weights)
 
     def examples(count: int) -> Batch:
         images = load_images(config)
@@ -315,6 +353,44 @@ def sampler_of_checkpoint(config: DictConfig, state: Mapping[str, Any], seed: in
         return Batch(images.pixels(rows), images.conditions(rows)).as_float()
 
     return Sampler(build_game(config, about["classes"], device), net, examples, seed, device)
+
+
+def refuse_other_networks(
+    config: DictConfig, about: Mapping[str, Any], weights: Mapping[str, Mapping[str, Any]]
+) -> None:
+    """Refuse networks that are not those of a checkpoint before they are made: a folder may ask for ones of any size.
+
+    Those of the user's own are looked at once they are made.
+
+    Args:
+        config: the run's.
+        about: what the checkpoint says of its images: `image_shape` and `classes`.
+        weights: the checkpoint's, by `generator` and `discriminator`.
+
+    Raises:
+        UserError: they have other names or shapes.
+    """
+    channels, height, width = about["image_shape"]
+    packed = {"generator": 1, "discriminator": _packing(config)}
+    for which in NETWORKS:
+        if which not in weights or not config.model[which]._target_.startswith(f"{gan_runner.__name__}."):
+            continue
+        # Tensors of this device have shapes, and take no memory and no random numbers.
+        with torch.device("meta"):
+            net = build_network(config, which, (packed[which] * channels, height, width), about["classes"])
+        with _refusing_another_model():
+            (net if packed[which] == 1 else Packed(net, packed[which])).load_state_dict(weights[which], assign=True)
+
+
+@contextlib.contextmanager
+def _refusing_another_model() -> Iterator[None]:
+    try:
+        yield
+    except RuntimeError as error:  # what PyTorch raises for other names and shapes
+        raise UserError(
+            f"The checkpoint is of another model than the run's config describes: {error}",
+            "Restore the run's .hydra/config.yaml, or take the checkpoint back to its own folder.",
+        ) from error
 
 
 def _on_device(net: nn.Module, device: torch.device) -> nn.Module:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from pkgutil import resolve_name
 
 from hydra import compose
@@ -89,7 +89,7 @@ def check(
         raise without_first_line(name, config_dir_of(command_line()), key)
     drop_what_a_replaced_part_took(config, READERS, overrides)
     validate(config, SETTINGS, READERS, overrides, default_of)
-    _check_parts(config)
+    _check_parts(config, [group.name for group in GROUPS])
     choose_device(config.trainer.device, "trainer.device")
     _check_threads(config)
     _check_length(config, overrides)
@@ -102,9 +102,40 @@ def check(
     _check_ramp(config, overrides)
 
 
-def _check_parts(config: DictConfig) -> None:
+# What a run's pictures are drawn with.
+OF_PICTURES = ("model", "game", "latent", "loss", "labels", "penalty", "augment")
+
+
+def check_stored(config: Mapping[str, object], groups: Collection[str], where: str) -> None:
+    """Refuse what in the config of a run's folder cannot be meant, in the groups of which something is made.
+
+    Args:
+        config: as stored.
+        groups: those.
+        where: the folder, for messages: "run is DIR".
+
+    Raises:
+        UserError: see `gan_runner.config.validation.validate`.
+    """
+    try:
+        node = OmegaConf.create(dict(config))
+        validate(node, {}, READERS, (), _no_default, groups)
+        _check_parts(node, groups)
+    except UserError as error:
+        raise UserError(
+            f"{where}, but in its config {error.problem}", "Mend or restore its .hydra/config.yaml, or start a new run."
+        ) from error
+
+
+def _no_default(key: str) -> object:
+    raise KeyError(key)
+
+
+def _check_parts(config: DictConfig, groups: Collection[str]) -> None:
     """Refuse a group that has become none, and a file of the user's own that does not say what to make."""
     for group in GROUPS:
+        if group.name not in groups:
+            continue
         for path in group.keys(group.parts):
             owner, _, key = path.rpartition(".")
             node = OmegaConf.select(config, owner) if owner else config

@@ -14,6 +14,7 @@ from omegaconf import DictConfig, OmegaConf
 from gan_runner import CONFIG_MODULE
 from gan_runner.config.command_line import Typed
 from gan_runner.config.groups import GROUPS
+from gan_runner.config.parts import Parts, trusting
 from gan_runner.config.stored import Stored, read_stored
 from gan_runner.config.validation import as_typed
 from gan_runner.data import ImageSet
@@ -52,10 +53,10 @@ def prepare_to_resume(words: Typed) -> str:
     return next(o for o in words.overrides if o.startswith("resume=")).partition("=")[2]
 
 
-def trusted(words: Typed) -> list[str]:
-    """The modules that `trust` names, as a list or as one word."""
+def trusted(words: Typed) -> Parts:
+    """What a folder may have built, by the `trust` that was typed."""
     value = words.value_of("trust")
-    return [str(module) for module in value] if isinstance(value, list) else [] if value is None else [str(value)]
+    return trusting([] if value is None else value)
 
 
 def offer_to_hydra(stored: Stored, typed: list[str]) -> None:
@@ -99,7 +100,7 @@ def refuse_changes(folder: str, stored: Stored, config: DictConfig) -> None:
     Raises:
         UserError: the config differs from the stored one in that.
     """
-    old, new = dict(_leaves(OmegaConf.create(stored.config))), dict(_leaves(config))
+    old, new = dict(_leaves(OmegaConf.create(stored.values))), dict(_leaves(config))
     changes = [
         f"  {key}: {as_typed(old.get(key))} -> {as_typed(new.get(key))}"
         for key in sorted(old.keys() | new.keys())

@@ -1,37 +1,29 @@
 """Configs that lie in a run's folder: data that may come from a stranger, and never a program.
 
-What such a config may build is on a list; anything else is refused by key and value before it is imported. It is read
-without resolvers, and what it says of Hydra itself is never obeyed.
+They are read as plain values (`gan_runner.record.plain_yaml`), their references are followed by us
+(`gan_runner.config.references`), and what they ask to build is looked up in a table (`gan_runner.config.parts`). Only
+groups and the seed are taken from them; what they say of Hydra itself is never obeyed.
 """
 
 from __future__ import annotations
 
-import functools
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
-from importlib import resources
 from pathlib import Path
 from typing import Any
 
-import yaml
 from omegaconf import DictConfig, OmegaConf
 
-from gan_runner import CONFIG_MODULE
 from gan_runner.config.groups import GROUPS
-from gan_runner.errors import UserError
+from gan_runner.config.parts import Parts
+from gan_runner.config.references import dotted, is_plain, leaves, resolved, without_references_to
+from gan_runner.errors import UserError, is_one_line, printable
+from gan_runner.record.plain_yaml import LARGEST, NotPlainError, Tree, plain_yaml
 
-_LARGEST = 2**20  # bytes of a stored YAML file
-_DEEPEST = 32  # levels of nesting
-_RESOLVER = re.compile(r"\$\{[^}]*:")
 _NAME = re.compile(r"[\w.-]{1,100}")
-
-# What of PyTorch a config may name besides this package's own parts.
-_TORCH = re.compile(
-    r"torch\.nn\.init\.(\w+_)"
-    r"|torch\.optim\.(Adadelta|Adagrad|Adam|Adamax|AdamW|ASGD|NAdam|RAdam|RMSprop|Rprop|SGD)"
-    r"|torch\.nn\.(CELU|ELU|GELU|Hardtanh|Identity|LeakyReLU|Mish|PReLU|ReLU|ReLU6|SELU|SiLU|Sigmoid|Softplus|Tanh)"
-)
+_TAKEN = {"seed", *(group.name for group in GROUPS)}
+"""The keys at the top of a stored config that a run goes on with; the others are of the start that stored it."""
 
 
 @dataclass(frozen=True)
@@ -39,24 +31,33 @@ class Stored:
     """What a run's folder says of its config.
 
     Attributes:
-        config: as composed, `${key}` of its own keys in it, nothing that computes.
+        config: of its groups and its seed, as composed: texts may refer to its own keys, as in `${model.latent_dim}`.
+        values: the same, the references replaced by what they refer to.
         overrides: what was typed to compose it.
         choices: the file chosen of each group, by the group.
         cwd: the folder that it was started in; None where it does not say.
     """
 
     config: dict[str, Any]
+    values: dict[str, Any]
     overrides: list[str]
     choices: dict[str, str]
     cwd: Path | None
 
     def root_from_elsewhere(self) -> Path | None:
         """Where the run, started in another folder, found its data, if that is not where data.root leads from here."""
-        root = OmegaConf.select(OmegaConf.create(self.config), "data.root", throw_on_resolution_failure=False)
-        if not isinstance(root, str) or self.cwd is None or Path(root).expanduser().exists():
+        root = _at(self.values, "data", "root")
+        if not isinstance(root, str) or self.cwd is None or _expanded(root).exists():
             return None
         there = self.cwd / root
         return there if there.exists() else None
+
+
+def _expanded(root: str) -> Path:
+    try:
+        return Path(root).expanduser()
+    except RuntimeError:  # there is no such user
+        return Path(root)
 
 
 def to_store(config: DictConfig) -> str:
@@ -68,7 +69,7 @@ def to_store(config: DictConfig) -> str:
             return {key: settled(inner, f"{path}[{key}]" if path else str(key)) for key, inner in value.items()}
         if isinstance(value, list):
             return [settled(inner, f"{path}[{number}]") for number, inner in enumerate(value)]
-        if isinstance(value, str) and _RESOLVER.search(value):
+        if isinstance(value, str) and not is_plain(value):
             found = OmegaConf.select(config, path)
             return OmegaConf.to_container(found, resolve=True) if OmegaConf.is_config(found) else found
         return value
@@ -76,140 +77,87 @@ def to_store(config: DictConfig) -> str:
     return OmegaConf.to_yaml(OmegaConf.create(settled(written, "")))
 
 
-def read_stored(folder: Path, trust: Sequence[str], key: str) -> Stored:
+def read_stored(folder: Path, parts: Parts, key: str) -> Stored:
     """Read the config of a run's folder.
 
     Args:
         folder: the run's.
-        trust: modules besides this package and PyTorch whose parts it may name, as the user typed them.
+        parts: what it may ask to build.
         key: what the folder was typed as, for messages.
 
     Raises:
-        UserError: a file is damaged, or names what is not trusted.
+        UserError: a file is damaged, or asks for what may not be built or computed.
     """
-    config = _mapping(folder / ".hydra/config.yaml", key)
-    config.pop("hydra", None)
-    for path, value in _leaves(config):
-        if path.rpartition(".")[2] == "_target_":
-            refuse_foreign(folder, path, value, trust, key)
-        elif isinstance(value, str) and _RESOLVER.search(value):
-            raise UserError(
-                f"{key} is {folder}, but in its config {path} is {value}, which would be computed when it is read.",
-                "A run's folder is data: write the value itself there, or start a new run.",
-            )
-    for group in GROUPS:
-        if group.optional:  # there may have been no such group yet
-            config.setdefault(group.name, {})
-        elif group.name not in config:
-            raise UserError(
-                f"{key} is {folder}, but its .hydra/config.yaml says nothing of {group.name}, which every run has.",
-                "Mend or restore that file, or start a new run.",
-            )
-    data = config.get("data")
-    if isinstance(data, dict) and "download" in data:
-        data["download"] = False  # a folder fetches nothing; who wants that types it
-    hydra = _mapping_or_none(folder / ".hydra/hydra.yaml").get("hydra", {})
-    return Stored(
-        config,
-        _texts(folder / ".hydra/overrides.yaml"),
-        _choices(_at(hydra, "runtime", "choices")),
-        Path(cwd) if isinstance(cwd := _at(hydra, "runtime", "cwd"), str) else None,
-    )
-
-
-def refuse_foreign(folder: Path, path: str, value: object, trust: Sequence[str], key: str) -> None:
-    """Refuse what a stored config asks to build, unless it is this package's, PyTorch's or trusted.
-
-    Args:
-        folder: where it is stored.
-        path: the key that asks for it.
-        value: what it asks for.
-        trust: modules that may be named besides.
-        key: what the folder was typed as, for the message.
-
-    Raises:
-        UserError: it is none of these.
-    """
-    named = isinstance(value, str)
-    if named and (value in _own_targets() or _TORCH.fullmatch(str(value))):
-        return
-    if named and any(str(value).startswith(f"{module}.") for module in trust):
-        return
-    module = str(value).partition(".")[0]
-    raise UserError(
-        f"{key} is {folder}, but its config asks for {path}={value}, which is no part of gan-runner: a run's folder "
-        "may come from anybody, and that would run.",
-        f"If you know what it is, add trust=[{module}]." if _NAME.fullmatch(module) else "Start a new run.",
-    )
-
-
-@functools.cache
-def _own_targets() -> frozenset[str]:
-    """Every class and function that this package's own YAML files name."""
-    found = set()
-    for group in resources.files(CONFIG_MODULE).iterdir():
-        if group.is_dir():
-            for file in group.iterdir():
-                if file.name.endswith(".yaml"):
-                    found |= set(re.findall(r"_target_: *(gan_runner\.[\w.]+)", file.read_text(encoding="utf-8")))
-    return frozenset(found)
-
-
-class _PlainLoader(yaml.SafeLoader):
-    """Plain values only, each written where it is: aliases can make a small file a huge config."""
-
-    def compose_node(self, parent: Any, index: int) -> Any:
-        if self.check_event(yaml.events.AliasEvent):
-            raise yaml.YAMLError("it uses aliases")
-        return super().compose_node(parent, index)
-
-
-def _load(path: Path) -> Any:
-    with path.open("rb") as file:
-        content = file.read(_LARGEST + 1)
-    if len(content) > _LARGEST:
-        raise ValueError(f"it has more than {_LARGEST:,} bytes")
-    value = yaml.load(content.decode(), Loader=_PlainLoader)  # a loader of plain values
-    _refuse_depth(value)
-    return value
-
-
-def _refuse_depth(value: Any, depth: int = 0) -> None:
-    if depth > _DEEPEST:
-        raise ValueError(f"it nests deeper than {_DEEPEST} levels")
-    inner = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
-    for each in inner:
-        _refuse_depth(each, depth + 1)
-
-
-def _mapping(path: Path, key: str) -> dict[str, Any]:
+    path = folder / ".hydra/config.yaml"
     try:
-        value = _load(path)
-        if not isinstance(value, dict) or not all(isinstance(name, str) for name in value):
-            raise ValueError("it holds no mapping of keys")
-    except (OSError, ValueError, RecursionError, yaml.YAMLError) as error:
+        config: Any = _plain(path)
+        if not isinstance(config, dict) or not all(isinstance(name, str) for name in config):
+            raise NotPlainError("it holds no mapping of keys")
+        config.pop("hydra", None)
+        _refuse_computed(config, folder, key)
+        config = without_references_to(_without_downloads(config), lambda name: name not in _TAKEN)
+        for group in GROUPS:
+            if group.optional:  # there may have been no such group yet
+                config.setdefault(group.name, {})
+            elif group.name not in config:
+                raise UserError(
+                    f"{key} is {folder}, but its .hydra/config.yaml says nothing of {group.name}, which every run has.",
+                    "Mend or restore that file, or start a new run.",
+                )
+        values = resolved(config)
+    except (OSError, ValueError) as error:
         raise UserError(
-            f"{key} is {path.parents[1]}, but {path} is damaged: {' '.join(str(error).split())}",
+            f"{key} is {folder}, but {path} is damaged: {' '.join(str(error).split())}",
             "Mend or restore that file, or start a new run.",
         ) from error
-    return value
+    for name, value in values.items():
+        parts.hold(value, name, (name,), f"{key} is {folder}, but its config")
+    hydra = _or_nothing(folder / ".hydra/hydra.yaml")
+    listed = _or_nothing(folder / ".hydra/overrides.yaml")
+    overrides = listed if isinstance(listed, list) else []
+    cwd = _at(hydra, "hydra", "runtime", "cwd")
+    return Stored(
+        config,
+        values,
+        [text for text in overrides if isinstance(text, str) and is_one_line(text)],
+        _choices(_at(hydra, "hydra", "runtime", "choices")),
+        Path(cwd) if isinstance(cwd, str) and is_one_line(cwd) else None,
+    )
 
 
-def _mapping_or_none(path: Path) -> dict[str, Any]:
-    """A mapping that a run can do without; {} where it cannot be read."""
+def _refuse_computed(config: dict[str, Tree], folder: Path, key: str) -> None:
+    """Refuse a text that is more than text and references, or that would print lines of its own."""
+    for path, value in leaves(config):
+        for text in (text for text in (*path, value) if isinstance(text, str)):
+            if not is_plain(text) or (text is not value and "${" in text):
+                raise UserError(
+                    f"{key} is {folder}, but in its config {dotted(path)} is {printable(value)[:200]}, which would be "
+                    "computed when it is read.",
+                    "A run's folder is data: write the value itself there, or start a new run.",
+                )
+            if not is_one_line(text):
+                raise NotPlainError(f"{dotted(path)} is {printable(value)[:200]}, which is more than one line of text")
+
+
+def _without_downloads(tree: Any) -> Any:
+    """A config that fetches nothing, wherever in it that may be asked for; who wants that types it."""
+    if isinstance(tree, dict):
+        return {key: False if key == "download" else _without_downloads(inner) for key, inner in tree.items()}
+    return [_without_downloads(inner) for inner in tree] if isinstance(tree, list) else tree
+
+
+def _plain(path: Path) -> Tree:
+    with path.open("rb") as file:
+        content = file.read(4 * LARGEST + 1)
+    return plain_yaml(content.decode("utf-8-sig"))
+
+
+def _or_nothing(path: Path) -> Tree:
+    """What a run can do without; None where it cannot be read."""
     try:
-        value = _load(path)
-    except (OSError, ValueError, RecursionError, yaml.YAMLError):
-        return {}
-    return value if isinstance(value, dict) else {}
-
-
-def _texts(path: Path) -> list[str]:
-    try:
-        value = _load(path)
-    except (OSError, ValueError, RecursionError, yaml.YAMLError):
-        return []
-    return [str(item) for item in value] if isinstance(value, list) else []
+        return _plain(path)
+    except (OSError, ValueError):
+        return None
 
 
 def _choices(value: object) -> dict[str, str]:
@@ -221,15 +169,3 @@ def _at(value: Any, *names: str) -> Any:
     for name in names:
         value = value.get(name) if isinstance(value, Mapping) else None
     return value
-
-
-def _leaves(value: Any, path: str = "") -> Iterator[tuple[str, Any]]:
-    """Every plain value by its dotted path; a `_target_` that is none is one too."""
-    if isinstance(value, dict) and not path.endswith("._target_"):
-        for key, inner in value.items():
-            yield from _leaves(inner, f"{path}.{key}" if path else str(key))
-    elif isinstance(value, list) and not path.endswith("._target_"):
-        for number, inner in enumerate(value):
-            yield from _leaves(inner, f"{path}.{number}")
-    else:
-        yield path, value

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import functools
 import json
+import math
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from hashlib import sha256
+from importlib import resources
 from pathlib import Path
 from typing import Any
 
@@ -14,24 +17,38 @@ from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
 from hydra.core.config_loader import ConfigLoader
 from hydra.core.hydra_config import HydraConfig
 from hydra.core.override_parser.overrides_parser import OverridesParser
-from hydra.core.override_parser.types import Override, Sweep
+from hydra.core.override_parser.types import ChoiceSweep, Glob, IntervalSweep, Override, QuotedString, RangeSweep
 from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
 
+from gan_runner import CONFIG_MODULE
 from gan_runner.config.command_line import Typed
 from gan_runner.config.groups import GROUPS
-from gan_runner.config.stored import refuse_foreign
-from gan_runner.errors import UserError
+from gan_runner.config.parts import Parts, names_in, table
+from gan_runner.config.references import is_plain
+from gan_runner.errors import UserError, is_one_line, printable
 from gan_runner.machine.shell import command_line, quoted
+from gan_runner.record.plain_yaml import LONGEST
 
 # What of Hydra's own settings a sweep's folder may say: which sweeper searches where, and how many jobs at a time. The
 # rest could write anywhere or run commands, and has to be typed again.
 _HARMLESS = re.compile(
     r"\+*hydra/(sweeper|launcher)=\w+"
-    r"|\+*hydra\.launcher\.n_jobs=-?\d+"
-    r"|\+*hydra\.sweeper\.(n_trials|n_jobs|max_batch_size|sampler\.seed)=\w+"
-    r"|\+*hydra\.sweeper\.params\.(?!hydra\b)\w[\w./]*=.*"
+    r"|\+*hydra\.launcher\.n_jobs=(-1|\d+)"
+    r"|\+*hydra\.sweeper\.(n_jobs|max_batch_size)=(\d+|null)"
+    r"|\+*hydra\.sweeper\.n_trials=\d+"
+    r"|\+*hydra\.sweeper\.sampler\.seed=\w+"
 )
+_OF_A_SEARCH = re.compile(r"\+*hydra\.sweeper\.params\.(?P<key>\w[\w./]*)=.*")
+_CHOICE = re.compile(r"\w[\w-]*")
+_PATTERN = re.compile(r"[\w*?-]+")
+_OF_MAKING = ("download", "_args_", "_recursive_", "_convert_")  # which parts' names alone do not say
+MOST_JOBS = 1000  # that a folder may ask for
+MOST_AT_ONCE = 64  # likewise, processes
+_KINDS = (bool, int, float, str, QuotedString, list, dict, type(None), Glob)
+_MOST_ARGUMENTS = 200
+_MOST_CHOICES = 50  # files of a group
+_DEEPEST = 20  # levels of brackets in an override
 # The keys that say how a run goes on, computes and is shown, but not what it is.
 _OF_NO_CONSEQUENCE = (
     *("resume", "resume_force", "resume_from", "trust", "trainer.device", "trainer.progress", "trainer.keep"),
@@ -189,30 +206,39 @@ def _leaves(value: Any, key: str = "", path: str = "") -> Iterator[tuple[str, st
 # ---- going on by the folder alone -----------------------------------------------------------------------
 
 
-def words_of_sweep(arguments: Sequence[str], folder: Path, typed: Typed, trust: Sequence[str]) -> list[str]:
-    """What to hand to Hydra to go on with a sweep that is named by its folder alone.
+def words_of_sweep(arguments: Sequence[str], folder: Path, typed: Typed, parts: Parts) -> tuple[list[str], list[str]]:
+    """What to hand to Hydra to go on with a sweep that is named by its folder alone, and what to tell the user of it.
 
-    The folder may come from anybody: what it says is held to what a run's folder may say.
+    The folder may come from anybody. Of what it says only this is taken: choices of groups that name files of ours, or
+    of a folder of files that is typed now; values of settings, made of plain values, references to other keys and parts
+    that may be built; which sweeper searches where, and how many jobs at a time.
 
     Args:
         arguments: what was typed when it was started, as sweep.json has it.
         folder: the sweep's.
         typed: what is typed now, which comes before it.
-        trust: modules that may be named.
+        parts: what may be built.
 
     Raises:
-        UserError: it asks for what is not to be trusted.
+        UserError: it asks for something else.
     """
+    type_it = f"Type what started it, and hydra.sweep.dir={quoted(str(folder))}."
+    if len(arguments) > _MOST_ARGUMENTS or not all(map(_is_readable, arguments)):
+        raise UserError(
+            f"sweep_resume is {folder}, but its sweep.json is damaged: what started it is too long or too deep, would "
+            "be computed, or is more than one line of text.",
+            type_it,
+        )
     try:
         stored = OverridesParser.create().parse_overrides(list(arguments))
-    except HydraException as error:
+    except (HydraException, RecursionError, ValueError) as error:
         raise UserError(
-            f"sweep_resume is {folder}, but its sweep.json is damaged: {' '.join(str(error).split())}",
-            f"Type what started it, and hydra.sweep.dir={quoted(str(folder))}.",
+            f"sweep_resume is {folder}, but its sweep.json is damaged: {' '.join(str(error).split())}", type_it
         ) from error
     now = [o for o in typed.overrides if o.lstrip("+").partition("=")[0] != "sweep_resume"]
     keys = {o.lstrip("+~").partition("=")[0] for o in now}
-    kept, dropped = [], []
+    kept, refused, notes = [], [], []
+    jobs = 1
     for override in stored:
         text = override.input_line or ""
         key = override.key_or_group
@@ -220,57 +246,128 @@ def words_of_sweep(arguments: Sequence[str], folder: Path, typed: Typed, trust: 
             continue  # typed anew, or a setting of a launcher or sweeper that is
         if key in ("resume", "resume_force", "resume_from", "trust"):
             continue
-        hydras = key.startswith("hydra") or "@" in override.get_key_element()
-        if hydras and not _HARMLESS.fullmatch(text):
-            dropped.append(text)
-        else:
-            _refuse_foreign_values(override, folder, trust)
+        if key.rpartition(".")[2] == "download":
+            notes.append(f"A sweep's folder downloads nothing: {printable(text)} is left out. Type it if you want it.")
+        elif times := _jobs_asked_for(override, folder, typed, parts):
             kept.append(text)
-    if dropped:
+            jobs *= times
+        else:
+            refused.append(text)
+    if refused:
         raise UserError(
-            f"sweep_resume is {folder}, but that sweep was started with {command_line(dropped)}, which a folder "
-            "that may come from anybody cannot ask for.",
-            f"Type what of it you want after sweep_resume, such as {quoted(dropped[0])}.",
+            f"sweep_resume is {folder}, but that sweep was started with {printable(command_line(refused))[:1000]}, "
+            "which a folder that may come from anybody cannot ask for.",
+            "Look at it, and type after sweep_resume what of it you want.",
+        )
+    if jobs > MOST_JOBS:
+        raise UserError(
+            f"sweep_resume is {folder}, but its sweep.json asks for {jobs:,} jobs, and a folder that may come from "
+            f"anybody for {MOST_JOBS:,} at most.",
+            type_it,
         )
     escaped = str(folder).replace("\\", "\\\\").replace("'", "\\'")
     flags = [flag for flag in typed.flags if flag not in ("-m", "--multirun")]
-    return ["--multirun", *flags, *kept, *now, f"hydra.sweep.dir='{escaped}'"]
+    return ["--multirun", *flags, *kept, *now, f"hydra.sweep.dir='{escaped}'"], notes
 
 
-def _refuse_foreign_values(override: Override, folder: Path, trust: Sequence[str]) -> None:
-    key = override.key_or_group
-    for path, value in _values(override.value(), key):
-        if "_target_" in f"{path}={value}":
-            refuse_foreign(folder, path, value, trust, "sweep_resume")
-        elif isinstance(value, str) and re.search(r"\$\{[^}]*:", value):
-            raise UserError(
-                f"sweep_resume is {folder}, but it asks for {path}={value}, which would be computed.",
-                "A sweep's folder is data: type its command yourself, and hydra.sweep.dir.",
-            )
+def _is_readable(text: str) -> bool:
+    """Whether Hydra's grammar reads an override in little time, and whoever reads it on a screen sees all of it."""
+    depth = deepest = 0
+    for character in text:
+        depth += (character in "([{") - (character in ")]}")
+        deepest = max(deepest, depth)
+    return len(text) <= LONGEST and deepest <= _DEEPEST and is_plain(text) and is_one_line(text)
 
 
-def _values(value: Any, path: str) -> Iterator[tuple[str, Any]]:
-    """Every plain value in an override, with the keys that lead there."""
-    if isinstance(value, Sweep):
-        yield from _values(getattr(value, "list", []), path)  # a range and the like hold numbers
-    elif isinstance(value, Mapping):
-        for name, inner in value.items():
-            yield from _values(inner, f"{path}.{name}")
-    elif isinstance(value, list):
-        for inner in value:
-            yield from _values(inner, path)
-    else:
-        yield path, getattr(value, "text", value)  # a text in quotes is an object of its own
+def _jobs_asked_for(override: Override, folder: Path, typed: Typed, parts: Parts) -> int:
+    """How many jobs an override of a sweep's folder makes of one; 0 where such a folder cannot say this.
+
+    Raises:
+        UserError: it asks for a part that may not be built.
+    """
+    key, element, text = override.key_or_group, override.get_key_element().lstrip("+~"), override.input_line or ""
+    value = override.value()
+    if key.startswith("hydra"):
+        if found := _OF_A_SEARCH.fullmatch(text):
+            given = _plain(value) if isinstance(value, str | QuotedString) else text.partition("=")[2]
+            return _jobs_of_a_search(f"{found['key']}={given}", folder, typed, parts)
+        return int(bool(_HARMLESS.fullmatch(text)) and (not isinstance(value, int) or value <= MOST_AT_ONCE))
+    group, *below = key.split(".")
+    values = _values_of(value)
+    if element != key or values is None or group not in {"seed", "experiment", *(each.name for each in GROUPS)}:
+        return 0
+    if override.is_delete():
+        return 1
+    if not below and group != "seed" and not any(isinstance(each, dict) for each in values):
+        chosen = bool(values) and all(each is None or _is_choice(group, each, typed) for each in values)
+        return _points(value) if chosen else 0
+    for each in values:
+        tree = functools.reduce(lambda inner, name: {name: inner}, reversed(below), each)
+        if any(word in _names_of(tree) for word in _OF_MAKING):
+            return 0
+        parts.hold(tree, group, (group,), f"sweep_resume is {folder}, but its sweep.json")
+    return _points(value)
 
 
-def modules_named(config: DictConfig) -> list[str]:
-    """The modules of the parts that a config of the user's own names: what was typed is trusted."""
-    targets = (
-        value
-        for key, value in settings_of(config, resolve=True).items()
-        if key.rpartition(".")[2] == "_target_" and isinstance(value, str)
-    )
-    return sorted({target.rpartition(".")[0] for target in targets})
+def _jobs_of_a_search(text: str, folder: Path, typed: Typed, parts: Parts) -> int:
+    """The same of an override that a search gives to every job."""
+    try:
+        override = OverridesParser.create().parse_override(text)
+    except (HydraException, RecursionError, ValueError):
+        return 0
+    return 0 if override.key_or_group.startswith("hydra") else _jobs_asked_for(override, folder, typed, parts)
+
+
+def _is_choice(group: str, value: object, typed: Typed) -> bool:
+    """Whether a value names a file of a group: one of ours, or of the folder of files that is typed now."""
+    name = str(value)
+    if isinstance(value, Glob):
+        return all(_PATTERN.fullmatch(pattern) for pattern in (*value.include, *value.exclude))
+    if not isinstance(value, str) or not _CHOICE.fullmatch(name):
+        return False
+    ours = resources.files(CONFIG_MODULE).joinpath(group, f"{name}.yaml").is_file()
+    return ours or (typed.config_dir is not None and Path(typed.config_dir, group, f"{name}.yaml").is_file())
+
+
+def _values_of(value: Any) -> list[Any] | None:
+    """What an override can give its key: each of what it sweeps over, of a range nothing; None for anything else."""
+    if isinstance(value, ChoiceSweep):
+        return [_plain(each) for each in value.list]
+    if isinstance(value, RangeSweep | IntervalSweep):
+        return []
+    return [_plain(value)] if isinstance(value, _KINDS) else None
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {str(key): _plain(inner) for key, inner in value.items()}
+    if isinstance(value, list):
+        return [_plain(inner) for inner in value]
+    return value.text if isinstance(value, QuotedString) else value
+
+
+def _names_of(tree: Any) -> set[str]:
+    """The keys of mappings anywhere in a value."""
+    inner = list(tree.values()) if isinstance(tree, dict) else tree if isinstance(tree, list) else []
+    return set(tree if isinstance(tree, dict) else ()).union(*map(_names_of, inner))
+
+
+def _points(value: Any) -> int:
+    """How many values an override gives, as far as it says so itself."""
+    if isinstance(value, Glob):
+        return _MOST_CHOICES
+    if isinstance(value, ChoiceSweep):
+        return max(1, len(value.list))
+    if not isinstance(value, RangeSweep):
+        return 1
+    start, stop, step = (0 if end is None else float(end) for end in (value.start, value.stop, value.step))
+    steps = (stop - start) / step if step else math.inf
+    return max(1, math.ceil(steps)) if math.isfinite(steps) else MOST_JOBS + 1
+
+
+def names_typed(config: DictConfig) -> list[str]:
+    """The classes and functions that a config of the user's own names besides the table's: what is typed is trusted."""
+    return sorted(name for name in names_in(OmegaConf.to_container(config, resolve=False)) if name not in table())
 
 
 def in_own_process() -> bool:

@@ -15,7 +15,7 @@ import math
 import os
 import re
 import types
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pkgutil import resolve_name
 from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_type_hints
@@ -25,10 +25,10 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from omegaconf import DictConfig, ListConfig, OmegaConf, open_dict, read_write
 from omegaconf.errors import OmegaConfBaseException
 
-from gan_runner.errors import UserError, closest, either
+from gan_runner.errors import UserError, closest, either, printable
 from gan_runner.machine import shell
 
-_HYDRA_KEYS: dict[str, object] = {
+HYDRA_KEYS: dict[str, object] = {
     "_target_": str,
     "_partial_": bool,
     "_recursive_": bool,
@@ -66,6 +66,7 @@ def validate(
     readers: Sequence[Reader],
     overrides: Sequence[str],
     default_of: Callable[[str], object],
+    groups: Collection[str] | None = None,
 ) -> None:
     """Refuse the first thing in a composed config that cannot be meant.
 
@@ -75,6 +76,7 @@ def validate(
         readers: further readers of nodes.
         overrides: what the user typed, such as `trainer.epochs=5`.
         default_of: the value that a key has without overrides; the remedy offers it. Raises KeyError.
+        groups: the keys at the top whose nodes are looked at; None looks at all.
 
     Raises:
         UserError: an unknown key, a value out of range or of the wrong type, an override without effect.
@@ -105,14 +107,14 @@ def validate(
 
     for key, annotation in settings.items():
         check(key, resolved.get(key), annotation)
-    for path, node in _nodes(resolved):
+    for path, node in _nodes({key: value for key, value in resolved.items() if groups is None or key in groups}):
         parameters = _parameters_of(path, node, readers)
         if parameters is None:
             continue
         for key, value in node.items():
             full_key = f"{path}.{key}"
-            if key in _HYDRA_KEYS:
-                check(full_key, value, _HYDRA_KEYS[key])
+            if key in HYDRA_KEYS:
+                check(full_key, value, HYDRA_KEYS[key])
                 continue
             if key not in parameters:
                 if full_key in read or _holds_parts(value):
@@ -159,7 +161,7 @@ def drop_what_a_replaced_part_took(config: DictConfig, readers: Sequence[Reader]
         for key in [str(key) for key in node] if parameters is not None else []:
             full_key = f"{path}.{key}"
             kept = full_key in followed or any(f"{other}.".startswith(f"{full_key}.") for other in typed)
-            if key not in (parameters or ()) and key not in _HYDRA_KEYS and not kept:
+            if key not in (parameters or ()) and key not in HYDRA_KEYS and not kept:
                 with open_dict(node):
                     del node[key]
 
@@ -487,7 +489,7 @@ def as_typed(value: object) -> str:
         return f"[{','.join(as_typed(v) for v in value)}]"
     if isinstance(value, dict):
         return f"{{{','.join(f'{k}:{as_typed(v)}' for k, v in value.items())}}}"
-    return str(value) if not isinstance(value, str) or _reads_as_text(value) else f'"{value}"'
+    return printable(value if not isinstance(value, str) or _reads_as_text(value) else f'"{value}"')
 
 
 def as_word(key: str, value: object) -> str:
@@ -517,7 +519,7 @@ def _unknown(full_key: str, node: Mapping[str, Any], parameters: Sequence[str], 
 def _refuse_overrides_without_effect(config: DictConfig, read: set[str], overrides: Sequence[str]) -> None:
     for override in OverridesParser.create().parse_overrides(list(overrides)):
         key = override.key_or_group
-        of_hydra = key.startswith("hydra.") or key.rpartition(".")[2] in _HYDRA_KEYS
+        of_hydra = key.startswith("hydra.") or key.rpartition(".")[2] in HYDRA_KEYS
         if of_hydra or override.is_delete() or override.package:
             continue
         value = OmegaConf.select(config, key)

@@ -36,7 +36,8 @@ class SpectralNorm(nn.Module):
 
     def forward(self, weight: Tensor) -> Tensor:
         """Give the weight with a largest singular value of 1, of the same shape."""
-        with torch.autocast(weight.device.type, enabled=False):
+        # Where there are shapes alone ("meta"), autocast is unknown.
+        with torch.autocast("cpu" if weight.is_meta else weight.device.type, enabled=False):
             matrix = weight.flatten(1)
             if self.training and weight.requires_grad and torch.is_grad_enabled():
                 self._iterate(matrix.detach())

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, TypeAlias
 
-import yaml
+from gan_runner.record.plain_yaml import plain_yaml
 
 Plain: TypeAlias = bool | int | float | str | None
 
@@ -16,8 +16,6 @@ LONGEST_TEXT = 1000  # characters that are kept of any text
 _LARGEST_FILE = 16 * 2**20  # bytes; a summary or a config has a few thousand
 _LONGEST_LINE = 2**20  # bytes
 _LARGEST_NUMBER = 1e150
-_DEEPEST = 50  # levels of a YAML file
-_LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # builds plain values only, whatever a file's tags ask for
 
 
 class DataFolder:
@@ -44,11 +42,11 @@ class DataFolder:
 
     def yaml(self, name: str) -> dict[str, Any]:
         """The mapping that a YAML file holds, interpolations as they are written; {} where there is none to be read."""
-        return self._mapping(name, _plain_yaml)
+        return self._mapping(name, plain_yaml)
 
     def yaml_list(self, name: str) -> list[str]:
         """The texts of a YAML file that holds a list; [] where there is none to be read."""
-        value = self._parsed(name, _plain_yaml)
+        value = self._parsed(name, plain_yaml)
         if not isinstance(value, list | None):
             self.problems.append(f"{name} holds no list.")
             return []
@@ -100,10 +98,8 @@ class DataFolder:
             return parse(path.read_text(encoding="utf-8", errors="replace"))
         except OSError as error:
             self.problems.append(f"{name} cannot be read: {error.strerror}.")
-        except (ValueError, RecursionError, yaml.YAMLError) as error:
-            # Of YAML's own messages the place suffices; they quote what the file holds.
-            mark = getattr(error, "problem_mark", None)
-            why = f"line {mark.line + 1}" if mark else str(error).partition("\n")[0]
+        except (ValueError, RecursionError) as error:
+            why = str(error).partition("\n")[0]
             self.problems.append(f"{name} cannot be read: {text(why)}.")
         return None
 
@@ -121,18 +117,6 @@ class DataFolder:
             return path.is_file() and path.resolve().is_relative_to(self.path.resolve())
         except (OSError, RuntimeError):
             return False
-
-
-def _plain_yaml(source: str) -> Any:
-    """Read YAML without the two things that no config of ours has and that can take for ever: aliases and depth."""
-    depth = 0
-    for event in yaml.parse(source, Loader=_LOADER):
-        if isinstance(event, yaml.AliasEvent):
-            raise ValueError("it has aliases")
-        depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
-        if depth > _DEEPEST:
-            raise ValueError(f"it is nested more than {_DEEPEST} deep")
-    return yaml.load(source, Loader=_LOADER)
 
 
 def number(value: object) -> float | None:

@@ -93,10 +93,10 @@ class Group:
     def command(self) -> str:
         """The line that runs all its seeds again; "" where there is one, or not all are known."""
         seeds = dict.fromkeys(run.seed for run in self.runs)
-        if len(seeds) < 2 or None in seeds:
+        if len(seeds) < 2 or None in seeds or not self.runs[0].command:
             return ""
-        others = [override for override in self.runs[0].typed if override.lstrip("+").partition("=")[0] != SEED]
-        return command_line(["gan-run", *self.runs[0].flags, "-m", *others, f"{SEED}={','.join(map(shown, seeds))}"])
+        others = [override for override in self.runs[0].to_paste if override.lstrip("+").partition("=")[0] != SEED]
+        return command_line(["gan-run", "-m", *others, f"{SEED}={','.join(map(shown, seeds))}"])
 
     @property
     def alarms(self) -> dict[str, int]:

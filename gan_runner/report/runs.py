@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -68,7 +67,6 @@ class Run:
         choices: the choice of each config group.
         overrides: key -> value, as typed.
         typed: the overrides as they were typed, whole.
-        flags: the command's options before the overrides, such as --config-dir.
         data: the data set's name.
         fingerprint: of its images.
         count: how many images.
@@ -95,7 +93,6 @@ class Run:
     choices: dict[str, Plain] = field(default_factory=dict)
     overrides: dict[str, Plain] = field(default_factory=dict)
     typed: list[str] = field(default_factory=list)
-    flags: list[str] = field(default_factory=list)
     data: str = ""
     fingerprint: str = ""
     count: int | None = None
@@ -123,8 +120,17 @@ class Run:
 
     @property
     def command(self) -> str:
-        """The line that runs it again, from the beginning and on its own."""
-        return command_line(["gan-run", *self.flags, *self.typed])
+        """The line that runs it again, from the beginning and on its own; "" where it says more than settings do.
+
+        Whoever pastes it vouches for it, and the folder may be a stranger's: parts by their names, further files of
+        settings, Hydra's own settings and texts that are computed are for the user to type.
+        """
+        return command_line(["gan-run", *self.to_paste]) if all(map(_is_a_setting, self.typed)) else ""
+
+    @property
+    def to_paste(self) -> list[str]:
+        """The overrides of its command: what was downloaded is there."""
+        return [override for override in self.typed if _key(override) != "data.download"]
 
     @property
     def known(self) -> bool:
@@ -303,6 +309,15 @@ def _take_overrides(run: Run, typed: Sequence[str]) -> None:
     run.seed = run.value("seed")
 
 
+def _is_a_setting(override: str) -> bool:
+    """Whether an override, in a command, is a choice or a plain value, and neither an option nor one of Hydra's."""
+    if any(word in override for word in ("_target_", "_args_", "download:", "${")):
+        return False
+    # The choice of a group is a file's name, which must not lead elsewhere.
+    choice = re.fullmatch(r"[+~]*(?!hydra\b)\w+(=[^/\\]*)?", override)
+    return bool(choice or re.match(r"[+~]*(?!hydra\b)\w+([.@]\w[\w.]*|/\w+)(=|$)", override))
+
+
 def _key(override: str) -> str:
     return override.lstrip("+~").partition("=")[0]
 
@@ -312,12 +327,6 @@ def _take_summary(run: Run, summary: Mapping[str, Any]) -> None:
     run.error = text(summary.get("error"))
     if "seed" in summary:
         run.seed = _plain(summary["seed"])
-    # Its overrides are those of the whole sweep, or of a resume; what composed this run is in .hydra.
-    words = [text(word) for word in items(summary.get("command"))]
-    for word, following in itertools.pairwise([*words, ""]):
-        name, equals, value = word.partition("=")
-        if name in ("--config-dir", "-cd"):
-            run.flags = ["--config-dir", value if equals else following]
     data = mapping(summary.get("data"))
     run.data, run.fingerprint, run.count = (
         text(data.get("name")),
