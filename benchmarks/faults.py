@@ -31,7 +31,7 @@ import tempfile
 import time
 import traceback
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -67,7 +67,7 @@ RUN = (
 )
 _MEGABYTES = 2048  # of memory: a case that has more counts as too large, and it gets little more than that
 _ONE_WISH = 0.4  # seconds, and fewer than a run takes for one: two signals so close are one wish to stop
-_PATIENCE = 60.0  # seconds after which it counts as hanging
+PATIENCE = 60.0  # seconds after which it counts as hanging
 _MARK = "\x1e"  # around what becomes of a case
 _BUG = 70  # exit code of a case that ended in an exception
 
@@ -140,7 +140,7 @@ class Process:
         """Whether it has not ended yet."""
         return os.waitid(os.P_PID, self.pid, os.WEXITED | os.WNOWAIT | os.WNOHANG) is None
 
-    def ended(self, patience: float = _PATIENCE) -> Ended:
+    def ended(self, patience: float = PATIENCE) -> Ended:
         """Wait for its end; kills it after so many seconds."""
         in_time = True
         while (found := os.wait4(self.pid, os.WNOHANG))[0] == 0:
@@ -180,7 +180,7 @@ def _as_a_program(job: Callable[[], None], folder: Path, output: Path) -> int:
         return _BUG
 
 
-def _with_bounded_memory(job: Callable[[], None]) -> Callable[[], None]:
+def with_bounded_memory(job: Callable[[], None]) -> Callable[[], None]:
     """The job where as much memory as a case may have is all that there is."""
 
     def bounded() -> None:
@@ -201,7 +201,7 @@ class Outcome:
     about: str = ""
 
 
-def _judged(ended: Ended, about: str) -> Outcome:
+def judged(ended: Ended, about: str) -> Outcome:
     refused = "refused for want of memory" if "too little memory" in ended.text else "refused"
     return Outcome(ended.fault or ("runs" if ended.code == 0 else refused), ended, about)
 
@@ -240,7 +240,7 @@ def _scratch() -> Iterator[Path]:
         yield Path(folder)
 
 
-def _finished(job: Callable[[], None], folder: Path) -> float:
+def finished(job: Callable[[], None], folder: Path) -> float:
     """Run what nothing disturbs; gives the seconds."""
     ended = Process(job, folder).ended()
     if ended.code != 0:
@@ -251,7 +251,7 @@ def _finished(job: Callable[[], None], folder: Path) -> float:
 def flips(draw: random.Random, count: int) -> Iterator[Outcome]:
     """A flipped bit in last.pt: it is noticed and the run goes on from the one before, or it changes nothing."""
     with _scratch() as folder:
-        _finished(command("run", *RUN, "data.limit=64"), folder)
+        finished(command("run", *RUN, "data.limit=64"), folder)
         files = CheckpointFiles(folder / "run/checkpoints")
         last, before = files.path("last"), str(files.iterations()[-1])
         whole = {name: weights_of(folder, name) for name in ("last", before)}
@@ -536,7 +536,7 @@ def overrides(draw: random.Random, count: int) -> Iterator[Outcome]:
     """Command lines that make no sense: each ends in a message or in a run, soon and in little memory."""
     with _scratch() as folder:
         (folder / "whole").mkdir()
-        _finished(command("run", *RUN, "data.limit=64"), folder / "whole")
+        finished(command("run", *RUN, "data.limit=64"), folder / "whole")
         keys = {model: keys_of(configured(f"model={model}")) for model in CHOICES["model"]}
         for number in range(count):
             name, words = some_overrides(draw, keys[draw.choice(CHOICES["model"])])
@@ -544,8 +544,8 @@ def overrides(draw: random.Random, count: int) -> Iterator[Outcome]:
             here.mkdir()
             if name == "sample":
                 shutil.copytree(folder / "whole/run", here / "run")
-            ended = Process(_with_bounded_memory(command(name, *words)), here).ended()
-            yield _judged(ended, f"gan-{name} {' '.join(words)}")
+            ended = Process(with_bounded_memory(command(name, *words)), here).ended()
+            yield judged(ended, f"gan-{name} {' '.join(words)}")
             shutil.rmtree(here)
 
 
@@ -617,7 +617,7 @@ def values(draw: random.Random, count: int) -> Iterator[Outcome]:
                         kind = "TRACEBACK"
                     print(f"{_MARK}{kind}{_MARK}", flush=True)
 
-            ended = Process(_with_bounded_memory(job), folder).ended()
+            ended = Process(with_bounded_memory(job), folder).ended()
             texts, kinds = (ended.text.split(_MARK)[start::2] for start in (0, 1))
             if len(kinds) < len(cases):  # it ended in the middle of one
                 kinds.append("HANGS" if ended.code is None else "DIES")
@@ -749,7 +749,7 @@ def folders(draw: random.Random, count: int) -> Iterator[Outcome]:
     """Damaged folders of runs, and odd folders of pictures: a message, or it goes on; soon and in little memory."""
     with _scratch() as folder:
         (folder / "whole").mkdir()
-        _finished(command("run", *RUN, "data.limit=64"), folder / "whole")
+        finished(command("run", *RUN, "data.limit=64"), folder / "whole")
         files = [path.relative_to(folder / "whole") for path in (folder / "whole/run").rglob("*") if path.is_file()]
         files.sort()
         for number in range(count):
@@ -763,8 +763,8 @@ def folders(draw: random.Random, count: int) -> Iterator[Outcome]:
             else:
                 about = odd_pictures(draw, here / "pictures")
                 words = draw.choice(OF_PICTURES)
-            ended = Process(_with_bounded_memory(command(*words)), here).ended()
-            yield _judged(ended, f"{about}: gan-{' '.join(words)}")
+            ended = Process(with_bounded_memory(command(*words)), here).ended()
+            yield judged(ended, f"{about}: gan-{' '.join(words)}")
             shutil.rmtree(here)
 
 
@@ -780,20 +780,27 @@ def is_defect(kind: str) -> bool:
     return kind.isupper()
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("campaign", choices=list(CAMPAIGNS))
+def main(campaigns: Mapping[str, Callable[[random.Random, int], Iterator[Outcome]]], about: str, results: Path) -> None:
+    """Call one campaign from the command line, and print what becomes of its cases.
+
+    Args:
+        campaigns: by name.
+        about: what --help says.
+        results: the file that its line is added to.
+    """
+    parser = argparse.ArgumentParser(description=about, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("campaign", choices=list(campaigns))
     parser.add_argument("--count", type=int, default=100)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--minutes", type=float, default=60.0, help="after which no further case is begun")
-    parser.add_argument("--results", type=Path, default=RESULTS, help="where its line goes")
+    parser.add_argument("--results", type=Path, default=results, help="where its line goes")
     options = parser.parse_args()
     torch.set_num_threads(1)
     logging.getLogger().addHandler(logging.NullHandler())  # what is read here is told by its outcome
     began = time.monotonic()
     kinds: Counter[str] = Counter()
     defects, slowest, most = [], 0.0, 0.0
-    for outcome in CAMPAIGNS[options.campaign](random.Random(options.seed), options.count):
+    for outcome in campaigns[options.campaign](random.Random(options.seed), options.count):
         kinds[outcome.kind] += 1
         if outcome.ended is not None:
             slowest, most = max(slowest, outcome.ended.seconds), max(most, outcome.ended.megabytes)
@@ -814,4 +821,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    main(CAMPAIGNS, __doc__ or "", RESULTS)

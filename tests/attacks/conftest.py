@@ -1,0 +1,67 @@
+"""Good folders, and a watch over what a command does with a bad one."""
+
+import json
+import shutil
+
+import pytest
+
+from benchmarks import attacks
+from gan_runner.commands import main
+from tests.command_line import call, gan_run
+
+COMMANDS = {"run": main.run, "sample": main.sample, "compare": main.compare, "eval": main.evaluate}
+
+
+@pytest.fixture(scope="session")
+def good_run(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("good_run")
+    assert gan_run(folder, *attacks.RUN, "hydra.run.dir=run").code == 0
+    return folder / "run"
+
+
+@pytest.fixture(scope="session")
+def good_sweep(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("good_sweep")
+    assert gan_run(folder, "-m", *attacks.RUN, "seed=0,1", "hydra.sweep.dir=sweep").code == 0
+    content = json.loads((folder / "sweep/sweep.json").read_text())
+    content["jobs"][1]["state"] = "interrupted"
+    (folder / "sweep/sweep.json").write_text(json.dumps(content))
+    return folder / "sweep"
+
+
+@pytest.fixture
+def run(good_run, tmp_path):
+    attacks.plant(tmp_path)
+    return shutil.copytree(good_run, tmp_path / "run")
+
+
+@pytest.fixture
+def sweep(good_sweep, tmp_path):
+    attacks.plant(tmp_path)
+    return shutil.copytree(good_sweep, tmp_path / "sweep")
+
+
+@pytest.fixture
+def opened(tmp_path, monkeypatch):
+    """Opens a stranger's folder by a command, which must do nothing but its work, and say so or why not."""
+    monkeypatch.setenv(attacks.VARIABLE, attacks.SECRET)
+    monkeypatch.setenv("HOME", str(tmp_path / "outside"))
+
+    def open_(*words, about=""):
+        watch = attacks.watched(tmp_path)
+        watch.on = True
+        try:
+            result = call(COMMANDS[words[0]], tmp_path, *words[1:])
+        except BaseException as error:
+            error.add_note(f"{about} {watch.seen}")
+            raise
+        finally:
+            watch.on = False
+        assert not watch.seen, about
+        assert not attacks.leaked(tmp_path, result.text), about
+        assert not (tmp_path / "outside/pwned").exists(), about
+        assert "Traceback" not in result.text, f"{about}: {result.text[-3000:]}"
+        assert result.code == 0 or result.text.strip(), f"{about}: it says nothing"
+        return result
+
+    return open_
