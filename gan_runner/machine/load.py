@@ -9,7 +9,14 @@ from dataclasses import dataclass
 import psutil
 
 _SHORTEST = 0.5  # seconds; systems count in hundredths of a second
-_BUSY = ("user", "system", "irq", "softirq", "steal")  # what systems count; steal: what other virtual machines took
+_BUSY = (
+    "user",
+    "nice",
+    "system",
+    "irq",
+    "softirq",
+    "steal",
+)  # what systems count; steal: what other virtual machines took
 
 
 @dataclass(frozen=True)
@@ -32,15 +39,13 @@ class Reading:
     Attributes:
         at: when it was read.
         own: of this process, all its threads.
-        busy: of all processes of equal or higher priority.
-        nice: of the processes that give way to others.
+        busy: of all processes.
     """
 
     at: float
     cores: int
     own: float
     busy: float
-    nice: float
 
 
 class LoadMeter:
@@ -56,24 +61,22 @@ class LoadMeter:
         if now is None or self._before is None:
             return None
         if now.at - self._before.at >= _SHORTEST:
-            self._load = load_between(self._before, now, niceness())
+            self._load = load_between(self._before, now)
             self._before = now
         return self._load
 
 
-def load_between(before: Reading, now: Reading, niceness: int) -> Load:
+def load_between(before: Reading, now: Reading) -> Load:
     """The load between two readings.
 
-    Processes that are nicer than this one give way to it, and are not counted.
+    Processes with a lower priority (nice) count as all others: the kernel shares cores out among sessions and control
+    groups first, and a priority only counts within one.
 
     Args:
         before: the earlier reading.
         now: the later one.
-        niceness: of this process; above 0, what others do at such a priority counts.
     """
     others = now.busy - before.busy - (now.own - before.own)
-    if niceness > 0:
-        others += now.nice - before.nice
     return Load(now.cores, min(float(now.cores), max(0.0, others / (now.at - before.at))))
 
 
@@ -89,12 +92,7 @@ def read() -> Reading | None:
     if not counted:
         return None
     busy = sum(getattr(core, kind, 0.0) for core in counted for kind in _BUSY)
-    return Reading(at, len(counted), own, busy, sum(getattr(core, "nice", 0.0) for core in counted))
-
-
-def niceness() -> int:
-    """How far this process gives way to others: from -20 to 19, 0 as a rule."""
-    return os.getpriority(os.PRIO_PROCESS, 0) if hasattr(os, "getpriority") else 0
+    return Reading(at, len(counted), own, busy)
 
 
 METER = LoadMeter()

@@ -247,7 +247,7 @@ def how_it_stands(slowed: Window | None, threads: int, may_change: bool) -> str:
         f"{slowed.times:.1f} times as long as before."
     )
     if slowed.free >= threads:
-        return f"{found} Ending them would help, or starting them with nice."
+        return f"{found} Ending them would help."
     if may_change:
         return f"{found} From the next checkpoint on, {named(slowed.free)} will compute."
     return f"{found} It would go faster resumed with trainer.threads={slowed.free}, or with trainer.adapt_threads=true."

@@ -10,27 +10,24 @@ import pytest
 from gan_runner.machine import load
 from gan_runner.machine.load import Load, LoadMeter, Reading, load_between
 
-BEFORE = Reading(at=100.0, cores=2, own=10.0, busy=50.0, nice=5.0)
+BEFORE = Reading(at=100.0, cores=2, own=10.0, busy=50.0)
 
 
 @pytest.mark.parametrize(
-    ("what", "own", "busy", "nice", "niceness", "taken"),
+    ("what", "own", "busy", "taken"),
     [
-        ("nobody computes", 0.0, 0.0, 0.0, 0, 0.0),
-        ("this process alone, on one core", 2.0, 2.0, 0.0, 0, 0.0),
-        ("this process alone, on two cores", 4.0, 4.0, 0.0, 0, 0.0),
-        ("one other beside one thread of this process", 2.0, 4.0, 0.0, 0, 1.0),
-        ("one other, which shares a core with one of two threads", 3.0, 4.0, 0.0, 0, 0.5),
-        ("one that gives way to this process", 3.0, 3.0, 1.0, 0, 0.0),
-        ("one that gives way, as this process does", 0.0, 0.0, 2.0, 19, 1.0),
-        ("one at a higher priority, beside this process, which gives way", 0.0, 2.0, 1.0, 5, 1.5),
-        ("the kernel counts in hundredths of a second, this process more finely", 2.004, 2.0, 0.0, 0, 0.0),
-        ("more than there is, in the rounding", 0.0, 4.02, 0.0, 0, 2.0),
+        ("nobody computes", 0.0, 0.0, 0.0),
+        ("this process alone, on one core", 2.0, 2.0, 0.0),
+        ("this process alone, on two cores", 4.0, 4.0, 0.0),
+        ("one other beside one thread of this process", 2.0, 4.0, 1.0),
+        ("one other, which shares a core with one of two threads", 3.0, 4.0, 0.5),
+        ("the kernel counts in hundredths of a second, this process more finely", 2.004, 2.0, 0.0),
+        ("more than there is, in the rounding", 0.0, 4.02, 2.0),
     ],
 )
-def test_the_load_is_what_others_of_no_lower_priority_took_of_the_cores(what, own, busy, nice, niceness, taken):
-    now = Reading(at=102.0, cores=2, own=10.0 + own, busy=50.0 + busy, nice=5.0 + nice)
-    assert load_between(BEFORE, now, niceness) == Load(2, pytest.approx(taken)), what
+def test_the_load_is_what_others_took_of_the_cores(what, own, busy, taken):
+    now = Reading(at=102.0, cores=2, own=10.0 + own, busy=50.0 + busy)
+    assert load_between(BEFORE, now) == Load(2, pytest.approx(taken)), what
 
 
 def test_a_look_measures_since_the_last_one_and_repeats_it_where_that_was_a_moment_ago(monkeypatch):
@@ -43,7 +40,6 @@ def test_a_look_measures_since_the_last_one_and_repeats_it_where_that_was_a_mome
         ]
     )
     monkeypatch.setattr(load, "read", lambda: next(readings))
-    monkeypatch.setattr(load, "niceness", lambda: 0)
     meter = LoadMeter()
     assert [meter.look() for _ in range(3)] == [Load(2, 0.5), Load(2, 0.5), Load(2, 1.5)]
 
@@ -64,7 +60,7 @@ def test_the_cores_count_that_this_process_may_use(monkeypatch):
     monkeypatch.setattr(os, "sched_getaffinity", lambda _: {0, 2})
     found = load.read()
     assert found is not None
-    assert (found.cores, found.busy, found.nice) == (2, pytest.approx(1.95 + 7.0), pytest.approx(2.0))
+    assert (found.cores, found.busy) == (2, pytest.approx(3.95 + 7.0))
 
 
 def test_a_system_that_counts_less_is_no_error(monkeypatch):
@@ -72,7 +68,7 @@ def test_a_system_that_counts_less_is_no_error(monkeypatch):
     monkeypatch.delattr(os, "sched_getaffinity", raising=False)
     found = load.read()
     assert found is not None
-    assert (found.cores, found.busy, found.nice) == (1, 3.0, 0.0)
+    assert (found.cores, found.busy) == (1, 3.0)
 
 
 @pytest.mark.parametrize("error", [PermissionError("not here"), FileNotFoundError("/proc/stat"), NotImplementedError()])
@@ -88,4 +84,4 @@ def test_this_machine_says_what_was_computed_on_it():
     found = load.read()
     assert found is not None
     assert found.cores <= (os.cpu_count() or 1)
-    assert found.busy + found.nice > found.own > 0
+    assert found.busy > found.own > 0

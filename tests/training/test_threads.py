@@ -257,7 +257,7 @@ def test_another_number_of_threads_is_better_where_others_have_come_or_gone_for_
             1,
             True,
             "Other processes take 1.5 of 2 cores: an iteration takes 2.0 times as long as before. Ending them would "
-            "help, or starting them with nice.",
+            "help.",
         ),
         (None, 2, False, "Other processes no longer slow this run down."),
     ],
