@@ -35,14 +35,14 @@ def compare_job(config: DictConfig) -> None:
         given = "neither sweep nor runs is given" if config.sweep is None else "sweep and runs are both given"
         raise UserError(
             f"One of the two says what to compare, but {given}.",
-            "Try sweep=multirun/DATE/TIME, or runs=[A,B] with the folders of runs.",
+            "Try sweep=multirun/DATE/TIME, or runs=A,B with the folders of runs.",
         )
     if config.sweep is not None:
         report, folder = Report.of_sweep(config.sweep), Path(config.sweep)
     else:
         runs = named_folders(config.runs)
         if not runs:
-            raise UserError("runs is [], but must name a run.", "Try runs=[A,B] with the folders of runs.")
+            raise UserError("runs is [], but must name a run.", "Try runs=A,B with the folders of runs.")
         report, folder = Report.of_runs(runs), Path()
     if config.output is not None:
         folder = Path(config.output)

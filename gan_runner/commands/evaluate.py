@@ -18,6 +18,7 @@ from gan_runner.config.parts import only, trusting
 from gan_runner.config.stored import read_stored
 from gan_runner.config.validation import validate
 from gan_runner.errors import UserError, too_little_memory_explained
+from gan_runner.machine.shell import quoted
 from gan_runner.metrics.feature_metrics import FeatureMetrics
 from gan_runner.metrics.report import Report, evaluate_samples, side_by_side
 from gan_runner.metrics.samples import read_samples
@@ -67,7 +68,8 @@ def _writable(output: Path) -> Path:
     """A place for what is found, looked at before anything is computed."""
     if not output.parent.is_dir():
         raise UserError(
-            f"output is {output}, but there is no folder {output.parent}.", f"Make it first: mkdir -p {output.parent}"
+            f"output is {output}, but there is no folder {output.parent}.",
+            f"Make it first: mkdir -p {quoted(str(output.parent))}",
         )
     return output
 
@@ -90,7 +92,7 @@ def _tell_of_runs(config: DictConfig, device: torch.device) -> None:
         )
     runs = named_folders(config.run)
     if not runs:
-        raise UserError("run is [], but must name a run.", "Try run=outputs/DATE/TIME, or run=[A,B].")
+        raise UserError("run is [], but must name a run.", "Try run=outputs/DATE/TIME, or run=A,B.")
     name = config.output or f"evaluation-{config.checkpoint}"
     if len(runs) > 1 and Path(name).is_absolute():
         raise UserError(

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 from gan_runner.errors import UserError
+from gan_runner.machine.shell import quoted
 
 # The running config by dotted key, as `flatten` gives it.
 Settings = Mapping[str, Any]
@@ -35,7 +36,7 @@ class Usual:
                 raise UserError(
                     f"health.usual.{key} is {value}, but must be a list of three numbers: the lowest and the highest "
                     "usual value, and one to try.",
-                    f"Try health.usual.{key}=[0,1,0.5], or health.usual.{key}=null where no range is known.",
+                    f"Try {quoted(f'health.usual.{key}=[0,1,0.5]')}, or null where no range is known.",
                 )
 
     def allows(self, key: str, value: float) -> bool:

@@ -21,6 +21,7 @@ from PIL import Image
 
 from gan_runner.errors import UserError
 from gan_runner.machine.files import once_more
+from gan_runner.machine.shell import quoted
 from gan_runner.record.atomic import appending, made_folder, refusals_explained, set_aside, write_text
 from gan_runner.record.checkpoint_files import CheckpointFiles
 from gan_runner.record.pictures import (
@@ -84,7 +85,7 @@ class RunFolder:
         if new and (self.path / "summary.json").exists():
             raise UserError(
                 f"{key} is {self.path}, but there is a run already, and runs are not written over.",
-                f"Try resume={self.path} to go on with it, or another {key}.",
+                f"Try {quoted(f'resume={self.path}')} to go on with it, or another {key}.",
             )
         log.info(_CLAIM, os.getpid(), self.path)
 

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gan_runner.errors import UserError
-from gan_runner.machine.shell import command_line
+from gan_runner.machine.shell import command_line, quoted
 from gan_runner.record.data_folder import DataFolder, Plain, items, mapping, number, text, whole
 
 # How a run was gone on with, which says nothing about what it trains.
@@ -160,13 +160,14 @@ def runs_of_sweep(folder: Path) -> tuple[list[Run], list[str]]:
     Raises:
         UserError: there is no such folder, or no run in it.
     """
-    remedy = f"Try sweep={_newest_sweep() or 'multirun/DATE/TIME'}, or runs=[A,B] with the folders of runs."
+    newest = quoted(f"sweep={_newest_sweep() or 'multirun/DATE/TIME'}")
+    remedy = f"Try {newest}, or runs=A,B with the folders of runs."
     if not folder.is_dir():
         raise UserError(f"sweep is {folder}, but there is no such folder.", remedy)
     if _is_run(folder):
         raise UserError(
             f"sweep is {folder}, but that is the folder of one run.",
-            f"Try sweep={folder.parent}, or runs=[{folder},...] with others to compare it to.",
+            f"Try {quoted(f'sweep={folder.parent}')}, or {quoted(f'runs={folder},...')} with others to compare it to.",
         )
     runs = {path: read_run(path, str(path.relative_to(folder))) for path in _run_folders(folder, _DEEPEST_RUN)}
     top = DataFolder(folder)
@@ -195,10 +196,10 @@ def runs_at(folders: Sequence[str]) -> list[Run]:
         if not path.is_dir():
             raise UserError(
                 f"runs names {folder}, but there is no such folder.",
-                "Try runs=[outputs/DATE/TIME,multirun/DATE/TIME/NAME], or sweep=DIR for all runs of a sweep.",
+                "Try runs=outputs/DATE/TIME,multirun/DATE/TIME/NAME, or sweep=DIR for all runs of a sweep.",
             )
         if not _is_run(path):
-            remedy = f"Try sweep={folder}." if any(_run_folders(path, _DEEPEST_RUN)) else "Leave it out."
+            remedy = f"Try {quoted(f'sweep={folder}')}." if any(_run_folders(path, _DEEPEST_RUN)) else "Leave it out."
             raise UserError(f"runs names {folder}, but that is no folder of a run: it has no .hydra.", remedy)
         paths.setdefault(path.resolve(), path)
     return [read_run(path, str(path)) for path in paths.values()]

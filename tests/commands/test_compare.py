@@ -124,10 +124,10 @@ def test_a_command_of_the_page_about_it_compares(tmp_path, line):
 MISTAKES = {
     "nothing to compare": ([], "neither sweep nor runs is given", "Try sweep=multirun/DATE/TIME"),
     "too much to compare": (["sweep=sweep", "runs=[a]"], "sweep and runs are both given", "Try sweep="),
-    "no run": (["runs=[]"], "runs is [], but must name a run", "Try runs=[A,B]"),
+    "no run": (["runs=[]"], "runs is [], but must name a run", "Try runs=A,B"),
     "no folder": (["sweep=none"], "sweep is none, but there is no such folder", "Try sweep=multirun/DATE/TIME"),
     "no sweep": (["sweep=empty"], "sweep is empty, but there are no runs in it", "Try sweep=multirun/DATE/TIME"),
-    "a run": (["sweep=sweep/a"], "that is the folder of one run", "Try sweep=sweep, or runs=[sweep/a,...]"),
+    "a run": (["sweep=sweep/a"], "that is the folder of one run", "Try sweep=sweep, or runs=sweep/a,..."),
     "no folder of a run": (
         ["runs=[sweep/a,empty]"],
         "runs names empty, but that is no folder of a run",

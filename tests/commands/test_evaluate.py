@@ -150,7 +150,7 @@ def test_the_best_is_that_of_the_way_that_a_run_has_gone(tmp_path):
 
 
 WRONG = {
-    "no run at all": (["run=[]"], "run is [], but must name a run.", "run=[A,B]"),
+    "no run at all": (["run=[]"], "run is [], but must name a run.", "run=A,B"),
     "data beside a run": (["run=a", "data=mnist"], "data=mnist is given beside run=a", "Leave data=mnist out"),
     "no numbers": (["samples=small.npz", "metrics.numbers=[]"], "numbers is [], but must hold one.", "numbers=full"),
     "no folder for it": (["samples=small.npz", "output=no/where"], "there is no folder no.", "mkdir -p no"),

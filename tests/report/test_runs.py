@@ -174,7 +174,7 @@ def test_a_folder_without_runs_is_refused_with_what_to_type(tmp_path, monkeypatc
         assert "Try sweep=multirun/day/time" in raised.value.remedy
     with pytest.raises(UserError, match="that is the folder of one run") as raised:
         runs_of_sweep(tmp_path / "multirun/day/time/job")
-    assert f"Try sweep={tmp_path}/multirun/day/time, or runs=[" in raised.value.remedy
+    assert f"Try sweep={tmp_path}/multirun/day/time, or runs=" in raised.value.remedy
 
 
 def test_runs_by_their_folders_are_each_read_once(tmp_path):
