@@ -106,7 +106,7 @@ def _for_hydra(override: Override, targets: _Targets, sweep: bool, names: Mappin
 
 
 def _path(key: str, text: str, sweep: bool) -> str:
-    if sweep and key not in _SETTINGS:
+    if sweep and key not in _SETTINGS and not key.startswith("hydra."):
         if _FUNCTION.fullmatch(text) and reading(text) is not UNREADABLE:
             return text
         return ",".join(_one_path(key, piece) for piece in _pieces(text))

@@ -264,6 +264,10 @@ def test_in_a_sweep_commas_part_paths_but_for_those_in_quotes():
     assert list(override.sweep_string_iterator()) == ["'archive (1)'", "'2024'", "'a,b'", r"$\{oc.env\:HOME\}/x"]
 
 
+def test_the_folder_of_a_sweep_is_one_folder():
+    assert typed(["-m", "hydra.sweep.dir=sweeps/lr=1,2"]).overrides == ["hydra.sweep.dir='sweeps/lr=1,2'"]
+
+
 def test_a_parameter_of_ones_own_that_is_annotated_as_a_path_takes_one(tmp_path, monkeypatch):
     (tmp_path / "my_own_data.py").write_text(
         "from pathlib import Path\ndef load(folder: Path, index: Path | None, limit: int): ...\n"
