@@ -1,6 +1,8 @@
 """The commands from end to end: what they leave, and what they say to mistakes."""
 
 import json
+import re
+import shlex
 import struct
 import subprocess
 import sys
@@ -8,9 +10,13 @@ import sys
 import numpy as np
 import pytest
 import torch
+from hydra import compose, initialize_config_module
 from PIL import Image
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
+from gan_runner.commands.explaining import settings
+from gan_runner.config.command_line import typed
+from gan_runner.config.overrides import UNREADABLE, reading
 from gan_runner.machine.files import is_name_everywhere
 from gan_runner.record.sweep_folder import Sweep, folder_name
 from tests.command_line import QUICK, gan_check, gan_run, gan_sample, only_run
@@ -619,6 +625,25 @@ MISTAKES = {
 }
 
 
+with initialize_config_module("gan_runner.conf", version_base="1.3"):
+    COMPOSED = compose("config")
+KEYS = {
+    *settings(COMPOSED),
+    *map(str, COMPOSED),
+    "experiment",
+    "data.root",
+    "resume",
+    "hydra/launcher",
+    "hydra/sweeper",
+}
+
+
+def suggestions_in(message):
+    """Every `key=value` that a message says to type, as it stands there, but for those with DATE and the like."""
+    found = re.findall(r"(?:Try|or|beside|add) ('[^'\n]+=[^'\n]*'|[\w@./~+-]+=[^\s']+)", message)
+    return [word.rstrip(".,;:?") for word in found if not re.search(r"[A-Z]{3}|\.\.\.", word)]
+
+
 @pytest.mark.parametrize(("arguments", "problem", "remedy"), MISTAKES.values(), ids=MISTAKES)
 def test_a_mistake_gets_one_message_with_key_value_and_remedy_and_overwrites_nothing(
     tmp_path, arguments, problem, remedy
@@ -642,6 +667,13 @@ def test_a_mistake_gets_one_message_with_key_value_and_remedy_and_overwrites_not
     assert len(result.err.splitlines()) <= 4
     for noise in ("Traceback", "Error executing job"):
         assert noise not in result.text
+    for suggestion in suggestions_in(result.err):
+        (word,) = shlex.split(suggestion)
+        assert suggestion == shlex.quote(word)  # fit to be pasted, into zsh too
+        assert word not in arguments
+        key, _, value = typed([word]).overrides[0].partition("=")
+        assert reading(value) is not UNREADABLE
+        assert key in KEYS or any(key.partition(".")[0] in argument for argument in arguments), suggestion
     assert {path: path.read_bytes() for path in before} == before
     assert not list(tmp_path.rglob("best.pt"))
 
