@@ -1,8 +1,11 @@
 """Limits that containers and clusters set, in made-up trees as both versions of control groups lay them out."""
 
+import os
+
 import pytest
 
 from gan_runner.machine.control_groups import cpu_quota, memory_left
+from gan_runner.machine.cores import cores
 
 GIB = 2**30
 V1 = "36 25 0:30 {root} {cgroups}/{controllers} rw shared:9 - cgroup cgroup rw,{controllers}\n"
@@ -57,6 +60,12 @@ def test_a_container_sees_its_own_group_at_the_mount_although_its_path_counts_fr
     files = {"cpu/cpu.cfs_quota_us": "300000", "cpu/cpu.cfs_period_us": "100000"}
     assert cpu_quota(tree("4:cpu:/docker/abc\n", v1(tmp_path, "cpu", "/docker/abc"), files)) == 3.0
     assert cpu_quota(tree("0::/docker/abc\n", v2(tmp_path, "/elsewhere"), {"cpu.max": "400000 100000"})) == 4.0
+
+
+@pytest.mark.parametrize(("quota", "expected"), [("10", 1), ("100", 1), ("199", 1), ("200", 2), ("6400", 4)])
+def test_a_quota_counts_as_the_whole_cores_that_it_pays_for(tree, tmp_path, monkeypatch, quota, expected):
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: set(range(4)), raising=False)
+    assert cores(tree("0::/\n", v2(tmp_path), {"cpu.max": f"{quota} 100"})) == expected
 
 
 def test_memory_of_version_2_is_what_the_tightest_limit_leaves_with_pages_that_are_given_up(tree, tmp_path):

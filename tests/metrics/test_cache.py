@@ -18,13 +18,14 @@ def never():
 
 
 def test_the_folder_follows_the_environment(monkeypatch, tmp_path):
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
     monkeypatch.setenv("GAN_CACHE", "~/own")
-    assert cache.folder() == tmp_path.home() / "own"
+    assert cache.folder() == tmp_path / "home/own"
     monkeypatch.delenv("GAN_CACHE")
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     assert cache.folder() == tmp_path / "gan-runner"
     monkeypatch.delenv("XDG_CACHE_HOME")
-    assert cache.folder() == tmp_path.home() / ".cache" / "gan-runner"
+    assert cache.folder() == tmp_path / "home/.cache/gan-runner"
 
 
 def test_what_was_made_once_is_kept(own_cache):
