@@ -22,6 +22,7 @@ from gan_runner.config.parts import part_named
 from gan_runner.config.validation import HYDRA_KEYS, hints_of, is_called
 from gan_runner.contracts import described, foreign, hold_to, what_it_is
 from gan_runner.data import Batch, Feed, ImageSet, make_feed
+from gan_runner.data.feed import sampled_rows
 from gan_runner.data.folder_findings import silently
 from gan_runner.data.image_set import checked_images
 from gan_runner.data.splits import NoTestSplitError
@@ -38,6 +39,7 @@ from gan_runner.optim.averages import HalfLife, MovingAverage
 from gan_runner.optim.lazy import corrected, main_share
 from gan_runner.optim.learning_rates import LearningRate
 from gan_runner.record.tensorboard import Scalar, flatten
+from gan_runner.seeds import derived_seed
 from gan_runner.training.devices import Compute, PrecisionName, choose_device, choose_precision, prepare
 from gan_runner.training.distributed import ALONE, World
 from gan_runner.training.experiment import Experiment
@@ -85,13 +87,16 @@ def build(config: DictConfig, world: World = ALONE) -> Experiment:
     # A game that takes no penalty has none, whatever is chosen for those that do.
     penalty = _penalty(config) if asked_for(config.game, {"penalty": None}) else None
     _refuse_batch_norm(discriminator_net, penalty)
+    average = _average(generator_net, settings, device)  # of a G whose batch norm waits for no other process
     for net in (generator_net, discriminator_net):
         world.unite(net)
+    if average is not None:
+        average.net.load_state_dict(generator_net.state_dict())
     lazy = main_share(interval_of(part) for part in parts_of(penalty).values())
     players = Players(
         _player(config, "d", discriminator_net, world, lazy),
         _player(config, "g", generator_net, world),
-        _average(generator_net, settings, device),
+        average,
     )
     game = build_game(config, images.classes, device, world)
     evaluation = make(config.evaluation) if config.evaluation else NoEvaluation()
@@ -341,7 +346,8 @@ def sampler_of_checkpoint(config: DictConfig, state: Mapping[str, Any], seed: in
     """
     about = state["about"]
     channels, height, width = about["image_shape"]
-    weights = drawing_weights(state["players"])
+    players = state["players"]
+    weights = drawing_weights(players)
     refuse_other_networks(config, about, {"generator": weights})
     net = build_network(config, "generator", (channels, height, width), about["classes"]).to(device)
     with _refusing_another_model():
@@ -349,10 +355,15 @@ def sampler_of_checkpoint(config: DictConfig, state: Mapping[str, Any], seed: in
 
     def examples(count: int) -> Batch:
         images = load_images(config)
-        rows = torch.arange(count) % len(images)
+        rows = sampled_rows(len(images), count, derived_seed(config.seed, "real images"))
         return Batch(images.pixels(rows), images.conditions(rows)).as_float()
 
-    return Sampler(build_game(config, about["classes"], device), net, examples, seed, device)
+    game = build_game(config, about["classes"], device)
+    if players["average"] is not None:
+        average = MovingAverage(net, decay=0.0)
+        average.load_state_dict(players["averaging"])
+        Sampler(game, net, examples, config.seed, device, average).refresh()
+    return Sampler(game, net, examples, seed, device)
 
 
 def refuse_other_networks(

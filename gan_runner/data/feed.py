@@ -100,7 +100,7 @@ class ResidentFeed:
 
     def sample(self, n: Count, seed: int) -> Batch:
         """See `Feed`."""
-        return self._all.rows(_sample_indices(len(self.images), n, seed).to(self._rows.device))
+        return self._all.rows(sampled_rows(len(self.images), n, seed).to(self._rows.device))
 
     def close(self) -> None:
         """See `Feed`."""
@@ -161,7 +161,7 @@ class StreamedFeed:
 
     def sample(self, n: Count, seed: int) -> Batch:
         """See `Feed`."""
-        return _decoded(self.images, _sample_indices(len(self.images), n, seed), self._device)
+        return _decoded(self.images, sampled_rows(len(self.images), n, seed), self._device)
 
     def close(self) -> None:
         """See `Feed`."""
@@ -257,7 +257,8 @@ def _check_batch(images: ImageSet, batch: int, device: torch.device) -> None:
     )
 
 
-def _sample_indices(count: int, n: int, seed: int) -> Tensor:
+def sampled_rows(count: Count, n: Count, seed: int) -> Tensor:
+    """The rows that `Feed.sample` takes of `count`, int64 [n]: at random, each once before one comes again."""
     # The complement keeps the sample from being the start of the run's order where the seeds are the same.
     return Order(count, ~seed, replacement=False).indices(0, n)
 

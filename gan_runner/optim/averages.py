@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from gan_runner.models.standing_statistics import ids_of_statistics
 from gan_runner.ranges import Count, FractionBelowOne, Positive
 
 
@@ -22,8 +23,9 @@ class HalfLife:
 
     Args:
         half_life: images after which weights count half.
-        ramp_up: the half-life as a share of the images so far, until it reaches `half_life`; StyleGAN2 and R3GAN
-            use 0.05. None is the full half-life from the start.
+        ramp_up: the half-life as a share of the images so far, until it reaches `half_life`: 0.05 in StyleGAN2-ADA's
+            configurations auto and cifar. None is the full half-life from the start, as in StyleGAN2. (R3GAN raises
+            the half-life along half a cosine over the run instead.)
         batch: images an update.
         device: where the average lies.
     """
@@ -62,15 +64,25 @@ class HalfLife:
 class MovingAverage:
     """An exponential moving average of G's weights (Yaz et al. 2019, arXiv:1806.04498).
 
+    Averaged weights have smaller activations than those that they are an average of, so batch norm's running
+    statistics of G itself are none of theirs: whoever draws has them taken anew first (see `Sampler`).
+
     Args:
         net: the network as it is now, to be kept by this object; a copy of G.
         decay: share of the old average that stays at an update.
+
+    Attributes:
+        statistics_of: how many pictures batch norm's statistics were taken of since the weights last changed; 0 where
+            they are of other weights, infinite where the weights are still those of G at the start.
     """
 
     def __init__(self, net: nn.Module, decay: FractionBelowOne | HalfLife) -> None:
         self.net = net.eval().requires_grad_(False)
         self.decay = decay
+        self.statistics_of = math.inf
         self._averages: list[Tensor] = list(self.net.parameters())
+        statistics = ids_of_statistics(self.net)
+        self._others = [number for number, buffer in enumerate(self.net.buffers()) if id(buffer) not in statistics]
 
     def share_of_start(self, updates: int) -> float:
         """How much of the average is still the weights that it began with, after so many updates, in [0, 1]."""
@@ -80,16 +92,21 @@ class MovingAverage:
 
     def state_dict(self) -> dict[str, Any]:
         """What a checkpoint keeps besides the weights."""
-        return self.decay.state_dict() if isinstance(self.decay, HalfLife) else {}
+        decay = self.decay.state_dict() if isinstance(self.decay, HalfLife) else {}
+        return {"statistics_of": self.statistics_of, **decay}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Go on from a checkpoint, its weights apart; one that was made by another decay is past its ramp."""
+        self.statistics_of = state.get("statistics_of", 0)  # earlier versions copied those of G
         if isinstance(self.decay, HalfLife):
-            self.decay.load_state_dict(state or {"images": torch.tensor(math.inf)})
+            self.decay.load_state_dict(state if "images" in state else {"images": torch.tensor(math.inf)})
 
     @torch.no_grad()
     def update(self, source: nn.Module) -> None:
-        """Move towards the weights of `source`; its running statistics are taken over as they are."""
+        """Move towards the weights of `source`; its buffers are taken over as they are, but for batch norm's.
+
+        Whoever calls this, or has a recording of it replayed, sets `statistics_of` to 0.
+        """
         weights = [parameter.detach() for parameter in source.parameters()]
         if isinstance(self.decay, HalfLife):
             # A weight of the sum that lies on the device is not for `_foreach_lerp_`, which would read it there.
@@ -98,5 +115,7 @@ class MovingAverage:
             torch._foreach_add_(self._averages, steps)
         else:
             torch._foreach_lerp_(self._averages, weights, 1.0 - self.decay)
-        for own, new in zip(self.net.buffers(), source.buffers(), strict=True):
-            own.copy_(new)
+        if self._others:
+            own, new = list(self.net.buffers()), list(source.buffers())
+            for number in self._others:
+                own[number].copy_(new[number])

@@ -17,7 +17,7 @@ from gan_runner.training.distributed import ALONE, World
 from gan_runner.training.player import Players
 from gan_runner.training.progress import Timetable
 from gan_runner.training.pruning import Median
-from gan_runner.training.sampler import Sampler
+from gan_runner.training.sampler import STATISTICS_TO_WATCH, Sampler
 from gan_runner.training.schedules import Choosy, EpochLength, Schedule
 from gan_runner.training.settings import Trainer
 from gan_runner.training.train_step import TrainStep
@@ -60,7 +60,16 @@ class Experiment:
     @cached_property
     def sampler(self) -> Sampler:
         """Draws with the moving average where there is one, else with G."""
-        return Sampler(self.game, self.players.drawing_net, self.examples, self.seed, self.compute.device)
+        net, average = self.players.drawing_net, self.players.average
+        return Sampler(self.game, net, self.examples, self.seed, self.compute.device, average)
+
+    @cached_property
+    def sampler_to_watch(self) -> Sampler:
+        """Draws as `sampler` does but for batch norm's statistics, which are of fewer pictures."""
+        net, average = self.players.drawing_net, self.players.average
+        return Sampler(
+            self.game, net, self.examples, self.seed, self.compute.device, average, statistics_of=STATISTICS_TO_WATCH
+        )
 
     @cached_property
     def sampler_of_g(self) -> Sampler:

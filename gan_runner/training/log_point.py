@@ -75,7 +75,7 @@ class LogPoint:
         """Draws with the average of G once that is grown; a young one still shows the weights that G started from."""
         average = self._experiment.players.average
         grown = average is not None and average.share_of_start(g_updates) <= _GROWN
-        return self._experiment.sampler if grown else self._experiment.sampler_of_g
+        return self._experiment.sampler_to_watch if grown else self._experiment.sampler_of_g
 
     def _speed(self, progress: Progress) -> float:
         now, images = time.perf_counter(), progress.images_played(self._experiment.settings)

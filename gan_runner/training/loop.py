@@ -258,6 +258,7 @@ class Run:
             return
         if not self.finished:
             self._say(self.threads.change_at_checkpoint(self.progress.iteration))
+        self.experiment.sampler.refresh()  # so that whoever loads the average's weights has its statistics too
         keep = self.experiment.settings.keep
         self.journal.checkpoint(self.state_dict(), best=best, keep=None if keep == "all" else keep)
         self.saved = self.progress.iteration

@@ -2,18 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 
 import torch
 from torch import Tensor, nn
 
 from gan_runner.data import Batch
 from gan_runner.games import Examples, Game
+from gan_runner.models.standing_statistics import batch_norms, take_statistics
+from gan_runner.optim.averages import MovingAverage
+from gan_runner.ranges import Count
 from gan_runner.seeds import generator_for
 
 _BATCH = 256
+# Pictures that batch norm's statistics are taken of. By those of 256, 2,048 and 10,240 the Fréchet distance of a DCGAN
+# on Fashion-MNIST was 12.2, 12.1 and 12.0 after 350 iterations, and 5.8, 5.7 and 5.7 after 700.
+STATISTICS_OF = 2048
+STATISTICS_TO_WATCH = 256  # by which the health of a run is judged, as often as every log point
 
 
 @dataclass(frozen=True)
@@ -30,7 +37,14 @@ class Inputs:
 
     def first(self, count: int) -> Inputs:
         """Those of the first `count` pictures."""
-        return Inputs(self.latents[:count], {name: value[:count] for name, value in self.conditions.items()})
+        return self._rows(slice(count))
+
+    def split(self, size: int) -> Iterator[Inputs]:
+        """Those of so many pictures at a time, of fewer at the end."""
+        return (self._rows(slice(start, start + size)) for start in range(0, len(self.latents), size))
+
+    def _rows(self, rows: slice) -> Inputs:
+        return Inputs(self.latents[rows], {name: value[rows] for name, value in self.conditions.items()})
 
 
 class Sampler:
@@ -42,11 +56,25 @@ class Sampler:
         examples: gives real images, for games that draw beside some.
         seed: the run's, or a command's own; what is drawn depends on it, and on no device.
         device: where the network lies.
+        average: the moving average whose network that is; where its weights have changed, batch norm's statistics are
+            taken anew before anything is drawn.
+        statistics_of: of how many pictures.
     """
 
-    def __init__(self, game: Game, net: nn.Module, examples: Examples, seed: int, device: torch.device) -> None:
+    def __init__(
+        self,
+        game: Game,
+        net: nn.Module,
+        examples: Examples,
+        seed: int,
+        device: torch.device,
+        average: MovingAverage | None = None,
+        statistics_of: Count = STATISTICS_OF,
+    ) -> None:
         self._game = game
         self._net = net
+        self._average = average
+        self._statistics_of = statistics_of
         self._examples = examples
         self._seed = seed
         self._device = device
@@ -75,16 +103,26 @@ class Sampler:
 
     def draw(self, inputs: Inputs) -> list[Batch]:
         """Draw pictures, float32 [N, C, H, W] in [-1, 1], in batches."""
+        self.refresh()
         was_training = self._net.training
         self._net.eval()
-        drawn = []
         with torch.no_grad():
-            for start in range(0, len(inputs.latents), _BATCH):
-                rows = slice(start, start + _BATCH)
-                conditions = {name: value[rows] for name, value in inputs.conditions.items()}
-                drawn.append(self._game.generate(self._net, inputs.latents[rows], conditions))
+            drawn = [self._game.generate(self._net, part.latents, part.conditions) for part in inputs.split(_BATCH)]
         self._net.train(was_training)
         return drawn
+
+    def refresh(self) -> None:
+        """Take batch norm's statistics anew where those of the average are of other weights, or of fewer pictures.
+
+        What comes of it follows from the weights and the seed alone, whenever it was last done.
+        """
+        if self._average is None or self._average.statistics_of >= self._statistics_of:
+            return
+        if batch_norms(self._net):
+            inputs = self.like_data("batch norm's statistics", self._statistics_of)
+            draws = (partial(self._game.generate, self._net, z.latents, z.conditions) for z in inputs.split(_BATCH))
+            take_statistics(self._net, draws)
+        self._average.statistics_of = self._statistics_of
 
     def pictures(self, inputs: Inputs) -> Tensor:
         """Draw pictures, float32 [N, C, H, W] in [-1, 1]."""

@@ -109,6 +109,8 @@ class TrainStep:
         if kind not in self._graphs:
             self._graphs[kind] = CudaGraph(partial(self._updates, *kind), self._records)
         self._graphs[kind]()
+        if turn.g_updates and self._players.average is not None:
+            self._players.average.statistics_of = 0
         self._d_updates += turn.d_updates
         return position
 

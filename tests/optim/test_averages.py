@@ -1,4 +1,5 @@
 import copy
+import math
 
 import pytest
 import torch
@@ -81,14 +82,28 @@ def test_a_half_life_and_a_plain_decay_move_alike_where_they_are_the_same_number
     torch.testing.assert_close(by_images.net.weight, by_decay.net.weight, rtol=1e-6, atol=0)
 
 
-def test_running_statistics_are_taken_over_as_they_are():
-    source = nn.BatchNorm1d(3)
+def test_buffers_are_taken_over_as_they_are_but_for_batch_norms_which_are_of_other_weights():
+    source = nn.Sequential(nn.BatchNorm1d(3))
+    source.register_buffer("played", torch.zeros(2))
     average = MovingAverage(copy.deepcopy(source), HalfLife(1000, None, 8, CPU))
     source(torch.randn(16, 3) + 4)
+    source.played += 3
     average.update(source)
-    assert torch.equal(average.net.running_mean, source.running_mean)
-    assert average.net.num_batches_tracked == 1
+    assert average.net.played.tolist() == [3.0, 3.0]
+    assert average.net[0].running_mean.tolist() == [0.0, 0.0, 0.0]
+    assert average.net[0].num_batches_tracked == 0
     assert not average.net.training
+
+
+def test_a_checkpoint_says_of_how_many_pictures_batch_norms_statistics_are():
+    average = MovingAverage(linear(1.0), 0.99)
+    for pictures in (0, 256, math.inf):
+        average.statistics_of = pictures
+        again = MovingAverage(linear(1.0), HalfLife(100, 0.05, 50, CPU))
+        again.load_state_dict(average.state_dict())
+        assert again.statistics_of == pictures
+    again.load_state_dict({})  # of an earlier version, which copied G's
+    assert again.statistics_of == 0
 
 
 @pytest.mark.gpu

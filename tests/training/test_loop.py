@@ -146,15 +146,16 @@ def test_a_run_saves_between_its_intervals_where_the_last_checkpoint_is_too_long
     assert saved == [0, 1, 3, 5]  # and not at log points, every second, which the next turn makes up for
 
 
-@pytest.mark.parametrize("stop", [5, 6])
-def test_a_run_goes_on_from_a_checkpoint_to_the_bit(start, checkpoint_of, points_of, stop):
-    overrides = [
-        "trainer.epochs=2",
-        "schedule=rounds",
-        "schedule.check_every=2",
-        "model.dropout=0.3",
-        "trainer.ema=0.9",
-    ]
+ROUNDS = ["schedule=rounds", "schedule.check_every=2", "model.dropout=0.3", "trainer.ema=0.9"]
+NORMED = [
+    *("model=dcgan", "data.image_size=8", "model.generator.widths=[8,6,4]", "model.discriminator.widths=[4,6]"),
+    "trainer.ema=0.3",  # so that the average is old enough to be watched from the fourth iteration on
+]
+
+
+@pytest.mark.parametrize(("kind", "stop"), [(ROUNDS, 5), (ROUNDS, 6), (NORMED, 7), (NORMED, 8)])
+def test_a_run_goes_on_from_a_checkpoint_to_the_bit(start, checkpoint_of, points_of, kind, stop):
+    overrides = ["trainer.epochs=2", *kind]
     whole, first, second = (start(*overrides, folder=name) for name in ("whole", "first", "second"))
     torch.manual_seed(3)
     train(whole, never)
@@ -169,6 +170,8 @@ def test_a_run_goes_on_from_a_checkpoint_to_the_bit(start, checkpoint_of, points
         del point["speed/images_per_second"]
     assert points[0] == points[1]
     assert second.best.found == whole.best.found
+    drawing = [run.experiment.players.drawing_net.state_dict() for run in (second, whole)]
+    assert all(torch.equal(value, drawing[1][name]) for name, value in drawing[0].items())
 
 
 # ---- sickness ---------------------------------------------------------------------------------------------

@@ -263,13 +263,16 @@ def test_an_average_weighs_each_past_state_by_its_age():
     assert average.net.weight.item() == pytest.approx(1 / 8 + 2 / 4 + 3 / 2)
 
 
-def test_an_average_takes_over_running_statistics_and_is_made_for_drawing(set_up):
+def test_an_average_takes_no_running_statistics_of_g_and_is_made_for_drawing(set_up):
     table = set_up("dcgan", ema=0.9)
+    before = {name: value.clone() for name, value in table.average.net.named_buffers()}
+    table.step.play(Turn(1), 0)
+    assert table.average.statistics_of > 0
     table.step.play(Turn(1, 2), 0)
+    assert table.average.statistics_of == 0
     assert not table.average.net.training
     assert not any(parameter.requires_grad for parameter in table.average.net.parameters())
-    buffers, average = dict(table.g.net.named_buffers()), dict(table.average.net.named_buffers())
-    assert all(torch.equal(buffers[name], average[name]) for name in buffers)
+    assert all(torch.equal(value, before[name]) for name, value in table.average.net.named_buffers())
     assert not torch.equal(next(table.g.net.parameters()), next(table.average.net.parameters()))
 
 

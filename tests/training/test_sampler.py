@@ -1,3 +1,5 @@
+import copy
+
 import pytest
 import torch
 from torch import nn
@@ -6,7 +8,8 @@ from gan_runner.data import Batch
 from gan_runner.games import Adversarial
 from gan_runner.objectives.latents import Normal
 from gan_runner.objectives.losses import Hinge
-from gan_runner.training.sampler import Sampler
+from gan_runner.optim.averages import MovingAverage
+from gan_runner.training.sampler import STATISTICS_OF, STATISTICS_TO_WATCH, Sampler
 
 CPU = torch.device("cpu")
 
@@ -103,3 +106,81 @@ def test_a_network_draws_in_evaluation_mode_without_gradients_and_is_left_as_it_
     assert all(torch.equal(value, before[name]) for name, value in net.state_dict().items())
     alone = torch.cat([sampler.pictures(inputs.first(1)), pictures[1:]])
     torch.testing.assert_close(alone, pictures)  # a picture does not depend on what is drawn beside it
+
+
+# ---- a moving average -------------------------------------------------------------------------------------
+
+
+def normed():
+    return nn.Sequential(nn.Linear(4, 4), nn.BatchNorm1d(4), nn.Unflatten(1, (1, 2, 2)))
+
+
+def averaged(average, game=Adversarial, given=examples, **settings):
+    return Sampler(game(Normal(4, 1.0), Hinge(), None), average.net, given, 0, CPU, average, **settings)
+
+
+def test_an_average_that_has_moved_draws_with_statistics_of_its_own_whatever_was_drawn_before():
+    """So that a run that was interrupted, looked at more often or loaded draws the same pictures to the bit."""
+    average, often = (MovingAverage(copy.deepcopy(net), 0.5) for net in [normed()] * 2)
+    sampler, looked_at = averaged(average), averaged(often)
+    inputs = sampler.for_grid("fixed latents", 40, 8)
+    before = sampler.pictures(inputs)
+    for _ in range(3):
+        source = normed()
+        for each in (average, often):
+            each.update(source)
+            each.statistics_of = 0
+        looked_at.pictures(inputs)
+    drawn = sampler.pictures(inputs)
+    assert torch.equal(drawn, looked_at.pictures(inputs))
+    assert not torch.equal(drawn, before)
+    given = average.net[0](sampler.like_data("batch norm's statistics", STATISTICS_OF).latents)
+    torch.testing.assert_close(average.net[1].running_mean, given.mean(0))
+    torch.testing.assert_close(average.net[1].running_var, given.var(0), rtol=1e-2, atol=0)
+
+
+def test_taking_statistics_takes_none_of_the_runs_random_numbers_and_happens_once_a_move():
+    average = MovingAverage(normed(), 0.5)
+    average.statistics_of = 0
+    sampler, before = averaged(average), torch.get_rng_state()
+    sampler.refresh()
+    average.net[1].running_mean.fill_(5.0)
+    sampler.refresh()
+    assert (average.net[1].running_mean == 5.0).all()
+    assert torch.equal(torch.get_rng_state(), before)
+
+
+def test_what_was_taken_of_fewer_pictures_to_watch_by_is_taken_again_to_draw():
+    average = MovingAverage(normed(), 0.5)
+    average.statistics_of = 0
+    drawing, watching = averaged(average), averaged(average, statistics_of=STATISTICS_TO_WATCH)
+    means = []
+    for sampler in (watching, drawing, watching):
+        sampler.refresh()
+        means.append(average.net[1].running_mean.clone())
+    assert not torch.equal(means[0], means[1])
+    assert torch.equal(means[1], means[2])
+
+
+def test_statistics_of_a_conditional_g_are_taken_under_conditions_that_come_as_in_the_data():
+    class Noted(Labelled):
+        seen = ()
+
+        def generate(self, g, latents, conditions):
+            Noted.seen = (*Noted.seen, *conditions["label"].tolist())
+            return super().generate(g, latents, conditions)
+
+    average = MovingAverage(normed(), 0.5)
+    average.statistics_of = 0
+    averaged(average, game=Noted).refresh()
+    assert list(Noted.seen) == examples(STATISTICS_OF).conditions["label"].tolist()
+
+
+def test_a_g_without_batch_norm_is_left_alone():
+    def none(count):
+        raise AssertionError
+
+    average = MovingAverage(nn.Sequential(nn.Linear(4, 4), nn.Unflatten(1, (1, 2, 2))), 0.5)
+    average.statistics_of = 0
+    averaged(average, game=Labelled, given=none).refresh()
+    assert average.statistics_of == STATISTICS_OF

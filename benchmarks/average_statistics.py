@@ -1,0 +1,107 @@
+"""What it is worth that the moving average of G has batch norm statistics of its own, and how many latents they take.
+
+python -m benchmarks.average_statistics --seeds 0 1 2
+
+Trains `model=dcgan data=fashion_mnist` and looks at checkpoints on the way: 5,000 pictures of the average, against
+5,000 real ones, with the statistics that G has at that moment and with those of so many latents. A line for each
+checkpoint is appended to benchmarks/average_statistics.jsonl.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import subprocess
+import sys
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from omegaconf import DictConfig, OmegaConf
+
+from gan_runner.config.build import build_game, build_network, load_images
+from gan_runner.metrics.feature_metrics import FeatureMetrics
+from gan_runner.metrics.features import cnn
+from gan_runner.metrics.reference import reference_pictures
+from gan_runner.optim.averages import MovingAverage
+from gan_runner.record.checkpoint_files import CheckpointFiles
+from gan_runner.training.sampler import STATISTICS_TO_WATCH, Sampler
+
+RESULTS = Path(__file__).with_suffix(".jsonl")
+RUN = ("model=dcgan", "data=fashion_mnist")
+AT = (350, 500, 700)
+PICTURES = 5_000
+LATENTS = (STATISTICS_TO_WATCH, 2_048, 10_240)
+CPU = torch.device("cpu")
+
+
+def train(folder: Path, seed: int) -> None:
+    """Train to the last of the iterations that are looked at, and keep every checkpoint on the way."""
+    command = [sys.executable, "-m", "gan_runner", *RUN, f"seed={seed}", f"trainer.iterations={max(AT)}"]
+    often = ["trainer.intervals_in=iterations", "trainer.checkpoint_every=50", f"trainer.sample_every={max(AT)}"]
+    keep = ["trainer.keep=all", "trainer.progress=false", f"hydra.run.dir={folder}"]
+    subprocess.run([*command, *often, *keep], check=True, stdout=subprocess.DEVNULL)
+
+
+def drawing(config: DictConfig, state: Mapping[str, Any], latents: int | None) -> Sampler:
+    """What draws with the average of a checkpoint, by statistics of so many latents; None is by those of G."""
+    about, players = state["about"], state["players"]
+    channels, height, width = about["image_shape"]
+    net = build_network(config, "generator", (channels, height, width), about["classes"])
+    of_g = {name: value for name, value in players["generator"]["net"].items() if "running" in name}
+    net.load_state_dict({**players["average"], **of_g})
+    average = MovingAverage(net, decay=0.0)
+    if latents is not None:
+        average.statistics_of = 0
+    game = build_game(config, about["classes"], CPU)
+    return Sampler(game, net, _no_examples, config.seed, CPU, average, latents or 1)
+
+
+def _no_examples(count: int) -> Any:
+    raise AssertionError("this G knows no conditions")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0])
+    parser.add_argument("--folder", type=Path, help="where runs are kept, and found again; none by default")
+    options = parser.parse_args()
+    metrics = FeatureMetrics(cnn, ["frechet", "coverage"], 5, seed=0)
+    real = None
+    with tempfile.TemporaryDirectory() as scratch:
+        for seed in options.seeds:
+            folder = (options.folder or Path(scratch)) / str(seed)
+            if not folder.exists():
+                train(folder, seed)
+            config = OmegaConf.load(folder / ".hydra/config.yaml")
+            assert isinstance(config, DictConfig)
+            if real is None:
+                training = load_images(config)
+                held_out = OmegaConf.merge(config, {"data": {"split": "test"}})
+                assert isinstance(held_out, DictConfig)
+                metrics.bind(training, load_images(held_out), CPU)
+                real = metrics.statistics(reference_pictures(training, PICTURES))
+            for iteration in AT:
+                name = "last" if iteration == max(AT) else str(iteration)
+                state = CheckpointFiles(folder / "checkpoints").load(name, CPU)
+                row: dict[str, Any] = {
+                    "run": " ".join(RUN),
+                    "seed": seed,
+                    "iterations": iteration,
+                    "frechet_cnn_5k": {},
+                }
+                row["coverage_cnn_5k"] = {}
+                for latents in (None, *LATENTS):
+                    sampler = drawing(config, state, latents)
+                    numbers = metrics.measure(sampler.draw(sampler.like_data("evaluation latents", PICTURES)), real)
+                    for number, value in numbers.items():
+                        row[f"{number}_5k"]["of G" if latents is None else str(latents)] = round(value, 3)
+                with RESULTS.open("a") as file:
+                    file.write(json.dumps(row) + "\n")
+                print(row, flush=True)
+
+
+if __name__ == "__main__":
+    main()
