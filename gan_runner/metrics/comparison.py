@@ -25,8 +25,9 @@ class Comparison:
     def __init__(self, real: Tensor) -> None:
         self._distance = SlicedWasserstein(_LINES, seed=0)
         self._real = self._distance.statistics([Batch(real)])
-        self._variety = float(mean_pairwise_distance(real))
-        self._apart = float(_nearest(real).median())
+        distinct = _distinct(real)  # of few real images, some come again, as no two of a G's do
+        self._variety = float(mean_pairwise_distance(distinct))
+        self._apart = float(_nearest(distinct).median())
         self.data = {
             "data/contrast": self._variety / math.sqrt(real[0].numel()),
             "data/smoothness": neighbour_correlation(real),
@@ -64,6 +65,17 @@ def neighbour_correlation(images: Tensor) -> float:
 
 def _nearest(images: Tensor) -> Tensor:
     """Euclidean distance of each image, [N, ...], to the nearest other one, float64 [N]."""
+    return _distances(images).fill_diagonal_(math.inf).min(1).values
+
+
+def _distinct(images: Tensor) -> Tensor:
+    """The first of every kind of equal images, in their order; two at the least."""
+    repeats = (_distances(images) == 0).tril(-1).any(1)
+    repeats[:2] &= bool((~repeats).sum() > 1)
+    return images[~repeats]
+
+
+def _distances(images: Tensor) -> Tensor:
+    """Euclidean distances of images, [N, ...], to each other, float64 [N, N]; exactly 0 for equal ones."""
     points = images.flatten(1).double()
-    distances = torch.cdist(points, points, compute_mode="donot_use_mm_for_euclid_dist")  # exactly 0 for equal ones
-    return distances.fill_diagonal_(math.inf).min(1).values
+    return torch.cdist(points, points, compute_mode="donot_use_mm_for_euclid_dist")

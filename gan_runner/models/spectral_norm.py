@@ -1,4 +1,9 @@
-"""Spectral normalisation: layers of D whose slope is at most 1."""
+"""Spectral normalisation: layers of D whose weights have a largest singular value of 1.
+
+That bounds the slope of a linear layer by 1. Of a convolution the weight is taken as a matrix of output channels by
+everything else, as published, which bounds its slope by the square root of how many places of the output an input
+reaches: by 3 for a 3x3 kernel of stride 1.
+"""
 
 from __future__ import annotations
 

@@ -194,7 +194,8 @@ class Relativistic:
 
     Each real image is set against one generated image, as in R3GAN (Huang et al. 2024, arXiv:2501.05441,
     equation 2 with f(t) = -softplus(-t)), so that no generated image can be lost sight of for the others. Only
-    differences count: a logit alone has no sign to go by.
+    differences count: a logit alone has no sign to go by. D is of the opposite sign in that equation; here real
+    images score higher, as in the authors' code.
     """
 
     classifies: ClassVar[bool] = False

@@ -9,7 +9,11 @@ from gan_runner.ranges import Fraction, NonNegative
 
 
 class LearningRate(Protocol):
-    """A factor for the learning rate."""
+    """A factor for the learning rate.
+
+    It is asked for once a turn of the schedule, before the player's first update in it: with `schedule.d_steps=5`, D's
+    five updates of a turn are made at the rate of the first.
+    """
 
     def factor(self, updates: int, progress: float) -> float:
         """Give the factor before the player's next update.

@@ -86,15 +86,18 @@ def as_text(one: Comparable, most_rows: int, width: int) -> str:
 
 
 def in_words(value: Statistics) -> str:
-    """A mean with its spread, to as many digits as the spread leaves meaning: 0.1234 ± 0.0021."""
+    """A mean with its spread, to as many digits as the spread leaves meaning: 0.1234 ± 0.0021, 160 ± 130."""
     if value.mean is None:
         return ""
     if value.spread is None:
         return f"{value.mean:.4g}"
-    places = 1 - math.floor(math.log10(value.spread)) if value.spread > 0 else -1
-    if 0 <= places <= 6 and abs(value.mean) < 1e5:
-        return f"{value.mean:.{places}f} ± {value.spread:.{places}f}"
-    return f"{value.mean:.4g} ± {value.spread:.2g}"
+    if value.spread == 0:
+        return f"{value.mean:.4g} ± 0"
+    places = 1 - math.floor(math.log10(value.spread))
+    if places > 6 or max(abs(value.mean), value.spread) >= 1e7:
+        return f"{value.mean:.4g} ± {value.spread:.2g}"
+    mean, spread = (round(part, places) + 0.0 for part in (value.mean, value.spread))  # to tens and hundreds too
+    return f"{mean:.{max(places, 0)}f} ± {spread:.{max(places, 0)}f}"
 
 
 def _counted(counts: Mapping[str, int], of: int) -> str:

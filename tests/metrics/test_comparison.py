@@ -40,6 +40,16 @@ def test_two_pictures_in_turn_keep_half_of_the_diversity_and_all_repeat_another(
     assert measured["repeats"] == 1.0
 
 
+@pytest.mark.parametrize("times", [2, 5])
+def test_real_images_that_come_again_where_there_are_few_change_neither_repeats_nor_diversity(times):
+    few, drawn = pictures(10), pictures(10 * times)
+    drawn[:8] = few[:1] + 1e-4 * torch.arange(8.0).view(8, 1, 1, 1)
+    measured = Comparison(few.repeat(times, 1, 1, 1)).measure(drawn)
+    assert measured["repeats"] == pytest.approx(8 / len(drawn))
+    expected = torch.pdist(drawn.flatten(1).double()).mean() / torch.pdist(few.flatten(1).double()).mean()
+    assert measured["diversity"] == pytest.approx(float(expected), rel=1e-5)
+
+
 def test_only_those_that_repeat_another_are_counted():
     real = pictures()
     some = real.clone()

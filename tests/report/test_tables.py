@@ -57,7 +57,26 @@ def test_the_terminals_table_is_no_wider_than_the_terminal(tmp_path):
 
 def test_a_mean_has_as_many_places_as_its_spread_leaves_meaning():
     words = [
-        in_words(Statistics(*values, 3)) for values in ((0.12345, 0.0123), (1234.5, 67.8), (5.0, 0.0), (0.5, None))
+        in_words(Statistics(*values, 3))
+        for values in (
+            (0.12345, 0.0123),
+            (1234.5, 67.8),
+            (159.9, 130.4),
+            (12623.0, 388.0),
+            (-12.0, 4321.0),
+            (5.0, 0.0),
+            (0.5, None),
+            (1e9, 2e7),
+        )
     ]
-    assert words == ["0.123 ± 0.012", "1234 ± 68", "5 ± 0", "0.5"]
+    assert words == [
+        "0.123 ± 0.012",
+        "1234 ± 68",
+        "160 ± 130",
+        "12620 ± 390",
+        "0 ± 4300",
+        "5 ± 0",
+        "0.5",
+        "1e+09 ± 2e+07",
+    ]
     assert in_words(Statistics(None, None, 0)) == ""

@@ -73,9 +73,11 @@ function duration(seconds) {
 // To as many places as the spread leaves meaning.
 function meanAndSpread({ mean: middle, spread }) {
   if (!known(middle) || !known(spread)) return digits(middle);
-  const places = spread > 0 ? 1 - Math.floor(Math.log10(spread)) : 9;
-  if (places < 0 || places > 6 || Math.abs(middle) >= 1e5) return `${digits(middle)} ± ${digits(spread, 2)}`;
-  return `${middle.toFixed(places)} ± ${spread.toFixed(places)}`;
+  if (spread === 0) return `${digits(middle)} ± 0`;
+  const places = 1 - Math.floor(Math.log10(spread));
+  if (places > 6 || Math.max(Math.abs(middle), spread) >= 1e7) return `${digits(middle)} ± ${digits(spread, 2)}`;
+  const rounded = (value) => (places < 0 ? Math.round(value * 10 ** places) / 10 ** places : value); // 12345 to 12300
+  return `${rounded(middle).toFixed(Math.max(places, 0))} ± ${rounded(spread).toFixed(Math.max(places, 0))}`;
 }
 
 const mean = (values) => values.reduce((sum, value) => sum + value, 0) / values.length;
