@@ -91,7 +91,7 @@ def main() -> None:
                 for extractor in EXTRACTORS:
                     found = judged(folder, extractor, options.pictures)
                     row["metrics"] = row.get("metrics", {}) | {k: round(v, 4) for k, v in found["metrics"].items()}
-                    row["floor"] = row.get("floor", {}) | {k: round(v, 4) for k, v in found["floor"].items()}
+                    row["real"] = row.get("real", {}) | {k: round(v, 4) for k, v in found["real"].items()}
                 with appending(options.results) as file:
                     file.write(json.dumps(row | {"machine": about}) + "\n")
                 print(typed, {key: row[key] for key in ("seed", "iterations", "metrics", "alarms")}, flush=True)

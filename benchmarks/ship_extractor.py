@@ -15,12 +15,18 @@ import torch
 
 from benchmarks.step import configured
 from gan_runner.config.build import load_images
+from gan_runner.data.halves import halves
+from gan_runner.data.splits import NoTestSplitError
 from gan_runner.metrics.features import CNN, SHIPPED, task_of
 
 
 def ship(data: str) -> None:
     """Write the extractor `cnn` of a data set as it is by default; the cache's, where it has one."""
     images = load_images(configured(f"data={data}"))
+    try:
+        load_images(configured(f"data={data}", "data.split=test"))
+    except NoTestSplitError:  # then the other half is what generated pictures are compared with
+        images, _ = halves(images)
     state = CNN.kept(images, torch.device("cpu"), task_of(images))
     digest = CNN.digest(images, task_of(images))
     arrays = {"recipe": np.array(digest)}

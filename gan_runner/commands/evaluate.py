@@ -78,9 +78,8 @@ def _of_samples(config: DictConfig, device: torch.device) -> Report:
     metrics: FeatureMetrics = make(config.metrics)
     training = load_images(config)
     images = read_samples(config.samples, training.shape)
-    held_out = bind_to_data(metrics, config, training, device, floors=True)
-    how = (config.real, config.num, config.seed, split_of(config))
-    return evaluate_samples(config.samples, images, training, held_out, metrics, *how)
+    bind_to_data(metrics, config, training, device)
+    return evaluate_samples(config.samples, images, metrics, config.real, config.num, config.seed, split_of(config))
 
 
 def _tell_of_runs(config: DictConfig, device: torch.device) -> None:
@@ -93,33 +92,33 @@ def _tell_of_runs(config: DictConfig, device: torch.device) -> None:
     runs = named_folders(config.run)
     if not runs:
         raise UserError("run is [], but must name a run.", "Try run=outputs/DATE/TIME, or run=A,B.")
-    name = config.output or f"evaluation-{config.checkpoint}"
-    if len(runs) > 1 and Path(name).is_absolute():
+    if len(runs) > 1 and config.output is not None and Path(config.output).is_absolute():
         raise UserError(
-            f"output is {name}, but {len(runs)} runs are looked at, and each would write there.",
+            f"output is {config.output}, but {len(runs)} runs are looked at, and each would write there.",
             "Give a name, which is written into each run's folder.",
         )
     found = {}
     for run in runs:
         folder = RunFolder.of_run(run, "run")
-        output = _writable(Path(run, name))
-        found[run] = _of_run(run, folder, config, device)
+        checkpoint = _checkpoint_of(run, folder, str(config.checkpoint))
+        output = _writable(Path(run, config.output or f"evaluation-{checkpoint}"))
+        found[run] = _of_run(run, folder, checkpoint, config, device)
         tell_report(run, found[run], output)
     if len(found) > 1:
         log.info("\n%s", side_by_side(found))
 
 
-def _of_run(run: str, folder: RunFolder, config: DictConfig, device: torch.device) -> Report:
+def _of_run(run: str, folder: RunFolder, checkpoint: str, config: DictConfig, device: torch.device) -> Report:
     parts = trusting(config.trust)
     read = read_stored(Path(run), parts, "run")
     stored = OmegaConf.create(read.values)
     if root := read.root_from_elsewhere():
         stored.data.root = str(root)
-    state = folder.checkpoints.load(str(config.checkpoint), device)
+    state = folder.checkpoints.load(checkpoint, device)
     metrics: FeatureMetrics = make(config.metrics)
     with only(parts):
         check_stored(read.config, (*OF_PICTURES, "data"), f"run is {run}")
-        return _report(run, stored, state, metrics, config, device)
+        return _report(run, stored, state, metrics, checkpoint, config, device)
 
 
 def _report(
@@ -127,6 +126,7 @@ def _report(
     stored: DictConfig,
     state: dict[str, Any],
     metrics: FeatureMetrics,
+    checkpoint: str,
     config: DictConfig,
     device: torch.device,
 ) -> Report:
@@ -137,20 +137,22 @@ def _report(
             f"run is {run}, but the images that it was trained on cannot be had: {error.problem}",
             f"Put them back to where its data.root leads, {_SAMPLES}",
         ) from error
-    held_out = bind_to_data(metrics, stored, training, device, floors=True)
+    bind_to_data(metrics, stored, training, device)
     if training.fingerprint != state["about"]["data_fingerprint"]:
         raise UserError(
             f"run is {run}, but the images that its config names are no longer those that it was trained on.",
             f"Put them back to where data.root leads, {_SAMPLES}",
         )
-    how = {
-        "checkpoint": str(config.checkpoint),
-        "num": config.num,
-        "real": config.real,
-        "seed": config.seed,
-        "device": device,
-    }
-    return report_of_checkpoint(stored, state, metrics, training, held_out, **how)
+    how = {"num": config.num, "real": config.real, "seed": config.seed, "device": device}
+    return report_of_checkpoint(stored, state, metrics, checkpoint=checkpoint, **how)
+
+
+def _checkpoint_of(run: str, folder: RunFolder, asked: str) -> str:
+    """The checkpoint that is asked for; the last of a run in which nothing was measured, and so nothing is the best."""
+    if asked != "best" or folder.checkpoints.path("best").is_file() or not folder.checkpoints.path("last").is_file():
+        return asked
+    log.warning("%s has no best checkpoint, for no evaluation came to a number: the last is looked at.", run)
+    return "last"
 
 
 def _no_default(key: str) -> object:

@@ -290,13 +290,14 @@ def _look_closely(job: _Job) -> None:
         return
     device = experiment.compute.device
     for checkpoint in at_end.checkpoints:
+        if checkpoint == "best" and run.best.found is None:
+            log.warning("No evaluation gave a finite number, so that no checkpoint is the best.")
+            continue
         with job.only_its_parts():
             found = report_of_checkpoint(
                 job.config,
                 folder.checkpoints.load(checkpoint, device),
                 at_end.metrics,
-                experiment.images,
-                at_end.metrics.held_out,
                 checkpoint=checkpoint,
                 num=at_end.num,
                 real=at_end.real,
@@ -495,6 +496,7 @@ def _summarise(run: Run) -> dict[str, Any]:
         "processes": experiment.world.size,
         "precision": compute.precision,
         "data": {"name": images.name, "fingerprint": images.fingerprint, "count": len(images)},
+        **({"real": evaluation.real.as_dict()} if evaluation.real is not None else {}),
         "best": best.found,
         "metrics": best.metrics,
         "objective": best.found["value"] if best.found else None,

@@ -109,7 +109,7 @@ def build(config: DictConfig, world: World = ALONE) -> Experiment:
         if evaluation.on_data:
             bind_to_data(evaluation, config, images, device)
         if evaluation.at_end is not None:  # what it lacks is better told now than when all is trained
-            bind_to_data(evaluation.at_end.metrics, config, images, device, floors=True)
+            bind_to_data(evaluation.at_end.metrics, config, images, device)
             evaluation.at_end.check()
     world.part_random_numbers(device)
     return Experiment(
@@ -419,9 +419,7 @@ def load_images(config: DictConfig) -> ImageSet:
     return checked_images(hold_to(images, ImageSet, "data"), config.data._target_)
 
 
-def bind_to_data(
-    metrics: OnData | Evaluation, config: DictConfig, training: ImageSet, device: torch.device, *, floors: bool = False
-) -> ImageSet | None:
+def bind_to_data(metrics: OnData | Evaluation, config: DictConfig, training: ImageSet, device: torch.device) -> None:
     """Tell metrics of the data that a config names: what trains, what is held out, and the whole of a limited set.
 
     Features are learned from the whole set even where `data.limit` has a run learn from a part of it: that makes a
@@ -432,16 +430,12 @@ def bind_to_data(
         config: the run's.
         training: the images that it names.
         device: where to compute.
-        floors: whether numbers are to be held against those of held-out pictures, whatever the metrics look at.
-
-    Returns:
-        What is held out; None where nothing is, or nobody looks at it.
 
     Raises:
         UserError: see `OnData.bind`.
     """
     held_out = None
-    if (floors or metrics.looks_at_held_out) and config.data.get("split", "test") != "test":
+    if config.data.get("split", "test") != "test":
         try:
             held_out = load_images(_with_data(config, split="test", limit=None))
         except NoTestSplitError:
@@ -451,7 +445,6 @@ def bind_to_data(
     with silently():  # what its folder holds was told when the part was loaded
         whole = load_images(_with_data(config, limit=None)) if limited else None
     metrics.bind(training, held_out, device, learn_from=whole)
-    return held_out
 
 
 def _with_data(config: DictConfig, **data: Any) -> DictConfig:

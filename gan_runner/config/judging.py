@@ -12,7 +12,6 @@ import torch
 from omegaconf import DictConfig
 
 from gan_runner.config.build import sampler_of_checkpoint
-from gan_runner.data.image_set import ImageSet
 from gan_runner.metrics.feature_metrics import FeatureMetrics
 from gan_runner.metrics.features import as_bytes
 from gan_runner.metrics.report import Report, report
@@ -27,8 +26,6 @@ def report_of_checkpoint(
     config: DictConfig,
     state: Mapping[str, Any],
     metrics: FeatureMetrics,
-    training: ImageSet,
-    held_out: ImageSet | None,
     *,
     checkpoint: str,
     num: TwoOrMore,
@@ -41,22 +38,20 @@ def report_of_checkpoint(
     Args:
         config: the run's.
         state: the checkpoint.
-        metrics: the numbers, bound to the two sets.
-        training: what the run was trained on.
-        held_out: what it was not; None where there is nothing.
+        metrics: the numbers, bound to what the run was trained on.
         checkpoint: which that is: `best` or `last`, or an iteration.
-        num: pictures that are drawn.
+        num: pictures that are drawn, but no more than real ones can stand beside them.
         real: real pictures that they are held against.
         seed: of what is drawn.
         device: where to compute.
     """
     sampler = sampler_of_checkpoint(config, state, seed, device)
-    drawn = sampler.draw(sampler.like_data("evaluation latents", num))
+    if (fewer := metrics.comparable(num)) < num:
+        log.info("%s pictures are drawn and not %s: as many as there are real ones to stand beside them.", fewer, num)
+    drawn = sampler.draw(sampler.like_data("evaluation latents", fewer))
     images = as_bytes(torch.cat([batch.images for batch in drawn]))
     return report(
         images,
-        training,
-        held_out,
         metrics,
         real,
         seed,

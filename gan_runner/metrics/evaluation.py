@@ -13,6 +13,7 @@ from torch import Tensor
 
 from gan_runner.contracts import described, hold_to, what_it_is
 from gan_runner.data import Batch, Feed, ImageSet
+from gan_runner.data.feed import sampled_rows
 from gan_runner.errors import UserError, closest
 from gan_runner.metrics.feature_metrics import FeatureMetrics
 from gan_runner.metrics.number import Number
@@ -59,6 +60,11 @@ class OnData(Metric, Protocol):
         """Whether it also looks at real pictures that nothing was trained on."""
         ...
 
+    @property
+    def reference(self) -> ImageSet:
+        """Those of the training pictures that `statistics` is to be of; known once the data are."""
+        ...
+
     def fingerprint(self) -> str:
         """Changes whenever the numbers of the same pictures would; known once the data are."""
         ...
@@ -79,6 +85,37 @@ class OnData(Metric, Protocol):
     def for_alarms(self, numbers: Mapping[str, float], pictures: Count) -> dict[str, float]:
         """Of what `measure` gave for so many pictures, what alarms look at, in [0, 1], by names without features."""
         ...
+
+    def of_real(self, statistics: Mapping[str, Tensor], most: Count) -> tuple[dict[str, float | None], int]:
+        """The numbers of real pictures that are not in the reference, and how many these are; see `RealNumbers`."""
+        ...
+
+
+@dataclass(frozen=True)
+class RealNumbers:
+    """What real pictures that are not in the reference score: a distance of few pictures is above 0 for these too.
+
+    Attributes:
+        metrics: each number by the tag of the generated pictures'; None where real pictures cannot tell.
+        count: how many they are of: as many as are generated, or as there are.
+        held_out: whether nothing was trained on them; if not, they are training pictures outside the reference.
+    """
+
+    metrics: Mapping[str, float | None]
+    count: int
+    held_out: bool
+
+    def as_dict(self) -> dict[str, Any]:
+        """Plain values, for JSON."""
+        return {"count": self.count, "of": "test" if self.held_out else "train", "metrics": dict(self.metrics)}
+
+    def beside(self, tag: str) -> str:
+        """What stands beside a number, in words; nothing where there is none."""
+        value = self.metrics.get(tag)
+        if value is None:
+            return ""
+        which = "that were held out" if self.held_out else "outside the reference"
+        return f" Real pictures have {value:.4g} ({self.count:,} {which})."
 
 
 def _check_statistics(key: str, metric: Metric, statistics: object) -> None:
@@ -121,13 +158,22 @@ class RealImages:
         return f"{self._feed.images.fingerprint} {self._seed}"
 
     @property
-    def count(self) -> int:
-        """How many there are."""
-        return len(self._feed.images)
+    def images(self) -> ImageSet:
+        """All of them."""
+        return self._feed.images
 
     def batches(self, count: int) -> Iterator[Batch]:
         """So many of them, float32 in [-1, 1]; where there are fewer, some come again."""
         yield from (part.as_float() for part in self._feed.sample(count, self._seed).split(_BATCH))
+
+    def batches_of(self, part: ImageSet, most: int) -> Iterator[Batch]:
+        """Up to so many of a part of them, each once, float32 in [-1, 1]; without conditions unless it is all."""
+        count = min(most, len(part))
+        if part is self._feed.images:
+            yield from self.batches(count)
+        else:
+            for rows in sampled_rows(len(part), count, self._seed).split(_BATCH):
+                yield Batch(part.pixels(rows)).as_float()
 
 
 @dataclass(frozen=True)
@@ -203,6 +249,8 @@ class Evaluation:
         }
         self._check_objective()
         self._kept: dict[tuple[str, str], dict[str, Tensor]] = {}
+        self._real_numbers: RealNumbers | None = None
+        self._held_out = False
 
     @property
     def descriptions(self) -> dict[str, str]:
@@ -237,6 +285,7 @@ class Evaluation:
                     "Try a larger data.limit, or evaluation=pixels.",
                 )
             metric.bind(training, held_out, device, learn_from)
+        self._held_out = held_out is not None
         self._check_objective()
 
     @property
@@ -306,17 +355,28 @@ class Evaluation:
                 continue
             key, kept = f"evaluation.metrics.{name}", (name, real.fingerprint)
             if kept not in self._kept:
-                statistics = metric.statistics(real.batches(self._references(name, real)))
+                on_data = self.on_data.get(name)
+                batches = real.batches_of(on_data.reference, self.num_images) if on_data else None
+                statistics = metric.statistics(batches or real.batches(self.num_images))
                 _check_statistics(key, metric, statistics)
                 self._kept[kept] = statistics
+                if on_data:
+                    self._look_at_real(on_data, statistics)
             numbers = metric.measure(fake, self._kept[kept])
             _check_numbers(key, metric, numbers)
             measured |= {self._tag(each): value for each, value in numbers.items()}
         return measured
 
-    def _references(self, name: str, real: RealImages) -> int:
-        """How many real images a metric is shown: of few, each once where it looks for neighbours among them."""
-        return min(self.num_images, real.count) if name in self.on_data else self.num_images
+    @property
+    def real(self) -> RealNumbers | None:
+        """What real pictures score by the metrics that know the data; None before the first evaluation."""
+        return self._real_numbers
+
+    def _look_at_real(self, metric: OnData, statistics: Mapping[str, Tensor]) -> None:
+        numbers, count = metric.of_real(statistics, self.num_images)
+        before = self._real_numbers.metrics if self._real_numbers is not None else {}
+        told = {self._tag(name): value for name, value in numbers.items()}
+        self._real_numbers = RealNumbers({**before, **told}, count, self._held_out) if count else self._real_numbers
 
     def for_alarms(self, measured: Mapping[str, float]) -> dict[str, float]:
         """Of what `measure` gave, what alarms look at: shares in [0, 1] under `judged/`."""
@@ -348,6 +408,7 @@ class NoEvaluation(Evaluation):
         self.at_end = None
         self.metrics = {}
         self.on_data = {}
+        self._real_numbers = None
 
     @property
     def objective(self) -> None:

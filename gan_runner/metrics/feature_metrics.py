@@ -6,17 +6,20 @@ Each name ends in what the features are of, as in `frechet_cnn`, since numbers o
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Protocol
 
 import torch
 from torch import Tensor
 
 from gan_runner.contracts import what_it_is
+from gan_runner.data.halves import halves
 from gan_runner.data.image_set import ImageSet
 from gan_runner.data.stacked import StackedImages
 from gan_runner.errors import UserError, closest
 from gan_runner.metrics import cache, distances, neighbours
+from gan_runner.metrics.cells import k_means, nearest_centre
 from gan_runner.metrics.features import Extractor, Features, Learn, even_rows, features_of
 from gan_runner.metrics.modes import modes
 from gan_runner.metrics.number import Number
@@ -27,8 +30,17 @@ _log = logging.getLogger(__name__)
 TRAINING_PICTURES = 60_000
 """Training pictures that copies are looked for among; of more, that many at even distances."""
 
-_COMPUTED = 2
+_COMPUTED = 3
 """Grows whenever what is kept of pictures is computed in another way, so that nothing older is taken for it."""
+
+_CELLS = 10
+"""In how many cells copies are tested for, at most, where the extractor knows no classes; about as many as the sets
+that it was tried on have classes."""
+
+_HELD_OUT_IN_A_CELL = 50
+"""Held-out pictures that there are for each of those cells, on average at least."""
+
+_AT_ONCE = 500
 
 DRAWN = 0.25
 """A class counts as drawn from this part on of the share that it has among the real pictures. A classifier takes
@@ -50,8 +62,8 @@ NUMBERS: Mapping[str, Number] = {
     "modes": Number("higher", "classes that one picture at least shows (Srivastava et al. 2017)", "modes"),
     "modes_kl": Number("lower", "divergence of modes' frequencies from the data's, in nats (Lin et al. 2018)", "modes"),
     "memorised": Number("lower", "share closer to a training picture than that to another", "training"),
-    "copying_z": Number(None, "distance to training pictures against held-out ones'; below -3: copies", "held out"),
-    "copying_p": Number(None, "how likely a copying_z so low is by chance", "held out"),
+    "copying_z": Number(None, "distance to training pictures against held-out ones' of the like", "held out"),
+    "copying_p": Number(None, "how likely a copying_z so low is by chance; below .001: copies", "held out"),
 }
 
 FAST = ("frechet", "precision", "recall", "coverage", "classes", "class_entropy")
@@ -66,6 +78,18 @@ class Pictures(Protocol):
     @property
     def images(self) -> Tensor:
         """The pictures."""
+
+
+@dataclass(frozen=True)
+class Part:
+    """A batch of nothing but pictures."""
+
+    images: Tensor
+
+
+def pictures(images: ImageSet, rows: Tensor) -> Iterator[Part]:
+    """Pictures of a set in batches of uint8 [B, C, H, W]."""
+    return (Part(images.pixels(part)) for part in rows.split(_AT_ONCE))
 
 
 class FeatureMetrics:
@@ -113,6 +137,9 @@ class FeatureMetrics:
         self._device = torch.device("cpu")
         self._modes: Tensor | None = None  # how often each comes, where the data are stacks
         self._classes_there = 0  # of the extractor's, those that the training pictures have
+        self._classes_in_reference = 0  # and of these, those that the reference shows
+        self._reference: ImageSet | None = None
+        self._unseen: ImageSet | None = None
         self._known: tuple[Tensor, Tensor] | None = None
         self._originals: dict[str, Tensor] | None = None
         self._warned_of: set[str] = set()  # kinds of pictures that are few; every evaluation would say it again
@@ -135,9 +162,33 @@ class FeatureMetrics:
         return self._extractor
 
     @property
+    def training(self) -> ImageSet:
+        """What the generator learns from, as `bind` was told."""
+        assert self._training is not None, "bind comes first"
+        return self._training
+
+    @property
     def held_out(self) -> ImageSet | None:
         """The real pictures that the generator did not learn from, as `bind` was told."""
         return self._held_out
+
+    @property
+    def reference(self) -> ImageSet:
+        """The training pictures that generated ones are held against: all, or the half that the extractor learned."""
+        assert self._reference is not None, "bind comes first"
+        return self._reference
+
+    @property
+    def unseen(self) -> ImageSet | None:
+        """Real pictures that the extractor has not learned: those that were held out, or the other half.
+
+        None where there are too few for numbers of their own.
+        """
+        return self._unseen
+
+    def comparable(self, count: Count) -> int:
+        """How many pictures to look at, of so many at most, so that as many real ones can stand beside them."""
+        return count if self._unseen is None else min(count, len(self._unseen))
 
     def fingerprint(self) -> str:
         """The extractor's, which `bind` makes, and the settings'."""
@@ -159,6 +210,9 @@ class FeatureMetrics:
     ) -> None:
         """Say which data is meant, and make the extractor, which may take a minute the first time.
 
+        Where nothing is held out, the extractor learns one half of the pictures alone (see `data.halves`), and that
+        half is the reference: real pictures that it had learned would be no measure of what a generator can come to.
+
         Args:
             training: what the generator learned from.
             held_out: real pictures that it did not; None where there are none.
@@ -169,8 +223,15 @@ class FeatureMetrics:
         Raises:
             UserError: a number was asked for that the data lacks something for.
         """
-        self._extractor = self._learn(training if learn_from is None else learn_from, device)
         self._training, self._held_out, self._device = training, held_out, device
+        learned = training if learn_from is None else learn_from
+        self._reference, self._unseen = training, held_out
+        if held_out is None:
+            learned = self._in_two(learned)[0]
+            self._reference, self._unseen = self._in_two(training)
+        elif len(held_out) < self.fewest:
+            self._unseen = None
+        self._extractor = self._learn(learned, device)
         self._known = self._originals = None
         self._modes = None
         if isinstance(training, StackedImages) and self.extractor.classes:
@@ -191,6 +252,9 @@ class FeatureMetrics:
         if missing and not self._as_data_allow:
             raise _lacks(missing[0], training.name, self.extractor.name)
         self._numbers = [number for number in self._numbers if number not in missing]
+
+    def _in_two(self, images: ImageSet) -> tuple[ImageSet, ImageSet | None]:
+        return halves(images) if len(images) >= 2 * self.fewest else (images, None)
 
     def statistics(self, real: Iterable[Pictures]) -> dict[str, Tensor]:
         """Compute once what generated pictures are held against.
@@ -243,6 +307,7 @@ class FeatureMetrics:
             numbers |= neighbours.fidelity_and_coverage(around, vectors, self.neighbours)
         if seen.probabilities is not None and "class_counts" in kept:
             numbers |= class_numbers(seen.probabilities, kept["class_counts"])
+            self._classes_in_reference = int((kept["class_counts"] > 0).sum())
         if seen.probabilities is not None and self._modes is not None and self._wants("modes", "modes_kl"):
             drawn = seen.probabilities.argmax(1).cpu()
             numbers["modes"], numbers["modes_kl"] = modes(drawn, self._modes)
@@ -251,18 +316,51 @@ class FeatureMetrics:
             near, which = (found[:, 0] for found in neighbours.nearest(vectors, self.known[0], 1))
             numbers["memorised"] = neighbours.memorised(near, which, originals["own"])
             if "held_out" in originals:
-                numbers["copying_z"], numbers["copying_p"] = neighbours.copying_test(near, originals["held_out"])
+                cells = self._cells(seen, originals.get("centres"))
+                numbers["copying_z"], numbers["copying_p"] = neighbours.copying_test(
+                    near, originals["held_out"], cells, originals["held_out_cells"]
+                )
         return {name: numbers[number] for name, number in zip(self.names, self._numbers, strict=True)}
 
     def for_alarms(self, numbers: Mapping[str, float], pictures: Count) -> dict[str, float]:
-        """The share that is drawn of the classes that so many pictures can show, and coverage, where measured."""
+        """The share that is drawn of the classes that so many pictures can show, and coverage, where measured.
+
+        `classes` counts those alone that the reference shows too; so does what a share of 1 would be.
+        """
         found = {number: numbers[name] for name, number in zip(self.names, self._numbers, strict=True)}
         shares = {"coverage": found["coverage"]} if "coverage" in found else {}
         if "classes" in found:
             every = self._classes_there
-            shown = every * (1 - (1 - 1 / every) ** pictures)  # on average, by a G that draws all equally often
+            # On average, by a G that draws all equally often.
+            shown = self._classes_in_reference * (1 - (1 - 1 / every) ** pictures)
             shares["classes"] = min(1.0, found["classes"] / shown)
         return shares
+
+    def of_real(self, statistics: Mapping[str, Tensor], most: Count) -> tuple[dict[str, float | None], int]:
+        """The numbers of real pictures that are not in the reference: what no generator can be expected to beat.
+
+        Args:
+            statistics: what `statistics` gave.
+            most: how many pictures to look at, if there are as many.
+
+        Returns:
+            Each number by its name, None where the pictures cannot tell, such as on copying where nothing was held
+            out; and how many pictures they are of.
+        """
+        numbers: dict[str, float | None] = dict.fromkeys(self.names)
+        if self._unseen is None:
+            return numbers, 0
+        count = min(most, len(self._unseen))
+        seen = self._seen(pictures(self._unseen, even_rows(len(self._unseen), count)), "real")
+        numbers |= self.numbers_of(seen, statistics)
+        if self._held_out is None:  # they are copies of themselves
+            numbers |= dict.fromkeys(self.on_copying)
+        return numbers, count
+
+    @property
+    def on_copying(self) -> list[str]:
+        """Names of the numbers that tell whether training pictures are copied."""
+        return [name for name, number in self.numbers.items() if number.needs in ("training", "held out")]
 
     @property
     def known(self) -> tuple[Tensor, Tensor]:
@@ -273,7 +371,7 @@ class FeatureMetrics:
             digest = cache.digest(extractor.fingerprint, training.fingerprint, TRAINING_PICTURES)
             kept = cache.kept(
                 f"features_{training.name}_{digest}.pt",
-                lambda: {"features": features_of(training, TRAINING_PICTURES, extractor).cpu()},
+                lambda: {"features": features_of(training, TRAINING_PICTURES, extractor)[0].cpu()},
             )
             rows = even_rows(len(training), TRAINING_PICTURES)
             self._known = kept["features"].to(self._device), rows.to(self._device)
@@ -284,7 +382,8 @@ class FeatureMetrics:
         """How near training pictures are to each other and to held-out ones; computed at first use, and kept.
 
         `own` is the squared distance of each of `known` to the nearest other one, `held_out` that of each held-out
-        picture to the nearest of them; float64.
+        picture to the nearest of them; float64. `held_out_cells` is where each of those lies: in its class, or nearest
+        to which of `centres`.
         """
         if self._originals is None:
             assert self._training is not None, "bind comes first"
@@ -299,9 +398,21 @@ class FeatureMetrics:
         features, _ = self.known
         found = {"own": neighbours.own_distances(features)}
         if self._held_out is not None:
-            others = features_of(self._held_out, TRAINING_PICTURES, self.extractor)
+            others, classes = features_of(self._held_out, TRAINING_PICTURES, self.extractor)
             found["held_out"] = neighbours.nearest(others, features, 1)[0][:, 0]
+            if classes is None:
+                cells = max(1, min(_CELLS, len(others) // _HELD_OUT_IN_A_CELL))
+                found["centres"] = k_means(features, cells, seed=0)
+                classes = nearest_centre(others, found["centres"])
+            found["held_out_cells"] = classes
         return {key: value.cpu() for key, value in found.items()}
+
+    @staticmethod
+    def _cells(seen: Features, centres: Tensor | None) -> Tensor:
+        if seen.probabilities is not None:
+            return seen.probabilities.argmax(1)
+        assert centres is not None, "without classes there are centres"
+        return nearest_centre(seen.vectors, centres)
 
     def _wants(self, *numbers: str) -> bool:
         return not set(numbers).isdisjoint(self._numbers)

@@ -205,11 +205,24 @@ def even_rows(count: Count, most: Count) -> Tensor:
     return torch.arange(kept) * count // kept
 
 
-def features_of(images: ImageSet, most: Count, extractor: Extractor) -> Tensor:
-    """Features of up to `most` pictures of a set at even distances, float32 [n, dim]."""
-    rows = even_rows(len(images), most)
-    chunks = in_chunks(lambda part: extractor(images.pixels(part)).vectors, rows, "seen")
-    return torch.cat([chunk for _, chunk in chunks])
+def features_of(images: ImageSet, most: Count, extractor: Extractor) -> tuple[Tensor, Tensor | None]:
+    """What is seen in up to `most` pictures of a set at even distances.
+
+    Returns:
+        Features, float32 [n, dim], and the class that each picture is taken for, int64 [n]; None where the extractor
+        knows none.
+    """
+
+    def seen(rows: Tensor) -> tuple[Tensor, Tensor | None]:
+        features = extractor(images.pixels(rows))
+        return features.vectors, None if features.probabilities is None else features.probabilities.argmax(1)
+
+    vectors, classes = [], []
+    for _, (some, of_classes) in in_chunks(seen, even_rows(len(images), most), "seen"):
+        vectors.append(some)
+        if of_classes is not None:
+            classes.append(of_classes)
+    return torch.cat(vectors), torch.cat(classes) if classes else None
 
 
 def train(encoder: nn.Module, head: nn.Module, task: Task, images: ImageSet, seed: int, name: str) -> None:

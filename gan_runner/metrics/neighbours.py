@@ -19,6 +19,7 @@ from gan_runner.ranges import Count
 
 _BLOCK = 2**22  # distances in memory at a time
 _CANDIDATES = 8  # further ones that float32 may take for nearer than the nearest, such as a copy's near twins
+FEWEST_IN_A_CELL = 10  # below which a sum of ranks is not yet normal
 _ROUNDING = 1e-9  # of a squared distance: two that differ by less are equal, such as those of a copied picture
 
 
@@ -122,7 +123,8 @@ def fidelity_and_coverage(real: Balls, fake: Tensor, k: Count) -> dict[str, floa
     precision, recall: share of generated pictures in a real picture's ball, and of real ones in a generated one's
         (Kynkäänniemi et al. 2019, arXiv:1904.06991).
     density, coverage: in how many real balls a generated picture lies, over k; share of real pictures with a
-        generated one in their ball (Naeem et al. 2020, arXiv:2002.09797).
+        generated one in their ball (Naeem et al. 2020, arXiv:2002.09797). For the density alone, as in the authors'
+        code, the edge of a ball is outside: so a copy of the real pictures has 1, and not (k + 1) / k.
     clipped_density, clipped_coverage: the same two, made robust against outliers and calibrated so that a share s
         of good pictures among bad ones scores s (Salvy et al. 2025, arXiv:2507.01761). For the density, radii are
         cut at their median, no picture counts for more than one, and the score is divided by that of the real
@@ -135,8 +137,10 @@ def fidelity_and_coverage(real: Balls, fake: Tensor, k: Count) -> dict[str, floa
         k: see `balls`.
     """
     radii, clipped = _up(real.radii), _up(real.clipped_radii)
+    below = real.radii * (1.0 - _ROUNDING)
     fake_radii = _up(_nearest_others(fake, k)[0][:, -1])
     inside = torch.zeros(len(fake), dtype=torch.int64, device=fake.device)
+    strictly_inside = torch.zeros_like(inside)
     inside_clipped = torch.zeros_like(inside)
     covered_by = torch.zeros(len(real.points), dtype=torch.int64, device=fake.device)
     recalled = torch.zeros(len(real.points), dtype=torch.bool, device=fake.device)
@@ -144,6 +148,7 @@ def fidelity_and_coverage(real: Balls, fake: Tensor, k: Count) -> dict[str, floa
         rows = slice(start, start + len(block))
         within = block <= radii
         inside[rows] = within.sum(1)
+        strictly_inside[rows] = (block < below).sum(1)
         inside_clipped[rows] = (block <= clipped).sum(1)
         covered_by += within.sum(0)
         recalled |= (block <= fake_radii[rows, None]).any(0)
@@ -152,7 +157,7 @@ def fidelity_and_coverage(real: Balls, fake: Tensor, k: Count) -> dict[str, floa
     return {
         "precision": float((inside > 0).double().mean()),
         "recall": float(recalled.double().mean()),
-        "density": float(inside.double().mean() / k),
+        "density": float(strictly_inside.double().mean() / k),
         "coverage": float((covered_by > 0).double().mean()),
         "clipped_density": min(float(fidelity), 1.0),
         "clipped_coverage": share_of_good(float(coverage), len(real.points), len(fake), k),
@@ -193,33 +198,55 @@ def memorised(fake_to_training: Tensor, nearest_training: Tensor, own: Tensor) -
     return float(((fake_to_training < own[nearest_training]) | (fake_to_training == 0)).double().mean())
 
 
-def copying_test(fake_to_training: Tensor, held_out_to_training: Tensor) -> tuple[float, float]:
+def copying_test(
+    fake_to_training: Tensor, held_out_to_training: Tensor, fake_cells: Tensor, held_out_cells: Tensor
+) -> tuple[float, float]:
     """Whether pictures lie closer to the training set than held-out ones do (Meehan et al. 2020, arXiv:2004.05675).
 
-    Mann and Whitney's test of the two sets of distances, in one cell: where the paper averages over regions of
-    the data, all pictures are ranked at once here.
+        C_T = sum over cells of share * z / sum over cells of share
+
+    where z is Mann and Whitney's of the two sets of distances in a cell, and share that of the held-out pictures
+    which lie there. Cells keep apart what is near to the training set by its nature, such as trousers: with all
+    pictures in one, a generator that draws more of those would be taken for one that copies. Cells with fewer than
+    `FEWEST_IN_A_CELL` pictures of either set are left out.
 
     Args:
         fake_to_training: distance, or squared distance, of each generated picture to the nearest training one, [M].
         held_out_to_training: the same of pictures that no network was trained on, [N].
+        fake_cells: the cell of each generated picture, int64 [M].
+        held_out_cells: the cell of each held-out one, int64 [N].
 
     Returns:
-        z, standard normal where nothing was copied; -3 and below tell of copying, far above 0 of pictures that are
-        unlike the data. And p, how likely a z so low is by chance.
+        C_T, far below 0 where training pictures are copied, and far above where pictures are unlike the data; and p,
+        how likely a C_T so low is by chance. Where nothing is copied, C_T is normal of mean 0 and of standard
+        deviation sqrt(sum of share^2) / sum of share, which of ten equal cells is 0.32. Both are NaN where every
+        cell is left out.
     """
-    fake_count, held_out_count = len(fake_to_training), len(held_out_to_training)
+    scores, shares = [], []
+    for cell in held_out_cells.unique():
+        fake, held_out = fake_to_training[fake_cells == cell], held_out_to_training[held_out_cells == cell]
+        if min(len(fake), len(held_out)) >= FEWEST_IN_A_CELL:
+            scores.append(_mann_whitney(fake, held_out))
+            shares.append(len(held_out))
+    if not scores:
+        return math.nan, math.nan
+    share = torch.tensor(shares, dtype=torch.float64) / sum(shares)
+    z = torch.tensor(scores, dtype=torch.float64) @ share
+    return float(z), float(torch.special.ndtr(z / share.norm()))
+
+
+def _mann_whitney(fakes: Tensor, others: Tensor) -> float:
+    """Standardised U of two sets of numbers, ties counted: below 0 where the first ones are smaller, [M] and [N]."""
+    fake_count, held_out_count = len(fakes), len(others)
     count = fake_count + held_out_count
-    _, place, times = torch.cat([fake_to_training, held_out_to_training]).unique(
-        return_inverse=True, return_counts=True
-    )
+    _, place, times = torch.cat([fakes, others]).unique(return_inverse=True, return_counts=True)
     ties = times.double()
     ranks = (ties.cumsum(0) - (ties - 1) / 2)[place]
     larger = ranks[:fake_count].sum() - fake_count * (fake_count + 1) / 2
     spread = (count + 1 - (ties.pow(3) - ties).sum() / (count * (count - 1))) * fake_count * held_out_count / 12
-    if spread <= 0:  # all distances are the same
-        return 0.0, 0.5
-    z = (larger - fake_count * held_out_count / 2) / spread.sqrt()
-    return float(z), float(torch.special.ndtr(z))
+    if spread <= 0:  # all are the same
+        return 0.0
+    return float((larger - fake_count * held_out_count / 2) / spread.sqrt())
 
 
 def _nearest_others(points: Tensor, k: Count) -> tuple[Tensor, Tensor]:

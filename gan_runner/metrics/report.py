@@ -37,25 +37,25 @@ class Row:
     Attributes:
         name: such as `frechet_cnn_10k`.
         value: of the generated pictures.
-        floor: of real ones; None where they cannot tell.
-        ceiling: of noise, or of copies.
+        real: of real ones; None where they cannot tell.
+        noise: of noise, or of copies.
         better: which end is good; None where neither is.
         says: what the number says.
     """
 
     name: str
     value: float | None
-    floor: float | None
-    ceiling: float | None
+    real: float | None
+    noise: float | None
     better: Literal["lower", "higher"] | None
     says: str
 
     @property
     def place(self) -> float | None:
-        """Where the value lies from the floor, 0, to the ceiling, 1; None where that means nothing."""
-        if self.value is None or self.floor is None or self.ceiling is None or self.better is None:
+        """Where the value lies from that of real pictures, 0, to that of noise, 1; None where that means nothing."""
+        if self.value is None or self.real is None or self.noise is None or self.better is None:
             return None
-        return None if self.ceiling == self.floor else (self.value - self.floor) / (self.ceiling - self.floor)
+        return None if self.noise == self.real else (self.value - self.real) / (self.noise - self.real)
 
 
 @dataclass(frozen=True)
@@ -65,8 +65,8 @@ class Report:
     Attributes:
         rows: the numbers.
         fingerprint: what they are numbers of.
-        floor_count: how many real pictures the floor is of.
-        floor_of: which those are, `test` or `train`.
+        real_count: how many real pictures stand beside the generated ones: as many, or 0 where there are none.
+        real_of: which those are, `test` or `train`.
         iteration: the checkpoint's; None for pictures whose maker is not known.
         classes: names of the classes and, of each, the share among the generated and among the real pictures;
             empty where the extractor knows none.
@@ -76,8 +76,8 @@ class Report:
 
     rows: Sequence[Row]
     fingerprint: Fingerprint
-    floor_count: int
-    floor_of: str
+    real_count: int
+    real_of: str
     iteration: int | None
     classes: Sequence[tuple[str, float, float]]
     suspects: Tensor
@@ -89,10 +89,11 @@ class Report:
 
     @property
     def held_against(self) -> str:
-        """What the floor, the ceiling and the reference are, in words."""
-        real = {"test": "held-out pictures", "train": "training pictures outside the reference"}[self.floor_of]
+        """What the numbers of real pictures and of noise are of, and what all were held against, in words."""
+        which = {"test": "held-out pictures", "train": "training pictures outside the reference"}[self.real_of]
+        real = f"{self.real_count:,} {which}" if self.real_count else "none that were kept apart"
         return (
-            f"floor: {self.floor_count:,} {real}; ceiling: noise, or copies; "
+            f"value: {self.fingerprint.generated:,} pictures; real: {real}; noise: as many of noise, or of copies; "
             f"reference: {self.fingerprint.real:,} training pictures"
         )
 
@@ -100,13 +101,14 @@ class Report:
         """Plain values for JSON, which knows no NaN: what does not exist is None."""
         return {
             "metrics": {row.name: row.value for row in self.rows},
-            "floor": {row.name: row.floor for row in self.rows},
-            "ceiling": {row.name: row.ceiling for row in self.rows},
+            "real": {row.name: row.real for row in self.rows},
+            "noise": {row.name: row.noise for row in self.rows},
             "better": {row.name: row.better for row in self.rows},
             "fingerprint": self.fingerprint.as_dict(),
             "iteration": self.iteration,
-            "floor_count": self.floor_count,
-            "floor_of": self.floor_of,
+            "count": self.fingerprint.generated,
+            "real_count": self.real_count,
+            "real_of": self.real_of,
             "classes": {name: {"generated": drawn, "real": real} for name, drawn, real in self.classes},
         }
 
@@ -117,7 +119,8 @@ class Report:
             parts.append(_titled("Classes drawn (blue) and real (grey)", _class_bars(self.classes)))
         places = [(row.name, row.place) for row in self.rows if row.place is not None]
         if places:
-            parts.append(_titled("From real pictures (left) to noise, or to copies (right)", _place_bars(places)))
+            title = f"From {self.real_count:,} real pictures (left) to as many of noise, or of copies (right)"
+            parts.append(_titled(title, _place_bars(places)))
         page = Image.new(
             "RGB",
             (max(part.width for part in parts) + 2 * MARGIN, sum(part.height + MARGIN for part in parts) + MARGIN),
@@ -153,13 +156,13 @@ def side_by_side(found: Mapping[str, Report]) -> str:
 
 
 def _columns(found: Mapping[str, Report]) -> list[str]:
-    """A line for each number: its value in each evaluation, and the floor and the ceiling of the first."""
+    """A line for each number: its value in each evaluation, and those of real pictures and of noise in the first."""
     one, *_ = found.values()
-    lines = [["metric", *found, "floor", "ceiling", "better"]]
+    lines = [["metric", *found, "real", "noise", "better"]]
     by_name = [{row.name: row.value for row in each.rows} for each in found.values()]
     for row in one.rows:
         values = [numbers[row.name] for numbers in by_name]
-        lines.append([row.name, *map(_short, [*values, row.floor, row.ceiling]), row.better or ""])
+        lines.append([row.name, *map(_short, [*values, row.real, row.noise]), row.better or ""])
     widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
     edges = (0, len(widths) - 1)
     return [
@@ -174,8 +177,6 @@ def _columns(found: Mapping[str, Report]) -> list[str]:
 def evaluate_samples(
     samples: str,
     images: Tensor,
-    training: ImageSet,
-    held_out: ImageSet | None,
     metrics: FeatureMetrics,
     real: Count,
     generated: Count,
@@ -187,11 +188,9 @@ def evaluate_samples(
     Args:
         samples: what the user named.
         images: the pictures that were found there, uint8 [N, C, H, W].
-        training: the pictures that the program learned from.
-        held_out: real pictures that it did not; None where there are none.
-        metrics: bound to these sets.
+        metrics: bound to the pictures that the program learned from.
         real: how many training pictures to hold them against, at most.
-        generated: how many of the pictures to look at, at most.
+        generated: how many of the pictures to look at, at most; no more than real ones can stand beside them.
         seed: of what is drawn in measuring.
         split: see `Fingerprint`.
 
@@ -203,14 +202,12 @@ def evaluate_samples(
             f"samples is {samples}, but it holds {len(images)} pictures, where the metrics need {metrics.fewest}.",
             "Draw more pictures; 10,000 give steady numbers.",
         )
-    images = images[even_rows(len(images), generated)]
-    return report(images, training, held_out, metrics, real, seed, average=None, checkpoint=None, split=split)
+    images = images[even_rows(len(images), metrics.comparable(generated))]
+    return report(images, metrics, real, seed, average=None, checkpoint=None, split=split)
 
 
 def report(
     images: Tensor,
-    training: ImageSet,
-    held_out: ImageSet | None,
     metrics: FeatureMetrics,
     real: Count,
     seed: Seed,
@@ -224,8 +221,6 @@ def report(
 
     Args:
         images: [N, C, H, W], uint8, or floating in [-1, 1].
-        training: see `evaluate_samples`.
-        held_out: see `evaluate_samples`.
         metrics: see `evaluate_samples`.
         real: see `evaluate_samples`.
         seed: see `evaluate_samples`.
@@ -235,7 +230,8 @@ def report(
         split: see `Fingerprint`.
     """
     images = as_bytes(images).cpu()
-    against = reference(metrics, training, held_out, real, len(images), seed)
+    training, held_out = metrics.training, metrics.held_out
+    against = reference(metrics, real, len(images), seed)
     seen = metrics.extractor(images)
     values = metrics.numbers_of(seen, against.statistics)
     suspects, originals = most_alike(seen.vectors, metrics, _SHOWN, _NEIGHBOURS)
@@ -254,8 +250,8 @@ def report(
             average=average,
             checkpoint=checkpoint,
         ),
-        floor_count=against.floor_count,
-        floor_of=against.floor_of,
+        real_count=against.real_count,
+        real_of=against.real_of,
         iteration=iteration,
         classes=_classes(seen, training, against),
         suspects=images[suspects],
@@ -287,8 +283,8 @@ def with_count(name: str, count: Count) -> str:
 
 
 def _row(name: str, number: Number, value: float, count: int, against: Reference) -> Row:
-    floor, ceiling = against.floor[name], against.ceiling[name]
-    return Row(with_count(name, count), _real(value), _real(floor), _real(ceiling), number.better, number.says)
+    real, noise = against.real[name], against.noise[name]
+    return Row(with_count(name, count), _finite(value), _finite(real), _finite(noise), number.better, number.says)
 
 
 def _classes(seen: Features, training: ImageSet, against: Reference) -> list[tuple[str, float, float]]:
@@ -300,7 +296,7 @@ def _classes(seen: Features, training: ImageSet, against: Reference) -> list[tup
     return list(zip(training.classes, *shares, strict=True))
 
 
-def _real(value: float | None) -> float | None:
+def _finite(value: float | None) -> float | None:
     return None if value is None or not math.isfinite(value) else value
 
 

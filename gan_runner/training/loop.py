@@ -188,9 +188,11 @@ class Run:
             )
         if objective is not None and found is not None:
             last = self.best.measured_at or self.progress.iteration  # checkpoints of earlier versions do not know
+            real = self.experiment.evaluation.real
             self.journal.say(
                 f"{objective}: best {found['value']:.4g} at iteration {found['iteration']:.0f} (checkpoints/best.pt), "
                 f"last {self.best.metrics[objective]:.4g} at iteration {last}."
+                f"{real.beside(objective) if real is not None else ''}"
             )
 
     def log_point(self, due: Due) -> None:
@@ -200,10 +202,10 @@ class Run:
         point, references = world.from_first(lambda: (here, self._measured.references))
         best = False
         if due.evaluation:
-            metrics = world.from_first(self.experiment.evaluate)
+            metrics, judged = world.from_first(self._evaluated)
             point |= metrics
             best = self.best.offer(metrics, iteration)
-            references = references | self.experiment.evaluation.for_alarms(metrics)
+            references = references | judged
         seen, alarms = self.experiment.watch.look(point | references, self.progress.moment, self._not_finite())
         journal.point(point | seen, iteration, round(epochs, 4))
         journal.tell(point, iteration, epochs, in_log=due.epoch_ended or due.samples)
@@ -220,6 +222,11 @@ class Run:
             self._measured.look_away(self.progress)
         if due.checkpoint and (rolled_back or self.saved != iteration):
             self.save()
+
+    def _evaluated(self) -> tuple[dict[str, float], dict[str, float]]:
+        """The evaluation's numbers, and what alarms look at of them."""
+        metrics = self.experiment.evaluate()
+        return metrics, self.experiment.evaluation.for_alarms(metrics)
 
     def _not_finite(self) -> Observation | None:
         """What has left the finite numbers, and since when; None while nothing has."""

@@ -1,15 +1,17 @@
-"""gan-eval: a table with floor and ceiling, JSON, and a picture; of a run, or of any program's pictures."""
+"""gan-eval: a table, JSON, and a picture, with real ones and noise beside; of a run, or of any program's pictures."""
 
 import json
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
 from gan_runner.commands import main
 from gan_runner.data import digits
 from gan_runner.metrics import features
 from gan_runner.metrics.feature_metrics import FAST
+from gan_runner.training.sampler import STATISTICS_OF
 from tests.command_line import QUICK, call, gan_run
 
 SMALL = ["num=120", "real=200"]
@@ -31,12 +33,12 @@ def test_a_run_is_told_how_good_it_is_beside_real_pictures_and_noise(tmp_path):
     assert result.code == 0, result.text
     found = json.loads((tmp_path / "run/evaluation-last.json").read_text())
     name = "frechet_cnn_120"
-    assert found["floor"][name] < found["metrics"][name]
+    assert found["real"][name] < found["metrics"][name]
     assert found["better"][name] == "lower"
     assert (found["fingerprint"]["checkpoint"], found["iteration"]) == ("last", 4)
     assert "fingerprint: data=digits-" in result.out
     assert found["fingerprint"]["average"] is True
-    for word in (name, "floor", "ceiling", "coverage_cnn_120"):
+    for word in (name, "real", "noise", "coverage_cnn_120"):
         assert word in result.out
     with Image.open(tmp_path / "run/evaluation-last.png") as picture:
         assert picture.width > 100
@@ -62,25 +64,25 @@ def test_several_runs_are_told_one_by_one_and_then_side_by_side(tmp_path):
     result = gan_eval(tmp_path, "run=[a,b,c,less]", "metrics.numbers=[frechet,coverage]", *SMALL)
     assert result.code == 0, result.text
     together = result.out.splitlines()[result.out.splitlines().index("") + 1 :]
-    assert together[0].split() == ["metric", "a", "b,c", "floor", "ceiling", "better"]
+    assert together[0].split() == ["metric", "a", "b,c", "real", "noise", "better"]
     found = {name: json.loads((tmp_path / name / "evaluation-best.json").read_text()) for name in ("a", "b,c", "less")}
     for name in ("a", "b,c"):
         assert f"{found[name]['metrics']['frechet_cnn_120']:.4g}" in together[1].split()
     assert together[-1].startswith("less is not compared with a: data is digits-")
 
 
-def test_every_number_of_the_default_data_has_a_floor(tmp_path):
+def test_every_number_of_the_default_data_has_that_of_real_pictures_beside_it(tmp_path):
     assert gan_run(tmp_path, *QUICK, "hydra.run.dir=run").code == 0
     assert gan_eval(tmp_path, "run=run", "num=120", "metrics.numbers=[frechet,coverage]").code == 0
     found = json.loads((tmp_path / "run/evaluation-best.json").read_text())
-    assert all(value is not None for value in found["floor"].values())
+    assert all(value is not None for value in found["real"].values())
 
 
-def test_what_a_data_set_holds_out_is_the_floor_whichever_numbers_are_asked_for(tmp_path):
+def test_what_a_data_set_holds_out_stands_beside_whichever_numbers_are_asked_for(tmp_path):
     assert gan_run(tmp_path, *QUICK, "data.limit=600", "data.holdout=0.2", "hydra.run.dir=run").code == 0
     assert gan_eval(tmp_path, "run=run", "metrics.numbers=frechet", *SMALL).code == 0
     found = json.loads((tmp_path / "run/evaluation-best.json").read_text())
-    assert (found["floor_of"], found["floor_count"]) == ("test", 120)
+    assert (found["real_of"], found["real_count"]) == ("test", 120)
 
 
 def test_an_evaluation_is_named_as_it_was_asked_for(tmp_path):
@@ -115,7 +117,7 @@ def test_what_is_judged_is_never_held_out_itself(tmp_path):
     asked = ["data=digits", "data.holdout=0.5", "data.split=test", "output=found"]
     assert gan_eval(tmp_path, "samples=real.npz", *asked, *SMALL).code == 0
     found = json.loads((tmp_path / "found.json").read_text())
-    assert (found["fingerprint"]["split"], found["floor_of"]) == ("test", "train")
+    assert (found["fingerprint"]["split"], found["real_of"]) == ("test", "train")
     assert "copying_z_cnn_120" not in found["metrics"]
 
 
@@ -147,6 +149,43 @@ def test_the_best_is_that_of_the_way_that_a_run_has_gone(tmp_path):
     best = json.loads((tmp_path / "run/summary.json").read_text())["best"]
     assert gan_eval(tmp_path, "run=run", "checkpoint=best", "metrics.numbers=frechet", *SMALL).code == 0
     assert json.loads((tmp_path / "run/evaluation-best.json").read_text())["iteration"] == best["iteration"] <= 4
+
+
+def test_a_run_that_ended_before_its_first_evaluation_is_looked_at_in_its_last_checkpoint(tmp_path):
+    assert gan_run(tmp_path, *QUICK, "evaluation=off", "hydra.run.dir=run").code == 0
+    result = gan_eval(tmp_path, "run=run", "metrics.numbers=frechet", *SMALL)
+    assert result.code == 0, result.text
+    assert "run has no best checkpoint" in result.text
+    found = json.loads((tmp_path / "run/evaluation-last.json").read_text())
+    assert (found["iteration"], found["fingerprint"]["checkpoint"]) == (4, "last")
+
+
+def test_a_checkpoint_whose_average_has_the_statistics_of_g_draws_as_with_its_own(tmp_path):
+    """As those of earlier versions have; a new one holds them already."""
+    small = ["model=dcgan", "model.generator.widths=[8,6,4]", "model.discriminator.widths=[4,6]", "evaluation=off"]
+    assert gan_run(tmp_path, *QUICK, *small, "hydra.run.dir=run").code == 0
+    last = tmp_path / "run/checkpoints/last.pt"
+    drawn = []
+    for name in ("new", "old"):
+        assert call(main.sample, tmp_path, "run=run", "num=9", f"output={name}.npz").code == 0
+        drawn.append(np.load(tmp_path / f"{name}.npz")["arr_0"])
+        state = torch.load(last)
+        players = state["players"]
+        assert players["averaging"].pop("statistics_of", None) == (STATISTICS_OF if name == "new" else None)
+        copied = {key: value for key, value in players["generator"]["net"].items() if "running" in key}
+        assert copied
+        players["average"].update(copied)
+        torch.save(state, last)
+    assert np.array_equal(*drawn)
+
+
+def test_a_run_says_what_real_pictures_have_at_as_many(tmp_path):
+    result = gan_run(tmp_path, *QUICK, "data.holdout=0.2", "hydra.run.dir=run")
+    assert result.code == 0, result.text
+    real = json.loads((tmp_path / "run/summary.json").read_text())["real"]
+    assert (real["count"], real["of"]) == (16, "test")
+    value = real["metrics"]["metric/frechet_cnn_16"]
+    assert f"Real pictures have {value:.4g} (16 that were held out)." in result.out
 
 
 WRONG = {
@@ -231,6 +270,6 @@ def test_modes_of_a_run_on_stacks_are_counted(tmp_path):
     )
     assert result.code == 0, result.text
     found = json.loads((tmp_path / "stacks/evaluation-last.json").read_text())
-    floor, drawn = found["floor"], found["metrics"]
-    assert floor["modes_cnn_300"] > 100 > drawn["modes_cnn_300"] >= 1
-    assert floor["modes_kl_cnn_300"] < drawn["modes_kl_cnn_300"]
+    real, drawn = found["real"], found["metrics"]
+    assert real["modes_cnn_300"] > 100 > drawn["modes_cnn_300"] >= 1
+    assert real["modes_kl_cnn_300"] < drawn["modes_kl_cnn_300"]

@@ -137,7 +137,7 @@ def test_the_other_extractor_has_another_network_name_and_width(monkeypatch):
 
 
 def test_features_of_a_set_are_of_pictures_at_even_distances(learned, small_digits):
-    some = features_of(small_digits, 600, learned)
+    some, _ = features_of(small_digits, 600, learned)
     torch.testing.assert_close(some, learned(small_digits.images[even_rows(1797, 600)]).vectors)
 
 

@@ -239,6 +239,13 @@ class Neighbours(Excess):
     def bind(self, training, held_out, device, learn_from=None):
         self.seen = training
 
+    @property
+    def reference(self):
+        return self.seen
+
+    def of_real(self, statistics, most):
+        return {"near": 0.5}, 3
+
     def fingerprint(self):
         return "fixed"
 
@@ -249,8 +256,13 @@ class Neighbours(Excess):
 def test_of_few_real_images_each_is_shown_once_where_neighbours_are_looked_for():
     # Or each would be its own nearest neighbour.
     metrics = {"near": Neighbours("near", 1), "any": Excess("any", 1)}
-    measured = evaluation("near", metrics=metrics, num_images=30).measure(real_images(), FAKE)
-    assert measured == {"metric/near_30": 12 - 7, "metric/any_30": 30 - 7}
+    both, real = evaluation("near", metrics=metrics, num_images=30), real_images()
+    both.bind(real.images, None, torch.device("cpu"))
+    assert both.real is None
+    assert both.measure(real, FAKE) == {"metric/near_30": 12 - 7, "metric/any_30": 30 - 7}
+    assert both.real.as_dict() == {"count": 3, "of": "train", "metrics": {"metric/near_30": 0.5}}
+    assert both.real.beside("metric/near_30") == " Real pictures have 0.5 (3 outside the reference)."
+    assert both.real.beside("metric/any_30") == ""
 
 
 def test_fewer_images_than_a_metric_needs_are_refused_before_the_training():

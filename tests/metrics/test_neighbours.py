@@ -17,6 +17,8 @@ from gan_runner.metrics.neighbours import (
     squared_distances,
 )
 
+F64 = torch.float64
+
 
 def points(count, dim=4, seed=0):
     return torch.randn(count, dim, generator=torch.Generator().manual_seed(seed))
@@ -154,8 +156,9 @@ def test_the_curve_of_good_pictures_starts_at_nothing_and_ends_at_all():
 def test_copies_of_the_reference_lie_in_balls_and_on_their_edges(k):
     real = points(300)
     ours = all_numbers(real, real, k)
-    # Each lies in its own ball and in those of whoever it is a neighbour of, one of them on the very edge.
-    assert ours["density"] == pytest.approx((k + 1) / k)
+    # Each lies in its own ball and in those of whoever it is a neighbour of; those on the very edge count for all but
+    # the density, as in the authors' code.
+    assert ours["density"] == pytest.approx(1.0)
     assert (ours["precision"], ours["recall"], ours["coverage"]) == (1.0, 1.0, 1.0)
 
 
@@ -167,18 +170,53 @@ def test_pictures_that_are_closer_than_a_neighbour_are_memorised_and_equal_ones_
     assert memorised(near, which, own_distances(training)) == pytest.approx(3 / 5)
 
 
-def test_the_test_of_copying_is_that_of_mann_and_whitney():
-    fake, held_out = points(60, 1)[:, 0].square(), points(80, 1, seed=1)[:, 0].square() + 0.3
-    z, p = copying_test(fake, held_out)
+def in_one_cell(fake, held_out):
+    return copying_test(fake, held_out, torch.zeros(len(fake)).long(), torch.zeros(len(held_out)).long())
+
+
+def mann_whitney(fake, held_out):
+    """SciPy's z of the two, by its p-value."""
     theirs = scipy.stats.mannwhitneyu(fake, held_out, alternative="less", use_continuity=False, method="asymptotic")
-    assert p == pytest.approx(theirs.pvalue, rel=1e-6)
-    assert z == pytest.approx(scipy.stats.norm.ppf(theirs.pvalue), rel=1e-6)
-    assert copying_test(held_out, fake)[0] == pytest.approx(-z)
+    return scipy.stats.norm.ppf(theirs.pvalue)
+
+
+def test_the_test_of_copying_in_one_cell_is_that_of_mann_and_whitney():
+    fake, held_out = points(60, 1)[:, 0].square(), points(80, 1, seed=1)[:, 0].square() + 0.3
+    z, p = in_one_cell(fake, held_out)
+    assert z == pytest.approx(mann_whitney(fake, held_out), rel=1e-6)
+    assert p == pytest.approx(scipy.stats.norm.cdf(z), rel=1e-6)
+    assert in_one_cell(held_out, fake)[0] == pytest.approx(-z)
 
 
 def test_equal_distances_share_their_ranks():
-    fake, held_out = torch.tensor([0.0, 0.0, 1.0, 2.0]), torch.tensor([0.0, 1.0, 1.0, 3.0, 3.0])
-    theirs = scipy.stats.mannwhitneyu(fake, held_out, alternative="less", use_continuity=False, method="asymptotic")
-    assert copying_test(fake, held_out)[1] == pytest.approx(theirs.pvalue)
-    assert copying_test(torch.zeros(3), torch.zeros(4)) == (0.0, 0.5)
-    assert math.isfinite(copying_test(torch.zeros(3), torch.ones(4))[0])
+    fake, held_out = torch.tensor([0.0, 0.0, 1.0, 2.0]).repeat(3), torch.tensor([0.0, 1.0, 1.0, 3.0, 3.0]).repeat(3)
+    assert in_one_cell(fake, held_out)[0] == pytest.approx(mann_whitney(fake, held_out))
+    assert in_one_cell(torch.zeros(13), torch.zeros(14)) == (0.0, 0.5)
+    assert math.isfinite(in_one_cell(torch.zeros(13), torch.ones(14))[0])
+
+
+def test_cells_count_by_their_share_of_the_held_out_pictures_and_those_with_few_pictures_not_at_all():
+    fake, held_out = points(110, 1)[:, 0].square(), points(125, 1, seed=1)[:, 0].square()
+    fake_cells, held_out_cells = (
+        torch.repeat_interleave(torch.tensor(counts)) for counts in ((40, 60, 9, 1), (30, 60, 35))
+    )
+    z, p = copying_test(fake, held_out, fake_cells, held_out_cells)
+    scores = [mann_whitney(fake[fake_cells == cell], held_out[held_out_cells == cell]) for cell in (0, 1)]
+    shares = [30 / 90, 60 / 90]
+    expected = sum(share * score for share, score in zip(shares, scores, strict=True))
+    assert z == pytest.approx(expected, rel=1e-6)
+    assert p == pytest.approx(scipy.stats.norm.cdf(expected / math.hypot(*shares)), rel=1e-6)
+    assert all(map(math.isnan, copying_test(fake[:9], held_out, fake_cells[:9], held_out_cells)))
+
+
+def test_held_out_pictures_of_another_class_mix_are_no_copies():
+    """One class lies ten times as near to the training set as the other: as trousers do, and bags do not."""
+    near, far = torch.rand(400, dtype=F64), 10 * torch.rand(400, dtype=F64)
+    held_out, cells = torch.cat([near[:200], far[:200]]), torch.arange(2).repeat_interleave(200)
+    fake, fake_cells = torch.cat([near[200:], far[200:220]]), torch.arange(2).repeat_interleave(torch.tensor([200, 20]))
+    assert in_one_cell(fake, held_out)[0] < -6
+    z, p = copying_test(fake, held_out, fake_cells, cells)
+    assert abs(z) < 2
+    assert p > 0.02
+    copied = torch.cat([near[200:], torch.zeros(20, dtype=F64)])
+    assert copying_test(copied, held_out, fake_cells, cells)[1] < 1e-4

@@ -29,38 +29,50 @@ def drawn(halves, tmp_path):
     return str(tmp_path / "drawn.npz")
 
 
-def evaluated(samples, training, held_out, metrics, real, generated):
-    images = read_samples(samples, training.shape)
-    return evaluate_samples(samples, images, training, held_out, metrics, real, generated, seed=0)
+def evaluated(samples, metrics, real, generated):
+    images = read_samples(samples, metrics.training.shape)
+    return evaluate_samples(samples, images, metrics, real, generated, seed=0)
 
 
-def test_the_floor_is_of_held_out_pictures_the_ceiling_of_noise_and_both_are_kept(
-    bound, halves, own_cache, monkeypatch
-):
-    training, held_out = halves
-    first = reference(bound, training, held_out, real=300, generated=200, seed=0)
-    assert (first.count, first.floor_count, first.floor_of) == (300, 200, "test")
-    assert first.floor["frechet_cnn"] < first.ceiling["frechet_cnn"] / 5
-    assert first.ceiling["memorised_cnn"] == 1.0  # of the training pictures themselves
-    assert first.floor["coverage_cnn"] > 5 * first.ceiling["coverage_cnn"]
+def test_real_pictures_are_held_out_ones_noise_stands_beside_and_both_are_kept(bound, own_cache, monkeypatch):
+    first = reference(bound, real=300, generated=200, seed=0)
+    assert (first.count, first.real_count, first.real_of) == (300, 200, "test")
+    assert first.real["frechet_cnn"] < first.noise["frechet_cnn"] / 5
+    assert first.noise["memorised_cnn"] == 1.0  # of the training pictures themselves
+    assert first.real["coverage_cnn"] > 5 * first.noise["coverage_cnn"]
     files = sorted(file.name for file in own_cache.iterdir())
     monkeypatch.setattr(type(bound), "measure", None)  # nothing is measured again
-    again = reference(bound, training, held_out, real=300, generated=200, seed=0)
-    assert (again.floor, again.ceiling) == (first.floor, first.ceiling)
+    monkeypatch.setattr(type(bound), "of_real", None)
+    again = reference(bound, real=300, generated=200, seed=0)
+    assert (again.real, again.noise) == (first.real, first.noise)
     assert sorted(file.name for file in own_cache.iterdir()) == files
 
 
-def test_without_held_out_pictures_the_floor_is_of_training_pictures_outside_the_reference(metrics_of, halves):
+def test_without_held_out_pictures_real_ones_are_the_half_outside_the_reference(metrics_of, halves):
     metrics = metrics_of()
     metrics.bind(halves[0], None, CPU)
-    without = reference(metrics, halves[0], None, real=150, generated=900, seed=0)
-    assert (without.floor_of, without.count, without.floor_count) == ("train", 150, 298)
-    assert without.floor["coverage_cnn"] > 0.5
-    assert without.floor["memorised_cnn"] is None  # they are copies of themselves
-    # As many are kept outside as the reference has.
-    everything = reference(metrics, halves[0], None, real=5000, generated=100, seed=0)
-    assert (everything.count, everything.floor_count) == (224, 100)
-    assert everything.floor["frechet_cnn"] < everything.ceiling["frechet_cnn"] / 5
+    without = reference(metrics, real=150, generated=metrics.comparable(900), seed=0)
+    assert (without.real_of, without.count, without.real_count) == ("train", 150, 224)
+    assert without.real["coverage_cnn"] > 0.5
+    assert without.real["memorised_cnn"] is None  # they are copies of themselves
+    everything = reference(metrics, real=5000, generated=100, seed=0)
+    assert (everything.count, everything.real_count) == (224, 100)
+    assert everything.real["frechet_cnn"] < everything.noise["frechet_cnn"] / 5
+
+
+@pytest.mark.parametrize("held_out", [True, False])
+def test_as_many_real_pictures_stand_beside_the_generated_ones_however_many_are_asked_for(
+    metrics_of, halves, drawn, held_out
+):
+    metrics = metrics_of(["coverage", "frechet"])
+    metrics.bind(halves[0], halves[1] if held_out else None, CPU)
+    for asked in (50, 300, 10_000):
+        found = evaluated(drawn, metrics, real=10_000, generated=asked)
+        said = found.as_dict()
+        count = min(asked, 400 if held_out else 224)
+        assert said["count"] == said["real_count"] == said["fingerprint"]["generated"] == count
+        assert found.rows[0].name == f"coverage_cnn_{count}"
+        assert f"value: {count} pictures; real: {count} " in found.table()
 
 
 def test_the_reference_is_at_even_distances_and_noise_follows_its_seed(halves):
@@ -75,20 +87,23 @@ def test_the_reference_is_at_even_distances_and_noise_follows_its_seed(halves):
 
 
 def test_pictures_of_any_program_are_evaluated_from_a_file(bound, halves, drawn):
-    training, held_out = halves
-    found = evaluated(drawn, training, held_out, bound, real=300, generated=200)
+    training, _ = halves
+    found = evaluated(drawn, bound, real=300, generated=200)
     named = {row.name: row for row in found.rows}
-    assert named["frechet_cnn_200"].floor < named["frechet_cnn_200"].value < named["frechet_cnn_200"].ceiling
-    assert named["memorised_cnn_200"].value > named["memorised_cnn_200"].floor
+    assert named["frechet_cnn_200"].real < named["frechet_cnn_200"].value < named["frechet_cnn_200"].noise
+    assert named["memorised_cnn_200"].value > named["memorised_cnn_200"].real
     assert 0 <= named["frechet_cnn_200"].place <= 1
     assert (found.fingerprint.real, found.fingerprint.generated) == (300, 200)
     assert found.fingerprint.extractor == f"cnn-{bound.extractor.fingerprint}"
     assert found.fingerprint.average is None
 
     lines = found.table().splitlines()
-    assert lines[0].split() == ["metric", "value", "floor", "ceiling", "better"]
+    assert lines[0].split() == ["metric", "value", "real", "noise", "better"]
     assert len(lines) == len(found.rows) + 3
-    assert lines[-2] == "floor: 200 held-out pictures; ceiling: noise, or copies; reference: 300 training pictures"
+    assert lines[-2] == (
+        "value: 200 pictures; real: 200 held-out pictures; noise: as many of noise, or of copies; "
+        "reference: 300 training pictures"
+    )
     assert lines[-1].startswith(f"fingerprint: data=digits-{training.fingerprint}  held_out=digits-")
 
     stored = json.loads(json.dumps(found.as_dict(), allow_nan=False))
@@ -97,18 +112,16 @@ def test_pictures_of_any_program_are_evaluated_from_a_file(bound, halves, drawn)
     assert sum(shares["generated"] for shares in stored["classes"].values()) == pytest.approx(1)
 
 
-def test_several_stand_side_by_side_but_for_those_of_another_fingerprint(bound, halves, drawn):
-    training, held_out = halves
-    one, more = (evaluated(drawn, training, held_out, bound, real=300, generated=count) for count in (200, 300))
+def test_several_stand_side_by_side_but_for_those_of_another_fingerprint(bound, drawn):
+    one, more = (evaluated(drawn, bound, real=300, generated=count) for count in (200, 300))
     lines = side_by_side({"a": one, "b": one, "c": more}).splitlines()
-    assert lines[0].split() == ["metric", "a", "b", "floor", "ceiling", "better"]
+    assert lines[0].split() == ["metric", "a", "b", "real", "noise", "better"]
     assert lines[1].split()[1] == lines[1].split()[2]
     assert lines[-1] == "c is not compared with a: generated is 200 and 300."
 
 
-def test_the_picture_shows_copies_classes_and_places(bound, halves, drawn):
-    training, held_out = halves
-    found = evaluated(drawn, training, held_out, bound, real=300, generated=400)
+def test_the_picture_shows_copies_classes_and_places(bound, drawn):
+    found = evaluated(drawn, bound, real=300, generated=400)
     page = found.picture()
     assert page.mode == "RGB"
     assert min(page.size) > 200
@@ -130,16 +143,15 @@ def test_suspects_come_nearest_first_with_rows_of_the_training_set(bound, halves
 def test_too_few_samples_are_refused_with_the_number_that_is_needed(bound, halves, tmp_path):
     write_samples(halves[0].images[:3].permute(0, 2, 3, 1).numpy(), tmp_path / "few.npz")
     with pytest.raises(UserError) as error:
-        evaluated(str(tmp_path / "few.npz"), *halves, bound, real=300, generated=100)
+        evaluated(str(tmp_path / "few.npz"), bound, real=300, generated=100)
     assert "it holds 3 pictures, where the metrics need 6." in str(error.value)
 
 
 def test_floats_of_a_generator_are_evaluated_as_the_bytes_they_would_be_saved_as(bound, halves):
-    training, held_out = halves
-    images = held_out.images[:200]
+    images = halves[1].images[:200]
     what = {"real": 300, "seed": 0, "average": True, "checkpoint": "best"}
-    one = report(images, training, held_out, bound, **what)
-    other = report(images.float() / 127.5 - 1, training, held_out, bound, **what)
+    one = report(images, bound, **what)
+    other = report(images.float() / 127.5 - 1, bound, **what)
     assert one.as_dict() == other.as_dict()
     assert one.fingerprint.checkpoint == "best"
 
@@ -151,7 +163,7 @@ def test_names_tell_how_many_pictures(count, name):
     assert with_count("frechet_cnn", count) == name
 
 
-def test_a_place_needs_a_floor_a_ceiling_and_a_good_end():
+def test_a_place_needs_real_pictures_noise_and_a_good_end():
     row = Row("a", 2.0, 1.0, 5.0, "lower", "")
     assert row.place == 0.25
     for lacking in (Row("a", None, 1.0, 5.0, "lower", ""), Row("a", 2.0, None, 5.0, "lower", "")):
