@@ -437,12 +437,13 @@ def bind_to_data(metrics: OnData | Evaluation, config: DictConfig, training: Ima
     held_out = None
     if config.data.get("split", "test") != "test":
         try:
-            held_out = load_images(_with_data(config, split="test", limit=None))
+            with silently():  # what its folder holds was told when the training pictures were loaded
+                held_out = load_images(_with_data(config, split="test", limit=None))
         except NoTestSplitError:
             if metrics.looks_at_held_out:
                 log.info("%s holds nothing out: copies are looked for, but not tested for.", training.name)
     limited = config.data.get("limit") is not None and config.data._target_.startswith("gan_runner.")
-    with silently():  # what its folder holds was told when the part was loaded
+    with silently():
         whole = load_images(_with_data(config, limit=None)) if limited else None
     metrics.bind(training, held_out, device, learn_from=whole)
 

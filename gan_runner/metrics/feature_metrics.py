@@ -227,7 +227,8 @@ class FeatureMetrics:
         learned = training if learn_from is None else learn_from
         self._reference, self._unseen = training, held_out
         if held_out is None:
-            learned = self._in_two(learned)[0]
+            # Rows that a limit takes out of a sorted set may be of either half of the whole.
+            learned = self._in_two(learned if _begins_with(learned, training) else training)[0]
             self._reference, self._unseen = self._in_two(training)
         elif len(held_out) < self.fewest:
             self._unseen = None
@@ -439,6 +440,13 @@ class FeatureMetrics:
     def fewest(self) -> int:
         """How many pictures the numbers need."""
         return max(2, self.neighbours + 1)
+
+
+def _begins_with(images: ImageSet, first: ImageSet) -> bool:
+    """Whether a set begins with the images of another one, as far as their classes tell."""
+    if images.labels is None or first.labels is None:
+        return True
+    return torch.equal(images.labels[: len(first)], first.labels)
 
 
 def class_numbers(probabilities: Tensor, real_counts: Tensor) -> dict[str, float]:

@@ -10,6 +10,7 @@ from hydra.utils import instantiate
 from omegaconf import OmegaConf
 
 from gan_runner.data import InMemoryImages, stacked
+from gan_runner.data.image_set import prepared
 from gan_runner.errors import UserError
 from gan_runner.metrics.feature_metrics import FAST, NUMBERS, FeatureMetrics, class_numbers
 from gan_runner.metrics.features import cnn, cnn_b
@@ -234,6 +235,25 @@ def test_where_nothing_is_held_out_the_extractor_has_learned_none_of_the_real_pi
             else:
                 assert found is wanted
         assert learned[-1].fingerprint == metrics.reference.fingerprint
+
+
+def test_of_a_sorted_set_with_a_limit_the_extractor_learns_nothing_that_stands_beside(halves):
+    learned = []
+
+    def cnn(images, device):
+        learned.append(images.pixels(torch.arange(len(images))))
+        raise UserError("enough", "known")
+
+    some = halves[0]
+    order = some.labels.argsort(stable=True)
+    whole = InMemoryImages("sorted", some.images[order], some.labels[order], some.classes)
+    limited = prepared("sorted", whole.images, whole.labels, whole.classes, None, 60)
+    metrics = FeatureMetrics(cnn, ["frechet"], 5, 0)
+    with pytest.raises(UserError, match="enough"):
+        metrics.bind(limited, None, CPU, learn_from=whole)
+    beside = metrics.unseen.pixels(torch.arange(len(metrics.unseen)))
+    assert len(beside) == 30
+    assert not (learned[0].flatten(1)[:, None] == beside.flatten(1)[None]).all(2).any()
 
 
 def small_part(images, count):
