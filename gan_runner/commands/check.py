@@ -184,6 +184,8 @@ class Preflight:
         experiment.evaluate()
         if experiment.compute.device.type == "cuda":
             peak = torch.cuda.max_memory_allocated(experiment.compute.device)
+        elif experiment.compute.device.type == "mps":
+            peak = torch.mps.driver_allocated_memory()  # PyTorch gives none of it back
         else:
             peak = peak_memory()
         return [
@@ -237,8 +239,8 @@ def _check_finite(experiment: Experiment) -> None:
 
 
 def _synchronise(device: torch.device) -> None:
-    if device.type == "cuda":
-        torch.cuda.synchronize(device)
+    if device.type != "cpu":
+        torch.get_device_module(device.type).synchronize()
 
 
 def _by(shape: tuple[int, ...]) -> str:

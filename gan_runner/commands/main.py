@@ -194,6 +194,8 @@ def _launch(config_name: str, job: Callable[[DictConfig], object], arguments: li
     for name, value in OPENMP.items():
         os.environ.setdefault(name, SHORT_SPIN if crowded else value)
     METER.look()  # what others take of the processor is measured from here on, while PyTorch is imported
+    # What a Mac's GPU cannot compute, PyTorch computes on the CPU, and warns of it.
+    os.environ.setdefault("PYTORCH_ENABLE_MPS_FALLBACK", "1")
     # Hydra would print errors in its own words and leave; this has it raise them.
     os.environ["HYDRA_FULL_ERROR"] = "1"
     _begun.clear()

@@ -16,6 +16,8 @@ def free_memory(device: torch.device) -> int:
     """
     if device.type == "cuda":
         return torch.cuda.mem_get_info(device)[0]
+    if device.type == "mps":  # shares the machine's memory
+        return min(memory.free_memory(), torch.mps.recommended_max_memory() - torch.mps.driver_allocated_memory())
     return memory.free_memory()
 
 

@@ -25,7 +25,8 @@ def peak_memory() -> int:
     try:
         import resource
     except ImportError:  # Windows, where psutil knows it
-        return int(psutil.Process().memory_info()._asdict()["peak_wset"])
+        now = psutil.Process().memory_info()
+        return int(now._asdict().get("peak_wset", now.rss))
     # Linux counts in kibibytes, macOS in bytes.
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
 

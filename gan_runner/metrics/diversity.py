@@ -8,6 +8,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
+from gan_runner.arithmetic import exact
 from gan_runner.data import Batch
 from gan_runner.metrics.number import Number
 
@@ -19,7 +20,7 @@ def mean_pairwise_distance(images: Tensor) -> Tensor:
     count = len(images)
     # The shortcut |x - y|^2 = |x|^2 + |y|^2 - 2 xy is a matrix product, and loses little in float64. Seen from
     # one of the images, equal ones are all zero, and so exactly equal.
-    points = images.flatten(1).double()
+    points = exact(images.flatten(1))
     points = points - points[:1]
     squares = points.square().sum(1)
     total = points.new_zeros(())

@@ -11,6 +11,7 @@ import torch
 from annotated_types import Ge, Le
 from torch import Tensor
 
+from gan_runner.arithmetic import measuring_device
 from gan_runner.contracts import described, hold_to, what_it_is
 from gan_runner.data import Batch, Feed, ImageSet
 from gan_runner.data.feed import sampled_rows
@@ -140,6 +141,10 @@ def _check_numbers(key: str, metric: Metric, numbers: object) -> None:
         )
 
 
+def _measurable(batch: Batch) -> Batch:
+    return batch.to(measuring_device(batch.images.device))
+
+
 class RealImages:
     """The real images that an evaluation compares with.
 
@@ -164,7 +169,7 @@ class RealImages:
 
     def batches(self, count: int) -> Iterator[Batch]:
         """So many of them, float32 in [-1, 1]; where there are fewer, some come again."""
-        yield from (part.as_float() for part in self._feed.sample(count, self._seed).split(_BATCH))
+        yield from (_measurable(part.as_float()) for part in self._feed.sample(count, self._seed).split(_BATCH))
 
     def batches_of(self, part: ImageSet, most: int) -> Iterator[Batch]:
         """Up to so many of a part of them, each once, float32 in [-1, 1]; without conditions unless it is all."""
@@ -350,6 +355,7 @@ class Evaluation:
             UserError: a metric, a part of the user's own, gives something else than numbers.
         """
         measured: dict[str, float] = {}
+        fake = [_measurable(batch) for batch in fake]
         for name, metric in self.metrics.items():
             if only is not None and name not in only:
                 continue

@@ -6,7 +6,7 @@ Any optimizer of `torch.optim` will do as the `_target_` of `optimizer.d` and `o
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from typing import Any, Protocol
+from typing import Any, Protocol, TypedDict
 
 import torch
 from torch import Tensor, nn
@@ -33,8 +33,31 @@ class Optimizer(Protocol):
         ...
 
 
+class _Settings(TypedDict):
+    lr: Any
+    beta1: float
+    beta2: float
+    weight_decay: float
+    eps: float
+    amsgrad: bool
+    maximize: bool
+
+
+def _has_fused_kernel(device: torch.device) -> bool:
+    """Whether a device updates all parameters by one kernel: it is tried on a number."""
+    number, steps = [torch.zeros(1, device=device)], [torch.ones((), device=device)]
+    settings = _Settings(lr=0.0, beta1=0.0, beta2=0.0, weight_decay=0.0, eps=1.0, amsgrad=False, maximize=False)
+    try:
+        torch._fused_adam_(number, number, number, number, [], steps, **settings)
+    except (NotImplementedError, RuntimeError, TypeError):
+        return False
+    return True
+
+
 class Adam:
     """Adam (Kingma and Ba 2015, arXiv:1412.6980, algorithm 1) as one fused kernel over all parameters.
+
+    Where a device has no such kernel, as MPS in some versions of PyTorch, PyTorch's loop over parameters does the same.
 
     The kernel is that of `torch.optim.Adam(fused=True)`, called without the layers around it: those cost about
     0.3 ms a step, and two seconds before the first one, in which PyTorch imports its compiler. On a GPU the
@@ -65,20 +88,14 @@ class Adam:
         self.weight_decay = weight_decay
         self._means = [torch.zeros_like(parameter) for parameter in self._params]
         self._squares = [torch.zeros_like(parameter) for parameter in self._params]
-        self._steps = torch.zeros((), device=device)
+        self._fused = _has_fused_kernel(device)
+        self._steps = torch.zeros((), device=device if self._fused else "cpu")
 
     @torch.no_grad()
     def step(self) -> None:
         """Update every parameter by its gradient, which lies in memory as the parameter does."""
         gradients = [parameter.grad for parameter in self._params if parameter.grad is not None]
-        self._steps += 1
-        torch._fused_adam_(
-            self._params,
-            gradients,
-            self._means,
-            self._squares,
-            [],
-            [self._steps] * len(self._params),
+        settings = _Settings(
             lr=self.param_groups[0]["lr"],
             beta1=self.betas[0],
             beta2=self.betas[1],
@@ -87,6 +104,15 @@ class Adam:
             amsgrad=False,
             maximize=False,
         )
+        self._steps += 1
+        if self._fused:
+            steps = [self._steps] * len(self._params)
+            torch._fused_adam_(self._params, gradients, self._means, self._squares, [], steps, **settings)
+        else:
+            from torch.optim.adam import adam
+
+            steps = [self._steps - 1 for _ in self._params]  # it counts on by itself
+            adam(self._params, gradients, self._means, self._squares, [], steps, foreach=False, **settings)
 
     def state_dict(self) -> dict[str, Any]:
         """Both running means and the step count; the learning rate belongs to the config."""

@@ -9,8 +9,11 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from gan_runner.arithmetic import has_float64, most_exact
 from gan_runner.models.standing_statistics import ids_of_statistics
 from gan_runner.ranges import Count, FractionBelowOne, Positive
+
+_PAST_ANY_RAMP = 2.0**53  # images; an integer may have to hold it
 
 
 class HalfLife:
@@ -35,7 +38,7 @@ class HalfLife:
         self.ramp_up = ramp_up
         self.batch = batch
         # On the device, so that a recorded step counts on. Float32 would stand still at 2^24 images.
-        self._images = torch.zeros((), dtype=torch.float64, device=device)
+        self._images = torch.zeros((), dtype=torch.float64 if has_float64(device) else torch.int64, device=device)
 
     def share_of_start(self, updates: int) -> float:
         """How much of the average is still the weights that it began with, after so many updates, in [0, 1]."""
@@ -46,7 +49,7 @@ class HalfLife:
     def next(self) -> Tensor:
         """The decay of the next update, float32 0-d on the device; waits for nothing."""
         if self.ramp_up is None:
-            half_life = torch.full_like(self._images, self.half_life)
+            half_life = torch.full_like(self._images, self.half_life, dtype=most_exact(self._images.device))
         else:
             half_life = (self._images * self.ramp_up).clamp(1e-8, self.half_life)
         self._images += self.batch
@@ -58,7 +61,7 @@ class HalfLife:
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Go on from a checkpoint; in place, for a recorded step has the tensor's address."""
-        self._images.copy_(state["images"])
+        self._images.copy_(state["images"].clamp(max=_PAST_ANY_RAMP))
 
 
 class MovingAverage:
@@ -99,7 +102,7 @@ class MovingAverage:
         """Go on from a checkpoint, its weights apart; one that was made by another decay is past its ramp."""
         self.statistics_of = state.get("statistics_of", 0)  # earlier versions copied those of G
         if isinstance(self.decay, HalfLife):
-            self.decay.load_state_dict(state if "images" in state else {"images": torch.tensor(math.inf)})
+            self.decay.load_state_dict(state if "images" in state else {"images": torch.tensor(_PAST_ANY_RAMP)})
 
     @torch.no_grad()
     def update(self, source: nn.Module) -> None:

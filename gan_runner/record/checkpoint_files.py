@@ -12,6 +12,7 @@ from typing import Any
 
 import torch
 
+from gan_runner.arithmetic import measuring_device
 from gan_runner.errors import UserError, either
 from gan_runner.machine.files import link_or_copy
 from gan_runner.record.atomic import made_folder, refusals_explained, replacing, set_aside
@@ -169,7 +170,7 @@ def _read(path: Path, device: torch.device) -> Any:
         damaged = archive.testzip()
     if damaged is not None:
         raise ValueError(f"its content ({damaged}) does not match its checksum")
-    return torch.load(path, map_location=device, weights_only=True)
+    return torch.load(path, map_location=measuring_device(device), weights_only=True)
 
 
 def _checked_format(path: Path, state: object) -> dict[str, Any]:

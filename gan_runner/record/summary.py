@@ -91,7 +91,12 @@ def _git(folder: Path) -> dict[str, Any] | None:
     def said(*arguments: str) -> str | None:
         try:
             done = subprocess.run(
-                [git, "-C", str(folder), *arguments], capture_output=True, text=True, timeout=5, check=True
+                [git, "-C", str(folder), *arguments],
+                capture_output=True,
+                encoding="utf-8",
+                errors="replace",
+                timeout=5,
+                check=True,
             )
         except (OSError, subprocess.SubprocessError):
             return None

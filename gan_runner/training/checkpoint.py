@@ -64,13 +64,15 @@ class RandomNumbers:
 
     def state_dict(self) -> dict[str, Any]:
         """The generators' states, which are named alike however many processes there are."""
-        common, on_gpu = self._world.generator, self._device.type == "cuda"
-        state = {"cpu": torch.get_rng_state(), "device": torch.cuda.get_rng_state(self._device) if on_gpu else None}
-        return state if common is None else state | {"device" if on_gpu else "cpu": common.get_state()}
+        common, kind = self._world.generator, self._device.type
+        own = None if kind == "cpu" else torch.get_device_module(kind).get_rng_state(self._device)
+        state = {"cpu": torch.get_rng_state(), "device": own, "kind": kind}
+        return state if common is None else state | {"cpu" if own is None else "device": common.get_state()}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Go on from a checkpoint."""
         torch.set_rng_state(state["cpu"].cpu())
-        if self._device.type == "cuda" and state["device"] is not None:
-            torch.cuda.set_rng_state(state["device"].cpu(), self._device)
+        # Checkpoints of earlier versions know no other device than a GPU of NVIDIA's.
+        if state["device"] is not None and self._device.type == state.get("kind", "cuda"):
+            torch.get_device_module(self._device.type).set_rng_state(state["device"].cpu(), self._device)
         self._world.part_random_numbers(self._device)

@@ -25,7 +25,7 @@ def choose_device(name: str, key: str) -> torch.device:
     """Turn a setting into a device that exists here.
 
     Args:
-        name: auto (PyTorch's current GPU where there is one), cpu, cuda or cuda:N.
+        name: auto (PyTorch's current GPU, or that of a Mac, where there is one), cpu, mps, cuda or cuda:N.
         key: the setting's key, for messages.
 
     Raises:
@@ -33,12 +33,21 @@ def choose_device(name: str, key: str) -> torch.device:
     """
     gpus = torch.cuda.device_count() if torch.cuda.is_available() else 0
     if name == "auto":
-        return torch.device("cuda", torch.cuda.current_device()) if gpus else torch.device("cpu")
+        if gpus:
+            return torch.device("cuda", torch.cuda.current_device())
+        return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
     if name == "cpu":
         return torch.device("cpu")
+    if name == "mps":
+        if torch.backends.mps.is_available():
+            return torch.device("mps")
+        raise UserError(
+            f"{key} is mps, but PyTorch sees no GPU of a Mac here, which takes Apple silicon and macOS.",
+            f"Try {key}=auto or {key}=cpu.",
+        )
     kind, _, number = name.partition(":")
     if kind != "cuda" or (":" in name and not number.isdecimal()):
-        raise UserError(f"{key} is {name}, but must be auto, cpu, cuda or cuda:N.", f"Try {key}=auto.")
+        raise UserError(f"{key} is {name}, but must be auto, cpu, mps, cuda or cuda:N.", f"Try {key}=auto.")
     index = int(number or 0)
     if index >= gpus:
         found = f"PyTorch sees {gpus} GPU{'s' * (gpus != 1)} here" if gpus else "PyTorch sees no GPU here"
@@ -53,10 +62,12 @@ def choose_precision(name: Literal["auto", "fp32", "bf16"], device: torch.device
     """Turn `trainer.precision` into a number format.
 
     `auto` takes bfloat16 only where the hardware multiplies such matrices faster than float32: a GPU from
-    Ampere on, a processor with AMX or AVX-512 bf16.
+    Ampere on, a processor with AMX or AVX-512 bf16. On a Mac's GPU, where nobody has measured it, it takes float32.
     """
     if name != "auto":
         return name
+    if device.type == "mps":
+        return "fp32"
     if device.type == "cuda":
         return "bf16" if torch.cuda.get_device_capability(device) >= (8, 0) else "fp32"
     capabilities = torch.cpu.get_capabilities()
@@ -128,5 +139,10 @@ def prepare(device: torch.device) -> None:
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
         torch.backends.cudnn.deterministic = True
         torch.cuda.set_device(device)  # streams and recordings are made on the current one
-    else:
-        keep_freed_memory()
+        return
+    keep_freed_memory()
+    if device.type == "mps":
+        log.info(
+            "Training on this Mac's GPU (mps), which has no 64-bit numbers: metrics are measured on the CPU. "
+            "trainer.device=cpu may be faster for small networks, and has the same bits every time."
+        )

@@ -14,6 +14,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from gan_runner.arithmetic import most_exact
 from gan_runner.training.distributed import ALONE, World
 
 
@@ -29,8 +30,11 @@ class Meter:
         self._device = device
         self._world = world
         self._names: tuple[str, ...] = ()
-        # The last total counts the updates. Float64 counts exactly for longer than anybody trains.
-        self._totals = torch.zeros(1, dtype=torch.float64, device=device)
+        # The last total counts the updates. Float64 counts exactly for longer than anybody trains. Float32 does not:
+        # what a device without float64 has added up goes to the host at every look, and the device begins anew.
+        self._dtype = most_exact(device)
+        self._totals = torch.zeros(1, dtype=self._dtype, device=device)
+        self._on_host = [0.0]
         self._one = torch.ones((), device=device)
 
     def add(self, values: Mapping[str, Tensor]) -> None:
@@ -42,22 +46,35 @@ class Meter:
 
     def _measure(self, names: tuple[str, ...]) -> None:
         self._names = names
-        self._totals = torch.zeros(len(names) + 1, dtype=torch.float64, device=self._device)
+        self._totals = torch.zeros(len(names) + 1, dtype=self._dtype, device=self._device)
+        self._on_host = [0.0] * len(self._totals)
 
     def read(self) -> Reading:
         """Fetch the totals; waits for the device."""
-        *totals, updates = self._world.mean(self._totals).tolist()
+        *totals, updates = self._sums()
         return Reading(dict(zip(self._names, totals, strict=True)), updates)
 
     def state_dict(self) -> dict[str, Any]:
         """What a checkpoint keeps."""
-        return {"names": list(self._names), "totals": self._world.mean(self._totals).clone()}
+        return {"names": list(self._names), "totals": torch.tensor(self._sums(), dtype=torch.float64)}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Go on from a checkpoint; in place where it can be, for a recorded step has this tensor's address."""
         if tuple(state["names"]) != self._names:
             self._measure(tuple(state["names"]))
-        self._totals.copy_(state["totals"])
+        if self._dtype == torch.float64:
+            self._totals.copy_(state["totals"])
+        else:
+            self._totals.zero_()
+            self._on_host = state["totals"].tolist()
+
+    def _sums(self) -> list[float]:
+        sums: list[float] = self._world.mean(self._totals).tolist()
+        if self._dtype == torch.float64:
+            return sums
+        self._totals.zero_()
+        self._on_host = [before + since for before, since in zip(self._on_host, sums, strict=True)]
+        return self._on_host
 
 
 @dataclass(frozen=True)
@@ -86,12 +103,12 @@ class FiniteCounter:
     def __init__(self, device: torch.device, world: World = ALONE) -> None:
         self._world = world
         # [iterations before the first bad one, 0 while none was bad and NaN from then on]
-        self._counts = torch.zeros(2, dtype=torch.float64, device=device)
+        self._counts = torch.zeros(2, dtype=most_exact(device), device=device)
 
     def add(self, losses: Sequence[Tensor]) -> None:
         """Count one iteration, given its losses, 0-d each."""
         count, poison = self._counts.unbind()
-        total = torch.stack([loss.detach().float() for loss in losses]).sum(dtype=torch.float64)
+        total = torch.stack([loss.detach().float() for loss in losses]).sum(dtype=self._counts.dtype)
         poison.add_(total, alpha=0.0)  # 0 times a number is 0, but 0 times what is none is NaN, and stays
         count.add_(poison == 0)
 

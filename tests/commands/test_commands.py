@@ -267,7 +267,7 @@ def test_sampling_without_a_run_asks_for_one(tmp_path):
 def test_sampling_names_the_device_by_the_key_that_it_has_there(finished, tmp_path):
     result = gan_sample(tmp_path, f"run={only_run(finished[0])}", "device=tpu")
     assert result.code == 1
-    assert result.err == "device is tpu, but must be auto, cpu, cuda or cuda:N.\n  Try device=auto.\n"
+    assert result.err == "device is tpu, but must be auto, cpu, mps, cuda or cuda:N.\n  Try device=auto.\n"
 
 
 # ---- gan-check ----------------------------------------------------------------------------------------------
@@ -504,7 +504,7 @@ MISTAKES = {
     "no GPU": (["trainer.device=cuda:9"], "trainer.device is cuda:9, but PyTorch sees", "Try trainer.device=auto"),
     "no such device": (
         ["trainer.device=tpu"],
-        "trainer.device is tpu, but must be auto, cpu, cuda or cuda:N.",
+        "trainer.device is tpu, but must be auto, cpu, mps, cuda or cuda:N.",
         "Try trainer.device=auto.",
     ),
     "a size that the model cannot draw": (

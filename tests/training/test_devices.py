@@ -26,11 +26,11 @@ def test_the_cpu_can_always_be_had():
     assert choose_device("cpu", "device") == CPU
 
 
-@pytest.mark.parametrize("name", ["gpu", "cuda:x", "cuda:", "cuda:-1", "mps", "", "cpu:1", "cuda0"])
+@pytest.mark.parametrize("name", ["gpu", "cuda:x", "cuda:", "cuda:-1", "mps:0", "", "cpu:1", "cuda0"])
 def test_what_is_no_device_is_refused_with_key_value_and_remedy(name):
     with pytest.raises(UserError) as refusal:
         choose_device(name, "device")
-    assert str(refusal.value) == (f"device is {name}, but must be auto, cpu, cuda or cuda:N.\n  Try device=auto.")
+    assert str(refusal.value) == (f"device is {name}, but must be auto, cpu, mps, cuda or cuda:N.\n  Try device=auto.")
 
 
 @pytest.mark.parametrize("name", ["cuda", "cuda:0", "cuda:7"])
