@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from gan_runner.arithmetic import has_float64, most_exact
-from gan_runner.models.standing_statistics import ids_of_statistics
+from gan_runner.optim.standing_statistics import ids_of_statistics
 from gan_runner.ranges import Count, FractionBelowOne, Positive
 
 _PAST_ANY_RAMP = 2.0**53  # images; an integer may have to hold it

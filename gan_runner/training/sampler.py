@@ -11,8 +11,8 @@ from torch import Tensor, nn
 
 from gan_runner.data import Batch
 from gan_runner.games import Examples, Game
-from gan_runner.models.standing_statistics import batch_norms, take_statistics
 from gan_runner.optim.averages import MovingAverage
+from gan_runner.optim.standing_statistics import batch_norms, take_statistics
 from gan_runner.ranges import Count
 from gan_runner.seeds import generator_for
 

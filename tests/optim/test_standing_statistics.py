@@ -3,7 +3,7 @@ import torch
 from torch import nn
 
 from gan_runner.models import dcgan
-from gan_runner.models.standing_statistics import batch_norms, take_statistics
+from gan_runner.optim.standing_statistics import batch_norms, take_statistics
 
 F64 = torch.float64
 
