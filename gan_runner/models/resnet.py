@@ -3,10 +3,16 @@
 No layer normalises: blocks that begin as the identity and weights of a fixed variance make up for it. Both players
 are built of stages, each of half the size of the one before.
 
-Two things are not as published. A 3x3 convolution with a LeakyReLU stands next to the pixels, in the place of a 1x1
-without one: then the stage of the image's own size, which costs most, can do without blocks. And tanh ends G, which
-would otherwise leave the range of pixels: whatever is drawn, in training, by the average or elsewhere, is a picture
-as it is, and D cannot tell one by its range.
+Blocks, their initialisation, learned basis and resampling are R3GAN's. Not as published:
+
+- A 3x3 convolution with a LeakyReLU and a bias stands next to the pixels, in the place of a 1x1 without either: then
+  the stage of the image's own size, which costs most, can do without blocks.
+- tanh ends G, which would otherwise leave the range of pixels: whatever is drawn, in training, by the average or
+  elsewhere, is a picture as it is, and D cannot tell one by its range.
+- Between two stages a 1x1 convolution always stands, where R3GAN has none if their widths are equal.
+- The coarsest stage is as small as halving gives from 4 pixels on: 7x7 for images of 28 pixels, where R3GAN's is 4x4.
+- A 3x3 convolution mixes as many channels as `group` says: 8 in `model=resnet`, 16 in `resnet_large` and in R3GAN.
+- In the training loop, not here: G's step compares with the real images of D's last step, where R3GAN draws others.
 """
 
 from __future__ import annotations
@@ -18,7 +24,7 @@ from typing import TypeVar
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import avg_pool2d, interpolate
+from torch.nn.functional import avg_pool2d, interpolate, pad
 
 from gan_runner.errors import UserError
 from gan_runner.models.spectral_norm import normalise_spectrally
@@ -103,13 +109,13 @@ class Generator(nn.Module):
         """Draw an image [B, C, H, W] in [-1, 1] for each latent [B, latent_dim]."""
         x = self.stages[0](self.basis * self.strengths(z)[:, :, None, None])
         for transition, stage in zip(self.transitions, self.stages[1:], strict=True):
-            x = stage(interpolate(transition(x), scale_factor=2, mode="bilinear"))
+            x = stage(_doubled(transition(x)))
         images: Tensor = self.to_pixels(self.activation(x)).tanh()
         return images
 
 
 class Discriminator(nn.Module):
-    """Images to logits: the generator seen in a mirror.
+    """Images to logits: the generator's stages in reverse, with the transposed filters between them.
 
     Args:
         image_shape: (channels, height, width) of the images to judge, as for the generator.
@@ -156,9 +162,15 @@ class Discriminator(nn.Module):
 
 
 def _halved(x: Tensor) -> Tensor:
-    """Half the height and the width, each even, by the filter [1, 2, 1] / 4 along both."""
-    # Twice [1, 1] / 2, which is several times as fast as a convolution channel by channel.
-    return avg_pool2d(avg_pool2d(x, 2, stride=1, padding=1), 2)
+    """Half the height and the width, each even, by the filter [1, 3, 3, 1] / 8 along both; zeros lie around."""
+    # Three times [1, 1] / 2, which is several times as fast as a convolution channel by channel.
+    return avg_pool2d(avg_pool2d(avg_pool2d(x, 2, stride=1, padding=1), 2, stride=1), 2)
+
+
+def _doubled(x: Tensor) -> Tensor:
+    """Twice the height and the width, by the filter [1, 3, 3, 1] / 4 along both; zeros lie around."""
+    wider = interpolate(pad(x, (1, 1, 1, 1)), scale_factor=2, mode="bilinear")
+    return wider[:, :, 2:-2, 2:-2]
 
 
 class _Stage:

@@ -4,6 +4,7 @@ import pytest
 import torch
 from hydra.utils import instantiate
 from torch import nn
+from torch.nn.functional import conv2d
 
 from gan_runner.errors import UserError
 from gan_runner.models import resnet
@@ -127,13 +128,38 @@ def test_the_basis_is_weighed_by_a_linear_map_of_the_latent():
 # ---- resampling -------------------------------------------------------------------------------------------
 
 
-def test_halving_is_the_filter_1_2_1_along_both_axes():
-    image = torch.zeros(1, 1, 8, 8)
-    image[0, 0, 4, 3] = 1.0
-    halved = torch.zeros(1, 1, 4, 4)
-    # Row 4 is the middle of an output, column 3 lies between two.
-    halved[0, 0, 2, 1], halved[0, 0, 2, 2] = 0.5 * 0.25, 0.5 * 0.25
-    torch.testing.assert_close(resnet._halved(image), halved)
+EDGE, CORNER = 7 / 8, (7 / 8) ** 2  # of the filter's weights that lie on the image
+
+
+def square(image):
+    return image.double().expand(1, 2, 8, 8)
+
+
+def test_halving_and_doubling_a_ramp_keep_it_where_it_lies():
+    ramp = square(torch.arange(8))
+    # The middle of pixels 2j and 2j + 1 is 2j + 0.5, that of the new pixels 0.25 left and right of the old one.
+    torch.testing.assert_close(resnet._halved(ramp + 6)[0, 0, 1, 1:3], torch.tensor([8.5, 10.5]).double())
+    torch.testing.assert_close(resnet._doubled(ramp)[0, 0, 5, 1:-1], torch.arange(0.25, 7, 0.5).double())
+
+
+def test_zeros_lie_around_what_is_halved_or_doubled_alike_on_all_sides():
+    ones = square(torch.ones(8))
+    half = torch.tensor([EDGE, 1, 1, EDGE]).double()
+    double = torch.tensor([0.75, *[1] * 14, 0.75]).double()
+    torch.testing.assert_close(resnet._halved(ones)[0, 1], half[:, None] * half)
+    torch.testing.assert_close(resnet._halved(ones)[0, 1, 0], torch.tensor([CORNER, EDGE, EDGE, CORNER]).double())
+    torch.testing.assert_close(resnet._doubled(ones)[0, 1], double[:, None] * double)
+
+
+def test_halving_is_the_filter_1_3_3_1_and_doubling_four_times_its_transpose():
+    taps = torch.tensor([1, 3, 3, 1]).double() / 8
+    image = torch.randn(2, 2, 6, 8, dtype=torch.float64, requires_grad=True)
+    filtered = conv2d(image, (taps[:, None] * taps).expand(2, 1, 4, 4), stride=2, padding=1, groups=2)
+    halved = resnet._halved(image)
+    torch.testing.assert_close(halved, filtered)
+    small = torch.randn_like(halved)
+    (back,) = torch.autograd.grad(halved, image, small)
+    torch.testing.assert_close(resnet._doubled(small), 4 * back)
 
 
 # ---- training ---------------------------------------------------------------------------------------------
