@@ -30,6 +30,7 @@ from gan_runner.config.parts import trusting
 from gan_runner.config.stored import read_stored
 from gan_runner.config.sweeping import (
     choices_of,
+    continue_search,
     differences,
     hash_of,
     in_own_process,
@@ -133,6 +134,7 @@ class WholeSweep:
             for number, overrides in enumerate(planned.jobs or []):
                 sweep.claim(number, overrides, folder.path)
             folder.write(sweep)
+            continue_search(config, sum(job.state in (*GONE_THROUGH, "failed") for job in sweep.jobs))
         except BaseException:
             folder.release()
             raise

@@ -19,7 +19,7 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import ChoiceSweep, Glob, IntervalSweep, Override, QuotedString, RangeSweep
 from hydra.errors import HydraException
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig, OmegaConf, read_write
 
 from gan_runner import CONFIG_MODULE
 from gan_runner.config.command_line import Typed
@@ -93,6 +93,24 @@ def plan(config: DictConfig, loader: ConfigLoader) -> Plan:
     except HydraException:  # Hydra says it better, in a moment
         return Plan(swept, None, None)
     return Plan(swept, jobs, len(jobs))
+
+
+def continue_search(config: DictConfig, ended: int) -> None:
+    """Have a search that goes on come to `n_trials` trials in all.
+
+    A study that is kept in a storage begins where it was, and has the rest of its trials left. One that is not proposes
+    the same trials again, if its sampler has a seed, and those that have ended are skipped: so it is given one.
+
+    Args:
+        config: of the whole sweep, with Hydra's part; changed.
+        ended: jobs of the sweep that have finished, failed or been pruned.
+    """
+    sweeper = config.hydra.sweeper
+    with read_write(config):
+        if sweeper.get("storage") is not None:
+            sweeper.n_trials = max(0, int(sweeper.n_trials) - ended)
+        elif OmegaConf.select(sweeper, "sampler.seed", default=0) is None:
+            sweeper.sampler.seed = config.seed
 
 
 def refuse_senseless_search(config: DictConfig) -> None:

@@ -353,6 +353,22 @@ class HparamsPage:
         return list_session_groups.Handler(RequestContext(), self._context, "", request).run().session_groups
 
 
+@pytest.mark.filterwarnings("ignore")  # what Optuna's plug-in takes from others is older than they are
+@pytest.mark.parametrize(
+    "kept",
+    [["hydra.sweeper.storage=sqlite:///study.db", "hydra.sweeper.study_name=dropouts"], []],
+    ids=["a study that is kept", "one that is not"],
+)
+def test_a_search_that_goes_on_comes_to_its_number_of_trials(tmp_path, kept):
+    pytest.importorskip("hydra_plugins.hydra_optuna_sweeper")
+    search = ["hydra/sweeper=optuna", "hydra.sweeper.n_jobs=1", "model.dropout=interval(0.0,0.5)", *kept]
+    for count in (2, 3, 3):
+        result = gan_run(tmp_path, "-m", *QUICK, *search, f"hydra.sweeper.n_trials={count}", "hydra.sweep.dir=here")
+        assert result.code == 0, result.text
+        assert len(jobs(tmp_path / "here")) == count
+    assert set(states(tmp_path / "here").values()) == {"finished"}
+
+
 # ---- cut short ------------------------------------------------------------------------------------------
 
 
