@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import gzip
+import logging
 import math
 import os
 import zlib
-from collections.abc import Iterable
 from pathlib import Path
 from typing import BinaryIO, cast
 
@@ -19,6 +19,7 @@ from gan_runner.data.locations import SHIPPED, damaged, existing_folder, opened
 from gan_runner.data.resources import megabytes, spare_memory
 from gan_runner.data.splits import Split, rows_of
 from gan_runner.errors import UserError, printable
+from gan_runner.machine.shell import quoted
 from gan_runner.ranges import Count, FractionBelowOne
 
 _UNSIGNED_BYTES = 0x08
@@ -26,19 +27,24 @@ _GZIP = b"\x1f\x8b"
 _PIECE = 2**20
 _NAMES_SHOWN = 5
 
-
-_TEST_PREFIXES = ("t10k", "test")
+_log = logging.getLogger(__name__)
 
 
 def load(
-    root: str, image_size: Count | None, limit: Count | None, split: Split = "train", holdout: FractionBelowOne = 0.0
+    root: str,
+    image_size: Count | None,
+    limit: Count | None,
+    split: Split = "train",
+    holdout: FractionBelowOne = 0.0,
+    prefix: str | None = None,
+    transpose: bool = False,
 ) -> InMemoryImages:
     """Load the images, and the labels where there are some, of a folder of IDX files.
 
-    The images are in `train-images-idx3-ubyte`, or else in the only file whose name ends in
-    `images-idx3-ubyte`; the labels in the file named the same but for `labels-idx1`. A dot may stand before
-    `idx`, and `.gz` may follow. The test split is in files whose names start with `t10k` or `test` instead of
-    `train`, unless a share of the training images is held out.
+    The images are in `PREFIX-images-idx3-ubyte`, the labels in the file named the same but for `labels-idx1`. A dot
+    may stand before `idx`, and `.gz` may follow; a file may lie in a folder of its own name. The test split is in
+    files whose names have `t10k` or `test` where the others have `train`, unless a share of the training images is held
+    out. Classes are the values that occur among the training labels, in ascending order, and are named by them.
 
     Args:
         root: the folder; `~` is the home folder.
@@ -46,31 +52,65 @@ def load(
         limit: number of training images to take, see `rows_within_limit`; None takes all.
         split: the images that train, or those for tests.
         holdout: the share of the training images to hold out, every k-th; see `gan_runner.data.splits`.
+        prefix: what the names of the training files start with, such as `emnist-letters-train`; None is `train`, or
+            else the prefix of the only set in the folder.
+        transpose: swap rows and columns of every image, as those of EMNIST need it.
 
     Raises:
         UserError: there is no such folder, no such file in it, or a file is damaged.
         NoTestSplitError: the test split is asked for, there are no test files, and nothing is held out.
     """
     folder = existing_folder(root)
-    images = _file(folder, "train", "images") or _only_images(root, folder)
-    tests = _test_images(folder, images) if split == "test" and holdout == 0 else None
-    pixels, numbers = _read_with_labels(root, folder, tests or images)
-    classes = () if numbers is None else tuple(str(number) for number in range(int(numbers.max()) + 1))
+    prefix = _training_prefix(root, folder, prefix)
+    tests = _test_prefix(folder, prefix) if split == "test" and holdout == 0 else None
+    pixels, numbers = _read_set(root, folder, prefix if tests is None else tests)
+    classes: tuple[str, ...] = ()
+    if numbers is not None:
+        values = numbers if tests is None else _training_labels(root, folder, prefix, numbers)
+        numbers, classes = _by_class(root, numbers, values.unique())
     if tests is None:
         rows = rows_of(len(pixels), holdout, split, "idx")
         pixels, numbers = pixels[rows], None if numbers is None else numbers[rows]
+    if transpose:
+        pixels = pixels.mT.contiguous()
+    elif split == "train" and "emnist" in prefix.lower():
+        _log.info("data: EMNIST's images lie on their side; data.transpose=true turns them upright.")
     return prepared("idx", pixels, numbers, classes, image_size, limit if split == "train" else None)
 
 
-def _read_with_labels(root: str, folder: Path, images: Path) -> tuple[Tensor, Tensor | None]:
-    prefix = images.name[: images.name.index("images")].rstrip("-")
-    return read_pair(root, images, _file(folder, prefix, "labels"))
+def _read_set(root: str, folder: Path, prefix: str) -> tuple[Tensor, Tensor | None]:
+    images, labels = pair(folder, prefix)
+    assert images is not None, "the prefix is that of a file of images"
+    return read_pair(root, images, labels)
 
 
-def _test_images(folder: Path, training: Path) -> Path | None:
-    """The file of the test images, None where there is none besides the one that trains."""
-    found = (_file(folder, prefix, "images") for prefix in _TEST_PREFIXES)
-    return next((path for path in found if path not in (None, training)), None)
+def _training_labels(root: str, folder: Path, prefix: str, otherwise: Tensor) -> Tensor:
+    """The labels that training images have, int64 [N]; `otherwise` where they have none."""
+    labels = _file(folder, prefix, "labels")
+    if labels is None:
+        return otherwise
+    try:
+        return read_idx(labels, 1).long()
+    except ValueError as error:
+        raise damaged(root, str(error)) from error
+
+
+def _by_class(root: str, labels: Tensor, values: Tensor) -> tuple[Tensor, tuple[str, ...]]:
+    """The rank of each label, int64 [N], among the ascending values that training labels have, and their names."""
+    classes = torch.searchsorted(values, labels).clamp(max=len(values) - 1)
+    if (strange := labels[values[classes] != labels]).numel():
+        raise damaged(root, f"the test images have the label {int(strange[0])}, which no training image has")
+    return classes, tuple(str(value) for value in values.tolist())
+
+
+def _test_prefix(folder: Path, training: str) -> str | None:
+    """What the names of the test files start with; None where there are none besides those that train."""
+    return next((prefix for prefix in _test_prefixes(training) if _file(folder, prefix, "images")), None)
+
+
+def _test_prefixes(training: str) -> list[str]:
+    before, train, after = training.rpartition("train")
+    return [f"{before}{test}{after}" for test in ("t10k", "test")] if train else []
 
 
 def pair(folder: Path, prefix: str) -> tuple[Path | None, Path | None]:
@@ -181,21 +221,46 @@ def _file(folder: Path, prefix: str, content: str) -> Path | None:
     rank = {"images": 3, "labels": 1}[content]
     stem = f"{prefix}-{content}" if prefix else content
     names = [f"{stem}{mark}idx{rank}-ubyte{packing}" for packing in ("", ".gz") for mark in "-."]
+    return next((file for name in names if (file := _regular(folder / name))), None)
+
+
+def _regular(path: Path) -> Path | None:
+    """The file of this path, or the file of the same name inside a folder of that name, as Kaggle packs them."""
     # Unlike Path.is_file, this takes a folder that may not be read for one without the file.
-    return next((folder / name for name in names if os.path.isfile(folder / name)), None)
+    return next((file for file in (path, path / path.name) if os.path.isfile(file)), None)
 
 
-def _only_images(root: str, folder: Path) -> Path:
-    found = _regular(folder.glob("*images[-.]idx3-ubyte")) or _regular(folder.glob("*images[-.]idx3-ubyte.gz"))
-    if len(found) == 1:
+def prefixes(folder: Path) -> list[str]:
+    """What the names of the sets of a folder start with, sorted; those of test files only where they lie alone."""
+    marks = [f"*images[-.]idx3-ubyte{packing}" for packing in ("", ".gz")]
+    files = {path.name for mark in marks for path in folder.glob(mark) if _regular(path)}
+    found = {name[: name.index("images")].rstrip("-") for name in files}
+    return sorted(found - {test for prefix in found for test in _test_prefixes(prefix)})
+
+
+def _training_prefix(root: str, folder: Path, asked: str | None) -> str:
+    prefix = "train" if asked is None else asked
+    if _file(folder, prefix, "images"):
+        return prefix
+    found = prefixes(folder)
+    if asked is None and len(found) == 1:
         return found[0]
-    some = ", ".join(printable(path.name) for path in found[:_NAMES_SHOWN])
-    names = f"several: {some}" if found else "no file named *images-idx3-ubyte"
+    some = ", ".join(printable(name or "images") for name in found[:_NAMES_SHOWN])
+    if len(found) > _NAMES_SHOWN:
+        some += f" and {len(found) - _NAMES_SHOWN} more"
+    if asked is not None:
+        there = f": the sets there are {some}" if found else ""
+        raise UserError(
+            f"data.prefix is {asked}, but {root} holds no {printable(asked)}-images-idx3-ubyte{there}.",
+            f"Try data.prefix={quoted(found[0])}." if found else f"Try data.root=FOLDER with another one, or {SHIPPED}",
+        )
+    if found:
+        turned = " data.transpose=true" if "emnist" in found[0].lower() else ""
+        raise UserError(
+            f"data.root is {root}, but it holds several sets: {some}.",
+            f"Name the one to train on by what its files' names start with: data.prefix={quoted(found[0])}{turned}",
+        )
     raise UserError(
-        f"data.root is {root}, but it holds {names}, where one file of images is needed.",
+        f"data.root is {root}, but it holds no file named *images-idx3-ubyte, where one file of images is needed.",
         f"Name it train-images-idx3-ubyte(.gz), try data.root=FOLDER with another one, or {SHIPPED}",
     )
-
-
-def _regular(paths: Iterable[Path]) -> list[Path]:
-    return sorted(path for path in paths if os.path.isfile(path))

@@ -149,7 +149,7 @@ def test_a_folder_without_images_says_what_it_needs(tmp_path):
 def test_several_files_of_images_are_ambiguous(tmp_path, write_idx):
     write_idx(tmp_path / "a-images-idx3-ubyte", IMAGES)
     write_idx(tmp_path / "b-images-idx3-ubyte", IMAGES)
-    assert "it holds several: a-images-idx3-ubyte, b-images-idx3-ubyte, where one" in message_of(tmp_path)
+    assert "it holds several sets: a, b.\n" in message_of(tmp_path)
 
 
 def test_a_root_that_does_not_exist_is_an_error(tmp_path):
@@ -168,3 +168,51 @@ def test_a_root_that_is_a_file_is_an_error(tmp_path):
 def test_a_root_that_may_not_be_read_is_an_error(tmp_path, monkeypatch):
     monkeypatch.setattr(os, "access", lambda path, mode: False)  # the tests may run as root, who may read all
     assert "that folder may not be read." in message_of(tmp_path)
+
+
+def write_letters(write_idx, folder, split, labels):
+    """Files of EMNIST: images that lie on their side, letters that count from 1."""
+    images = np.random.default_rng(len(split)).integers(0, 256, (len(labels), 28, 28), dtype=np.uint8)
+    write_idx(folder / f"emnist-letters-{split}-images-idx3-ubyte.gz", images)
+    write_idx(folder / f"emnist-letters-{split}-labels-idx1-ubyte.gz", np.array(labels, dtype=np.uint8))
+    return torch.from_numpy(images)
+
+
+def test_a_set_is_named_by_the_prefix_of_its_files_and_finds_its_test_files(tmp_path, write_idx, caplog):
+    training = write_letters(write_idx, tmp_path, "train", [*range(1, 27), 2])
+    tests = write_letters(write_idx, tmp_path, "test", [26, 1, 3])
+    write_idx(tmp_path / "emnist-digits-train-images-idx3-ubyte.gz", IMAGES)
+    assert "it holds several sets: emnist-digits-train, emnist-letters-train.\n" in message_of(tmp_path)
+    assert message_of(tmp_path).endswith("data.prefix=emnist-digits-train data.transpose=true")
+    caplog.set_level("INFO")
+    images = idx.load(str(tmp_path), None, None, prefix="emnist-letters-train", transpose=True)
+    assert images.classes == tuple(str(letter) for letter in range(1, 27))
+    assert images.labels.tolist() == [*range(26), 1]
+    assert torch.equal(images.images[:, 0], training.mT)
+    held_out = idx.load(str(tmp_path), None, None, "test", prefix="emnist-letters-train")
+    assert (held_out.classes, held_out.labels.tolist()) == (images.classes, [25, 0, 2])
+    assert torch.equal(held_out.images[:, 0], tests)
+    assert not caplog.text
+    (tmp_path / "emnist-digits-train-images-idx3-ubyte.gz").unlink()
+    assert len(load(tmp_path)) == 27  # the only set, whose test files are no set of their own
+    assert "data.transpose=true turns them" in caplog.text
+
+
+def test_a_prefix_that_no_file_has_is_refused_with_those_that_are_there(tmp_path, write_idx):
+    write_letters(write_idx, tmp_path, "train", [1, 2])
+    with pytest.raises(UserError, match="the sets there are emnist-letters-train") as error:
+        idx.load(str(tmp_path), None, None, prefix="letter-train")
+    assert error.value.remedy == "Try data.prefix=emnist-letters-train."
+
+
+def test_a_label_that_only_test_images_have_is_refused(tmp_path, write_idx):
+    write_letters(write_idx, tmp_path, "train", [1, 2, 5])
+    write_letters(write_idx, tmp_path, "test", [1, 4])
+    with pytest.raises(UserError, match="the label 4, which no training image has"):
+        idx.load(str(tmp_path), None, None, "test")
+
+
+def test_a_file_may_lie_in_a_folder_of_its_own_name(tmp_path, write_idx):
+    for name, array in (("train-images-idx3-ubyte", IMAGES), ("train-labels-idx1-ubyte", LABELS)):
+        write_idx(tmp_path / name / name, array)
+    assert load(tmp_path).labels.tolist() == LABELS.tolist()

@@ -68,6 +68,16 @@ def test_sets_of_idx_files_are_found_in_their_usual_folders(tmp_path, write_pair
     assert images.labels.tolist() == [0, 1, 2, 3, 4, 5]
 
 
+def test_kaggles_layout_of_mnist_a_folder_around_every_file_is_read(tmp_path, write_pair):
+    pixels = write_pair(tmp_path)
+    for file in list(tmp_path.iterdir()):
+        content = file.read_bytes()
+        file.unlink()
+        file.mkdir()
+        (file / file.name).write_bytes(content)
+    assert torch.equal(mnist.load(str(tmp_path), False, None, None).images[:, 0], torch.from_numpy(pixels))
+
+
 def test_torchvision_reads_the_layout_that_the_tests_write(tmp_path, write_pair):
     pixels = write_pair(tmp_path / "MNIST" / "raw")
     for name in ("images-idx3-ubyte", "labels-idx1-ubyte"):  # torchvision wants the test split there too
