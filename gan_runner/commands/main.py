@@ -233,9 +233,16 @@ def new_folder(path: str) -> str:
 
 def _make_folder(path: str) -> str:
     for name in itertools.chain([path], (f"{path}-{number}" for number in itertools.count(2))):
-        with contextlib.suppress(FileExistsError):
+        try:
             Path(name).mkdir(parents=True)
-            return name
+        except FileExistsError:
+            continue
+        except OSError as error:  # OmegaConf would put an exception into words of its own
+            _leave(
+                f"{name} cannot be made: {error.strerror}.\n"
+                "  Try hydra.run.dir=FOLDER (for a sweep hydra.sweep.dir=FOLDER) where files may be written."
+            )
+        return name
     raise AssertionError("never out of numbers")
 
 

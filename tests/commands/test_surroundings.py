@@ -40,7 +40,7 @@ def at_home(tmp_path_factory):
 
 def refused(code):
     def call(*_, **__):
-        raise OSError(code, os.strerror(code))
+        raise OSError(code, os.strerror(code), "a file")
 
     return call
 
@@ -74,11 +74,22 @@ def test_surroundings_change_neither_bits_nor_files(tmp_path, monkeypatch, at_ho
 
 
 def test_a_sweep_in_processes_is_refused_where_they_cannot_have_semaphores(tmp_path, monkeypatch):
+    import multiprocessing.synchronize  # noqa: F401  (reads a constant of what is replaced)
+
     monkeypatch.setattr(_multiprocessing, "SemLock", refused(errno.EACCES))  # as where /dev/shm is closed
     sweep = ["-m", "seed=1,2", "hydra/launcher=joblib", "hydra.launcher.n_jobs=2", "hydra.sweep.dir=sweep"]
     result = gan_run(tmp_path, *QUICK, *sweep)
     assert (result.code, result.err.count("/dev/shm"), result.err.count("\n")) == (1, 1, 2), result.text
     assert not (tmp_path / "sweep/sweep.json").exists()
+
+
+@pytest.mark.parametrize("words", [[], ["-m", "seed=1,2"]], ids=["run", "sweep"])
+def test_a_working_folder_that_cannot_be_written_to_is_refused_with_the_key_to_set(tmp_path, monkeypatch, words):
+    monkeypatch.setattr(os, "mkdir", refused(errno.EROFS))
+    result = gan_run(tmp_path, *QUICK, *words)
+    key = "hydra.sweep.dir" if words else "hydra.run.dir"
+    assert (result.code, "Read-only file system" in result.err, key in result.err) == (1, True, True), result.text
+    assert result.err.count("\n") == 2
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT], ids=lambda number: number.name)
