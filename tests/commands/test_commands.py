@@ -670,7 +670,6 @@ def test_a_mistake_gets_one_message_with_key_value_and_remedy_and_overwrites_not
     for suggestion in suggestions_in(result.err):
         (word,) = shlex.split(suggestion)
         assert suggestion == shlex.quote(word)  # fit to be pasted, into zsh too
-        assert word not in arguments
         key, _, value = typed([word]).overrides[0].partition("=")
         assert reading(value) is not UNREADABLE
         assert key in KEYS or any(key.partition(".")[0] in argument for argument in arguments), suggestion
