@@ -188,6 +188,8 @@ class _Mended:
             return f"{key}={value or (left.pop(0) if left else '')}"
         if left and f"{word}.{left[0].partition('=')[0]}" in self._settings:  # trainer epochs=5
             return f"{word}.{left.pop(0)}"
+        if left and left[0].startswith("="):
+            return word
         if self._key(word):
             stands_alone = not left or "=" in left[0] or left[0].startswith("-")
             return f"{word}={self._by_itself(self._key(word)) if stands_alone else left.pop(0)}"

@@ -14,7 +14,7 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from omegaconf import OmegaConf
 
 from gan_runner.commands import main
-from gan_runner.commands.explaining import settings
+from gan_runner.commands.explaining import choices_of, settings
 from gan_runner.commands.mistyped import refuse_mistyped
 from gan_runner.config.command_line import keep_words, named_folders, typed
 from gan_runner.errors import UserError
@@ -125,7 +125,7 @@ def refusal_of(folder, words):
             overrides, _ = job_of(words)
         except UserError as error:
             return str(error)
-    if "--config-name" not in words and all(override.partition("=")[0] in known() for override in overrides):
+    if "--config-name" not in words and all(map(is_known, overrides)):
         return None  # all of these are composed at one go
     result = gan_run(folder, *words, "--cfg", "job")
     return result.err.replace(" --cfg job", "") if result.code else None
@@ -133,8 +133,14 @@ def refusal_of(folder, words):
 
 @functools.cache
 def known():
-    """Keys that any config has, and groups whose choices are taken as they are."""
-    return {*settings(composed_once()), "data.root", "data", "model", "hydra.run.dir"}
+    """Keys that any config has."""
+    return {*settings(composed_once()), "data.root", "hydra.run.dir"}
+
+
+def is_known(override):
+    """Whether an override sets a key that any config has, or chooses what there is."""
+    key, _, value = override.partition("=")
+    return key in known() or value in choices_of(key)
 
 
 @pytest.mark.parametrize("shell", SHELLS)
@@ -160,7 +166,7 @@ def test_what_is_typed_is_taken_or_refused_with_a_command_that_works_when_pasted
             overrides, _ = job_of(words)
         parsed = {each.key_or_group: each for each in OverridesParser.create().parse_overrides(overrides)}
         assert {key: parsed[key].value() for key in expected} == expected, words
-        together |= {key: each.input_line for key, each in parsed.items() if key in known()}
+        together |= {key: each.input_line for key, each in parsed.items() if is_known(each.input_line)}
     compose_together(tuple(together.values()))
 
 
