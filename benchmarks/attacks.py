@@ -11,14 +11,13 @@ planted variable of the environment. Outcomes in capitals are defects; see `benc
 
 from __future__ import annotations
 
-import importlib.metadata
 import json
 import os
 import random
 import shutil
 import sys
 import tempfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -80,12 +79,8 @@ class Watch:
     elsewhere: tuple[Path, ...] = ()
     seen: list[str] = field(default_factory=list)
     ends: bool = False
-    _known: frozenset[str] = frozenset()
 
     def __post_init__(self) -> None:
-        installed = importlib.metadata.packages_distributions().keys() - {"pip", "setuptools"}
-        loaded = {name.partition(".")[0] for name in sys.modules}
-        self._known = frozenset(sys.stdlib_module_names - {"antigravity", "idlelib", "this"} | installed | loaded)
         sys.addaudithook(self._look)
 
     def _look(self, event: str, arguments: tuple[Any, ...]) -> None:
@@ -107,7 +102,7 @@ class Watch:
             )
         if event.startswith((*_NETWORK, *_CALLS)):
             return f"{event} {arguments!r:.200}"
-        if event == "import" and str(arguments[0]).partition(".")[0] not in self._known:
+        if event == "import" and self._is_a_strangers(str(arguments[0]).partition(".")[0]):
             return f"import {arguments[0]}"
         if event == "open" and isinstance(arguments[0], str | bytes | os.PathLike):
             path = Path(os.fsdecode(arguments[0]))
@@ -120,6 +115,10 @@ class Watch:
             outside = [path for path in paths if path.name and not self._may_change(path)]
             return f"{event} {outside[0]}" if outside else None
         return None
+
+    def _is_a_strangers(self, module: str) -> bool:
+        """Whether a module lies beside the folder, or does something by being imported."""
+        return module in ("antigravity", "idlelib", "pip", "this") or (self.here / f"{module}.py").exists()
 
     def _may_change(self, path: Path) -> bool:
         whole = Path(os.path.realpath(path.absolute().parent)) / path.name
@@ -553,8 +552,15 @@ def mutated(draw: random.Random, mutations: Sequence[Mutation], folder: Path) ->
     return "; ".join(draw.choice(mutations)(draw, folder) for _ in range(draw.choice((1, 1, 2, 3))))
 
 
-def attacked(words: Sequence[str], here: Path, about: str) -> Outcome:
-    """What becomes of a command on a mutated folder."""
+def attacked(words: Sequence[str], here: Path, about: str, usual: float = 0.0) -> Outcome:
+    """What becomes of a command on a mutated folder.
+
+    Args:
+        words: the command.
+        here: where it is called.
+        about: what has been done to the folder.
+        usual: seconds that it takes on the good folder.
+    """
 
     def job() -> None:
         watch = watched(here)
@@ -568,7 +574,7 @@ def attacked(words: Sequence[str], here: Path, about: str) -> Outcome:
     where = leaked(here, ended.text)
     ran = (here / "outside/pwned").exists() or (here / "outside/precious.txt").read_text() != "precious"
     silent = ended.code not in (0, None) and not ended.text.strip()
-    slow = ended.seconds > _SECONDS and not found.kind.isupper()
+    slow = ended.seconds > usual + _SECONDS and not found.kind.isupper()
     kinds = {"CAUGHT": caught, "LEAKS": bool(where), "RAN": ran, "SAYS NOTHING": silent, "SLOW": slow}
     kind = next((name for name, holds in kinds.items() if holds), found.kind)
     return Outcome(kind, ended, f"{found.about} {where}".strip())
@@ -597,16 +603,25 @@ def campaign(
         os.environ.setdefault("GAN_CACHE", str(folder / "cache"))
         (folder / "good").mkdir()
         make_good(folder / "good")
-        for number in range(count):
-            here = folder / str(number)
+
+        def case_on(here: Path, seed: int | None, words: Sequence[str] | None, usual: Mapping[str, float]) -> Outcome:
             here.mkdir()
             plant(here)
             shutil.copytree(folder / "good" / name, here / name, symlinks=True)
-            seed = draw.getrandbits(32)
             case = random.Random(seed)
-            about = mutated(case, mutations, here / name)
-            yield attacked(case.choice(commands), here, f"case {seed}: {about}")
+            about = "good" if seed is None else f"case {seed}: {mutated(case, mutations, here / name)}"
+            words = words or case.choice(commands)
+            found = attacked(words, here, about, usual.get(str(words), faults.PATIENCE))
             shutil.rmtree(here)
+            return found
+
+        usual = {}
+        for words in commands:
+            found = case_on(folder / "case", None, words, {})
+            assert found.kind == "runs", found
+            usual[str(words)] = found.ended.seconds if found.ended else 0.0
+        for _ in range(count):
+            yield case_on(folder / "case", draw.getrandbits(32), None, usual)
 
 
 def configs(draw: random.Random, count: int) -> Iterator[Outcome]:

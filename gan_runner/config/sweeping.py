@@ -241,10 +241,16 @@ def words_of_sweep(arguments: Sequence[str], folder: Path, typed: Typed, parts: 
         UserError: it asks for something else.
     """
     type_it = f"Type what started it, and hydra.sweep.dir={quoted(str(folder))}."
-    if len(arguments) > _MOST_ARGUMENTS or not all(map(_is_readable, arguments)):
+    if len(arguments) > _MOST_ARGUMENTS:
         raise UserError(
-            f"sweep_resume is {folder}, but its sweep.json is damaged: what started it is too long or too deep, would "
-            "be computed, or is more than one line of text.",
+            f"sweep_resume is {folder}, but its sweep.json is damaged: it says that {len(arguments):,} words have "
+            "started it.",
+            type_it,
+        )
+    if (word := next((word for word in arguments if not _is_readable(word)), None)) is not None:
+        raise UserError(
+            f"sweep_resume is {folder}, but that sweep was started with {printable(word)[:200]}, which would be "
+            "computed, is more than one line of text, or is longer or deeper than a setting.",
             type_it,
         )
     try:

@@ -271,9 +271,10 @@ def test_two_sweeps_in_one_folder_at_once_are_refused(tmp_path):
     ("arguments", "problem"),
     [
         (["loss._target_=os.system"], "asks for loss._target_=os.system, which is no part of gan-runner"),
-        (["+x={_target_:os.system}"], "asks for x._target_=os.system"),
+        (["+x={_target_:os.system}"], "cannot ask for"),
+        (["+model.x={_target_:os.system}"], "asks for model.x._target_=os.system"),
         (["loss._target_=gan_runner.a,os.system"], "which is no part of gan-runner"),
-        (["hydra.sweeper.params.loss._target_=os.system"], "asks for hydra.sweeper.params.loss._target_=os.system"),
+        (["hydra.sweeper.params.loss._target_=os.system"], "asks for loss._target_=os.system"),
         (["data.root=${oc.env:HOME}"], "data.root=${oc.env:HOME}, which would be computed"),
         (["hydra.callbacks.mine._target_=os.system"], "which a folder that may come from anybody cannot ask for"),
         (["+model@hydra.callbacks=mlp"], "cannot ask for"),
