@@ -23,7 +23,7 @@ from typing import Any
 
 import torch
 
-from gan_runner.record.atomic import appending
+from gan_runner.files import appending
 
 RESULTS = Path(__file__).with_suffix(".jsonl")
 EXTRACTORS = ("cnn", "cnn_b")

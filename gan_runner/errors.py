@@ -21,7 +21,7 @@ class UserError(Exception):
 
     def __init__(self, problem: str, remedy: str) -> None:
         # A problem may quote what others wrote: names of files, what a library says of their contents.
-        self.problem, self.remedy = _printable_lines(problem), _printable_lines(remedy)
+        self.problem, self.remedy = printable_lines(problem), printable_lines(remedy)
         super().__init__(f"{self.problem}\n  {self.remedy}")
 
     def __reduce__(self) -> tuple[type[UserError], tuple[str, str], dict[str, object]]:
@@ -123,7 +123,8 @@ def _escaped(character: str) -> str:
     return f"\\x{raw:02x}" if 0x80 <= raw <= 0xFF else character.encode("unicode_escape").decode()
 
 
-def _printable_lines(text: str) -> str:
+def printable_lines(text: str) -> str:
+    """Text of several lines, each of them `printable`."""
     return "\n".join(map(printable, text.split("\n")))
 
 

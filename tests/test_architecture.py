@@ -101,8 +101,8 @@ LEAVES = {
 
 @pytest.mark.parametrize("package", LEAVES)
 def test_a_package_of_the_core_imports_those_below_it_alone(package):
-    """What all may import are arithmetic, bars, contracts, errors, machine, ranges and seeds."""
-    shared = ("arithmetic", "bars", "contracts", "errors", "machine", "ranges", "seeds")
+    """What all may import are arithmetic, bars, contracts, errors, files, machine, ranges and seeds."""
+    shared = ("arithmetic", "bars", "contracts", "errors", "files", "machine", "ranges", "seeds")
     allowed = [f"gan_runner.{name}" for name in (*LEAVES[package], *shared)]
     for path in modules_of(package):
         own = {name for name in imports_of(path) if name.startswith("gan_runner.")}
@@ -160,3 +160,65 @@ def what_differs(path):
 def test_only_one_package_knows_what_systems_differ_in():
     found = {name_of(path): set(what_differs(path)) for path in MODULES if path.parent.name != "machine"}
     assert not {name: what for name, what in found.items() if what}
+
+
+# Calls that open, make, replace or remove what has a name, and decoders that take a name where a file is meant.
+BY_NAME = {
+    *("open", "io.open", "os.open", "os.replace", "os.rename", "os.remove", "os.unlink", "os.link", "os.symlink"),
+    *("os.truncate", "os.mkfifo", "np.load", "np.save", "np.savez", "np.fromfile", "np.memmap", "np.loadtxt"),
+    *("torch.load", "torch.save", "torch.from_file", "Image.open", "gzip.open", "tarfile.open", "zipfile.ZipFile"),
+    *("shutil.copyfile", "shutil.copy", "shutil.copy2", "shutil.move", "shutil.rmtree", "shutil.copytree"),
+    *("OmegaConf.load", "OmegaConf.save", "logging.FileHandler", "SummaryWriter", "EventFileWriter", "FileLock"),
+}
+METHODS = {
+    *("open", "read_text", "read_bytes", "write_text", "write_bytes", "unlink", "rename", "touch", "rmdir"),
+    *("symlink_to", "hardlink_to", "iterdir", "glob", "rglob"),
+}
+MAY = {
+    # What the package itself ships, and what the system says of itself.
+    "commands.explaining": {"folder.iterdir", "file.read_text"},
+    "commands.sweep": {"OmegaConf.load"},
+    "config.resuming": {"OmegaConf.load"},
+    "config.stored": {"resources.files(CONFIG_MODULE).iterdir", "group.iterdir", "file.read_text"},
+    "report.page": {"resources.files(__package__).joinpath('page', name).read_text"},
+    "data.digits": {"resources.files('gan_runner.data').joinpath('digits.npz').open", "np.load"},
+    "metrics.features": {"found.open", "np.load"},
+    "data.resources": {"membership.read_text", "limit.read_text", "path.read_text"}
+    | {"(group / 'memory.current').read_text"},
+    "record.summary": {"cpuinfo.read_text"},
+    "commands.console": {"os.open", "open"},
+    "commands.main": {"open"},
+    # A set of images: a user's own folder, in which links are followed and files are read by `data.locations.opened`.
+    "data.decoding": {"Image.open"},
+    "data.idx": {"gzip.open", "folder.glob"},
+    "data.locations": {"shutil.copytree"},
+    # The cache: a user's own folder, with a digest over each file.
+    "metrics.cache": {"path.read_bytes", "torch.load", "torch.save", "os.link", "os.unlink"},
+    # Decoders of files that `files` has opened, and locks, which are opened without following links.
+    "metrics.samples": {"zipfile.ZipFile", "archive.open", "folder.iterdir"},
+    "record.checkpoint_files": {"zipfile.ZipFile", "torch.load", "torch.save"},
+    "record.pictures": {"Image.open", "np.savez", "path.iterdir"},
+    "record.run_lock": {"FileLock"},
+    "record.sweep_folder": {"FileLock"},
+    "record.run_folder": {"self.path.iterdir", "self.path.rmdir", "self.path.parent.rmdir"},
+    # Folders are looked over by `record.links` before TensorBoard opens a new file in them.
+    "commands.train": {"experiment.dashboard.open"},
+    "record.tensorboard": {"SummaryWriter", "EventFileWriter", "path.rename", "folder.glob"},
+    "report.runs": {"folder.iterdir", "Path('multirun').glob"},
+}
+
+
+def opens_by_name(path):
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Call):
+            call = ast.unparse(node.func)
+            if call in BY_NAME or ("." in call and call.rpartition(".")[2] in METHODS):
+                yield call
+
+
+def test_files_are_opened_listed_and_removed_in_one_module():
+    """A reader of its own could follow a stranger's link, or wait for ever; the exceptions open nothing of a run's."""
+    apart = [PACKAGE / "files.py", *modules_of("machine")]
+    for path in [path for path in MODULES if path not in apart]:
+        allowed = MAY.get(name_of(path).removeprefix("gan_runner."), set())
+        assert not set(opens_by_name(path)) - allowed, f"{path}: see gan_runner/files.py"

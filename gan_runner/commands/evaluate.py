@@ -23,6 +23,7 @@ from gan_runner.metrics.feature_metrics import FeatureMetrics
 from gan_runner.metrics.report import Report, evaluate_samples, side_by_side
 from gan_runner.metrics.samples import read_samples
 from gan_runner.ranges import Count, Seed, TwoOrMore
+from gan_runner.record.links import check_way_to
 from gan_runner.record.run_folder import RunFolder
 from gan_runner.training.devices import choose_device
 
@@ -102,6 +103,7 @@ def _tell_of_runs(config: DictConfig, device: torch.device) -> None:
         folder = RunFolder.of_run(run, "run")
         checkpoint = _checkpoint_of(run, folder, str(config.checkpoint))
         output = _writable(Path(run, config.output or f"evaluation-{checkpoint}"))
+        check_way_to(output, Path(run), "output")
         found[run] = _of_run(run, folder, checkpoint, config, device)
         tell_report(run, found[run], output)
     if len(found) > 1:

@@ -279,7 +279,8 @@ def _explained(config_name: str) -> Iterator[None]:
         elif isinstance(error, OSError) and error.filename:
             _leave(f"{error.filename} cannot be used: {error.strerror}.\n  Give another folder or file.")
         elif isinstance(error, ValueError) and str(error).startswith("Unable to configure"):
-            _leave(f"The log cannot be set up: {error}.\n  Leave out what was typed of hydra/job_logging.")
+            why = error.__cause__ or error
+            _leave(f"The log cannot be set up: {why}.\n  See what lies in its place, and what was typed of hydra.")
         elif isinstance(error, ValueError | TypeError) and not _begun:
             _leave(f"Hydra cannot make anything of this: {error}\n  Look at what was typed, or see --help.")
         raise

@@ -17,6 +17,7 @@ from gan_runner.config.stored import read_stored
 from gan_runner.config.validation import validate
 from gan_runner.errors import too_little_memory_explained
 from gan_runner.ranges import Count, CountOrZero, Seed
+from gan_runner.record.links import check_way_to
 from gan_runner.record.pictures import check_output, free_name, near_square, to_uint8, write_samples
 from gan_runner.record.run_folder import RunFolder
 from gan_runner.training.devices import choose_device
@@ -49,6 +50,7 @@ def sample_job(config: DictConfig) -> None:
     check_output(output)
     parts = trusting(config.trust)
     stored = read_stored(Path(config.run), parts, "run")
+    check_way_to(Path(output), Path(config.run), "output")
     state = folder.checkpoints.load(str(config.checkpoint), device)
     with only(parts), too_little_memory_explained("Try a smaller num, and another seed for each part."):
         check_stored(stored.config, OF_PICTURES, f"run is {config.run}")

@@ -11,8 +11,10 @@ import os
 import shutil
 import signal
 import sys
+import textwrap
 import threading
-from collections.abc import Sequence
+import traceback
+from collections.abc import Iterator, Sequence
 from importlib import resources
 from pathlib import Path
 from types import FrameType, TracebackType
@@ -41,11 +43,12 @@ from gan_runner.config.sweeping import (
     with_later_groups,
     words_of_sweep,
 )
-from gan_runner.errors import UserError, problem_of, was_told
+from gan_runner.errors import UserError, printable, printable_lines, problem_of, was_told
 from gan_runner.machine.cores import cores
 from gan_runner.machine.processes import semaphores
 from gan_runner.machine.shell import command_line, quoted
 from gan_runner.machine.signals import PREEMPTING, STOPPING, handled, held_back, held_back_in_new_processes, let_through
+from gan_runner.record import links
 from gan_runner.record.sweep_folder import GONE_THROUGH, Job, Sweep, SweepFolder, read_summary
 from gan_runner.record.tensorboard import dashboard_line
 
@@ -70,6 +73,7 @@ def words_to_go_on(typed: Typed) -> list[str]:
         raise UserError(
             f"sweep_resume is {folder}, but there is no such folder.", "Try sweep_resume=multirun/DATE/TIME."
         )
+    links.check_sweep(folder, "sweep_resume")
     sweep = SweepFolder(folder).read()
     if not sweep.arguments:
         raise UserError(
@@ -115,6 +119,7 @@ class WholeSweep:
         """
         refuse_senseless_search(config)
         folder = SweepFolder(Path(config.hydra.sweep.dir))
+        links.check_sweep(folder.path, "hydra.sweep.dir")
         planned = plan(config, GlobalHydra.instance().config_loader())
         _refuse_processes_without_semaphores(config, planned.total)
         folder.take()
@@ -222,10 +227,10 @@ class WholeSweep:
         lines = [sweep.progress()]
         flags = [flag for flag in self._typed.flags if flag not in ("-m", "--multirun")]
         for problem, jobs in sweep.failures().items():
-            lines += [f"Failed: {_names_of(jobs, len(sweep.jobs))}", f"  {problem}"]
+            lines += [f"Failed: {printable(_names_of(jobs, len(sweep.jobs)))}", textwrap.indent(str(problem), "  ")]
             own = next((job for job in jobs if job.start == sweep.start), None)
             if own is not None:  # of another start, the folder alone says what it was
-                lines.append(f"  Again, alone: {command_line(['gan-run', *flags, *own.overrides])}")
+                lines.append(f"  Again, alone: {printable(command_line(['gan-run', *flags, *own.overrides]))}")
         if any(job.state not in GONE_THROUGH for job in sweep.jobs) or len(sweep.jobs) < (sweep.total or 0):
             words = ["gan-run", "-m", *flags, f"sweep_resume={shown(self._folder_path())}"]
             lines.append(f"To go on: {command_line(words)}")
@@ -261,7 +266,7 @@ class _Teller:
                 self._told.add(job.name)
                 if job.error is not None:
                     _warn(job.error)
-                _say(f"{job.name}: {job.state}. {sweep.progress()}")
+                _say(f"{printable(job.name)}: {printable(job.state)}. {sweep.progress()}")
 
     def stop(self) -> None:
         """Say the last of it."""
@@ -270,18 +275,40 @@ class _Teller:
         self._tell()
 
 
-class OnMultirun(Callback):
-    """Hydra's hook: tells the sweep that this process starts, if it is one, of its config."""
+class BeforeJobs(Callback):
+    """Hydra's hooks before it opens a file: look over the folder, and tell the sweep, if there is one, of its config.
+
+    Hydra only warns of an exception and goes on, so here any exception ends the program.
+    """
+
+    def on_run_start(self, config: DictConfig, **_: Any) -> None:
+        """Look over the folder of a single run, which may have been there before."""
+        with _ending_the_program():
+            folder = OmegaConf.select(config, "hydra.run.dir", throw_on_resolution_failure=False)  # or Hydra says why
+            if isinstance(folder, str) and Path(folder).is_dir():
+                links.check_run(Path(folder), "hydra.run.dir")
 
     def on_multirun_start(self, config: DictConfig, **_: Any) -> None:
-        """Begin the sweep; what is wrong with it ends the program here, for Hydra would only warn of an exception."""
-        if WholeSweep.current is None:
-            return
-        try:
-            WholeSweep.current.begin(config)
-        except UserError as error:
-            _warn(str(error))
-            sys.exit(1)
+        """Begin the sweep."""
+        if WholeSweep.current is not None:
+            with _ending_the_program():
+                WholeSweep.current.begin(config)
+
+
+@contextlib.contextmanager
+def _ending_the_program() -> Iterator[None]:
+    try:
+        yield
+    except UserError as error:
+        _warn(str(error))
+        sys.exit(1)
+    except OmegaConfBaseException as error:
+        _warn(f"The config does not resolve: {error}")
+        sys.exit(1)
+    except Exception:
+        traceback.print_exc()
+        _warn("This is a bug in gan-runner, or in a part of yours. Nothing has been trained.")
+        sys.exit(1)
 
 
 def train_in_sweep(config: DictConfig) -> float | None:
@@ -373,7 +400,7 @@ def _train(config: DictConfig, sweep: SweepFolder, run: Path, job: Job) -> float
     if (run / ".hydra/config.yaml").is_file() and job.hash != hash_of(settings):
         _refuse_other_settings(config, run, settings)
     if job.state in GONE_THROUGH:
-        _say(f"{job.name} is {job.state} already, with objective {job.objective}.")
+        _say(f"{printable(job.name)} is {job.state} already, with objective {job.objective}.")
         return _to_minimise(job.objective, config)
     from gan_runner.commands.train import Within, choose_gpu, gpus, run_job
     from gan_runner.record.run_folder import RunFolder
@@ -451,12 +478,12 @@ def _key(override: str) -> str:
 
 def _say(line: str) -> None:
     with contextlib.suppress(OSError):
-        print(line, flush=True)
+        print(printable_lines(line), flush=True)
 
 
 def _warn(text: str) -> None:
     with contextlib.suppress(OSError):
-        print(text, file=sys.stderr, flush=True)
+        print(printable_lines(text), file=sys.stderr, flush=True)
 
 
 def _leave_at_once(number: int, frame: FrameType | None) -> NoReturn:

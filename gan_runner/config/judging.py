@@ -12,11 +12,11 @@ import torch
 from omegaconf import DictConfig
 
 from gan_runner.config.build import sampler_of_checkpoint
+from gan_runner.files import write_text
 from gan_runner.metrics.feature_metrics import FeatureMetrics
 from gan_runner.metrics.features import as_bytes
 from gan_runner.metrics.report import Report, report
 from gan_runner.ranges import Seed, TwoOrMore
-from gan_runner.record.atomic import write_text
 from gan_runner.record.pictures import save_atomically
 
 log = logging.getLogger(__name__)

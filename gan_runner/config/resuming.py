@@ -48,7 +48,7 @@ def prepare_to_resume(words: Typed) -> str:
         raise UserError(
             f"hydra.run.dir is {elsewhere}, but a run goes on in its own folder, {folder}.", "Leave hydra.run.dir out."
         )
-    RunFolder.of_run(folder, "resume").refuse_links_out("resume")
+    RunFolder.of_run(folder, "resume")
     offer_to_hydra(read_stored(Path(folder), trusted(words), "resume"), words.overrides)
     return next(o for o in words.overrides if o.startswith("resume=")).partition("=")[2]
 
@@ -141,9 +141,11 @@ def refusing_what_does_not_fit(folder: str) -> Iterator[None]:
     """
     try:
         yield
-    except (KeyError, ValueError, RuntimeError) as error:  # what PyTorch raises for other names, counts and shapes
+    except UserError:
+        raise
+    except Exception as error:  # a stranger may have written it, and parts raise whatever a value has led them to
         raise UserError(
-            f"resume is {folder}, but its checkpoint does not fit what is trained now: {error}",
+            f"resume is {folder}, but its checkpoint does not fit what is trained now: {type(error).__name__}: {error}",
             "Leave out the overrides that change the model or the optimizer, or start a new run.",
         ) from error
 

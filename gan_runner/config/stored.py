@@ -15,6 +15,7 @@ from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 
+from gan_runner import files
 from gan_runner.config.groups import GROUPS
 from gan_runner.config.parts import Parts
 from gan_runner.config.references import dotted, is_plain, leaves, resolved, without_references_to
@@ -147,8 +148,7 @@ def _without_downloads(tree: Any) -> Any:
 
 
 def _plain(path: Path) -> Tree:
-    with path.open("rb") as file:
-        content = file.read(4 * LARGEST + 1)
+    content = files.read(path, 4 * LARGEST, below=path.parents[1])
     return plain_yaml(content.decode("utf-8-sig"))
 
 

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import os
 import shutil
-import stat
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import BinaryIO
 
+from gan_runner import files
 from gan_runner.errors import UserError
-from gan_runner.machine.files import WITHOUT_WAITING, at_home
+from gan_runner.machine.files import at_home
 
 SHIPPED = "data=digits, which ships inside the package."
 
@@ -41,17 +41,11 @@ def opened(path: str | Path) -> BinaryIO:
         OSError: it cannot be read, is empty (as files are that a kernel makes up while they are read), or is no regular
             file: a FIFO, a socket or a device can keep its reader waiting for ever.
     """
-    status = os.stat(path)
-    if not stat.S_ISREG(status.st_mode):
-        raise OSError("it is no regular file")
-    if status.st_size == 0:
+    file = files.opened(path, links=True)
+    if os.fstat(file.fileno()).st_size == 0:
+        file.close()
         raise OSError("the file is empty")
-    return open(path, "rb", opener=_without_waiting)
-
-
-def _without_waiting(path: str, flags: int) -> int:
-    # Should another kind of file have come in its place by now.
-    return os.open(path, flags | WITHOUT_WAITING)
+    return file
 
 
 def missing(name: str, root: str, looked_in: list[Path]) -> UserError:

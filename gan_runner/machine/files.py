@@ -12,9 +12,10 @@ from typing import TypeVar
 
 Result = TypeVar("Result")
 
-# For `os.open`, where the system has them: refuse a link; return at once, whatever kind of file it is.
+# For `os.open`, where the system has them: refuse a link; return at once, whatever kind of file it is; no line ends.
 NOT_FOLLOWING = getattr(os, "O_NOFOLLOW", 0)
-WITHOUT_WAITING = getattr(os, "O_NONBLOCK", 0)
+WITHOUT_WAITING = getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_NOCTTY", 0)
+BINARY = getattr(os, "O_BINARY", 0)
 
 # What a network drive answers when another machine has replaced a file that is open here, or its server is away.
 _PASSING = {getattr(errno, name) for name in ("ESTALE", "EIO", "ETIMEDOUT", "EREMOTEIO") if hasattr(errno, name)}
@@ -44,6 +45,11 @@ def once_more(action: Callable[[], Result]) -> Result:
 def at_home(path: str) -> str:
     """A path with `~` or `~name` at its start replaced by that home; a home that nobody has stays as it was typed."""
     return os.path.expanduser(path)
+
+
+def room_of(status: os.stat_result) -> int:
+    """Bytes that a file takes on the disk, as far as the system says: fewer than it has where it has holes."""
+    return getattr(status, "st_blocks", -(-status.st_size // 512)) * 512
 
 
 def replace(source: Path, target: Path) -> None:

@@ -9,16 +9,18 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from PIL import Image
 from torch import Tensor
 
 from gan_runner.data.parallel import in_chunks
 from gan_runner.errors import UserError
+from gan_runner.files import opened
 from gan_runner.machine.files import at_home
+from gan_runner.record.pictures import opened_png
 
 _LARGEST = 2**32  # bytes of decoded pictures
 _CHANNELS = {"L": 1, "RGB": 3}
 _ARRAY = "arr_0"
+_CHUNK = 2**20  # bytes that are unpacked at once
 
 
 def read_samples(path: str, shape: tuple[int, int, int]) -> Tensor:
@@ -66,7 +68,7 @@ def _read_folder(path: str, folder: Path, shape: tuple[int, int, int]) -> Tensor
 
 def _read_png(path: str, file: Path, shape: tuple[int, int, int]) -> Tensor:
     try:
-        with Image.open(file, formats=("PNG",)) as picture:  # reads no more than the header
+        with opened_png(file, links=True) as picture:
             channels = _CHANNELS.get(picture.mode)
             if channels is None:
                 raise _unlike(
@@ -85,12 +87,12 @@ def _read_png(path: str, file: Path, shape: tuple[int, int, int]) -> Tensor:
 
 def _read_array(path: str, file: Path, shape: tuple[int, int, int]) -> Tensor:
     try:
-        # The header tells what would be unpacked before it is.
-        found, dtype = _header(file)
-        if found is not None:
-            _check_array(path, found, dtype, shape)
-            with np.load(file, allow_pickle=False) as stored:
-                return torch.from_numpy(stored[_ARRAY]).permute(0, 3, 1, 2).contiguous()
+        with opened(file, links=True) as content, zipfile.ZipFile(content) as archive:
+            entries = [entry for entry in archive.infolist() if entry.filename in (_ARRAY, f"{_ARRAY}.npy")]
+            if len(entries) > 1:
+                raise ValueError(f"it has {len(entries)} entries for {_ARRAY}")
+            if entries:
+                return _array(path, archive, entries[0], shape)
     except UserError:
         raise
     except Exception as error:  # zipfile and NumPy raise many kinds
@@ -98,16 +100,20 @@ def _read_array(path: str, file: Path, shape: tuple[int, int, int]) -> Tensor:
     raise _unlike(path, f"it has no array {_ARRAY}", "Write it with numpy.savez(PATH, images), without a name.")
 
 
-def _header(file: Path) -> tuple[tuple[int, ...] | None, np.dtype[np.generic]]:
-    """Shape and type of the array, None where the file has none of that name."""
-    with zipfile.ZipFile(file) as archive:
-        if f"{_ARRAY}.npy" not in archive.namelist():
-            return None, np.dtype(np.uint8)
-        with archive.open(f"{_ARRAY}.npy") as member:
-            version = np.lib.format.read_magic(member)
-            read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
-            found, _, dtype = read(member)
-            return found, dtype
+def _array(path: str, archive: zipfile.ZipFile, entry: zipfile.ZipInfo, shape: tuple[int, int, int]) -> Tensor:
+    """Read an array of pictures, no more of which is unpacked than its header says, once that has been checked."""
+    with archive.open(entry) as member:
+        if np.lib.format.read_magic(member) != (1, 0):  # the headers of others may have gigabytes
+            raise ValueError("it has the header of an array with named fields")
+        found, by_columns, dtype = np.lib.format.read_array_header_1_0(member)
+        _check_array(path, found, dtype, shape)
+        content = bytearray()
+        while len(content) < math.prod(found):
+            if not (chunk := member.read(min(_CHUNK, math.prod(found) - len(content)))):
+                raise ValueError("it ends early")
+            content += chunk
+    pixels = np.frombuffer(content, np.uint8)
+    return torch.from_numpy(pixels.reshape(found, order="F" if by_columns else "C")).permute(0, 3, 1, 2).contiguous()
 
 
 def _check_array(path: str, found: tuple[int, ...], dtype: np.dtype[np.generic], shape: tuple[int, int, int]) -> None:

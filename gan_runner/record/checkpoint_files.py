@@ -6,22 +6,28 @@ import contextlib
 import logging
 import shutil
 import zipfile
-from collections.abc import Mapping
+from collections import OrderedDict
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from pickle import UnpicklingError
+from typing import Any, TypeAlias
 
 import torch
 
+from gan_runner import files
 from gan_runner.arithmetic import measuring_device
 from gan_runner.errors import UserError, either
-from gan_runner.machine.files import link_or_copy
-from gan_runner.record.atomic import made_folder, refusals_explained, replacing, set_aside
 
 log = logging.getLogger(__name__)
 
 FORMAT = 2
 """Counts up whenever an older program could not read what is written; a checkpoint of another format is refused."""
 
+_SMALL = 64 * files.MEGABYTE  # a file in which holes do no harm
+_MOST_HOLES = 8  # times the room that a file takes on the disk; file systems that compress may save some
+_MOST_VALUES = 3_000_000
+_MOST_SHARING = 8  # times the bytes of a file that its tensors have, where some of them share theirs
+_DEEPEST = 60  # levels
 _LAST, _BEST = "last", "best"
 _PREFIX = "iteration_"
 
@@ -39,7 +45,7 @@ class CheckpointFiles:
 
     def any(self) -> bool:
         """Whether there is one to go on from."""
-        return any(self.path(name).is_file() for name in self._to_go_on_from())
+        return any(files.is_file(self.path(name)) for name in self._to_go_on_from())
 
     def path(self, name: str) -> Path:
         """The file of a checkpoint: "last", "best" or an iteration's digits."""
@@ -47,7 +53,7 @@ class CheckpointFiles:
 
     def iterations(self) -> list[int]:
         """The iterations of which a checkpoint is kept besides last.pt and best.pt, oldest first."""
-        names = (path.stem.removeprefix(_PREFIX) for path in self._folder.glob(f"{_PREFIX}*.pt"))
+        names = (path.stem.removeprefix(_PREFIX) for path in files.listed(self._folder, f"{_PREFIX}*.pt"))
         return sorted(int(name) for name in names if name.isdecimal())
 
     def save(self, state: Mapping[str, Any], *, best: bool, keep: int | None) -> None:
@@ -58,33 +64,31 @@ class CheckpointFiles:
             best: whether this is the best so far.
             keep: how many of the newest to keep, last.pt counted; None keeps all.
         """
-        made_folder(self._folder)
+        files.made_folder(self._folder)
         last = self.path(_LAST)
         # Not by its name: PyTorch's own file would outlive a failure, and keep a full disk full.
-        with replacing(last) as temporary:
-            with temporary.open("wb") as file:
-                torch.save(dict(state), file)
+        with files.replacing(last) as file:
+            torch.save(dict(state), file)
             if best:
-                with replacing(self.path(_BEST)) as other:
-                    shutil.copyfile(temporary, other)
+                file.seek(0)
+                with files.replacing(self.path(_BEST)) as other:
+                    shutil.copyfileobj(file, other, files.MEGABYTE)
             iteration = int(state["progress"]["iteration"])
             self._keep_the_one_before(last, iteration)
         self._iteration_of_last = iteration
         if keep is not None:
             for iteration in self.iterations()[: -(keep - 1) or None]:
-                with refusals_explained(self.path(str(iteration)), "removed"):
-                    self.path(str(iteration)).unlink(missing_ok=True)
+                files.remove(self.path(str(iteration)))
 
     def _keep_the_one_before(self, last: Path, iteration: int) -> None:
-        if last.is_symlink() or not last.is_file():  # somebody has moved or removed it
+        if not files.is_file(last):  # somebody has moved or removed it
             return
         before = self._iteration_of_last
         if before is None:
             before = self._iteration_of(_LAST)
         if before is None or before >= iteration:
             return
-        with replacing(self.path(str(before))) as kept:
-            link_or_copy(last, kept)
+        files.link_or_copy(last, self.path(str(before)))
 
     def load(self, name: str, device: torch.device) -> dict[str, Any]:
         """Read a checkpoint by name: "last", "best" or an iteration.
@@ -93,19 +97,20 @@ class CheckpointFiles:
             UserError: there is none of that name, it is damaged, or it has another format.
         """
         path = self.path(name)
-        if not path.is_file():
-            there = [each for each in (_LAST, _BEST, *map(str, self.iterations())) if self.path(each).is_file()]
+        if not files.is_file(path):
+            there = [each for each in (_LAST, _BEST, *map(str, self.iterations())) if files.is_file(self.path(each))]
             raise UserError(
                 f"A checkpoint is asked for that is not there: {path}.",
                 f"There is {either(there)}." if there else "Try another run's folder.",
             )
         try:
-            return _checked_format(path, _read(path, device))
+            return _checked(path, _read(path, device))
         except UserError:
             raise
         except Exception as error:  # torch raises whatever the broken byte led it to
+            why = "it asks for more than weights and plain values" if isinstance(error, UnpicklingError) else error
             raise UserError(
-                f"{path} is damaged, and cannot be read as a checkpoint: {error}",
+                f"{path} is damaged, and cannot be read as a checkpoint: {why}",
                 "Try another checkpoint of the run, or another run's folder.",
             ) from error
 
@@ -120,16 +125,15 @@ class CheckpointFiles:
             Whether best.pt is that one.
         """
         for name in [_LAST, *(str(each) for each in self.iterations() if each > iteration)]:
-            if self.path(name).exists():
-                set_aside(self.path(name), "abandoned")
+            if files.is_file(self.path(name)):
+                files.set_aside(self.path(name), "abandoned")
         if self._iteration_of(_BEST) == best:
             return best is not None
-        if self.path(_BEST).exists():
-            set_aside(self.path(_BEST), "abandoned")
-        if best is None or not self.path(str(best)).is_file():
+        if files.is_file(self.path(_BEST)):
+            files.set_aside(self.path(_BEST), "abandoned")
+        if best is None or not files.is_file(self.path(str(best))):
             return False
-        with replacing(self.path(_BEST)) as again:
-            shutil.copyfile(self.path(str(best)), again)
+        files.copy(self.path(str(best)), self.path(_BEST))
         return True
 
     def _iteration_of(self, name: str) -> int | None:
@@ -146,7 +150,7 @@ class CheckpointFiles:
         """
         first: UserError | None = None
         for name in self._to_go_on_from():
-            if not self.path(name).is_file():
+            if not files.is_file(self.path(name)):
                 continue
             try:
                 state = self.load(name, device)
@@ -165,20 +169,154 @@ class CheckpointFiles:
 
 
 def _read(path: Path, device: torch.device) -> Any:
-    """Read a file of `torch.save`, holding every byte of content to the checksum that was written with it."""
-    with zipfile.ZipFile(path) as archive:
-        damaged = archive.testzip()
-    if damaged is not None:
-        raise ValueError(f"its content ({damaged}) does not match its checksum")
-    return torch.load(path, map_location=measuring_device(device), weights_only=True)
+    """Read a file of `torch.save`, holding every byte of content to the checksum that was written with it.
+
+    Raises:
+        OSError: it cannot be read, or is no regular file.
+        ValueError: it is not as `torch.save` writes files, or holds more than weights and plain values.
+        Exception: whatever the broken byte has led PyTorch to.
+    """
+    with files.opened(path) as file:
+        size, room = files.size_and_room(path)
+        if size > _SMALL and size > _MOST_HOLES * room:
+            raise ValueError("nearly all of it is a hole in the file, where weights would be")
+        with zipfile.ZipFile(file) as archive:
+            _check_entries(archive.infolist(), size)
+            damaged = archive.testzip()
+        if damaged is not None:
+            raise ValueError(f"its content ({damaged}) does not match its checksum")
+        file.seek(0)
+        return Plain(size).copy(torch.load(file, map_location=measuring_device(device), weights_only=True))
 
 
-def _checked_format(path: Path, state: object) -> dict[str, Any]:
+def _check_entries(entries: Sequence[zipfile.ZipInfo], size: int) -> None:
+    """Refuse an archive that may take more memory than it has bytes, as none of PyTorch's does."""
+    if any(entry.compress_type != zipfile.ZIP_STORED or entry.file_size != entry.compress_size for entry in entries):
+        raise ValueError("its content is compressed, which PyTorch never does")
+    if len({entry.filename for entry in entries}) < len(entries) or sum(entry.file_size for entry in entries) > size:
+        raise ValueError("it has more content than bytes")
+
+
+class Plain:
+    """Copies what a checkpoint may hold: tensors, numbers, texts, truth values, None, lists, tuples and mappings.
+
+    Everything else that PyTorch's safe loader makes is refused, and so is what takes more memory than it was read from.
+
+    Args:
+        size: bytes of the file.
+    """
+
+    def __init__(self, size: int) -> None:
+        self._bytes_left = _MOST_SHARING * size
+        self._values_left = _MOST_VALUES
+        self._within: set[int] = set()
+
+    def copy(self, value: Any) -> Any:
+        """Copy a value, keys and items in their order, tensors not copied.
+
+        Raises:
+            ValueError: it holds what a checkpoint of ours never holds.
+        """
+        self._values_left -= 1
+        if self._values_left < 0 or len(self._within) > _DEEPEST or id(value) in self._within:
+            raise ValueError("it holds too many values, or nests too deep")
+        if value is None or type(value) in (bool, int, float, str):
+            return value
+        if isinstance(value, torch.Tensor):
+            return self._checked(value)
+        self._within.add(id(value))
+        try:
+            return self._inner(value)
+        finally:
+            self._within.discard(id(value))
+
+    def _inner(self, value: Any) -> Any:
+        if type(value) in (list, tuple, torch.Size):
+            return type(value)(map(self.copy, value))
+        if type(value) not in (dict, OrderedDict):
+            raise ValueError(f"it holds a {type(value).__name__}, where a checkpoint has tensors and plain values")
+        if not all(type(key) in (str, int) for key in value):
+            raise ValueError("it has a mapping whose keys are neither texts nor numbers")
+        made = type(value)((key, self.copy(inner)) for key, inner in value.items())
+        if isinstance(metadata := getattr(value, "_metadata", None), dict):  # of a network: the versions of its layers
+            made._metadata = self.copy(metadata)
+        return made
+
+    def _checked(self, tensor: torch.Tensor) -> torch.Tensor:
+        if type(tensor) not in (torch.Tensor, torch.nn.Parameter) or tensor.layout != torch.strided or tensor.is_meta:
+            raise ValueError("it holds a tensor of a kind that a checkpoint of ours never holds")
+        self._bytes_left -= tensor.numel() * tensor.element_size()
+        if tensor.is_quantized or tensor.is_nested or self._bytes_left < 0:
+            raise ValueError("it holds a tensor of a kind that a checkpoint of ours never holds")
+        return tensor.detach()
+
+
+def _checked(path: Path, state: object) -> dict[str, Any]:
+    """Refuse another format, and what has not got what every checkpoint has."""
     found = state.get("format") if isinstance(state, dict) else None
-    if not isinstance(state, dict) or found != FORMAT:
-        said = f"format {found}" if found is not None else "a format without a number"
+    if not isinstance(state, dict) or type(found) is not int or found != FORMAT:
+        said = f"format {found}" if type(found) is int else "a format without a number"
         raise UserError(
             f"{path} has {said}, where this version of gan-runner reads format {FORMAT}.",
             "Go on with the version of gan-runner that wrote it, or start a new run.",
         )
+    for key, (fits, needed) in _EVERY_STATE.items():
+        value: Any = state
+        for name in key.split("."):
+            value = value.get(name, _MISSING) if isinstance(value, dict) else _MISSING
+        if not fits(value):
+            said = "is missing" if value is _MISSING else f"is no {needed}"
+            raise UserError(
+                f"{path} is no checkpoint of a run: {key} {said}.",
+                "Try another checkpoint of the run, or another run's folder.",
+            )
     return state
+
+
+_MISSING = object()
+_MOST = 2**53  # of what is counted
+_MOST_PIXELS = 2**14  # in a row or column
+
+
+def _is_count(value: object) -> bool:
+    return type(value) is int and 0 <= value < _MOST
+
+
+def _is_size(value: Any) -> bool:
+    counts = isinstance(value, list | tuple) and len(value) == 3 and all(map(_is_count, value))
+    return counts and all(0 < count < _MOST_PIXELS for count in value)
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, int | float) and type(value) is not bool and abs(value) < _MOST
+
+
+def _are_texts(value: object) -> bool:
+    return isinstance(value, list | tuple) and all(type(text) is str for text in value)
+
+
+def _are_weights(value: object) -> bool:
+    return isinstance(value, dict) and all(type(name) is str for name in value)
+
+
+def _is_text(value: object) -> bool:
+    return type(value) is str
+
+
+_Check: TypeAlias = tuple[Callable[[Any], bool], str]
+_COUNT: _Check = (_is_count, "whole number")
+_WEIGHTS: _Check = (_are_weights, "mapping of names to tensors")
+
+# What is read of every checkpoint before, or without, the parts of a run take over theirs.
+_EVERY_STATE: Mapping[str, _Check] = {
+    "about.image_shape": (_is_size, "list of channels, height and width"),
+    "about.classes": (_are_texts, "list of names"),
+    "about.data_fingerprint": (_is_text, "text"),
+    "about.precision": (_is_text, "text"),
+    "about.threads": _COUNT,
+    **{f"progress.{name}": _COUNT for name in ("iteration", "images", "d_steps", "g_steps", "position")},
+    "progress.seconds": (_is_number, "number"),
+    "players.generator.net": _WEIGHTS,
+    "players.discriminator.net": _WEIGHTS,
+    "players.average": (lambda value: value is None or _are_weights(value), "mapping of names to tensors, or null"),
+}

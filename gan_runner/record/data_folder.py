@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, TypeAlias
 
+from gan_runner import files
 from gan_runner.record.plain_yaml import plain_yaml
 
 Plain: TypeAlias = bool | int | float | str | None
 
 LONGEST_TEXT = 1000  # characters that are kept of any text
-_LARGEST_FILE = 16 * 2**20  # bytes; a summary or a config has a few thousand
+_LARGEST_LINES = 128 * files.MEGABYTE
+_LARGEST_FILE = 16 * files.MEGABYTE  # bytes; a summary or a config has a few thousand
 _LONGEST_LINE = 2**20  # bytes
 _LARGEST_NUMBER = 1e150
 
@@ -34,7 +37,7 @@ class DataFolder:
 
     def has(self, name: str) -> bool:
         """Whether there is something of that name, readable or not."""
-        return (self.path / name).exists() or (self.path / name).is_symlink()
+        return os.path.lexists(self.path / name)
 
     def json(self, name: str) -> dict[str, Any]:
         """The mapping that a JSON file holds; {} where there is none to be read."""
@@ -54,12 +57,15 @@ class DataFolder:
 
     def json_lines(self, name: str) -> Iterator[dict[str, Any]]:
         """The mappings of a file with one on each line; a half-written last line is left out."""
-        if not self._may_be_read(name):
+        if not self.has(name):
             return
         damaged = 0
         try:
-            with (self.path / name).open("rb") as file:
+            with files.opened(self.path / name, below=self.path) as file:
                 while line := file.readline(_LONGEST_LINE):
+                    if file.tell() > _LARGEST_LINES:
+                        self.problems.append(f"{name}: what comes after {_LARGEST_LINES:,} bytes is left out.")
+                        break
                     if not line.endswith(b"\n"):
                         damaged += len(line) == _LONGEST_LINE
                         break
@@ -77,8 +83,9 @@ class DataFolder:
             self.problems.append(f"{name}: {damaged} line{'s' if damaged > 1 else ''} cannot be read.")
 
     def files(self, pattern: str) -> list[Path]:
-        """The files that match a pattern, sorted by name; none that leads out of the folder."""
-        return [path for path in sorted(self.path.glob(pattern)) if self._is_file_within(path)]
+        """The files that match a pattern such as "samples/*.png", sorted by name; no links."""
+        folder, _, name = pattern.rpartition("/")
+        return files.listed(self.path / folder, name, link=not folder)
 
     def _mapping(self, name: str, parse: Any) -> dict[str, Any]:
         value = self._parsed(name, parse)
@@ -89,34 +96,17 @@ class DataFolder:
         return {}
 
     def _parsed(self, name: str, parse: Any) -> Any:
-        if not self._may_be_read(name):
+        if not self.has(name):
             return None
         try:
-            path = self.path / name
-            if path.stat().st_size > _LARGEST_FILE:
-                raise ValueError(f"it is larger than {_LARGEST_FILE // 2**20} MB")
-            return parse(path.read_text(encoding="utf-8", errors="replace"))
+            content = files.read(self.path / name, _LARGEST_FILE, below=self.path)
+            return parse(content.decode("utf-8", "replace"))
         except OSError as error:
             self.problems.append(f"{name} cannot be read: {error.strerror}.")
         except (ValueError, RecursionError) as error:
             why = str(error).partition("\n")[0]
             self.problems.append(f"{name} cannot be read: {text(why)}.")
         return None
-
-    def _may_be_read(self, name: str) -> bool:
-        if not self.has(name):
-            return False
-        if not self._is_file_within(self.path / name):
-            self.problems.append(f"{name} is no file of this folder.")
-            return False
-        return True
-
-    def _is_file_within(self, path: Path) -> bool:
-        """Whether a path is a file, and no link to one elsewhere, which would be shown to whoever gets the page."""
-        try:
-            return path.is_file() and path.resolve().is_relative_to(self.path.resolve())
-        except (OSError, RuntimeError):
-            return False
 
 
 def number(value: object) -> float | None:

@@ -9,7 +9,8 @@ from __future__ import annotations
 import io
 import math
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias, TypeVar
 
@@ -18,7 +19,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
 from gan_runner.errors import UserError
-from gan_runner.record.atomic import replacing
+from gan_runner.files import MEGABYTE, opened, replacing
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -35,6 +36,7 @@ MARGIN = 12  # pixels between two frames of a timeline
 CAPTION_HEIGHT, CAPTION_SIZE = 30, 20  # pixels
 ANIMATION_SECONDS = 8.0  # what an animation aims at, as far as its frames stay within the two limits below
 SHORTEST_FRAME, LONGEST_FRAME = 0.04, 0.5  # seconds; viewers slow down what is much shorter
+LARGEST_GRID = 64_000_000  # pixels; more is no grid of ours, and may be made to fill the memory
 MOST_FRAMES = 100  # of an animation; five hundred would take 10 s and half a gigabyte to write
 LAST_FRAME = 2.0  # seconds; the result is what one looks at
 
@@ -130,24 +132,54 @@ def animation(frames: Sequence[Frame], path: Path) -> None:
         path: the file to write or replace.
     """
     width = max(_width(frame) for frame in frames)
-    first, *others = (_captioned(frame, width) for frame in frames)
+    first, *others = frames
     each = min(max(ANIMATION_SECONDS / len(frames), SHORTEST_FRAME), LONGEST_FRAME)
     milliseconds = [round(1000 * seconds) for seconds in [each] * len(others) + [LAST_FRAME]]
-    with replacing(path) as temporary:
-        first.save(temporary, format="GIF", save_all=True, append_images=others, duration=milliseconds, loop=0)
+    with replacing(path) as file:
+        _captioned(first, width).save(
+            file,
+            format="GIF",
+            save_all=True,
+            append_images=(_captioned(frame, width) for frame in others),  # each made when its turn comes
+            duration=milliseconds,
+            loop=0,
+        )
 
 
 def save_atomically(image: Image.Image, path: Path) -> None:
-    """Write or replace a picture in the format that the path's ending names; nobody ever sees half of it."""
-    with replacing(path) as temporary:
-        image.save(temporary)
+    """Write or replace a picture as a PNG file; nobody ever sees half of it."""
+    with replacing(path) as file:
+        image.save(file, format="PNG")
+
+
+@contextmanager
+def opened_png(path: Path, most: int = LARGEST_GRID, *, links: bool = False) -> Iterator[Image.Image]:
+    """Open a PNG file that may come from a stranger, and read its header alone.
+
+    Args:
+        path: the file.
+        most: pixels that it may have.
+        links: whether it may be a link to a file.
+
+    Raises:
+        OSError: it cannot be opened, or is no regular file.
+        ValueError: it is too large.
+        Exception: whatever Pillow raises for what is no PNG file.
+    """
+    with opened(path, links=links) as file:
+        if os.fstat(file.fileno()).st_size > 4 * most + MEGABYTE:
+            raise ValueError("it is too large")
+        with Image.open(file, formats=["PNG"]) as picture:
+            if picture.width * picture.height > most:
+                raise ValueError("it is too large")
+            yield picture
 
 
 def free_name(path: str) -> str:
     """The path itself, or where something is there already the same with -2, -3, ... before its ending."""
     wanted, number = Path(path), 2
     free = wanted
-    while free.exists():
+    while os.path.lexists(free):
         free = wanted.with_stem(f"{wanted.stem}-{number}")
         number += 1
     return str(free)
@@ -164,9 +196,9 @@ def check_output(output: Path | str) -> None:
     """
     path = Path(output)
     if _is_folder(output):
-        taken = path.exists() and not (path.is_dir() and next(path.iterdir(), None) is None)
+        taken = os.path.lexists(path) and not (path.is_dir() and next(path.iterdir(), None) is None)
     elif path.suffix.lower() in (".png", ".npz"):
-        taken = path.exists()
+        taken = os.path.lexists(path)
     else:
         raise UserError(
             f"output={output} names no format that samples are written in.",
@@ -209,8 +241,8 @@ def write_samples(images: Pixels, output: Path | str) -> None:
     elif path.suffix.lower() == ".png":
         save_atomically(grid(images, near_square(len(images))), path)
     else:
-        with replacing(path) as temporary:
-            np.savez(temporary, images)
+        with replacing(path) as file:
+            np.savez(file, images)
 
 
 def _is_folder(output: Path | str) -> bool:

@@ -17,20 +17,21 @@ from concurrent.futures import Future, ThreadPoolExecutor, wait
 from pathlib import Path
 from typing import Any
 
-from PIL import Image
-
+from gan_runner import files
 from gan_runner.errors import UserError
-from gan_runner.machine.files import once_more
+from gan_runner.files import appending, made_folder, refusals_explained, set_aside, write_text
 from gan_runner.machine.shell import quoted
-from gan_runner.record.atomic import appending, made_folder, refusals_explained, set_aside, write_text
+from gan_runner.record import links
 from gan_runner.record.checkpoint_files import CheckpointFiles
 from gan_runner.record.pictures import (
     MOST_FRAMES,
+    Frame,
     Pixels,
     animation,
     evenly,
     first_middle_last,
     grid,
+    opened_png,
     save_atomically,
     timeline,
 )
@@ -42,6 +43,10 @@ LOG = "gan-run.log"  # the file of hydra.job.name in conf/config.yaml
 CONFIG = ".hydra"
 _CLAIM = "Process %s writes to %s"
 _SAMPLE = "iteration_{:08d}.png"
+_LARGEST_METRICS = _LARGEST_LOG = 128 * files.MEGABYTE
+_LARGEST_SUMMARY = 16 * files.MEGABYTE
+_LARGEST_UNSEEN = 2**25  # pixels of a grid that this start has not drawn itself
+_PIXELS_IN_MEMORY = 2**28  # of all frames of a timeline
 _MOST_PENDING = 4  # writings in the background that wait for their turn
 
 
@@ -59,6 +64,7 @@ class RunFolder:
         self._pending: list[Future[None]] = []
         self._lock = lock_of(path)
         self._checkpoint: Future[None] | None = None
+        self._largest_grid = _LARGEST_UNSEEN  # pixels
 
     def claim(self, key: str, *, new: bool) -> None:
         """Keep every other process from training in this folder until it is closed, or this process ends.
@@ -82,7 +88,7 @@ class RunFolder:
             log.warning(
                 "%s cannot be locked, so nothing keeps a second run from writing there: %s.", self.path, unlocked
             )
-        if new and (self.path / "summary.json").exists():
+        if new and os.path.lexists(self.path / "summary.json"):
             raise UserError(
                 f"{key} is {self.path}, but there is a run already, and runs are not written over.",
                 f"Try {quoted(f'resume={self.path}')} to go on with it, or another {key}.",
@@ -91,38 +97,20 @@ class RunFolder:
 
     def discard_unbegun(self) -> None:
         """Take away a folder that was made for a run which never began, if it holds nothing but the log."""
-        with contextlib.suppress(OSError):
+        with contextlib.suppress(OSError, UserError):
             if [path.name for path in self.path.iterdir()] in ([], [LOG]):
-                (self.path / LOG).unlink(missing_ok=True)
+                files.remove(self.path / LOG)
                 self.path.rmdir()
                 self.path.parent.rmdir()  # the day's, if it is empty now
 
     def _process(self) -> str:
         """The process that claimed the folder last, as the log tells."""
         with contextlib.suppress(OSError):
-            said = re.findall(_CLAIM % (r"(\d+)", ""), (self.path / LOG).read_text(encoding="utf-8", errors="replace"))
+            log_so_far = files.read(self.path / LOG, _LARGEST_LOG).decode(errors="replace")
+            said = re.findall(_CLAIM % (r"(\d+)", ""), log_so_far)
             if said:
                 return str(said[-1])
         return "unknown"
-
-    def refuse_links_out(self, key: str) -> None:
-        """Refuse a folder in which something that a run writes to is a link that leads out of it.
-
-        Raises:
-            UserError: names the link and where it leads.
-        """
-        home = self.path.resolve()
-        written = [self.path / name for name in (CONFIG, "checkpoints", "samples")]
-        for path in [
-            *self.path.iterdir(),
-            *(file for folder in written if folder.is_dir() for file in folder.iterdir()),
-        ]:
-            leads_to = Path(os.path.realpath(path))  # of a link to itself too
-            if path.is_symlink() and not leads_to.is_relative_to(home):
-                raise UserError(
-                    f"{key} is {self.path}, but {path} is a link to {leads_to}, which a run would write to.",
-                    "Put the file or folder itself in its place.",
-                )
 
     # ---- reading ----------------------------------------------------------------------------------------
 
@@ -135,13 +123,15 @@ class RunFolder:
             key: where it was typed, for the message.
 
         Raises:
-            UserError: there is no such folder, or no run has left its config and a checkpoint there.
+            UserError: there is no such folder, or no run has left its config and a checkpoint there, or something in
+                it is neither a file nor a folder.
         """
         folder = Path(path)
         remedy = f"Try {key}=outputs/DATE/TIME, or a job's folder below multirun/DATE/TIME."
         if not folder.is_dir():
             raise UserError(f"{key} is {path}, but there is no such folder.", remedy)
-        if not (folder / CONFIG / "config.yaml").is_file():
+        links.check_run(folder, key)
+        if not files.is_file(folder / CONFIG / "config.yaml"):
             raise UserError(f"{key} is {path}, but that is no folder of a run: it has no {CONFIG}/config.yaml.", remedy)
         opened = cls(folder)
         if not opened.checkpoints.any():
@@ -154,10 +144,10 @@ class RunFolder:
     def read_metrics(self) -> list[dict[str, Any]]:
         """The lines of metrics.jsonl, oldest first; damage is set aside, and a half-written end left out."""
         path = self.path / "metrics.jsonl"
-        if not path.is_file():
+        if not os.path.lexists(path):
             return []
         with refusals_explained(path, "read"):
-            *lines, _ = once_more(path.read_bytes).decode(errors="replace").split("\n")
+            *lines, _ = files.read(path, _LARGEST_METRICS).decode(errors="replace").split("\n")
         points = [_as_point(line) for line in lines]
         good = [point for point in points if point is not None]
         if len(good) < len(points):
@@ -169,10 +159,10 @@ class RunFolder:
     def read_summary(self) -> dict[str, Any]:
         """The last summary, {} before the first; a damaged one is set aside."""
         path = self.path / "summary.json"
-        if not path.is_file():
+        if not os.path.lexists(path):
             return {}
         with contextlib.suppress(ValueError, RecursionError), refusals_explained(path, "read"):
-            summary = json.loads(once_more(path.read_bytes))
+            summary = json.loads(files.read(path, _LARGEST_SUMMARY))
             if isinstance(summary, dict):
                 return summary
         log.warning("%s is damaged: it is set aside as %s.", path, set_aside(path).name)
@@ -210,7 +200,13 @@ class RunFolder:
     def save_samples(self, images: Pixels, columns: int, iteration: int) -> None:
         """Write the grid of an iteration in the background."""
         path = made_folder(self.path / "samples") / _SAMPLE.format(iteration)
-        self.in_background(lambda: save_atomically(grid(images, columns), path))
+
+        def save() -> None:
+            drawn = grid(images, columns)
+            self._largest_grid = max(self._largest_grid, math.prod(drawn.size))
+            save_atomically(drawn, path)
+
+        self.in_background(save)
 
     def write_timeline(self, captions: Mapping[int, str], until: int) -> None:
         """Write timeline.png and timeline.gif from the grids so far, each under its caption or its iteration.
@@ -220,22 +216,37 @@ class RunFolder:
             until: the last iteration. A start that was killed may have drawn later ones, which are no part of the run.
         """
         self.finish_writing()
-        grids: list[tuple[int, Path]] = []
-        for path in sorted((self.path / "samples").glob("iteration_*.png")):
+        grids: dict[Path, int] = {}
+        for path in files.listed(self.path / "samples", "iteration_*.png"):
             number = path.stem.removeprefix("iteration_")
             if number.isdecimal() and int(number) <= until:
-                grids.append((int(number), path))
-        frames = []
-        for iteration, path in evenly(grids, MOST_FRAMES):
+                grids[path] = int(number)
+        frames: list[Frame] = []
+        for path in self._alike(list(grids)):
             try:
-                with Image.open(path, formats=["PNG"]) as picture:
-                    frames.append((captions.get(iteration, f"iteration {iteration:,}"), picture.copy()))
+                with opened_png(path, self._largest_grid) as picture:
+                    frames.append((captions.get(grids[path], f"iteration {grids[path]:,}"), picture.copy()))
             except Exception as error:  # Pillow's decoders raise anything
                 log.warning("%s is damaged and no part of the timeline: %s", path, error)
         if not frames:
             return
         save_atomically(timeline(first_middle_last(frames)), self.path / "samples/timeline.png")
         animation(frames, self.path / "samples/timeline.gif")
+
+    def _alike(self, paths: list[Path]) -> list[Path]:
+        """Those of a run's grids that are drawn like the newest, as many as a timeline takes and fit into memory."""
+        kinds: dict[Path, tuple[str, tuple[int, int]]] = {}
+        for path in evenly(paths, MOST_FRAMES):
+            try:
+                with opened_png(path, self._largest_grid) as picture:
+                    kinds[path] = picture.mode, picture.size
+            except Exception as error:  # Pillow's decoders raise anything
+                log.warning("%s is damaged and no part of the timeline: %s", path, error)
+        newest = next(reversed(kinds.values()), ("", (1, 1)))
+        alike = [path for path, kind in kinds.items() if kind == newest and newest[0] in ("L", "RGB")]
+        if len(alike) < len(kinds):
+            log.warning("%d grids are no part of the timeline: they are unlike the newest.", len(kinds) - len(alike))
+        return evenly(alike, max(3, _PIXELS_IN_MEMORY // math.prod(newest[1])))
 
     def save_checkpoint(self, state: Mapping[str, Any], *, best: bool, keep: int | None) -> None:
         """Replace last.pt, and best.pt if it is that too, in the background; nothing may change `state` any more.

@@ -11,19 +11,21 @@ import itertools
 import json
 import logging
 import math
+import os
 import re
 import time
 import uuid
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, field, fields
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import MISSING, Field, asdict, dataclass, field, fields
 from hashlib import sha1
 from pathlib import Path
 from typing import Any
 
+from gan_runner import files
 from gan_runner.errors import UserError
+from gan_runner.files import refusals_explained, set_aside, write_text
 from gan_runner.machine.files import is_name_everywhere, once_more
 from gan_runner.machine.locks import Lock
-from gan_runner.record.atomic import refusals_explained, set_aside, write_text
 from gan_runner.record.data_folder import DataFolder, mapping
 from gan_runner.record.run_lock import is_training
 
@@ -33,6 +35,8 @@ FILE = "sweep.json"
 _OWN = ".sweep"  # locks, and the wish to stop
 _LONGEST_NAME = 100  # paths on Windows end at 260
 _LONGEST_WAIT = 60.0  # seconds for another job to write sweep.json, which takes it milliseconds
+_MOST_JOBS = 100_000
+_LARGEST = 64 * files.MEGABYTE  # of sweep.json, which has about 1 kB a job, and of summaries
 
 GONE_THROUGH = ("finished", "pruned")
 """The states in which a sweep has done with a job."""
@@ -180,7 +184,7 @@ class SweepFolder:
 
     def is_one(self) -> bool:
         """Whether a sweep has begun here."""
-        return self.file.is_file() and (self.path / _OWN).is_dir()
+        return files.is_file(self.file) and files.is_folder(self.path / _OWN)
 
     # ---- the whole sweep --------------------------------------------------------------------------------
 
@@ -191,7 +195,8 @@ class SweepFolder:
             UserError: another sweep is going on here, or a job of one that was killed still trains.
         """
         with refusals_explained(self.path, "made"):
-            (self.path / _OWN).mkdir(parents=True, exist_ok=True)
+            self.path.mkdir(parents=True, exist_ok=True)
+        files.made_folder(self.path / _OWN)
         lock = Lock(self.path / _OWN / "lock")
         try:
             unlocked = lock.take()
@@ -211,7 +216,7 @@ class SweepFolder:
                     "that an earlier sweep has left behind.",
                     "Wait until it has ended, or end it.",
                 )
-        self._wish.unlink(missing_ok=True)
+        files.remove(self._wish)
 
     def release(self) -> None:
         """Let other sweeps in."""
@@ -237,11 +242,11 @@ class SweepFolder:
 
     def read(self) -> Sweep:
         """What sweep.json says; a damaged one is set aside, and what it said is read from the jobs as they come."""
-        if not self.file.is_file():
+        if not os.path.lexists(self.file):
             return Sweep()
         try:
             with refusals_explained(self.file, "read"):
-                content = json.loads(once_more(self.file.read_bytes))
+                content = json.loads(files.read(self.file, _LARGEST))
             return _as_sweep(content)
         except (ValueError, TypeError, RecursionError):
             log.warning("%s is damaged: it is set aside as %s.", self.file, set_aside(self.file).name)
@@ -307,11 +312,12 @@ class SweepFolder:
 
     def ask_to_stop(self) -> None:
         """Have every job save and end, and those that wait not begin."""
-        self._wish.touch()
+        with files.appending(self._wish):
+            pass
 
     def asked_to_stop(self) -> bool:
         """Whether the jobs are to end."""
-        return once_more(self._wish.exists)
+        return once_more(lambda: os.path.lexists(self._wish))
 
     def _settle(self, sweep: Sweep) -> None:
         """What is said to run, and does not, was cut short, unless its own record says how it ended."""
@@ -363,7 +369,7 @@ def folder_name(number: int, overrides: str) -> str:
 def read_summary(run: Path) -> dict[str, Any]:
     """The summary of a job's run; {} where there is none to be read."""
     with contextlib.suppress(OSError, ValueError, RecursionError):
-        summary = json.loads(once_more((run / "summary.json").read_bytes))
+        summary = json.loads(files.read(run / "summary.json", _LARGEST))
         if isinstance(summary, dict):
             return summary
     return {}
@@ -401,29 +407,69 @@ def _number(value: object) -> float | None:
 
 
 def _as_sweep(content: Any) -> Sweep:
-    """Check what was read, which may be damaged or from a stranger.
+    """Check what was read, which may be damaged or from a stranger; what is missing is as in a sweep that begins.
 
     Raises:
         ValueError: it is no sweep.
     """
-    if not isinstance(content, Mapping) or not isinstance(content.get("jobs"), list):
-        raise ValueError("no jobs")
-    known = {each.name for each in fields(Job)}
-    jobs = []
-    for entry in content["jobs"]:
-        job = Job(**{key: value for key, value in entry.items() if key in known})
-        if not all(isinstance(text, str) for text in (job.name, job.state, job.folder, *job.overrides)):
-            raise ValueError("a job's name, folder and overrides are texts")
-        if Path(job.folder).is_absolute() or ".." in Path(job.folder).parts:
+    entries = content.get("jobs") if isinstance(content, dict) else None
+    if not isinstance(entries, list) or len(entries) > _MOST_JOBS:
+        raise ValueError("no list of jobs")
+    jobs = [Job(**_fields(Job, entry, _OF_A_JOB)) for entry in entries]
+    for job in jobs:
+        place = Path(job.folder)
+        if place.is_absolute() or ".." in place.parts or "\0" in job.folder:
             raise ValueError("a job's folder lies in the sweep's")
-        jobs.append(job)
-    sweep = Sweep(jobs, **{each.name: content[each.name] for each in fields(Sweep) if each.name != "jobs"})
-    lists = (sweep.arguments, sweep.swept)
-    if not isinstance(sweep.settings, dict) or not all(isinstance(each, list) for each in lists):
-        raise ValueError("lists of arguments and keys, and a mapping of settings")
-    if not all(isinstance(text, str) for each in lists for text in each):
-        raise ValueError("arguments and keys are texts")
-    return sweep
+    return Sweep(jobs, **_fields(Sweep, content, _OF_A_SWEEP))
+
+
+def _fields(kind: type[Job] | type[Sweep], entry: object, fit: Mapping[str, Callable[[Any], bool]]) -> dict[str, Any]:
+    if not isinstance(entry, dict) or not all(fits(entry[name]) for name, fits in fit.items() if name in entry):
+        raise ValueError("it is not as it was written")
+    if missing := [each.name for each in fields(kind) if _is_needed(each) and each.name not in entry]:
+        raise ValueError(f"no {missing[0]}")
+    return {name: entry[name] for name in fit if name in entry}
+
+
+def _is_needed(each: Field[Any]) -> bool:
+    return each.default is MISSING and each.default_factory is MISSING
+
+
+def _is_text(value: object) -> bool:
+    return isinstance(value, str)
+
+
+def _are_texts(value: object) -> bool:
+    return isinstance(value, list) and all(map(_is_text, value))
+
+
+def _is_count(value: object) -> bool:
+    return type(value) is int and 0 <= value < 2**53
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < 1e300
+
+
+def _or_none(fits: Callable[[Any], bool]) -> Callable[[Any], bool]:
+    return lambda value: value is None or fits(value)
+
+
+_OF_A_JOB: Mapping[str, Callable[[Any], bool]] = {
+    **dict.fromkeys(("name", "state", "folder"), _is_text),
+    **dict.fromkeys(("hash", "error", "start"), _or_none(_is_text)),
+    **dict.fromkeys(("seconds", "objective"), _or_none(_is_number)),
+    **dict.fromkeys(("number", "gpu"), _or_none(_is_count)),
+    "overrides": _are_texts,
+    "ran": lambda value: isinstance(value, bool),
+}
+_OF_A_SWEEP: Mapping[str, Callable[[Any], bool]] = {
+    **dict.fromkeys(("arguments", "swept"), _are_texts),
+    "settings": lambda value: isinstance(value, dict),
+    "start": _is_text,
+    "started": _is_number,
+    "total": _or_none(_is_count),
+}
 
 
 def _duration(seconds: float) -> str:

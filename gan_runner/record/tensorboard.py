@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any, Literal, Self, TypeAlias
 import numpy as np
 from PIL import Image
 
+from gan_runner import files
 from gan_runner.machine.shell import quoted
 from gan_runner.ranges import Positive
 
@@ -84,8 +85,8 @@ class TensorBoard:
             writer.add_custom_scalars({"GAN": charts})
             return writer
 
-        for failure in folder.glob(f"events.out.tfevents.*{_FAILURE}"):
-            failure.unlink()
+        for failure in files.listed(folder, f"events.out.tfevents.*{_FAILURE}"):
+            files.remove(failure)
         return EventFile(begin, folder, images=self.images)
 
 
@@ -251,7 +252,7 @@ def dashboard_line(folder: Path, shown: Path) -> str:
         folder: the run's or the sweep's.
         shown: the same, as one would type it.
     """
-    grids = max((len(list(path.glob("iteration_*.png"))) for path in folder.glob("**/samples")), default=0)
+    grids = max((len(files.listed(path, "iteration_*.png")) for path in folder.glob("**/samples")), default=0)
     more = f" --samples_per_plugin images={grids}" if grids > _PICTURES_KEPT else ""
     return f"tensorboard --logdir {quoted(str(shown))}{more}"
 
@@ -262,7 +263,7 @@ def _put_in_the_past(folder: Path, now: int) -> None:
     TensorBoard reads them in the order of their names and never goes back: after a clock was set back, it would leave
     out what comes from now on.
     """
-    found = sorted(folder.glob("events.out.tfevents.*"))
+    found = files.listed(folder, "events.out.tfevents.*")
     limit = now - 1
     for path in reversed(found):
         stamp, _, rest = path.name.removeprefix("events.out.tfevents.").partition(".")

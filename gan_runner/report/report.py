@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from gan_runner.errors import UserError
-from gan_runner.record.atomic import replacing
+from gan_runner.files import opened, write_text
 from gan_runner.record.data_folder import text
 from gan_runner.report.comparison import Comparable, comparable_sets
 from gan_runner.report.page import MARK, as_page
@@ -83,8 +84,7 @@ class Report:
         made = time.strftime("%Y-%m-%d %H:%M")
         content = as_page(self.title, made, self.sets, self.all_problems, thumbnails)
         for path, written in ((table, as_csv(self.sets)), (page, content)):
-            with replacing(path) as temporary:
-                temporary.write_text(written, encoding="utf-8")
+            write_text(path, written)
         return table, page
 
     def as_text(self, width: int, *, failures: bool = True) -> str:
@@ -116,10 +116,10 @@ class Report:
 
 
 def _refuse_what_is_not_ours(path: Path, mark: str) -> None:
-    if not path.exists():
+    if not os.path.lexists(path):
         return
     try:
-        with path.open("rb") as file:
+        with opened(path) as file:
             ours = mark.encode() in file.read(_BEGINNING)
     except OSError:
         ours = False

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import math
+import re
 from collections.abc import Mapping, Sequence
 
 from gan_runner.record.data_folder import Plain
@@ -17,6 +18,8 @@ _COLUMNS = (
     "command",
 )  # fmt: skip
 FIRST_COLUMNS = ",".join(_COLUMNS[:4])  # by which a file of ours is known
+# Begins of formulas; the last four characters are those of Chinese keyboards.
+_FORMULA = re.compile(r"(?:^|(?<=;))(?=[\s\"]*[=+\-@\uff1d\uff0b\uff0d\uff20])")
 _WIDEST = 28  # characters of a cell in the terminal
 
 
@@ -50,12 +53,15 @@ def _row(run: Run, number: int) -> dict[str, Plain]:
 
 
 def _as_cell(value: Plain) -> str:
-    """A value as a spreadsheet may open it: one that begins like a formula is marked as text."""
+    """A value as a spreadsheet may open it: what would begin a cell like a formula is marked as text.
+
+    In countries that write a comma in numbers, spreadsheets part cells at semicolons.
+    """
     if value is None:
         return ""
     if not isinstance(value, str):
         return str(value).lower() if isinstance(value, bool) else repr(value)
-    return f"'{value}" if value.startswith(("=", "+", "-", "@")) else value
+    return _FORMULA.sub("'", value)
 
 
 def as_text(one: Comparable, most_rows: int, width: int) -> str:

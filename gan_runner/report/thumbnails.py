@@ -5,8 +5,10 @@ from __future__ import annotations
 import io
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
+from threading import Lock
 from typing import Annotated
 
 import numpy as np
@@ -16,11 +18,12 @@ from PIL import Image, UnidentifiedImageError
 from gan_runner.machine.cores import cores
 from gan_runner.ranges import Count
 from gan_runner.record.data_folder import text
-from gan_runner.record.pictures import CELL, GAP, WHITE, Pixels
+from gan_runner.record.pictures import CELL, GAP, WHITE, Pixels, opened_png
 from gan_runner.report.runs import Run
 
-_LARGEST_GRID = 64_000_000  # pixels; more is no grid of ours, and may be made to fill the memory
+_LARGE = 4_000_000  # pixels; of larger grids one at a time is in memory, however many cores there are
 _QUALITIES = (75, 30)  # of WebP, tried in turn until a strip is small enough
+_large = Lock()
 _EFFORT = 2  # of WebP's encoder, 0 to 6; more takes several times as long for a few percent
 
 
@@ -139,9 +142,7 @@ def _first_cells(path: Path, layout: tuple[int, int] | None, most: int) -> Pixel
     Raises:
         Exception: it cannot be read as a picture, or is no such grid.
     """
-    with Image.open(path, formats=["PNG"]) as picture:
-        if picture.width * picture.height > _LARGEST_GRID:
-            raise ValueError("it is too large")
+    with opened_png(path) as picture, _large if picture.width * picture.height > _LARGE else nullcontext():
         image = picture if picture.mode in ("L", "RGB") else picture.convert("RGB")
         if layout is None:
             image.thumbnail((most * CELL, most * CELL))

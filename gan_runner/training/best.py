@@ -62,7 +62,10 @@ class Best:
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Go on from a checkpoint; values that were measured otherwise are not compared with."""
-        self.found, self.metrics, self.since = state["found"], state["metrics"], state["since"]
+        found = state["found"]
+        self.found = found and {"value": float(found["value"]), "iteration": int(found["iteration"])}
+        self.metrics = {tag: float(value) for tag, value in state["metrics"].items()}
+        self.since = state["since"]
         self.measured_at = state.get("measured_at")
         if self.found is not None and self.measured_otherwise(state):
             self.begin_anew()

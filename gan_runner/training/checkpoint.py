@@ -43,9 +43,38 @@ class State:
         return copy.deepcopy({"format": FORMAT, "about": dict(self._about()), **state})
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Go on from a checkpoint; what it does not hold is an error, what it holds besides is not."""
+        """Go on from a checkpoint; what it does not hold is an error, what it holds besides is not.
+
+        Raises:
+            ValueError: a value is of another kind than the part's own, and so would fail later on.
+            Exception: whatever a part makes of a value that it cannot go on from.
+        """
         for name, part in self._parts.items():
+            _check_kinds(part.state_dict(), state[name], name)
             part.load_state_dict(state[name])
+
+
+def _check_kinds(own: object, saved: object, where: str) -> None:
+    """Refuse a saved value of another kind than a part's own, at the same place in its state."""
+    if own is None or (saved is None and isinstance(own, torch.Tensor | Mapping)):
+        return  # what there need not be
+    kind = next((kind for kind in _KINDS if isinstance(own, kind)), object)
+    alike = isinstance(saved, kind) and isinstance(own, bool) == isinstance(saved, bool)
+    if not alike or (isinstance(own, torch.Tensor) and _is_float(own) != _is_float(saved)):
+        raise ValueError(f"{where} is of another kind than what is trained has there")
+    if isinstance(own, Mapping) and isinstance(saved, Mapping):
+        for key in own.keys() & saved.keys():
+            _check_kinds(own[key], saved[key], f"{where}.{key}")
+    elif isinstance(own, list | tuple) and isinstance(saved, list | tuple):
+        for number, (mine, theirs) in enumerate(zip(own, saved, strict=False)):
+            _check_kinds(mine, theirs, f"{where}.{number}")
+
+
+_KINDS = (torch.Tensor, Mapping, (list, tuple), str, (int, float))
+
+
+def _is_float(value: object) -> bool:
+    return isinstance(value, torch.Tensor) and value.is_floating_point()
 
 
 class RandomNumbers:

@@ -64,9 +64,7 @@ EVIL = {
     "a path to unlink": put("latent", "evil", value={"_target_": "pathlib.Path.unlink", "_args_": ["x"]}),
     "pickles through numpy": put("labels", "real", value={"_target_": "numpy.load", "file": "x", "allow_pickle": True}),
     "a report of the machine": put("data", "evil", value={"_target_": "torch.utils.collect_env.run", "command": "id"}),
-    "a module's attribute reached through the package": put(
-        "loss", "_target_", value="gan_runner.record.atomic.os.unlink"
-    ),
+    "a module's attribute reached through the package": put("loss", "_target_", value="gan_runner.files.os.unlink"),
     "our own way to build anything": put("game", "_target_", value="gan_runner.config.build.make"),
     "deep in a list": put("data", "more", value=[[{"_target_": "builtins.eval", "_args_": ["1"]}]]),
     "a target that is no name": put("loss", "_target_", value={"_target_": "os.system"}),

@@ -14,8 +14,14 @@ CPU = torch.device("cpu")
 def state_of(iteration, **changes):
     state = {
         "format": FORMAT,
-        "progress": {"iteration": iteration},
-        "players": {"net": {"weight": torch.arange(6.0).view(2, 3) + iteration, "steps": torch.tensor(7)}},
+        "about": {"image_shape": [1, 2, 3], "classes": [], "data_fingerprint": "0", "precision": "fp32", "threads": 1},
+        "progress": dict.fromkeys(("images", "d_steps", "g_steps", "position", "seconds"), 0)
+        | {"iteration": iteration},
+        "players": {
+            "generator": {"net": {"weight": torch.arange(6.0).view(2, 3) + iteration, "steps": torch.tensor(7)}},
+            "discriminator": {"net": {}},
+            "average": None,
+        },
         "names": ["a", "b"],
     }
     return state | changes

@@ -59,14 +59,14 @@ def test_a_link_out_of_the_folder_is_left_alone(tmp_path):
     (tmp_path / "run/gone.json").symlink_to(tmp_path / "nowhere")
     folder = DataFolder(tmp_path / "run")
     assert folder.json("summary.json") == folder.json("gone.json") == {}
-    assert folder.problems == ["summary.json is no file of this folder.", "gone.json is no file of this folder."]
+    assert folder.problems == ["summary.json cannot be read: it is a link.", "gone.json cannot be read: it is a link."]
     assert folder.files("*.json") == []
 
 
 def test_a_folder_in_the_place_of_a_file_is_named(folder, tmp_path):
     (tmp_path / "metrics.jsonl").mkdir()
     assert list(folder.json_lines("metrics.jsonl")) == []
-    assert folder.problems == ["metrics.jsonl is no file of this folder."]
+    assert folder.problems == ["metrics.jsonl cannot be read: it is no regular file."]
 
 
 def test_damaged_lines_are_counted_and_a_half_written_last_one_is_left_out(folder, tmp_path):

@@ -1,7 +1,7 @@
 import pytest
 
 from gan_runner.errors import UserError
-from gan_runner.record.atomic import appending, refusals_explained, replacing, set_aside, write_text
+from gan_runner.files import appending, refusals_explained, replacing, set_aside, write_text
 
 
 def names_in(path):
@@ -11,9 +11,9 @@ def names_in(path):
 def test_a_file_that_cannot_be_written_is_told_by_its_path(tmp_path):
     with (
         pytest.raises(UserError, match=r"nowhere/last\.pt cannot be written: No such file or directory\."),
-        replacing(tmp_path / "nowhere/last.pt") as temporary,
+        replacing(tmp_path / "nowhere/last.pt") as file,
     ):
-        temporary.write_bytes(b"")
+        file.write(b"")
 
 
 def test_what_fails_while_it_is_written_leaves_the_old_file_and_no_rest(tmp_path):
@@ -21,20 +21,14 @@ def test_what_fails_while_it_is_written_leaves_the_old_file_and_no_rest(tmp_path
     write_text(path, "old")
 
     def half_written():
-        with replacing(path) as temporary:
-            temporary.write_text("half")
+        with replacing(path) as file:
+            file.write(b"half")
             raise ZeroDivisionError
 
     with pytest.raises(ZeroDivisionError):
         half_written()
     assert path.read_text() == "old"
     assert names_in(tmp_path) == ["notes.txt"]
-
-
-def test_the_temporary_file_keeps_the_ending(tmp_path):
-    with replacing(tmp_path / "grid.png") as temporary:
-        assert temporary.suffix == ".png"
-        temporary.write_bytes(b"")
 
 
 @pytest.mark.parametrize("laid", ["notes.txt", ".writing-notes.txt"])
