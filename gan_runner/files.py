@@ -112,9 +112,15 @@ def _has_kind(path: Path, kind: Callable[[int], bool]) -> bool:
         return False
 
 
-def listed(folder: Path, pattern: str = "*") -> list[Path]:
-    """The regular files of a folder whose names match a pattern, sorted by name; none where there is no such folder."""
-    if not is_folder(folder):
+def listed(folder: Path, pattern: str, *, link: bool = False) -> list[Path]:
+    """The regular files of a folder whose names match a pattern, sorted by name; none where there is no such folder.
+
+    Args:
+        folder: where they lie.
+        pattern: such as "*.png".
+        link: whether the folder may be a link, as one may that the user has named.
+    """
+    if not (folder.is_dir() if link else is_folder(folder)):
         return []
     with os.scandir(folder) as entries:
         names = [entry.name for entry in entries if entry.is_file(follow_symlinks=False)]

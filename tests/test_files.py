@@ -1,7 +1,21 @@
 import pytest
 
+from benchmarks import odd_files
 from gan_runner.errors import UserError
-from gan_runner.files import appending, refusals_explained, replacing, set_aside, write_text
+from gan_runner.files import (
+    LogFile,
+    appending,
+    copy,
+    is_file,
+    listed,
+    made_folder,
+    opened,
+    read,
+    refusals_explained,
+    replacing,
+    set_aside,
+    write_text,
+)
 
 
 def names_in(path):
@@ -70,3 +84,63 @@ def test_damaged_files_are_set_aside_under_names_that_none_has_yet(tmp_path):
         path.write_text(content)
         set_aside(path)
     assert [(tmp_path / f"summary.json.damaged-{n}").read_text() for n in (1, 2, 3)] == ["one", "two", "three"]
+
+
+# ---- what lies in a file's place ---------------------------------------------------------------------------
+
+
+def of_each_kind(place, base):
+    """Every kind of file that is no regular one, laid in turn at a place."""
+    (base / "outside").mkdir()
+    (base / "outside/precious.txt").write_text("precious")
+    for kind in ("a link out", "a link to nothing", "a link to itself", "a link to /dev/zero", "a FIFO", "a socket"):
+        odd_files.make_kind(kind, place, base)
+        yield kind
+
+
+USES = {
+    "opened": lambda path: opened(path).close(),
+    "read": lambda path: read(path, 100),
+    "appending": lambda path: appending(path).__enter__(),
+    "a log": lambda path: LogFile(str(path)),
+    "copied from": lambda path: copy(path, path.with_name("copy")),
+    "made a folder": made_folder,
+}
+
+
+@pytest.mark.parametrize("use", USES.values(), ids=USES)
+def test_what_is_no_regular_file_is_refused_at_once(tmp_path, use):
+    (tmp_path / "run").mkdir()
+    for kind in of_each_kind(tmp_path / "run/file.txt", tmp_path):
+        with pytest.raises((OSError, UserError)):
+            use(tmp_path / "run/file.txt")
+        assert (tmp_path / "outside/precious.txt").read_text() == "precious", kind
+        assert names_in(tmp_path / "outside") == ["precious.txt"], kind
+
+
+def test_whatever_lies_in_the_place_of_a_file_that_is_replaced_stays_as_it_was(tmp_path):
+    (tmp_path / "run").mkdir()
+    for kind in of_each_kind(tmp_path / "run/file.txt", tmp_path):
+        write_text(tmp_path / "run/file.txt", "new")
+        assert is_file(tmp_path / "run/file.txt"), kind
+        assert (tmp_path / "outside/precious.txt").read_text() == "precious", kind
+
+
+def test_no_folder_on_the_way_to_a_file_may_be_a_link(tmp_path):
+    (tmp_path / "outside").mkdir()
+    (tmp_path / "outside/config.yaml").write_text("seed: 0")
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run/.hydra").symlink_to(tmp_path / "outside")
+    (tmp_path / "named").symlink_to(tmp_path / "run")
+    with pytest.raises(OSError, match="it is a link"):
+        opened(tmp_path / "run/.hydra/config.yaml", below=tmp_path / "run")
+    assert listed(tmp_path / "run/.hydra", "*") == []
+    (tmp_path / "run/.hydra").unlink()
+    (tmp_path / "outside").rename(tmp_path / "run/.hydra")
+    assert read(tmp_path / "named/.hydra/config.yaml", 100, below=tmp_path / "named") == b"seed: 0"
+
+
+def test_of_a_file_no_more_is_read_than_it_may_have(tmp_path):
+    odd_files.make_kind("a file of holes", tmp_path / "file", tmp_path)
+    with pytest.raises(OSError, match="larger than 1 MB"):
+        read(tmp_path / "file", 2**20)

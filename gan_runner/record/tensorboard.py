@@ -85,7 +85,7 @@ class TensorBoard:
             writer.add_custom_scalars({"GAN": charts})
             return writer
 
-        for failure in files.listed(folder, f"events.out.tfevents.*{_FAILURE}"):
+        for failure in files.listed(folder, f"events.out.tfevents.*{_FAILURE}", link=True):
             files.remove(failure)
         return EventFile(begin, folder, images=self.images)
 
@@ -263,7 +263,7 @@ def _put_in_the_past(folder: Path, now: int) -> None:
     TensorBoard reads them in the order of their names and never goes back: after a clock was set back, it would leave
     out what comes from now on.
     """
-    found = files.listed(folder, "events.out.tfevents.*")
+    found = files.listed(folder, "events.out.tfevents.*", link=True)
     limit = now - 1
     for path in reversed(found):
         stamp, _, rest = path.name.removeprefix("events.out.tfevents.").partition(".")

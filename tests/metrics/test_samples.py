@@ -1,3 +1,5 @@
+import io
+import warnings
 import zipfile
 
 import numpy as np
@@ -117,3 +119,39 @@ def test_a_folder_of_too_many_is_refused_before_any_is_read(tmp_path, monkeypatc
     for name in "abc":
         (tmp_path / f"{name}.png").write_bytes(b"")
     assert "its 3 pictures take 0.0 GB" in message_of(tmp_path)
+
+
+@pytest.mark.parametrize("names", [("arr_0.npy", "arr_0"), ("arr_0.npy", "arr_0.npy")])
+def test_of_two_entries_for_one_array_none_is_chosen(tmp_path, names):
+    buffer = io.BytesIO()
+    np.save(buffer, pixels(GREY))
+    with warnings.catch_warnings(), zipfile.ZipFile(tmp_path / "a.npz", "w") as archive:
+        warnings.simplefilter("ignore")  # zipfile's own, of the second name
+        for name in names:
+            archive.writestr(name, buffer.getvalue())
+    assert "it has 2 entries for arr_0" in message_of(tmp_path / "a.npz")
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        (b"\x93NUMPY\x02\x00" + (2**31).to_bytes(4, "little"), "header of an array with named fields"),
+        (b"\x93NUMPY\x01\x00", "it cannot be read"),
+        (b"", "it cannot be read"),
+    ],
+)
+def test_a_header_is_read_within_bounds(tmp_path, content, said):
+    with zipfile.ZipFile(tmp_path / "a.npz", "w") as archive:
+        archive.writestr("arr_0.npy", content)
+    assert said in message_of(tmp_path / "a.npz")
+
+
+def test_an_array_that_ends_early_is_told_and_one_by_columns_is_turned(tmp_path):
+    array = pixels(GREY)
+    np.savez(tmp_path / "a.npz", np.asfortranarray(array))
+    assert torch.equal(read_samples(str(tmp_path / "a.npz"), GREY), torch.from_numpy(array).permute(0, 3, 1, 2))
+    buffer = io.BytesIO()
+    np.save(buffer, array)
+    with zipfile.ZipFile(tmp_path / "b.npz", "w") as archive:
+        archive.writestr("arr_0.npy", buffer.getvalue()[:-5])
+    assert "it ends early" in message_of(tmp_path / "b.npz")

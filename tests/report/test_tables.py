@@ -33,6 +33,13 @@ def test_numbers_keep_all_their_digits_and_what_is_not_known_is_empty(tmp_path):
     assert row["data"] == row["data_count"] == ""
 
 
+def test_a_spreadsheet_that_parts_cells_at_semicolons_computes_nothing_either(tmp_path):
+    make_run(tmp_path / "a", pictures=1, told={"error": 'a;=1+1; "@SUM(1);b;-2'})
+    make_run(tmp_path / "b", pictures=1, told={"error": "\uff1d1+1"})
+    rows = list(csv.DictReader(io.StringIO(as_csv(sets_of(tmp_path)))))
+    assert {row["error"] for row in rows} == {"a;'=1+1;' \"@SUM(1);b;'-2", "'\uff1d1+1"}
+
+
 def test_a_cell_that_a_spreadsheet_would_compute_is_text(tmp_path):
     make_run(tmp_path / "=1+1", pictures=1, told={"error": '=HYPERLINK("x")', "best": {"value": -1.5, "iteration": 3}})
     (row,) = csv.DictReader(io.StringIO(as_csv(sets_of(tmp_path))))
