@@ -98,6 +98,24 @@ class Symptom(ABC):
         return
 
 
+def _rows(saved: Sequence[Sequence[Any]]) -> Sequence[Sequence[Any]]:
+    """The rows of a checkpoint's table of numbers.
+
+    Raises:
+        ValueError: they are not equally long, or hold something else, which would fail in the middle of training.
+    """
+    if len({len(row) for row in saved}) > 1 or not all(
+        isinstance(value, int | float) for row in saved for value in row
+    ):
+        raise ValueError("a table of what was measured holds something else than numbers")
+    return saved
+
+
+def _restored(row: Sequence[Any]) -> list[Any]:
+    """A row as the moment that its first three numbers are, and the rest."""
+    return [Moment(*row[:3]), *row[3:]]
+
+
 class OnAverage(Symptom):
     """A symptom that is judged by means over the log points of its patience, so that no single one clears it.
 
@@ -157,7 +175,7 @@ class OnAverage(Symptom):
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """See `Symptom`."""
-        self._window = [(Moment(*row[:3]), tuple(row[3:])) for row in state["window"]]
+        self._window = [(moment, tuple(values)) for moment, *values in map(_restored, _rows(state["window"]))]
 
 
 class AgainstBest(OnAverage):
@@ -375,7 +393,7 @@ class Constant(Symptom):
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """See `Symptom`."""
-        self._equal = [(Moment(*row[:3]), row[3]) for row in state["equal"]]
+        self._equal = [(moment, value) for moment, value in map(_restored, _rows(state["equal"]))]
 
 
 # ---- what G's pictures show -----------------------------------------------------------------------------

@@ -203,6 +203,8 @@ class Watch:
             if name in self._courses:
                 self._courses[name] = _Course(course["since"] and Moment(*course["since"]), course["raised"])
         self.raised = [Alarm(**alarm) for alarm in state["raised"]]
+        if not all(isinstance(alarm.iteration, int) and isinstance(alarm.name, str) for alarm in self.raised):
+            raise ValueError("an alarm has a name and an iteration")
         self._last = dict(state["last"])
         for name, kept in state["symptoms"].items():
             if name in self._symptoms:

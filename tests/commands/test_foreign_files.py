@@ -95,13 +95,19 @@ def opens(tmp_path, good_run, good_sweep):
 
 @pytest.mark.parametrize("command", COMMANDS)
 def test_another_kind_of_file_anywhere_in_a_folder_is_told_or_does_no_harm(opens, command):
-    for seed in range(2):
-        opens(command, odd_files.another_kind_of_file, draw=random.Random(f"{command} {seed}"))
+    opens(command, odd_files.another_kind_of_file, draw=random.Random(command))
 
 
-@pytest.mark.parametrize("name", [".hydra/hydra.yaml", "gan-run.log", "checkpoints", "samples/iteration_00000002.png"])
-@pytest.mark.parametrize("kind", ["a link out", "a FIFO"])
-@pytest.mark.parametrize("command", ["resume", "gan-sample"])
+@pytest.mark.parametrize(
+    ("command", "kind", "name"),
+    [
+        ("resume", "a link out", ".hydra/hydra.yaml"),
+        ("resume", "a FIFO", "gan-run.log"),
+        ("resume", "a FIFO", "samples/iteration_00000002.png"),
+        ("gan-sample", "a link out", "checkpoints"),
+        ("gan-sample", "a FIFO", ".hydra/overrides.yaml"),
+    ],
+)
 def test_links_and_fifos_are_named_before_anything_is_opened(opens, command, kind, name):
     def lay(draw, run):
         odd_files.make_kind(kind, run / name, run.parent)
@@ -112,7 +118,7 @@ def test_links_and_fifos_are_named_before_anything_is_opened(opens, command, kin
     assert f"run/{name} is a {'link to' if kind == 'a link out' else 'FIFO'}" in result.err
 
 
-@pytest.mark.parametrize("name", ["gan-run.log", "checkpoints", ".hydra", "samples", ""])
+@pytest.mark.parametrize("name", ["gan-run.log", "checkpoints", ""])
 def test_a_sweep_writes_through_no_link(opens, name):
     def lay(draw, sweep):
         job = sorted(path.parent for path in sweep.glob("*/.hydra"))[0]
@@ -128,18 +134,15 @@ def test_a_sweep_writes_through_no_link(opens, name):
 @pytest.mark.parametrize("what", odd_files._ARCHIVES)
 def test_a_checkpoint_that_is_no_archive_of_ours_is_told_in_one_message(opens, what, monkeypatch):
     monkeypatch.setattr(odd_files, "_ARCHIVES", {what: odd_files._ARCHIVES[what]})
-    result = opens("gan-sample", odd_files.odd_archive, draw=random.Random(0))
-    assert (result.code == 0) == (what == "an entry more")
+    assert opens("gan-sample", odd_files.odd_archive, draw=random.Random(0)).code == 1
 
 
 @pytest.mark.parametrize("command", ["gan-sample", "resume"])
 def test_an_odd_state_is_gone_on_from_or_told_in_one_message(opens, command):
-    for seed in range(8):
+    for seed in range(3):
         opens(command, odd_files.odd_state, draw=random.Random(f"{command} {seed}"))
 
 
 @pytest.mark.parametrize("command", ["resume", "gan-compare", "sweep_resume", "gan-compare of a sweep"])
 def test_odd_json_and_pictures_are_told_or_left_out(opens, command):
-    for seed in range(2):
-        mutation = (odd_files.odd_json, odd_files.odd_picture)[seed % 2]
-        opens(command, mutation, draw=random.Random(f"{command} {seed}"))
+    opens(command, odd_files.odd_json, odd_files.odd_picture, draw=random.Random(command))
