@@ -23,9 +23,9 @@ import torch
 
 from benchmarks.step import Step, Timed, composed, in_own_process, machine, our_step
 from gan_runner.commands.main import OPENMP
+from gan_runner.files import appending
 from gan_runner.machine.cores import cores
 from gan_runner.machine.load import METER
-from gan_runner.record.atomic import appending
 from gan_runner.training.threads import choose_threads
 
 RESULTS = Path(__file__).with_suffix(".jsonl")

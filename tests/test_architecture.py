@@ -178,6 +178,7 @@ MAY = {
     # What the package itself ships, and what the system says of itself.
     "commands.explaining": {"folder.iterdir", "file.read_text"},
     "commands.sweep": {"OmegaConf.load"},
+    "config.experiments": {"Path().iterdir"},  # names in the folder that a command is typed in, for a message
     "config.resuming": {"OmegaConf.load"},
     "config.stored": {"resources.files(CONFIG_MODULE).iterdir", "group.iterdir", "file.read_text"},
     "report.page": {"resources.files(__package__).joinpath('page', name).read_text"},
