@@ -178,6 +178,7 @@ MAY = {
     # What the package itself ships, and what the system says of itself.
     "commands.explaining": {"folder.iterdir", "file.read_text"},
     "commands.sweep": {"OmegaConf.load"},
+    "config.overrides": {"OmegaConf.load"},  # a file of the user's own below --config-dir
     "config.experiments": {"Path().iterdir"},  # names in the folder that a command is typed in, for a message
     "config.resuming": {"OmegaConf.load"},
     "config.stored": {"resources.files(CONFIG_MODULE).iterdir", "group.iterdir", "file.read_text"},

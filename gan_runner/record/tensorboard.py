@@ -194,7 +194,7 @@ class EventFile:
 
 def begin_and_fail(folder: Path, hyperparameters: Hyperparameters) -> None:
     """Put a run that has failed before it began on the HPARAMS page, unless it is there already."""
-    if not any(folder.glob("events.out.tfevents.*")):
+    if not files.listed(folder, "events.out.tfevents.*", link=True):
         _write_failure(folder, _row(hyperparameters, []))
 
 
@@ -214,7 +214,8 @@ def _write_failure(folder: Path, before: Sequence[Any]) -> None:
     events = [Event(wall_time=now, file_version="brain.Event:2")]
     events += [Event(wall_time=now, summary=each) for each in [*before, _of_hparams_page(session_end_info=outcome)]]
     # Not by TensorBoard's own writer, whose thread prints a traceback where the disk is full.
-    with open(folder / f"events.out.tfevents.{int(now)}.{platform.node()}{_FAILURE}", "wb") as file:
+    name = f"events.out.tfevents.{int(now)}.{platform.node()}{_FAILURE}"
+    with files.replacing(folder / name) as file:
         for event in events:
             RecordWriter(file).write(event.SerializeToString())
 
