@@ -181,7 +181,7 @@ MAY = {
     "config.overrides": {"OmegaConf.load"},  # a file of the user's own below --config-dir
     "config.experiments": {"Path().iterdir"},  # names in the folder that a command is typed in, for a message
     "config.resuming": {"OmegaConf.load"},
-    "config.stored": {"resources.files(CONFIG_MODULE).iterdir", "group.iterdir", "file.read_text"},
+    "config.parts": {"resources.files(CONFIG_MODULE).iterdir", "group.iterdir", "file.read_text"},
     "report.page": {"resources.files(__package__).joinpath('page', name).read_text"},
     "data.digits": {"resources.files('gan_runner.data').joinpath('digits.npz').open", "np.load"},
     "metrics.features": {"found.open", "np.load"},

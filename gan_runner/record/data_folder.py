@@ -19,6 +19,7 @@ _LARGEST_LINES = 128 * files.MEGABYTE
 _LARGEST_FILE = 16 * files.MEGABYTE  # bytes; a summary or a config has a few thousand
 _LONGEST_LINE = 2**20  # bytes
 _LARGEST_NUMBER = 1e150
+_LARGEST_TEXT = 10**1000
 
 
 class DataFolder:
@@ -126,6 +127,8 @@ def text(value: object, longest: int = LONGEST_TEXT) -> str:
     """Text on one line that any encoding, terminal and page can take, cut where it is too long; "" for None."""
     if value is None:
         return ""
+    if isinstance(value, int) and abs(value) >= _LARGEST_TEXT:  # Python refuses to write what is far longer
+        return "a number that is too long"
     line = str(value)[: 4 * longest].encode("utf-8", "replace").decode()
     line = re.sub(r"\s+", " ", line).strip()
     line = "".join(character if character.isprintable() else "\ufffd" for character in line)
