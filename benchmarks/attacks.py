@@ -181,7 +181,7 @@ _CALLED: tuple[dict[str, Any], ...] = (
     {"_target_": "torch.nn.init.__setattr__", "_args_": ["__path__", ["."]]},
     {"_target_": "torch.nn.init._no_grad_fill_", "_partial_": True},
     {"_target_": "torch.hub.load", "repo_or_dir": "a/b", "model": "c"},
-    {"_target_": "gan_runner.record.atomic.os.unlink", "path": "outside/precious.txt"},
+    {"_target_": "gan_runner.files.os.unlink", "path": "outside/precious.txt"},
     {"_target_": "gan_runner.config.build.make", "node": {"_target_": "os.getcwd"}},
     {
         "_target_": "gan_runner.data.mnist.load",
