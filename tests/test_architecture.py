@@ -194,6 +194,7 @@ MAY = {
     "data.decoding": {"Image.open"},
     "data.idx": {"gzip.open", "folder.glob"},
     "data.locations": {"shutil.copytree"},
+    "data.tables": {"zipfile.ZipFile", "archive.open", "np.loadtxt"},  # of files that `data.locations` has opened
     # The cache: a user's own folder, with a digest over each file.
     "metrics.cache": {"path.read_bytes", "torch.load", "torch.save", "os.link", "os.unlink"},
     # Decoders of files that `files` has opened, and locks, which are opened without following links.

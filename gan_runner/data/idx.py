@@ -14,10 +14,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from gan_runner.data import other_forms
 from gan_runner.data.image_set import InMemoryImages, prepared
 from gan_runner.data.locations import SHIPPED, damaged, existing_folder, opened
 from gan_runner.data.resources import megabytes, spare_memory
 from gan_runner.data.splits import Split, rows_of
+from gan_runner.data.unread import came_instead
 from gan_runner.errors import UserError, printable
 from gan_runner.machine.shell import quoted
 from gan_runner.ranges import Count, FractionBelowOne
@@ -158,6 +160,8 @@ def read_idx(path: Path, dimensions: Count, length: Count | None = None) -> Tens
     """
     try:
         with opened(path) as packed:
+            if instead := came_instead(packed):
+                raise ValueError(f"{path} {instead}")
             zipped = packed.read(len(_GZIP)) == _GZIP
             packed.seek(0)
             return _numbers(path, cast("BinaryIO", gzip.open(packed)) if zipped else packed, dimensions, length)
@@ -260,7 +264,7 @@ def _training_prefix(root: str, folder: Path, asked: str | None) -> str:
             f"data.root is {root}, but it holds several sets: {some}.",
             f"Name the one to train on by what its files' names start with: data.prefix={quoted(found[0])}{turned}",
         )
-    raise UserError(
+    raise other_forms.what_lies_there("idx", root) or UserError(
         f"data.root is {root}, but it holds no file named *images-idx3-ubyte, where one file of images is needed.",
         f"Name it train-images-idx3-ubyte(.gz), try data.root=FOLDER with another one, or {SHIPPED}",
     )

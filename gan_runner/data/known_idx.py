@@ -5,9 +5,13 @@ from __future__ import annotations
 import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
+from typing import NamedTuple, Protocol
 
-from gan_runner.data import idx, locations
+from torch import Tensor
+
+from gan_runner.data import idx, locations, other_forms, tables
 from gan_runner.data.image_set import InMemoryImages, prepared
 from gan_runner.data.splits import Split, no_test_files
 from gan_runner.machine.files import at_home
@@ -17,6 +21,18 @@ _log = logging.getLogger(__name__)
 
 _PREFIXES: dict[Split, str] = {"train": "train", "test": "t10k"}
 """What the names of the files of each split start with."""
+
+
+class _Read(Protocol):
+    def __call__(self, root: str) -> tuple[Tensor, Tensor | None]: ...
+
+
+class _Files(NamedTuple):
+    """Where a split lies, the file of its labels, and how it is read: images uint8 [N, 1, H, W], labels int64 [N]."""
+
+    folder: Path
+    labels: Path
+    read: _Read
 
 
 @dataclass(frozen=True)
@@ -42,7 +58,8 @@ class KnownIdx:
 
         Args:
             root: a folder with `TORCHVISION_NAME/raw` as torchvision lays it out, or with a folder that has
-                the set's name, or with the IDX files themselves; `~` is the home folder.
+                the set's name, or with the IDX files themselves, or those that `gan_runner.data.tables` reads;
+                `~` is the home folder.
             download: fetch the files into `root` if they are nowhere.
             image_size: height and width in pixels to draw the images at; None keeps them as they are.
             limit: number of training images to take, see `rows_within_limit`; None takes all.
@@ -54,17 +71,33 @@ class KnownIdx:
         """
         places = self._places(root)
         prefix = _PREFIXES[split]
-        files = _first_pair(places, prefix)
+        files = self._files(places, split)
         if files is None and download:
             locations.download(self.name, root, self._fetch)
-            files = _first_pair(places, prefix)
+            files = self._files(places, split)
         if files is None:
-            if split == "test" and _first_pair(places, _PREFIXES["train"]):
-                raise no_test_files(root, self.name, f"{prefix}-images-idx3-ubyte with its labels")
-            raise self._incomplete(root, places, prefix) or locations.missing(self.name, root, places)
-        if str(files[0].parent) in self.other_folders:
-            _log.info("data: %s lies in %s, and not below %s.", self.name, files[0].parent, root)
-        return self._read(root, *files, image_size, limit if split == "train" else None)
+            if split == "test" and self._files(places, "train"):
+                unlabelled = (tables.without_labels(place, self.name) for place in places)
+                without = next((f"labels for {file}" for file in unlabelled if file), "")
+                raise no_test_files(root, self.name, without or f"{prefix}-images-idx3-ubyte with its labels")
+            raise self._incomplete(root, places, prefix) or other_forms.missing(self.name, root, places)
+        if str(files.folder) in self.other_folders:
+            _log.info("data: %s lies in %s, and not below %s.", self.name, files.folder, root)
+        pixels, numbers = files.read(root)
+        if numbers is not None and (highest := int(numbers.max())) >= len(self.classes):
+            known = len(self.classes) - 1
+            raise locations.damaged(root, f"{files.labels} holds class {highest}, where 0 to {known} are known")
+        kept = limit if split == "train" else None
+        return prepared(self.name, pixels, numbers, self.classes, image_size, kept)
+
+    def _files(self, places: Sequence[Path], split: Split) -> _Files | None:
+        for place in places:
+            images, labels = idx.pair(place, _PREFIXES[split])
+            if images is not None and labels is not None:
+                return _Files(place, labels, partial(idx.read_pair, images=images, labels=labels))
+            if table := tables.find(place, self.name, split):
+                return _Files(place, table, partial(tables.read, path=table, split=split))
+        return None
 
     def _places(self, root: str) -> list[Path]:
         folder = Path(at_home(root))
@@ -78,15 +111,6 @@ class KnownIdx:
 
         getattr(datasets, self.torchvision_name)(folder, download=True)
 
-    def _read(
-        self, root: str, images: Path, labels: Path, image_size: Count | None, limit: Count | None
-    ) -> InMemoryImages:
-        pixels, numbers = idx.read_pair(root, images, labels)
-        if numbers is not None and (highest := int(numbers.max())) >= len(self.classes):
-            known = len(self.classes) - 1
-            raise locations.damaged(root, f"{labels} holds class {highest}, where 0 to {known} are known")
-        return prepared(self.name, pixels, numbers, self.classes, image_size, limit)
-
     def _incomplete(self, root: str, places: list[Path], prefix: str) -> Exception | None:
         """The error that says which file lacks its companion; None where there is not even one."""
         for place in places:
@@ -95,11 +119,3 @@ class KnownIdx:
                 lacking = f"{prefix}-images-idx3-ubyte" if images is None else f"{prefix}-labels-idx1-ubyte"
                 return locations.damaged(root, f"{images or labels} lies without {place / lacking}")
         return None
-
-
-def _first_pair(places: list[Path], prefix: str) -> tuple[Path, Path] | None:
-    for place in places:
-        images, labels = idx.pair(place, prefix)
-        if images is not None and labels is not None:
-            return images, labels
-    return None

@@ -48,14 +48,6 @@ def opened(path: str | Path) -> BinaryIO:
     return file
 
 
-def missing(name: str, root: str, looked_in: list[Path]) -> UserError:
-    """The error for a well-known set that is nowhere to be found."""
-    return UserError(
-        f"data.root is {root}, but {name} is in none of: {', '.join(map(str, looked_in))}.",
-        f"Try data.download=true, or data.root=FOLDER where it lies, or {SHIPPED}",
-    )
-
-
 def damaged(root: str, problem: str) -> UserError:
     """The error for a file that is not what its format asks for; `problem` names the file and says why."""
     return UserError(

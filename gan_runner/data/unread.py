@@ -8,7 +8,7 @@ import stat
 from collections.abc import Iterable, Mapping, Sequence
 from enum import Enum
 from pathlib import Path
-from typing import NamedTuple
+from typing import BinaryIO, NamedTuple
 
 from gan_runner.data.locations import opened
 from gan_runner.errors import printable
@@ -140,6 +140,21 @@ def _fault_of(start: bytes, linked: bool) -> Fault:
         (_is_text(start), Fault.TEXT),
     )
     return next((fault for holds, fault in kinds if holds), Fault.DAMAGED)
+
+
+def came_instead(file: BinaryIO) -> str:
+    """What a file is that came in place of the one that was fetched, and what helps; "" for others.
+
+    Args:
+        file: opened at its start, where it is left.
+    """
+    fault = _fault_of(file.read(_START), False)
+    file.seek(0)
+    return {
+        Fault.WEB_PAGE: "is a web page, HTML, for its download failed: fetch it again",
+        Fault.LFS: "is a pointer of Git LFS: 'git lfs pull' in that folder brings the file",
+        Fault.ANNEX: "is a pointer of git-annex: 'git annex get .' in that folder brings the file",
+    }.get(fault, "")
 
 
 def _is_text(start: bytes) -> bool:

@@ -108,7 +108,8 @@ def test_a_gzipped_file_that_breaks_off_says_so_too(tmp_path, write_idx):
     ("content", "problem"),
     [
         (b"", "cannot be read: the file is empty"),
-        (b"<html>not here</html>", "is no IDX file: it does not open with two zero bytes, a type and a rank"),
+        (b"no images", "is no IDX file: it does not open with two zero bytes, a type and a rank"),
+        (b"<!DOCTYPE html><title>403", "is a web page, HTML, for its download failed: fetch it again"),
         (b"\0\0\x0d\x03" + bytes(12), "holds numbers of type 0x0d, where unsigned bytes, 0x08, are needed"),
         (b"\0\0\x08\x03" + bytes(4), "ends after 8 of 16 bytes"),
         (b"\0\0\x08\x03" + bytes(12), "is empty: its dimensions are [0, 0, 0]"),
