@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import statistics
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -13,10 +12,13 @@ from gan_runner.record.data_folder import Plain
 from gan_runner.report.runs import RESUMING, Run, shown
 
 SEED = "seed"
-# Where the images lie, how they are fed and how often a metric is taken changes neither the images nor the metric.
-_CHANGES_NOTHING = {"data.root", "data.download", "data.resident", "data.workers", "evaluation.every"} | RESUMING
-# What ends a run early, or looks at it once it has ended, measures the objective as it is measured without.
-_MEASURES_NOTHING = ("evaluation.stop_after", "evaluation.at_end")
+# Where the images lie and how they are fed changes no image.
+_CHANGES_NOTHING = {"data.root", "data.download", "data.resident", "data.workers"} | RESUMING
+# What ends a run early, or looks at it once it has ended, measures the objective as it is measured without. So does how
+# often a run is evaluated; but the best of more evaluations is better by chance alone, which the notes say.
+_OFTEN = "evaluation.every"
+_MEASURES_NOTHING = ("evaluation.stop_after", "evaluation.at_end", _OFTEN)
+_LOST = {"failed", "pruned"}  # how a run ends that tends to be one of the bad ones
 _TOLD_ANYWAY = {"evaluation.objective", "evaluation.goal"}
 _Settings = tuple[tuple[str, Plain], ...]
 _MOST_KEYS = 20  # differences that are shown where the overrides do not tell them
@@ -70,6 +72,12 @@ class Group:
         return all(run.status != "finished" for run in self.runs)
 
     @property
+    def lost(self) -> int:
+        """How many runs failed or were pruned, but for those whose seed has finished in another run."""
+        done = {run.seed for run in self.runs if run.status == "finished" and run.seed is not None}
+        return sum(run.status in _LOST and run.seed not in done for run in self.runs)
+
+    @property
     def best(self) -> Statistics:
         """Of the objective's best values."""
         return Statistics.of(run.best for run in self.averaged)
@@ -119,7 +127,7 @@ class Comparable:
         goal: "lower", "higher", or "".
         measured: how the evaluation is set where sets differ in it, otherwise "".
         keys: the settings, or choices of groups, that differ between the groups.
-        groups: the best first.
+        groups: the best first; those that have lost runs after all others, for their means are of the survivors alone.
         notes: what to bear in mind when comparing them.
     """
 
@@ -220,7 +228,12 @@ def _comparable(runs: Sequence[Run], measured: str) -> Comparable:
     keys = differing_keys(runs)
     groups = _groups(runs, keys)
     sign = -1 if telling.goal == "higher" else 1
-    groups.sort(key=lambda group: math.inf if group.best.mean is None else sign * group.best.mean)
+
+    def rank(group: Group) -> tuple[bool, bool, float]:
+        mean = group.best.mean
+        return mean is None, group.lost > 0, 0.0 if mean is None else sign * mean
+
+    groups.sort(key=rank)
     return Comparable(_data(runs), telling.objective, telling.goal, measured, keys, groups, list(_notes(runs, groups)))
 
 
@@ -270,7 +283,26 @@ def sort_key(value: Plain) -> tuple[int, float, str]:
     return 0, float(value), ""
 
 
+def _interval(run: Run) -> tuple[Plain, Plain]:
+    """How often a run was evaluated: the number, also where it follows another setting, and what it counts."""
+    every = run.settings[_OFTEN]
+    if isinstance(every, str) and every.startswith("${"):
+        every = run.value(every[2:-1])
+    return every, run.value("trainer.intervals_in")
+
+
 def _notes(runs: Sequence[Run], groups: Sequence[Group]) -> Iterator[str]:
+    behind = sum(group.lost > 0 and group.best.mean is not None for group in groups)
+    if behind:
+        yield (
+            f"Rows with runs that failed or were pruned stand below all others ({behind} of {len(groups)}): the runs "
+            "that are left tend to be the better ones."
+        )
+    if len({_interval(run) for run in runs if _OFTEN in run.settings}) > 1:
+        yield (
+            f"The runs were not evaluated equally often ({_OFTEN}): the best of more evaluations is better by chance "
+            "alone. Compare their last values."
+        )
     for what, name in (("device", "devices"), ("processor", "processors"), ("precision", "precisions")):
         values = sorted({getattr(run, what) for run in runs} - {""})
         if len(values) > 1:

@@ -104,6 +104,7 @@ def _group(group: Group, first: int) -> dict[str, Any]:
         "seconds": _statistics(group.seconds),
         "known": group.runs[0].known,
         "unfinished": group.unfinished,
+        "lost": group.lost,
         "states": group.states,
         "alarms": group.alarms,
         "command": group.command,

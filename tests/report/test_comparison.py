@@ -7,6 +7,7 @@ import yaml
 
 from gan_runner.report.comparison import Comparable, Group, Statistics, comparable_sets, differing_keys
 from gan_runner.report.runs import Run, read_run, runs_of_sweep
+from gan_runner.report.tables import as_text
 from tests.report.made_up import make_run, make_sweep
 
 
@@ -101,6 +102,7 @@ def test_runs_that_were_measured_otherwise_are_set_apart_and_the_difference_is_s
     make_run(tmp_path / "d/off", pictures=1, points=0, told={"metrics": {}, "best": None, "objective": None})
     changed(tmp_path / "d/off", evaluation=None)
     first, second, third = sets_of(tmp_path)
+    assert first.keys == ["evaluation.every"]
     assert third.measured == ""
     assert (first.measured, second.measured) == ("evaluation.num_images=1000", "evaluation.num_images=10000")
     assert [run.name for run in first.runs] == ["a", "c"]
@@ -160,6 +162,58 @@ def test_the_finished_runs_are_averaged_and_before_there_are_any_all(tmp_path):
     going = Group((), [a_run("failed", 9.0), a_run("running", 5.0)])
     assert (going.best.mean, going.unfinished) == (7.0, True)
     assert mixed.states == {"failed": 1, "finished": 1, "running": 1}
+
+
+SURVIVORS = {
+    "of three seeds one failed": (["finished", "finished", "failed"], [1, 2, 3], 1),
+    "two were pruned": (["finished", "pruned", "pruned"], [1, 2, 3], 2),
+    "all failed": (["failed", "failed"], [1, 2], 2),
+    "one still runs": (["finished", "running"], [1, 2], 0),
+    "a seed failed, and finished when it was run again": (["failed", "finished"], [1, 1], 0),
+    "a seed that is not known failed": (["failed", "finished"], [None, None], 1),
+}
+
+
+@pytest.mark.parametrize(("states", "seeds", "lost"), SURVIVORS.values(), ids=SURVIVORS)
+def test_a_row_counts_the_runs_that_failed_or_were_pruned(states, seeds, lost):
+    assert Group((), [a_run(state, 1.0, seed) for state, seed in zip(states, seeds, strict=True)]).lost == lost
+
+
+@pytest.mark.parametrize("goal", ["lower", "higher"])
+@pytest.mark.parametrize("status", ["failed", "pruned"])
+def test_a_row_is_never_ranked_by_its_survivors_alone(tmp_path, goal, status):
+    for lr, better in ((1e-4, 0.0), (4e-4, 1.0), (2e-3, 2.0)):
+        value = better if goal == "higher" else -better
+        for seed in (1, 2, 3):
+            bad = lr == 2e-3 and seed == 3  # the best row by its first two seeds
+            told = {"goal": goal, "best": {"value": value, "iteration": 60}}
+            state = status if bad else "finished"
+            make_run(tmp_path / f"{lr},{seed}", pictures=1, lr=lr, seed=seed, status=state, told=told)
+    (one,) = sets_of(tmp_path)
+    assert [group.values for group in one.groups] == [(4e-4,), (1e-4,), (2e-3,)]
+    assert one.groups[-1].best == Statistics(2.0 if goal == "higher" else -2.0, 0.0, 2)
+    assert "stand below all others (1 of 3)" in one.notes[0]
+    assert [line.split()[:4] for line in as_text(one, 9, 200).splitlines()[-1:]] == [["0.002", "2", "of", "3"]]
+
+
+OFTEN = {
+    "as another setting says": ({}, {"trainer": {"sample_every": 10}}, {"trainer": {"sample_every": 2}}, True),
+    "by a number of its own": ({"evaluation": {"every": 5}}, {}, {}, True),
+    "in epochs or iterations": ({}, {"trainer": {"intervals_in": "iterations"}}, {}, True),
+    "the same in two ways": ({"evaluation": {"every": 10}}, {"trainer": {"sample_every": 10}}, {}, False),
+}
+
+
+@pytest.mark.parametrize(("first", "second", "third", "differ"), OFTEN.values(), ids=OFTEN)
+def test_it_is_said_where_a_best_is_of_more_evaluations_than_another(tmp_path, first, second, third, differ):
+    for name, changes in zip("abc", (first, second, third), strict=True):
+        run = changed(make_run(tmp_path / name, pictures=1), trainer={"sample_every": 10, "intervals_in": "epochs"})
+        config = yaml.safe_load((run / ".hydra/config.yaml").read_text())
+        changed(run, **{section: config[section] | values for section, values in changes.items()})
+    (one,) = sets_of(tmp_path)
+    said = [note for note in one.notes if "evaluated equally often (evaluation.every)" in note]
+    assert len(said) == differ
+    assert ("evaluation.every" in one.keys) == ("evaluation" in first)
 
 
 def test_a_row_is_run_again_by_one_command_for_all_its_seeds():

@@ -2,6 +2,7 @@
 
 import csv
 import shutil
+from importlib import resources
 
 import numpy as np
 import pytest
@@ -209,6 +210,32 @@ def test_a_key_accounts_for_the_adjusted_share_of_the_variance_between_its_value
     assert f"accounts for {100 * share:.0f}% of the variance" in page.one("#matters figcaption").text
 
 
+NOISE = """
+const key = {values: [], numbers: []};
+for (let at = 0; at < VALUES; at++) { key.values.push(String(at)); key.numbers.push(at); }
+let [seed, half, said] = [1, 0, 0];
+const random = () => (seed = (seed * 48271) % 2147483647) / 2147483647;
+for (let draw = 0; draw < 1000; draw++) {
+  const found = [];
+  for (let run = 0; run < RUNS; run++)
+    found.push({group: {values: [String(run % VALUES)]}, y: random() + random() + random()});
+  const effect = effectOf(found, key, 0);
+  if (effect.size >= 0) said++;
+  if (effect.size >= 0.5) half++;
+}
+return [half / 1000, said / 1000]
+"""
+
+
+@pytest.mark.parametrize(("runs", "values"), [(3, 2), (4, 2), (5, 3), (4, 4), (5, 5), (6, 2), (8, 8), (12, 3)])
+def test_noise_hardly_ever_accounts_for_half_of_the_variance(page, runs, values):
+    scripts = resources.files("gan_runner.report") / "page"
+    source = "".join((scripts / name).read_text(encoding="utf-8") for name in ("basics.js", "charts.js"))
+    half, said = page.browser.execute_script(source + NOISE.replace("VALUES", str(values)).replace("RUNS", str(runs)))
+    assert half < 0.1
+    assert said == (runs >= 6)
+
+
 def test_curves_are_drawn_with_bands_and_alarms_for_the_rows_that_are_ticked(page):
     assert [title.text for title in page.all("#curve-cards strong")] == [
         "D's loss",
@@ -218,7 +245,11 @@ def test_curves_are_drawn_with_bands_and_alarms_for_the_rows_that_are_ticked(pag
     ]
     drawn = len(page.all("#curve-cards .line"))
     assert drawn == 4 * 6
-    assert len(page.all("#curve-cards .band")) == 4 * 5  # one row is a single run, with an alarm
+    assert len(page.all("#curve-cards .band")) == 4 * 6
+    assert len(page.all("#curve-cards .alarm-mark")) == 0
+    page.click("tr.group:nth-last-child(1) .draw")  # the row of a single run, which failed with an alarm
+    drawn += 4
+    assert len(page.all("#curve-cards .band")) == 4 * 6
     assert len(page.all("#curve-cards .alarm-mark")) == 4
     page.click("tr.group .draw")
     assert len(page.all("#curve-cards .line")) == drawn - 4

@@ -106,23 +106,31 @@ function ranks(values) {
   return result;
 }
 
-// How much a key tells about the measure: the share of the variance between runs that its values account for, adjusted
-// for how many values there are (epsilon squared); where hardly any value comes twice, the rank correlation.
+const FEWEST = 4; // degrees of freedom left, below which noise accounts for half of the variance too often
+
+// How much a key by itself tells about the measure: the share of the variance between runs that its values account for,
+// adjusted for how many values there are (epsilon squared); where hardly any value comes twice, the rank correlation,
+// whose square is adjusted likewise. With fewer degrees of freedom there is no size, only words.
 function effectOf(found, key, at) {
   const bins = [...byValue(found, at).values()];
   const ys = found.map(({ y }) => y);
   const total = squares(ys);
   if (bins.length < 2 || !(total > 0)) return null;
+  const runs = `${found.length} runs`;
+  const few = { size: -1, words: `${runs}: too few to say what it accounts for` };
   if (found.length >= 1.5 * bins.length) {
+    if (found.length - bins.length < FEWEST) return few;
     const within = bins.reduce((sum, bin) => sum + squares(bin.map(({ y }) => y)), 0);
     const share = 1 - (within / (found.length - bins.length)) / (total / (found.length - 1));
-    return { size: Math.max(0, share), words: `accounts for ${Math.round(100 * Math.max(0, share))}% of the variance` };
+    return { size: Math.max(0, share), words: `accounts for ${Math.round(100 * Math.max(0, share))}% of the variance of ${runs}` };
   }
-  if (!key.numbers || found.length < 4) return null;
+  if (!key.numbers) return null;
+  if (found.length - 2 < FEWEST) return few;
   const [a, b] = [ranks(found.map(({ group }) => key.numbers[key.values.indexOf(group.values[at])])), ranks(ys)];
   const [ma, mb] = [mean(a), mean(b)];
   const r = a.reduce((sum, value, i) => sum + (value - ma) * (b[i] - mb), 0) / Math.sqrt(squares(a) * squares(b));
-  return { size: r * r, words: `rank correlation ${r.toFixed(2)}` };
+  const size = Math.max(0, 1 - ((1 - r * r) * (found.length - 1)) / (found.length - 2));
+  return { size, words: `rank correlation ${r.toFixed(2)} of ${runs}` };
 }
 
 // Places of a key's values along an axis, and its ticks.

@@ -74,9 +74,10 @@ function sorted(groups) {
   const column = columnsOf(state.set).find(({ id }) => id === state.sort.by);
   if (!column) return groups;
   const way = state.sort.down ? -1 : 1;
-  return groups.map((group) => [column.value(group), group]).sort(([a], [b]) => {
+  return groups.map((group) => [column.value(group), group]).sort(([a, one], [b, other]) => {
     const [noA, noB] = [a, b].map((value) => value === null || value === undefined || value === UNKNOWN);
     if (noA || noB) return noA - noB; // what is not known comes last either way
+    if (column.id === "best" && !one.lost !== !other.lost) return one.lost ? 1 : -1; // so do means of survivors alone
     if (typeof a === "number" && typeof b === "number") return way * (a - b);
     return way * String(a).localeCompare(String(b), "en", { numeric: true });
   }).map(([, group]) => group);
@@ -109,7 +110,7 @@ function renderTable() {
         el("span", {}, ...column.title), el("span", { class: "arrow", "aria-hidden": "true" }, sorting ? (state.sort.down ? "▼" : "▲") : "")));
     }),
     el("th", { scope: "col" }, "command"));
-  const leader = state.set.goal ? state.set.groups.find((group) => known(group.best.mean)) : null;
+  const leader = leaderOf(state.set);
   const body = groups.flatMap((group) => [groupRow(group, columns, group === leader),
     ...(state.open.has(group) ? runsOf(group).map((run) => runRow(run, columns)) : [])]);
   const table = el("table", {}, el("thead", {}, head), el("tbody", {}, body));
@@ -189,13 +190,20 @@ function renderSets() {
   ] : []));
 }
 
-// How far the best row can be told from the others.
+// The best row of which no run failed or was pruned: a mean of survivors alone is not the best of anything.
+const leaderOf = (set) => (set.goal ? set.groups.find((group) => known(group.best.mean) && !group.lost) : null);
+
+// How far the best row can be told from the others. Without a spread a row can be told from none.
 function doubtOf(best) {
-  if (best.best.count < 2) return "One seed: others would tell whether it is luck.";
-  const reach = (group) => group.best.spread ?? 0;
-  const close = state.set.groups.filter((group) => group !== best && known(group.best.mean)
-    && Math.abs(group.best.mean - best.best.mean) <= reach(group) + reach(best)).length;
-  return close ? `The spread of ${plural(close, "other row")} overlaps with its own.` : "";
+  if (best.best.count < 2) return best.runs.length > 1 ? "One seed has finished so far." : "One seed: others would tell whether it is luck.";
+  const others = state.set.groups.filter((group) => group !== best && known(group.best.mean));
+  const alone = others.filter((group) => !known(group.best.spread)).length;
+  const close = others.filter((group) => known(group.best.spread)
+    && Math.abs(group.best.mean - best.best.mean) <= group.best.spread + best.best.spread).length;
+  return [
+    close ? `${plural(close, "other row")} differ by no more than both standard deviations together.` : "",
+    alone ? `${plural(alone, "other row")} of one run: no spread to judge by.` : "",
+  ].filter(Boolean).join(" ");
 }
 
 function renderOverview() {
@@ -203,7 +211,7 @@ function renderOverview() {
   const states = {};
   for (const run of set.runs) states[run.status] = (states[run.status] || 0) + 1;
   const seeds = new Set(set.runs.map((run) => run.seed).filter((seed) => seed !== null)).size;
-  const best = set.goal ? set.groups.find((group) => known(group.best.mean)) : null;
+  const best = leaderOf(set);
   const seconds = set.runs.reduce((sum, run) => sum + (run.seconds || 0), 0);
   const card = (title, ...content) => el("div", { class: "card" }, el("h3", {}, title), ...content);
   $("overview").replaceChildren(
