@@ -37,10 +37,10 @@ LATENTS = (STATISTICS_TO_WATCH, 2_048, 10_240)
 CPU = torch.device("cpu")
 
 
-def train(folder: Path, seed: int) -> None:
+def train(folder: Path, seed: int, iterations: int) -> None:
     """Train to the last of the iterations that are looked at, and keep every checkpoint on the way."""
-    command = [sys.executable, "-m", "gan_runner", *RUN, f"seed={seed}", f"trainer.iterations={max(AT)}"]
-    often = ["trainer.intervals_in=iterations", "trainer.checkpoint_every=50", f"trainer.sample_every={max(AT)}"]
+    command = [sys.executable, "-m", "gan_runner", *RUN, f"seed={seed}", f"trainer.iterations={iterations}"]
+    often = ["trainer.intervals_in=iterations", "trainer.checkpoint_every=50", f"trainer.sample_every={iterations}"]
     keep = ["trainer.keep=all", "trainer.progress=false", f"hydra.run.dir={folder}"]
     subprocess.run([*command, *often, *keep], check=True, stdout=subprocess.DEVNULL)
 
@@ -67,14 +67,18 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--seeds", type=int, nargs="+", default=[0])
     parser.add_argument("--folder", type=Path, help="where runs are kept, and found again; none by default")
+    parser.add_argument("--iterations", type=int, nargs="+", default=AT, help="multiples of 50 but for the last")
+    parser.add_argument("--pictures", type=int, default=PICTURES)
+    parser.add_argument("--results", type=Path, default=RESULTS)
     options = parser.parse_args()
+    last = max(options.iterations)
     metrics = FeatureMetrics(cnn, ["frechet", "coverage"], 5, seed=0)
     real = None
     with tempfile.TemporaryDirectory() as scratch:
         for seed in options.seeds:
             folder = (options.folder or Path(scratch)) / str(seed)
             if not folder.exists():
-                train(folder, seed)
+                train(folder, seed, last)
             config = OmegaConf.load(folder / ".hydra/config.yaml")
             assert isinstance(config, DictConfig)
             if real is None:
@@ -82,9 +86,9 @@ def main() -> None:
                 held_out = OmegaConf.merge(config, {"data": {"split": "test"}})
                 assert isinstance(held_out, DictConfig)
                 metrics.bind(training, load_images(held_out), CPU)
-                real = metrics.statistics(reference_pictures(training, PICTURES))
-            for iteration in AT:
-                name = "last" if iteration == max(AT) else str(iteration)
+                real = metrics.statistics(reference_pictures(training, options.pictures))
+            for iteration in options.iterations:
+                name = "last" if iteration == last else str(iteration)
                 state = CheckpointFiles(folder / "checkpoints").load(name, CPU)
                 row: dict[str, Any] = {
                     "run": " ".join(RUN),
@@ -95,10 +99,12 @@ def main() -> None:
                 row["coverage_cnn_5k"] = {}
                 for latents in (None, *LATENTS):
                     sampler = drawing(config, state, latents)
-                    numbers = metrics.measure(sampler.draw(sampler.like_data("evaluation latents", PICTURES)), real)
+                    numbers = metrics.measure(
+                        sampler.draw(sampler.like_data("evaluation latents", options.pictures)), real
+                    )
                     for number, value in numbers.items():
                         row[f"{number}_5k"]["of G" if latents is None else str(latents)] = round(value, 3)
-                with RESULTS.open("a") as file:
+                with options.results.open("a") as file:
                     file.write(json.dumps(row) + "\n")
                 print(row, flush=True)
 

@@ -390,8 +390,11 @@ def refuse_other_networks(
         # Tensors of this device have shapes, and take no memory and no random numbers.
         with torch.device("meta"):
             net = build_network(config, which, (packed[which] * channels, height, width), about["classes"])
+        whole = net if packed[which] == 1 else Packed(net, packed[which])
+        # A plain dict: PyTorch would note `assign` in the checkpoint's own metadata, and later put the loaded tensors
+        # in the place of the parameters that the optimizer updates.
         with _refusing_another_model():
-            (net if packed[which] == 1 else Packed(net, packed[which])).load_state_dict(weights[which], assign=True)
+            whole.load_state_dict(dict(weights[which]), assign=True)
 
 
 @contextlib.contextmanager

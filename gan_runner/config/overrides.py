@@ -31,7 +31,8 @@ from gan_runner.machine.files import at_home
 # The commands' own keys that take paths, and may be null.
 _SETTINGS = frozenset({"resume", "sweep_resume", "run", "runs", "samples", "output", "sweep"})
 # Keys of parts of this package, and of Hydra. Parts of the user's own say by an annotation which parameters are paths.
-_OF_PARTS = re.compile(r"data(\.\w+)*\.root|hydra\.(run|sweep)\.dir")
+_FOLDERS_OF_HYDRA = re.compile(r"hydra\.(run|sweep)\.dir")
+_OF_PARTS = re.compile(rf"data(\.\w+)*\.root|{_FOLDERS_OF_HYDRA.pattern}")
 # Chosen in every config of gan-run, so that a plus has nothing to add.
 _CHOSEN = frozenset({"experiment", *(group.name for group in GROUPS)})
 _FUNCTION = re.compile(r"(choice|glob|shuffle|sort|tag|str)\(.*\)")
@@ -92,7 +93,7 @@ def in_hydras_grammar(
 
 def _for_hydra(override: Override, targets: _Targets, sweep: bool, names: Mapping[str, str]) -> Override:
     sign, key, value = override.sign, names.get(override.key, override.key), override.value
-    if sign.startswith("+") and (key in _SETTINGS | _CHOSEN or key.startswith("hydra.")):
+    if sign.startswith("+") and (key in _SETTINGS | _CHOSEN or _FOLDERS_OF_HYDRA.fullmatch(key)):
         sign = ""
     if value is None or sign == "~":
         return Override(sign, key, value)

@@ -25,7 +25,7 @@ from gan_runner import CONFIG_MODULE
 from gan_runner.config.command_line import Typed
 from gan_runner.config.groups import GROUPS
 from gan_runner.config.parts import Parts, names_in, table
-from gan_runner.config.references import is_plain
+from gan_runner.config.references import is_plain, leaves
 from gan_runner.errors import UserError, is_one_line, printable
 from gan_runner.machine.shell import command_line, quoted
 from gan_runner.record.plain_yaml import LONGEST
@@ -150,12 +150,19 @@ def settings_of(config: Mapping[str, Any] | DictConfig, *, resolve: bool) -> dic
     own = OmegaConf.masked_copy(node, [str(key) for key in node if key != "hydra"])
     if resolve:
         leaves = {
-            key: OmegaConf.select(own, path, throw_on_resolution_failure=False, throw_on_missing=False)
+            inner: value
             for key, path, _ in _leaves(OmegaConf.to_container(own, resolve=False))
+            for inner, _, value in _leaves(_resolved(own, path), key)
         }
     else:
         leaves = {key: value for key, _, value in _leaves(OmegaConf.to_container(own, resolve=False))}
     return {key: value for key, value in leaves.items() if not changes_nothing(key)}
+
+
+def _resolved(config: DictConfig, path: str) -> Any:
+    """The plain value at a path; None where it does not resolve."""
+    value = OmegaConf.select(config, path, throw_on_resolution_failure=False, throw_on_missing=False)
+    return OmegaConf.to_container(value, resolve=True) if OmegaConf.is_config(value) else value
 
 
 def changes_nothing(key: str) -> bool:
@@ -322,6 +329,9 @@ def _jobs_asked_for(override: Override, folder: Path, typed: Typed, parts: Parts
         return 0
     if override.is_delete():
         return 1
+    # Hydra's grammar takes backslashes away, which can make something that is computed of a word that was plain.
+    if not all(is_plain(leaf) for each in values for _, leaf in leaves(each) if isinstance(leaf, str)):
+        return 0
     if not below and group != "seed" and not any(isinstance(each, dict) for each in values):
         chosen = bool(values) and all(each is None or _is_choice(group, each, typed) for each in values)
         return _points(value) if chosen else 0

@@ -84,8 +84,10 @@ def precision_to_go_on(state: Mapping[str, Any], device: torch.device) -> Precis
         device: what the run goes on with.
     """
     before: PrecisionName = state["about"]["precision"]
-    # Checkpoints of earlier versions do not name their device, but have random numbers of a GPU's.
-    kind = state["about"].get("device", "cpu" if state["random"]["device"] is None else "cuda")
+    kind = state["about"].get("device")
+    if kind is None:  # an earlier version's, which has random numbers of a GPU's if it was trained on one
+        random = state.get("random")
+        kind = "cuda" if isinstance(random, Mapping) and random.get("device") is not None else "cpu"
     return before if kind == device.type else choose_precision("auto", device)
 
 

@@ -143,6 +143,8 @@ class Player:
         self.lr_scale = state["lr_scale"]
         self._write_rate(self._full_rate * self.lr_scale)
         self._norm_before = state["gradient_norm"]
+        for parameter in self._parameters:
+            parameter.grad = None  # of an update that this state knows nothing of
 
 
 def _laid_out_like(parameter: Tensor, gradient: Tensor) -> Tensor:

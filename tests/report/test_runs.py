@@ -53,7 +53,7 @@ def test_a_command_stays_one_line_that_runs_one_program(tmp_path, word):
     run = read_run(make_run(tmp_path / "a", overrides=typed, told={"command": ["rm", "-cd", word]}), "a")
     assert run.command.isprintable()
     program, *words = shlex.split(run.command)
-    assert (program, len(words)) == ("gan-run", 6)
+    assert (program, len(words)) == ("gan-run", 4)
 
 
 def test_a_run_that_has_just_begun_is_shown_by_its_curves(tmp_path):
