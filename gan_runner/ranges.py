@@ -20,3 +20,6 @@ FractionBelowOne = Annotated[float, Ge(0), Lt(1)]
 Count = Annotated[int, Ge(1)]
 CountOrZero = Annotated[int, Ge(0)]
 TwoOrMore = Annotated[int, Ge(2)]
+# Images that are drawn at a time: a config from elsewhere must not ask for all memory.
+GridSide = Annotated[int, Ge(1), Le(50)]
+UpToAThousand = Annotated[int, Ge(2), Le(1000)]

@@ -15,7 +15,7 @@ from gan_runner.errors import UserError
 from gan_runner.health import advice
 from gan_runner.health.advice import Help, Settings, Usual
 from gan_runner.health.symptoms import Moment, Observation, Point, Symptom
-from gan_runner.ranges import CountOrZero, Positive, TwoOrMore
+from gan_runner.ranges import CountOrZero, Positive, UpToAThousand
 
 
 @dataclass(frozen=True)
@@ -71,7 +71,7 @@ class Watch:
         on_alarm: Literal["warn", "stop", "rollback"],
         rollback_rate: Positive,
         max_rollbacks: CountOrZero,
-        pictures: TwoOrMore,
+        pictures: UpToAThousand,
         symptoms: Mapping[str, Symptom | None],
         usual: Mapping[str, Any],
         settings: Settings,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from gan_runner.ranges import Count, FractionBelowOne, Positive
+from gan_runner.ranges import Count, FractionBelowOne, GridSide, Positive
 
 
 @dataclass(frozen=True)
@@ -27,8 +27,8 @@ class Trainer:
     checkpoint_every: Count
     checkpoint_minutes: Positive
     keep: Count | Literal["all"]
-    sample_columns: Count
-    sample_rows: Count
+    sample_columns: GridSide
+    sample_rows: GridSide
     progress: Literal["auto"] | bool
     threads: Literal["auto"] | Count = "auto"  # runs of earlier versions have these two not
     adapt_threads: bool = False
