@@ -1,0 +1,53 @@
+"""What building from a config leaves as it is."""
+
+import copy
+
+import pytest
+import torch
+
+from gan_runner.config.build import NETWORKS, build_network, refuse_other_networks
+from gan_runner.errors import UserError
+
+CLASSES = [str(digit) for digit in range(10)]
+SHAPE = (1, 28, 28)
+ABOUT = {"image_shape": SHAPE, "classes": CLASSES}
+MODELS = {
+    "mlp": ["model=mlp"],
+    "mlp, normalised": ["model=mlp", "model.spectral_norm=true"],
+    "mlp_relu": ["model=mlp_relu"],
+    "dcgan": ["model=dcgan"],
+    "resnet": ["model=resnet"],
+}
+
+
+@pytest.fixture
+def networks(compose_config):
+    def make(*overrides):
+        config = compose_config(*overrides)
+        return config, {which: build_network(config, which, SHAPE, CLASSES) for which in NETWORKS}
+
+    return make
+
+
+@pytest.mark.parametrize("overrides", MODELS.values(), ids=MODELS)
+def test_looking_at_a_checkpoints_networks_changes_nothing_of_what_is_loaded_afterwards(networks, overrides, same_bits):
+    config, nets = networks(*overrides)
+    weights = {which: net.state_dict() for which, net in nets.items()}
+    before, numbers = copy.deepcopy(weights), torch.get_rng_state()
+    refuse_other_networks(config, ABOUT, weights)
+    assert torch.equal(torch.get_rng_state(), numbers)
+    for which in NETWORKS:
+        assert same_bits(weights[which], before[which])
+        other = build_network(config, which, SHAPE, CLASSES)
+        known = dict(other.named_parameters())  # to an optimizer, say
+        other.load_state_dict(weights[which])
+        assert all(parameter is known[name] for name, parameter in other.named_parameters())
+        assert same_bits(other.state_dict(), before[which])
+
+
+def test_networks_that_are_not_the_checkpoints_are_refused_and_not_made(networks):
+    config, nets = networks("model=mlp")
+    weights = {which: net.state_dict() for which, net in nets.items()}
+    config.model.generator.widths = [10**6, 10**6]  # 4 TB
+    with pytest.raises(UserError, match="another model"):
+        refuse_other_networks(config, ABOUT, weights)
