@@ -284,10 +284,10 @@ def flatten(config: Mapping[str, Any]) -> dict[str, Scalar]:
         -> {"loss": "Hinge", "optimizer.lr": 2e-4, "optimizer.betas": "0.5, 0.999"}
 
     Args:
-        config: a resolved config of plain values, lists and mappings.
+        config: a resolved config of plain values, lists and mappings, whose keys may be numbers.
     """
     flat: dict[str, Scalar] = {}
-    for key, value in config.items():
+    for key, value in ((str(key), value) for key, value in config.items()):
         if isinstance(value, Mapping):
             if "_target_" in value:
                 flat[key] = value["_target_"].rpartition(".")[-1]

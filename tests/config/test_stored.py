@@ -1,6 +1,8 @@
 """A run's folder is data: whatever a stranger wrote into it, nothing of it runs and nothing is written."""
 
+import copy
 import hashlib
+import json
 import shutil
 
 import pytest
@@ -126,7 +128,7 @@ def test_a_link_that_leads_out_is_not_followed(run, name):
         ("- 1", "no mapping"),
         ("a: !!python/object/apply:os.system [id]", "a tag or an anchor"),
         ("\x00", "damaged"),
-        ("a: " + "x" * 2**20, "characters"),
+        ("a: " + "x" * 2**19, "characters"),
     ],
 )
 def test_a_config_that_is_no_plain_mapping_is_damaged(run, text, said):
@@ -145,9 +147,9 @@ def test_any_one_value_changed_gives_one_message_or_a_run(good, tmp_path):
     for number, path in enumerate(leaves(config)):
         folder = tmp_path / f"{number}"
         (folder / ".hydra").mkdir(parents=True)
-        changed = yaml.safe_load((good / ".hydra/config.yaml").read_text())
+        changed = copy.deepcopy(config)
         put(*path, value=poison[number % len(poison)])(changed)
-        (folder / ".hydra/config.yaml").write_text(yaml.safe_dump(changed))
+        (folder / ".hydra/config.yaml").write_text(json.dumps(changed))  # which is YAML, and quickly written
         try:
             read = str(read_stored(folder, Parts(), "resume").config)
         except UserError as error:

@@ -174,8 +174,11 @@ def test_flatten_gives_one_level_of_plain_values():
         "data": {"download": False, "root": "data"},
         "loss": {"_target_": "gan_runner.objectives.losses.Hinge", "_partial_": True},
         "optimizer": {"lr": 2e-4, "betas": [0.5, None], "d": {"lr": 4e-4}},
+        "model": {1.5: "half", 2: {True: "both"}},
     }
     flat = {
+        "model.1.5": "half",
+        "model.2.True": "both",
         "seed": 0,
         "resume": "null",
         "data.download": False,
