@@ -11,6 +11,7 @@ planted variable of the environment. Outcomes in capitals are defects; see `benc
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import random
@@ -458,7 +459,8 @@ def _of_yaml(name: str) -> Mutation:
             tree = None
         if isinstance(tree, dict | list):
             what = _changed(draw, tree)
-            text = yaml.dump(tree, allow_unicode=draw.random() < 0.5, default_flow_style=draw.random() < 0.2)
+            with contextlib.suppress(ValueError):  # a number, of an earlier mutation, of more digits than Python writes
+                text = yaml.dump(tree, allow_unicode=draw.random() < 0.5, default_flow_style=draw.random() < 0.2)
         else:
             text, what = _respelt(draw, text)
         path.write_text(text, encoding="utf-8", errors="surrogateescape")
