@@ -415,13 +415,18 @@ def _on_device(net: nn.Module, device: torch.device) -> nn.Module:
     return net.to(device).to(memory_format=layout)
 
 
-def load_images(config: DictConfig) -> ImageSet:
+def load_images(config: DictConfig, **instead: object) -> ImageSet:
     """Load the real images that a config names.
+
+    Args:
+        config: the run's.
+        **instead: other settings of its data.
 
     Raises:
         UserError: they cannot be had.
     """
-    images = make({key: value for key, value in config.data.items() if key not in _FEEDING})
+    node = plain(config.data) | instead
+    images = make({key: value for key, value in node.items() if key not in _FEEDING})
     return checked_images(hold_to(images, ImageSet, "data"), config.data._target_)
 
 
@@ -444,21 +449,14 @@ def bind_to_data(metrics: OnData | Evaluation, config: DictConfig, training: Ima
     if config.data.get("split", "test") != "test":
         try:
             with silently():  # what its folder holds was told when the training pictures were loaded
-                held_out = load_images(_with_data(config, split="test", limit=None))
+                held_out = load_images(config, split="test", limit=None)
         except NoTestSplitError:
             if metrics.looks_at_held_out:
                 log.info("%s holds nothing out: copies are looked for, but not tested for.", training.name)
     limited = config.data.get("limit") is not None and config.data._target_.startswith("gan_runner.")
     with silently():
-        whole = load_images(_with_data(config, limit=None)) if limited else None
+        whole = load_images(config, limit=None) if limited else None
     metrics.bind(training, held_out, measuring_device(device), learn_from=whole)
-
-
-def _with_data(config: DictConfig, **data: Any) -> DictConfig:
-    changed = OmegaConf.create({"data": OmegaConf.to_container(config.data, resolve=True)})
-    assert isinstance(changed, DictConfig)
-    changed.data.update(data)
-    return changed
 
 
 def _feed(config: DictConfig, images: ImageSet, batch: int, device: torch.device, world: World) -> Feed:

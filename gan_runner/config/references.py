@@ -28,6 +28,11 @@ def is_plain(text: str) -> bool:
     return "\\" not in text and "${" not in _REFERENCE.sub("", text)
 
 
+def is_plain_with_any(text: str) -> bool:
+    """Whether a text is plain whatever it is put together with: a dollar sign and a brace may come from two texts."""
+    return is_plain(text) and "$" not in _REFERENCE.sub("", text)
+
+
 def leaves(tree: Tree, path: Path = ()) -> Iterator[tuple[Path, Any]]:
     """Every value that is no mapping and no list, and every empty one, by its path."""
     inner = tree.items() if isinstance(tree, dict) else enumerate(tree) if isinstance(tree, list) else ()

@@ -25,7 +25,7 @@ from gan_runner import CONFIG_MODULE
 from gan_runner.config.command_line import Typed
 from gan_runner.config.groups import GROUPS
 from gan_runner.config.parts import Parts, names_in, table
-from gan_runner.config.references import is_plain, leaves
+from gan_runner.config.references import is_plain, is_plain_with_any, leaves
 from gan_runner.errors import UserError, is_one_line, printable
 from gan_runner.machine.shell import command_line, quoted
 from gan_runner.record.plain_yaml import LONGEST
@@ -330,7 +330,7 @@ def _jobs_asked_for(override: Override, folder: Path, typed: Typed, parts: Parts
     if override.is_delete():
         return 1
     # Hydra's grammar takes backslashes away, which can make something that is computed of a word that was plain.
-    if not all(is_plain(leaf) for each in values for _, leaf in leaves(each) if isinstance(leaf, str)):
+    if not all(is_plain_with_any(leaf) for each in values for _, leaf in leaves(each) if isinstance(leaf, str)):
         return 0
     if not below and group != "seed" and not any(isinstance(each, dict) for each in values):
         chosen = bool(values) and all(each is None or _is_choice(group, each, typed) for each in values)

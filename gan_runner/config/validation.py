@@ -119,7 +119,7 @@ def validate(
             if key not in parameters:
                 if full_key in read or _holds_parts(value):
                     continue
-                raise _unknown(full_key, node, sorted(parameters), overrides)
+                raise _unknown(path, key, value, [name for name in sorted(parameters) if name in node], overrides)
             if _holds_parts(value) and _may_be_a_part(parameters[key]):
                 read.add(full_key)
                 if "_target_" not in value:
@@ -502,18 +502,26 @@ def _reads_as_text(text: str) -> bool:
     return text.lower() == "none" or (bool(text) and text == text.strip() and next(_readings(text), text) is text)
 
 
-def _unknown(full_key: str, node: Mapping[str, Any], parameters: Sequence[str], overrides: Sequence[str]) -> UserError:
-    parent, _, key = full_key.rpartition(".")
+def _unknown(parent: str, key: object, value: object, known: Sequence[str], overrides: Sequence[str]) -> UserError:
+    """The error for a key that nothing reads.
+
+    Args:
+        parent: the node that it lies in.
+        key: its name there, which may be a number.
+        value: what it is.
+        known: the keys there that are read.
+        overrides: what the user typed.
+    """
+    full_key = f"{parent}.{printable(key)}"
     group = full_key.partition(".")[0]
     if full_key not in {override.lstrip("+").partition("=")[0] for override in overrides}:
         return UserError(
-            f"{full_key} is {as_typed(node[key])}, set by a file, but nothing in this choice of {group} reads it.",
+            f"{full_key} is {as_typed(value)}, set by a file, but nothing in this choice of {group} reads it.",
             f"Leave out {group}=..., or the experiment that sets it, or add ~{full_key}.",
         )
-    known = [parameter for parameter in parameters if parameter in node]
-    similar = closest(key, known)
+    similar = closest(str(key), known)
     remedy = f"Did you mean {parent}.{similar}?" if similar else f"{parent} has: {', '.join(known)}."
-    return UserError(f"{full_key} is {as_typed(node[key])}, but there is no such key: nothing reads it.", remedy)
+    return UserError(f"{full_key} is {as_typed(value)}, but there is no such key: nothing reads it.", remedy)
 
 
 def _refuse_overrides_without_effect(config: DictConfig, read: set[str], overrides: Sequence[str]) -> None:

@@ -281,6 +281,7 @@ def test_two_sweeps_in_one_folder_at_once_are_refused(tmp_path):
         ([r"model.generator.activation=$\{oc.create\:\{_target_\:os.system\,command\:ls\}\}"], "cannot ask for"),
         ([r"model.generator.activation=choice($\{oc.create\:a\})"], "cannot ask for"),
         ([r"trainer.device=$\{oc.env\:HOME\}"], "cannot ask for"),
+        (["+model.h=$", "+model.i='{oc.env:HOME}'", "data.root=${model.h}${model.i}"], "cannot ask for"),
         (["hydra.launcher.setup=[reboot]"], "cannot ask for"),
         (["seed=1,2", "seed"], "sweep.json is damaged"),
     ],

@@ -1,11 +1,12 @@
 """What building from a config leaves as it is."""
 
 import copy
+import struct
 
 import pytest
 import torch
 
-from gan_runner.config.build import NETWORKS, build_network, refuse_other_networks
+from gan_runner.config.build import NETWORKS, bind_to_data, build_network, load_images, refuse_other_networks
 from gan_runner.errors import UserError
 
 CLASSES = [str(digit) for digit in range(10)]
@@ -51,3 +52,28 @@ def test_networks_that_are_not_the_checkpoints_are_refused_and_not_made(networks
     config.model.generator.widths = [10**6, 10**6]  # 4 TB
     with pytest.raises(UserError, match="another model"):
         refuse_other_networks(config, ABOUT, weights)
+
+
+@pytest.mark.parametrize("settings", [["data.limit=10"], ["data.holdout=0.5"]], ids=["a part of it", "held out"])
+def test_data_are_loaded_again_by_what_their_settings_are_and_not_by_what_those_would_resolve_to(
+    compose_config, tmp_path, monkeypatch, settings
+):
+    """A folder called `${oc.env:HOME}`, whose name was put together from two settings, is that folder."""
+    pixels = bytes(range(200)) * 40
+    folder = tmp_path / "${oc.env:HOME}"
+    folder.mkdir()
+    (folder / "train-images-idx3-ubyte").write_bytes(struct.pack(">IIII", 0x803, 125, 8, 8) + pixels)
+    monkeypatch.chdir(tmp_path)
+    put_together = ["+model.h=$", "+model.i='{oc.env:HOME}'", "data.root=${model.h}${model.i}"]
+    config = compose_config("data=idx", *put_together, *settings)
+    training = load_images(config)
+    asked = []
+
+    class Metrics:
+        looks_at_held_out = True
+
+        def bind(self, *images, learn_from):
+            asked.extend([*images, learn_from])
+
+    bind_to_data(Metrics(), config, training, torch.device("cpu"))
+    assert sum(images is not None and hasattr(images, "fingerprint") for images in asked) == 2
