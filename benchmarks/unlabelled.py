@@ -11,7 +11,6 @@ the distance of undamaged pictures (the smallest of the faults, and their geomet
 from __future__ import annotations
 
 import argparse
-import dataclasses
 import logging
 import math
 import statistics
@@ -142,9 +141,10 @@ def learner(task: Task | None) -> Learn:
     """The recipe of `cnn` with another task; None for its own."""
 
     def cnn(images: ImageSet, device: torch.device) -> Extractor:
-        assert isinstance(images, InMemoryImages)
-        hidden = images if task is None else dataclasses.replace(images, labels=None, classes=())
-        return CNN.learn(hidden, device, task)
+        if task is None:
+            return CNN.learn(images, device)
+        without_labels = InMemoryImages(images.name, images.pixels(torch.arange(len(images))), None, ())
+        return CNN.learn(without_labels, device, task)
 
     return cnn
 
