@@ -113,6 +113,11 @@ def printable(text: object) -> str:
     return "".join(each if each.isprintable() else _escaped(each) for each in str(text))
 
 
+def dotted(path: Sequence[object]) -> str:
+    """A path of keys as one types it, printable."""
+    return printable(".".join(map(str, path)))
+
+
 def is_one_line(text: str) -> bool:
     """Whether a text has neither line breaks nor other characters that steer a terminal."""
     return not any(unicodedata.category(each) in ("Cc", "Zl", "Zp") for each in text)

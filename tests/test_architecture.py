@@ -52,9 +52,16 @@ def test_the_core_knows_nothing_of_configs_and_commands(package):
         assert not [name for name in imports_of(path) if below(name, NOT_IN_THE_CORE)], path
 
 
+def test_what_makes_parts_knows_no_hydra_and_nothing_of_configs():
+    """But for a part of the user's own that asks to be handed OmegaConf's containers."""
+    for path in modules_of("building"):
+        allowed = {"omegaconf", "omegaconf.OmegaConf"} if path.stem == "making" else set()
+        assert not [name for name in imports_of(path) - allowed if below(name, NOT_IN_THE_CORE)], path
+
+
 def test_every_package_is_named_here():
     packages = {path.name for path in PACKAGE.iterdir() if (path / "__init__.py").exists()}
-    assert packages - {"conf"} == {*CORE, "commands", "config", "machine"}
+    assert packages - {"conf"} == {*CORE, "building", "commands", "config", "machine"}
 
 
 @pytest.mark.parametrize("path", modules_of("commands"), ids=lambda path: path.stem)
@@ -122,7 +129,9 @@ def test_importing_the_core_loads_no_hydra(module):
 def test_nothing_is_made_by_hydra_of_a_config_that_may_come_from_anybody():
     """Its `instantiate` imports and calls whatever a node names; ours looks names up in a table."""
     assert not [path for path in MODULES if "hydra.utils" in imports_of(path)]
-    assert [path.name for path in MODULES if "gan_runner.config.parts.part_named" in imports_of(path)] == ["build.py"]
+    assert [path.name for path in MODULES if "gan_runner.building.parts.part_named" in imports_of(path)] == [
+        "making.py"
+    ]
 
 
 # Names by which code asks which system this is, or that only one system understands.
@@ -181,7 +190,7 @@ MAY = {
     "config.overrides": {"OmegaConf.load"},  # a file of the user's own below --config-dir
     "config.experiments": {"Path().iterdir"},  # names in the folder that a command is typed in, for a message
     "config.resuming": {"OmegaConf.load"},
-    "config.parts": {"resources.files(CONFIG_MODULE).iterdir", "group.iterdir", "file.read_text"},
+    "building.parts": {"resources.files(CONFIG_MODULE).iterdir", "group.iterdir", "file.read_text"},
     "report.page": {"resources.files(__package__).joinpath('page', name).read_text"},
     "data.digits": {"resources.files('gan_runner.data').joinpath('digits.npz').open", "np.load"},
     "metrics.features": {"found.open", "np.load"},

@@ -10,11 +10,11 @@ from typing import Any, Literal
 import torch
 from omegaconf import DictConfig, OmegaConf
 
+from gan_runner.building.parts import only, trusting
 from gan_runner.config.build import bind_to_data, load_images, make
 from gan_runner.config.checking import OF_PICTURES, check_stored
 from gan_runner.config.command_line import named_folders, typed_overrides
 from gan_runner.config.judging import report_of_checkpoint, split_of, tell_report
-from gan_runner.config.parts import only, trusting
 from gan_runner.config.stored import read_stored
 from gan_runner.config.validation import validate
 from gan_runner.errors import UserError, too_little_memory_explained

@@ -9,10 +9,10 @@ from typing import Literal
 
 from omegaconf import DictConfig, OmegaConf
 
+from gan_runner.building.parts import only, trusting
 from gan_runner.config.build import sampler_of_checkpoint
 from gan_runner.config.checking import OF_PICTURES, check_stored
 from gan_runner.config.command_line import typed_overrides
-from gan_runner.config.parts import only, trusting
 from gan_runner.config.stored import read_stored
 from gan_runner.config.validation import validate
 from gan_runner.errors import too_little_memory_explained

@@ -27,8 +27,8 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from gan_runner import CONFIG_MODULE
+from gan_runner.building.parts import trusting
 from gan_runner.config.command_line import Typed, shown, typed_overrides
-from gan_runner.config.parts import trusting
 from gan_runner.config.stored import read_stored
 from gan_runner.config.sweeping import (
     choices_of,

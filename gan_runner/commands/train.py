@@ -23,12 +23,12 @@ from omegaconf import DictConfig, OmegaConf, read_write
 from torchinfo import summary as parameter_summary
 from tqdm.contrib.logging import logging_redirect_tqdm
 
+from gan_runner.building.parts import names_in, only, trusting
 from gan_runner.config.build import NETWORKS, build, refuse_other_networks
 from gan_runner.config.checking import check_config, too_much_asked
 from gan_runner.config.command_line import command_line, shown, typed_overrides
 from gan_runner.config.hyperparameters import hyperparameters_of
 from gan_runner.config.judging import report_of_checkpoint, tell_report
-from gan_runner.config.parts import names_in, only, trusting
 from gan_runner.config.resuming import refuse_changes, refuse_other_data, refusing_what_does_not_fit
 from gan_runner.config.stored import Stored, read_stored, to_store
 from gan_runner.errors import FirstError, UserError, mark_as_told, problem_of

@@ -4,12 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import copy
-import functools
 import inspect
 import logging
-import traceback
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from pkgutil import resolve_name
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Literal, cast
 
 import torch
@@ -19,15 +16,15 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 import gan_runner
 from gan_runner.arithmetic import measuring_device
-from gan_runner.config.parts import part_named
-from gan_runner.config.validation import HYDRA_KEYS, hints_of, is_called
+from gan_runner.building import making
+from gan_runner.building.making import asked_for, make_network
 from gan_runner.contracts import described, foreign, hold_to, what_it_is
 from gan_runner.data import Batch, Feed, ImageSet, make_feed
 from gan_runner.data.feed import sampled_rows
 from gan_runner.data.folder_findings import silently
 from gan_runner.data.image_set import checked_images
 from gan_runner.data.splits import NoTestSplitError
-from gan_runner.errors import UserError, is_want_of_memory
+from gan_runner.errors import UserError
 from gan_runner.games import Game
 from gan_runner.metrics.evaluation import Evaluation, NoEvaluation, OnData
 from gan_runner.models.packing import Packed
@@ -146,24 +143,8 @@ def _average(net: nn.Module, settings: Trainer, device: torch.device) -> MovingA
 
 
 def make(node: Any, **given: object) -> Any:
-    """Make what a node describes, with plain containers for its lists, and `given` handed on as it is.
-
-    Raises:
-        UserError: as the part itself raised it, or PyTorch refuses what it is given.
-    """
-    node = plain(node)
-    try:
-        part = _with_settings(node)
-        _refuse_what_cannot_be_called(node["_target_"], part)
-        _refuse_missing(node["_target_"], part, given)
-        return part(**given)
-    except (TypeError, ValueError, RuntimeError) as error:
-        if is_want_of_memory(error) or not _raised_by_pytorch(error):
-            raise
-        raise UserError(
-            f"{node['_target_']} cannot be made, for PyTorch refuses a setting: {str(error).partition(chr(10))[0]}",
-            "Give that setting, or what it follows, a value that it takes.",
-        ) from error
+    """Make what a node of a config describes; see `gan_runner.building.making.make`."""
+    return making.make(plain(node), **given)
 
 
 def plain(node: Any) -> Any:
@@ -173,82 +154,6 @@ def plain(node: Any) -> Any:
     return {key: plain(value) for key, value in node.items()} if isinstance(node, dict) else node
 
 
-def _with_settings(node: Mapping[str, Any]) -> functools.partial[Any]:
-    """The class or function that a node names, with its settings, the parts among them made, and not yet called.
-
-    A node's `_args_` are its settings without names; where `_recursive_` is false, its parts are handed on as they are
-    described; where `_convert_` is none, mappings and lists are handed on as OmegaConf's.
-    """
-    settings = {key: value for key, value in node.items() if key not in HYDRA_KEYS}
-    unnamed = node.get("_args_", [])
-    if node.get("_recursive_", True):
-        unnamed, settings = _made(unnamed), {key: _made(value) for key, value in settings.items()}
-    if node.get("_convert_") == "none":
-        settings = {key: _as_omegaconf(value) for key, value in settings.items()}
-    return functools.partial(part_named(node["_target_"]), *unnamed, **settings)
-
-
-def _made(tree: Any) -> Any:
-    """A value of a node, with the parts in it made."""
-    if isinstance(tree, list):
-        return [_made(inner) for inner in tree]
-    if not isinstance(tree, dict):
-        return tree
-    if "_target_" not in tree:
-        return {key: _made(value) for key, value in tree.items()}
-    part = _with_settings(tree)
-    if tree.get("_partial_", False):
-        return part
-    try:
-        return part()
-    except TypeError as error:  # what is named is no such part
-        raise UserError(
-            f"{tree['_target_']} cannot be made: {error}",
-            "Name another class or function there, or give it the arguments that it takes.",
-        ) from error
-
-
-def _as_omegaconf(value: Any) -> Any:
-    return OmegaConf.create(value, flags={"allow_objects": True}) if isinstance(value, dict | list) else value
-
-
-def _raised_by_pytorch(error: Exception) -> bool:
-    *_, (frame, _) = traceback.walk_tb(error.__traceback__)
-    return str(frame.f_globals.get("__name__")).startswith("torch.")
-
-
-def _refuse_what_cannot_be_called(target: str, part: Callable[..., object]) -> None:
-    """Refuse that a part is given something else where it calls what it is given, as networks do with initialisers."""
-    if not isinstance(part, functools.partial):
-        return
-    called = {name for name, annotation in hints_of(resolve_name(target)).items() if is_called(annotation)}
-    for name, value in part.keywords.items():
-        if name in called and value is not None and not callable(value):
-            raise UserError(
-                f"{target} is given {what_it_is(value)} for {name}, but must be given what it can call.",
-                f"Let {name} have a _target_ with _partial_: true, or leave it as its file has it.",
-            )
-
-
-def _refuse_missing(target: str, part: Callable[..., object], given: Mapping[str, object]) -> None:
-    """Refuse a part whose constructor or function asks for more than the config and the program give."""
-    try:
-        inspect.signature(part).bind(**given)
-    except ValueError:  # some built-in callables have none to show
-        return
-    except TypeError as error:
-        raise UserError(
-            f"{target} cannot be called with what its YAML file and the program give it: {error}.",
-            "Give every argument without a default a line in the YAML file, and take what the program gives.",
-        ) from error
-
-
-def asked_for(node: DictConfig, offered: Mapping[str, object]) -> dict[str, object]:
-    """Of what is offered, what the class or function that a node names has parameters for."""
-    parameters = inspect.signature(resolve_name(node._target_)).parameters
-    return {name: value for name, value in offered.items() if name in parameters}
-
-
 def build_network(
     config: DictConfig,
     which: Literal["generator", "discriminator"],
@@ -256,14 +161,7 @@ def build_network(
     classes: Sequence[str],
 ) -> nn.Module:
     """Make an untrained network that a config describes, for images of this shape and, if it asks, their classes."""
-    node = config.model[which]
-    net = make(node, image_shape=image_shape, **asked_for(node, {"num_classes": len(classes)}))
-    if not isinstance(net, nn.Module) or not any(True for _ in net.parameters()):
-        raise UserError(
-            f"model.{which} ({node._target_}) gives {what_it_is(net)}, but must be a torch.nn.Module with weights.",
-            "Let _target_ name such a class.",
-        )
-    return net
+    return make_network(plain(config.model[which]), f"model.{which}", image_shape, classes)
 
 
 def _discriminator(config: DictConfig, images: ImageSet) -> nn.Module:

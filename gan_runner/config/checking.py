@@ -11,11 +11,12 @@ from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf
 
 import gan_runner
+from gan_runner.building.signatures import as_typed
 from gan_runner.config.build import takes_labels
 from gan_runner.config.command_line import command_line, config_dir_of, typed_overrides
 from gan_runner.config.experiments import without_first_line
 from gan_runner.config.groups import GROUPS
-from gan_runner.config.validation import Reader, as_typed, drop_what_a_replaced_part_took, validate
+from gan_runner.config.validation import Reader, drop_what_a_replaced_part_took, validate
 from gan_runner.data import make_feed
 from gan_runner.errors import UserError, too_little_memory_explained
 from gan_runner.machine.cores import cores

@@ -8,9 +8,10 @@ from typing import Any, cast
 
 from omegaconf import DictConfig, OmegaConf
 
+from gan_runner.building.signatures import plain_kinds
 from gan_runner.config.checking import READERS, SETTINGS
 from gan_runner.config.sweeping import changes_nothing
-from gan_runner.config.validation import annotations_of, plain_kinds
+from gan_runner.config.validation import annotations_of
 from gan_runner.errors import UserError
 from gan_runner.record.tensorboard import Hyperparameters, Kind, Scalar, flatten
 

@@ -23,8 +23,8 @@ from omegaconf.grammar_parser import parse
 from yaml import YAMLError
 
 import gan_runner
+from gan_runner.building.signatures import hints_of, is_path
 from gan_runner.config.groups import GROUPS
-from gan_runner.config.validation import hints_of, is_path
 from gan_runner.errors import UserError
 from gan_runner.machine.files import at_home
 

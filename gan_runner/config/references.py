@@ -10,7 +10,7 @@ import re
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, TypeAlias
 
-from gan_runner.errors import printable
+from gan_runner.errors import dotted, printable
 from gan_runner.record.plain_yaml import LONGEST, MOST, NotPlainError, Tree
 
 Path: TypeAlias = "tuple[Any, ...]"
@@ -40,11 +40,6 @@ def leaves(tree: Tree, path: Path = ()) -> Iterator[tuple[Path, Any]]:
         yield from leaves(value, (*path, key))
     if not isinstance(tree, dict | list) or not tree:
         yield path, tree
-
-
-def dotted(path: Path) -> str:
-    """A path as one types it, printable."""
-    return printable(".".join(map(str, path)))
 
 
 def resolved(tree: dict[str, Any]) -> dict[str, Any]:

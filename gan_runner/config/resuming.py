@@ -12,11 +12,11 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from omegaconf import DictConfig, OmegaConf
 
 from gan_runner import CONFIG_MODULE
+from gan_runner.building.parts import Parts, trusting
+from gan_runner.building.signatures import as_typed
 from gan_runner.config.command_line import Typed
 from gan_runner.config.groups import GROUPS
-from gan_runner.config.parts import Parts, trusting
 from gan_runner.config.stored import Stored, read_stored
-from gan_runner.config.validation import as_typed
 from gan_runner.data import ImageSet
 from gan_runner.errors import UserError
 from gan_runner.record.run_folder import RunFolder

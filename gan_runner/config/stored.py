@@ -1,7 +1,7 @@
 """Configs that lie in a run's folder: data that may come from a stranger, and never a program.
 
 They are read as plain values (`gan_runner.record.plain_yaml`), their references are followed by us
-(`gan_runner.config.references`), and what they ask to build is looked up in a table (`gan_runner.config.parts`). Only
+(`gan_runner.config.references`), and what they ask to build is looked up in a table (`gan_runner.building.parts`). Only
 groups and the seed are taken from them; what they say of Hydra itself is never obeyed.
 """
 
@@ -16,10 +16,10 @@ from typing import Any
 from omegaconf import DictConfig, OmegaConf
 
 from gan_runner import files
+from gan_runner.building.parts import Parts
 from gan_runner.config.groups import GROUPS
-from gan_runner.config.parts import Parts
-from gan_runner.config.references import dotted, is_plain, leaves, resolved, without_references_to
-from gan_runner.errors import UserError, is_one_line, printable
+from gan_runner.config.references import is_plain, leaves, resolved, without_references_to
+from gan_runner.errors import UserError, dotted, is_one_line, printable
 from gan_runner.record.plain_yaml import LARGEST, NotPlainError, Tree, plain_yaml
 
 _NAME = re.compile(r"[\w.-]{1,100}")

@@ -22,9 +22,9 @@ from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf, read_write
 
 from gan_runner import CONFIG_MODULE
+from gan_runner.building.parts import Parts, names_in, table
 from gan_runner.config.command_line import Typed
 from gan_runner.config.groups import GROUPS
-from gan_runner.config.parts import Parts, names_in, table
 from gan_runner.config.references import is_plain, is_plain_with_any, leaves
 from gan_runner.errors import UserError, is_one_line, printable
 from gan_runner.machine.shell import command_line, quoted

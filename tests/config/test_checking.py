@@ -12,9 +12,10 @@ import torch
 from omegaconf import OmegaConf
 from torch import nn
 
+from gan_runner.building.signatures import taken_as
 from gan_runner.config.build import build
 from gan_runner.config.checking import check
-from gan_runner.config.validation import taken_as, validate
+from gan_runner.config.validation import validate
 from gan_runner.data.image_set import InMemoryImages
 from gan_runner.errors import UserError
 from gan_runner.ranges import Count, Fraction, NonNegative, TwoOrMore

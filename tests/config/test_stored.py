@@ -9,7 +9,7 @@ import pytest
 import yaml
 from omegaconf import OmegaConf
 
-from gan_runner.config.parts import Parts
+from gan_runner.building.parts import Parts
 from gan_runner.config.stored import read_stored, to_store
 from gan_runner.errors import UserError
 from tests.command_line import QUICK, gan_run, gan_sample

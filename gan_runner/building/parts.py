@@ -18,8 +18,7 @@ from typing import Any
 
 import gan_runner
 from gan_runner import CONFIG_MODULE
-from gan_runner.config.references import dotted
-from gan_runner.errors import UserError, either, printable
+from gan_runner.errors import UserError, dotted, either, printable
 from gan_runner.record.plain_yaml import Tree
 
 # What of PyTorch a config may name in any group, besides this package's own parts.
