@@ -66,10 +66,11 @@ def _entries(root: Path) -> tuple[list[Path], list[Path]]:
             if entry.name.startswith(".") or len(files) + len(folders) > _MOST_ENTRIES:
                 continue
             deep = len(folder.relative_to(root).parts) >= _DEEPEST
-            if not entry.is_dir():
+            if os.path.isdir(entry):  # unlike entry.is_dir, this takes a link that leads to itself for no folder
+                if not deep:
+                    folders.append(folder / entry.name)
+            elif os.path.isfile(entry):
                 files.append(folder / entry.name)
-            elif not deep:
-                folders.append(folder / entry.name)
     return files, folders[1:]
 
 

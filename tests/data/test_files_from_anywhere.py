@@ -296,7 +296,7 @@ def test_what_is_no_regular_file_is_no_idx_file(tmp_path, fault, name):
 def test_many_files_with_odd_names_make_a_short_message_fit_to_print(tmp_path):
     for number in range(100):
         (tmp_path / f"\x1b[{number}m-images-idx3-ubyte").write_bytes(SIX)
-    with pytest.raises(UserError, match="it holds several: ") as error:
+    with pytest.raises(UserError, match="it holds several sets: ") as error:
         idx.load(str(tmp_path), None, None)
     assert all(line.isprintable() for line in str(error.value).split("\n"))
     assert len(str(error.value)) < 1000

@@ -192,8 +192,9 @@ def test_several_processes_train_as_one_would(several, alone, name):
         torch.testing.assert_close(numbers(state), numbers(expected), rtol=1e-8, atol=1e-8)
         assert state["progress"] | {"seconds": 0} == expected["progress"] | {"seconds": 0}
         assert torch.equal(state["random"]["cpu"], expected["random"]["cpu"])
-    moved = numbers(alone[name].states[-1]) - numbers(alone[name].states[0])
-    assert moved.abs().max() > 1e-3
+    if name != "a rollback":  # the last of which has just gone back to the first state
+        moved = numbers(alone[name].states[-1]) - numbers(alone[name].states[0])
+        assert moved.abs().max() > 1e-3
 
 
 def test_all_processes_roll_back_together(several):
