@@ -9,9 +9,9 @@ import os
 import struct
 import threading
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import BinaryIO, Literal, NamedTuple, TypeAlias
+from typing import BinaryIO, Literal, NamedTuple, TypeAlias, TypeVar
 
 import numpy as np
 import torch
@@ -27,6 +27,7 @@ from gan_runner.ranges import Count
 
 Channels = Literal[1, 3]
 Pixels: TypeAlias = NDArray[np.uint8]
+Result = TypeVar("Result")
 
 _SUFFIXES: Mapping[str, str] = {
     "PNG": ".png .apng",
@@ -209,8 +210,13 @@ def check_header(path: Path) -> Facts:
     Raises:
         Exception: whatever Pillow makes of a file that is none, or of one too large to be meant.
     """
-    with _content(path) as file, _picture(file) as picture:
-        return _facts(picture)
+
+    def look(file: BinaryIO) -> Facts:
+        with _picture(file) as picture:
+            return _facts(picture)
+
+    with _content(path) as file:
+        return _whatever_its_texts(file, look)
 
 
 def read_picture(path: Path, size: Count, channels: Channels, ranges: Ranges = DEFAULT_RANGES) -> Pixels:
@@ -236,15 +242,15 @@ def read_picture(path: Path, size: Count, channels: Channels, ranges: Ranges = D
     return examined(path, size, channels, ranges)[1]
 
 
-def examined(path: Path, size: Count, channels: Channels, ranges: Ranges = DEFAULT_RANGES) -> tuple[Facts, Pixels]:
-    """What the header of a picture says, and the picture as `read_picture` gives it; raises what that does."""
+def examined(
+    path: Path, size: Count | None, channels: Channels, ranges: Ranges = DEFAULT_RANGES
+) -> tuple[Facts, Pixels]:
+    """What the header of a picture says, and the picture as `read_picture` gives it; raises what that does.
+
+    Of size None it stays as large as it is: uint8 [channels, height, width].
+    """
     with _content(path) as file:
-        try:
-            return _read(file, size, channels, ranges)
-        except ValueError as error:
-            if not _is_about_text(error):
-                raise
-            return _read(_without_texts(file), size, channels, ranges)
+        return _whatever_its_texts(file, lambda content: _read(content, size, channels, ranges))
 
 
 def extremes(path: Path) -> tuple[str, float, float] | None:
@@ -263,14 +269,15 @@ def extremes(path: Path) -> tuple[str, float, float] | None:
             return (kind, float(values.min()), float(values.max())) if values.size else None
 
 
-def _read(file: BinaryIO, size: int, channels: int, ranges: Ranges) -> tuple[Facts, Pixels]:
+def _read(file: BinaryIO, size: int | None, channels: int, ranges: Ranges) -> tuple[Facts, Pixels]:
     with _picture(file) as opened:
         facts = _facts(opened)
         width, height = opened.size
         # What a JPEG decoder may hold of the whole picture, however small it draws it.
         held = 2 * width * height * len(opened.getbands()) if opened.format == "JPEG" else 0
         # A large JPEG decodes several times faster at a fraction of its size; twice the target loses nothing.
-        opened.draft(None, (2 * size, 2 * size))
+        if size is not None:
+            opened.draft(None, (2 * size, 2 * size))
         needed = max(math.prod(opened.size), held // _BYTES_A_PIXEL)
         if needed > MOST_PIXELS:
             raise ValueError(f"it has {width:,} x {height:,} pixels, which are too many to decode")
@@ -281,7 +288,7 @@ def _read(file: BinaryIO, size: int, channels: int, ranges: Ranges) -> tuple[Fac
                 opened.close()  # which gives its memory back
 
 
-def _drawn(opened: Image.Image, size: int, channels: int, ranges: Ranges) -> Pixels:
+def _drawn(opened: Image.Image, size: int | None, channels: int, ranges: Ranges) -> Pixels:
     ImageOps.exif_transpose(opened, in_place=True)
     picture = _on_white(_in_eight_bits(opened, ranges))
     return _to_pixels(_in_mode(picture, "L" if channels == 1 else "RGB"), size)
@@ -311,6 +318,16 @@ def _facts(picture: Image.Image) -> Facts:
     # A JPEG with a second picture is a camera's, which keeps a small one there.
     several = picture.format in ("GIF", "TIFF") and bool(getattr(picture, "is_animated", False))
     return Facts(*picture.size, picture.mode, several)
+
+
+def _whatever_its_texts(file: BinaryIO, look: Callable[[BinaryIO], Result]) -> Result:
+    """Look at a picture; at its pixels alone where Pillow refuses it for the texts in it."""
+    try:
+        return look(file)
+    except ValueError as error:
+        if not _is_about_text(error):
+            raise
+        return look(_without_texts(file))
 
 
 def _is_about_text(error: ValueError) -> bool:
@@ -358,7 +375,8 @@ def _in_mode(picture: Image.Image, mode: str) -> Image.Image:
     return picture if picture.mode == mode else picture.convert(mode)
 
 
-def _to_pixels(picture: Image.Image, size: int) -> Pixels:
-    """Uint8 [C, size, size] of a picture in mode L or RGB."""
-    fitted = ImageOps.fit(picture, (size, size), Image.Resampling.BICUBIC)
-    return np.asarray(fitted).reshape(size, size, -1).transpose(2, 0, 1)
+def _to_pixels(picture: Image.Image, size: int | None) -> Pixels:
+    """Uint8 [C, H, W] of a picture in mode L or RGB, drawn at a size if there is one."""
+    if size is not None:
+        picture = ImageOps.fit(picture, (size, size), Image.Resampling.BICUBIC)
+    return np.asarray(picture).reshape(picture.height, picture.width, -1).transpose(2, 0, 1)

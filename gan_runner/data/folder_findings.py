@@ -280,16 +280,24 @@ def _folders(some: Sequence[str]) -> str:
 
 def _left_out(findings: Findings, others: Mapping[str, Sequence[str]], usable: int) -> list[str]:
     """Lines on the files that are not read, the last of which says how many pictures are left."""
-    like = {ending: some for ending, some in others.items() if ending in LIKE_PICTURES}
-    lines = told(findings.unread, _KINDS_UNREAD)
-    count = sum(map(len, like.values()))
-    if like:
-        examples = names(some[0] for some in like.values())
-        lines.append(
-            f"{counted(count, 'file')} that may hold pictures {_are(count)} not read: {by_ending(like)} ({examples}). "
-            "Convert them to PNG or JPEG, or unpack them, to have them read."
-        )
+    lines = [*told(findings.unread, _KINDS_UNREAD), *may_hold_pictures(others)]
     if lines:
-        total = usable + len(findings.unread) + count
+        total = usable + len(findings.unread) + sum(len(some) for end, some in others.items() if end in LIKE_PICTURES)
         lines.append(f"{usable:,} of {counted(total, 'file')} with pictures {_are(usable)} left to train on.")
     return lines
+
+
+def may_hold_pictures(others: Mapping[str, Sequence[str]]) -> list[str]:
+    """A sentence on the files that may hold pictures and are not read; none where there are no such files.
+
+    Args:
+        others: what a `Listing` has of them.
+    """
+    like = {ending: some for ending, some in others.items() if ending in LIKE_PICTURES}
+    if not like:
+        return []
+    count, examples = sum(map(len, like.values())), names(some[0] for some in like.values())
+    return [
+        f"{counted(count, 'file')} that may hold pictures {_are(count)} not read: {by_ending(like)} ({examples}). "
+        "Convert them to PNG or JPEG, or unpack them, to have them read."
+    ]

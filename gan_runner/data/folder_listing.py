@@ -42,8 +42,12 @@ class Listing(NamedTuple):
     folders: Sequence[str]
 
 
-def listing_of(root: Path) -> Listing:
+def listing_of(root: Path, key: str = "data.root") -> Listing:
     """List what lies below a folder; links are followed, and each folder is looked into once.
+
+    Args:
+        root: the folder.
+        key: the setting that names it.
 
     Raises:
         UserError: a folder cannot be read.
@@ -54,7 +58,7 @@ def listing_of(root: Path) -> Listing:
     folders, all_folders = [""], []  # and not a call inside a call, for folders may lie deeper than those go
     while folders:
         folder = folders.pop()
-        for entry in _entries(root / folder, visited):
+        for entry in _entries(root / folder, visited, key):
             name = f"{folder}{entry.name}"
             if entry.name.startswith(".") or entry.name.lower() in _OF_SYSTEMS:
                 continue
@@ -70,7 +74,7 @@ def listing_of(root: Path) -> Listing:
     return Listing(sorted(pictures), others, sorted(all_folders))
 
 
-def _entries(folder: Path, visited: set[tuple[int, int]]) -> list[os.DirEntry[str]]:
+def _entries(folder: Path, visited: set[tuple[int, int]], key: str) -> list[os.DirEntry[str]]:
     """What is in a folder; nothing where it was visited before, as a link that leads above itself would have it."""
     try:
         status = os.stat(folder)
@@ -81,8 +85,8 @@ def _entries(folder: Path, visited: set[tuple[int, int]]) -> list[os.DirEntry[st
             return sorted(entries, key=lambda entry: entry.name)
     except OSError as error:
         raise UserError(
-            f"data.root holds {folder}, which cannot be read: {error.strerror}.",
-            "Change the folder's permissions, or try data.root=FOLDER with another one.",
+            f"{key} holds {folder}, which cannot be read: {error.strerror}.",
+            f"Change the folder's permissions, or try {key}=FOLDER with another one.",
         ) from error
 
 

@@ -142,7 +142,7 @@ class FeatureMetrics:
         self._unseen: ImageSet | None = None
         self._known: tuple[Tensor, Tensor] | None = None
         self._originals: dict[str, Tensor] | None = None
-        self._warned_of: set[str] = set()  # kinds of pictures that are few; every evaluation would say it again
+        self._warned_of: set[tuple[int, int]] = set()  # counts that are few; every evaluation would say it again
 
     @property
     def names(self) -> list[str]:
@@ -294,6 +294,7 @@ class FeatureMetrics:
     def numbers_of(self, seen: Features, real: Mapping[str, Tensor]) -> dict[str, float]:
         """As `measure`, of features that were extracted already."""
         vectors = seen.vectors
+        self._warn_of_few(len(vectors), len(real["features"]))
         kept = {name: value.to(vectors.device) for name, value in real.items()}
         numbers: dict[str, float] = {}
         if self._wants("frechet"):
@@ -426,15 +427,20 @@ class FeatureMetrics:
                 f"There are {count} {what} pictures, and the metrics on features need at least {self.fewest}.",
                 "Evaluate more pictures, or lower neighbours.",
             )
-        if count <= self.extractor.dim and self._wants("frechet") and what not in self._warned_of:
-            self._warned_of.add(what)
-            _log.warning(
-                "%s %s pictures are few for a Fréchet distance on %s features, which is too high for so few; "
-                "compare it only with one of as many.",
-                *(count, what, self.extractor.dim),
-            )
         rows = [part.probabilities for part in parts if part.probabilities is not None]
         return Features(torch.cat([part.vectors for part in parts]), torch.cat(rows) if rows else None)
+
+    def _warn_of_few(self, count: int, real: int) -> None:
+        """Say that a Fréchet distance of so many pictures to so many real ones is too high, if it is, once."""
+        dim = self.extractor.dim
+        if min(count, real) > dim or not self._wants("frechet") or (count, real) in self._warned_of:
+            return
+        self._warned_of.add((count, real))
+        _log.warning(
+            "%s pictures beside %s real ones are few for a Fréchet distance on %s features, which is too high for so "
+            "few; compare it only with one of as many.",
+            *(count, real, dim),
+        )
 
     @property
     def fewest(self) -> int:

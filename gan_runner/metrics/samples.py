@@ -1,24 +1,35 @@
-"""Pictures that any program wrote: a folder of PNG files, or an `.npz` of one array."""
+"""Pictures that any program wrote: a folder of picture files, or an `.npz` of one array."""
 
 from __future__ import annotations
 
+import logging
 import math
 import zipfile
-from collections.abc import Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from gan_runner.data.decoding import DEFAULT_RANGES, FORMATS, Channels, Facts, Pixels, check_header, examined
+from gan_runner.data.folder_findings import may_hold_pictures
+from gan_runner.data.folder_listing import Listing, listing_of
 from gan_runner.data.parallel import in_chunks
-from gan_runner.errors import UserError
+from gan_runner.data.unread import Unread, by_ending, counted, names, told, unread
+from gan_runner.errors import UserError, either, printable
 from gan_runner.files import opened
 from gan_runner.machine.files import at_home
-from gan_runner.record.pictures import opened_png
+from gan_runner.machine.shell import quoted
+
+_log = logging.getLogger(__name__)
+
+Seen = TypeVar("Seen")
 
 _LARGEST = 2**32  # bytes of decoded pictures
-_CHANNELS = {"L": 1, "RGB": 3}
+_GREY = frozenset({"1", "L", "LA", "La"})  # Pillow's modes of grey pictures
+_SIZES_NAMED = 4
 _ARRAY = "arr_0"
 _CHUNK = 2**20  # bytes that are unpacked at once
 
@@ -27,8 +38,9 @@ def read_samples(path: str, shape: tuple[int, int, int]) -> Tensor:
     """Read generated pictures, which have to be of the shape that the real ones have.
 
     Args:
-        path: a folder of grey or RGB PNG files, in the order of their names, or an `.npz` whose `arr_0` is uint8
-            [N, H, W, C] in 0 to 255; `~` is the home folder.
+        path: a folder of pictures, nested or not, of every format that data are read from (see `data.decoding`), in
+            the order of their paths; or an `.npz` whose `arr_0` is uint8 [N, H, W, C] in 0 to 255; `~` is the home
+            folder. Colour pictures all of whose pixels are grey do for grey ones.
         shape: channels, height and width of the real pictures.
 
     Returns:
@@ -44,7 +56,7 @@ def read_samples(path: str, shape: tuple[int, int, int]) -> Tensor:
         images = _read_array(path, place, shape)
     else:
         what = "that is a file of another kind" if place.exists() else "there is no such file or folder"
-        raise UserError(f"samples is {path}, but {what}.", "Give a folder of PNG files, or a file that ends in .npz.")
+        raise UserError(f"samples is {path}, but {what}.", "Give a folder of pictures, or a file that ends in .npz.")
     if int(images.max()) <= 1:
         raise _unlike(
             path,
@@ -55,34 +67,110 @@ def read_samples(path: str, shape: tuple[int, int, int]) -> Tensor:
 
 
 def _read_folder(path: str, folder: Path, shape: tuple[int, int, int]) -> Tensor:
-    files = sorted(file for file in folder.iterdir() if file.suffix.lower() == ".png" and not file.name.startswith("."))
-    if not files:
-        raise _unlike(path, "it holds no PNG files", "Give the folder that they lie in, or an .npz.")
-    _check_size(path, len(files), shape)
+    listing = listing_of(folder, "samples")
+    if not listing.pictures:
+        raise _nothing_there(path, folder, listing)
+    _check_size(path, len(listing.pictures), shape)
+    facts = _headers(path, folder, listing.pictures)
+    _tell_what_is_read(path, listing)
+    _check_sizes(path, {name: (each.width, each.height) for name, each in facts.items()}, shape)
+    if deep := [name for name, each in facts.items() if each.mode[0] in DEFAULT_RANGES]:
+        raise _unlike(
+            path,
+            f"{_of_all(deep, facts)} more than 8 bits a channel, where the real pictures have 8",
+            "Write the pictures with 8 bits, from 0 to 255.",
+        )
+    if shape[0] == 3 and all(each.mode in _GREY for each in facts.values()):
+        raise _unlike(path, "all its pictures are grey, where the real pictures are in colour", _in_kind(3))
+    return _decoded(path, folder, facts, shape)
 
-    def read(some: Sequence[Path]) -> Tensor:
-        return torch.stack([_read_png(path, file, shape) for file in some])
 
-    return torch.cat([chunk for _, chunk in in_chunks(read, files, "read")])
+def _headers(path: str, folder: Path, files: Sequence[str]) -> dict[str, Facts]:
+    """What the header of each picture says."""
+
+    def look(some: Sequence[str]) -> list[Facts | Unread]:
+        return [_or_unread(folder, name, check_header) for name in some]
+
+    looked = [each for _, chunk in in_chunks(look, files, "looked at") for each in chunk]
+    _refuse_unread(path, [each for each in looked if isinstance(each, Unread)])
+    return {name: each for name, each in zip(files, looked, strict=True) if isinstance(each, Facts)}
 
 
-def _read_png(path: str, file: Path, shape: tuple[int, int, int]) -> Tensor:
+def _decoded(path: str, folder: Path, facts: Mapping[str, Facts], shape: tuple[int, int, int]) -> Tensor:
+    """The pixels of pictures whose headers say that they have the size of the real ones."""
+
+    def read(name: str) -> Pixels | Unread:
+        channels: Channels = 1 if facts[name].mode in _GREY else 3
+        return _or_unread(folder, name, lambda file: examined(file, None, channels)[1])
+
+    def read_some(some: Sequence[str]) -> list[Pixels | Unread]:
+        return [read(name) for name in some]
+
+    files, broken, coloured = list(facts), list[Unread](), list[str]()
+    pixels = np.empty((len(files), *shape), np.uint8)
+    for start, chunk in in_chunks(read_some, files, "read"):
+        for row, seen in enumerate(chunk, start):
+            if isinstance(seen, Unread):
+                broken.append(seen)
+            elif seen.shape[1:] != shape[1:]:  # as a camera's mark turns it
+                _check_sizes(path, {files[row]: (seen.shape[2], seen.shape[1])}, shape)
+            elif shape[0] == 1 and _has_colours(seen, axis=0):
+                coloured.append(files[row])
+            else:
+                pixels[row] = seen[: shape[0]]  # a grey picture fills all channels
+    _refuse_unread(path, broken)
+    if coloured:
+        raise _unlike(path, f"{_of_all(coloured, facts)} colours, where the real pictures are grey", _in_kind(1))
+    return torch.from_numpy(pixels)
+
+
+def _has_colours(pixels: Pixels, axis: int) -> bool:
+    """Whether channels differ; `axis` is theirs."""
+    return bool((pixels != pixels.take([0], axis)).any())
+
+
+def _or_unread(folder: Path, name: str, look: Callable[[Path], Seen]) -> Seen | Unread:
     try:
-        with opened_png(file, links=True) as picture:
-            channels = _CHANNELS.get(picture.mode)
-            if channels is None:
-                raise _unlike(
-                    path,
-                    f"{file.name} is a PNG of mode {picture.mode}, where grey (L) or RGB are needed",
-                    f"Convert the pictures to {'RGB' if shape[0] == 3 else 'grey'} without transparency.",
-                )
-            _check_shape(path, file.name, (channels, picture.height, picture.width), shape)
-            pixels = np.array(picture)
-    except UserError:
-        raise
+        return look(folder / name)
     except Exception as error:  # Pillow's decoders raise many kinds
-        raise _unlike(path, f"{file.name} cannot be read: {error}", "Write the pictures anew, or remove it.") from error
-    return torch.from_numpy(pixels).reshape(shape[1], shape[2], shape[0]).permute(2, 0, 1)
+        return unread(folder, name, error)
+
+
+def _refuse_unread(path: str, broken: Sequence[Unread]) -> None:
+    if broken:
+        problem = " ".join(told(broken, 3)).rstrip(".")
+        raise _unlike(path, f"not all its pictures can be read: {problem}", "Write them anew, or remove them.")
+
+
+def _of_all(some: Sequence[str], of: Collection[str]) -> str:
+    """`3 of 200 pictures (a.png, b.png, ...) have`."""
+    return f"{len(some):,} of {counted(len(of), 'picture')} ({names(some)}) {'has' if len(some) == 1 else 'have'}"
+
+
+def _in_kind(channels: int) -> str:
+    return f"Write the pictures in {'RGB' if channels == 3 else 'grey'}, or name the data that they were made after."
+
+
+def _nothing_there(path: str, folder: Path, listing: Listing) -> UserError:
+    lies_there = f"there are {by_ending(listing.others)}" if listing.others else "there are no files"
+    arrays = listing.others.get(".npz", ())
+    if len(arrays) == 1:
+        remedy = f"Try samples={quoted(str(Path(path, arrays[0])))}"
+    else:
+        remedy = f"Give a folder of {either(FORMATS)} pictures, or a file that ends in .npz."
+    return _unlike(path, f"it holds no pictures that can be read: {lies_there}", remedy)
+
+
+def _tell_what_is_read(path: str, listing: Listing) -> None:
+    endings: dict[str, list[str]] = {}
+    for name in listing.pictures:
+        endings.setdefault(Path(name).suffix.lower(), []).append(name)
+    said = f"{path}: {counted(len(listing.pictures), 'picture')} ({by_ending(endings)})"
+    if folders := sorted({name.rpartition("/")[0] for name in listing.pictures} - {""}):
+        said += f", also of {counted(len(folders), 'folder')} below ({names(folders)})"
+    _log.info("%s.", printable(said))
+    for line in may_hold_pictures(listing.others):
+        _log.warning("%s", line)
 
 
 def _read_array(path: str, file: Path, shape: tuple[int, int, int]) -> Tensor:
@@ -112,8 +200,10 @@ def _array(path: str, archive: zipfile.ZipFile, entry: zipfile.ZipInfo, shape: t
             if not (chunk := member.read(min(_CHUNK, math.prod(found) - len(content)))):
                 raise ValueError("it ends early")
             content += chunk
-    pixels = np.frombuffer(content, np.uint8)
-    return torch.from_numpy(pixels.reshape(found, order="F" if by_columns else "C")).permute(0, 3, 1, 2).contiguous()
+    pixels = np.frombuffer(content, np.uint8).reshape(found, order="F" if by_columns else "C")
+    if shape[0] == 1 and _has_colours(pixels, axis=3):
+        raise _unlike(path, f"{_ARRAY} has colours, where the real pictures are grey", _in_kind(1))
+    return torch.from_numpy(pixels[..., : shape[0]]).permute(0, 3, 1, 2).contiguous()
 
 
 def _check_array(path: str, found: tuple[int, ...], dtype: np.dtype[np.generic], shape: tuple[int, int, int]) -> None:
@@ -127,23 +217,45 @@ def _check_array(path: str, found: tuple[int, ...], dtype: np.dtype[np.generic],
         raise _unlike(path, layout, "Move the channels to the end: x.transpose(0, 2, 3, 1).")
     if found[0] == 0:
         raise _unlike(path, f"{_ARRAY} is empty", "Draw some pictures.")
-    _check_shape(path, _ARRAY, (found[3], found[1], found[2]), shape)
-    _check_size(path, found[0], shape)
+    if found[3] not in (1, 3) or found[3] < shape[0]:
+        had = f"{found[3]} channel{'s' * (found[3] != 1)}"
+        raise _unlike(path, f"{_ARRAY} has {had}, where the real pictures have {shape[0]}", _in_kind(shape[0]))
+    _check_sizes(path, {_ARRAY: (found[2], found[1])}, shape)
+    _check_size(path, found[0], (found[3], *shape[1:]))
 
 
-def _check_shape(path: str, name: str, found: tuple[int, int, int], shape: tuple[int, int, int]) -> None:
-    if found[0] != shape[0]:
-        raise _unlike(
-            path,
-            f"{name} has {found[0]} channel{'s' * (found[0] != 1)}, where the real pictures have {shape[0]}",
-            f"Write the pictures in {'RGB' if shape[0] == 3 else 'grey'}, or name the data that they were made after.",
-        )
-    if found[1:] != shape[1:]:
-        raise _unlike(
-            path,
-            f"{name} is {found[1]}x{found[2]} pixels, where the real pictures are {shape[1]}x{shape[2]}",
-            f"Try data.image_size={found[1]}, or name the data that they were made after.",
-        )
+def _check_sizes(path: str, sizes: Mapping[str, tuple[int, int]], shape: tuple[int, int, int]) -> None:
+    """Refuse pictures that have not the size of the real ones.
+
+    Args:
+        path: what the user named.
+        sizes: width and height by the name of the picture, or of what holds all of them.
+        shape: of the real pictures.
+    """
+    right = (shape[2], shape[1])
+    if not (others := [name for name, size in sizes.items() if size != right]):
+        return
+    (width, height), *more = different = sorted(set(sizes.values()))
+    if more:
+        said = f"it holds pictures of {_sizes(different)} pixels ({len(others):,} differ: {names(others)})"
+        remedy = f"Write all pictures at {_size(*right)} pixels, or remove those of other sizes."
+    else:
+        said = f"its pictures are of {_size(width, height)} pixels"
+        how = f"Try data.image_size={width}" if width == height else f"Write them at {_size(*right)} pixels"
+        remedy = f"{how}, or name the data that they were made after."
+    raise _unlike(path, f"{said}, where the real pictures are of {_size(*right)}", remedy)
+
+
+def _sizes(different: Sequence[tuple[int, int]]) -> str:
+    """`28, 29 and 30`; of many, the smallest and the largest."""
+    said = [_size(*size) for size in different]
+    if len(said) > _SIZES_NAMED:
+        return f"{len(said):,} sizes from {said[0]} to {said[-1]}"
+    return f"{', '.join(said[:-1])} and {said[-1]}"
+
+
+def _size(width: int, height: int) -> str:
+    return f"{width}" if width == height else f"{width}x{height}"
 
 
 def _check_size(path: str, count: int, shape: tuple[int, int, int]) -> None:

@@ -153,20 +153,19 @@ def save_atomically(image: Image.Image, path: Path) -> None:
 
 
 @contextmanager
-def opened_png(path: Path, most: int = LARGEST_GRID, *, links: bool = False) -> Iterator[Image.Image]:
+def opened_png(path: Path, most: int = LARGEST_GRID) -> Iterator[Image.Image]:
     """Open a PNG file that may come from a stranger, and read its header alone.
 
     Args:
         path: the file.
         most: pixels that it may have.
-        links: whether it may be a link to a file.
 
     Raises:
         OSError: it cannot be opened, or is no regular file.
         ValueError: it is too large.
         Exception: whatever Pillow raises for what is no PNG file.
     """
-    with opened(path, links=links) as file:
+    with opened(path) as file:
         if os.fstat(file.fileno()).st_size > 4 * most + MEGABYTE:
             raise ValueError("it is too large")
         with Image.open(file, formats=["PNG"]) as picture:

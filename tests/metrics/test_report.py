@@ -75,6 +75,21 @@ def test_as_many_real_pictures_stand_beside_the_generated_ones_however_many_are_
         assert f"value: {count} pictures; real: {count} " in found.table()
 
 
+@pytest.mark.parametrize(("generated", "real", "few"), [(50, 300, True), (300, 50, True), (300, 300, False)])
+def test_that_pictures_are_few_is_said_whatever_is_kept_already(
+    metrics_of, halves, drawn, caplog, own_cache, generated, real, few
+):
+    for _ in range(2):
+        caplog.clear()
+        metrics = metrics_of(["frechet"])
+        metrics.bind(*halves, CPU)
+        evaluated(drawn, metrics, real, generated)
+        said = [record.getMessage() for record in caplog.records if "are few" in record.getMessage()]
+        assert [text.partition(" are few")[0] for text in said] == [
+            f"{generated} pictures beside {real} real ones"
+        ] * few
+
+
 def test_the_reference_is_at_even_distances_and_noise_follows_its_seed(halves):
     training, _ = halves
     parts = torch.cat([part.images for part in reference_pictures(training, 300)])

@@ -1,4 +1,5 @@
 import io
+import logging
 import warnings
 import zipfile
 
@@ -36,45 +37,124 @@ def test_what_the_runner_writes_is_read_back(tmp_path, shape, output):
     assert torch.equal(read, torch.from_numpy(images).permute(0, 3, 1, 2))
 
 
-def test_files_are_read_in_the_order_of_their_names_and_others_are_left_alone(tmp_path):
+def save(image, path, **how):
+    """Write pixels [H, W, C] as a file of the kind that its name says."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    (image if isinstance(image, Image.Image) else Image.fromarray(image.squeeze())).save(path, **how)
+
+
+def as_tensor(images):
+    return torch.from_numpy(images).permute(0, 3, 1, 2)
+
+
+def test_files_are_read_in_the_order_of_their_paths_those_of_folders_too_and_what_is_read_is_said(tmp_path, caplog):
+    caplog.set_level(logging.INFO)
     images = pixels(GREY)
-    for name, image in zip("cab", images, strict=False):
-        Image.fromarray(image[..., 0]).save(tmp_path / f"{name}.PNG", format="PNG")
+    for name, image in zip(("c.PNG", "a.png", "b/x.png", "b/c/y.bmp"), images, strict=False):
+        save(image, tmp_path / name)
     (tmp_path / "notes.txt").write_text("no picture")
-    Image.fromarray(images[4, ..., 0]).save(tmp_path / ".hidden.png")
-    assert torch.equal(read_samples(str(tmp_path), GREY)[:, 0], torch.from_numpy(images[[1, 2, 0], ..., 0]))
+    (tmp_path / "photo.heic").write_text("a picture of another kind")
+    for hidden in (".hidden.png", "__MACOSX/a.png"):
+        save(images[4], tmp_path / hidden)
+    assert torch.equal(read_samples(str(tmp_path), GREY), as_tensor(images[[1, 3, 2, 0]]))
+    said, warned = (record.getMessage() for record in caplog.records)
+    assert said == f"{tmp_path}: 4 pictures (3 .png, 1 .bmp), also of 2 folders below (b, b/c)."
+    assert warned.startswith("1 file that may hold pictures is not read: 1 .heic (photo.heic).")
 
 
 def test_what_is_not_there_or_is_something_else_is_said(tmp_path):
-    assert "there is no such file or folder.\n  Give a folder of PNG files" in message_of(tmp_path / "nowhere")
+    assert "there is no such file or folder.\n  Give a folder of pictures" in message_of(tmp_path / "nowhere")
     (tmp_path / "a.txt").write_text("")
     assert "that is a file of another kind." in message_of(tmp_path / "a.txt")
     (tmp_path / "empty").mkdir()
-    assert "it holds no PNG files." in message_of(tmp_path / "empty")
+    assert "it holds no pictures that can be read: there are no files." in message_of(tmp_path / "empty")
+    (tmp_path / "empty/a.heic").write_text("")
+    assert "it holds no pictures that can be read: there are 1 .heic." in message_of(tmp_path / "empty")
+    (tmp_path / "empty/drawn.npz").write_text("")
+    assert message_of(tmp_path / "empty").endswith(f"Try samples={tmp_path}/empty/drawn.npz")
+
+
+def in_mode(image, mode):
+    """A picture as Pillow has it in a mode, none of whose pixels changes on the way."""
+    if mode == "P":
+        return Image.fromarray(image[..., 0]).convert("P")  # 256 levels in a palette
+    picture = Image.fromarray(image.squeeze())
+    return picture if mode == picture.mode else picture.convert(mode)
+
+
+@pytest.mark.parametrize("ending", [".png", ".bmp", ".tiff", ".webp", ".ppm"])
+@pytest.mark.parametrize("mode", ["L", "LA", "P", "RGB", "RGBA"])
+def test_grey_pictures_are_the_same_in_whatever_mode_and_format_a_program_writes_them(tmp_path, mode, ending):
+    images = pixels(GREY)
+    for number, image in enumerate(images):
+        try:
+            save(
+                in_mode(image, mode),
+                tmp_path / f"{number}{ending}",
+                **({"lossless": True} if ending == ".webp" else {}),
+            )
+        except OSError:
+            pytest.skip(f"Pillow writes no {ending} of mode {mode}")
+    assert torch.equal(read_samples(str(tmp_path), GREY), as_tensor(images))
+    save(pixels(COLOUR)[0], tmp_path / "z.png")
+    said = "1 of 6 pictures (z.png) has colours, where the real pictures are grey.\n  Write the pictures in grey"
+    assert said in message_of(tmp_path)
+
+
+def test_a_grey_file_among_colour_ones_is_a_colour_picture_and_nothing_but_grey_files_are_not(tmp_path):
+    grey, colour = pixels(GREY)[0], pixels(COLOUR)[0]
+    save(grey, tmp_path / "a.png")
+    said = "all its pictures are grey, where the real pictures are in colour.\n  Write the pictures in RGB"
+    assert said in message_of(tmp_path, COLOUR)
+    save(colour, tmp_path / "b.png")
+    read = read_samples(str(tmp_path), COLOUR)
+    assert torch.equal(read, as_tensor(np.stack([grey.repeat(3, -1), colour])))
+
+
+def test_a_jpeg_of_grey_pictures_is_grey(tmp_path):
+    save(in_mode(pixels(GREY)[0], "RGB"), tmp_path / "a.jpg")
+    assert read_samples(str(tmp_path), GREY).shape == (1, *GREY)
+
+
+def test_pictures_of_more_than_8_bits_are_refused(tmp_path):
+    save(pixels(GREY)[0].astype(np.uint16) * 257, tmp_path / "a.png")
+    assert "1 of 1 picture (a.png) has more than 8 bits a channel" in message_of(tmp_path)
+
+
+def test_a_picture_that_a_camera_turned_has_the_size_that_it_is_shown_at(tmp_path):
+    turned = Image.Exif()
+    turned[0x0112] = 6
+    save(pixels(COLOUR)[0], tmp_path / "a.jpg", exif=turned)
+    assert "its pictures are of 8x6 pixels, where the real pictures are of 6x8." in message_of(tmp_path, COLOUR)
 
 
 @pytest.mark.parametrize(
-    ("picture", "said"),
+    ("sizes", "said"),
     [
-        (Image.new("L", (9, 8), 200), "a.png is 8x9 pixels, where the real pictures are 8x6.\n  Try data.image_size=8"),
-        (
-            Image.new("RGB", (6, 8)),
-            "a.png has 3 channels, where the real pictures have 1.\n  Write the pictures in",
-        ),
-        (Image.new("RGBA", (6, 8)), "a.png is a PNG of mode RGBA, where grey (L) or RGB are needed.\n  Convert the"),
-        (Image.new("P", (6, 8)), "a PNG of mode P"),
+        ([(9, 9)] * 3, "its pictures are of 9 pixels, where the real pictures are of 8.\n  Try data.image_size=9, or"),
+        ([(9, 8)] * 3, "its pictures are of 9x8 pixels, where the real pictures are of 8.\n  Write them at 8 pixels"),
+        ([(8, 8), (9, 9)], "pictures of 8 and 9 pixels (1 differ: 1.png), where the real pictures are of 8."),
+        ([(8, 8), (10, 10), (9, 9)], "pictures of 8, 9 and 10 pixels (2 differ: 1.png, 2.png), where"),
+        ([(7, 7), (9, 8)] * 2, "pictures of 7 and 9x8 pixels (4 differ: 0.png, 1.png, ...), where"),
+        ([(8, 8 + n) for n in range(7)], "pictures of 7 sizes from 8 to 8x14 pixels (6 differ: 1.png, 2.png, ...)"),
     ],
 )
-def test_pictures_of_another_size_or_kind_are_refused(tmp_path, picture, said):
-    picture.save(tmp_path / "a.png")
-    assert said in message_of(tmp_path)
+def test_all_sizes_are_named_at_once_before_any_picture_is_decoded(tmp_path, monkeypatch, sizes, said):
+    monkeypatch.setattr(samples, "examined", None)
+    for number, size in enumerate(sizes):
+        save(Image.new("L", size), tmp_path / f"{number}.png")
+    assert said in (message := message_of(tmp_path, (1, 8, 8)))
+    if len(set(sizes)) > 1:
+        assert message.endswith("Write all pictures at 8 pixels, or remove those of other sizes.")
 
 
 def test_a_broken_png_is_named(tmp_path):
     Image.fromarray(pixels(GREY)[0, ..., 0]).save(tmp_path / "a.png")
     content = (tmp_path / "a.png").read_bytes()
     (tmp_path / "a.png").write_bytes(content[:50])
-    assert "a.png cannot be read" in message_of(tmp_path)
+    assert "not all its pictures can be read: 1 file cannot be decoded (a.png)" in message_of(tmp_path)
+    (tmp_path / "a.png").write_bytes(content[:20])
+    assert "not all its pictures can be read: 1 file cannot be decoded (a.png)" in message_of(tmp_path)
 
 
 @pytest.mark.parametrize(
@@ -83,17 +163,25 @@ def test_a_broken_png_is_named(tmp_path):
         (pixels(GREY).astype(np.float32), "arr_0 is float32 [5, 8, 6, 1], where uint8 [N, height, width, channels] is"),
         (pixels(GREY)[..., 0], "Reshape the array; grey pictures have one channel at the end: x[..., None]."),
         (pixels(GREY).transpose(0, 3, 1, 2), "Move the channels to the end: x.transpose(0, 2, 3, 1)."),
-        (pixels(COLOUR), "arr_0 has 3 channels, where the real pictures have 1."),
-        (pixels((1, 8, 8)), "arr_0 is 8x8 pixels, where the real pictures are 8x6."),
+        (pixels(COLOUR), "arr_0 has colours, where the real pictures are grey."),
+        (pixels(GREY).repeat(2, -1), "arr_0 has 2 channels, where the real pictures have 1."),
+        (pixels((1, 8, 8)), "its pictures are of 8 pixels, where the real pictures are of 6x8."),
         (pixels(GREY)[:0], "arr_0 is empty."),
         (pixels(GREY) // 128, "no pixel is above 1, where they go from 0 to 255."),
         (np.array([{"code": 1}], dtype=object), "arr_0 is object [1]"),
     ],
-    ids=["floats", "no channels", "channels first", "colour", "size", "empty", "range", "objects"],
+    ids=["floats", "no channels", "channels first", "colour", "two channels", "size", "empty", "range", "objects"],
 )
 def test_an_array_of_another_form_is_refused_with_what_to_do(tmp_path, array, said):
     np.savez(tmp_path / "a.npz", array)
     assert said in message_of(tmp_path / "a.npz")
+
+
+def test_an_array_of_grey_pictures_in_three_channels_is_grey(tmp_path):
+    np.savez(tmp_path / "a.npz", pixels(GREY).repeat(3, -1))
+    assert torch.equal(read_samples(str(tmp_path / "a.npz"), GREY), as_tensor(pixels(GREY)))
+    np.savez(tmp_path / "a.npz", pixels(GREY))
+    assert "arr_0 has 1 channel, where the real pictures have 3." in message_of(tmp_path / "a.npz", COLOUR)
 
 
 def test_an_npz_without_the_array_or_that_is_none_is_said(tmp_path):
