@@ -1,6 +1,7 @@
 """A Hydra-configured experiment runner for generative adversarial networks.
 
-What a file of your own may import stands here, and is found when it is first asked for: PyTorch takes its time to load,
+`train`, `sweep`, `load` and `load_sweep` are the commands in Python; see docs/python.md. What a file of your own may
+import stands here too, and is found when it is first asked for: PyTorch takes its time to load,
 and `gan-run --help` needs none of it. docs/extending.md shows each in use.
 """
 
@@ -37,6 +38,13 @@ if TYPE_CHECKING:
     from gan_runner.ranges import Positive as Positive
     from gan_runner.ranges import Seed as Seed
     from gan_runner.ranges import TwoOrMore as TwoOrMore
+    from gan_runner.runs.images import GeneratedImages as GeneratedImages
+    from gan_runner.runs.in_python import SavedSweep as SavedSweep
+    from gan_runner.runs.in_python import load as load
+    from gan_runner.runs.in_python import load_sweep as load_sweep
+    from gan_runner.runs.in_python import sweep as sweep
+    from gan_runner.runs.in_python import train as train
+    from gan_runner.runs.saved import SavedRun as SavedRun
     from gan_runner.training.schedules import EpochLength as EpochLength
     from gan_runner.training.schedules import Schedule as Schedule
     from gan_runner.training.schedules import Scores as Scores
@@ -62,6 +70,9 @@ _HOMES = {
     "ranges": [
         *("Count", "CountOrZero", "Fraction", "FractionBelowOne", "NonNegative", "Positive", "Seed", "TwoOrMore"),
     ],
+    "runs.images": ["GeneratedImages"],
+    "runs.in_python": ["SavedSweep", "load", "load_sweep", "sweep", "train"],
+    "runs.saved": ["SavedRun"],
     "training.schedules": ["EpochLength", "Schedule", "Scores", "Turn"],
 }
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}

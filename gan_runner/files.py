@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import fnmatch
+import itertools
 import logging
 import os
 import shutil
@@ -251,6 +252,26 @@ def made_folder(path: Path) -> Path:
         if not is_folder(path):
             raise _refusal(path, _LINK)
     return path
+
+
+def unused_folder(path: Path) -> Path:
+    """Make a folder for a run or a sweep to begin in, with its parents: `path`, or where that is taken `path-2`.
+
+    Raises:
+        UserError: none can be made there.
+    """
+    for name in itertools.chain([path], (path.with_name(f"{path.name}-{number}") for number in itertools.count(2))):
+        try:
+            name.mkdir(parents=True)
+        except FileExistsError:
+            continue
+        except OSError as error:
+            raise UserError(
+                f"{name} cannot be made: {error.strerror}.",
+                "Try hydra.run.dir=FOLDER (for a sweep hydra.sweep.dir=FOLDER) where files may be written.",
+            ) from error
+        return name
+    raise AssertionError("never out of numbers")
 
 
 def set_aside(path: Path, why: str = "damaged") -> Path:

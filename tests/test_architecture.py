@@ -61,30 +61,42 @@ def test_what_makes_parts_knows_no_hydra_and_nothing_of_configs():
 
 def test_every_package_is_named_here():
     packages = {path.name for path in PACKAGE.iterdir() if (path / "__init__.py").exists()}
-    assert packages - {"conf"} == {*CORE, "building", "commands", "config", "machine"}
+    assert packages - {"conf"} == {*CORE, "building", "commands", "config", "machine", "runs"}
 
 
 @pytest.mark.parametrize("path", modules_of("commands"), ids=lambda path: path.stem)
 def test_a_command_imports_no_other(path):
-    """But for those that start them all, what explains Hydra's errors to it, and a sweep, whose jobs are runs."""
-    shared = {"gan_runner.commands", "gan_runner.commands.explaining"}
-    if path.stem == "sweep":
-        shared |= {"gan_runner.commands.train", "gan_runner.commands.train.run_job"}
+    """But for those that start them all, and what makes the start of a run of Hydra's job at hand."""
+    shared = {"gan_runner.commands", "gan_runner.commands.starting"}
     others = {name_of(other) for other in modules_of("commands")} - shared - {name_of(path)}
-    if path.stem in ("start", "main", "explaining"):
+    if path.stem in ("start", "main"):
         return
     assert not imports_of(path) & others
 
 
-def test_configs_know_no_command():
-    for path in modules_of("config"):
+def test_configs_and_runs_know_no_command():
+    for path in modules_of("config", "runs"):
         assert not [name for name in imports_of(path) if below(name, ["gan_runner.commands"])], path
+
+
+def test_configs_know_no_run():
+    for path in modules_of("config"):
+        assert not [name for name in imports_of(path) if below(name, ["gan_runner.runs"])], path
+
+
+def test_runs_know_nothing_of_the_job_that_hydra_is_at():
+    """A run is also started by Python, from any thread, beside a program that may be one of Hydra's itself."""
+    for path in modules_of("runs"):
+        assert not [name for name in imports_of(path) if below(name, ["hydra.core.hydra_config", "hydra.main"])], path
 
 
 def test_every_import_is_of_a_declared_dependency():
     """Not of one that is there only because another one, or an extra for developers, brings it along."""
     project = tomllib.loads((PACKAGE.parent / "pyproject.toml").read_text(encoding="utf-8"))["project"]
-    optional = {"gan_runner.metrics.inception": project["optional-dependencies"]["inception"]}
+    optional = {
+        "gan_runner.metrics.inception": project["optional-dependencies"]["inception"],
+        "gan_runner.runs.tables": project["optional-dependencies"]["notebook"],
+    }
     brought_by = importlib.metadata.packages_distributions()
     for path in MODULES:
         requirements = [*project["dependencies"], *optional.get(name_of(path), [])]
@@ -185,11 +197,12 @@ METHODS = {
 }
 MAY = {
     # What the package itself ships, and what the system says of itself.
-    "commands.explaining": {"folder.iterdir", "file.read_text"},
+    "config.explaining": {"folder.iterdir", "file.read_text"},
     "commands.sweep": {"OmegaConf.load"},
     "config.overrides": {"OmegaConf.load"},  # a file of the user's own below --config-dir
     "config.experiments": {"Path().iterdir"},  # names in the folder that a command is typed in, for a message
-    "config.resuming": {"OmegaConf.load"},
+    "runs.resuming": {"OmegaConf.load"},
+    "runs.in_python": {"folder.rmdir"},
     "building.parts": {"resources.files(CONFIG_MODULE).iterdir", "group.iterdir", "file.read_text"},
     "report.page": {"resources.files(__package__).joinpath('page', name).read_text"},
     "data.digits": {"resources.files('gan_runner.data').joinpath('digits.npz').open", "np.load"},
@@ -214,7 +227,7 @@ MAY = {
     "record.sweep_folder": {"FileLock"},
     "record.run_folder": {"self.path.iterdir", "self.path.rmdir", "self.path.parent.rmdir"},
     # Folders are looked over by `record.links` before TensorBoard opens a new file in them.
-    "commands.train": {"experiment.dashboard.open"},
+    "runs.job": {"experiment.dashboard.open"},
     "record.tensorboard": {"SummaryWriter", "EventFileWriter", "path.rename", "folder.glob"},
     "report.runs": {"folder.iterdir", "Path('multirun').glob"},
 }

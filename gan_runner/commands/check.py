@@ -11,8 +11,9 @@ import torch
 from omegaconf import DictConfig
 from torch import Tensor, nn
 
+from gan_runner.commands.starting import start_of_job
 from gan_runner.config.build import build, make
-from gan_runner.config.checking import check_config, too_much_asked
+from gan_runner.config.checking import check, too_much_asked
 from gan_runner.config.command_line import typed_overrides
 from gan_runner.data.resources import megabytes
 from gan_runner.errors import UserError, mark_as_told
@@ -46,7 +47,8 @@ def check_job(config: DictConfig, verdicts: list[str]) -> None:
                 f"resume is {config.resume}, but gan-check looks at a run before it begins.",
                 "Leave resume out; what a run cannot go on with, gan-run resume=... says before it changes anything.",
             )
-        check_config(config)
+        start = start_of_job(config)
+        check(config, start.overrides, start.choices, start.default_of)
         preflight: Preflight = make(config.preflight)
         with too_much_asked():
             rows = preflight.look_over(build(config))

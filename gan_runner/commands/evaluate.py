@@ -5,17 +5,13 @@ from __future__ import annotations
 import logging
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import torch
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig
 
-from gan_runner.building.parts import only, trusting
 from gan_runner.config.build import bind_to_data, load_images, make
-from gan_runner.config.checking import OF_PICTURES, check_stored
 from gan_runner.config.command_line import named_folders, typed_overrides
-from gan_runner.config.judging import report_of_checkpoint, split_of, tell_report
-from gan_runner.config.stored import read_stored
 from gan_runner.config.validation import validate
 from gan_runner.errors import UserError, too_little_memory_explained
 from gan_runner.machine.shell import quoted
@@ -24,12 +20,11 @@ from gan_runner.metrics.report import Report, evaluate_samples, side_by_side
 from gan_runner.metrics.samples import read_samples
 from gan_runner.ranges import Count, Seed, TwoOrMore
 from gan_runner.record.links import check_way_to
-from gan_runner.record.run_folder import RunFolder
+from gan_runner.runs.judging import split_of, tell_report
+from gan_runner.runs.saved import OTHERWISE, SavedRun
 from gan_runner.training.devices import choose_device
 
 log = logging.getLogger(__name__)
-
-_SAMPLES = "or draw pictures with gan-sample and give samples=PATH data=NAME."
 
 SETTINGS: dict[str, object] = {
     "run": str | Sequence[str] | None,
@@ -88,7 +83,7 @@ def _tell_of_runs(config: DictConfig, device: torch.device) -> None:
     if typed:
         raise UserError(
             f"{' '.join(typed)} is given beside run={config.run}, but a run is judged by its own data.",
-            f"Leave {' '.join(typed)} out, {_SAMPLES}",
+            f"Leave {' '.join(typed)} out, {OTHERWISE}",
         )
     runs = named_folders(config.run)
     if not runs:
@@ -100,61 +95,17 @@ def _tell_of_runs(config: DictConfig, device: torch.device) -> None:
         )
     found = {}
     for run in runs:
-        folder = RunFolder.of_run(run, "run")
-        checkpoint = _checkpoint_of(run, folder, str(config.checkpoint))
+        saved = SavedRun(run, config.trust)
+        checkpoint = saved.checkpoint_for(str(config.checkpoint))
         output = _writable(Path(run, config.output or f"evaluation-{checkpoint}"))
         check_way_to(output, Path(run), "output")
-        found[run] = _of_run(run, folder, checkpoint, config, device)
+        metrics: FeatureMetrics = make(config.metrics)
+        found[run] = saved.evaluated(
+            metrics, checkpoint=checkpoint, num=config.num, real=config.real, seed=config.seed, device=device
+        )
         tell_report(run, found[run], output)
     if len(found) > 1:
         log.info("\n%s", side_by_side(found))
-
-
-def _of_run(run: str, folder: RunFolder, checkpoint: str, config: DictConfig, device: torch.device) -> Report:
-    parts = trusting(config.trust)
-    read = read_stored(Path(run), parts, "run")
-    stored = OmegaConf.create(read.values)
-    if root := read.root_from_elsewhere():
-        stored.data.root = str(root)
-    state = folder.checkpoints.load(checkpoint, device)
-    metrics: FeatureMetrics = make(config.metrics)
-    with only(parts):
-        check_stored(read.config, (*OF_PICTURES, "data"), f"run is {run}")
-        return _report(run, stored, state, metrics, checkpoint, config, device)
-
-
-def _report(
-    run: str,
-    stored: DictConfig,
-    state: dict[str, Any],
-    metrics: FeatureMetrics,
-    checkpoint: str,
-    config: DictConfig,
-    device: torch.device,
-) -> Report:
-    try:
-        training = load_images(stored)
-    except UserError as error:
-        raise UserError(
-            f"run is {run}, but the images that it was trained on cannot be had: {error.problem}",
-            f"Put them back to where its data.root leads, {_SAMPLES}",
-        ) from error
-    bind_to_data(metrics, stored, training, device)
-    if training.fingerprint != state["about"]["data_fingerprint"]:
-        raise UserError(
-            f"run is {run}, but the images that its config names are no longer those that it was trained on.",
-            f"Put them back to where data.root leads, {_SAMPLES}",
-        )
-    how = {"num": config.num, "real": config.real, "seed": config.seed, "device": device}
-    return report_of_checkpoint(stored, state, metrics, checkpoint=checkpoint, **how)
-
-
-def _checkpoint_of(run: str, folder: RunFolder, asked: str) -> str:
-    """The checkpoint that is asked for; the last of a run in which nothing was measured, and so nothing is the best."""
-    if asked != "best" or folder.checkpoints.path("best").is_file() or not folder.checkpoints.path("last").is_file():
-        return asked
-    log.warning("%s has no best checkpoint, for no evaluation came to a number: the last is looked at.", run)
-    return "last"
 
 
 def _no_default(key: str) -> object:

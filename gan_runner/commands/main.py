@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import contextlib
 import importlib.metadata
-import itertools
 import os
 import signal
 import sys
@@ -20,19 +19,17 @@ from typing import NoReturn
 
 import hydra
 from hydra.core.hydra_config import HydraConfig
-from hydra.errors import ConfigCompositionException, HydraException, MissingConfigException, OverrideParseException
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
-from omegaconf.errors import OmegaConfBaseException
-from yaml import YAMLError
 
 from gan_runner import CONFIG_MODULE, launched
 from gan_runner.commands.console import any_console
-from gan_runner.commands.explaining import composed_by_choices, explain_composition, explain_grammar, explain_no_choice
-from gan_runner.commands.mistyped import refuse_mistyped
 from gan_runner.config.command_line import Typed, keep_words, parted, typed, typed_overrides
+from gan_runner.config.explaining import composed_by_choices, explain
+from gan_runner.config.mistyped import refuse_mistyped
 from gan_runner.config.overrides import in_hydras_grammar
 from gan_runner.errors import UserError, was_told
+from gan_runner.files import unused_folder
 from gan_runner.machine.cores import cores
 from gan_runner.machine.load import METER
 from gan_runner.machine.signals import unwinding
@@ -63,7 +60,7 @@ def run() -> None:
             with WholeSweep(words, short_spin=SHORT_SPIN):
                 _launch("config", _train, [*words.arguments, *taking_part])
         else:
-            from gan_runner.config.resuming import STORED, prepare_to_resume
+            from gan_runner.runs.resuming import STORED, prepare_to_resume
 
             goes_on = f"hydra.run.dir={prepare_to_resume(words)}"
             _launch(STORED, _train, [*words.arguments, *taking_part, goes_on])
@@ -79,10 +76,11 @@ def _train(config: DictConfig) -> float | None:
         from gan_runner.commands.sweep import train_in_sweep
 
         return train_in_sweep(config)
-    from gan_runner.commands.train import run_job
+    from gan_runner.commands.starting import start_of_job
+    from gan_runner.runs.job import run_job
 
     with _begin_job():
-        return run_job(config)
+        return run_job(start_of_job(config))
 
 
 def _taking_part(words: Typed) -> list[str]:
@@ -232,18 +230,10 @@ def new_folder(path: str) -> str:
 
 
 def _make_folder(path: str) -> str:
-    for name in itertools.chain([path], (f"{path}-{number}" for number in itertools.count(2))):
-        try:
-            Path(name).mkdir(parents=True)
-        except FileExistsError:
-            continue
-        except OSError as error:  # OmegaConf would put an exception into words of its own
-            _leave(
-                f"{name} cannot be made: {error.strerror}.\n"
-                "  Try hydra.run.dir=FOLDER (for a sweep hydra.sweep.dir=FOLDER) where files may be written."
-            )
-        return name
-    raise AssertionError("never out of numbers")
+    try:
+        return str(unused_folder(Path(path)))
+    except UserError as error:  # OmegaConf would put an exception into words of its own
+        _leave(str(error))
 
 
 OmegaConf.register_new_resolver("job_folder", job_folder, replace=True)
@@ -264,25 +254,13 @@ def _explained(config_name: str) -> Iterator[None]:
         nobody_reads = isinstance(error, BrokenPipeError) and not _begun  # help and configs, behind `| head`
         if nobody_reads or was_told(error) or _told_elsewhere(error):
             _leave("")
-        elif isinstance(error, ConfigCompositionException | MissingConfigException):
-            _leave(explain_composition(error, config_name))
-        elif isinstance(error, OverrideParseException):
-            _leave(explain_grammar(error))
-        elif isinstance(error, UserError | HydraException):
-            _leave(str(error))
-        elif not _begun and isinstance(error, ValueError | TypeError) and (said := explain_no_choice()):
+        elif (said := explain(error, config_name, composing=not _begun)) is not None:
             _leave(said)
-        elif isinstance(error, OmegaConfBaseException):
-            _leave(f"The config does not resolve: {error}\n  Look for the ${{...}} that it names.")
-        elif isinstance(error, YAMLError):
-            _leave(f"A YAML file of the config cannot be read: {error}\n  Mend it there, or leave out what chooses it.")
         elif isinstance(error, OSError) and error.filename:
             _leave(f"{error.filename} cannot be used: {error.strerror}.\n  Give another folder or file.")
         elif isinstance(error, ValueError) and str(error).startswith("Unable to configure"):
             why = error.__cause__ or error
             _leave(f"The log cannot be set up: {why}.\n  See what lies in its place, and what was typed of hydra.")
-        elif isinstance(error, ValueError | TypeError) and not _begun:
-            _leave(f"Hydra cannot make anything of this: {error}\n  Look at what was typed, or see --help.")
         raise
 
 

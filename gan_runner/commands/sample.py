@@ -7,19 +7,14 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal
 
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig
 
-from gan_runner.building.parts import only, trusting
-from gan_runner.config.build import sampler_of_checkpoint
-from gan_runner.config.checking import OF_PICTURES, check_stored
 from gan_runner.config.command_line import typed_overrides
-from gan_runner.config.stored import read_stored
 from gan_runner.config.validation import validate
-from gan_runner.errors import too_little_memory_explained
 from gan_runner.ranges import Count, CountOrZero, Seed
 from gan_runner.record.links import check_way_to
-from gan_runner.record.pictures import check_output, free_name, near_square, to_uint8, write_samples
-from gan_runner.record.run_folder import RunFolder
+from gan_runner.record.pictures import check_output, free_name, write_samples
+from gan_runner.runs.saved import SavedRun
 from gan_runner.training.devices import choose_device
 
 log = logging.getLogger(__name__)
@@ -42,21 +37,14 @@ def sample_job(config: DictConfig) -> None:
         UserError: a setting is wrong, `run` is no run's folder, or something is at `output` already.
     """
     validate(config, SETTINGS, (), typed_overrides(), _no_default)
-    device = choose_device(config.device, "device")
-    folder = RunFolder.of_run(config.run, "run")
+    choose_device(config.device, "device")  # what is wrong with it is told first
+    run = SavedRun(config.run, config.trust)
     output = config.output
     if not any(override.startswith("output=") for override in typed_overrides()):
         output = free_name(output)
     check_output(output)
-    parts = trusting(config.trust)
-    stored = read_stored(Path(config.run), parts, "run")
-    check_way_to(Path(output), Path(config.run), "output")
-    state = folder.checkpoints.load(str(config.checkpoint), device)
-    with only(parts), too_little_memory_explained("Try a smaller num, and another seed for each part."):
-        check_stored(stored.config, OF_PICTURES, f"run is {config.run}")
-        sampler = sampler_of_checkpoint(OmegaConf.create(stored.values), state, config.seed, device)
-        inputs = sampler.for_grid("sampled latents", config.num, near_square(config.num))
-        write_samples(to_uint8(sampler.pictures(inputs)), output)
+    check_way_to(Path(output), run.folder, "output")
+    write_samples(run.sample(config.num, config.seed, config.checkpoint, config.device), output)
     log.info("%d pictures: %s", config.num, output)
 
 

@@ -28,6 +28,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from gan_runner import CONFIG_MODULE
 from gan_runner.building.parts import trusting
+from gan_runner.commands.starting import start_of_job
 from gan_runner.config.command_line import Typed, shown, typed_overrides
 from gan_runner.config.stored import read_stored
 from gan_runner.config.sweeping import (
@@ -66,7 +67,7 @@ def words_to_go_on(typed: Typed) -> list[str]:
     Raises:
         UserError: there is no sweep, or it asks for what is not to be trusted.
     """
-    from gan_runner.config.resuming import trusted
+    from gan_runner.runs.resuming import trusted
 
     folder = Path(str(typed.value_of("sweep_resume")))
     if not folder.is_dir():
@@ -170,7 +171,7 @@ class WholeSweep:
         self._listening.enter_context(handled(STOPPING, self._note if parallel else _leave_at_once))
         if parallel:
             # A Ctrl-C reaches the jobs' processes too, and would end one that is just starting, and with it the
-            # others. Each lets signals through once its run can save (`gan_runner.commands.train`).
+            # others. Each lets signals through once its run can save (`gan_runner.runs.job`).
             self._listening.enter_context(held_back_in_new_processes(STOPPING))
 
     def _note(self, number: int, frame: FrameType | None) -> None:
@@ -315,15 +316,15 @@ def train_in_sweep(config: DictConfig) -> float | None:
     """Train one job of a sweep, go on with it, or skip it; a failure is told and noted, and the others go on.
 
     Returns:
-        What a sweeper is to minimise: see `gan_runner.commands.train.run_job`. None where the job has failed.
+        What a sweeper is to minimise: see `gan_runner.runs.job.run_job`. None where the job has failed.
     """
     hydra = HydraConfig.get()
     path = Path(hydra.runtime.cwd, hydra.sweep.dir)
     sweep, run = SweepFolder(path), Path(hydra.runtime.output_dir)
     if not sweep.is_one():  # as with hydra.mode=MULTIRUN in a check
-        from gan_runner.commands.train import run_job
+        from gan_runner.runs.job import run_job
 
-        return run_job(config)
+        return run_job(start_of_job(config))
     number = int(hydra.job.num)
     job = sweep.claim(number, typed_overrides(), os.path.relpath(run, path))
     if sweep.asked_to_stop():
@@ -386,9 +387,9 @@ def _train_and_note(config: DictConfig, sweep: SweepFolder, run: Path, job: Job)
             raise
         problem = problem_of(error)
         with contextlib.suppress(OSError, OmegaConfBaseException):  # what a disk or a config refuses was told above
-            from gan_runner.commands.train import note_failure_on_dashboard
+            from gan_runner.runs.job import note_failure_on_dashboard
 
-            note_failure_on_dashboard(config, run)
+            note_failure_on_dashboard(start_of_job(config))
         _ended(sweep, number, "failed", run, problem)
         return None, None
 
@@ -402,8 +403,8 @@ def _train(config: DictConfig, sweep: SweepFolder, run: Path, job: Job) -> float
     if job.state in GONE_THROUGH:
         _say(f"{printable(job.name)} is {job.state} already, with objective {job.objective}.")
         return _to_minimise(job.objective, config)
-    from gan_runner.commands.train import Within, choose_gpu, gpus, run_job
     from gan_runner.record.run_folder import RunFolder
+    from gan_runner.runs.job import Within, choose_gpu, gpus, run_job
 
     if RunFolder(run).checkpoints.any():
         config.resume = str(shown(run))
@@ -415,7 +416,7 @@ def _train(config: DictConfig, sweep: SweepFolder, run: Path, job: Job) -> float
         again=job.state != "waiting",
         bar=not in_own_process(),
     )
-    found = run_job(config, within)
+    found = run_job(start_of_job(config), within)
     _ended(sweep, number, str(read_summary(run).get("status")), run)
     return found
 

@@ -6,14 +6,12 @@ import contextlib
 from collections.abc import Callable, Collection, Mapping, Sequence
 from pkgutil import resolve_name
 
-from hydra import compose
-from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf
 
 import gan_runner
 from gan_runner.building.signatures import as_typed
 from gan_runner.config.build import takes_labels
-from gan_runner.config.command_line import command_line, config_dir_of, typed_overrides
+from gan_runner.config.command_line import command_line, config_dir_of
 from gan_runner.config.experiments import without_first_line
 from gan_runner.config.groups import GROUPS
 from gan_runner.config.validation import Reader, drop_what_a_replaced_part_took, validate
@@ -34,31 +32,6 @@ SETTINGS: dict[str, object] = {
 READERS = (Reader("data", make_feed),)
 
 HARD_LABELS = "hard"
-
-
-def check_config(config: DictConfig) -> None:
-    """Refuse the config of the job at hand if it cannot be meant, before anything is loaded.
-
-    Raises:
-        UserError: see `check`.
-    """
-    check(config, typed_overrides(), HydraConfig.get().runtime.choices, default_of)
-
-
-def default_of(key: str) -> object:
-    """The value that a key has with the same choices of groups and no other override.
-
-    Raises:
-        KeyError: there is no such key then.
-    """
-    hydra = HydraConfig.get()
-    choices = [o for o in typed_overrides() if o.lstrip("+").partition("=")[0] in hydra.runtime.choices]
-    folders = [o for o in hydra.overrides.hydra if o.startswith("hydra.searchpath=")]
-    config = compose(hydra.job.config_name, overrides=[*choices, *folders])
-    if OmegaConf.select(config, key, default=KeyError) is KeyError:
-        raise KeyError(key)
-    value = OmegaConf.select(config, key)
-    return OmegaConf.to_container(value) if OmegaConf.is_config(value) else value
 
 
 def too_much_asked() -> contextlib.AbstractContextManager[None]:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import functools
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextvars import ContextVar
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -85,18 +87,42 @@ def config_dir_of(words: Sequence[str]) -> str | None:
     return found
 
 
-_words: list[str] = []  # of the command, before anything is made of them for Hydra
+# Of the command: before anything is made of them for Hydra, and as Hydra takes them.
+_words: ContextVar[Sequence[str]] = ContextVar("_words", default=())
+_arguments: ContextVar[Sequence[str] | None] = ContextVar("_arguments", default=None)
 
 
-def keep_words(words: list[str]) -> None:
+def keep_words(words: Sequence[str]) -> None:
     """Keep the words of a command as they were typed."""
-    _words[:] = words
+    _words.set(list(words))
+
+
+@contextlib.contextmanager
+def command_in_python(words: Sequence[str], arguments: Sequence[str]) -> Iterator[None]:
+    """In here a command is carried out that a function of Python's was called for.
+
+    Args:
+        words: that would have been typed, the command's name first.
+        arguments: what follows the name, as Hydra takes it.
+    """
+    tokens = _words.set(list(words)), _arguments.set(list(arguments))
+    try:
+        yield
+    finally:
+        _words.reset(tokens[0])
+        _arguments.reset(tokens[1])
 
 
 def command_line() -> list[str]:
     """The command that was typed, word by word; in a launcher's own process what that calls itself."""
-    command, *arguments = _words or sys.argv
+    command, *arguments = _words.get() or sys.argv
     return [Path(command).name, *arguments]
+
+
+def hydras_arguments() -> list[str]:
+    """What follows the command's name, as Hydra takes it."""
+    arguments = _arguments.get()
+    return sys.argv[1:] if arguments is None else list(arguments)
 
 
 def parted(arguments: Sequence[str]) -> Typed:

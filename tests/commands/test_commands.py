@@ -14,8 +14,8 @@ from hydra import compose, initialize_config_module
 from PIL import Image
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from gan_runner.commands.explaining import settings
 from gan_runner.config.command_line import typed
+from gan_runner.config.explaining import settings
 from gan_runner.config.overrides import UNREADABLE, reading
 from gan_runner.machine.files import is_name_everywhere
 from gan_runner.record.sweep_folder import Sweep, folder_name

@@ -326,13 +326,13 @@ import logging, os, signal, sys
 from gan_runner.errors import UserError
 
 def load(image_size: int | None, limit: int | None, split: str, holdout: float):
-    log = logging.getLogger("gan_runner.commands.train")
+    log = logging.getLogger("gan_runner.runs.job")
     log.addFilter(signalled_when_an_error_is_told)
     FAIL
 
 def signalled_when_an_error_is_told(record: logging.LogRecord) -> bool:
     if record.levelno == logging.ERROR:
-        logging.getLogger("gan_runner.commands.train").removeFilter(signalled_when_an_error_is_told)
+        logging.getLogger("gan_runner.runs.job").removeFilter(signalled_when_an_error_is_told)
         os.kill(os.getpid(), signal.SIGNAL)
     return True
 """

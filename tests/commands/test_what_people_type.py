@@ -14,9 +14,9 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from omegaconf import OmegaConf
 
 from gan_runner.commands import main
-from gan_runner.commands.explaining import choices_of, settings
-from gan_runner.commands.mistyped import refuse_mistyped
 from gan_runner.config.command_line import keep_words, named_folders, typed
+from gan_runner.config.explaining import choices_of, settings
+from gan_runner.config.mistyped import refuse_mistyped
 from gan_runner.errors import UserError
 from tests.command_line import call, gan_run
 

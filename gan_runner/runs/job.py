@@ -1,56 +1,46 @@
-"""The job of `gan-run`: from a composed config to a finished run and its record."""
+"""A run from its start to its end: check, make, train, judge, and leave a record whatever happens."""
 
 from __future__ import annotations
 
 import contextlib
 import copy
 import logging
-import os
-import signal
 import sys
-import threading
-import time
-from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from functools import cached_property
-from pathlib import Path
-from types import FrameType
-from typing import Any, NoReturn, cast
+from typing import Any
 
 import torch
-from hydra.core.hydra_config import HydraConfig
-from omegaconf import DictConfig, OmegaConf, read_write
-from torchinfo import summary as parameter_summary
+from omegaconf import OmegaConf, read_write
 from tqdm.contrib.logging import logging_redirect_tqdm
 
 from gan_runner.building.parts import names_in, only, trusting
 from gan_runner.config.build import NETWORKS, build, refuse_other_networks
-from gan_runner.config.checking import check_config, too_much_asked
-from gan_runner.config.command_line import command_line, shown, typed_overrides
+from gan_runner.config.checking import check, too_much_asked
 from gan_runner.config.hyperparameters import hyperparameters_of
-from gan_runner.config.judging import report_of_checkpoint, tell_report
-from gan_runner.config.resuming import refuse_changes, refuse_other_data, refusing_what_does_not_fit
 from gan_runner.config.stored import Stored, read_stored, to_store
 from gan_runner.errors import FirstError, UserError, mark_as_told, problem_of
 from gan_runner.machine import shell
-from gan_runner.machine.signals import STOPPING, handled, let_through, send_to_main_thread
 from gan_runner.record.journal import Journal, Silence
 from gan_runner.record.progress_bar import progress_bar
 from gan_runner.record.run_folder import RunFolder
 from gan_runner.record.summary import Summary
-from gan_runner.record.sweep_folder import SweepFolder
 from gan_runner.record.tensorboard import Hyperparameters, begin_and_fail, dashboard_line
+from gan_runner.runs.introduction import introduce
+from gan_runner.runs.judging import report_of_checkpoint, tell_report
+from gan_runner.runs.outcome import outcome_of
+from gan_runner.runs.resuming import refuse_changes, refuse_other_data, refusing_what_does_not_fit
+from gan_runner.runs.start import Start
+from gan_runner.runs.stopping import Stop
 from gan_runner.training.contract import first_look
 from gan_runner.training.devices import choose_device, precision_to_go_on, tell_other_arithmetic
 from gan_runner.training.distributed import World, joined
 from gan_runner.training.experiment import Experiment
 from gan_runner.training.loop import Run, train
-from gan_runner.training.threads import choose_threads, named
+from gan_runner.training.threads import choose_threads
 
 log = logging.getLogger(__name__)
-
-_SECONDS_BETWEEN_ASKING = 0.2
-_SECONDS_OF_ONE_WISH = 0.5  # in which a terminal and a supervisor, say, send what is one wish to stop
 
 # What the dashboard's page of hyperparameters shows of a run besides the evaluation's metrics.
 _TELLING_SCALARS = ("accuracy/d", "loss/d", "loss/g", "health/diversity", "speed/images_per_second")
@@ -75,11 +65,11 @@ class Within:
     bar: bool
 
 
-def run_job(config: DictConfig, within: Within | None = None) -> float | None:
-    """Train as the config says, and leave a record whatever happens.
+def run_job(start: Start, within: Within | None = None) -> float | None:
+    """Train as a config says, and leave a record whatever happens.
 
     Args:
-        config: as composed and not checked yet.
+        start: what is asked for.
         within: where the run is a job of a sweep.
 
     Returns:
@@ -93,27 +83,27 @@ def run_job(config: DictConfig, within: Within | None = None) -> float | None:
             the program.
     """
     world = joined()
-    folder = RunFolder(shown(Path(HydraConfig.get().runtime.output_dir)))
-    job = _Job(config, folder, world)
+    folder = RunFolder(start.folder)
+    job = _Job(start, folder, world)
     if not world.first:
         _take_part(job)
         return None
     try:
-        check_config(config)
+        _check(start)
     except UserError as error:
-        if _in_sweep():  # the job's folder is kept, and says why nothing else is in it
+        if start.job:  # the job's folder is kept, and says why nothing else is in it
             _tell_failure(error, within)
         elif job.stored is None:
             folder.discard_unbegun()
         raise
-    stop = _Stop(within.asked_to_stop if within else lambda: False, world)
+    stop = Stop(within.asked_to_stop if within else lambda: False, world)
     # To the end of the record, for torchrun sends a signal to the others as soon as one process has failed.
     with contextlib.closing(folder), stop:
         if job.stored is not None:
             folder.claim("resume", new=False)
         else:
             again = within is not None and within.again
-            folder.claim("hydra.sweep.dir" if _in_sweep() else "hydra.run.dir", new=not again)
+            folder.claim("hydra.sweep.dir" if start.job else "hydra.run.dir", new=not again)
             job.begin()
             if again:
                 folder.rewind_metrics(0)
@@ -169,8 +159,8 @@ def _take_part(job: _Job) -> None:
     Raises:
         SystemExit: the run was interrupted.
     """
-    check_config(job.config)
-    stop = _Stop(lambda: False, job.world)
+    _check(job.start)
+    stop = Stop(lambda: False, job.world)
     with contextlib.closing(job.folder), stop, too_much_asked():
         experiment, state, _ = _made(job, stop)
         with contextlib.closing(experiment.feed):
@@ -181,7 +171,7 @@ def _take_part(job: _Job) -> None:
         sys.exit(128 + stop.signal)
 
 
-def _made(job: _Job, stop: _Stop) -> tuple[Experiment, dict[str, Any] | None, dict[str, str]]:
+def _made(job: _Job, stop: Stop) -> tuple[Experiment, dict[str, Any] | None, dict[str, str]]:
     """Make what is to be trained and try it out; gives it with the checkpoint to go on from, and what is said of it."""
     config = job.config
     if job.stored is not None and not config.resume_force:
@@ -204,7 +194,7 @@ def _made(job: _Job, stop: _Stop) -> tuple[Experiment, dict[str, Any] | None, di
         refuse_other_data(config.resume, state["about"]["data_fingerprint"], experiment.images)
     with stop.at_once():
         first_look(experiment)
-        return experiment, state, _introduce(experiment)
+        return experiment, state, introduce(experiment)
 
 
 def _go_on(job: _Job, run: Run, state: dict[str, Any] | None) -> bool:
@@ -216,7 +206,7 @@ def _go_on(job: _Job, run: Run, state: dict[str, Any] | None) -> bool:
     return job.world.from_first(lambda: run.finished and job.folder.read_summary().get("status") == "finished")
 
 
-def _train(job: _Job, stop: _Stop, within: Within | None) -> None:
+def _train(job: _Job, stop: Stop, within: Within | None) -> None:
     config, folder = job.config, job.folder
     experiment, state, tables = _made(job, stop)
     first_iteration = state["progress"]["iteration"] + 1 if state else 1
@@ -253,9 +243,9 @@ def _train(job: _Job, stop: _Stop, within: Within | None) -> None:
         log.info("%s to train. Pictures appear in %s.", length, folder.path / "samples")
         if unusual := experiment.watch.unusual:
             log.warning("%s", unusual)
-        events.begin(_hyperparameters(config), [*experiment.evaluation.tags, *_TELLING_SCALARS])
+        events.begin(_hyperparameters(job.start), [*experiment.evaluation.tags, *_TELLING_SCALARS])
         events.describe(experiment.evaluation.descriptions)
-        command, begun_at = shell.command_line(command_line()), run.progress.iteration
+        command, begun_at = shell.command_line(job.start.command), run.progress.iteration
         for tag, text in {"command": command, "config": job.config_text, **tables}.items():
             events.text(f"run/{tag}", f"```\n{text}\n```", begun_at)
         if not state:
@@ -313,52 +303,20 @@ def _length(run: Run) -> str:
     return "trainer.epochs" if run.experiment.settings.iterations is None else "trainer.iterations"
 
 
-def note_failure_on_dashboard(config: DictConfig, folder: Path) -> None:
+def note_failure_on_dashboard(start: Start) -> None:
     """Give a job of a sweep that has failed before it began its row on the page of hyperparameters."""
-    begin_and_fail(folder, _hyperparameters(config))
+    begin_and_fail(start.folder, _hyperparameters(start))
 
 
-def _hyperparameters(config: DictConfig) -> Hyperparameters:
+def _hyperparameters(start: Start) -> Hyperparameters:
     """The run's row on the page of hyperparameters; all jobs of a sweep name the same columns."""
-    typed = [override.lstrip("+~").partition("=")[0] for override in typed_overrides()]
-    swept = SweepFolder(Path(HydraConfig.get().sweep.dir)).read().swept if _in_sweep() else []
-    return hyperparameters_of(config, HydraConfig.get().runtime.choices, typed, swept)
+    typed = [override.lstrip("+~").partition("=")[0] for override in start.overrides]
+    return hyperparameters_of(start.config, start.choices, typed, start.swept)
 
 
-def _introduce(experiment: Experiment) -> dict[str, str]:
-    """Say what is being trained: data, device, and both players layer by layer; gives the tables of layers by name."""
-    tables = {}
-    images, compute, game = experiment.images, experiment.compute, experiment.game
-    channels, height, width = images.shape
-    log.info("%s: %s images, %dx%dx%d", images.name, f"{len(images):,}", height, width, channels)
-    threads = f", {named(torch.get_num_threads())}," if compute.device.type == "cpu" else ""
-    log.info("Computing on %s%s in %s with seed %d.", compute.device, threads, compute.precision, experiment.seed)
-    if (size := experiment.world.size) > 1:
-        log.info("%d processes train together, each on %d images of a batch.", size, experiment.step.sizes.d)
-    if not game.classifies:
-        log.info("This loss does not classify: the area under the ROC curve stands in for accuracy/*.")
-    players = experiment.players
-    for name, net in (("Generator", players.generator.net), ("Discriminator", players.discriminator.net)):
-        try:
-            inputs = [_latents_of(experiment)] if name == "Generator" else [experiment.examples(2).images]
-            table = parameter_summary(
-                net, input_data=inputs, verbose=0, col_names=("output_size", "num_params"), depth=2
-            )
-        except RuntimeError:  # a network that takes more than a picture or a latent: without the shapes
-            table = parameter_summary(net, verbose=0, col_names=("num_params",), depth=2)
-        log.info("%s\n%s", name, table)
-        tables[name.lower()] = str(table)
-    return tables
-
-
-def _latents_of(experiment: Experiment) -> torch.Tensor:
-    cpu = torch.device("cpu")
-    return experiment.game.latents(2, cpu, torch.Generator()).to(experiment.compute.device)
-
-
-def _in_sweep() -> bool:
-    mode = HydraConfig.get().mode
-    return mode is not None and mode.name == "MULTIRUN"
+def _check(start: Start) -> None:
+    """Refuse a config that cannot be meant, before anything is loaded."""
+    check(start.config, start.overrides, start.choices, start.default_of)
 
 
 def gpus() -> int:
@@ -375,8 +333,9 @@ def choose_gpu(number: int | None) -> None:
 class _Job:
     """One start of a run, and what is written of it whatever becomes of it."""
 
-    def __init__(self, config: DictConfig, folder: RunFolder, world: World) -> None:
-        self.config = config
+    def __init__(self, start: Start, folder: RunFolder, world: World) -> None:
+        self.start = start
+        self.config = config = start.config
         self.folder = folder
         self.world = world
         self.run: Run | None = None
@@ -388,13 +347,13 @@ class _Job:
         if config.resume is not None:
             self.stored = read_stored(folder.path, trusting(config.trust), "resume")
         seed = OmegaConf.select(config, "seed", throw_on_resolution_failure=False)
-        self._summary = Summary(folder, {"command": command_line(), "seed": seed})
+        self._summary = Summary(folder, {"command": list(start.command), "seed": seed})
 
     def begin(self) -> None:
         """Put this start's config and summary in the place of an earlier one's."""
-        before = self.stored.overrides if self.stored and not _in_sweep() else []  # a sweep's job is given all of them
-        overrides = [*before, *typed_overrides()]
-        hydra = cast("DictConfig", HydraConfig.instance().cfg)
+        before = self.stored.overrides if self.stored and not self.start.job else []  # a sweep's job has all of them
+        overrides = [*before, *self.start.overrides]
+        hydra = self.start.hydra
         if self.stored:  # a start that goes on chooses nothing but what is typed
             hydra = copy.deepcopy(hydra)
             chosen = self.stored.choices | dict(hydra.hydra.runtime.choices)
@@ -445,7 +404,7 @@ class _Job:
 
     def write(self, status: str, error: str | None = None) -> None:
         """Write summary.json as of now."""
-        found = _summarise(self.run) | {"at_end": self.judged or None} if self.run is not None else {}
+        found = outcome_of(self.run) | {"at_end": self.judged or None} if self.run is not None else {}
         self._summary.write(status, error, found)
 
     def write_after_failure(self, status: str, error: str | None = None) -> None:
@@ -477,118 +436,3 @@ class _Job:
         if self.run is None or self.run.best.found is None:
             return None
         return self.run.experiment.evaluation.to_minimise(self.run.best.found["value"])
-
-
-def _summarise(run: Run) -> dict[str, Any]:
-    experiment, progress, best = run.experiment, run.progress, run.best
-    images, compute, evaluation = experiment.images, experiment.compute, experiment.evaluation
-    return {
-        "iterations": progress.iteration,
-        "epochs": round(run.epochs, 4),
-        "d_steps": progress.d_steps,
-        "g_steps": progress.g_steps,
-        "images": progress.images,
-        "seconds": round(run.seconds, 3),
-        "images_per_second": round(progress.images_played(experiment.settings) / run.seconds, 1),
-        "device": str(compute.device),
-        "threads": run.threads.number,
-        "thread_changes": run.threads.changes,
-        "processes": experiment.world.size,
-        "precision": compute.precision,
-        "data": {"name": images.name, "fingerprint": images.fingerprint, "count": len(images)},
-        **({"real": evaluation.real.as_dict()} if evaluation.real is not None else {}),
-        "best": best.found,
-        "metrics": best.metrics,
-        "objective": best.found["value"] if best.found else None,
-        "objective_name": evaluation.objective,
-        "goal": evaluation.goal,
-        "evaluation": evaluation.fingerprint,
-        "alarms": [asdict(alarm) for alarm in experiment.watch.raised],
-    }
-
-
-class _Stop:
-    """Turns the first signal that stops a run into a wish to, says so, and leaves at a second one.
-
-    Args:
-        asked: whether somebody else wishes it: looked at now and then.
-        world: who stops together.
-    """
-
-    def __init__(self, asked: Callable[[], bool], world: World) -> None:
-        self.signal: signal.Signals | None = None
-        self.left: int | None = None  # the exit code with which the program was told to leave at once
-        self._asked = asked
-        self._poll = world.poll()
-        self._silent = not world.first
-        self._asks_again_at = 0.0
-        self._noted_at: float | None = None
-        self._restoring = contextlib.ExitStack()
-        self._handled: list[signal.Signals] = []  # none where a launcher handles signals itself
-        self._at_once = False
-
-    def wanted(self) -> bool:
-        """Whether the run is to end."""
-        if self.signal is None and time.monotonic() >= self._asks_again_at:
-            self._asks_again_at = time.monotonic() + _SECONDS_BETWEEN_ASKING
-            if self._asked():
-                self.signal = signal.SIGTERM
-        agreed = self._poll(self.signal or 0)
-        if agreed:
-            self.signal = signal.Signals(agreed)
-        return bool(agreed)
-
-    def __enter__(self) -> _Stop:
-        self._handled = self._restoring.enter_context(handled(STOPPING, self._note))
-        self._restoring.enter_context(let_through(self._handled))  # a sweep has its jobs wait until here
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._restoring.close()
-
-    @contextlib.contextmanager
-    def at_once(self) -> Iterator[None]:
-        """In here the first signal leaves at once, as where data load: nothing is there yet that could be lost."""
-        self._at_once = True
-        done = threading.Event()
-        asking = threading.Thread(target=self._ask_until, args=(done,), daemon=True)
-        asking.start()
-        try:
-            if self.signal is not None:
-                self._leave(self.signal, None)
-            yield
-        except BaseException:
-            if self.left is None or self.signal is None:
-                raise
-            log.info("Interrupted by %s before the training began.", self.signal.name)
-            sys.exit(self.left)  # whatever a library on the way out has made of it
-        finally:
-            done.set()
-            asking.join()
-            self._at_once = False
-
-    def _ask_until(self, done: threading.Event) -> None:
-        """Where nobody calls `wanted`: turn the wish of somebody else into a signal."""
-        while self._handled and not done.wait(_SECONDS_BETWEEN_ASKING):
-            if self.signal is None and self._asked():
-                send_to_main_thread(signal.SIGTERM)
-                return
-
-    def _note(self, number: int, frame: FrameType | None) -> None:
-        if self._noted_at is not None:
-            if time.monotonic() - self._noted_at >= _SECONDS_OF_ONE_WISH:
-                self._leave(number, frame)
-            return
-        self.signal, self._noted_at = signal.Signals(number), time.monotonic()
-        if self._at_once:
-            self._leave(number, frame)
-        if self._silent:
-            return
-        # Straight to standard error: the signal may have come in the middle of a line of the log. Whoever reads that
-        # may have been stopped too.
-        with contextlib.suppress(OSError):
-            os.write(2, b"Stopping; once more to stop at once.\n")
-
-    def _leave(self, number: int, frame: FrameType | None) -> NoReturn:
-        self.left = 128 + number
-        sys.exit(self.left)

@@ -6,29 +6,57 @@ import itertools
 import json
 import os
 import re
-import sys
 from collections.abc import Iterator
 from dataclasses import replace
 from importlib import resources
 from pathlib import Path
 
 from hydra.core.override_parser.overrides_parser import OverridesParser
-from hydra.errors import HydraException, OverrideParseException
+from hydra.errors import ConfigCompositionException, HydraException, MissingConfigException, OverrideParseException
 from omegaconf import DictConfig, ListConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+from yaml import YAMLError
 
 from gan_runner import CONFIG_MODULE
-from gan_runner.config.command_line import command_line, config_dir_of, parted
+from gan_runner.config.command_line import command_line, config_dir_of, hydras_arguments, parted
+from gan_runner.config.composing import compose
 from gan_runner.config.experiments import folder_with, without_first_line
 from gan_runner.config.overrides import Override
-from gan_runner.errors import closest, either
+from gan_runner.errors import UserError, closest, either
 from gan_runner.machine import shell
+
+
+def explain(error: Exception, config_name: str, *, composing: bool) -> str | None:
+    """What went wrong, in this program's words, where what was typed or a YAML file is to blame; None where not.
+
+    Args:
+        error: what came while a config was composed or used.
+        config_name: of the command's primary config.
+        composing: whether the config was still being composed, so that Python's own errors are about what was typed.
+    """
+    match error:
+        case ConfigCompositionException() | MissingConfigException():
+            return explain_composition(error, config_name)
+        case OverrideParseException():
+            return explain_grammar(error)
+        case UserError() | HydraException():
+            return str(error)
+        case ValueError() | TypeError() if composing and (said := explain_no_choice()):
+            return said
+        case OmegaConfBaseException():
+            return f"The config does not resolve: {error}\n  Look for the ${{...}} that it names."
+        case YAMLError():
+            return f"A YAML file of the config cannot be read: {error}\n  Mend it there, or leave out what chooses it."
+        case ValueError() | TypeError() if composing and not str(error).startswith("Unable to configure"):
+            return f"Hydra cannot make anything of this: {error}\n  Look at what was typed, or see --help."
+    return None
 
 
 def explain_composition(error: HydraException, config_name: str) -> str:
     """Put Hydra's refusal of an override into this program's words: key, value, rule, what to type."""
     text = _said(error)
     if found := re.search(r"Could not override '(\S+)@experiment\b", text):
-        return str(without_first_line(_typed_value("experiment") or "?", config_dir_of(sys.argv[1:]), found[1]))
+        return str(without_first_line(_typed_value("experiment") or "?", config_dir_of(hydras_arguments()), found[1]))
     if found := re.search(r"Could not override '([^']+)'", text):
         # Of a mapping that was typed, Hydra names the key within elsewhere.
         within = re.search(rf"full_key: ({re.escape(found[1])}\.\S+)", str(error.__cause__))
@@ -38,7 +66,9 @@ def explain_composition(error: HydraException, config_name: str) -> str:
         return _explain_unknown_choice(group, choice, re.findall(r"\t(\S+)", text.partition("Config search path")[0]))
     if found := re.search(r"Cannot find primary config '([^']+)'", text):
         return _explain_unknown_config(found[1])
-    if "resolving interpolation" in text and (gone := [word for word in sys.argv[1:] if re.fullmatch(r"~\w+", word)]):
+    if "resolving interpolation" in text and (
+        gone := [word for word in hydras_arguments() if re.fullmatch(r"~\w+", word)]
+    ):
         return f"{gone[0]} takes away what every run needs.\n  Leave {gone[0]} out."
     return text
 
@@ -51,19 +81,19 @@ def _said(error: BaseException | None) -> str:
 
 
 def _typed_value(key: str) -> str | None:
-    return next((word.value for word in map(Override.of, sys.argv[1:]) if word.key == key), None)
+    return next((word.value for word in map(Override.of, hydras_arguments()) if word.key == key), None)
 
 
 def _chosen_as(path: str) -> Iterator[tuple[str, str]]:
     """Group and choice, of which Hydra names only the two together."""
-    for word in map(Override.of, sys.argv[1:]):
+    for word in map(Override.of, hydras_arguments()):
         if word.value is not None and f"{word.key}/{word.value}".removesuffix(".yaml") == path.removesuffix(".yaml"):
             yield word.key, word.value
 
 
 def _explain_unknown_config(name: str) -> str:
     problem = f"--config-name is {name}, but there is no such config, and every command has its own."
-    if folder := folder_with("experiment", Path(name).stem, config_dir_of(sys.argv[1:])):
+    if folder := folder_with("experiment", Path(name).stem, config_dir_of(hydras_arguments())):
         return f"{problem}\n  Try: {_again('experiment', Path(name).stem, folder)}"
     return f"{problem}\n  Leave --config-name out; a file of your own is chosen by --config-dir and experiment=NAME."
 
@@ -88,7 +118,7 @@ def _explain_unknown_choice(group: str, choice: str, options: list[str]) -> str:
     stem = Path(choice).stem
     if stem != choice and (folder := _folder_of_file(group, choice)):
         return f"{group} is {choice}, but is chosen by its name.\n  Try: {_again(group, stem, folder)}"
-    if folder := folder_with(group, stem, config_dir_of(sys.argv[1:])):
+    if folder := folder_with(group, stem, config_dir_of(hydras_arguments())):
         return (
             f"{group} is {choice}, which lies in {folder}: --config-dir names the folder of files of your own.\n"
             f"  Try: {_again(group, stem, folder)}"
@@ -213,7 +243,7 @@ _TAKES_THE_NUMBER = {"learning_rate": "optimizer.lr"}
 
 def explain_no_choice() -> str:
     """Put Hydra's refusal of `group=null` or of a number for a choice into words; "" where no such thing was typed."""
-    arguments = [argument for argument in sys.argv[1:] if "=" in argument and not argument.startswith("-")]
+    arguments = [argument for argument in hydras_arguments() if "=" in argument and not argument.startswith("-")]
     for override in OverridesParser.create().parse_overrides(arguments):
         group, value = override.key_or_group, override.value()
         named = value if isinstance(value, list) else [value]
@@ -234,15 +264,11 @@ def explain_no_choice() -> str:
 
 def composed_by_choices(config_name: str) -> DictConfig:
     """Compose what was asked for as far as choices of groups go, which is where the keys come from."""
-    from hydra import compose, initialize_config_module
-    from hydra.core.global_hydra import GlobalHydra
-
-    GlobalHydra.instance().clear()
-    choices = [argument for argument in sys.argv[1:] if re.fullmatch(r"[\w/]+=[\w]+", argument)]
-    if folder := config_dir_of(sys.argv[1:]):
+    choices = [argument for argument in hydras_arguments() if re.fullmatch(r"[\w/]+=[\w]+", argument)]
+    if folder := config_dir_of(hydras_arguments()):
         choices.append(f"hydra.searchpath={json.dumps(['file://' + os.path.abspath(folder)])}")
-    with initialize_config_module(CONFIG_MODULE, version_base="1.3"):
-        try:
-            return compose(config_name, overrides=choices)
-        except HydraException:
-            return compose(config_name)
+    try:
+        config = compose(config_name, choices)
+    except HydraException:
+        config = compose(config_name, [])
+    return OmegaConf.masked_copy(config, [str(key) for key in config if key != "hydra"])

@@ -1,0 +1,68 @@
+"""Composing a config by Hydra's rules, without touching the state that Hydra keeps for the program that it runs."""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+from collections.abc import Iterator, Sequence
+
+from hydra import version
+from hydra._internal.config_loader_impl import ConfigLoaderImpl
+from hydra._internal.utils import create_config_search_path
+from hydra.types import RunMode
+from omegaconf import DictConfig, OmegaConf
+
+from gan_runner import CONFIG_MODULE
+
+_VERSION_BASE = "1.3"  # of Hydra's behaviour; gan_runner.commands.main gives hydra.main the same
+_one_at_a_time = threading.Lock()
+
+
+def compose(config_name: str, overrides: Sequence[str]) -> DictConfig:
+    """Compose one of the package's primary configs, with Hydra's own part below `hydra`.
+
+    The program that calls this may be one of Hydra's itself, with a config, a search path and a version of behaviour of
+    its own: none of them counts here, and none is changed.
+
+    Args:
+        config_name: such as "config" for what gan-run composes.
+        overrides: in Hydra's grammar.
+
+    Raises:
+        HydraException: the overrides do not go together, or cannot be read.
+    """
+    with _one_at_a_time, _behaving_as(_VERSION_BASE):
+        loader = ConfigLoaderImpl(create_config_search_path(f"pkg://{CONFIG_MODULE}"))
+        return loader.load_configuration(config_name, list(overrides), RunMode.RUN, from_shell=False)
+
+
+@contextlib.contextmanager
+def _behaving_as(wanted: str) -> Iterator[None]:
+    kept = version.VersionBase.instance()
+    before = kept.version_base
+    version.setbase(wanted)
+    try:
+        yield
+    finally:
+        kept.version_base = before
+
+
+def default_of(config_name: str, overrides: Sequence[str], hydra: DictConfig, key: str) -> object:
+    """The value that a key has with the same choices of groups and no other override.
+
+    Args:
+        config_name: see `compose`.
+        overrides: what was typed.
+        hydra: Hydra's part of what was composed of them.
+        key: such as "trainer.batch_size".
+
+    Raises:
+        KeyError: there is no such key then.
+    """
+    choices = [override for override in overrides if override.lstrip("+").partition("=")[0] in hydra.runtime.choices]
+    folders = [override for override in hydra.overrides.hydra if override.startswith("hydra.searchpath=")]
+    config = compose(config_name, [*choices, *folders])
+    value = OmegaConf.select(config, key, default=KeyError)
+    if value is KeyError:
+        raise KeyError(key)
+    return OmegaConf.to_container(value) if OmegaConf.is_config(value) else value

@@ -1,0 +1,121 @@
+"""From the words of a command to the start of a run, in a program of the user's own."""
+
+from __future__ import annotations
+
+import contextlib
+import copy
+import datetime
+import json
+import os
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
+from pathlib import Path
+
+from hydra.core.config_store import ConfigStore
+from omegaconf import DictConfig, open_dict, read_write
+
+from gan_runner.config.command_line import Typed, command_in_python, shown, typed, typed_overrides
+from gan_runner.config.composing import compose, default_of
+from gan_runner.config.explaining import composed_by_choices, explain
+from gan_runner.config.mistyped import refuse_mistyped
+from gan_runner.errors import UserError
+from gan_runner.files import unused_folder
+from gan_runner.record import links
+from gan_runner.runs.resuming import STORED, prepare_to_resume
+from gan_runner.runs.start import Start
+
+GAN_RUN = "gan-run"
+
+
+@contextlib.contextmanager
+def explained(words: Sequence[str], config_name: str = "config") -> Iterator[Typed]:
+    """What was given as Hydra takes it; in here what is wrong with it is a UserError, as the command would print it.
+
+    Args:
+        words: that follow the command's name.
+        config_name: of the command's primary config.
+
+    Raises:
+        UserError: they cannot be meant.
+    """
+    command = {"config": GAN_RUN, "evaluate": "gan-eval"}[config_name]
+    with command_in_python([command, *words], words):
+        refuse_mistyped(words, partial(composed_by_choices, config_name), sweeps=config_name == "config")
+        arguments = typed(words)
+    with command_in_python([command, *words], arguments.arguments):
+        try:
+            yield arguments
+        except UserError:
+            raise
+        except Exception as error:
+            if (said := explain(error, config_name, composing=True)) is None:
+                raise
+            problem, _, remedy = said.partition("\n  ")
+            raise UserError(problem, remedy) from error
+
+
+@contextlib.contextmanager
+def start_of(words: Sequence[str]) -> Iterator[Start]:
+    """The start of a run from the words of `gan-run`; in here it is composed and its folder is there.
+
+    Raises:
+        UserError: they do not go together, or ask for a sweep.
+    """
+    with explained(words) as arguments:
+        if arguments.multirun:
+            raise UserError("-m asks for a sweep, but this trains one run.", "Try gan_runner.sweep(...).")
+        if arguments.value_of("sweep_resume") is not None:
+            raise UserError("sweep_resume asks for a sweep, but this trains one run.", "Try gan_runner.sweep(...).")
+        name, given = "config", [*arguments.overrides, *_further_files(arguments)]
+        resumed = arguments.value_of("resume")
+        if resumed is not None:
+            prepare_to_resume(arguments)
+            name = STORED
+        try:
+            config = compose(name, given)
+            find_default = partial(default_of, name, typed_overrides(config.hydra), copy.deepcopy(config.hydra))
+            yield _start(config, arguments, words, find_default, resumed)
+        finally:
+            if resumed is not None:
+                ConfigStore.instance().repo.pop(f"{STORED}.yaml", None)
+
+
+def _start(
+    config: DictConfig, arguments: Typed, words: Sequence[str], find_default: Callable[[str], object], resumed: object
+) -> Start:
+    """Make the folder of a run, and give what it is started with."""
+    elsewhere = arguments.value_of("hydra.run.dir")
+    if resumed is not None:
+        folder = Path(str(resumed))
+    elif elsewhere is not None:
+        folder = Path(str(elsewhere))
+        if folder.is_dir():
+            links.check_run(folder, "hydra.run.dir")
+        folder.mkdir(parents=True, exist_ok=True)
+    else:
+        folder = unused_folder(new_name("outputs"))
+    with read_write(config), open_dict(config.hydra.runtime):
+        config.hydra.runtime.output_dir = str(folder.absolute())
+    own = copy.deepcopy(config)
+    with read_write(own), open_dict(own):
+        del own["hydra"]
+    return Start(
+        config=own,
+        hydra=config,
+        folder=shown(folder),
+        overrides=typed_overrides(config.hydra),
+        choices=dict(config.hydra.runtime.choices),
+        command=[GAN_RUN, *words],
+        default_of=find_default,
+    )
+
+
+def new_name(parent: str) -> Path:
+    """A folder named by now, as `gan-run` names it: DATE/TIME below `outputs` or `multirun`."""
+    return Path(parent, f"{datetime.datetime.now():%Y-%m-%d/%H-%M-%S}")
+
+
+def _further_files(arguments: Typed) -> list[str]:
+    """The folder of YAML files that --config-dir names, as Hydra's search path."""
+    folder = arguments.config_dir
+    return [f"hydra.searchpath={json.dumps(['file://' + os.path.abspath(folder)])}"] if folder else []

@@ -1,0 +1,193 @@
+"""Train, load and sweep from a program or a notebook: the functions behind `gan_runner.train`, `load` and `sweep`."""
+
+from __future__ import annotations
+
+import contextlib
+import signal
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from omegaconf import DictConfig
+
+from gan_runner.config.composing import compose
+from gan_runner.errors import UserError
+from gan_runner.files import unused_folder
+from gan_runner.machine.processes import interrupt, started_apart
+from gan_runner.record.data_folder import DataFolder
+from gan_runner.runs.composing import explained, new_name, start_of
+from gan_runner.runs.job import run_job
+from gan_runner.runs.saved import SavedRun
+from gan_runner.runs.surroundings import logging_to, one_at_a_time
+from gan_runner.runs.tables import as_table
+from gan_runner.runs.words import words_of
+
+
+def train(*words: str, quiet: bool = False, **settings: object) -> SavedRun:
+    """Train a run, as `gan-run` does with the same words, and give it.
+
+    Ctrl-C, or a notebook's stop button, saves the run and gives it back; its `status` is then `interrupted`.
+
+    Args:
+        *words: overrides, such as "model=dcgan" or "trainer.epochs=50".
+        quiet: print nothing; the run's folder has its log in any case.
+        **settings: overrides as keyword arguments: model="dcgan", trainer={"epochs": 50}.
+
+    Returns:
+        The run, opened.
+
+    Raises:
+        UserError: what the command would have printed.
+        KeyboardInterrupt: it was stopped before anything could be saved.
+    """
+    given = words_of(words, settings)
+    with one_at_a_time(), start_of(given) as start, logging_to(start.folder, printed=not quiet):
+        try:
+            run_job(start)
+        except SystemExit as end:
+            _unless_interrupted(end, start.folder)
+        trust = start.config.trust
+    return SavedRun(start.folder, trust if isinstance(trust, str) else list(trust))
+
+
+def _unless_interrupted(end: SystemExit, folder: Path) -> None:
+    """Go on where a run has ended because it was asked to, and has saved itself."""
+    if end.code == 128 + signal.SIGINT and not (folder / "checkpoints/last.pt").is_file():
+        raise KeyboardInterrupt from end
+    if not isinstance(end.code, int) or end.code <= 128:
+        raise UserError("The run has ended early: a part of yours has called sys.exit.", f"See {folder}.") from end
+
+
+def load(folder: str | Path, trust: Sequence[str] | str = ()) -> SavedRun:
+    """Open the folder of a run.
+
+    Args:
+        folder: such as "outputs/DATE/TIME", or a job's folder of a sweep.
+        trust: modules of yours that its config may name.
+
+    Raises:
+        UserError: there is no run in it.
+    """
+    path = Path(folder)
+    if (path / "sweep.json").exists():
+        raise UserError(
+            f"{folder} is the folder of a sweep, not of a run.", f"Try gan_runner.load_sweep({str(folder)!r})."
+        )
+    return SavedRun(path, trust, key="folder")
+
+
+class SavedSweep:
+    """The folder of a sweep, opened.
+
+    Args:
+        folder: such as "multirun/DATE/TIME".
+        trust: modules of yours that its runs' configs may name.
+
+    Raises:
+        UserError: there is no sweep in it.
+    """
+
+    def __init__(self, folder: str | Path, trust: Sequence[str] | str = ()) -> None:
+        self.folder = Path(folder)
+        self._trust = trust
+        if not (self.folder / "sweep.json").exists():
+            raise UserError(
+                f"{folder} is no folder of a sweep: it has no sweep.json.",
+                "Try multirun/DATE/TIME, or gan_runner.load.",
+            )
+
+    @property
+    def jobs(self) -> list[dict[str, Any]]:
+        """Its jobs as sweep.json has them: name, overrides, state, objective, seconds."""
+        found = DataFolder(self.folder).json("sweep.json").get("jobs")
+        return [dict(job) for job in found if isinstance(job, Mapping)] if isinstance(found, list) else []
+
+    @property
+    def runs(self) -> list[SavedRun]:
+        """Its jobs that have saved something, opened."""
+        folders = [self.folder / str(job.get("folder") or job.get("name")) for job in self.jobs]
+        return [SavedRun(path, self._trust, key="folder") for path in folders if (path / "checkpoints").is_dir()]
+
+    @property
+    def table(self) -> Any:
+        """A row a job: what it varies, its state, objective and seconds; a DataFrame where pandas is installed."""
+        rows = []
+        for job in self.jobs:
+            varied = dict(str(word).partition("=")[::2] for word in job.get("overrides") or [])
+            rows.append({**varied, **{key: job.get(key) for key in ("state", "objective", "seconds", "error")}})
+        return as_table(rows)
+
+    def resume(self, *words: str, quiet: bool = False) -> SavedSweep:
+        """Go on with what is left of it, as `gan-run -m sweep_resume=FOLDER` does."""
+        return _run_sweep([f"sweep_resume={self.folder}", *words], self.folder, quiet, self._trust)
+
+    def __repr__(self) -> str:
+        states = [str(job.get("state")) for job in self.jobs]
+        told = ", ".join(f"{states.count(state)} {state}" for state in dict.fromkeys(states))
+        return f"<SavedSweep {self.folder}, {told or 'no jobs'}>"
+
+
+def sweep(*words: str, quiet: bool = False, **settings: object) -> SavedSweep:
+    """Train every combination of values, as `gan-run -m` does with the same words, in a process of its own.
+
+    Ctrl-C, or a notebook's stop button, has every job save and gives the sweep back; its `resume` goes on with it.
+
+    Args:
+        *words: overrides, several values apart by commas: "optimizer.lr=1e-4,2e-4".
+        quiet: print nothing.
+        **settings: overrides as keyword arguments.
+
+    Raises:
+        UserError: nothing was trained, with what the command has printed.
+    """
+    given = words_of(words, settings)
+    folders = [word for word in given if word.startswith("hydra.sweep.dir=")]
+    if folders:
+        folder = Path(folders[-1].partition("=")[2])
+    else:
+        folder = unused_folder(new_name("multirun"))
+        given.append(f"hydra.sweep.dir={folder}")
+    return _run_sweep(given, folder, quiet, ())
+
+
+def load_sweep(folder: str | Path, trust: Sequence[str] | str = ()) -> SavedSweep:
+    """Open the folder of a sweep.
+
+    Raises:
+        UserError: there is none in it.
+    """
+    return SavedSweep(folder, trust)
+
+
+def _run_sweep(words: Sequence[str], folder: Path, quiet: bool, trust: Sequence[str] | str) -> SavedSweep:
+    process = started_apart([sys.executable, "-m", "gan_runner", "-m", *words])
+    said: list[str] = []
+    assert process.stdout is not None
+    with process:
+        while True:
+            try:
+                for line in process.stdout:
+                    said.append(line)
+                    if not quiet:
+                        print(line, end="", flush=True)
+                break
+            except KeyboardInterrupt:
+                interrupt(process)
+    if not (folder / "sweep.json").exists():
+        with contextlib.suppress(OSError):  # something lies in it, or there is none
+            folder.rmdir()
+        problem, _, remedy = "".join(said).strip().partition("\n  ")
+        raise UserError(problem or "The sweep has not begun.", remedy or "Try the same words with gan-run -m.")
+    return SavedSweep(folder, trust)
+
+
+def evaluation_settings(words: Sequence[str], settings: Mapping[str, object]) -> DictConfig:
+    """The settings of gan-eval with some of them given, those of what it looks at left out.
+
+    Raises:
+        UserError: one of them is wrong.
+    """
+    given = words_of(words, settings)
+    with explained(given, "evaluate") as arguments:
+        return compose("evaluate", arguments.overrides)

@@ -1,0 +1,248 @@
+"""A run's folder, opened: what it was asked for, how it went, and its generator."""
+
+from __future__ import annotations
+
+import html
+import logging
+from collections.abc import Mapping, Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import torch
+from omegaconf import OmegaConf
+
+from gan_runner.building.parts import Parts, only, trusting
+from gan_runner.config.build import bind_to_data, load_images, make, sampler_of_checkpoint
+from gan_runner.config.checking import OF_PICTURES, check_stored
+from gan_runner.config.stored import Stored, read_stored
+from gan_runner.errors import UserError, too_little_memory_explained
+from gan_runner.metrics.feature_metrics import FeatureMetrics
+from gan_runner.metrics.report import Report
+from gan_runner.record.data_folder import DataFolder
+from gan_runner.record.pictures import near_square, to_uint8
+from gan_runner.record.run_folder import RunFolder
+from gan_runner.runs.images import GeneratedImages
+from gan_runner.runs.judging import report_of_checkpoint
+from gan_runner.runs.surroundings import one_at_a_time
+from gan_runner.runs.tables import as_table
+from gan_runner.training.devices import choose_device
+
+log = logging.getLogger(__name__)
+
+OTHERWISE = "or draw pictures with gan-sample and give samples=PATH data=NAME."
+"""What else to do where a run's data cannot be had."""
+
+
+class SavedRun:
+    """The folder of a run that has saved something. A stranger's folder is data: see `trust`.
+
+    Args:
+        folder: the run's.
+        trust: modules of yours that its config may name.
+        key: what the folder was given as, for messages.
+
+    Raises:
+        UserError: it is no folder of a run, or its config asks for what may not be built.
+    """
+
+    def __init__(self, folder: str | Path, trust: Sequence[str] | str = (), *, key: str = "run") -> None:
+        self.folder = Path(folder)
+        self._key = key
+        self._parts: Parts = trusting(trust)
+        self._record = RunFolder.of_run(str(folder), key)
+        self._data = DataFolder(self.folder)
+
+    @cached_property
+    def stored(self) -> Stored:
+        """Its config as it was composed, and what was typed for it."""
+        return read_stored(self.folder, self._parts, self._key)
+
+    @property
+    def config(self) -> dict[str, Any]:
+        """Its settings, nested as in the YAML files, references replaced by their values."""
+        return self.stored.values
+
+    @property
+    def summary(self) -> dict[str, Any]:
+        """Its summary.json: how far it came, on what, how fast; {} where there is none to be read."""
+        return self._data.json("summary.json")
+
+    @property
+    def status(self) -> str:
+        """`running`, `finished`, `pruned`, `interrupted` or `failed`; `unknown` where no summary tells."""
+        return str(self.summary.get("status", "unknown"))
+
+    @property
+    def metrics(self) -> dict[str, float | None]:
+        """What its last evaluation measured, by tag, such as `metric/frechet_cnn_1k`."""
+        found = self.summary.get("metrics")
+        return dict(found) if isinstance(found, Mapping) else {}
+
+    @property
+    def best(self) -> dict[str, Any] | None:
+        """The best value of the objective and its iteration; None where nothing was measured."""
+        found = self.summary.get("best")
+        return dict(found) if isinstance(found, Mapping) else None
+
+    @property
+    def alarms(self) -> list[dict[str, Any]]:
+        """The alarms that were raised, each with its name, message and iteration."""
+        found = self.summary.get("alarms")
+        return [dict(alarm) for alarm in found] if isinstance(found, list) else []
+
+    @property
+    def history(self) -> Any:
+        """Its log points: a pandas DataFrame where pandas is installed, else a list of dicts."""
+        return as_table(list(self._data.json_lines("metrics.jsonl")))
+
+    @property
+    def checkpoints(self) -> list[str]:
+        """What `checkpoint` may be: `last`, `best`, and iterations that were kept."""
+        kept = self._record.checkpoints
+        return [name for name in ("last", "best", *map(str, kept.iterations())) if kept.path(name).is_file()]
+
+    def checkpoint_for(self, asked: str) -> str:
+        """The checkpoint that is asked for; the last of a run in which no evaluation came to a number."""
+        if asked != "best" or "best" in self.checkpoints or "last" not in self.checkpoints:
+            return asked
+        log.warning(
+            "%s has no best checkpoint, for no evaluation came to a number: the last is looked at.", self.folder
+        )
+        return "last"
+
+    def load_checkpoint(self, checkpoint: str | int = "last", device: str = "auto") -> dict[str, Any]:
+        """The whole state that a checkpoint holds, on a device.
+
+        Raises:
+            UserError: there is none of that name, or it is damaged.
+        """
+        return self._record.checkpoints.load(str(checkpoint), choose_device(device, "device"))
+
+    def sample(
+        self, num: int = 64, seed: int = 0, checkpoint: str | int = "last", device: str = "auto"
+    ) -> GeneratedImages:
+        """Draw images with its generator, or with the moving average of that where it has one.
+
+        Args:
+            num: images, at least 1.
+            seed: of the latents; the same seed gives the same images as `gan-sample`.
+            checkpoint: one of `checkpoints`.
+            device: auto, cpu, mps, cuda or cuda:N.
+
+        Returns:
+            uint8 [num, H, W, C], shown as a grid in a notebook.
+
+        Raises:
+            UserError: the checkpoint is not there or is of another model, or there is too little memory.
+        """
+        if num < 1:
+            raise UserError(f"num is {num}, but must be at least 1.", "Try num=64.")
+        stored, chosen = self.stored, choose_device(device, "device")
+        state = self._record.checkpoints.load(str(checkpoint), chosen)
+        explained = too_little_memory_explained("Try a smaller num, and another seed for each part.")
+        with one_at_a_time(), only(self._parts), explained:
+            check_stored(stored.config, OF_PICTURES, f"{self._key} is {self.folder}")
+            sampler = sampler_of_checkpoint(OmegaConf.create(stored.values), state, seed, chosen)
+            inputs = sampler.for_grid("sampled latents", num, near_square(num))
+            return GeneratedImages.of(to_uint8(sampler.pictures(inputs)))
+
+    def evaluated(
+        self, metrics: FeatureMetrics, *, checkpoint: str, num: int, real: int, seed: int, device: torch.device
+    ) -> Report:
+        """Draw images from a checkpoint and measure them against the run's data.
+
+        Args:
+            metrics: the numbers, not yet bound to data.
+            checkpoint: `last`, `best` or an iteration.
+            num: images that are drawn, at most.
+            real: real images that they are held against, at most.
+            seed: of what is drawn.
+            device: where to compute.
+
+        Raises:
+            UserError: the data cannot be had, or are no longer those that the run was trained on.
+        """
+        config = OmegaConf.create(self.stored.values)
+        if root := self.stored.root_from_elsewhere():
+            config.data.root = str(root)
+        state = self._record.checkpoints.load(checkpoint, device)
+        where = f"{self._key} is {self.folder}"
+        with only(self._parts):
+            check_stored(self.stored.config, (*OF_PICTURES, "data"), where)
+            try:
+                training = load_images(config)
+            except UserError as error:
+                raise UserError(
+                    f"{where}, but the images that it was trained on cannot be had: {error.problem}",
+                    f"Put them back to where its data.root leads, {OTHERWISE}",
+                ) from error
+            bind_to_data(metrics, config, training, device)
+            if training.fingerprint != state["about"]["data_fingerprint"]:
+                raise UserError(
+                    f"{where}, but the images that its config names are no longer those that it was trained on.",
+                    f"Put them back to where data.root leads, {OTHERWISE}",
+                )
+            return report_of_checkpoint(
+                config, state, metrics, checkpoint=checkpoint, num=num, real=real, seed=seed, device=device
+            )
+
+    def evaluate(self, *words: str, **settings: object) -> Report:
+        """Measure how good its images are, as `gan-eval` does.
+
+        Args:
+            *words: settings of gan-eval, such as "num=1000" or "checkpoint=last".
+            **settings: the same as keyword arguments.
+
+        Returns:
+            The numbers beside those of real images and of noise: see its `table()`, `as_dict()` and `picture()`.
+
+        Raises:
+            UserError: a setting is wrong, or the data cannot be had.
+        """
+        from gan_runner.runs.in_python import evaluation_settings
+
+        config = evaluation_settings(words, settings)
+        metrics: FeatureMetrics = make(config.metrics)
+        checkpoint = self.checkpoint_for(str(config.checkpoint))
+        device = choose_device(config.device, "device")
+        with one_at_a_time(), too_little_memory_explained("Try a smaller num or real."):
+            return self.evaluated(
+                metrics, checkpoint=checkpoint, num=config.num, real=config.real, seed=config.seed, device=device
+            )
+
+    def resume(self, *words: str, quiet: bool = False, **settings: object) -> SavedRun:
+        """Go on with it in its folder, as `gan-run resume=FOLDER` does.
+
+        Args:
+            *words: overrides, such as "trainer.epochs=100".
+            quiet: print nothing.
+            **settings: the same as keyword arguments; `epochs` and `iterations` are the trainer's.
+
+        Returns:
+            The run, as it is then.
+
+        Raises:
+            UserError: the overrides do not go with it.
+        """
+        from gan_runner.runs.in_python import train
+
+        length = [f"trainer.{name}={settings.pop(name)}" for name in ("epochs", "iterations") if name in settings]
+        trust = [f"trust=[{','.join(self._parts.trust)}]"] if self._parts.trust else []
+        return train(f"resume={self.folder}", *trust, *length, *words, quiet=quiet, **settings)
+
+    def __repr__(self) -> str:
+        summary, objective = self.summary, self.summary.get("objective_name")
+        parts = [str(self.folder), self.status]
+        if "iterations" in summary:
+            parts.append(f"{summary['iterations']:,} iterations")
+        if objective and self.best:
+            parts.append(f"{objective} {self.best['value']:.4g} at best")
+        if self.alarms:
+            parts.append(f"{len(self.alarms)} alarm{'s' * (len(self.alarms) > 1)}")
+        return f"<SavedRun {', '.join(parts)}>"
+
+    def _repr_html_(self) -> str:
+        rows = {"status": self.status, **{name: f"{value:.4g}" for name, value in self.metrics.items() if value}}
+        cells = "".join(f"<tr><td>{html.escape(k)}</td><td>{html.escape(v)}</td></tr>" for k, v in rows.items())
+        return f"<p><code>{html.escape(str(self.folder))}</code></p><table>{cells}</table>"

@@ -1,0 +1,14 @@
+"""Rows for people: a pandas DataFrame where pandas is installed."""
+
+from __future__ import annotations
+
+from typing import Any
+
+
+def as_table(rows: list[dict[str, Any]]) -> Any:
+    """Rows as a pandas DataFrame where pandas is installed, else as they are."""
+    try:
+        import pandas
+    except ImportError:
+        return rows
+    return pandas.DataFrame(rows)
