@@ -50,8 +50,8 @@ from gan_runner.errors import UserError
 from gan_runner.record.checkpoint_files import CheckpointFiles
 from gan_runner.training.contract import first_look
 
-for late in ("check", "compare", "evaluate", "sample", "train"):  # so that no case waits for it
-    importlib.import_module(f"gan_runner.commands.{late}")
+for late in ("commands.check", "commands.compare", "commands.evaluate", "commands.sample", "runs.job"):
+    importlib.import_module(f"gan_runner.{late}")  # so that no case waits for it
 
 RESULTS = Path(__file__).with_name("faults.jsonl")
 INTERVAL = 8  # iterations from a checkpoint to the next
