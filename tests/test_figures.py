@@ -1,0 +1,80 @@
+"""Figures that a page gives and a file of benchmarks/ records are the same."""
+
+import json
+import re
+from pathlib import Path
+from statistics import mean, stdev
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+QUALITY = (ROOT / "docs/quality.md").read_text(encoding="utf-8")
+SPEED = (ROOT / "docs/speed.md").read_text(encoding="utf-8")
+
+
+def recorded(name):
+    return [json.loads(line) for line in (ROOT / f"benchmarks/{name}.jsonl").read_text(encoding="utf-8").splitlines()]
+
+
+def rows_of(text, heading):
+    """The cells of a table that begins with these, a list a row."""
+    lines = text[text.index(f"| {heading} |") :].partition("\n\n")[0].splitlines()
+    return [[cell.strip() for cell in line.strip("|").split("|")] for line in lines[2:]]
+
+
+def check(said, values):
+    """Hold `1.59 ± .07`, or `.75`, to values that it is the mean and the standard deviation of."""
+    for figure, value in zip(said.split(" ± "), (mean(values), stdev(values) if len(values) > 1 else 0), strict=False):
+        digits = len(figure.partition(".")[2])
+        assert float(figure) == pytest.approx(value, abs=0.501 * 10**-digits), (said, values)
+
+
+FREE_OF_MOMENTUM = re.compile(r"experiment=recommended model=dcgan|model=dcgan( trainer\.precision=fp32)?")
+RUNS = {
+    "`experiment=keras_dcgan`, 7 min": lambda run: "keras_dcgan" in run,
+    "recommended dcgan, betas (.5, .999), 7 min": lambda run: "widths" in run and "betas" not in run,
+    "recommended dcgan, 7 min": FREE_OF_MOMENTUM.fullmatch,
+    "recommended dcgan, 30 min": FREE_OF_MOMENTUM.fullmatch,
+    "recommended dcgan, betas (.5, .999), 45 s": lambda run: "widths" in run,
+    "`experiment=keras_mlp`, 4 min": lambda run: "keras_mlp" in run,
+    "recommended mlp, 4 min": lambda run: run.startswith("model=mlp") and "relativistic" not in run,
+}
+NUMBERS = ["frechet_cnn_10k", "coverage_cnn_10k", "frechet_cnn_b_10k", "coverage_cnn_b_10k"]
+
+
+def test_recommended_runs_at_equal_time():
+    runs = recorded("recommended") + [each | each["metrics"] for each in recorded("equal_time")]
+    table = rows_of(QUALITY, "| iterations | seeds | Fréchet, `cnn` | coverage | Fréchet, `cnn_b` | coverage")
+    assert [row[0] for row in table] == [*RUNS, "recommended resnet, 7 min"]  # of which one run is recorded
+    for name, iterations, seeds, *said in table[:-1]:
+        same = [each for each in runs if each["iterations"] == int(iterations.replace(",", "")) and NUMBERS[0] in each]
+        same = [each for each in same if RUNS[name](each["run"])]
+        assert len({each["seed"] for each in same}) == len(same) == int(seeds), name
+        for number, figure in zip(NUMBERS, said, strict=True):
+            check(figure, [each[number] for each in same])
+
+
+def test_runs_by_the_clock():
+    runs = [each for each in recorded("equal_time") if each["minutes"] is not None]
+    table = rows_of(QUALITY, "| iterations | Fréchet, `cnn` | coverage | Fréchet, `cnn_b` | coverage")
+    assert len(table) == len(runs)
+    for _, iterations, *said in table:
+        (run,) = (each for each in runs if each["iterations"] == int(iterations.replace(",", "")))
+        for number, figure in zip(NUMBERS, said, strict=True):
+            check(figure, [run["metrics"][number]])
+
+
+def test_statistics_of_the_average():
+    runs = recorded("average_statistics")
+    for iterations, *said in rows_of(QUALITY, "iterations | statistics of G | of 256 latents | of 2,048 | of 10,240"):
+        same = [each["frechet_cnn_5k"] for each in runs if each["iterations"] == int(iterations)]
+        for taken_of, figure in zip(("of G", "256", "2048", "10240"), said, strict=True):
+            check(figure, [each[taken_of] for each in same])
+
+
+def test_how_many_times_as_fast():
+    script, *others = rows_of(SPEED, "median ms an iteration (ratio to the script) | `keras_mlp` | `keras_dcgan`")
+    for _, *said in others:
+        for column, figure in enumerate(said, 1):
+            taken, ratio = re.fullmatch(r"([\d.]+) \(([\d.]+)x\)", figure).groups()
+            check(ratio, [float(script[column]) / float(taken)])
