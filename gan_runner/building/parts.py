@@ -125,7 +125,7 @@ def _refusal(target: object, group: str, asked: str) -> UserError:
         )
     module = str(target).partition(".")[0]
     if isinstance(target, str) and _DOTTED.fullmatch(target) and len(module) <= _LONGEST and _may_be_the_users(module):
-        remedy = f"If you know what it is, add trust=[{module}]."
+        remedy = f"If you know what it is, add trust={module}."
     else:
         remedy = "Start a new run."
     return UserError(

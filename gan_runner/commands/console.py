@@ -26,15 +26,6 @@ class NotRepeated(logging.Filter):
         return not getattr(record, "repeated", False)
 
 
-class Console(logging.StreamHandler):  # type: ignore[type-arg]
-    """Says nothing more where nobody is left to read it, as behind `| head -3`; the work goes on."""
-
-    def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802
-        """Drop what could not be said."""
-        if not isinstance(sys.exc_info()[1], OSError | ValueError):
-            super().handleError(record)
-
-
 @contextlib.contextmanager
 def any_console() -> Iterator[None]:
     """While a command runs: closed streams lead nowhere, unknown letters are replaced, broken pipes forgiven."""

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import importlib.metadata
+import logging
 import os
 import signal
 import sys
@@ -235,6 +236,10 @@ def _make_folder(path: str) -> str:
     except UserError as error:  # OmegaConf would put an exception into words of its own
         _leave(str(error))
 
+
+# A line that nobody is left to read, as behind `| head -3`, is dropped by every handler, and the work goes on. Said
+# here and not in a command, so that it holds in the processes that a launcher starts.
+logging.raiseExceptions = False
 
 OmegaConf.register_new_resolver("job_folder", job_folder, replace=True)
 OmegaConf.register_new_resolver("new_folder", new_folder, replace=True, use_cache=True)

@@ -148,7 +148,8 @@ def parted(arguments: Sequence[str]) -> Typed:
             continue
         if not equals and words and (not option.optional or words[0] in option.choices):
             value = words.pop(0)
-        if option.choices and value not in option.choices and (value or not option.optional):
+        value = value or option.left_out
+        if option.choices and value not in option.choices:
             raise UserError(
                 f"{option.name} is {value or 'without a value'}, but must be {either(option.choices)}.",
                 f"Try {option.name} {option.choices[0]}",
@@ -189,12 +190,14 @@ class Option:
         takes_a_value: whether a value follows.
         choices: what that may be; () for any.
         optional: whether the value may be left out.
+        left_out: what that means.
     """
 
     name: str
     takes_a_value: bool
     choices: tuple[str, ...] = ()
     optional: bool = False
+    left_out: str = ""
 
 
 @functools.cache
@@ -209,7 +212,8 @@ def option_named(name: str) -> Option | None:
             return None
         (name,) = longer
     action = options[name]
-    return Option(name, action.nargs != 0, tuple(action.choices or ()), action.nargs == "?")
+    left_out = action.const if action.nargs == "?" and action.const else ""
+    return Option(name, action.nargs != 0, tuple(action.choices or ()), action.nargs == "?", left_out)
 
 
 def typed(arguments: Sequence[str], names: Mapping[str, str] | None = None) -> Typed:

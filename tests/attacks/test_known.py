@@ -167,7 +167,7 @@ def test_a_download_that_was_asked_for_is_not_gone_on_with(run, opened):
 )
 def test_trust_is_offered_for_what_may_be_the_users_own_module_alone(run, opened, target, offered):
     at("loss", "_target_", value=target)(run)
-    assert ("trust=[" in opened(*SAMPLE).err) is offered
+    assert ("trust=" in opened(*SAMPLE).err) is offered
 
 
 def test_a_trusted_module_vouches_for_its_own_and_not_for_what_it_imports(run, opened):
@@ -177,7 +177,7 @@ def test_a_trusted_module_vouches_for_its_own_and_not_for_what_it_imports(run, o
         "benchmarks.attacks.__dict__.clear",
     ):
         at("model", "generator", "weights", value={"_target_": target, "_partial_": True})(run)
-        result = opened(*SAMPLE, "trust=[benchmarks]")
+        result = opened(*SAMPLE, "trust=benchmarks")
         assert result.code == 1
         assert target in result.err
 

@@ -1,11 +1,15 @@
 """What people type, in the shells that they type it in: it is taken, or refused with a command that can be pasted."""
 
+import ast
 import contextlib
 import functools
 import random
+import re
 import shlex
 import shutil
 import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 from hydra import compose, initialize_config_module
@@ -13,6 +17,7 @@ from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from omegaconf import OmegaConf
 
+import gan_runner
 from gan_runner.commands import main
 from gan_runner.config.command_line import keep_words, named_folders, typed
 from gan_runner.config.explaining import choices_of, settings
@@ -176,6 +181,24 @@ def compose_together(overrides):
         return compose("config", list(overrides))
 
 
+LIST = re.compile(r"(?<![\w.'\"])[a-z][\w.]*=\[")
+"""A list for a key that is in no quotes: zsh takes the brackets for a pattern of names of files."""
+
+
+def test_no_message_page_or_help_proposes_a_list_without_the_quotes_that_zsh_wants():
+    sentences = [
+        (path.name, node.value)
+        for path in Path(gan_runner.__file__).parent.rglob("*.py")
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        if isinstance(node, ast.Constant) and isinstance(node.value, str) and " " in node.value
+    ]
+    project = Path(gan_runner.__file__).parents[1]
+    for path in project.glob("docs/*.md"):
+        sentences += [(path.name, code) for code in re.findall(r"`([^`\n]+)`", path.read_text(encoding="utf-8"))]
+    sentences += [(path.name, path.read_text(encoding="utf-8")) for path in project.glob("conf/**/*.yaml")]
+    assert not [(name, text[:200]) for name, text in sentences if LIST.search(text)]
+
+
 # ---- paths ----------------------------------------------------------------------------------------------
 
 LETTERS = "abZ09 ._-+~$\\{}[]()'\"`!@#%^&*=,;:|?<>/äß照ñ\N{COMBINING DIAERESIS}😀\t"
@@ -306,12 +329,22 @@ def test_whatever_is_typed_for_a_value_there_is_one_message(tmp_path, typed_valu
     assert 1 <= len(result.err.splitlines()) <= 4, result.err
 
 
-@pytest.mark.parametrize(("command", "words"), [("run", "--help"), ("run", "--cfg job"), ("sample", "--version")])
-def test_a_reader_who_leaves_gets_no_traceback(tmp_path, command, words):
-    code = f"from gan_runner.commands import main; main.{command}()"
-    line = f"import os, sys; sys.argv = ['gan', *{words.split()}]; r, w = os.pipe(); os.close(r); os.dup2(w, 1); {code}"
-    done = subprocess.run([shutil.which("python"), "-c", line], cwd=tmp_path, capture_output=True, timeout=60)
+WITHOUT_A_READER = [("run", "--help"), ("run", "--cfg job"), ("run", "--info defaults"), ("sample", "--version")]
+
+
+def test_a_reader_who_leaves_gets_no_traceback(tmp_path):
+    begin = "import os, sys; r, w = os.pipe(); os.close(r); os.dup2(w, 1); from gan_runner.commands import main\n"
+    child = "sys.argv = ['gan', *{words}]\nif os.fork() == 0: main.{command}(); sys.exit()\nos.wait()\n"
+    code = begin + "".join(child.format(words=words.split(), command=command) for command, words in WITHOUT_A_READER)
+    done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, timeout=120)
     assert done.stderr == b""
+
+
+@pytest.mark.parametrize("words", ["--info", "--info seed=1", "seed=1 --info", "-i trainer.epochs=3"])
+def test_an_option_whose_value_may_be_left_out_takes_no_setting_for_it(words):
+    taken = typed(words.split())
+    assert taken.flags == ["-i" if "-i " in words else "--info", "all"]
+    assert taken.overrides == [word for word in words.split() if "=" in word]
 
 
 def test_gan_eval_takes_every_choice_of_numbers_by_the_name_that_its_help_has(tmp_path):

@@ -173,7 +173,7 @@ def test_what_the_environment_holds_is_settled_before_it_is_stored(compose_confi
 
 def test_a_trusted_module_is_named_with_one_word(run):
     altered(run, put("loss", "_target_", value="my_project.losses.Mine"))
-    with pytest.raises(UserError, match=r"trust=\[my_project\]"):
+    with pytest.raises(UserError, match=r"trust=my_project"):
         read_stored(run, Parts(), "resume")
     assert read_stored(run, Parts(("my_project",)), "resume").config["loss"]["_target_"] == "my_project.losses.Mine"
     with pytest.raises(UserError):
