@@ -30,6 +30,8 @@ def load(
     limit: Count | None,
     split: Split = "train",
     holdout: FractionBelowOne = 0.0,
+    prefix: str | None = None,
+    transpose: bool = False,
 ) -> StackedImages:
     """Stack random images of another set (Metz et al. 2017, arXiv:1611.02163, section 3.3.1).
 
@@ -44,12 +46,17 @@ def load(
         split: stack the source's images that train, or those for tests.
         holdout: the share of the source's images to hold out where it has none for tests; see
             `gan_runner.data.splits`.
+        prefix: of idx, see `gan_runner.data.idx`.
+        transpose: of idx, see there.
 
     Raises:
         NoTestSplitError: the test split is asked for, and the source has none.
         UserError: the set cannot be had, is in colour or without classes.
     """
-    images = _named(source, root, download, image_size, split, holdout) if isinstance(source, str) else source
+    if isinstance(source, str):
+        images = _named(source, root, download, image_size, split, holdout, prefix, transpose)
+    else:
+        images = source
     if split == "test" and not isinstance(source, str):
         raise NoTestSplitError(
             f"data.split is test, but data.source is {images.name}, which was made without asking for its test split.",
@@ -161,13 +168,20 @@ class StackedImages:
 
 
 def _named(
-    name: str, root: str, download: bool, image_size: Count | None, split: Split, holdout: FractionBelowOne
+    name: str,
+    root: str,
+    download: bool,
+    image_size: Count | None,
+    split: Split,
+    holdout: FractionBelowOne,
+    prefix: str | None,
+    transpose: bool,
 ) -> ImageSet:
     match name:
         case "digits":
             return digits.load(image_size, None, split, holdout)
         case "idx":
-            return idx.load(root, image_size, None, split, holdout)
+            return idx.load(root, image_size, None, split, holdout, prefix, transpose)
         case "mnist":
             return mnist.load(root, download, image_size, None, split)
     return fashion_mnist.load(root, download, image_size, None, split)

@@ -40,7 +40,7 @@ def find(folder: Path, name: str, split: Split) -> Path | None:
 
 
 def _is_such(file: Path) -> bool:
-    return file.suffix == ".npz" or _label_column(file) is not None
+    return file.suffix == ".npz" or len(_first_line(file)) == _PIXELS + 1
 
 
 def without_labels(folder: Path, name: str) -> Path | None:
@@ -84,23 +84,28 @@ def _first_line(file: Path) -> Sequence[str]:
     return [field.strip().strip("\"'").lower() for field in line.split(",")]
 
 
-def _label_column(file: Path) -> int | None:
-    """Which column has the labels, the first where none says so; None for another kind of table."""
-    fields = _first_line(file)
-    if len(fields) != _PIXELS + 1:
-        return None
-    return next((number for number, field in enumerate(fields) if field in ("label", "class")), 0)
+def _label_column(fields: Sequence[str], rows: NDArray[np.uint8]) -> int:
+    """Which column has the labels.
+
+    Where none is named so it is the first one, or the last, if one value comes there less than half as often: a pixel
+    in a corner has the background's value almost always.
+    """
+    if named := [number for number, field in enumerate(fields) if field in ("label", "class")]:
+        return named[0]
+    first, last = (np.bincount(rows[:, column]).max() for column in (0, _PIXELS))
+    return _PIXELS if 2 * last < first else 0
 
 
 def _read_csv(path: Path) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
-    column = _label_column(path)
+    fields = _first_line(path)
     with opened(path) as file:
         if (size := os.fstat(file.fileno()).st_size) > (spare := spare_memory()):
             raise ValueError(f"it has {megabytes(size)}, and there are {megabytes(spare)} to read it into")
-        named = not _first_line(path)[0].isdigit()
+        named = not fields[0].isdigit()
         rows = np.loadtxt(file, np.uint8, delimiter=",", skiprows=int(named), quotechar='"', ndmin=2)
-    if rows.shape[1] != _PIXELS + 1 or column is None:
+    if rows.shape[1] != _PIXELS + 1:
         raise ValueError(f"it has {rows.shape[1]} columns, where a label and {_PIXELS} pixels are needed")
+    column = _label_column(fields, rows)
     return np.delete(rows, column, axis=1).reshape(-1, _SIDE, _SIDE), rows[:, column]
 
 

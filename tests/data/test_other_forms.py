@@ -51,6 +51,21 @@ def test_arrays_of_keras_and_tables_of_kaggle_are_read(tmp_path, files):
     assert mnist.load(str(tmp_path), False, None, None, "test").labels.tolist() == [0, 1]
 
 
+@pytest.mark.parametrize("last", [True, False])
+@pytest.mark.parametrize("header", [True, False])
+@pytest.mark.parametrize("corner", [0, 255])
+def test_labels_that_no_header_names_are_told_from_the_pixels_of_a_corner(tmp_path, last, header, corner):
+    images = np.tile(IMAGES, (4, 1, 1))
+    images[:, 0, 0] = images[:, -1, -1] = corner
+    images[3, 0, 0] = images[5, -1, -1] = 9  # as rare pictures reach it
+    labels, rows = np.tile(LABELS, 4), images.reshape(len(images), -1)
+    names = [f"x{number}" for number in range(785)] if header else ()
+    (tmp_path / "train.csv").write_bytes(csv(np.c_[rows, labels] if last else np.c_[labels, rows], names))
+    read = mnist.load(str(tmp_path), False, None, None)
+    assert read.labels.tolist() == labels.tolist()
+    assert torch.equal(read.images[:, 0], torch.from_numpy(images))
+
+
 def test_test_pictures_without_labels_are_named(tmp_path):
     (tmp_path / "train.csv").write_bytes(csv(FIRST, ["label", *PIXELS]))
     (tmp_path / "test.csv").write_bytes(csv(ROWS, PIXELS))

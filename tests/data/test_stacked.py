@@ -1,7 +1,9 @@
+import inspect
+
 import pytest
 import torch
 
-from gan_runner.data import InMemoryImages, Order, ResidentFeed, digits
+from gan_runner.data import InMemoryImages, Order, ResidentFeed, digits, fashion_mnist, idx, mnist
 from gan_runner.data.splits import NoTestSplitError
 from gan_runner.data.stacked import load, number_of
 from gan_runner.errors import UserError
@@ -68,6 +70,20 @@ def test_without_held_out_images_there_is_no_test_split():
 
 def test_the_source_is_drawn_at_the_size_that_was_asked_for():
     assert stacked(image_size=28).shape == (3, 28, 28)
+
+
+@pytest.mark.parametrize("source", [digits, idx, mnist, fashion_mnist])
+def test_whatever_can_be_said_of_a_set_can_be_said_where_it_is_stacked(source):
+    assert inspect.signature(source.load).parameters.keys() <= inspect.signature(load).parameters.keys()
+
+
+def test_one_of_several_sets_of_a_folder_is_stacked_and_turned(tmp_path, write_idx):
+    images = torch.randint(0, 256, (2, 20, 5, 5), dtype=torch.uint8)
+    for letter, some in zip("ab", images, strict=True):
+        write_idx(tmp_path / f"{letter}-train-images-idx3-ubyte", some.numpy())
+        write_idx(tmp_path / f"{letter}-train-labels-idx1-ubyte", (torch.arange(20) % 10).byte().numpy())
+    stacks = load("idx", str(tmp_path), False, None, 9, 0, None, prefix="b-train", transpose=True)
+    assert torch.equal(stacks.pixels(torch.arange(9)), images[1].mT[stacks.layers])
 
 
 def test_a_set_of_ones_own_can_be_stacked():
