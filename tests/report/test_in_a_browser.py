@@ -188,6 +188,22 @@ def test_what_mattered_is_drawn_for_every_key_and_for_any_measure(page):
     assert page.one("#heat-columns").get_attribute("value") == "model.dropout"
 
 
+@pytest.mark.parametrize("status", ["failed", "pruned"])
+def test_no_cell_of_survivors_is_the_best_of_the_heat_map(browser, tmp_path, status):
+    sweep = make_sweep(tmp_path / "sweep")
+    compared = Report.of_sweep(sweep).sets[0]
+    best = dict(zip(compared.keys, map(float, compared.groups[0].values), strict=True))
+    nothing = {"best": None, "objective": None, "metrics": {}, "error": "out of range"}
+    settings = {"lr": best["optimizer.lr"], "dropout": best["model.dropout"]}
+    make_run(sweep / "lost", **settings, seed=9, status=status, points=0, pictures=0, told=nothing)
+    Report.of_sweep(sweep).write(sweep, Thumbnails(cells=4, times=4, grids=1000, kilobytes=100))
+    browser.get(f"file://{sweep}/compare.html")
+    page = Page(browser)
+    leads, survivors = page.one(".heat td.leads"), page.one(".heat td.survivors")
+    assert float(leads.text) > float(survivors.text)  # lower would be better
+    assert "in italics" in page.all("#matters figcaption")[-1].text
+
+
 def test_a_value_that_no_run_has_come_to_anything_with_does_not_stretch_its_axis(browser, tmp_path):
     sweep = make_sweep(tmp_path / "sweep")
     nothing = {"best": None, "objective": None, "metrics": {}, "error": "out of range"}

@@ -214,16 +214,20 @@ function heatMap(found) {
   const [a, d] = [keys.findIndex(({ name }) => name === state.across), keys.findIndex(({ name }) => name === state.down)];
   if (a < 0 || d < 0 || a === d) return null;
   const [columns, rows] = [binned(keys[a]), binned(keys[d])];
+  const cellOf = (group) => `${rows.of(group.values[d])} ${columns.of(group.values[a])}`;
   const cells = new Map();
   for (const point of found) {
-    const cell = `${rows.of(point.group.values[d])} ${columns.of(point.group.values[a])}`;
+    const cell = cellOf(point.group);
     if (!cells.has(cell)) cells.set(cell, []);
     cells.get(cell).push(point.y);
   }
   const means = new Map([...cells].map(([cell, ys]) => [cell, mean(ys)]));
   const measure = measureOf();
   const quality = qualityBy([...means.values()], measure.goal);
-  const leader = measure.goal ? [...means].reduce((best, entry) => (!best || quality(entry[1]) > quality(best[1]) ? entry : best), null) : null;
+  // As of rows: a mean of survivors alone is not the best of anything.
+  const lost = new Map();
+  for (const group of shownGroups()) lost.set(cellOf(group), (lost.get(cellOf(group)) || 0) + group.lost);
+  const leader = measure.goal ? [...means].filter(([cell]) => !lost.get(cell)).reduce((best, entry) => (!best || quality(entry[1]) > quality(best[1]) ? entry : best), null) : null;
   const table = el("table", { class: "heat" },
     el("caption", { class: "unseen" }, `Means of ${measure.label}`),
     el("thead", {}, el("tr", {}, el("th", {}, el("span", { class: "muted" }, `${shortOf(keys[d])} ↓  ${shortOf(keys[a])} →`)),
@@ -233,14 +237,16 @@ function heatMap(found) {
         const cell = `${row} ${column}`;
         if (!means.has(cell)) return el("td", { class: "none" }, "–");
         const share = quality(means.get(cell));
-        const box = el("td", { class: leader && leader[0] === cell ? "leads" : null,
-          ...tipped(() => [`${keys[d].name}=${name}`, `${keys[a].name}=${columns.names[column]}`, `mean ${digits(means.get(cell))} of ${plural(cells.get(cell).length, "run")}`]) },
+        const box = el("td", { class: leader && leader[0] === cell ? "leads" : lost.get(cell) ? "survivors" : null,
+          ...tipped(() => [`${keys[d].name}=${name}`, `${keys[a].name}=${columns.names[column]}`, `mean ${digits(means.get(cell))} of ${plural(cells.get(cell).length, "run")}`,
+            lost.get(cell) ? `${lost.get(cell)} more failed or were pruned` : ""].filter(Boolean)) },
           digits(means.get(cell), 3));
         box.style.background = shade(share);
         box.style.color = share > 0.55 ? "#111" : "#fff";
         return box;
       })))));
-  const others = keys.length > 2 ? "means over the other keys and the seeds" : "means over the seeds";
+  const others = (keys.length > 2 ? "means over the other keys and the seeds" : "means over the seeds")
+    + ([...means.keys()].some((cell) => lost.get(cell)) ? "; in italics those of survivors, beside runs that failed or were pruned" : "");
   const pick = (label, now, change, id) => choice(label, keys.map(({ name }) => [name, name]), now, change, id);
   const whole = card("Two keys together", others,
     el("div", { class: "tools" },
