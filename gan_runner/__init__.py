@@ -40,10 +40,10 @@ if TYPE_CHECKING:
     from gan_runner.ranges import TwoOrMore as TwoOrMore
     from gan_runner.runs.images import GeneratedImages as GeneratedImages
     from gan_runner.runs.in_python import SavedSweep as SavedSweep
-    from gan_runner.runs.in_python import load as load
-    from gan_runner.runs.in_python import load_sweep as load_sweep
     from gan_runner.runs.in_python import sweep as sweep
     from gan_runner.runs.in_python import train as train
+    from gan_runner.runs.loading import load as load
+    from gan_runner.runs.loading import load_sweep as load_sweep
     from gan_runner.runs.saved import SavedRun as SavedRun
     from gan_runner.training.schedules import EpochLength as EpochLength
     from gan_runner.training.schedules import Schedule as Schedule
@@ -71,7 +71,8 @@ _HOMES = {
         *("Count", "CountOrZero", "Fraction", "FractionBelowOne", "NonNegative", "Positive", "Seed", "TwoOrMore"),
     ],
     "runs.images": ["GeneratedImages"],
-    "runs.in_python": ["SavedSweep", "load", "load_sweep", "sweep", "train"],
+    "runs.in_python": ["SavedSweep", "sweep", "train"],
+    "runs.loading": ["load", "load_sweep"],
     "runs.saved": ["SavedRun"],
     "training.schedules": ["EpochLength", "Schedule", "Scores", "Turn"],
 }

@@ -1,5 +1,8 @@
 """What the README and the pages in docs/ show works: every command is called here, or by .ci/run."""
 
+import contextlib
+import inspect
+import io
 import json
 import os
 import re
@@ -232,10 +235,40 @@ def test_the_ways_to_go_on_with_a_part_of_ones_own_are_those_that_the_examples_w
     assert {line for line in commands(start) if line in PAGES["docs/extending.md"]} == {line for *_, line in EXAMPLES}
 
 
+OF_PYTHON = {"train", "sweep", "load", "load_sweep", "SavedRun", "SavedSweep", "GeneratedImages"}
+
+
+def test_the_page_on_python_has_every_name_with_the_first_line_of_its_docstring():
+    documented = {}
+    for name in OF_PYTHON:
+        part = getattr(gan_runner, name)
+        documented[name] = part
+        if name.startswith("Saved"):
+            documented |= {f"{name}.{inner}": getattr(part, inner) for inner in vars(part) if inner[0] != "_"}
+    rows = dict(re.findall(r"^\| `([\w.]+)` \| (.*) \|$", PAGES["docs/python.md"], re.MULTILINE))
+    assert rows == {name: inspect.getdoc(part).splitlines()[0] for name, part in documented.items()}
+
+
+def test_the_python_of_its_page_runs_from_top_to_bottom(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    blocks = "\n".join(block for language, block in BLOCKS["docs/python.md"] if language == "python")
+    short = ", ".join(map(repr, [*SHORT, "model.discriminator.widths=[8]", "trainer.ema=null"]))
+    blocks = re.sub(r"gr\.(train|sweep)\(", rf"gr.\1({short}, ", blocks)
+    blocks = blocks.replace("epochs=60", "iterations=3").replace("num=1000, real=1000", "num=20, real=20")
+    blocks = blocks.replace('"optimizer.lr=1e-4,2e-4", ', "")  # of four jobs two are left
+    ran = {}
+    with contextlib.redirect_stdout(io.StringIO()) as out:
+        exec(compile(blocks, "docs/python.md", "exec"), ran)
+    assert "Did you mean trainer.epochs?" in out.getvalue()
+    assert ran["images"].shape == (16, 28, 28, 1)
+    assert ran["run"].summary["iterations"] == 3
+    assert len(ran["swept"].runs) == 2
+
+
 def test_the_page_on_extending_names_what_the_package_exports():
     table = re.findall(r"^\| (`\w+`.*?) \|", PAGES["docs/extending.md"].partition("## A loss")[0], re.MULTILINE)
     named = {name for row in table for name in re.findall(r"`(\w+)`", row)}
-    assert named == set(gan_runner.__all__) - {"CONFIG_MODULE"}
+    assert named == set(gan_runner.__all__) - {"CONFIG_MODULE"} - OF_PYTHON
 
 
 def test_installing_testing_and_measuring_are_what_ci_does():

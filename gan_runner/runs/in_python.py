@@ -59,24 +59,6 @@ def _unless_interrupted(end: SystemExit, folder: Path) -> None:
         raise UserError("The run has ended early: a part of yours has called sys.exit.", f"See {folder}.") from end
 
 
-def load(folder: str | Path, trust: Sequence[str] | str = ()) -> SavedRun:
-    """Open the folder of a run.
-
-    Args:
-        folder: such as "outputs/DATE/TIME", or a job's folder of a sweep.
-        trust: modules of yours that its config may name.
-
-    Raises:
-        UserError: there is no run in it.
-    """
-    path = Path(folder)
-    if (path / "sweep.json").exists():
-        raise UserError(
-            f"{folder} is the folder of a sweep, not of a run.", f"Try gan_runner.load_sweep({str(folder)!r})."
-        )
-    return SavedRun(path, trust, key="folder")
-
-
 class SavedSweep:
     """The folder of a sweep, opened.
 
@@ -149,15 +131,6 @@ def sweep(*words: str, quiet: bool = False, **settings: object) -> SavedSweep:
         folder = unused_folder(new_name("multirun"))
         given.append(f"hydra.sweep.dir={folder}")
     return _run_sweep(given, folder, quiet, ())
-
-
-def load_sweep(folder: str | Path, trust: Sequence[str] | str = ()) -> SavedSweep:
-    """Open the folder of a sweep.
-
-    Raises:
-        UserError: there is none in it.
-    """
-    return SavedSweep(folder, trust)
 
 
 def _run_sweep(words: Sequence[str], folder: Path, quiet: bool, trust: Sequence[str] | str) -> SavedSweep:

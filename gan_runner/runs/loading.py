@@ -1,0 +1,47 @@
+"""Open what a run or a sweep has left on disk."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from gan_runner.errors import UserError
+
+if TYPE_CHECKING:
+    from gan_runner.runs.in_python import SavedSweep
+    from gan_runner.runs.saved import SavedRun
+
+
+def load(folder: str | Path, trust: Sequence[str] | str = ()) -> SavedRun:
+    """Open the folder of a run.
+
+    Args:
+        folder: such as "outputs/DATE/TIME", or a job's folder of a sweep.
+        trust: modules of yours that its config may name.
+
+    Raises:
+        UserError: there is no run in it.
+    """
+    if (Path(folder) / "sweep.json").exists():
+        raise UserError(
+            f"{folder} is the folder of a sweep, not of a run.", f"Try gan_runner.load_sweep({str(folder)!r})."
+        )
+    from gan_runner.runs.saved import SavedRun
+
+    return SavedRun(folder, trust, key="folder")
+
+
+def load_sweep(folder: str | Path, trust: Sequence[str] | str = ()) -> SavedSweep:
+    """Open the folder of a sweep.
+
+    Args:
+        folder: such as "multirun/DATE/TIME".
+        trust: modules of yours that its runs' configs may name.
+
+    Raises:
+        UserError: there is none in it.
+    """
+    from gan_runner.runs.in_python import SavedSweep
+
+    return SavedSweep(folder, trust)
