@@ -68,6 +68,7 @@ RUN = (
 _MEGABYTES = 2048  # of memory: a case that has more counts as too large, and it gets little more than that
 _ONE_WISH = 0.4  # seconds, and fewer than a run takes for one: two signals so close are one wish to stop
 PATIENCE = 60.0  # seconds after which it counts as hanging
+_STANDSTILL = 1.0  # seconds for a wait of 5 ms: the machine has slept, or somebody has stopped what runs on it
 _MARK = "\x1e"  # around what becomes of a case
 _BUG = 70  # exit code of a case that ended in an exception
 
@@ -84,12 +85,14 @@ class Ended:
         text: what it printed.
         seconds: how long it took; of a process that was sent a signal, from then on.
         megabytes: the most memory it had, what it shares with its parent included.
+        processor_seconds: how long it computed, which does not depend on what else the machine does.
     """
 
     code: int | None
     text: str
     seconds: float
     megabytes: float
+    processor_seconds: float = 0.0
 
     @property
     def fault(self) -> str:
@@ -141,16 +144,22 @@ class Process:
         return os.waitid(os.P_PID, self.pid, os.WEXITED | os.WNOWAIT | os.WNOHANG) is None
 
     def ended(self, patience: float = PATIENCE) -> Ended:
-        """Wait for its end; kills it after so many seconds."""
+        """Wait for its end; kills it after so many seconds, those left out in which this process stood still too."""
         in_time = True
+        looked = time.monotonic()
         while (found := os.wait4(self.pid, os.WNOHANG))[0] == 0:
             if in_time and time.monotonic() - self._began > patience:
                 in_time = False
                 os.killpg(self.pid, signal.SIGKILL)
             time.sleep(0.005)
+            if (passed := time.monotonic() - looked) > _STANDSTILL:
+                self._began += passed
+            looked = time.monotonic()
         code = os.waitstatus_to_exitcode(found[1]) if in_time else None
         text = self._output.read_text(errors="replace") if self._output.exists() else ""
-        return Ended(code, text, time.monotonic() - self._began, found[2].ru_maxrss / 1024)
+        used = found[2]
+        seconds = time.monotonic() - self._began
+        return Ended(code, text, seconds, used.ru_maxrss / 1024, used.ru_utime + used.ru_stime)
 
 
 def _as_a_program(job: Callable[[], None], folder: Path, output: Path) -> int:

@@ -1,6 +1,6 @@
 import pytest
 
-from benchmarks import odd_files
+from benchmarks import mutations
 from gan_runner.errors import UserError
 from gan_runner.files import (
     LogFile,
@@ -94,7 +94,7 @@ def of_each_kind(place, base):
     (base / "outside").mkdir()
     (base / "outside/precious.txt").write_text("precious")
     for kind in ("a link out", "a link to nothing", "a link to itself", "a link to /dev/zero", "a FIFO", "a socket"):
-        odd_files.make_kind(kind, place, base)
+        mutations.make_kind(kind, place, base)
         yield kind
 
 
@@ -141,6 +141,6 @@ def test_no_folder_on_the_way_to_a_file_may_be_a_link(tmp_path):
 
 
 def test_of_a_file_no_more_is_read_than_it_may_have(tmp_path):
-    odd_files.make_kind("a file of holes", tmp_path / "file", tmp_path)
+    mutations.make_kind("a file of holes", tmp_path / "file", tmp_path)
     with pytest.raises(OSError, match="larger than 1 MB"):
         read(tmp_path / "file", 2**20)

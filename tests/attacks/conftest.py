@@ -5,7 +5,7 @@ import shutil
 
 import pytest
 
-from benchmarks import attacks
+from benchmarks import attacks, mutations
 from gan_runner.commands import main
 from tests.command_line import call, gan_run
 
@@ -31,20 +31,20 @@ def good_sweep(tmp_path_factory):
 
 @pytest.fixture
 def run(good_run, tmp_path):
-    attacks.plant(tmp_path)
+    mutations.plant(tmp_path)
     return shutil.copytree(good_run, tmp_path / "run")
 
 
 @pytest.fixture
 def sweep(good_sweep, tmp_path):
-    attacks.plant(tmp_path)
+    mutations.plant(tmp_path)
     return shutil.copytree(good_sweep, tmp_path / "sweep")
 
 
 @pytest.fixture
 def opened(tmp_path, monkeypatch):
     """Opens a stranger's folder by a command, which must do nothing but its work, and say so or why not."""
-    monkeypatch.setenv(attacks.VARIABLE, attacks.SECRET)
+    monkeypatch.setenv(mutations.VARIABLE, mutations.SECRET)
     monkeypatch.setenv("HOME", str(tmp_path / "outside"))
 
     def open_(*words, about=""):
@@ -59,7 +59,7 @@ def opened(tmp_path, monkeypatch):
             watch.on = False
         assert not watch.seen, about
         assert not attacks.leaked(tmp_path, result.text), about
-        assert not (tmp_path / "outside/pwned").exists(), about
+        assert attacks.outside_as_it_was(tmp_path), about
         assert "Traceback" not in result.text, f"{about}: {result.text[-3000:]}"
         assert result.code == 0 or result.text.strip(), f"{about}: it says nothing"
         return result

@@ -6,7 +6,7 @@ import time
 import pytest
 import yaml
 
-from benchmarks import attacks
+from benchmarks.mutations import VARIABLE
 
 SAMPLE = ("sample", "run=run", "num=4", "output=out.png", "device=cpu")
 RESUME = ("run", "resume=run", "trainer.iterations=3")
@@ -66,14 +66,14 @@ REFUSED = {
     ),
     "a secret by a name that is put together": several(
         at("model", "h", value="oc.env"),
-        at("data", value={"_target_": "gan_runner.data.idx.load", "root": f"${{${{model.h}}:{attacks.VARIABLE}}}"}),
+        at("data", value={"_target_": "gan_runner.data.idx.load", "root": f"${{${{model.h}}:{VARIABLE}}}"}),
     ),
     "a reference in pieces": several(
-        at("model", "h", value="$"), at("model", "dropout", value=f"${{model.h}}{{oc.env:{attacks.VARIABLE}}}")
+        at("model", "h", value="$"), at("model", "dropout", value=f"${{model.h}}{{oc.env:{VARIABLE}}}")
     ),
     "a reference of values in pieces": several(
         at("model", "h", value="$"),
-        at("model", "i", value=f"{{oc.env:{attacks.VARIABLE}}}"),
+        at("model", "i", value=f"{{oc.env:{VARIABLE}}}"),
         at("model", "dropout", value="${model.h}${model.i}"),
     ),
     "a part whose name is referred to": several(
@@ -187,7 +187,7 @@ ARGUMENTS = {
     "a choice that climbs, among others": "experiment=plain,../evil",
     "a choice that is searched for": "hydra.sweeper.params.experiment=../evil",
     "a choice that is no file of ours": "experiment=evil",
-    "a secret by a name that is put together": f"data.root=${{${{model.h}}:{attacks.VARIABLE}}}",
+    "a secret by a name that is put together": f"data.root=${{${{model.h}}:{VARIABLE}}}",
     "a part by a name": "loss._target_=os.system",
     "a part in a value": f"+model.generator.x={{_target_:torch.utils.collect_env.run,command:{COMMAND}}}",
     "a part that is searched for": "hydra.sweeper.params.loss._target_=os.system",

@@ -4,13 +4,16 @@ import random
 
 import pytest
 
-from benchmarks import attacks
+from benchmarks import attacks, mutations
+
+OF_A_RUN = {"configs": mutations.OF_CONFIGS, "checkpoints": mutations.OF_CHECKPOINTS, "files": mutations.OF_FILES}
 
 
-@pytest.mark.parametrize("seed", range(8))
-def test_a_mutated_run_is_opened_or_refused_and_nothing_else(run, opened, seed):
-    draw = random.Random(seed)
-    about = attacks.mutated(draw, attacks.MUTATIONS_OF_CONFIGS, run)
+@pytest.mark.parametrize("seed", range(4))
+@pytest.mark.parametrize("kind", OF_A_RUN)
+def test_a_mutated_run_is_opened_or_refused_and_nothing_else(run, opened, kind, seed):
+    draw = random.Random(f"{kind} {seed}")
+    about = mutations.mutated(draw, OF_A_RUN[kind], run)
     words = draw.choice(attacks.OF_A_RUN)
     opened(*words, about=f"{about}: gan-{' '.join(words)}")
 
@@ -18,6 +21,6 @@ def test_a_mutated_run_is_opened_or_refused_and_nothing_else(run, opened, seed):
 @pytest.mark.parametrize("seed", range(4))
 def test_a_mutated_sweep_is_opened_or_refused_and_nothing_else(sweep, opened, seed):
     draw = random.Random(seed)
-    about = attacks.mutated(draw, attacks.MUTATIONS_OF_SWEEPS, sweep)
+    about = mutations.mutated(draw, mutations.OF_SWEEPS, sweep)
     words = draw.choice(attacks.OF_A_SWEEP)
     opened(*words, about=f"{about}: gan-{' '.join(words)}")
