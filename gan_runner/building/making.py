@@ -12,8 +12,8 @@ from typing import Any
 from torch import nn
 
 from gan_runner.building.parts import part_named
-from gan_runner.building.signatures import HYDRA_KEYS, hints_of, is_called
-from gan_runner.contracts import what_it_is
+from gan_runner.building.signatures import HYDRA_KEYS, arguments_of, hints_of
+from gan_runner.contracts import described, what_it_is
 from gan_runner.errors import UserError, is_want_of_memory
 
 
@@ -121,15 +121,26 @@ def _raised_by_pytorch(error: Exception) -> bool:
 
 def _refuse_what_cannot_be_called(target: str, part: Callable[..., object]) -> None:
     """Refuse that a part is given something else where it calls what it is given, as networks do with initialisers."""
-    if not isinstance(part, functools.partial):
-        return
-    called = {name for name, annotation in hints_of(resolve_name(target)).items() if is_called(annotation)}
-    for name, value in part.keywords.items():
-        if name in called and value is not None and not callable(value):
+    given = part.keywords if isinstance(part, functools.partial) else {}
+    for name, annotation in hints_of(resolve_name(target)).items():
+        arguments = arguments_of(annotation)
+        if arguments is None or (value := given.get(name)) is None:
+            continue
+        if not callable(value):
             raise UserError(
                 f"{target} is given {what_it_is(value)} for {name}, but must be given what it can call.",
                 f"Let {name} have a _target_ with _partial_: true, or leave it as its file has it.",
             )
+        try:
+            inspect.signature(value).bind(*arguments)
+        except ValueError:  # some built-in callables have none to show
+            continue
+        except TypeError as error:
+            called = described(value.func if isinstance(value, functools.partial) else value)
+            raise UserError(
+                f"{target} is given {called} for {name}, but cannot call it: {error}.",
+                f"Give every argument of it without a default a line below {name}, or name another function there.",
+            ) from error
 
 
 def _refuse_missing(target: str, part: Callable[..., object], given: Mapping[str, object]) -> None:

@@ -136,12 +136,12 @@ def is_path(annotation: object) -> bool:
     return inspect.isclass(annotation) and issubclass(annotation, os.PathLike)
 
 
-def is_called(annotation: object) -> bool:
-    """Whether an annotation says that something is to be called."""
+def arguments_of(annotation: object) -> Sequence[object] | None:
+    """The types of what something is called with, as its annotation says; None where it is not to be called."""
     origin, arguments = get_origin(annotation), get_args(annotation)
     if origin in (Union, types.UnionType):
-        return any(map(is_called, arguments))
-    return origin is Callable
+        return next((found for found in map(arguments_of, arguments) if found is not None), None)
+    return list(arguments[0]) if origin is Callable and isinstance(arguments[0], list) else None
 
 
 _WHOLE = re.compile(r"[+-]?\d+(_\d+)*", re.ASCII)

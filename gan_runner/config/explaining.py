@@ -43,6 +43,8 @@ def explain(error: Exception, config_name: str, *, composing: bool) -> str | Non
             return str(error)
         case ValueError() | TypeError() if composing and (said := explain_no_choice()):
             return said
+        case AssertionError() if composing and (said := explain_key_below_a_value(config_name)):
+            return said  # OmegaConf asserts that there are keys
         case OmegaConfBaseException():
             return f"The config does not resolve: {error}\n  Look for the ${{...}} that it names."
         case YAMLError():
@@ -262,13 +264,35 @@ def explain_no_choice() -> str:
     return ""
 
 
+def explain_key_below_a_value(config_name: str) -> str:
+    """Put Hydra's refusal of a key below one that has a value, or null, into words; "" where none was typed."""
+    config = _composed_with_hydras(config_name)
+    for word in map(Override.of, hydras_arguments()):
+        names = word.key.split(".")
+        for parent in (".".join(names[:number]) for number in range(1, len(names))):
+            owner, _, name = parent.rpartition(".")
+            node = OmegaConf.select(config, owner) if owner else config
+            if isinstance(node, DictConfig) and name in node and not OmegaConf.is_config(node[name]):
+                value = "null" if node[name] is None else node[name]
+                return (
+                    f"{word.key} is {word.value}, but {parent} is {value} here, and has no keys.\n"
+                    f"  Leave {word.key} out."
+                )
+    return ""
+
+
 def composed_by_choices(config_name: str) -> DictConfig:
     """Compose what was asked for as far as choices of groups go, which is where the keys come from."""
+    config = _composed_with_hydras(config_name)
+    return OmegaConf.masked_copy(config, [str(key) for key in config if key != "hydra"])
+
+
+def _composed_with_hydras(config_name: str) -> DictConfig:
+    """The same with Hydra's own settings."""
     choices = [argument for argument in hydras_arguments() if re.fullmatch(r"[\w/]+=[\w]+", argument)]
     if folder := config_dir_of(hydras_arguments()):
         choices.append(f"hydra.searchpath={json.dumps(['file://' + os.path.abspath(folder)])}")
     try:
-        config = compose(config_name, choices)
+        return compose(config_name, choices)
     except HydraException:
-        config = compose(config_name, [])
-    return OmegaConf.masked_copy(config, [str(key) for key in config if key != "hydra"])
+        return compose(config_name, [])

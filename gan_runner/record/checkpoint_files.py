@@ -299,23 +299,37 @@ def _are_weights(value: object) -> bool:
     return isinstance(value, dict) and all(type(name) is str for name in value)
 
 
+def _is_generator_state(value: object) -> bool:
+    return isinstance(value, torch.Tensor) and value.dtype == torch.uint8 and value.ndim == 1
+
+
 def _is_text(value: object) -> bool:
     return type(value) is str
 
 
 _Check: TypeAlias = tuple[Callable[[Any], bool], str]
 _COUNT: _Check = (_is_count, "whole number")
+_TEXT: _Check = (_is_text, "text")
 _WEIGHTS: _Check = (_are_weights, "mapping of names to tensors")
+
+
+def _or_missing(check: _Check) -> _Check:
+    fits, needed = check
+    return lambda value: value is _MISSING or fits(value), needed
+
 
 # What is read of every checkpoint before, or without, the parts of a run take over theirs.
 _EVERY_STATE: Mapping[str, _Check] = {
     "about.image_shape": (_is_size, "list of channels, height and width"),
     "about.classes": (_are_texts, "list of names"),
-    "about.data_fingerprint": (_is_text, "text"),
-    "about.precision": (_is_text, "text"),
+    "about.data_fingerprint": _TEXT,
+    "about.precision": _TEXT,
+    "about.device": _or_missing(_TEXT),  # an earlier version's has none, nor the number of processes
+    "about.processes": _or_missing(_COUNT),
     "about.threads": _COUNT,
     **{f"progress.{name}": _COUNT for name in ("iteration", "images", "d_steps", "g_steps", "position")},
     "progress.seconds": (_is_number, "number"),
+    "random.cpu": (_is_generator_state, "state of random numbers"),
     "players.generator.net": _WEIGHTS,
     "players.discriminator.net": _WEIGHTS,
     "players.average": (lambda value: value is None or _are_weights(value), "mapping of names to tensors, or null"),

@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from gan_runner.arithmetic import most_exact
+from gan_runner.errors import UserError
 from gan_runner.training.distributed import ALONE, World
 
 
@@ -38,10 +39,19 @@ class Meter:
         self._one = torch.ones((), device=device)
 
     def add(self, values: Mapping[str, Tensor]) -> None:
-        """Add one update's values by name, 0-d each, on the device; every update measures the same names."""
+        """Add one update's values by name, 0-d each, on the device; every update measures the same names.
+
+        Raises:
+            UserError: it measures others than the first one, or than a checkpoint that is gone on from.
+        """
         if not self._names:
             self._measure(tuple(values))
-        assert self._names == tuple(values), "an update measures what the first one did, in the same order"
+        if self._names != tuple(values):
+            raise UserError(
+                f"An update measures {', '.join(values)}, but those before it measured {', '.join(self._names)}, and "
+                "they are averaged.",
+                "Go on with the game and the loss that the checkpoint was trained with, or start a new run.",
+            )
         self._totals += torch.stack([value.detach().float() for value in values.values()] + [self._one])
 
     def _measure(self, names: tuple[str, ...]) -> None:

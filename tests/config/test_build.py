@@ -1,6 +1,8 @@
 """What building from a config leaves as it is."""
 
+import contextlib
 import copy
+import re
 import struct
 
 import pytest
@@ -77,3 +79,27 @@ def test_data_are_loaded_again_by_what_their_settings_are_and_not_by_what_those_
 
     bind_to_data(Metrics(), config, training, torch.device("cpu"))
     assert sum(images is not None and hasattr(images, "fingerprint") for images in asked) == 2
+
+
+INITIALISERS = sorted(name for name in vars(torch.nn.init) if re.fullmatch(r"[a-z]\w*[a-z]_", name))
+ACTIVATIONS = ["LeakyReLU", "PReLU", "Softplus", "Hardtanh", "Identity", "CELU"]
+CALLED = {
+    "weights": [f"torch.nn.init.{name}" for name in INITIALISERS],
+    "activation": [*(f"torch.nn.{name}" for name in ACTIVATIONS), "torch.nn.init.normal_", "torch.optim.SGD"],
+}
+
+
+SMALL = {"mlp": "model.generator.widths=[8]", "dcgan": "model.generator.widths=[8,8,8,8]"}
+
+
+@pytest.mark.parametrize("model", SMALL)
+@pytest.mark.parametrize("key", CALLED)
+def test_whatever_a_network_is_to_call_it_can_call_or_that_is_refused_in_words(compose_config, model, key):
+    config = compose_config(f"model={model}", SMALL[model])
+    for target in CALLED[key] if key in config.model.generator else []:
+        config.model.generator[key] = {"_target_": target, "_partial_": True}
+        with contextlib.suppress(UserError):
+            build_network(config, "generator", SHAPE, CLASSES)
+        if target.endswith((".sparse_", ".constant_", ".SGD")):
+            with pytest.raises(UserError, match="cannot call it: missing a required argument"):
+                build_network(config, "generator", SHAPE, CLASSES)

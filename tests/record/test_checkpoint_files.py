@@ -1,3 +1,4 @@
+import contextlib
 import logging
 import os
 import zipfile
@@ -5,8 +6,10 @@ import zipfile
 import pytest
 import torch
 
+from benchmarks.mutations import ODD, places_of
 from gan_runner.errors import UserError
 from gan_runner.record.checkpoint_files import FORMAT, CheckpointFiles
+from gan_runner.training.devices import Compute, precision_to_go_on, tell_other_arithmetic
 
 CPU = torch.device("cpu")
 
@@ -15,6 +18,7 @@ def state_of(iteration, **changes):
     state = {
         "format": FORMAT,
         "about": {"image_shape": [1, 2, 3], "classes": [], "data_fingerprint": "0", "precision": "fp32", "threads": 1},
+        "random": {"cpu": torch.get_rng_state(), "device": None, "kind": "cpu"},
         "progress": dict.fromkeys(("images", "d_steps", "g_steps", "position", "seconds"), 0)
         | {"iteration": iteration},
         "players": {
@@ -316,3 +320,27 @@ def test_the_file_is_one_that_pytorch_itself_loads(files):
     assert equal(torch.load(files.path("last"), weights_only=True), state_of(4))
     with zipfile.ZipFile(files.path("last")) as archive:
         assert archive.testzip() is None
+
+
+def test_whatever_a_checkpoint_says_is_refused_or_can_be_read_before_its_run_is_made(files):
+    def read(state):
+        precision = precision_to_go_on(state, CPU)
+        tell_other_arithmetic(state["about"], Compute(CPU, precision))
+        int(state["progress"]["iteration"]), float(state["progress"]["seconds"])
+
+    asked = [place for place in places_of(state_of(3)) if place[1] not in ("names", "format")]
+    for number in range(len(asked)):
+        for odd in (*ODD[number % 4 :: 4], None):
+            state = state_of(3)
+            tree, key = [place for place in places_of(state) if place[1] not in ("names", "format")][number]
+            if odd is None:
+                del tree[key]
+            else:
+                tree[key] = odd()
+            files._folder.mkdir(exist_ok=True)
+            try:
+                torch.save(state, files.path("last"))
+            except Exception:  # some of it cannot be saved
+                continue
+            with contextlib.suppress(UserError):
+                read(files.load("last", CPU))
