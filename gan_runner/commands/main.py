@@ -56,9 +56,11 @@ def run() -> None:
         if words.value_of("resume") is None:
             from gan_runner.commands.sweep import WholeSweep, words_to_go_on
 
+            vouched = None
             if words.value_of("sweep_resume") is not None:
-                words = parted(words_to_go_on(words))
-            with WholeSweep(words, short_spin=SHORT_SPIN):
+                found = words_to_go_on(words)
+                words, vouched = parted(found.words), found.vouched
+            with WholeSweep(words, vouched=vouched, short_spin=SHORT_SPIN):
                 _launch("config", _train, [*words.arguments, *taking_part])
         else:
             from gan_runner.runs.resuming import STORED, prepare_to_resume

@@ -32,10 +32,12 @@ from gan_runner.commands.starting import start_of_job
 from gan_runner.config.command_line import Typed, shown, typed_overrides
 from gan_runner.config.stored import read_stored
 from gan_runner.config.sweeping import (
+    FromFolder,
     choices_of,
     continue_search,
     differences,
     hash_of,
+    hold_to_parts,
     in_own_process,
     names_typed,
     plan,
@@ -61,8 +63,8 @@ _JOBLIB = ".joblib_launcher.JoblibLauncher"
 _SUBMITIT, _SUBMITIT_HERE = ".submitit_launcher.", ".submitit_launcher.LocalLauncher"
 
 
-def words_to_go_on(typed: Typed) -> list[str]:
-    """What to hand to Hydra for `gan-run -m sweep_resume=DIR`.
+def words_to_go_on(typed: Typed) -> FromFolder:
+    """What the folder says of the sweep, for `gan-run -m sweep_resume=DIR`; what is to be told of it has been.
 
     Raises:
         UserError: there is no sweep, or it asks for what is not to be trusted.
@@ -81,10 +83,10 @@ def words_to_go_on(typed: Typed) -> list[str]:
             f"sweep_resume is {folder}, but that is no folder of a sweep: no sweep.json says what started it.",
             f"Type what started it, and hydra.sweep.dir={quoted(str(folder))}.",
         )
-    words, notes = words_of_sweep(sweep.arguments, folder, typed, trusted(typed))
-    for note in notes:
+    found = words_of_sweep(sweep.arguments, folder, typed, trusted(typed))
+    for note in found.notes:
         _warn(note)
-    return words
+    return found
 
 
 class WholeSweep:
@@ -92,13 +94,15 @@ class WholeSweep:
 
     Args:
         typed: what was typed, or what a sweep's folder gave in its place.
+        vouched: the parts that a folder may have made besides the table's; None where all was typed.
         short_spin: how long OpenMP's threads spin where jobs share cores.
     """
 
     current: WholeSweep | None = None
 
-    def __init__(self, typed: Typed, *, short_spin: str) -> None:
+    def __init__(self, typed: Typed, *, vouched: list[str] | None, short_spin: str) -> None:
         self._typed = typed
+        self._vouched = vouched
         self._short_spin = None if "GOMP_SPINCOUNT" in os.environ else short_spin  # the user's own stays
         self._folder: SweepFolder | None = None
         self._signal: int | None = None
@@ -136,6 +140,7 @@ class WholeSweep:
                 )
             sweep.arguments = [o for o in self._typed.overrides if _key(o) not in ("hydra.sweep.dir", "trust")]
             sweep.swept, sweep.settings, sweep.total = swept, settings, planned.total
+            sweep.vouched = self._vouched
             folder.begin(sweep)
             for number, overrides in enumerate(planned.jobs or []):
                 sweep.claim(number, overrides, folder.path)
@@ -395,11 +400,16 @@ def _train_and_note(config: DictConfig, sweep: SweepFolder, run: Path, job: Job)
 
 
 def _train(config: DictConfig, sweep: SweepFolder, run: Path, job: Job) -> float | None:
+    vouched = sweep.read().vouched
+    parts = None if vouched is None else trusting([*_as_list(config.trust), *vouched])
+    if parts is not None:
+        hold_to_parts(config, parts, f"sweep_resume is {shown(sweep.path)}, but its sweep.json")
+    names = [*_as_list(config.trust), *(names_typed(config) if vouched is None else vouched)]
     settings = settings_of(config, resolve=True)
     number = job.number
     assert number is not None
     if (run / ".hydra/config.yaml").is_file() and job.hash != hash_of(settings):
-        _refuse_other_settings(config, run, settings)
+        _refuse_other_settings(config, run, settings, names)
     if job.state in GONE_THROUGH:
         _say(f"{printable(job.name)} is {job.state} already, with objective {job.objective}.")
         return _to_minimise(job.objective, config)
@@ -408,11 +418,12 @@ def _train(config: DictConfig, sweep: SweepFolder, run: Path, job: Job) -> float
 
     if RunFolder(run).checkpoints.any():
         config.resume = str(shown(run))
-        config.trust = [*_as_list(config.trust), *names_typed(config)]
+        config.trust = names
     gpu = sweep.job_started(number, hash_of(settings), gpus()).gpu
     choose_gpu(gpu)
     within = Within(
         *(sweep.asked_to_stop, sweep.measured_at, sweep.failed_so),
+        parts=parts,
         again=job.state != "waiting",
         bar=not in_own_process(),
     )
@@ -426,8 +437,8 @@ def _ended(sweep: SweepFolder, number: int, state: str, run: Path, error: str | 
     _say(f"{os.path.relpath(run, sweep.path)}: {state}. {stands.progress()}")
 
 
-def _refuse_other_settings(config: DictConfig, run: Path, settings: dict[str, Any]) -> None:
-    stored = read_stored(run, trusting([*_as_list(config.trust), *names_typed(config)]), "hydra.sweep.dir")
+def _refuse_other_settings(config: DictConfig, run: Path, settings: dict[str, Any], names: list[str]) -> None:
+    stored = read_stored(run, trusting(names), "hydra.sweep.dir")
     # A resume writes down the precision that `auto` has come to.
     but = ["trainer.precision"] if config.trainer.precision == "auto" else []
     if changes := differences(settings_of(stored.values, resolve=True), settings, but):

@@ -47,6 +47,8 @@ MOST_JOBS = 1000  # that a folder may ask for
 MOST_AT_ONCE = 64  # likewise, processes
 _KINDS = (bool, int, float, str, QuotedString, list, dict, type(None), Glob)
 _MOST_ARGUMENTS = 200
+_MOST_VALUES = 1000  # that references of a folder's words make of one
+_NAMED = re.compile(r"_target_['\"]?\s*:\s*['\"]?([\w.]+)")
 _MOST_CHOICES = 50  # files of a group
 _DEEPEST = 20  # levels of brackets in an override
 # The keys that say how a run goes on, computes and is shown, but not what it is.
@@ -231,8 +233,23 @@ def _leaves(value: Any, key: str = "", path: str = "") -> Iterator[tuple[str, st
 # ---- going on by the folder alone -----------------------------------------------------------------------
 
 
-def words_of_sweep(arguments: Sequence[str], folder: Path, typed: Typed, parts: Parts) -> tuple[list[str], list[str]]:
-    """What to hand to Hydra to go on with a sweep that is named by its folder alone, and what to tell the user of it.
+@dataclass(frozen=True)
+class FromFolder:
+    """What the folder of a sweep gives in the place of what was typed to start it.
+
+    Attributes:
+        words: what to hand to Hydra.
+        notes: what to tell the user of it.
+        vouched: the parts that its jobs may have made besides the table's: those that are named in what is typed now.
+    """
+
+    words: list[str]
+    notes: list[str]
+    vouched: list[str]
+
+
+def words_of_sweep(arguments: Sequence[str], folder: Path, typed: Typed, parts: Parts) -> FromFolder:
+    """What to hand to Hydra to go on with a sweep that is named by its folder alone.
 
     The folder may come from anybody. Of what it says only this is taken: choices of groups that name files of ours, or
     of a folder of files that is typed now; values of settings, made of plain values, references to other keys and parts
@@ -269,7 +286,7 @@ def words_of_sweep(arguments: Sequence[str], folder: Path, typed: Typed, parts: 
     now = [o for o in typed.overrides if o.lstrip("+").partition("=")[0] != "sweep_resume"]
     keys = {o.lstrip("+~").partition("=")[0] for o in now}
     kept, refused, notes = [], [], []
-    jobs = 1
+    jobs = values = 1
     for override in stored:
         text = override.input_line or ""
         key = override.key_or_group
@@ -282,6 +299,7 @@ def words_of_sweep(arguments: Sequence[str], folder: Path, typed: Typed, parts: 
         elif times := _jobs_asked_for(override, folder, typed, parts):
             kept.append(text)
             jobs *= times
+            values *= max(1, text.count("${"))
         else:
             refused.append(text)
     if refused:
@@ -296,9 +314,32 @@ def words_of_sweep(arguments: Sequence[str], folder: Path, typed: Typed, parts: 
             f"anybody for {MOST_JOBS:,} at most.",
             type_it,
         )
+    if values > _MOST_VALUES:  # as each reference to a list of references would multiply them
+        raise UserError(
+            f"sweep_resume is {folder}, but the settings in its sweep.json refer to each other more often than any "
+            "config needs.",
+            type_it,
+        )
     escaped = str(folder).replace("\\", "\\\\").replace("'", "\\'")
     flags = [flag for flag in typed.flags if flag not in ("-m", "--multirun")]
-    return ["--multirun", *flags, *kept, *now, f"hydra.sweep.dir='{escaped}'"], notes
+    words = ["--multirun", *flags, *kept, *now, f"hydra.sweep.dir='{escaped}'"]
+    return FromFolder(words, notes, sorted({*parts.trust, *_names_of_the_users(now, typed.config_dir)}))
+
+
+def _names_of_the_users(typed: Sequence[str], config_dir: str | None) -> set[str]:
+    """The classes and functions that are named in what is typed, and in the files that a typed folder offers."""
+    found: set[str] = set()
+    for override in OverridesParser.create().parse_overrides(list(typed)):
+        for value in _values_of(override.value()) or []:
+            found |= names_in(_placed(override.key_or_group.split("."), value))
+    for file in Path(config_dir).glob("*/**/*.yaml") if config_dir is not None else ():
+        found |= set(_NAMED.findall(file.read_text(encoding="utf-8", errors="replace")))
+    return found
+
+
+def _placed(path: Sequence[str], value: Any) -> Any:
+    """A value within mappings of one key each."""
+    return functools.reduce(lambda inner, name: {name: inner}, reversed(path), value)
 
 
 def _is_readable(text: str) -> bool:
@@ -320,6 +361,10 @@ def _jobs_asked_for(override: Override, folder: Path, typed: Typed, parts: Parts
     value = override.value()
     if key.startswith("hydra"):
         if found := _OF_A_SEARCH.fullmatch(text):
+            if "$" in text or isinstance(
+                value, list | dict
+            ):  # Hydra reads what it resolves to, and what it is printed as
+                return 0
             given = _plain(value) if isinstance(value, str | QuotedString) else text.partition("=")[2]
             return _jobs_of_a_search(f"{found['key']}={given}", folder, typed, parts)
         return int(bool(_HARMLESS.fullmatch(text)) and (not isinstance(value, int) or value <= MOST_AT_ONCE))
@@ -336,7 +381,7 @@ def _jobs_asked_for(override: Override, folder: Path, typed: Typed, parts: Parts
         chosen = bool(values) and all(each is None or _is_choice(group, each, typed) for each in values)
         return _points(value) if chosen else 0
     for each in values:
-        tree = functools.reduce(lambda inner, name: {name: inner}, reversed(below), each)
+        tree = _placed(below, each)
         if any(word in _names_of(tree) for word in _OF_MAKING):
             return 0
         parts.hold(tree, group, (group,), f"sweep_resume is {folder}, but its sweep.json")
@@ -397,6 +442,22 @@ def _points(value: Any) -> int:
     start, stop, step = (0 if end is None else float(end) for end in (value.start, value.stop, value.step))
     steps = (stop - start) / step if step else math.inf
     return max(1, math.ceil(steps)) if math.isfinite(steps) else MOST_JOBS + 1
+
+
+def hold_to_parts(config: DictConfig, parts: Parts, asking: str) -> None:
+    """Refuse a job's config that names other parts than it may have made, before anything is imported.
+
+    Args:
+        config: the job's, as composed.
+        parts: what it may have made.
+        asking: who asks for it, for messages.
+
+    Raises:
+        UserError: it names another one.
+    """
+    for group in GROUPS:
+        if OmegaConf.is_config(node := config.get(group.name)):
+            parts.hold(OmegaConf.to_container(node, resolve=True), group.name, (group.name,), asking)
 
 
 def names_typed(config: DictConfig) -> list[str]:

@@ -87,6 +87,8 @@ class Sweep:
         start: names the start that is going on, or was the last.
         started: when that was, in seconds since 1970.
         total: how many jobs there will be; None where a sweeper that searches does not say.
+        vouched: the names of parts that the user vouches for, where in this start the folder alone has said what its
+            jobs are; None where all of that was typed.
     """
 
     jobs: list[Job] = field(default_factory=list)
@@ -96,6 +98,7 @@ class Sweep:
     start: str = ""
     started: float = 0.0
     total: int | None = None
+    vouched: list[str] | None = None
 
     def count(self, state: str) -> int:
         """Jobs in a state."""
@@ -469,6 +472,7 @@ _OF_A_SWEEP: Mapping[str, Callable[[Any], bool]] = {
     "start": _is_text,
     "started": _is_number,
     "total": _or_none(_is_count),
+    "vouched": _or_none(_are_texts),
 }
 
 

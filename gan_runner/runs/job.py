@@ -15,7 +15,7 @@ import torch
 from omegaconf import OmegaConf, read_write
 from tqdm.contrib.logging import logging_redirect_tqdm
 
-from gan_runner.building.parts import names_in, only, trusting
+from gan_runner.building.parts import Parts, names_in, only, trusting
 from gan_runner.config.build import NETWORKS, build, refuse_other_networks
 from gan_runner.config.checking import check, too_much_asked
 from gan_runner.config.hyperparameters import hyperparameters_of
@@ -54,6 +54,7 @@ class Within:
         asked_to_stop: whether all jobs are to save and end.
         measured_at: what finished jobs measured: see `SweepFolder.measured_at`.
         failed_so: whether another of its jobs has failed for the same reason, which is then on the screen already.
+        parts: what it may have made, where the sweep's folder has said what its jobs are; None where that was typed.
         again: an earlier start was cut short before it saved anything, and is begun anew in its folder.
         bar: whether it may show a bar of its own.
     """
@@ -61,6 +62,7 @@ class Within:
     asked_to_stop: Callable[[], bool]
     measured_at: Callable[[str, int, str], list[float]]
     failed_so: Callable[[str], bool]
+    parts: Parts | None
     again: bool
     bar: bool
 
@@ -84,7 +86,7 @@ def run_job(start: Start, within: Within | None = None) -> float | None:
     """
     world = joined()
     folder = RunFolder(start.folder)
-    job = _Job(start, folder, world)
+    job = _Job(start, folder, world, within.parts if within else None)
     if not world.first:
         _take_part(job)
         return None
@@ -333,8 +335,9 @@ def choose_gpu(number: int | None) -> None:
 class _Job:
     """One start of a run, and what is written of it whatever becomes of it."""
 
-    def __init__(self, start: Start, folder: RunFolder, world: World) -> None:
+    def __init__(self, start: Start, folder: RunFolder, world: World, parts: Parts | None) -> None:
         self.start = start
+        self._parts = parts
         self.config = config = start.config
         self.folder = folder
         self.world = world
@@ -372,7 +375,9 @@ class _Job:
         self.write("running")
 
     def only_its_parts(self) -> contextlib.AbstractContextManager[None]:
-        """While parts are made: of a run that goes on, what its folder may ask for, and what has been typed now."""
+        """While parts are made: of what a folder asks for, what it may, and what has been typed now."""
+        if self._parts is not None:
+            return only(self._parts)
         if self.stored is None:
             return contextlib.nullcontext()
         typed = names_in(OmegaConf.to_container(self.config, resolve=False)) - names_in(self.stored.config)

@@ -4,6 +4,7 @@ import json
 import math
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -283,6 +284,16 @@ def test_two_sweeps_in_one_folder_at_once_are_refused(tmp_path):
         ([r"trainer.device=$\{oc.env\:HOME\}"], "cannot ask for"),
         (["+model.h=$", "+model.i='{oc.env:HOME}'", "data.root=${model.h}${model.i}"], "cannot ask for"),
         (["hydra.launcher.setup=[reboot]"], "cannot ask for"),
+        (
+            ["+model.h='{_target_:os.system,command:ls}'", "hydra.sweeper.params.model.generator=${model.h}"],
+            "params.model.generator=${model.h}', which a folder that may come from anybody cannot ask for",
+        ),
+        (["hydra.sweeper.params.model={h:1}"], "cannot ask for"),
+        (["hydra.sweeper.params.seed=1"], "hydra.sweeper.params is null here, and has no keys"),
+        (
+            ["+model.c0=x", *(f"+model.c{n}=[${{model.c{n - 1}}},${{model.c{n - 1}}}]" for n in range(1, 41))],
+            "refer to each other more often",
+        ),
         (["seed=1,2", "seed"], "sweep.json is damaged"),
     ],
 )
@@ -298,6 +309,40 @@ def test_a_sweeps_folder_asks_for_nothing_that_a_stranger_could_have_put_there(t
     assert result.code == 1
     assert problem in result.err
     assert content(tmp_path) == before
+
+
+OWN_LOSS = """
+from gan_runner.objectives.losses import Hinge
+
+class Mine(Hinge):
+    def __init__(self, name: str):
+        pass
+"""
+
+
+def test_jobs_of_a_folders_sweep_make_no_part_that_is_neither_ours_nor_typed_now(tmp_path, monkeypatch):
+    (tmp_path / "my_losses_here.py").write_text(OWN_LOSS)
+    (tmp_path / "own/loss").mkdir(parents=True)
+    (tmp_path / "own/loss/mine.yaml").write_text("_target_: ${loss.name}\nname: my_losses_here.Mine\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    own = ["--config-dir", "own", "-m"]
+    assert gan_run(tmp_path, *own, *QUICK, "seed=1,2", "loss=mine", "hydra.sweep.dir=here").code == 0
+    before = json.loads((tmp_path / "here/sweep.json").read_text())
+    before["jobs"][0]["state"] = "interrupted"  # it has a checkpoint to go on from
+    before["jobs"][1]["state"] = "waiting"
+    shutil.rmtree(tmp_path / "here" / before["jobs"][1]["folder"])
+
+    def gone_on_with(*words):
+        (tmp_path / "here/sweep.json").write_text(json.dumps(before))
+        return gan_run(tmp_path, *words, "sweep_resume=here")
+
+    assert "loss=mine" in gone_on_with("-m").err, "it is no file of ours, and no folder of files is typed"
+    result = gone_on_with(*own)
+    assert result.code == 1
+    assert "_target_=my_losses_here.Mine, which is no part of gan-runner" in result.err
+    assert "2 failed" in result.out
+    (tmp_path / "own/loss/other.yaml").write_text("_target_: my_losses_here.Mine\n")
+    assert gone_on_with(*own).code == 0
 
 
 @pytest.mark.parametrize(("folder", "problem"), [("gone", "there is no such folder"), (".", "no folder of a sweep")])
