@@ -21,14 +21,14 @@ from hydra.core.override_parser.types import ChoiceSweep, Glob, IntervalSweep, O
 from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf, read_write
 
-from gan_runner import CONFIG_MODULE
+from gan_runner import CONFIG_MODULE, files
 from gan_runner.building.parts import Parts, names_in, table
 from gan_runner.config.command_line import Typed
 from gan_runner.config.groups import GROUPS
 from gan_runner.config.references import is_plain, is_plain_with_any, leaves
 from gan_runner.errors import UserError, is_one_line, printable
 from gan_runner.machine.shell import command_line, quoted
-from gan_runner.record.plain_yaml import LONGEST
+from gan_runner.record.plain_yaml import LARGEST, LONGEST
 
 # What of Hydra's own settings a sweep's folder may say: which sweeper searches where, and how many jobs at a time. The
 # rest could write anywhere or run commands, and has to be typed again.
@@ -332,8 +332,11 @@ def _names_of_the_users(typed: Sequence[str], config_dir: str | None) -> set[str
     for override in OverridesParser.create().parse_overrides(list(typed)):
         for value in _values_of(override.value()) or []:
             found |= names_in(_placed(override.key_or_group.split("."), value))
-    for file in Path(config_dir).glob("*/**/*.yaml") if config_dir is not None else ():
-        found |= set(_NAMED.findall(file.read_text(encoding="utf-8", errors="replace")))
+    folders = (*(group.name for group in GROUPS), "experiment", "experiment/by_model", "experiment/by_penalty")
+    for folder in folders if config_dir is not None else ():
+        for path in files.listed(Path(str(config_dir), folder), "*.yaml", link=True):
+            with files.opened(path) as file:
+                found |= set(_NAMED.findall(file.read(LARGEST).decode(errors="replace")))
     return found
 
 

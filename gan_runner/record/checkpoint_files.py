@@ -299,6 +299,12 @@ def _are_weights(value: object) -> bool:
     return isinstance(value, dict) and all(type(name) is str for name in value)
 
 
+def _are_rates(value: object) -> bool:
+    players = [value.get(letter) for letter in ("d", "g")] if isinstance(value, dict) and len(value) == 2 else [None]
+    names = ("configured", "last", "next")
+    return all(isinstance(each, dict) and all(_is_number(each.get(name)) for name in names) for each in players)
+
+
 def _is_generator_state(value: object) -> bool:
     return isinstance(value, torch.Tensor) and value.dtype == torch.uint8 and value.ndim == 1
 
@@ -329,6 +335,7 @@ _EVERY_STATE: Mapping[str, _Check] = {
     "about.threads": _COUNT,
     **{f"progress.{name}": _COUNT for name in ("iteration", "images", "d_steps", "g_steps", "position")},
     "progress.seconds": (_is_number, "number"),
+    "rates": _or_missing((_are_rates, "mapping of players to learning rates")),
     "random.cpu": (_is_generator_state, "state of random numbers"),
     "players.generator.net": _WEIGHTS,
     "players.discriminator.net": _WEIGHTS,

@@ -26,6 +26,7 @@ def state_of(iteration, **changes):
             "discriminator": {"net": {}},
             "average": None,
         },
+        "rates": {letter: dict.fromkeys(("configured", "last", "next"), 0.1) for letter in "dg"},
         "names": ["a", "b"],
     }
     return state | changes
@@ -327,6 +328,7 @@ def test_whatever_a_checkpoint_says_is_refused_or_can_be_read_before_its_run_is_
         precision = precision_to_go_on(state, CPU)
         tell_other_arithmetic(state["about"], Compute(CPU, precision))
         int(state["progress"]["iteration"]), float(state["progress"]["seconds"])
+        assert all(rate * 1.0 < 1e300 for rates in state.get("rates", {}).values() for rate in rates.values())
 
     asked = [place for place in places_of(state_of(3)) if place[1] not in ("names", "format")]
     for number in range(len(asked)):
