@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from gan_runner.data.image_set import InMemoryImages as InMemoryImages
     from gan_runner.errors import UserError as UserError
     from gan_runner.games.adversarial import Adversarial as Adversarial
-    from gan_runner.games.game import Examples as Examples
+    from gan_runner.games.drawing import Examples as Examples
     from gan_runner.games.game import Game as Game
     from gan_runner.games.game import Outcome as Outcome
     from gan_runner.games.game import checked_logits as checked_logits
@@ -58,7 +58,8 @@ _HOMES = {
     "data.image_set": ["ImageSet", "InMemoryImages"],
     "errors": ["UserError"],
     "games.adversarial": ["Adversarial"],
-    "games.game": ["Examples", "Game", "Outcome", "checked_logits"],
+    "games.drawing": ["Examples"],
+    "games.game": ["Game", "Outcome", "checked_logits"],
     "health.symptoms": ["Moment", "Observation", "Symptom"],
     "metrics.evaluation": ["Metric"],
     "metrics.number": ["Number"],

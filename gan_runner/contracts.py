@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import inspect
 import traceback
 from collections.abc import Iterator, Mapping
 from typing import TypeVar
@@ -36,8 +37,10 @@ def what_it_is(value: object) -> str:
 
 
 def members(protocol: type) -> list[str]:
-    """The names of a protocol's attributes and methods."""
-    names = dict.fromkeys([*protocol.__annotations__, *vars(protocol)])
+    """The names of a protocol's attributes and methods, those of the protocols that it extends first."""
+    names = dict.fromkeys(
+        name for base in reversed(protocol.__mro__) for name in [*inspect.get_annotations(base), *vars(base)]
+    )
     return [name for name in names if not name.startswith("_") or name in _SPECIAL]
 
 

@@ -25,6 +25,8 @@ from gan_runner.machine import files as machine
 
 MEGABYTE = 2**20
 
+_WITH_HOLES = 64 * MEGABYTE  # of a file in which holes do no harm
+_MOST_HOLES = 8  # times the room that a file takes on the disk; file systems that compress may save some
 _LINK = "it is a link"
 _SPECIAL = "it is no regular file"
 
@@ -106,6 +108,14 @@ def is_folder(path: Path) -> bool:
     return _has_kind(path, stat.S_ISDIR)
 
 
+def is_empty_folder(path: Path) -> bool:
+    """Whether a folder lies there, rather than a link to one, with nothing in it."""
+    if not is_folder(path):
+        return False
+    with os.scandir(path) as entries:
+        return next(entries, None) is None
+
+
 def _has_kind(path: Path, kind: Callable[[int], bool]) -> bool:
     try:
         return kind(os.lstat(path).st_mode)
@@ -126,6 +136,17 @@ def listed(folder: Path, pattern: str, *, link: bool = False) -> list[Path]:
     with os.scandir(folder) as entries:
         names = [entry.name for entry in entries if entry.is_file(follow_symlinks=False)]
     return [folder / name for name in sorted(fnmatch.filter(names, pattern))]
+
+
+def refuse_holes(path: Path) -> None:
+    """Refuse a large file nearly all of which is a hole that reads as zeros, and would fill the memory all the same.
+
+    Raises:
+        ValueError: it is one.
+    """
+    size, room = size_and_room(path)
+    if size > _WITH_HOLES and size > _MOST_HOLES * room:
+        raise ValueError("nearly all of it is a hole in the file, where weights would be")
 
 
 def size_and_room(path: Path) -> tuple[int, int]:
@@ -272,6 +293,31 @@ def unused_folder(path: Path) -> Path:
             ) from error
         return name
     raise AssertionError("never out of numbers")
+
+
+@contextmanager
+def new_folder(path: Path) -> Iterator[Path]:
+    """Give a folder to write to, which gets the name `path` once all is written; what was begun is else taken away.
+
+    Args:
+        path: where nothing lies, or an empty folder; its parent is there.
+
+    Raises:
+        UserError: the system refuses.
+    """
+    temporary = path.with_name(f".writing-{path.name}")
+    with refusals_explained(path):
+        if is_folder(temporary):  # of a process that was killed
+            shutil.rmtree(temporary)
+        temporary.mkdir()
+    try:
+        yield temporary
+        with refusals_explained(path):
+            with suppress(FileNotFoundError):
+                path.rmdir()
+            machine.replace(temporary, path)
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
 
 
 def set_aside(path: Path, why: str = "damaged") -> Path:

@@ -52,16 +52,16 @@ def test_the_core_knows_nothing_of_configs_and_commands(package):
         assert not [name for name in imports_of(path) if below(name, NOT_IN_THE_CORE)], path
 
 
-def test_what_makes_parts_knows_no_hydra_and_nothing_of_configs():
+def test_what_makes_parts_and_loads_exported_ones_knows_no_hydra_and_nothing_of_configs():
     """But for a part of the user's own that asks to be handed OmegaConf's containers."""
-    for path in modules_of("building"):
+    for path in modules_of("building", "export"):
         allowed = {"omegaconf", "omegaconf.OmegaConf"} if path.stem == "making" else set()
         assert not [name for name in imports_of(path) - allowed if below(name, NOT_IN_THE_CORE)], path
 
 
 def test_every_package_is_named_here():
     packages = {path.name for path in PACKAGE.iterdir() if (path / "__init__.py").exists()}
-    assert packages - {"conf"} == {*CORE, "building", "commands", "config", "machine", "runs"}
+    assert packages - {"conf"} == {*CORE, "building", "commands", "config", "export", "machine", "runs"}
 
 
 @pytest.mark.parametrize("path", modules_of("commands"), ids=lambda path: path.stem)
@@ -93,9 +93,11 @@ def test_runs_know_nothing_of_the_job_that_hydra_is_at():
 def test_every_import_is_of_a_declared_dependency():
     """Not of one that is there only because another one, or an extra for developers, brings it along."""
     project = tomllib.loads((PACKAGE.parent / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    extras = project["optional-dependencies"]
     optional = {
-        "gan_runner.metrics.inception": project["optional-dependencies"]["inception"],
-        "gan_runner.runs.tables": project["optional-dependencies"]["notebook"],
+        "gan_runner.metrics.inception": extras["inception"],
+        "gan_runner.export.graphs": extras["export"],
+        "gan_runner.runs.tables": extras["notebook"],
     }
     brought_by = importlib.metadata.packages_distributions()
     for path in MODULES:

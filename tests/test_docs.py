@@ -54,6 +54,7 @@ ELSEWHERE = ("pip install ", "pytest ", "python -m benchmarks.", "python3 -m ven
 READ_BY = {
     "gan-eval ": "tests/commands/test_evaluate.py",
     "gan-compare ": "tests/commands/test_compare.py",
+    "gan-export ": "tests/export/conftest.py",
     "torchrun ": "tests/commands/test_distributed.py",
 }
 # A sweep that is written down in a file, made smaller: what to add, and how many jobs are left.

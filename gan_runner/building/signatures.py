@@ -17,7 +17,7 @@ from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_typ
 
 from annotated_types import Ge, Gt, Le, Lt
 
-from gan_runner.errors import UserError, either, printable
+from gan_runner.errors import UserError, dotted, either, printable
 from gan_runner.machine import shell
 
 HYDRA_KEYS: dict[str, object] = {
@@ -110,6 +110,36 @@ def parameters_of(
                 return None
             parameters[name] = hints.get(name, Any)
     return parameters if callables else None
+
+
+def check_settings(node: Mapping[str, Any], path: str, asking: str) -> None:
+    """Hold the settings of a plain node, and those of the parts in it, to the signatures of what takes them.
+
+    Args:
+        node: as stored.
+        path: the node's, for messages.
+        asking: who asks for it, for messages: "DIR is an exported folder, but its config.json".
+
+    Raises:
+        UserError: a setting is unknown, of the wrong type or out of range.
+    """
+    parameters = parameters_of(path, node)
+    for key, value in node.items():
+        if isinstance(value, dict):
+            check_settings(value, f"{path}.{key}", asking)
+        if parameters is None or (key not in HYDRA_KEYS and holds_parts(value) and may_be_a_part(parameters.get(key))):
+            continue
+        if key not in HYDRA_KEYS and key not in parameters:
+            raise UserError(
+                f"{asking} sets {dotted((path, key))}, which nothing reads.", "Take it out, or restore that file."
+            )
+        annotation = HYDRA_KEYS[key] if key in HYDRA_KEYS else parameters[key]
+        if not matches(value, annotation):
+            raise UserError(
+                f"{asking} says that {dotted((path, key))} is {as_typed(value)[:200]}, but it must be "
+                f"{describe(annotation)}.",
+                "Restore that file.",
+            )
 
 
 def plain_kinds(annotation: object) -> set[type]:

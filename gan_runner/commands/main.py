@@ -145,6 +145,20 @@ def sample() -> None:
         _launch("sample", job, _typed("sample").arguments)
 
 
+def export() -> None:
+    """`gan-export`: a run's network for other programs."""
+
+    def job(config: DictConfig) -> None:
+        from gan_runner.commands.export import export_job
+
+        with _begin_job():
+            export_job(config)
+
+    with _explained("export"):
+        _tell_version("gan-export")
+        _launch("export", job, _typed("export").arguments)
+
+
 def evaluate() -> None:
     """`gan-eval`: how good pictures are."""
 

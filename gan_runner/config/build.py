@@ -7,6 +7,7 @@ import copy
 import inspect
 import logging
 from collections.abc import Iterator, Mapping, Sequence
+from functools import partial
 from typing import Any, Literal, cast
 
 import torch
@@ -14,10 +15,11 @@ from omegaconf import DictConfig, OmegaConf
 from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
-import gan_runner
 from gan_runner.arithmetic import measuring_device
 from gan_runner.building import making
+from gan_runner.building.games import PARTS_OF_A_GAME, make_game, make_penalty, takes_labels
 from gan_runner.building.making import asked_for, make_network
+from gan_runner.building.networks import is_ours, make_packed, with_weights
 from gan_runner.contracts import described, foreign, hold_to, what_it_is
 from gan_runner.data import Batch, Feed, ImageSet, make_feed
 from gan_runner.data.feed import sampled_rows
@@ -27,12 +29,7 @@ from gan_runner.data.splits import NoTestSplitError
 from gan_runner.errors import UserError
 from gan_runner.games import Game
 from gan_runner.metrics.evaluation import Evaluation, NoEvaluation, OnData
-from gan_runner.models.packing import Packed
-from gan_runner.objectives.augment import Adaptive, Augmentation
-from gan_runner.objectives.latents import Latent
-from gan_runner.objectives.losses import AdversarialLoss
 from gan_runner.objectives.penalties import Penalty, Several, interval_of, parts_of
-from gan_runner.objectives.targets import Labels
 from gan_runner.optim.averages import HalfLife, MovingAverage
 from gan_runner.optim.lazy import corrected, main_share
 from gan_runner.optim.learning_rates import LearningRate
@@ -83,7 +80,7 @@ def build(config: DictConfig, world: World = ALONE) -> Experiment:
     generator_net = _on_device(build_network(config, "generator", images.shape, images.classes), device)
     discriminator_net = _on_device(_discriminator(config, images), device)
     # A game that takes no penalty has none, whatever is chosen for those that do.
-    penalty = _penalty(config) if asked_for(config.game, {"penalty": None}) else None
+    penalty = make_penalty(plain(config.penalty)) if asked_for(config.game, {"penalty": None}) else None
     _refuse_batch_norm(discriminator_net, penalty)
     average = _average(generator_net, settings, device)  # of a G whose batch norm waits for no other process
     for net in (generator_net, discriminator_net):
@@ -166,19 +163,8 @@ def build_network(
 
 def _discriminator(config: DictConfig, images: ImageSet) -> nn.Module:
     """Make D, of packs of images where the game has it judge several at a time."""
-    packing = _packing(config)
-    channels, height, width = images.shape
-    net = build_network(config, "discriminator", (packing * channels, height, width), images.classes)
-    return net if packing == 1 else Packed(net, packing)
-
-
-def _penalty(config: DictConfig) -> Penalty | Several | None:
-    if not config.penalty:
-        return None
-    penalty: Penalty | Several = make(config.penalty)
-    for name, part in parts_of(penalty).items():
-        hold_to(part, Penalty, "penalty" if name == "penalty" else f"penalty.parts.{name}")
-    return penalty
+    node = plain(config.model.discriminator)
+    return make_packed(node, "model.discriminator", images.shape, images.classes, _packing(config))
 
 
 def _packing(config: DictConfig) -> int:
@@ -213,28 +199,9 @@ def _refuse_batch_norm(net: nn.Module, penalty: Penalty | Several | None) -> Non
         )
 
 
-def _augment(config: DictConfig, device: torch.device, world: World) -> Augmentation | None:
-    if not config.augment:
-        return None
-    augment: Augmentation = hold_to(make(config.augment), Augmentation, "augment")
-    if isinstance(augment, nn.Module):
-        augment.to(device)
-    if isinstance(augment, Adaptive) and world.size > 1:
-        augment.of_all = world.interleaved
-    return augment
-
-
 def build_game(config: DictConfig, classes: Sequence[str], device: torch.device, world: World = ALONE) -> Game:
     """Make the game that a config describes, with what it asks for of loss, latent, penalty and augmentation."""
-    offered = {
-        "latent": hold_to(make(config.latent), Latent, "latent"),
-        "loss": _loss(config),
-        "penalty": _penalty(config),
-        "augment": _augment(config, device, world),
-        "num_classes": len(classes),
-    }
-    game: Game = hold_to(make(config.game, **asked_for(config.game, offered)), Game, "game")
-    return game
+    return make_game({name: plain(config[name]) for name in PARTS_OF_A_GAME}, classes, device, world)
 
 
 def sampler_of_checkpoint(config: DictConfig, state: Mapping[str, Any], seed: int, device: torch.device) -> Sampler:
@@ -280,19 +247,30 @@ def refuse_other_networks(
     Raises:
         UserError: they have other names or shapes.
     """
-    channels, height, width = about["image_shape"]
-    packed = {"generator": 1, "discriminator": _packing(config)}
+    packing = {"generator": 1, "discriminator": _packing(config)}
     for which in NETWORKS:
-        if which not in weights or not config.model[which]._target_.startswith(f"{gan_runner.__name__}."):
-            continue
-        # Tensors of this device have shapes, and take no memory and no random numbers.
-        with torch.device("meta"):
-            net = build_network(config, which, (packed[which] * channels, height, width), about["classes"])
-        whole = net if packed[which] == 1 else Packed(net, packed[which])
-        # A plain dict: PyTorch would note `assign` in the checkpoint's own metadata, and later put the loaded tensors
-        # in the place of the parameters that the optimizer updates.
-        with _refusing_another_model():
-            whole.load_state_dict(dict(weights[which]), assign=True)
+        node = plain(config.model[which])
+        if which in weights and is_ours(node):
+            make_it = partial(
+                make_packed, node, f"model.{which}", about["image_shape"], about["classes"], packing[which]
+            )
+            with _refusing_another_model():
+                with_weights(make_it, weights[which])
+
+
+def discriminator_of_checkpoint(config: DictConfig, state: Mapping[str, Any], device: torch.device) -> nn.Module:
+    """Make a run's D from its config and a checkpoint, in evaluation mode.
+
+    Raises:
+        UserError: the checkpoint is of another model.
+    """
+    about, weights = state["about"], state["players"]["discriminator"]["net"]
+    refuse_other_networks(config, about, {"discriminator": weights})
+    node = plain(config.model.discriminator)
+    net = make_packed(node, "model.discriminator", about["image_shape"], about["classes"], _packing(config)).to(device)
+    with _refusing_another_model():
+        net.load_state_dict(weights)
+    return net.eval()
 
 
 @contextlib.contextmanager
@@ -367,7 +345,7 @@ def _settings(config: DictConfig, precision: PrecisionName) -> dict[str, Scalar]
     """What the run is set to, by dotted key: the precision as chosen, and no labels where the loss takes none."""
     read = OmegaConf.masked_copy(config, [str(key) for key in config if key != "hydra"])
     values = cast("dict[str, Any]", OmegaConf.to_container(read, resolve=True))
-    if not takes_labels(config):
+    if not takes_labels(config.loss):
         del values["labels"]
     return flatten(values) | {"trainer.precision": precision}
 
@@ -381,16 +359,3 @@ def _player(config: DictConfig, name: str, net: nn.Module, world: World, lazy: f
     optimizer = make(node, params=net.parameters(), **given)
     rate = hold_to(make(config.learning_rate[name]), LearningRate, f"learning_rate.{name}")
     return Player(net, optimizer, rate, world)
-
-
-def _loss(config: DictConfig) -> AdversarialLoss:
-    """Make the loss, with the targets if it takes any."""
-    if not takes_labels(config):
-        return hold_to(cast("AdversarialLoss", make(config.loss)), AdversarialLoss, "loss")
-    labels = hold_to(cast("Labels", make(config.labels)), Labels, "labels")
-    return hold_to(cast("AdversarialLoss", make(config.loss, labels=labels)), AdversarialLoss, "loss")
-
-
-def takes_labels(config: DictConfig) -> bool:
-    """Whether the loss is taught by targets."""
-    return bool(asked_for(config.loss, {"labels": None}))

@@ -9,8 +9,8 @@ from pkgutil import resolve_name
 from omegaconf import DictConfig, OmegaConf
 
 import gan_runner
+from gan_runner.building.games import takes_labels
 from gan_runner.building.signatures import as_typed
-from gan_runner.config.build import takes_labels
 from gan_runner.config.command_line import command_line, config_dir_of
 from gan_runner.config.experiments import without_first_line
 from gan_runner.config.groups import GROUPS
@@ -159,7 +159,7 @@ def _check_length(config: DictConfig, overrides: Sequence[str]) -> None:
 
 def _check_labels(config: DictConfig, overrides: Sequence[str], choices: Mapping[str, str]) -> None:
     """Labels that the loss does not look at would make two equal runs look different."""
-    if takes_labels(config):
+    if takes_labels(config.loss):
         _check_generator_labels(config, overrides, choices)
         return
     touched = [override for override in overrides if override.startswith("labels.")]

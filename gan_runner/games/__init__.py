@@ -4,8 +4,8 @@ No optimizer, no schedule and no run belongs here: the players are handed in at 
 """
 
 from gan_runner.games.adversarial import Adversarial
+from gan_runner.games.drawing import Drawing, Examples, FromLatents, draws_from_latents_alone
 from gan_runner.games.game import (
-    Examples,
     Game,
     Outcome,
     WithLazyTerms,
@@ -17,12 +17,15 @@ from gan_runner.games.game import (
 
 __all__ = [
     "Adversarial",
+    "Drawing",
     "Examples",
+    "FromLatents",
     "Game",
     "Outcome",
     "WithLazyTerms",
     "accuracy_of",
     "area_under_roc",
     "checked_logits",
+    "draws_from_latents_alone",
     "total",
 ]

@@ -10,7 +10,8 @@ from torch import Tensor, nn
 
 from gan_runner.data import Batch
 from gan_runner.errors import UserError
-from gan_runner.games.game import Examples, Outcome, area_under_roc, checked_logits
+from gan_runner.games.drawing import FromLatents
+from gan_runner.games.game import Outcome, area_under_roc, checked_logits
 from gan_runner.objectives.augment import Adaptive, Augmentation, View
 from gan_runner.objectives.latents import Latent
 from gan_runner.objectives.losses import AdversarialLoss
@@ -18,7 +19,7 @@ from gan_runner.objectives.penalties import Penalty, Several, due, interval_of, 
 from gan_runner.ranges import Count
 
 
-class Adversarial:
+class Adversarial(FromLatents):
     """G maps latents to images and knows nothing else; D looks at images alone.
 
     A game in which both are given more overrides `generate`, `judge` and `grid_conditions`.
@@ -47,7 +48,7 @@ class Adversarial:
                 "the sign no meaning.",
                 "Try augment=diffaugment, or loss=nonsaturating.",
             )
-        self.latent = latent
+        super().__init__(latent)
         self.loss = loss
         self.penalties = parts_of(penalty)
         self.augment = augment
@@ -56,22 +57,10 @@ class Adversarial:
         self._paired = bool(getattr(loss, "paired", False))
         self.g_sees_data = self.g_sees_data or self._paired
 
-    def latents(self, count: int, device: torch.device, generator: torch.Generator | None = None) -> Tensor:
-        """See `Game`."""
-        return self.latent.sample(count, device, generator)
-
-    def generate(self, g: nn.Module, latents: Tensor, conditions: Mapping[str, Tensor]) -> Batch:
-        """See `Game`."""
-        return Batch(g(latents))
-
     def judge(self, d: nn.Module, images: Tensor, conditions: Mapping[str, Tensor]) -> Tensor:
         """D's logits for images under conditions, [B] or a map [B, ...], as D gives them."""
         logits: Tensor = d(images)
         return logits
-
-    def grid_conditions(self, count: int, columns: int, examples: Examples) -> dict[str, Tensor]:
-        """See `Game`."""
-        return {}
 
     def d_terms(self, d: nn.Module, real: Batch, fake: Batch) -> Outcome:
         """D's terms on real and generated images, judged as one joined batch.

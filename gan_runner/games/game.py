@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import reduce
 from typing import Protocol, runtime_checkable
@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from gan_runner.data import Batch
 from gan_runner.errors import UserError
+from gan_runner.games.drawing import Drawing
 
 Terms = Mapping[str, Tensor]
 
@@ -35,34 +36,13 @@ class Outcome:
     measured: Mapping[str, Tensor]
 
 
-Examples = Callable[[int], Batch]
-"""Gives so many real images with their conditions, float32 in [-1, 1], always the same ones."""
-
-
-class Game(Protocol):
+class Game(Drawing, Protocol):
     """Which terms D and G minimise. The players are handed in at every call; a player may hold several networks."""
 
     #: Whether G's update is shown real images and conditions; if not, its batch is None.
     g_sees_data: bool
     #: Whether the sign of a logit says "real" (positive) or "generated" (negative).
     classifies: bool
-
-    def latents(self, count: int, device: torch.device, generator: torch.Generator | None = None) -> Tensor:
-        """Draw G's random input, float32 [count, latent_dim]; from the device's own numbers without `generator`."""
-        ...
-
-    def generate(self, g: nn.Module, latents: Tensor, conditions: Mapping[str, Tensor]) -> Batch:
-        """Have G draw.
-
-        Args:
-            g: the generator, its average or a copy.
-            latents: [B, latent_dim].
-            conditions: of the real images beside which D will be shown these; see `Batch`.
-
-        Returns:
-            Images [B, C, H, W] in [-1, 1], with the conditions that they were drawn for.
-        """
-        ...
 
     def d_terms(self, d: nn.Module, real: Batch, fake: Batch) -> Outcome:
         """What D minimises, shown real images and generated ones; no gradient leads back to G."""
@@ -76,16 +56,6 @@ class Game(Protocol):
             g: the generator.
             latents: [B, latent_dim].
             real: B real images with their conditions; None unless `g_sees_data`.
-        """
-        ...
-
-    def grid_conditions(self, count: int, columns: int, examples: Examples) -> dict[str, Tensor]:
-        """What G is given besides latents for a grid of pictures: one class a row, say. {} where G takes latents alone.
-
-        Args:
-            count: pictures in the grid, in reading order.
-            columns: pictures in a row.
-            examples: gives real images where the game needs some.
         """
         ...
 

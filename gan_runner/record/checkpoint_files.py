@@ -23,8 +23,6 @@ log = logging.getLogger(__name__)
 FORMAT = 2
 """Counts up whenever an older program could not read what is written; a checkpoint of another format is refused."""
 
-_SMALL = 64 * files.MEGABYTE  # a file in which holes do no harm
-_MOST_HOLES = 8  # times the room that a file takes on the disk; file systems that compress may save some
 _MOST_VALUES = 3_000_000
 _MOST_SHARING = 8  # times the bytes of a file that its tensors have, where some of them share theirs
 _DEEPEST = 60  # levels
@@ -177,9 +175,8 @@ def _read(path: Path, device: torch.device) -> Any:
         Exception: whatever the broken byte has led PyTorch to.
     """
     with files.opened(path) as file:
-        size, room = files.size_and_room(path)
-        if size > _SMALL and size > _MOST_HOLES * room:
-            raise ValueError("nearly all of it is a hole in the file, where weights would be")
+        files.refuse_holes(path)
+        size, _ = files.size_and_room(path)
         with zipfile.ZipFile(file) as archive:
             _check_entries(archive.infolist(), size)
             damaged = archive.testzip()

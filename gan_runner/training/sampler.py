@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from gan_runner.data import Batch
-from gan_runner.games import Examples, Game
+from gan_runner.games import Drawing, Examples
 from gan_runner.optim.averages import MovingAverage
 from gan_runner.optim.standing_statistics import batch_norms, take_statistics
 from gan_runner.ranges import Count
@@ -59,11 +59,14 @@ class Sampler:
         average: the moving average whose network that is; where its weights have changed, batch norm's statistics are
             taken anew before anything is drawn.
         statistics_of: of how many pictures.
+
+    Attributes:
+        net: what draws.
     """
 
     def __init__(
         self,
-        game: Game,
+        game: Drawing,
         net: nn.Module,
         examples: Examples,
         seed: int,
@@ -71,8 +74,8 @@ class Sampler:
         average: MovingAverage | None = None,
         statistics_of: Count = STATISTICS_OF,
     ) -> None:
+        self.net = net
         self._game = game
-        self._net = net
         self._average = average
         self._statistics_of = statistics_of
         self._examples = examples
@@ -104,11 +107,11 @@ class Sampler:
     def draw(self, inputs: Inputs) -> list[Batch]:
         """Draw pictures, float32 [N, C, H, W] in [-1, 1], in batches."""
         self.refresh()
-        was_training = self._net.training
-        self._net.eval()
+        was_training = self.net.training
+        self.net.eval()
         with torch.no_grad():
-            drawn = [self._game.generate(self._net, part.latents, part.conditions) for part in inputs.split(_BATCH)]
-        self._net.train(was_training)
+            drawn = [self._game.generate(self.net, part.latents, part.conditions) for part in inputs.split(_BATCH)]
+        self.net.train(was_training)
         return drawn
 
     def refresh(self) -> None:
@@ -118,10 +121,10 @@ class Sampler:
         """
         if self._average is None or self._average.statistics_of >= self._statistics_of:
             return
-        if batch_norms(self._net):
+        if batch_norms(self.net):
             inputs = self.like_data("batch norm's statistics", self._statistics_of)
-            draws = (partial(self._game.generate, self._net, z.latents, z.conditions) for z in inputs.split(_BATCH))
-            take_statistics(self._net, draws)
+            draws = (partial(self._game.generate, self.net, z.latents, z.conditions) for z in inputs.split(_BATCH))
+            take_statistics(self.net, draws)
         self._average.statistics_of = self._statistics_of
 
     def pictures(self, inputs: Inputs) -> Tensor:

@@ -1,0 +1,83 @@
+"""Games by their nodes: with the loss, latent, penalty and augmentation that each asks for."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, cast
+
+import torch
+from torch import nn
+
+from gan_runner.building.making import asked_for, make
+from gan_runner.contracts import hold_to
+from gan_runner.games import Game
+from gan_runner.objectives.augment import Adaptive, Augmentation
+from gan_runner.objectives.latents import Latent
+from gan_runner.objectives.losses import AdversarialLoss
+from gan_runner.objectives.penalties import Penalty, Several, parts_of
+from gan_runner.objectives.targets import Labels
+from gan_runner.training.distributed import ALONE, World
+
+PARTS_OF_A_GAME = ("game", "latent", "loss", "labels", "penalty", "augment")
+"""The groups that a game is made of."""
+
+
+def make_game(nodes: Mapping[str, Any], classes: Sequence[str], device: torch.device, world: World = ALONE) -> Game:
+    """Make a game with what it asks for.
+
+    Args:
+        nodes: plain ones, by `PARTS_OF_A_GAME`; penalty and augment may be empty.
+        classes: names of the data's classes.
+        device: where it is played.
+        world: who plays it.
+    """
+    offered = {
+        "latent": make_latent(nodes["latent"]),
+        "loss": _make_loss(nodes),
+        "penalty": make_penalty(nodes["penalty"]),
+        "augment": _make_augment(nodes["augment"], device, world),
+        "num_classes": len(classes),
+    }
+    game: Game = hold_to(make(nodes["game"], **asked_for(nodes["game"], offered)), Game, "game")
+    return game
+
+
+def make_latent(node: Mapping[str, Any]) -> Latent:
+    """Make the distribution of latents that a node describes."""
+    latent: Latent = hold_to(make(node), Latent, "latent")
+    return latent
+
+
+def make_penalty(node: Mapping[str, Any]) -> Penalty | Several | None:
+    """Make the penalty that a node describes, or several; None of an empty one."""
+    if not node:
+        return None
+    penalty: Penalty | Several = make(node)
+    for name, part in parts_of(penalty).items():
+        hold_to(part, Penalty, "penalty" if name == "penalty" else f"penalty.parts.{name}")
+    return penalty
+
+
+def _make_augment(node: Mapping[str, Any], device: torch.device, world: World) -> Augmentation | None:
+    if not node:
+        return None
+    augment: Augmentation = hold_to(make(node), Augmentation, "augment")
+    if isinstance(augment, nn.Module):
+        augment.to(device)
+    if isinstance(augment, Adaptive) and world.size > 1:
+        augment.of_all = world.interleaved
+    return augment
+
+
+def _make_loss(nodes: Mapping[str, Any]) -> AdversarialLoss:
+    """Make the loss, with the targets if it takes any."""
+    node = nodes["loss"]
+    if not takes_labels(node):
+        return hold_to(cast("AdversarialLoss", make(node)), AdversarialLoss, "loss")
+    labels = hold_to(cast("Labels", make(nodes["labels"])), Labels, "labels")
+    return hold_to(cast("AdversarialLoss", make(node, labels=labels)), AdversarialLoss, "loss")
+
+
+def takes_labels(loss: Mapping[str, Any]) -> bool:
+    """Whether the loss that a node describes is taught by targets."""
+    return bool(asked_for(loss, {"labels": None}))

@@ -1,0 +1,149 @@
+"""Exported folders, loaded without a run, Hydra or TensorBoard: they draw the pictures that their run draws."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from functools import partial
+from os import PathLike
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from gan_runner import files
+from gan_runner.building.games import make_game, make_latent
+from gan_runner.building.networks import is_ours, make_packed, with_weights
+from gan_runner.building.parts import only, trusting
+from gan_runner.data import Batch
+from gan_runner.data.batch import as_float
+from gan_runner.errors import UserError, is_want_of_memory, too_little_memory_explained
+from gan_runner.export.description import NAME, Description, read_description
+from gan_runner.export.weights import read_weights
+from gan_runner.games import Drawing, FromLatents
+from gan_runner.ranges import Count, Seed
+from gan_runner.record.pictures import Pixels, near_square, to_uint8
+from gan_runner.training.devices import choose_device
+from gan_runner.training.sampler import Sampler
+
+
+class Exported:
+    """A trained network out of an exported folder.
+
+    Attributes:
+        description: what the folder says of it.
+        net: the network, in evaluation mode: [B, latent_dim] to images [B, C, H, W] in [-1, 1], or such images to
+            logits [B].
+    """
+
+    def __init__(self, description: Description, net: nn.Module, drawing: Drawing | None, device: torch.device) -> None:
+        self.description = description
+        self.net = net
+        self._drawing = drawing
+        self._device = device
+
+    def sample(self, num: Count = 64, seed: Seed = 0) -> Pixels:
+        """Draw pictures, uint8 [num, H, W, C]: those of `gan-sample num=NUM seed=SEED` with the run's own folder.
+
+        Raises:
+            UserError: the folder has D, or its game draws beside real images, which it has none of.
+        """
+        if self._drawing is None:
+            raise UserError("This exported folder has a discriminator, which draws nothing.", "Use judge(images).")
+        sampler = Sampler(self._drawing, self.net, _no_examples, seed, self._device)
+        with too_little_memory_explained("Try fewer pictures, and another seed for each part."):
+            inputs = sampler.for_grid("sampled latents", num, near_square(num))
+            return to_uint8(sampler.pictures(inputs))
+
+    def judge(self, images: Pixels) -> NDArray[np.float32]:
+        """Give D's logits for images, uint8 [N, H, W, C], above 0 where they look real: [N], or one for each pack.
+
+        Raises:
+            UserError: the folder has G, or the images have another shape than D's.
+        """
+        if self._drawing is not None:
+            raise UserError("This exported folder has a generator, which judges nothing.", "Use sample(num).")
+        channels, height, width = self.description.image_shape
+        images = np.asarray(images)
+        if images.dtype != np.uint8 or images.shape[1:] != (height, width, channels):
+            raise UserError(
+                f"images are {images.dtype} {list(images.shape)}, but this discriminator judges uint8 "
+                f"[N, {height}, {width}, {channels}].",
+                "Bring them to that shape, 0 being black and 255 white.",
+            )
+        with torch.no_grad():
+            logits: Tensor = self.net(as_float(torch.tensor(images).permute(0, 3, 1, 2)).to(self._device))
+        return logits.float().cpu().numpy()
+
+
+def load_exported(path: str | PathLike[str], trust: Sequence[str] | str = (), device: str = "cpu") -> Exported:
+    """Load an exported folder, which may come from anybody: it is data, and never a program.
+
+    Args:
+        path: the folder that `gan-export` wrote.
+        trust: modules of your own that the folder may name, such as "my_models".
+        device: auto, cpu, mps, cuda or cuda:N.
+
+    Raises:
+        UserError: it is no such folder, damaged, or asks for what may not be built.
+    """
+    folder, parts, where = Path(path), trusting(trust), choose_device(device, "device")
+    if not folder.is_dir():
+        raise UserError(f"{folder} is no folder.", "Export a run into one: gan-export run=DIR output=FOLDER.")
+    with only(parts), too_little_memory_explained("Load it where there is more."):
+        description = read_description(folder, parts)
+        weights_file = folder / description.weights_file
+        if not files.is_file(weights_file):
+            raise UserError(
+                f"{folder} has no file {description.weights_file}, which its {NAME} belongs to.",
+                "Restore it, or export the run anew.",
+            )
+        weights = read_weights(weights_file, folder, where)
+        try:
+            net, drawing = _network(description, weights), _drawing(description, where)
+        except (TypeError, ValueError, RuntimeError, ArithmeticError) as error:
+            if is_want_of_memory(error) or not is_ours(description.network):
+                raise
+            raise UserError(
+                f"{folder} is damaged: its {NAME} and its weights do not go together: {str(error)[:500]}",
+                "Restore it, or export the run anew.",
+            ) from error
+    return Exported(description, net.to(where).eval().requires_grad_(False), drawing, where)
+
+
+def _network(description: Description, weights: Mapping[str, Tensor]) -> nn.Module:
+    """The network with its weights, tried out without memory if it is this package's."""
+    network, classes = description.network, description.classes
+    make_it = partial(make_packed, network, "network", description.image_shape, classes, description.packing)
+    if not is_ours(network):
+        with torch.random.fork_rng(devices=[]):  # first weights, which are none of the caller's random numbers
+            net = make_it()
+        net.load_state_dict(dict(weights))
+        return net
+    with torch.device("meta"):
+        untrained = with_weights(make_it, {name: tensor.to("meta") for name, tensor in weights.items()}).eval()
+    for name, tensor in untrained.state_dict().items():
+        if tensor.dtype != weights[name].dtype:
+            raise ValueError(f"{name} is of {weights[name].dtype}")
+    if description.from_latents_alone:
+        dim = make_latent(description.drawing["latent"]).dim
+        drawn = untrained(torch.empty(2, dim, device="meta"))
+        if drawn.shape != (2, *description.image_shape):
+            raise ValueError(f"it draws images of {list(drawn.shape[1:])}")
+    return with_weights(make_it, weights)
+
+
+def _drawing(description: Description, device: torch.device) -> Drawing | None:
+    if description.what == "discriminator":
+        return None
+    if description.from_latents_alone:
+        return FromLatents(make_latent(description.drawing["latent"]))
+    return make_game(description.drawing, description.classes, device)
+
+
+def _no_examples(count: int) -> Batch:
+    raise UserError(
+        "This generator's game draws beside real images, which an exported folder has none of.",
+        "Draw with gan-sample run=DIR where the run and its data are.",
+    )
