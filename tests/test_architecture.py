@@ -206,6 +206,7 @@ MAY = {
     "runs.resuming": {"OmegaConf.load"},
     "runs.in_python": {"folder.rmdir"},
     "building.parts": {"resources.files(CONFIG_MODULE).iterdir", "group.iterdir", "file.read_text"},
+    "export.page": {"resources.files(__package__).joinpath('page', name).read_text"},
     "report.page": {"resources.files(__package__).joinpath('page', name).read_text"},
     "data.digits": {"resources.files('gan_runner.data').joinpath('digits.npz').open", "np.load"},
     "metrics.features": {"found.open", "np.load"},

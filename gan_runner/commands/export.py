@@ -27,6 +27,7 @@ from gan_runner.export.card import measured
 from gan_runner.export.description import Description
 from gan_runner.export.folder import SHOWN, write_folder
 from gan_runner.export.graphs import write_onnx, write_program
+from gan_runner.export.page import write_page
 from gan_runner.games import draws_from_latents_alone
 from gan_runner.optim.standing_statistics import batch_norms
 from gan_runner.ranges import CountOrZero
@@ -48,7 +49,7 @@ SETTINGS: dict[str, object] = {
     "trust": Sequence[str] | str,
 }
 
-_FORMS = {".onnx": "for an ONNX file", ".pt2": "for a program of PyTorch's"}
+_FORMS = {".onnx": "for an ONNX file", ".pt2": "for a program of PyTorch's", ".html": "for a page to draw on"}
 _DOES = {"generator": "draws the same pictures", "discriminator": "gives the same logits"}
 
 
@@ -111,6 +112,9 @@ def _written(output: Path, network: _Network, run: SavedRun, checkpoint: str, pa
         return f"loaded once more, it {_DOES[description.what]} to the bit."
     shape = _taken(output, description)
     net.cpu()
+    if output.suffix == ".html":
+        precision, levels = write_page(output, net, description)
+        return f"open it in a browser. Its weights are {precision}; a pixel differs by {levels} of 255 at the most."
     if output.suffix == ".onnx":
         difference = write_onnx(output, net, shape, description)
     else:
@@ -124,8 +128,13 @@ def _taken(output: Path, description: Description) -> tuple[int, ...]:
     Raises:
         UserError: it takes more than latents, or images.
     """
-    if description.what == "discriminator":
+    if description.what == "discriminator" and output.suffix != ".html":
         return description.image_shape
+    if description.what == "discriminator":
+        raise UserError(
+            f"output={output} would be a page on which a visitor draws, but what=discriminator draws nothing.",
+            "Try what=generator, or another form: output=NAME, NAME.onnx or NAME.pt2.",
+        )
     if not description.from_latents_alone:
         raise UserError(
             f"output={output}, but this run's game gives its generator more than latents, which a {output.suffix} has "

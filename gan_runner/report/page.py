@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import base64
-import hashlib
 import html
-import json
 from collections.abc import Callable, Mapping, Sequence
 from importlib import resources
 from typing import Any
@@ -15,6 +13,7 @@ from numpy.typing import NDArray
 
 from gan_runner.record.data_folder import Plain
 from gan_runner.report.comparison import Comparable, Group, Statistics, sort_key
+from gan_runner.report.offline import offline_page
 from gan_runner.report.runs import ACCURACY, LOSS_D, LOSS_G, Curve, Run, shown
 from gan_runner.report.thumbnails import Strip, Thumbnails
 
@@ -37,31 +36,18 @@ def as_page(
     """
     described = [_set(one, thumbnails) for one in sets]
     data = {"title": title, "made": made, "problems": list(problems()), "sets": described}
-    # Within a script element only "<" could end it; JSON takes it as an escape.
-    content = json.dumps(data, ensure_ascii=False, allow_nan=False, separators=(",", ":")).replace("<", "\\u003c")
-    style = _part("page.css")
-    script = "(() => {\n" + "\n".join(map(_part, _SCRIPTS)) + "})();\n"
-    # Nothing but this very script and style works on the page, and it reaches no other file and no network.
-    policy = f"default-src 'none'; img-src data:; style-src {_hash(style)}; script-src {_hash(script)}"
-    parts = {
-        "MARK": MARK,
-        "POLICY": html.escape(policy),
-        "TITLE": html.escape(title),
-        "STYLE": style,
-        "DATA": content,
-        "SCRIPT": script,
-    }
-    before, *pieces = _part("page.html").split("{{")
-    filled = [parts[name] + rest for name, _, rest in (piece.partition("}}") for piece in pieces)]
-    return before + "".join(filled)
+    return offline_page(
+        _part,
+        "page.html",
+        style="page.css",
+        scripts=_SCRIPTS,
+        data=data,
+        fields={"MARK": MARK, "TITLE": html.escape(title)},
+    )
 
 
 def _part(name: str) -> str:
     return resources.files(__package__).joinpath("page", name).read_text(encoding="utf-8")
-
-
-def _hash(source: str) -> str:
-    return f"'sha256-{base64.b64encode(hashlib.sha256(source.encode()).digest()).decode()}'"
 
 
 def _set(one: Comparable, thumbnails: Thumbnails) -> dict[str, Any]:

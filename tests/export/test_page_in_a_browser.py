@@ -1,0 +1,82 @@
+"""The page draws in a browser, from the disk, what the network draws in Python."""
+
+import numpy as np
+import pytest
+import torch
+
+from gan_runner.export import load_exported, page
+from gan_runner.record.pictures import to_uint8
+from tests.export.test_page import NETWORKS, describe
+
+pytest.importorskip("selenium")
+
+from selenium.webdriver.common.by import By
+from selenium.webdriver.common.keys import Keys
+from selenium.webdriver.support.ui import WebDriverWait
+
+from tests.browser import errors, started
+
+PIXELS = """
+const canvas = document.querySelector(arguments[0]);
+return Array.from(canvas.getContext("2d").getImageData(0, 0, canvas.width, canvas.height).data);
+"""
+
+
+@pytest.fixture(scope="module")
+def browser(tmp_path_factory):
+    with started(tmp_path_factory.mktemp("browser")) as driver:
+        yield driver
+        assert errors(driver) == []
+
+
+def drawn(browser, latents, shape):
+    channels, height, width = shape
+    script = "return arguments[0].map((latent) => Array.from(pictureOf(latent)))"
+    return np.array(browser.execute_script(script, latents.tolist())).reshape(-1, height, width, channels)
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+@pytest.mark.parametrize("precision", page._PRECISIONS, ids=lambda precision: precision.name)
+def test_the_forward_pass_is_that_of_python_with_the_weights_that_the_page_holds(
+    browser, tmp_path, monkeypatch, name, precision
+):
+    net, shape = NETWORKS[name]
+    monkeypatch.setattr(page, "_PRECISIONS", (precision,))
+    page.write_page(tmp_path / "page.html", net, describe(shape))
+    browser.get(f"file://{tmp_path}/page.html")
+    latents = torch.randn(2, 6)
+    x = latents.double()
+    for layer in page.layers_of(tmp_path, net):
+        x = precision.written(layer)[1].run(x)
+    channels, height, width = shape
+    expected = to_uint8(x.view(2, height, width, channels).permute(0, 3, 1, 2))
+    assert np.abs(drawn(browser, latents, shape) - expected).max() <= 1
+    assert browser.title == "Drawn by a network: </script><b>"
+
+
+def test_a_visitor_draws_and_moves_between_latents(browser, exported_as, exported):
+    browser.get(f"file://{exported_as('.html')}")
+    cells = browser.find_elements(By.CSS_SELECTOR, "#grid button")
+    assert len(cells) == 16
+    WebDriverWait(browser, 10).until(lambda _: any(browser.execute_script(PIXELS, "#grid button:last-child canvas")))
+    latents = torch.randn(3, 100)
+    expected = to_uint8(load_exported(exported).net(latents)).astype(int)
+    assert np.abs(drawn(browser, latents, (1, 28, 28)) - expected).max() <= 1
+
+    def shows(one, other):
+        return browser.execute_script(PIXELS, one) == browser.execute_script(PIXELS, other)
+
+    assert shows("#between", "#left")
+    assert not shows("#left", "#right")
+    slider = browser.find_element(By.ID, "place")
+    slider.send_keys(Keys.END)
+    WebDriverWait(browser, 10).until(lambda _: shows("#between", "#right"))
+    cells[5].click()
+    assert shows("#right", "#grid button:nth-child(6) canvas")
+    assert shows("#between", "#right")
+    before = browser.execute_script(PIXELS, "#grid button canvas")
+    browser.find_element(By.ID, "more").click()
+    WebDriverWait(browser, 10).until(lambda _: browser.execute_script(PIXELS, "#grid button canvas") != before)
+    browser.find_element(By.ID, "ends").click()
+    slider.send_keys(Keys.HOME)
+    WebDriverWait(browser, 10).until(lambda _: shows("#between", "#left"))
