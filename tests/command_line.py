@@ -5,14 +5,20 @@ import hashlib
 import io
 import json
 import logging
+import pickle
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+import pytest
 import torch
+from hydra._internal.config_loader_impl import ConfigLoaderImpl
+from hydra._internal.hydra import Hydra
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.hydra_config import HydraConfig
+from hydra.types import RunMode
+from omegaconf import DictConfig
 
 from gan_runner.commands import main
 
@@ -39,6 +45,36 @@ class Result:
         return self.out + self.err
 
 
+@contextlib.contextmanager
+def composing_once() -> Iterator[None]:
+    """In here Hydra composes nothing twice; by itself it does for every command, and for every job of a sweep.
+
+    A composition takes about as long as the shortest training.
+    """
+    composed: dict[object, bytes] = {}
+    compose = ConfigLoaderImpl.load_configuration
+
+    def load_configuration(
+        loader: ConfigLoaderImpl, config_name: str, overrides: list[str], run_mode: RunMode, *more: bool, **named: bool
+    ) -> DictConfig:
+        key = (config_name, *overrides, run_mode, *more, *named.items(), *map(str, loader.get_search_path().get_path()))
+        if key not in composed:
+            composed[key] = pickle.dumps(compose(loader, config_name, overrides, run_mode, *more, **named))
+        return pickle.loads(composed[key])
+
+    def get_mode(hydra: Hydra, config_name: str, overrides: list[str]) -> RunMode | None:
+        """What it composes to look up one value, which only these can have set."""
+        if any("hydra.mode" in override or "experiment" in override for override in overrides):
+            return look_up(hydra, config_name, overrides)
+        return None
+
+    look_up = Hydra.get_mode
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(ConfigLoaderImpl, "load_configuration", load_configuration)
+        patch.setattr(Hydra, "get_mode", get_mode)
+        yield
+
+
 def call(command: Callable[[], None], folder: Path, *arguments: str) -> Result:
     """Call a command in a folder; a bug's exception comes through."""
     out, err = io.StringIO(), io.StringIO()
@@ -46,7 +82,12 @@ def call(command: Callable[[], None], folder: Path, *arguments: str) -> Result:
     sys.argv = [f"gan-{command.__name__}", *arguments]
     code = 0
     try:
-        with contextlib.chdir(folder), contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
+        with (
+            composing_once(),
+            contextlib.chdir(folder),
+            contextlib.redirect_stdout(out),
+            contextlib.redirect_stderr(err),
+        ):
             command()
     except SystemExit as exit_:
         code = exit_.code if isinstance(exit_.code, int) else int(exit_.code is not None)
