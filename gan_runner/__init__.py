@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     from gan_runner.ranges import Positive as Positive
     from gan_runner.ranges import Seed as Seed
     from gan_runner.ranges import TwoOrMore as TwoOrMore
-    from gan_runner.runs.images import GeneratedImages as GeneratedImages
+    from gan_runner.record.images import GeneratedImages as GeneratedImages
     from gan_runner.runs.in_python import SavedSweep as SavedSweep
     from gan_runner.runs.in_python import sweep as sweep
     from gan_runner.runs.in_python import train as train
@@ -71,7 +71,7 @@ _HOMES = {
     "ranges": [
         *("Count", "CountOrZero", "Fraction", "FractionBelowOne", "NonNegative", "Positive", "Seed", "TwoOrMore"),
     ],
-    "runs.images": ["GeneratedImages"],
+    "record.images": ["GeneratedImages"],
     "runs.in_python": ["SavedSweep", "sweep", "train"],
     "runs.loading": ["load", "load_sweep"],
     "runs.saved": ["SavedRun"],

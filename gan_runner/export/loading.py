@@ -23,6 +23,7 @@ from gan_runner.export.description import NAME, Description, read_description
 from gan_runner.export.weights import read_weights
 from gan_runner.games import Drawing, FromLatents
 from gan_runner.ranges import Count, Seed
+from gan_runner.record.images import GeneratedImages
 from gan_runner.record.pictures import Pixels, near_square, to_uint8
 from gan_runner.training.devices import choose_device
 from gan_runner.training.sampler import Sampler
@@ -43,8 +44,10 @@ class Exported:
         self._drawing = drawing
         self._device = device
 
-    def sample(self, num: Count = 64, seed: Seed = 0) -> Pixels:
-        """Draw pictures, uint8 [num, H, W, C]: those of `gan-sample num=NUM seed=SEED` with the run's own folder.
+    def sample(self, num: Count = 64, seed: Seed = 0) -> GeneratedImages:
+        """Draw the images of `gan-sample num=NUM seed=SEED` with the run's own folder, uint8 [num, H, W, C].
+
+        A notebook shows them as a grid.
 
         Raises:
             UserError: the folder has D, or its game draws beside real images, which it has none of.
@@ -54,7 +57,7 @@ class Exported:
         sampler = Sampler(self._drawing, self.net, _no_examples, seed, self._device)
         with too_little_memory_explained("Try fewer pictures, and another seed for each part."):
             inputs = sampler.for_grid("sampled latents", num, near_square(num))
-            return to_uint8(sampler.pictures(inputs))
+            return GeneratedImages.of(to_uint8(sampler.pictures(inputs)))
 
     def judge(self, images: Pixels) -> NDArray[np.float32]:
         """Give D's logits for images, uint8 [N, H, W, C], above 0 where they look real: [N], or one for each pack.

@@ -7,26 +7,30 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from gan_runner.errors import UserError
+from gan_runner.export.description import NAME
+from gan_runner.export.loading import Exported, load_exported
 
 if TYPE_CHECKING:
     from gan_runner.runs.in_python import SavedSweep
     from gan_runner.runs.saved import SavedRun
 
 
-def load(folder: str | Path, trust: Sequence[str] | str = ()) -> SavedRun:
-    """Open the folder of a run.
+def load(folder: str | Path, trust: Sequence[str] | str = ()) -> SavedRun | Exported:
+    """Open the folder of a run, or one that was exported, for which neither Hydra nor TensorBoard is needed.
 
     Args:
-        folder: such as "outputs/DATE/TIME", or a job's folder of a sweep.
+        folder: such as "outputs/DATE/TIME", a job's folder of a sweep, or what `gan-export` has written.
         trust: modules of yours that its config may name.
 
     Raises:
-        UserError: there is no run in it.
+        UserError: there is neither in it.
     """
     if (Path(folder) / "sweep.json").exists():
         raise UserError(
             f"{folder} is the folder of a sweep, not of a run.", f"Try gan_runner.load_sweep({str(folder)!r})."
         )
+    if (Path(folder) / NAME).exists():
+        return load_exported(folder, trust)
     from gan_runner.runs.saved import SavedRun
 
     return SavedRun(folder, trust, key="folder")

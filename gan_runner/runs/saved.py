@@ -20,9 +20,9 @@ from gan_runner.errors import UserError, too_little_memory_explained
 from gan_runner.metrics.feature_metrics import FeatureMetrics
 from gan_runner.metrics.report import Report
 from gan_runner.record.data_folder import DataFolder
+from gan_runner.record.images import GeneratedImages
 from gan_runner.record.pictures import near_square, to_uint8
 from gan_runner.record.run_folder import RunFolder
-from gan_runner.runs.images import GeneratedImages
 from gan_runner.runs.judging import report_of_checkpoint
 from gan_runner.runs.surroundings import one_at_a_time
 from gan_runner.runs.tables import as_table
