@@ -4,6 +4,7 @@
     python -m benchmarks.attacks checkpoints --count 500    its checkpoints: states, archives, pickles
     python -m benchmarks.attacks files --count 500          kinds of its files (links, FIFOs, holes), JSON, pictures
     python -m benchmarks.attacks sweeps --count 500         what sweep.json says started a sweep, and all of these
+    python -m benchmarks.attacks exports --count 500        exported folders: what they ask for, weights, kinds of files
 
 A case is a good folder with one to three mutations, opened by a command in a process forked from this one. In
 there an audit hook ends the process at once where it is about to start a program, open a connection, write outside the
@@ -29,6 +30,7 @@ from benchmarks.faults import Outcome, Process, command
 from benchmarks.mutations import (
     OF_CHECKPOINTS,
     OF_CONFIGS,
+    OF_EXPORTS,
     OF_FILES,
     OF_SWEEPS,
     OUTSIDE,
@@ -38,6 +40,8 @@ from benchmarks.mutations import (
     mutated,
     plant,
 )
+from gan_runner import UserError
+from gan_runner.export import load_exported
 
 RESULTS = Path(__file__).with_name("attacks.jsonl")
 _SECONDS = 10.0  # of the processor, that a command may take beyond what the good folder takes
@@ -54,8 +58,10 @@ OF_A_RUN = (
     ("sample", "run=run", "num=4", "output=out.png", "device=cpu"),
     ("run", "resume=run", "trainer.iterations=3"),
     ("eval", "run=run", "num=16", "real=16", "evaluation=fast", "device=cpu", "checkpoint=last"),
+    ("export", "run=run", "output=out", "device=cpu"),
     ("compare", "runs=[run]", "output=out"),
 )
+OF_AN_EXPORT = (("load", "export"),)
 OF_A_SWEEP = (
     ("run", "-m", "sweep_resume=sweep"),
     ("compare", "sweep=sweep"),
@@ -147,7 +153,7 @@ WATCH: list[Watch] = []  # the one of this process, made where one is first need
 
 
 def watched(here: Path) -> Watch:
-    """The watch, set to a command that runs here on a folder called run or sweep."""
+    """The watch, set to a command that runs here on a folder called run or sweep or export."""
     if not WATCH:
         WATCH.append(Watch())
     watch = WATCH[0]
@@ -200,6 +206,29 @@ def good_sweep(folder: Path) -> None:
     path.write_text(json.dumps(content))
 
 
+def good_export(folder: Path) -> None:
+    """An exported folder: FOLDER/export."""
+    good_run(folder)
+    faults.finished(command("export", "run=run", "output=export", "device=cpu"), folder)
+
+
+def load() -> None:
+    """What a program of somebody's own does with an exported folder that is its argument."""
+    try:
+        print(load_exported(sys.argv[1]).sample(4).shape)
+    except UserError as error:
+        print(error, file=sys.stderr)
+        sys.exit(1)
+
+
+def _called(words: Sequence[str]) -> None:
+    if words[0] == "load":
+        sys.argv = list(words)
+        load()
+    else:
+        command(*words)()
+
+
 def attacked(words: Sequence[str], here: Path, about: str, usual: float = 0.0) -> Outcome:
     """What becomes of a command on a mutated folder.
 
@@ -214,7 +243,7 @@ def attacked(words: Sequence[str], here: Path, about: str, usual: float = 0.0) -
         watch = watched(here)
         watch.ends = watch.on = True
         os.environ |= {VARIABLE: SECRET, "HOME": str(here / "outside")}
-        command(*words)()
+        _called(words)
 
     ended = Process(faults.with_bounded_memory(job), here).ended(_PATIENCE)
     found = faults.judged(ended, f"{about}: gan-{' '.join(words)}")
@@ -297,8 +326,13 @@ def sweeps(draw: random.Random, count: int) -> Iterator[Outcome]:
     return campaign(draw, count, good_sweep, "sweep", OF_SWEEPS, OF_A_SWEEP)
 
 
+def exports(draw: random.Random, count: int) -> Iterator[Outcome]:
+    """What an exported folder asks for, its weights, and kinds of its files."""
+    return campaign(draw, count, good_export, "export", OF_EXPORTS, OF_AN_EXPORT)
+
+
 CAMPAIGNS: dict[str, Callable[[random.Random, int], Iterator[Outcome]]] = {
-    each.__name__: each for each in (configs, checkpoints, files, sweeps)
+    each.__name__: each for each in (configs, checkpoints, files, sweeps, exports)
 }
 
 if __name__ == "__main__":

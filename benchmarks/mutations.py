@@ -1,9 +1,9 @@
-"""Mutations of a good folder of a run or a sweep into what a stranger may have made of it.
+"""Mutations of a good folder of a run, a sweep or an export into what a stranger may have made of it.
 
 Each takes what random numbers follow from and the folder, changes something in it, and gives in words what that was:
 what its settings say (values, keys, references, syntax), what a sweep was started with, kinds of files (links, FIFOs,
-sockets, folders, holes), checkpoints (archives, pickles, states), JSON files and pictures. `OUTSIDE`, beside the
-folder, is what links lead to, and what must stay as it was.
+sockets, folders, holes), checkpoints (archives, pickles, states), JSON files, pictures; of an exported folder what it
+asks for and its weights. `OUTSIDE`, beside the folder, is what links lead to, and what must stay as it was.
 """
 
 from __future__ import annotations
@@ -491,7 +491,9 @@ def make_kind(kind: str, place: Path, base: Path) -> None:
 
 
 def names_of(folder: Path) -> list[str]:
-    """What commands may open in a run's folder, or in a sweep's and its jobs'."""
+    """What commands may open in a run's folder, or in a sweep's and its jobs', or in an exported one."""
+    if any(os.path.lexists(folder / name) for name in _OF_AN_EXPORT):
+        return list(_OF_AN_EXPORT)
     jobs = sorted(path.parent.parent for path in folder.glob("*/.hydra/config.yaml"))
     if not jobs:
         return list(_OF_A_RUN)
@@ -742,9 +744,65 @@ _PICTURES: dict[str, Callable[[random.Random], bytes]] = {
 }
 
 
+# ---- exported folders ------------------------------------------------------------------------------------
+
+_OF_AN_EXPORT = ("config.json", "generator.safetensors", "README.md", "grid.png")
+
+
+def odd_description(draw: random.Random, folder: Path) -> str:
+    """Change what config.json of an exported folder asks for, or its text."""
+    path = folder / "config.json"
+    if not _is_small_file(path):
+        return "no config.json"
+    try:
+        tree = json.loads(path.read_text())
+        if draw.random() < 0.85:
+            what = _changed(draw, tree)
+            text = json.dumps(tree)
+        else:
+            what = "its text"
+            text = draw.choice(
+                ("[" * 100_000, "{", "9" * 6000, "NaN", "\x00", '{"format": "gan-runner network", ' * 2, "é")
+            )
+        path.write_text(text, errors="surrogateescape")
+    except (ValueError, RecursionError):  # by an earlier mutation
+        return "config.json is broken already"
+    return f"config.json: {what}"
+
+
+def odd_weights(draw: random.Random, folder: Path) -> str:
+    """Change the weights of an exported folder: their names, shapes and places, or the file."""
+    path = folder / "generator.safetensors"
+    if not _is_small_file(path):
+        return "no weights"
+    content = path.read_bytes()
+    length = int.from_bytes(content[:8], "little")
+    what = draw.choice(("header", "header", "header", "length", "cut off", "noise", "pickle", "bits", "empty"))
+    if what == "header":
+        try:
+            tree = json.loads(content[8 : 8 + length])
+            what = _changed(draw, tree)
+            header = json.dumps(tree).encode(errors="surrogateescape")
+        except (ValueError, RecursionError):
+            return "the weights are broken already"
+        content = len(header).to_bytes(8, "little") + header + content[8 + length :]
+    elif what == "length":
+        content = draw.choice((0, 1, length + 8, 2**31, 2**62)).to_bytes(8, "little") + content[8:]
+    elif what == "cut off":
+        content = content[: draw.randrange(len(content))]
+    elif what == "bits":
+        place = draw.randrange(len(content))
+        content = content[:place] + bytes([content[place] ^ (1 << draw.randrange(8))]) + content[place + 1 :]
+    else:
+        content = {"noise": draw.randbytes(1000), "pickle": pickle.dumps({"a": 1}), "empty": b""}[what]
+    path.write_bytes(content)
+    return f"the weights: {what}"
+
+
 OF_CONFIGS: list[Mutation] = [_of_yaml("config.yaml")] * 4 + [_of_yaml("hydra.yaml"), _of_yaml("overrides.yaml")]
 OF_FILES: list[Mutation] = [another_kind_of_file, another_kind_of_file, odd_json, odd_picture]
 OF_CHECKPOINTS: list[Mutation] = [odd_state, odd_state, odd_archive]
+OF_EXPORTS: list[Mutation] = [*[odd_description] * 4, *[odd_weights] * 2, another_kind_of_file]
 OF_SWEEPS: list[Mutation] = [
     *[mutate_arguments] * 4,
     *[_in_a_job(each) for each in (*OF_CONFIGS[3:], odd_state)],

@@ -9,7 +9,14 @@ from benchmarks import attacks, mutations
 from gan_runner.commands import main
 from tests.command_line import call, gan_run
 
-COMMANDS = {"run": main.run, "sample": main.sample, "compare": main.compare, "eval": main.evaluate}
+COMMANDS = {
+    "run": main.run,
+    "sample": main.sample,
+    "compare": main.compare,
+    "eval": main.evaluate,
+    "export": main.export,
+    "load": attacks.load,
+}
 
 
 @pytest.fixture(scope="session")
@@ -27,6 +34,19 @@ def good_sweep(tmp_path_factory):
     content["jobs"][1]["state"] = "interrupted"
     (folder / "sweep/sweep.json").write_text(json.dumps(content))
     return folder / "sweep"
+
+
+@pytest.fixture(scope="session")
+def good_export(good_run):
+    result = call(main.export, good_run.parent, "run=run", "output=export", "device=cpu")
+    assert result.code == 0, result.text
+    return good_run.parent / "export"
+
+
+@pytest.fixture
+def export(good_export, tmp_path):
+    mutations.plant(tmp_path)
+    return shutil.copytree(good_export, tmp_path / "export")
 
 
 @pytest.fixture

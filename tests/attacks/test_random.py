@@ -24,3 +24,10 @@ def test_a_mutated_sweep_is_opened_or_refused_and_nothing_else(sweep, opened, se
     about = mutations.mutated(draw, mutations.OF_SWEEPS, sweep)
     words = draw.choice(attacks.OF_A_SWEEP)
     opened(*words, about=f"{about}: gan-{' '.join(words)}")
+
+
+@pytest.mark.parametrize("seed", range(12))
+def test_a_mutated_export_is_loaded_or_refused_and_nothing_else(export, opened, seed):
+    draw = random.Random(seed)
+    about = mutations.mutated(draw, mutations.OF_EXPORTS, export)
+    opened("load", "export", about=about)

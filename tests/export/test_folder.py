@@ -15,6 +15,7 @@ from PIL import Image
 
 from gan_runner import UserError
 from gan_runner.export import load_exported
+from tests.batch_mates import hold_apart
 from tests.command_line import gan_run, gan_sample
 from tests.export.conftest import PAGE, SMALL
 
@@ -42,6 +43,11 @@ def test_the_pictures_are_the_runs_own_to_the_bit_without_hydra_omegaconf_and_te
     pictures = np.load(folder / "without.npy")
     assert (pictures.dtype, pictures.shape) == (np.uint8, (37, 28, 28, 1))
     np.testing.assert_array_equal(pictures, np.load(folder / "run.npz")["arr_0"])
+
+
+def test_a_loaded_network_looks_at_no_other_of_its_batch(exported, exported_d):
+    hold_apart(load_exported(exported).net, torch.randn(5, 100))
+    hold_apart(load_exported(exported_d).net, torch.rand(5, 1, 28, 28))
 
 
 def test_loading_and_drawing_leave_the_callers_random_numbers_alone(exported):
