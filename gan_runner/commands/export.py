@@ -63,7 +63,7 @@ def export_job(config: DictConfig) -> None:
     validate(config, SETTINGS, (), typed_overrides(), _no_default)
     device = choose_device(config.device, "device")
     run = SavedRun(config.run, config.trust)
-    checkpoint = run.checkpoint_for(str(config.checkpoint))
+    config.checkpoint = checkpoint = run.checkpoint_for(str(config.checkpoint))  # which names the folder too
     asked = any(override.startswith("output=") for override in typed_overrides())
     output = _checked_output(config.output if asked else free_name(config.output))
     check_way_to(output, run.folder, "output")

@@ -59,6 +59,12 @@ def test_a_network_that_is_no_graph_is_one_message_and_leaves_nothing(tmp_path, 
     assert list(tmp_path.iterdir()) == []
 
 
+def test_packages_that_onnx_lacks_are_named_with_how_to_install_them(tmp_path, monkeypatch):
+    monkeypatch.setattr("gan_runner.export.graphs._NEEDED", ("torch", "no_such_package"))
+    with pytest.raises(UserError, match=r"no_such_package is not installed[^$]*pip install"):
+        write_onnx(tmp_path / "x.onnx", nn.Linear(5, 4), [5], G)
+
+
 def test_packs_stay_whole(tmp_path):
     from gan_runner.models.packing import Packed
 
