@@ -1,11 +1,11 @@
 """Call the commands in this process, as a user would in a shell."""
 
 import contextlib
+import copy
 import hashlib
 import io
 import json
 import logging
-import pickle
 import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -51,7 +51,7 @@ def composing_once() -> Iterator[None]:
 
     A composition takes about as long as the shortest training.
     """
-    composed: dict[object, bytes] = {}
+    composed: dict[object, DictConfig] = {}
     compose = ConfigLoaderImpl.load_configuration
 
     def load_configuration(
@@ -59,8 +59,8 @@ def composing_once() -> Iterator[None]:
     ) -> DictConfig:
         key = (config_name, *overrides, run_mode, *more, *named.items(), *map(str, loader.get_search_path().get_path()))
         if key not in composed:
-            composed[key] = pickle.dumps(compose(loader, config_name, overrides, run_mode, *more, **named))
-        return pickle.loads(composed[key])
+            composed[key] = compose(loader, config_name, overrides, run_mode, *more, **named)
+        return copy.deepcopy(composed[key])
 
     def get_mode(hydra: Hydra, config_name: str, overrides: list[str]) -> RunMode | None:
         """What it composes to look up one value, which only these can have set."""

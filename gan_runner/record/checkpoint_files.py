@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import shutil
+import sys
 import zipfile
 from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
@@ -288,6 +289,10 @@ def _is_number(value: object) -> bool:
     return isinstance(value, int | float) and type(value) is not bool and abs(value) < _MOST
 
 
+def _is_finite(value: object) -> bool:
+    return isinstance(value, int | float) and type(value) is not bool and abs(value) <= sys.float_info.max
+
+
 def _are_texts(value: object) -> bool:
     return isinstance(value, list | tuple) and all(type(text) is str for text in value)
 
@@ -299,7 +304,7 @@ def _are_weights(value: object) -> bool:
 def _are_rates(value: object) -> bool:
     players = [value.get(letter) for letter in ("d", "g")] if isinstance(value, dict) and len(value) == 2 else [None]
     names = ("configured", "last", "next")
-    return all(isinstance(each, dict) and all(_is_number(each.get(name)) for name in names) for each in players)
+    return all(isinstance(each, dict) and all(_is_finite(each.get(name)) for name in names) for each in players)
 
 
 def _is_generator_state(value: object) -> bool:

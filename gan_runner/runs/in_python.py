@@ -101,7 +101,7 @@ class SavedSweep:
         return as_table(rows)
 
     def resume(self, *words: str, quiet: bool = False) -> SavedSweep:
-        """Go on with what is left of it, as `gan-run -m sweep_resume=FOLDER` does."""
+        """Go on with what is left of it, as `gan-run -m sweep_resume=multirun/DATE/TIME` does."""
         return _run_sweep([f"sweep_resume={self.folder}", *words], self.folder, quiet, self._trust)
 
     def __repr__(self) -> str:

@@ -212,7 +212,7 @@ class SavedRun:
             )
 
     def resume(self, *words: str, quiet: bool = False, **settings: object) -> SavedRun:
-        """Go on with it in its folder, as `gan-run resume=FOLDER` does.
+        """Go on with it in its folder, as `gan-run resume=outputs/DATE/TIME` does.
 
         Args:
             *words: overrides, such as "trainer.epochs=100".
