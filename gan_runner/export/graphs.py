@@ -91,6 +91,8 @@ def write_program(output: Path, net: nn.Module, shape: Sequence[int], descriptio
     packing, buffer = description.packing, io.BytesIO()
     with _refused_explained(output, net), _quiet():
         program = torch.export.export(net, (torch.zeros(2 * packing, *shape),), dynamic_shapes=({0: _batch(packing)},))
+        for node in program.graph.nodes:
+            node.meta.pop("stack_trace", None)  # where the network's source lies on this machine
         torch.export.save(program, buffer)
         buffer.seek(0)
         difference = _difference(torch.export.load(buffer).module(), net, shape, packing)
