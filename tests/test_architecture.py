@@ -250,3 +250,11 @@ def test_files_are_opened_listed_and_removed_in_one_module():
     for path in [path for path in MODULES if path not in apart]:
         allowed = MAY.get(name_of(path).removeprefix("gan_runner."), set())
         assert not set(opens_by_name(path)) - allowed, f"{path}: see gan_runner/files.py"
+
+
+def test_developers_get_what_the_extras_ask_for_in_the_versions_that_they_ask_for():
+    """Else the tests of an extra run on other versions than its users have."""
+    extras = tomllib.loads((PACKAGE.parent / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    extras = extras["optional-dependencies"]
+    for name in extras.keys() - {"dev", "ray"}:  # Ray is large, and its launcher's config alone is tested
+        assert set(extras[name]) <= set(extras["dev"]), name
