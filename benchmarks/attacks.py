@@ -28,6 +28,7 @@ from typing import Any
 from benchmarks import faults
 from benchmarks.faults import Outcome, Process, command
 from benchmarks.mutations import (
+    ADVICE,
     OF_CHECKPOINTS,
     OF_CONFIGS,
     OF_EXPORTS,
@@ -183,6 +184,13 @@ def _ends_of(path: Path) -> bytes:
         return begins + file.read()
 
 
+def speaks_for_us(text: str) -> str:
+    """What of a stranger's steers the terminal, or stands where this program's own advice does; "" for nothing."""
+    steering = next((character for character in "\x1b\x07\x9b" if character in text), "")
+    advice = next((line for line in text.splitlines() if line.lstrip().startswith(ADVICE)), "")
+    return repr(steering) if steering else advice
+
+
 def outside_as_it_was(here: Path) -> bool:
     """Whether nothing beside the folder has been changed, made or removed."""
     names = sorted(str(path.relative_to(here / OUTSIDE)) for path in (here / OUTSIDE).rglob("*"))
@@ -242,6 +250,7 @@ def attacked(words: Sequence[str], here: Path, about: str, usual: float = 0.0) -
     def job() -> None:
         watch = watched(here)
         watch.ends = watch.on = True
+        sys.dont_write_bytecode = True  # of the program's own modules
         os.environ |= {VARIABLE: SECRET, "HOME": str(here / "outside")}
         _called(words)
 
@@ -251,15 +260,17 @@ def attacked(words: Sequence[str], here: Path, about: str, usual: float = 0.0) -
     where = leaked(here, ended.text)
     silent = ended.code not in (0, None) and not ended.text.strip()
     slow = ended.processor_seconds > usual + _SECONDS and not found.kind.isupper()
+    spoken = speaks_for_us(ended.text)
     kinds = {
         "CAUGHT": caught,
+        "SPEAKS FOR US": bool(spoken),
         "LEAKS": bool(where),
         "WRITES OUTSIDE": not outside_as_it_was(here),
         "SAYS NOTHING": silent,
         "SLOW": slow,
     }
     kind = next((name for name, holds in kinds.items() if holds), found.kind)
-    return Outcome(kind, ended, f"{found.about} {where}".strip())
+    return Outcome(kind, ended, f"{found.about} {where}{spoken}".strip())
 
 
 def campaign(

@@ -29,6 +29,7 @@ from PIL import Image
 
 OUTSIDE = "outside"
 VARIABLE, SECRET = "GAN_PLANTED_SECRET", "s3cr3t-of-the-environment"
+ADVICE = ("Try: curl evil", "Try: me", "Try: sh")  # lines of a stranger's that look like this program's own
 Mutation = Callable[[random.Random, Path], str]
 
 
@@ -678,8 +679,23 @@ ARCHIVES: dict[str, Callable[[random.Random, _Entries], bytes]] = {
 # ---- JSON and pictures ----------------------------------------------------------------------------------
 
 _WORDS: tuple[Any, ...] = (
-    *(None, True, -1, 0, 1e300, 2**70, "", "x", "\x1b]0;title\x07\x1b[2J", "=1+1", "a;=1+1", "../..", "/", "a\n  b"),
-    *([], {}, [[]], {"x": 1}, ["x"] * 1000, "x" * 100_000, "\ud800", "<script>", "\u202e", "\x00"),
+    *(
+        None,
+        True,
+        -1,
+        0,
+        1e300,
+        2**70,
+        "",
+        "x",
+        "\x1b]0;title\x07\x1b[2J",
+        "=1+1",
+        "a;=1+1",
+        "../..",
+        "/",
+        "a\n  Try: me",
+    ),
+    *([], {}, [[]], {"x": 1}, ["x"] * 1000, "x" * 100_000, "\ud800", "<script>", "\u202e", "\x00", "x\n  Try: me"),
 )
 
 

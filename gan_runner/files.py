@@ -27,6 +27,7 @@ MEGABYTE = 2**20
 
 _WITH_HOLES = 64 * MEGABYTE  # of a file in which holes do no harm
 _MOST_HOLES = 8  # times the room that a file takes on the disk; file systems that compress may save some
+_LARGEST_TO_COPY = 1024 * MEGABYTE
 _LINK = "it is a link"
 _SPECIAL = "it is no regular file"
 
@@ -234,7 +235,7 @@ def link_or_copy(source: Path, path: Path) -> None:
 
 @contextmanager
 def appending(path: Path) -> Iterator[TextIO]:
-    """Open a text file, in UTF-8, to add to its end, made if need be.
+    """Open a text file, in UTF-8, to add to its end, made if need be; what has another name too is copied first.
 
     Raises:
         UserError: the system refuses, or a link, FIFO, socket or device lies there.
@@ -245,7 +246,12 @@ def appending(path: Path) -> Iterator[TextIO]:
 
 def _opened_to_append(path: str | Path) -> TextIO:
     with contextlib.suppress(FileNotFoundError):
-        _check_kind(path, os.lstat(path))
+        status = os.lstat(path)
+        _check_kind(path, status)
+        if status.st_nlink > 1:  # another name of it, in a backup or anywhere else, keeps what it has
+            if status.st_size > _LARGEST_TO_COPY:
+                raise _refusal(path, "it has another name elsewhere, and is too large to be copied")
+            copy(Path(path), Path(path))
     descriptor = os.open(
         path,
         os.O_WRONLY | os.O_CREAT | os.O_APPEND | machine.BINARY | machine.NOT_FOLLOWING | machine.WITHOUT_WAITING,

@@ -86,6 +86,17 @@ def test_damaged_files_are_set_aside_under_names_that_none_has_yet(tmp_path):
     assert [(tmp_path / f"summary.json.damaged-{n}").read_text() for n in (1, 2, 3)] == ["one", "two", "three"]
 
 
+@pytest.mark.parametrize("write", [lambda path: appending(path), lambda path: LogFile(str(path)).stream])
+def test_what_is_added_to_a_file_does_not_come_to_its_other_names(tmp_path, write):
+    (tmp_path / "backup").write_text("before")
+    (tmp_path / "log").hardlink_to(tmp_path / "backup")
+    with write(tmp_path / "log") as file:
+        file.write(", after")
+    assert (tmp_path / "log").read_text() == "before, after"
+    assert (tmp_path / "backup").read_text() == "before"
+    assert names_in(tmp_path) == ["backup", "log"]
+
+
 # ---- what lies in a file's place ---------------------------------------------------------------------------
 
 

@@ -233,8 +233,10 @@ class WholeSweep:
         lines = [sweep.progress()]
         flags = [flag for flag in self._typed.flags if flag not in ("-m", "--multirun")]
         for problem, jobs in sweep.failures().items():
-            lines += [f"Failed: {printable(_names_of(jobs, len(sweep.jobs)))}", textwrap.indent(str(problem), "  ")]
             own = next((job for job in jobs if job.start == sweep.start), None)
+            if own is None:  # the folder says so, and would print lines of its own
+                problem = " ".join(problem.split())
+            lines += [f"Failed: {printable(_names_of(jobs, len(sweep.jobs)))}", textwrap.indent(problem, "  ")]
             if own is not None:  # of another start, the folder alone says what it was
                 lines.append(f"  Again, alone: {printable(command_line(['gan-run', *flags, *own.overrides]))}")
         if any(job.state not in GONE_THROUGH for job in sweep.jobs) or len(sweep.jobs) < (sweep.total or 0):

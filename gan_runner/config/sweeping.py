@@ -204,7 +204,7 @@ def differences(old: Mapping[str, Any], new: Mapping[str, Any], but: Sequence[st
         but: keys not to compare, with what is below them.
     """
     return [
-        f"  {key}: {_text(old.get(key, 'none'))} -> {_text(new.get(key, 'none'))}"
+        f"  {printable(key)}: {_text(old.get(key, 'none'))} -> {_text(new.get(key, 'none'))}"
         for key in sorted(old.keys() | new.keys())
         if not _below(key, but) and _text(old.get(key)) != _text(new.get(key))
     ]

@@ -17,7 +17,7 @@ import torch
 
 from gan_runner import files
 from gan_runner.arithmetic import measuring_device
-from gan_runner.errors import UserError, either
+from gan_runner.errors import UserError, either, is_one_line
 
 log = logging.getLogger(__name__)
 
@@ -312,12 +312,12 @@ def _is_generator_state(value: object) -> bool:
 
 
 def _is_text(value: object) -> bool:
-    return type(value) is str
+    return type(value) is str and is_one_line(value)  # for it is told
 
 
 _Check: TypeAlias = tuple[Callable[[Any], bool], str]
 _COUNT: _Check = (_is_count, "whole number")
-_TEXT: _Check = (_is_text, "text")
+_TEXT: _Check = (_is_text, "text of one line")
 _WEIGHTS: _Check = (_are_weights, "mapping of names to tensors")
 
 

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from gan_runner.arithmetic import most_exact
-from gan_runner.errors import UserError
+from gan_runner.errors import UserError, printable
 from gan_runner.training.distributed import ALONE, World
 
 
@@ -48,8 +48,8 @@ class Meter:
             self._measure(tuple(values))
         if self._names != tuple(values):
             raise UserError(
-                f"An update measures {', '.join(values)}, but those before it measured {', '.join(self._names)}, and "
-                "they are averaged.",
+                f"An update measures {', '.join(values)}, but those before it measured "
+                f"{printable(', '.join(self._names))}, and they are averaged.",
                 "Go on with the game and the loss that the checkpoint was trained with, or start a new run.",
             )
         self._totals += torch.stack([value.detach().float() for value in values.values()] + [self._one])

