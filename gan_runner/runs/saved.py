@@ -7,7 +7,7 @@ import logging
 from collections.abc import Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from omegaconf import OmegaConf
@@ -21,6 +21,7 @@ from gan_runner.metrics.feature_metrics import FeatureMetrics
 from gan_runner.metrics.report import Report
 from gan_runner.record.data_folder import DataFolder
 from gan_runner.record.images import GeneratedImages
+from gan_runner.record.links import check_way_to
 from gan_runner.record.pictures import near_square, to_uint8
 from gan_runner.record.run_folder import RunFolder
 from gan_runner.runs.judging import report_of_checkpoint
@@ -146,6 +147,52 @@ class SavedRun:
             sampler = sampler_of_checkpoint(OmegaConf.create(stored.values), state, seed, chosen)
             inputs = sampler.for_grid("sampled latents", num, near_square(num))
             return GeneratedImages.of(to_uint8(sampler.pictures(inputs)))
+
+    def export(
+        self,
+        output: str | Path,
+        checkpoint: str | int = "best",
+        what: Literal["generator", "discriminator"] = "generator",
+        device: str = "auto",
+    ) -> str:
+        """Write its generator, or the moving average of that, or its discriminator, for other programs.
+
+        Args:
+            output: a path without an ending is a folder that `gan_runner.load` and model hubs read; .onnx, .pt2 or
+                .html is one file. Nothing lies there yet.
+            checkpoint: one of `checkpoints`.
+            what: generator or discriminator.
+            device: auto, cpu, mps, cuda or cuda:N, where its images are drawn.
+
+        Returns:
+            How near what was written is to the network, in words.
+
+        Raises:
+            UserError: something lies there, or the network cannot be written in that form.
+        """
+        from gan_runner.runs.exporting import checked_output, export_run
+
+        if what not in ("generator", "discriminator"):
+            raise UserError(
+                f"what is {what}, but must be generator or discriminator.", "Leave it out for the generator."
+            )
+        chosen, name = choose_device(device, "device"), self.checkpoint_for(str(checkpoint))
+        path = checked_output(str(output))
+        check_way_to(path, self.folder, "output")
+        state = self._record.checkpoints.load(name, chosen)
+        explained = too_little_memory_explained("Export where there is more.")
+        with one_at_a_time(), only(self._parts), explained:
+            check_stored(self.stored.config, OF_PICTURES, f"{self._key} is {self.folder}")
+            return export_run(
+                self.stored,
+                self.folder,
+                state,
+                path,
+                checkpoint=name,
+                what=what,
+                device=chosen,
+                parts=self._parts,
+            )
 
     def evaluated(
         self, metrics: FeatureMetrics, *, checkpoint: str, num: int, real: int, seed: int, device: torch.device

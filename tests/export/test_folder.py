@@ -13,6 +13,7 @@ import torch
 import yaml
 from PIL import Image
 
+import gan_runner
 from gan_runner import UserError
 from gan_runner.export import load_exported
 from tests.batch_mates import hold_apart
@@ -54,6 +55,15 @@ def test_loading_and_drawing_leave_the_callers_random_numbers_alone(exported):
     state = torch.get_rng_state()
     assert load_exported(exported).sample(2).shape == (2, 28, 28, 1)
     assert torch.equal(torch.get_rng_state(), state)
+
+
+def test_a_run_is_exported_in_python_too(folder, tmp_path):
+    run = gan_runner.load(folder / "run")
+    assert "to the bit" in run.export(tmp_path / "deeper/mine", device="cpu")
+    images = gan_runner.load(tmp_path / "deeper/mine").sample(3, seed=2)
+    np.testing.assert_array_equal(images, run.sample(3, seed=2, checkpoint="best", device="cpu"))
+    with pytest.raises(UserError, match="what is both"):
+        run.export(tmp_path / "x", what="both")
 
 
 def test_the_card_is_one_that_a_hub_reads_and_says_what_was_measured(folder, exported):

@@ -1,0 +1,181 @@
+"""A run's network for other programs: as a folder, a graph or a page."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from pkgutil import resolve_name
+from typing import Any, Literal
+
+import torch
+from omegaconf import DictConfig, OmegaConf
+from torch import nn
+
+from gan_runner import files
+from gan_runner.building.games import PARTS_OF_A_GAME, make_latent
+from gan_runner.building.parts import Parts
+from gan_runner.config.build import discriminator_of_checkpoint, plain, sampler_of_checkpoint
+from gan_runner.config.stored import Stored
+from gan_runner.errors import UserError, either
+from gan_runner.export.card import measured
+from gan_runner.export.description import Description
+from gan_runner.export.folder import SHOWN, write_folder
+from gan_runner.export.graphs import write_onnx, write_program
+from gan_runner.export.page import write_page
+from gan_runner.games import draws_from_latents_alone
+from gan_runner.optim.standing_statistics import batch_norms
+from gan_runner.record.data_folder import DataFolder
+from gan_runner.record.pictures import near_square, to_uint8
+from gan_runner.training.sampler import STATISTICS_OF
+
+Player = Literal["generator", "discriminator"]
+_FORMS = {".onnx": "for an ONNX file", ".pt2": "for a program of PyTorch's", ".html": "for a page to draw on"}
+_DOES = {"generator": "draws the same pictures", "discriminator": "gives the same logits"}
+
+
+def export_run(
+    stored: Stored,
+    folder: Path,
+    state: Mapping[str, Any],
+    output: Path,
+    *,
+    checkpoint: str,
+    what: Player,
+    device: torch.device,
+    parts: Parts,
+) -> str:
+    """Write a run's G, or its moving average, or its D, in the form that the output's ending names.
+
+    Args:
+        stored: the run's config.
+        folder: the run's.
+        state: the checkpoint.
+        output: see `checked_output`.
+        checkpoint: which that is: `best` or `last`, or an iteration.
+        what: the player.
+        device: where to draw.
+        parts: what may be built.
+
+    Returns:
+        How near what was written is to the network, in words.
+
+    Raises:
+        UserError: the checkpoint is of another model, or the network cannot be written in that form.
+    """
+    config, summary = OmegaConf.create(stored.values), DataFolder(folder).json("summary.json")
+    pictures = None
+    if what == "generator":
+        sampler = sampler_of_checkpoint(config, state, 0, device)
+        net = sampler.net.eval()
+        pictures = to_uint8(sampler.pictures(sampler.for_grid("sampled latents", SHOWN, near_square(SHOWN))))
+    else:
+        net = discriminator_of_checkpoint(config, state, device)
+    net.requires_grad_(False)
+    description = _describe(what, config, summary, state, checkpoint, net)
+    if output.suffix not in _FORMS:
+        evaluation = DataFolder(folder).json(f"evaluation-{checkpoint}.json")
+        write_folder(output, description, net, pictures, measured(evaluation, summary, description), parts)
+        return f"loaded once more, it {_DOES[what]} to the bit."
+    shape = _taken(output, description)
+    net.cpu()
+    if output.suffix == ".html":
+        precision, levels = write_page(output, net, description)
+        return f"open it in a browser. Its weights are {precision}; a pixel differs by {levels} of 255 at the most."
+    if output.suffix == ".onnx":
+        difference = write_onnx(output, net, shape, description)
+    else:
+        difference = write_program(output, net, shape, description)
+    return f"run at two batch sizes, its values differ from the network's by {difference:.1g} at the most."
+
+
+def _taken(output: Path, description: Description) -> tuple[int, ...]:
+    """The shape of what a network takes, without the batch.
+
+    Raises:
+        UserError: it takes more than latents, or images.
+    """
+    if description.what == "discriminator" and output.suffix != ".html":
+        return description.image_shape
+    if description.what == "discriminator":
+        raise UserError(
+            f"output={output} would be a page on which a visitor draws, but what=discriminator draws nothing.",
+            "Try what=generator, or another form: output=NAME, NAME.onnx or NAME.pt2.",
+        )
+    if not description.from_latents_alone:
+        raise UserError(
+            f"output={output}, but this run's game gives its generator more than latents, which a {output.suffix} has "
+            "no place for.",
+            "Export a folder instead: output=NAME.",
+        )
+    return (make_latent(description.drawing["latent"]).dim,)
+
+
+def _describe(
+    what: Player,
+    config: DictConfig,
+    summary: Mapping[str, Any],
+    state: Mapping[str, Any],
+    checkpoint: str,
+    net: nn.Module,
+) -> Description:
+    about, players, draws = state["about"], state["players"], what == "generator"
+    channels, height, width = about["image_shape"]
+    alone = draws_from_latents_alone(resolve_name(config.game._target_))
+    groups: Sequence[str] = ("latent",) if alone else PARTS_OF_A_GAME
+    averaged = draws and players["average"] is not None
+    data = summary.get("data")
+    named = data if isinstance(data, dict) else {}
+    return Description(
+        what=what,
+        image_shape=(channels, height, width),
+        classes=tuple(about["classes"]),
+        network=plain(config.model[what]),
+        packing=1 if draws else int(config.game.get("packing", 1)),
+        drawing={group: plain(config[group]) for group in groups} if draws else {},
+        facts={
+            "gan_runner": importlib.metadata.version("gan-runner"),
+            "torch": torch.__version__,
+            "checkpoint": checkpoint,
+            "iteration": state["progress"]["iteration"],
+            "images": state["progress"]["images"],
+            "parameters": sum(parameter.numel() for parameter in net.parameters()),
+            "averaged": averaged,
+            "statistics_of": STATISTICS_OF if averaged and batch_norms(net) else None,
+            "seed": config.seed,
+            "data": {
+                "name": named.get("name"),
+                "count": named.get("count"),
+                "fingerprint": about["data_fingerprint"],
+            },
+        },
+    )
+
+
+def checked_output(output: str) -> Path:
+    """The place to write to, its parents made.
+
+    Raises:
+        UserError: its ending names no form, or there is something already.
+    """
+    path = Path(output)
+    if path.suffix not in ("", *_FORMS) and not output.endswith(("/", os.sep)):
+        raise UserError(
+            f"output={output} names no form that networks are exported in.",
+            f"End it in {either([f'{ending} {what}' for ending, what in _FORMS.items()])}; without an ending it is a "
+            "folder, which load_exported and model hubs read.",
+        )
+    if os.path.lexists(path) and not files.is_empty_folder(path):
+        raise UserError(
+            f"output={output} is there already, and nothing is exported over anything.",
+            "Choose another path for output, or move away what is there.",
+        )
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UserError(
+            f"output={output} cannot be written: {path.parent} is no folder, and cannot be made one.",
+            "Choose another path for output.",
+        ) from error
+    return path
