@@ -31,7 +31,7 @@ def test_the_notebook_runs_in_an_empty_folder_and_shows_images_tables_and_a_mess
     (grid,) = [png for cell in notebook.cells if cell.cell_type == "code" for png in outputs(cell, "image/png")]
     assert Image.open(io.BytesIO(base64.b64decode(grid))).size == (350, 350)  # 6 x 6 cells of 56 pixels, and gaps of 2
     said = json.dumps([cell.get("outputs") for cell in notebook.cells])
-    for expected in ("frechet_cnn_400", "There is no key optimizer.lrr here.", "('finished', 45)", "<table"):
+    for expected in ("frechet_cnn_400", "There is no key optimizer.lrr here.", "('finished', 45)", "<table", "True"):
         assert expected in said
     assert len(list(tmp_path.glob("multirun/*/*/*/checkpoints"))) == 2
 
