@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 import torch
 from hydra._internal.config_loader_impl import ConfigLoaderImpl
+from hydra._internal.config_repository import CachingConfigRepository, ConfigRepository
 from hydra._internal.hydra import Hydra
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.hydra_config import HydraConfig
@@ -68,8 +69,14 @@ def composing_once() -> Iterator[None]:
             return look_up(hydra, config_name, overrides)
         return None
 
+    def keep(cache: CachingConfigRepository, delegate: ConfigRepository) -> None:
+        """What it copies deeply for every group that a page of help lists, with all configs that plug-ins brought."""
+        cache.delegate = copy.copy(delegate)
+        cache.cache = {}
+
     look_up = Hydra.get_mode
     with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(CachingConfigRepository, "__init__", keep)
         patch.setattr(ConfigLoaderImpl, "load_configuration", load_configuration)
         patch.setattr(Hydra, "get_mode", get_mode)
         yield
