@@ -594,7 +594,7 @@ def tried(config: DictConfig, choices: dict[str, str], values: dict[str, object]
     experiment = build(config)
     first_look(experiment)
     turn = experiment.schedule.next_turn(experiment.step, experiment.epoch)
-    with contextlib.closing(experiment.feed):
+    with contextlib.closing(experiment.loader):
         if turn.d_updates + turn.g_updates < 100:  # or it takes as long as was asked for
             experiment.step.play(turn, 0)
 

@@ -59,7 +59,7 @@ def main() -> None:
         results = {"plain PyTorch script": train_plain(script, one, *length)}
         for precision, experiment in ours.items():
             results[f"gan-runner {precision}"] = train_ours(experiment, *length)
-        real, count = RealImages(one.feed, seed), one.evaluation.num_images
+        real, count = RealImages(one.loader, seed), one.evaluation.num_images
         for name, (accuracy, sampler) in results.items():
             fake = sampler.draw(sampler.like_data("evaluation latents", count))
             scores.setdefault(name, []).append({"D right": accuracy} | one.evaluation.measure(real, fake))

@@ -45,8 +45,8 @@ def main() -> None:
             "data.resident=false",
             f"model={options.model}",
         )
-        feed, batch = experiment.feed, experiment.settings.batch_size
-        images = feed.buffer(batch)
+        loader, batch = experiment.loader, experiment.settings.batch_size
+        images = loader.buffer(batch)
 
         order = torch.randperm(len(experiment.images))[: 16 * batch]
         start = time.perf_counter()
@@ -54,21 +54,21 @@ def main() -> None:
             experiment.images.pixels(indices)
         report("decoding in one process", len(order), time.perf_counter() - start)
 
-        feed.load(0, images)  # starts the workers
+        loader.load(0, images)  # starts the workers
         start = time.perf_counter()
         for number in range(1, 49):
-            feed.load(number * batch, images)
+            loader.load(number * batch, images)
         report("the stream alone", 48 * batch, time.perf_counter() - start)
 
         step = our_step(experiment)
         step()
-        waited, start = feed.waited_seconds, time.perf_counter()
+        waited, start = loader.waited_seconds, time.perf_counter()
         for _ in range(options.iterations):
             step()
         seconds = time.perf_counter() - start
         report(f"model={options.model} trained from the stream", options.iterations * batch, seconds)
-        print(f"the step waits {(feed.waited_seconds - waited) / seconds:.1%} of its time")
-        feed.close()
+        print(f"the step waits {(loader.waited_seconds - waited) / seconds:.1%} of its time")
+        loader.close()
 
 
 def report(what: str, count: int, seconds: float) -> None:

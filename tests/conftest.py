@@ -19,7 +19,7 @@ from omegaconf import OmegaConf
 from torch import nn
 
 from gan_runner.commands.main import job_folder
-from gan_runner.data import ImageSet, Order, ResidentFeed, digits, fashion_mnist
+from gan_runner.data import ImageSet, IndexSampler, ResidentLoader, digits, fashion_mnist
 from gan_runner.games import Adversarial
 from gan_runner.machine.signals import STOPPING, not_ignored
 from gan_runner.models import dcgan, mlp
@@ -112,7 +112,7 @@ class Table:
     average: MovingAverage | None
     game: Adversarial
     images: ImageSet
-    order: Order
+    order: IndexSampler
 
 
 def _networks(model, shape, latent_dim, dropout):
@@ -163,9 +163,9 @@ def set_up(hard_labels):
             average = MovingAverage(copied, ema)
         game = Adversarial(Normal(5, 1.0), NonSaturating(hard_labels, joined=True), penalty)
         players = Players(d, g, average)
-        order = Order(len(images), seed, replacement=False)
-        feed = ResidentFeed(images, order, device)
-        step = TrainStep(game, players, feed, BatchSizes(batch_size, g_batch_size), Compute(device, precision))
+        order = IndexSampler(len(images), seed, replacement=False)
+        loader = ResidentLoader(images, order, device)
+        step = TrainStep(game, players, loader, BatchSizes(batch_size, g_batch_size), Compute(device, precision))
         torch.manual_seed(seed)
         return Table(step, d, g, average, game, images, order)
 

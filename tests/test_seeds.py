@@ -2,7 +2,7 @@ import itertools
 
 import torch
 
-from gan_runner.data import Order
+from gan_runner.data import IndexSampler
 from gan_runner.seeds import derived_seed, generator_for
 
 PURPOSES = ["fixed latents", "fresh latents", "evaluation latents", "sampled latents", "real images", "pass", "lines"]
@@ -32,5 +32,5 @@ def test_random_numbers_for_a_purpose_are_the_same_each_time_and_take_none_of_th
 def test_a_runs_order_is_what_it_has_always_been():
     """Known values, from before there was one derivation: a run that is resumed must see the images it would have."""
     assert derived_seed(3, "pass", 1) == 3165931328
-    assert Order(10, 3, replacement=False).indices(5, 10).tolist() == [9, 6, 2, 7, 5, 2, 4, 5, 3, 9]
-    assert Order(10, 3, replacement=True).indices(5, 10).tolist() == [4, 6, 7, 2, 1, 2, 5, 5, 1, 9]
+    assert IndexSampler(10, 3, replacement=False).indices(5, 10).tolist() == [9, 6, 2, 7, 5, 2, 4, 5, 3, 9]
+    assert IndexSampler(10, 3, replacement=True).indices(5, 10).tolist() == [4, 6, 7, 2, 1, 2, 5, 5, 1, 9]

@@ -89,7 +89,7 @@ class Preflight:
         Raises:
             UserError: something that would fail in a run.
         """
-        with contextlib.closing(experiment.feed):
+        with contextlib.closing(experiment.loader):
             rows = [("device", f"{experiment.compute.device}, {experiment.compute.precision}")]
             rows += self._trace(experiment)
             if self._picture is not None:

@@ -68,9 +68,9 @@ def run() -> None:
             goes_on = f"hydra.run.dir={prepare_to_resume(words)}"
             _launch(STORED, _train, [*words.arguments, *taking_part, goes_on])
         if launched.by_torchrun():
-            from gan_runner.training.distributed import joined
+            from gan_runner.training.distributed import init_processes
 
-            joined().end()
+            init_processes().end()
 
 
 def _train(config: DictConfig) -> float | None:
@@ -92,9 +92,9 @@ def _taking_part(words: Typed) -> list[str]:
     Raises:
         UserError: a sweep is asked for, which is many runs.
     """
-    from gan_runner.training.distributed import joined
+    from gan_runner.training.distributed import init_processes
 
-    joined()
+    init_processes()
     if words.multirun:
         raise UserError(
             "torchrun starts the processes of one run, but -m asks for a sweep.",
@@ -240,9 +240,9 @@ def new_folder(path: str) -> str:
     Several processes of one run are given the first one's.
     """
     if launched.by_torchrun():
-        from gan_runner.training.distributed import joined
+        from gan_runner.training.distributed import init_processes
 
-        return joined().from_first(lambda: _make_folder(path))
+        return init_processes().broadcast(lambda: _make_folder(path))
     return _make_folder(path)
 
 
@@ -316,9 +316,9 @@ def _told_elsewhere(error: Exception) -> bool:
     """Whether another process of the same run says what has gone wrong."""
     if not launched.by_torchrun():
         return False
-    from gan_runner.training.distributed import joined
+    from gan_runner.training.distributed import init_processes
 
-    return joined().to_tell(error) is None
+    return init_processes().to_tell(error) is None
 
 
 def _leave(message: str) -> NoReturn:

@@ -21,10 +21,10 @@ from gan_runner.building.games import PARTS_OF_A_GAME, make_game, make_penalty, 
 from gan_runner.building.making import asked_for, make_network
 from gan_runner.building.networks import is_ours, make_packed, with_weights
 from gan_runner.contracts import described, foreign, hold_to, what_it_is
-from gan_runner.data import Batch, Feed, ImageSet, make_feed
-from gan_runner.data.feed import sampled_rows
+from gan_runner.data import Batch, ImageSet, Loader, make_loader
 from gan_runner.data.folder_findings import silently
 from gan_runner.data.image_set import checked_images
+from gan_runner.data.loader import sampled_rows
 from gan_runner.data.splits import NoTestSplitError
 from gan_runner.errors import UserError
 from gan_runner.games import Game
@@ -49,7 +49,7 @@ log = logging.getLogger(__name__)
 NETWORKS: tuple[Literal["generator", "discriminator"], ...] = ("generator", "discriminator")
 
 # The keys of the data group that say how images are fed; the others say which images.
-_FEEDING = frozenset(inspect.signature(make_feed).parameters)
+_OF_LOADERS = frozenset(inspect.signature(make_loader).parameters)
 
 
 def build(config: DictConfig, world: World = ALONE) -> Experiment:
@@ -74,9 +74,9 @@ def build(config: DictConfig, world: World = ALONE) -> Experiment:
     torch.manual_seed(config.seed)
 
     schedule: Schedule = hold_to(make(config.schedule), Schedule, "schedule")
-    with world.first_ahead():  # what is downloaded or prepared, the others find there
+    with world.main_process_first():  # what is downloaded or prepared, the others find there
         images = load_images(config)
-    feed = _feed(config, images, sizes.d * (schedule.d_steps_per_turn or 1), device, world)
+    loader = _loader(config, images, sizes.d * (schedule.d_steps_per_turn or 1), device, world)
     generator_net = _on_device(build_network(config, "generator", images.shape, images.classes), device)
     discriminator_net = _on_device(_discriminator(config, images), device)
     # A game that takes no penalty has none, whatever is chosen for those that do.
@@ -84,7 +84,7 @@ def build(config: DictConfig, world: World = ALONE) -> Experiment:
     _refuse_batch_norm(discriminator_net, penalty)
     average = _average(generator_net, settings, device)  # of a G whose batch norm waits for no other process
     for net in (generator_net, discriminator_net):
-        world.unite(net)
+        world.broadcast_weights(net)
     if average is not None:
         average.net.load_state_dict(generator_net.state_dict())
     lazy = main_share(interval_of(part) for part in parts_of(penalty).values())
@@ -100,23 +100,23 @@ def build(config: DictConfig, world: World = ALONE) -> Experiment:
             f"evaluation is {what_it_is(evaluation)}, but must be an Evaluation.",
             "Try evaluation=fast; what it measures is added below evaluation.metrics.",
         )
-    with world.first_ahead():
+    with world.main_process_first():
         if evaluation.on_data:
             bind_to_data(evaluation, config, images, device)
         if evaluation.at_end is not None:  # what it lacks is better told now than when all is trained
             bind_to_data(evaluation.at_end.metrics, config, images, device)
             evaluation.at_end.check()
-    world.part_random_numbers(device)
+    world.fork_rng(device)
     return Experiment(
         settings=settings,
         seed=config.seed,
         compute=compute,
         images=images,
-        feed=feed,
+        loader=loader,
         game=game,
         players=players,
         schedule=schedule,
-        step=TrainStep(game, players, feed, sizes, compute, world),
+        step=TrainStep(game, players, loader, sizes, compute, world),
         watch=make(config.health, settings=_settings(config, compute.precision)),
         evaluation=evaluation,
         pruning=make(config.pruning) if config.pruning else None,
@@ -188,13 +188,13 @@ def _refuse_torn_packs(config: DictConfig, world: World) -> None:
 
 
 def _refuse_batch_norm(net: nn.Module, penalty: Penalty | Several | None) -> None:
-    """Refuse a slope with respect to each image of a D that answers to a whole batch at once."""
+    """Refuse a gradient with respect to each image for a D that answers to a whole batch at once."""
     norms = [name for name, module in net.named_modules() if isinstance(module, _BatchNorm)]
     ours = [name for name, part in parts_of(penalty).items() if not foreign(part)]
     if norms and ours:
         raise UserError(
-            f"penalty ({described(parts_of(penalty)[ours[0]])}) bounds D's slope at each image by itself, but D has "
-            f"batch normalisation ({norms[0]}), by which its answer to an image depends on the others of the batch.",
+            f"penalty ({described(parts_of(penalty)[ours[0]])}) bounds the gradient norm of D at each image by itself, "
+            f"but D has batch normalisation ({norms[0]}), by which its output depends on the rest of the batch.",
             "Try penalty=none, or a D with layer, instance or spectral normalisation, or none.",
         )
 
@@ -302,7 +302,7 @@ def load_images(config: DictConfig, **instead: object) -> ImageSet:
         UserError: they cannot be had.
     """
     node = plain(config.data) | instead
-    images = make({key: value for key, value in node.items() if key not in _FEEDING})
+    images = make({key: value for key, value in node.items() if key not in _OF_LOADERS})
     return checked_images(hold_to(images, ImageSet, "data"), config.data._target_)
 
 
@@ -335,10 +335,10 @@ def bind_to_data(metrics: OnData | Evaluation, config: DictConfig, training: Ima
     metrics.bind(training, held_out, measuring_device(device), learn_from=whole)
 
 
-def _feed(config: DictConfig, images: ImageSet, batch: int, device: torch.device, world: World) -> Feed:
+def _loader(config: DictConfig, images: ImageSet, batch: int, device: torch.device, world: World) -> Loader:
     """Make what brings `batch` images at a time to the device."""
-    how = {key: value for key, value in config.data.items() if key in _FEEDING}
-    return make_feed(images, **how, batch=batch, seed=config.seed, device=device, share=world.order)
+    how = {key: value for key, value in config.data.items() if key in _OF_LOADERS}
+    return make_loader(images, **how, batch=batch, seed=config.seed, device=device, share=world.order)
 
 
 def _settings(config: DictConfig, precision: PrecisionName) -> dict[str, Scalar]:

@@ -15,7 +15,7 @@ from gan_runner.config.command_line import command_line, config_dir_of
 from gan_runner.config.experiments import without_first_line
 from gan_runner.config.groups import GROUPS
 from gan_runner.config.validation import Reader, drop_what_a_replaced_part_took, validate
-from gan_runner.data import make_feed
+from gan_runner.data import make_loader
 from gan_runner.errors import UserError, too_little_memory_explained
 from gan_runner.machine.cores import cores
 from gan_runner.ranges import CountOrZero, Seed
@@ -29,7 +29,7 @@ SETTINGS: dict[str, object] = {
     "resume_force": bool,
     "trust": Sequence[str] | str,
 }
-READERS = (Reader("data", make_feed),)
+READERS = (Reader("data", make_loader),)
 
 HARD_LABELS = "hard"
 
@@ -191,11 +191,11 @@ def _penalties(config: DictConfig) -> list[DictConfig]:
 
 
 def _check_finite_difference(config: DictConfig) -> None:
-    """The difference of two answers is no slope where D is random."""
+    """The difference of two outputs is no gradient where D is random."""
     dropout = config.model.discriminator.get("dropout")
     if dropout and any(part._target_.endswith(".FiniteDifference") for part in _penalties(config)):
         raise UserError(
-            f"penalty is finite_difference, which takes the difference of two of D's answers for its slope, but "
+            f"penalty is finite_difference, which takes the difference of two outputs of D for its gradient, but "
             f"{_dropout_of_d(config)} is {dropout} and makes them differ by chance.",
             f"Try {_dropout_of_d(config)}=0, or penalty=r1.",
         )
@@ -224,8 +224,8 @@ def _check_slope(config: DictConfig, choices: Mapping[str, str]) -> None:
         return
     offers = " or model.spectral_norm=true" * ("spectral_norm" in config.model)
     raise UserError(
-        f"loss is {choices.get('loss', config.loss._target_)}, which measures a distance only where D's slope is "
-        "bounded, but nothing bounds it: penalty is none, and D is not normalised spectrally.",
+        f"loss is {choices.get('loss', config.loss._target_)}, which measures a distance only where D's gradient "
+        "norm is bounded, but nothing bounds it: penalty is none, and D is not normalised spectrally.",
         f"Try penalty=gradient_penalty{offers}, or loss=hinge.",
     )
 

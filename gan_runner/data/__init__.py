@@ -1,21 +1,21 @@
 """Real images: the formats they come in, the order a run sees them in, and how they get onto the device."""
 
 from gan_runner.data.batch import Batch, as_float
-from gan_runner.data.feed import Feed, Resident, ResidentFeed, StreamedFeed, make_feed
 from gan_runner.data.image_folder import FolderImages
 from gan_runner.data.image_set import ImageSet, InMemoryImages
-from gan_runner.data.order import Order
+from gan_runner.data.index_sampler import IndexSampler
+from gan_runner.data.loader import Loader, Resident, ResidentLoader, StreamedLoader, make_loader
 
 __all__ = [
     "Batch",
-    "Feed",
     "FolderImages",
     "ImageSet",
     "InMemoryImages",
-    "Order",
+    "IndexSampler",
+    "Loader",
     "Resident",
-    "ResidentFeed",
-    "StreamedFeed",
+    "ResidentLoader",
+    "StreamedLoader",
     "as_float",
-    "make_feed",
+    "make_loader",
 ]

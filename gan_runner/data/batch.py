@@ -19,7 +19,7 @@ class Batch:
     """Images that belong together, real or generated.
 
     Attributes:
-        images: [B, C, H, W], as a feed brings them uint8, and as a game is given them float32 in [-1, 1].
+        images: [B, C, H, W], as a loader brings them uint8, and as a game is given them float32 in [-1, 1].
         conditions: what else is known of each image: {} or {"label": int64 [B]} or {"source": pictures like `images`}.
     """
 

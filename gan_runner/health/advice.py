@@ -162,7 +162,7 @@ def hard_labels(settings: Settings, usual: Usual) -> str:
 
 
 def penalty(settings: Settings, usual: Usual) -> str:
-    """A penalty on D's slope, where there is none."""
+    """A penalty on D's gradient norm, where there is none."""
     return "" if "penalty" in settings else "penalty=r1"
 
 

@@ -13,8 +13,8 @@ from torch import Tensor
 
 from gan_runner.arithmetic import measuring_device
 from gan_runner.contracts import described, hold_to, what_it_is
-from gan_runner.data import Batch, Feed, ImageSet
-from gan_runner.data.feed import sampled_rows
+from gan_runner.data import Batch, ImageSet, Loader
+from gan_runner.data.loader import sampled_rows
 from gan_runner.errors import UserError, closest
 from gan_runner.metrics.feature_metrics import FeatureMetrics
 from gan_runner.metrics.number import Number
@@ -149,32 +149,32 @@ class RealImages:
     """The real images that an evaluation compares with.
 
     Args:
-        feed: where they come from.
+        loader: where they come from.
         seed: which ones are taken, where not all are.
     """
 
-    def __init__(self, feed: Feed, seed: int) -> None:
-        self._feed = feed
+    def __init__(self, loader: Loader, seed: int) -> None:
+        self._loader = loader
         self._seed = seed
 
     @property
     def fingerprint(self) -> str:
         """Changes when the images do."""
-        return f"{self._feed.images.fingerprint} {self._seed}"
+        return f"{self._loader.images.fingerprint} {self._seed}"
 
     @property
     def images(self) -> ImageSet:
         """All of them."""
-        return self._feed.images
+        return self._loader.images
 
     def batches(self, count: int) -> Iterator[Batch]:
         """So many of them, float32 in [-1, 1]; where there are fewer, some come again."""
-        yield from (_measurable(part.as_float()) for part in self._feed.sample(count, self._seed).split(_BATCH))
+        yield from (_measurable(part.as_float()) for part in self._loader.sample(count, self._seed).split(_BATCH))
 
     def batches_of(self, part: ImageSet, most: int) -> Iterator[Batch]:
         """Up to so many of a part of them, each once, float32 in [-1, 1]; without conditions unless it is all."""
         count = min(most, len(part))
-        if part is self._feed.images:
+        if part is self._loader.images:
             yield from self.batches(count)
         else:
             for rows in sampled_rows(len(part), count, self._seed).split(_BATCH):

@@ -23,7 +23,7 @@ from torch import Tensor, nn
 from tqdm import tqdm
 
 from gan_runner.data.image_set import ImageSet
-from gan_runner.data.order import Order
+from gan_runner.data.index_sampler import IndexSampler
 from gan_runner.data.parallel import in_chunks
 from gan_runner.data.stacked import StackedImages, stacked_probabilities
 from gan_runner.errors import UserError
@@ -37,7 +37,7 @@ _log = logging.getLogger(__name__)
 SHIPPED = "{extractor}_of_{data}.npz"
 """Extractors of data sets as they are by default, beside this file; made by `benchmarks.ship_extractor`."""
 
-# These say what the yardstick is, and no setting changes them: numbers by two yardsticks cannot be compared.
+# These say what the metric measures with, and no setting changes them: numbers measured in two ways cannot be compared.
 _BATCH = 128
 _LEARNING_RATE = 3e-3
 _WEIGHT_DECAY = 1e-2
@@ -239,7 +239,7 @@ def train(encoder: nn.Module, head: nn.Module, task: Task, images: ImageSet, see
     device = next(encoder.parameters()).device
     indices = even_rows(len(images), _pictures_learned(images))
     pixels = torch.cat([chunk for _, chunk in in_chunks(images.pixels, indices, "read")]).to(device)
-    order = Order(len(pixels), seed, replacement=False)
+    order = IndexSampler(len(pixels), seed, replacement=False)
     generator = torch.Generator().manual_seed(seed)
     steps = min(max(_SHOWN_PER_PICTURE * len(pixels), _FEWEST_SHOWN), _MOST_SHOWN) // _BATCH
     weights = [*encoder.parameters(), *head.parameters()]

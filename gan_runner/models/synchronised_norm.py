@@ -13,7 +13,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 class SynchronisedBatchNorm(_BatchNorm):
     """Batch norm by the mean and the variance of the whole batch (Ioffe and Szegedy 2015, arXiv:1502.03167).
 
-    `nn.SyncBatchNorm` needs a GPU and has no second derivative, which a penalty on D's slope takes.
+    `nn.SyncBatchNorm` needs a GPU and has no second derivative, which a penalty on D's gradient norm takes.
 
     Args:
         norm: the layer in whose place this one goes; it shares its weights and its running statistics.

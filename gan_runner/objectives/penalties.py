@@ -32,7 +32,7 @@ class Penalty(Protocol):
 
 
 class R1:
-    """Penalise D's slope at real images (Mescheder et al. 2018, arXiv:1801.04406, equation 9).
+    """Penalise D's gradient norm at real images (Mescheder et al. 2018, arXiv:1801.04406, equation 9).
 
         gamma / 2 * mean over real x of || d critic(x) / dx ||^2
 
@@ -51,7 +51,7 @@ class R1:
 
 
 class R2:
-    """Penalise D's slope at generated images (Mescheder et al. 2018, arXiv:1801.04406, equation 10).
+    """Penalise D's gradient norm at generated images (Mescheder et al. 2018, arXiv:1801.04406, equation 10).
 
         gamma / 2 * mean over generated x of || d critic(x) / dx ||^2
 
@@ -89,7 +89,7 @@ class R1R2:
 
 
 class GradientPenalty:
-    """Pull D's slope between real and generated images towards 1 (Gulrajani et al. 2017, arXiv:1704.00028, equation 3).
+    """Pull D's gradient norm between real and generated images to 1 (Gulrajani et al. 2017, arXiv:1704.00028, eq. 3).
 
         gamma * mean over x of (|| d critic(x) / dx || - 1)^2,  x = u real + (1 - u) generated,  u ~ U(0, 1)
 

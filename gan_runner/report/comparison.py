@@ -152,8 +152,8 @@ class Comparable:
         return f"{self.data}{by}{f' ({self.measured})' if self.measured else ''}"
 
 
-# What is known of a run's images, of how its objective is measured by its settings and by its yardstick, and of the
-# objective; None where nothing is.
+# What is known of a run's images, of how its objective is measured (by its settings, by its metric fingerprint), and of
+# the objective; None where nothing is.
 _Identity = tuple[object | None, object | None, object | None, object | None]
 
 
@@ -186,7 +186,7 @@ def _identity(run: Run, usual: Mapping[_Settings, str]) -> _Identity:
     return (
         images,
         _evaluation(run) if run.settings else None,
-        run.yardstick or None,
+        run.metric_fingerprint or None,
         (run.objective, run.goal) if measured else None,
     )
 
@@ -208,8 +208,8 @@ def _evaluation(run: Run) -> _Settings:
 def _measured(runs: Sequence[Run]) -> dict[str, Plain]:
     """How the objective of comparable runs is measured, by what is known of one of them."""
     settings = next((dict(_evaluation(run)) for run in runs if run.settings), {})
-    yardstick = next((run.yardstick for run in runs if run.yardstick), None)
-    return settings | ({"yardstick": yardstick} if yardstick else {})
+    metric_fingerprint = next((run.metric_fingerprint for run in runs if run.metric_fingerprint), None)
+    return settings | ({"metric fingerprint": metric_fingerprint} if metric_fingerprint else {})
 
 
 def _matters(key: str) -> bool:

@@ -72,7 +72,7 @@ class Run:
         count: how many images.
         objective: tag of the metric that says which run is the best.
         goal: "lower" or "higher".
-        yardstick: how the objective was measured, as far as the settings do not tell: its extractor and the like.
+        metric_fingerprint: its extractor and whatever else the settings do not tell of how it was measured.
         best: the objective's best value.
         best_iteration: where that was.
         last: the objective's last value.
@@ -98,7 +98,7 @@ class Run:
     count: int | None = None
     objective: str = ""
     goal: str = ""
-    yardstick: str = ""
+    metric_fingerprint: str = ""
     best: float | None = None
     best_iteration: int | None = None
     last: float | None = None
@@ -334,7 +334,7 @@ def _take_summary(run: Run, summary: Mapping[str, Any]) -> None:
         text(data.get("fingerprint")),
         whole(data.get("count")),
     )
-    run.yardstick = text(mapping(summary.get("evaluation")).get("metric"))
+    run.metric_fingerprint = text(mapping(summary.get("evaluation")).get("metric"))
     run.iterations, run.epochs = whole(summary.get("iterations")), number(summary.get("epochs"))
     run.seconds, run.images_per_second = number(summary.get("seconds")), number(summary.get("images_per_second"))
     run.processor = text(summary.get("gpu")) or text(summary.get("cpu"))

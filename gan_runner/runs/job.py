@@ -35,7 +35,7 @@ from gan_runner.runs.start import Start
 from gan_runner.runs.stopping import Stop
 from gan_runner.training.contract import first_look
 from gan_runner.training.devices import choose_device, precision_to_go_on, tell_other_arithmetic
-from gan_runner.training.distributed import World, joined
+from gan_runner.training.distributed import World, init_processes
 from gan_runner.training.experiment import Experiment
 from gan_runner.training.loop import Run, train
 from gan_runner.training.threads import choose_threads
@@ -84,7 +84,7 @@ def run_job(start: Start, within: Within | None = None) -> float | None:
             (SIGUSR1), after it has saved; or a second time, before it could. With 1: a part of the user's own has left
             the program.
     """
-    world = joined()
+    world = init_processes()
     folder = RunFolder(start.folder)
     job = _Job(start, folder, world, within.parts if within else None)
     if not world.first:
@@ -165,7 +165,7 @@ def _take_part(job: _Job) -> None:
     stop = Stop(lambda: False, job.world)
     with contextlib.closing(job.folder), stop, too_much_asked():
         experiment, state, _ = _made(job, stop)
-        with contextlib.closing(experiment.feed):
+        with contextlib.closing(experiment.loader):
             run = Run(experiment, Silence())
             if not _go_on(job, run, state):
                 train(run, stop.wanted)
@@ -178,7 +178,7 @@ def _made(job: _Job, stop: Stop) -> tuple[Experiment, dict[str, Any] | None, dic
     config = job.config
     if job.stored is not None and not config.resume_force:
         refuse_changes(config.resume, job.stored, config)
-    state = job.world.from_first(job.checkpoint)
+    state = job.world.broadcast(job.checkpoint)
     device = choose_device(job.world.device(config.trainer.device), "trainer.device")
     if state and config.trainer.precision == "auto":
         config = copy.deepcopy(config)  # what was chosen stays stored as it was
@@ -205,7 +205,7 @@ def _go_on(job: _Job, run: Run, state: dict[str, Any] | None) -> bool:
         return False
     with refusing_what_does_not_fit(job.config.resume):
         run.load_state_dict(state)
-    return job.world.from_first(lambda: run.finished and job.folder.read_summary().get("status") == "finished")
+    return job.world.broadcast(lambda: run.finished and job.folder.read_summary().get("status") == "finished")
 
 
 def _train(job: _Job, stop: Stop, within: Within | None) -> None:
@@ -217,7 +217,7 @@ def _train(job: _Job, stop: Stop, within: Within | None) -> None:
         experiment.dashboard.open(folder.path, first_iteration) as events,
         progress_bar(experiment.settings.progress if within is None or within.bar else False) as bar,
         contextlib.nullcontext() if bar.disable else logging_redirect_tqdm(),
-        contextlib.closing(experiment.feed),
+        contextlib.closing(experiment.loader),
     ):
         journal = Journal(folder, events, bar, experiment.settings.sample_columns)
         run = Run(experiment, journal, on_checkpoint=lambda: job.write("running"))

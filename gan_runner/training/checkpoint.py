@@ -104,4 +104,4 @@ class RandomNumbers:
         # Checkpoints of earlier versions know no other device than a GPU of NVIDIA's.
         if state["device"] is not None and self._device.type == state.get("kind", "cuda"):
             torch.get_device_module(self._device.type).set_rng_state(state["device"].cpu(), self._device)
-        self._world.part_random_numbers(self._device)
+        self._world.fork_rng(self._device)

@@ -24,7 +24,7 @@ from torch.distributed.distributed_c10d import PrefixStore, Store
 from torch.distributed.rendezvous import rendezvous
 
 from gan_runner import launched
-from gan_runner.data.order import Share
+from gan_runner.data.index_sampler import Share
 from gan_runner.errors import UserError
 from gan_runner.models.synchronised_norm import synchronise_norms
 from gan_runner.seeds import derived_seed
@@ -95,27 +95,27 @@ class World:
         """The rows [n * size, ...] of which every process has its share [n, ...]; see `order`."""
         return rows
 
-    def own_rows(self, rows: Tensor) -> Tensor:
+    def shard(self, rows: Tensor) -> Tensor:
         """This process's share of rows; the way back from `interleaved`."""
         return rows
 
-    def averaging(self, parameters: Sequence[Tensor]) -> Callable[[Sequence[Tensor]], Sequence[Tensor]]:
+    def averaged_over_processes(self, parameters: Sequence[Tensor]) -> Callable[[Sequence[Tensor]], Sequence[Tensor]]:
         """What turns a process's gradients for these parameters into their means over all processes."""
         return _as_they_are
 
-    def from_first(self, work: Callable[[], T]) -> T:
+    def broadcast(self, work: Callable[[], T]) -> T:
         """Have the first process do some work, and give what came of it to all."""
         return work()
 
     @contextlib.contextmanager
-    def first_ahead(self) -> Iterator[None]:
+    def main_process_first(self) -> Iterator[None]:
         """Have the first process through this before the others begin with it."""
         yield
 
-    def unite(self, net: nn.Module) -> None:
+    def broadcast_weights(self, net: nn.Module) -> None:
         """Give all processes the first one's weights, and have batch norm look at the whole batch."""
 
-    def part_random_numbers(self, device: torch.device) -> None:
+    def fork_rng(self, device: torch.device) -> None:
         """From now on, what all processes draw in common goes on from where the device's random numbers are."""
 
     def poll(self) -> Callable[[int], int]:
@@ -197,7 +197,7 @@ class Processes(World):
     def drawn(self, draw: Draw, count: int) -> Tensor:
         """See `World`."""
         assert self._generator is not None, "random numbers are parted before anything is trained"
-        return self.own_rows(draw(count * self.size, self._generator))
+        return self.shard(draw(count * self.size, self._generator))
 
     @property
     def generator(self) -> torch.Generator | None:
@@ -227,15 +227,15 @@ class Processes(World):
         """See `World`."""
         return self.gathered(rows).transpose(0, 1).flatten(0, 1)
 
-    def own_rows(self, rows: Tensor) -> Tensor:
+    def shard(self, rows: Tensor) -> Tensor:
         """See `World`."""
         return rows[self.rank :: self.size]
 
-    def averaging(self, parameters: Sequence[Tensor]) -> Callable[[Sequence[Tensor]], Sequence[Tensor]]:
+    def averaged_over_processes(self, parameters: Sequence[Tensor]) -> Callable[[Sequence[Tensor]], Sequence[Tensor]]:
         """See `World`."""
         return _Averaging(parameters, self.size)
 
-    def from_first(self, work: Callable[[], T]) -> T:
+    def broadcast(self, work: Callable[[], T]) -> T:
         """See `World`."""
         results = [work() if self.first else None]
         dist.broadcast_object_list(results, src=0)
@@ -243,7 +243,7 @@ class Processes(World):
         return result
 
     @contextlib.contextmanager
-    def first_ahead(self) -> Iterator[None]:
+    def main_process_first(self) -> Iterator[None]:
         """See `World`."""
         if not self.first:
             self._meet()
@@ -255,15 +255,15 @@ class Processes(World):
         # Not `dist.barrier`, which would have a GPU do it.
         dist.all_reduce(torch.zeros(1))
 
-    def unite(self, net: nn.Module) -> None:
+    def broadcast_weights(self, net: nn.Module) -> None:
         """See `World`."""
-        net.load_state_dict(self.from_first(lambda: {name: value.cpu() for name, value in net.state_dict().items()}))
+        net.load_state_dict(self.broadcast(lambda: {name: value.cpu() for name, value in net.state_dict().items()}))
         synchronise_norms(net)
 
-    def part_random_numbers(self, device: torch.device) -> None:
+    def fork_rng(self, device: torch.device) -> None:
         """See `World`."""
         on_gpu = device.type == "cuda"
-        state = self.from_first(lambda: torch.cuda.get_rng_state(device) if on_gpu else torch.get_rng_state())
+        state = self.broadcast(lambda: torch.cuda.get_rng_state(device) if on_gpu else torch.get_rng_state())
         self._generator = torch.Generator(device)
         self._generator.set_state(state)
 
@@ -371,7 +371,7 @@ class _Poll:
 
 
 @functools.cache
-def joined() -> World:
+def init_processes() -> World:
     """The processes that torchrun has started, of which this is one, once all are there; or this one alone."""
     if not launched.by_torchrun() or os.environ["WORLD_SIZE"] == "1":
         return ALONE

@@ -6,7 +6,7 @@ from collections.abc import Collection
 from dataclasses import dataclass, field
 from functools import cached_property
 
-from gan_runner.data import Batch, Feed, ImageSet
+from gan_runner.data import Batch, ImageSet, Loader
 from gan_runner.games import Game
 from gan_runner.health.watch import Watch
 from gan_runner.metrics import Evaluation, RealImages
@@ -31,7 +31,7 @@ class Experiment:
     seed: int
     compute: Compute
     images: ImageSet
-    feed: Feed
+    loader: Loader
     game: Game
     players: Players
     schedule: Schedule
@@ -78,7 +78,7 @@ class Experiment:
 
     def examples(self, count: int) -> Batch:
         """Real images to show and to compare with, float32 in [-1, 1], always the same ones."""
-        return self.feed.sample(count, derived_seed(self.seed, "real images")).as_float()
+        return self.loader.sample(count, derived_seed(self.seed, "real images")).as_float()
 
     def evaluate(self, only: Collection[str] | None = None) -> dict[str, float]:
         """Measure what is drawn as the evaluation says, by tag; {} where nothing is measured.
@@ -89,6 +89,6 @@ class Experiment:
         if not self.evaluation.tags:
             return {}
         count = self.evaluation.num_images
-        real = RealImages(self.feed, derived_seed(self.seed, "real images"))
+        real = RealImages(self.loader, derived_seed(self.seed, "real images"))
         fake = self.sampler.draw(self.sampler.like_data("evaluation latents", count))
         return self.evaluation.measure(real, fake, only)

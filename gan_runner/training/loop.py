@@ -199,10 +199,10 @@ class Run:
         """Measure, and do what is due."""
         iteration, epochs, journal = self.progress.iteration, self.epochs, self.journal
         here, world = self._measured.measure(self.progress), self.experiment.world
-        point, references = world.from_first(lambda: (here, self._measured.references))
+        point, references = world.broadcast(lambda: (here, self._measured.references))
         best = False
         if due.evaluation:
-            metrics, judged = world.from_first(self._evaluated)
+            metrics, judged = world.broadcast(self._evaluated)
             point |= metrics
             best = self.best.offer(metrics, iteration)
             references = references | judged

@@ -33,7 +33,7 @@ class Player:
         self.optimizer = optimizer
         self._learning_rate = learning_rate
         self._parameters = list(net.parameters())
-        self._averaged = world.averaging(self._parameters)
+        self._averaged = world.averaged_over_processes(self._parameters)
         self._norms = [module for module in net.modules() if isinstance(module, _BatchNorm)]
         self._full_rate = float(optimizer.param_groups[0]["lr"])
         self.lr_scale = 1.0  # the factor on it that rollbacks have left

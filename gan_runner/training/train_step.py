@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from gan_runner.data import Batch, Feed
+from gan_runner.data import Batch, Loader
 from gan_runner.data.batch import joined
 from gan_runner.games import Game, WithLazyTerms
 from gan_runner.training.cuda_graph import CudaGraph, warn_of_eager_steps
@@ -52,7 +52,7 @@ class TrainStep:
     Args:
         game: what is minimised.
         players: who plays.
-        feed: where real images come from.
+        loader: where real images come from.
         sizes: images in an update.
         compute: where, and in which number format.
         world: who plays together; each its share of every batch.
@@ -62,14 +62,14 @@ class TrainStep:
         self,
         game: Game,
         players: Players,
-        feed: Feed,
+        loader: Loader,
         sizes: BatchSizes,
         compute: Compute,
         world: World = ALONE,
     ) -> None:
         self._game = game
         self._players = players
-        self._feed = feed
+        self._loader = loader
         self.sizes = sizes
         self._compute = compute
         self._world = world
@@ -103,7 +103,7 @@ class TrainStep:
         if turn.d_updates and turn.fixed_set:
             self._load_fixed_batch()
         elif shown := self._images_shown_in(turn):
-            self._feed.load(position // self._world.size, self._buffer(shown))
+            self._loader.load(position // self._world.size, self._buffer(shown))
             position += shown * self._world.size
         kind = (turn.kind, self._lazy_phases(turn.d_updates))
         if kind not in self._graphs:
@@ -193,14 +193,14 @@ class TrainStep:
 
     def _buffer(self, count: int) -> Batch:
         if count not in self._real:
-            self._real[count] = self._feed.buffer(count)
+            self._real[count] = self._loader.buffer(count)
         return self._real[count]
 
     def _renew_fixed_set(self, count: int, position: int) -> int:
         """Put aside `count` real images and as many generated ones for D to learn from; gives the new position."""
         share = self._world.share(count, "schedule.fixed_set")
-        real = self._feed.buffer(share)
-        self._feed.load(position // self._world.size, real)
+        real = self._loader.buffer(share)
+        self._loader.load(position // self._world.size, real)
         latents = self._latents(share)
         size = self.sizes.d
         with self._compute.arithmetic():
@@ -256,7 +256,7 @@ class TrainStep:
         conditions = {name: tensor for name, tensor in parts.items() if name != "images"}
         whole = Batch(parts["images"], conditions)
         self._world.share(len(whole), "schedule.fixed_set")
-        return whole.map(self._world.own_rows).to(self._compute.device)
+        return whole.map(self._world.shard).to(self._compute.device)
 
 
 def _drawn(game: Game, device: torch.device, count: int, generator: torch.Generator | None) -> Tensor:

@@ -49,7 +49,7 @@ def play(folder: Path, overrides: list[str], stop_after: int | None = None) -> N
     resumed = run_folder.checkpoints.any()
     with (
         contextlib.closing(run_folder),
-        contextlib.closing(experiment.feed),
+        contextlib.closing(experiment.loader),
         experiment.dashboard.open(folder, 1) as events,
         tqdm(disable=True) as bar,
     ):

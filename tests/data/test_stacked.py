@@ -3,7 +3,7 @@ import inspect
 import pytest
 import torch
 
-from gan_runner.data import InMemoryImages, Order, ResidentFeed, digits, fashion_mnist, idx, mnist
+from gan_runner.data import IndexSampler, InMemoryImages, ResidentLoader, digits, fashion_mnist, idx, mnist
 from gan_runner.data.splits import NoTestSplitError
 from gan_runner.data.stacked import load, number_of
 from gan_runner.errors import UserError
@@ -107,10 +107,10 @@ def test_what_cannot_be_stacked_is_refused(channels, labels, lack):
 
 def test_a_feed_takes_stacks_as_it_takes_other_images():
     images = stacked()
-    order = Order(50, 0, replacement=False)
-    feed = ResidentFeed(images, order, torch.device("cpu"))
-    batch = feed.buffer(8)
-    feed.load(0, batch)
+    order = IndexSampler(50, 0, replacement=False)
+    loader = ResidentLoader(images, order, torch.device("cpu"))
+    batch = loader.buffer(8)
+    loader.load(0, batch)
     assert torch.equal(batch.images, images.pixels(order.indices(0, 8)))
     assert torch.equal(batch.conditions["label"], images.labels[order.indices(0, 8)])
 

@@ -4,7 +4,7 @@ import math
 import pytest
 import torch
 
-from gan_runner.data import Batch, InMemoryImages, Order, ResidentFeed
+from gan_runner.data import Batch, IndexSampler, InMemoryImages, ResidentLoader
 from gan_runner.errors import UserError
 from gan_runner.metrics import Evaluation, RealImages
 from gan_runner.metrics.diversity import Diversity, mean_pairwise_distance
@@ -138,7 +138,7 @@ def evaluation(objective="one", goal="lower", metrics=None, num_images=10):
 
 def real_images(seed=0, pixels=0):
     images = InMemoryImages("plain", torch.full((12, 1, 2, 2), pixels, dtype=torch.uint8), None, ())
-    return RealImages(ResidentFeed(images, Order(12, 0, replacement=False), torch.device("cpu")), seed)
+    return RealImages(ResidentLoader(images, IndexSampler(12, 0, replacement=False), torch.device("cpu")), seed)
 
 
 FAKE = [Batch(torch.zeros(4, 1, 2, 2)), Batch(torch.zeros(3, 1, 2, 2))]
@@ -178,7 +178,7 @@ def test_two_metrics_keep_what_they_need_apart():
     torch.manual_seed(0)
     fake = [Batch(torch.rand(7, 1, 2, 2))]
     images = InMemoryImages("noise", torch.randint(256, (12, 1, 2, 2), dtype=torch.uint8), None, ())
-    real = RealImages(ResidentFeed(images, Order(12, 0, replacement=False), torch.device("cpu")), 0)
+    real = RealImages(ResidentLoader(images, IndexSampler(12, 0, replacement=False), torch.device("cpu")), 0)
     first = kept.measure(real, fake)
     assert kept.measure(real, fake) == first
     alone = metrics["second"].measure(fake, metrics["second"].statistics(real.batches(7)))

@@ -13,7 +13,7 @@ from torch import nn
 from torch.nn import functional
 
 from gan_runner.config.build import build
-from gan_runner.data import Order
+from gan_runner.data import IndexSampler
 from gan_runner.optim.adam import Adam
 from gan_runner.training.progress import Progress, Timetable
 from gan_runner.training.schedules import EpochLength
@@ -370,7 +370,7 @@ def test_an_iteration_shows_d_one_joined_batch_and_then_updates_g(name, d_batch,
     assert (turn.d_updates, turn.g_updates) == (1, 1)
     assert [len(z) for z in drawn_from] == [d_batch, g_batch]
     assert [len(images) for images in judged] == [2 * d_batch, g_batch]
-    order = Order(len(experiment.images), 0, replacement=name in REPLACING)
+    order = IndexSampler(len(experiment.images), 0, replacement=name in REPLACING)
     real = experiment.images.images[order.indices(0, d_batch)]
     torch.testing.assert_close(judged[0][:d_batch], real.float() / 127.5 - 1)
     assert torch.equal(drawn_from[0], drawn_from[1]) == (name == "tf_mlp")
@@ -514,7 +514,7 @@ def test_the_losses_and_the_update_of_one_step_are_those_of_float64_by_hand(name
     d_after = doubled(experiment.players.discriminator.net)
 
     torch.manual_seed(SEED)
-    order = Order(len(experiment.images), 0, composed(name).data.replacement)
+    order = IndexSampler(len(experiment.images), 0, composed(name).data.replacement)
     real = experiment.images.images[order.indices(0, 8)].double() / 127.5 - 1
     latents = experiment.game.latent.sample(8, CPU)
     labels = experiment.game.loss.labels
@@ -655,7 +655,7 @@ def test_rounds_plays_d_alone_on_a_fixed_set_of_1000_and_1000_then_g_alone_then_
             rows = slice(9 * 32, 10 * 32)
             torch.testing.assert_close(judged[-1][:32], real[rows].float() / 127.5 - 1)
             torch.testing.assert_close(judged[-1][32:], fake[rows])
-    order = Order(len(experiment.images), 0, replacement=False)
+    order = IndexSampler(len(experiment.images), 0, replacement=False)
     expected = experiment.images.images[order.indices(1000, 1000)]
     assert torch.equal(real, expected)
     assert position == 2000
@@ -672,7 +672,7 @@ def test_the_first_losses_of_both_stretches_of_a_round_are_those_of_float64_by_h
     torch.manual_seed(SEED)
     for_the_set = experiment.game.latent.sample(1000, CPU).double()
     experiment.game.latent.sample(8, CPU)  # drawn for D's update, which takes its images from the set
-    order = Order(len(experiment.images), 0, replacement=False)
+    order = IndexSampler(len(experiment.images), 0, replacement=False)
     real = experiment.images.images[order.indices(0, 8)].double() / 127.5 - 1
     logits = judge(torch.cat([real, draw(for_the_set[:8], g_before)]), d_before)
     d_loss = d_loss_by_hand("rounds", logits[:8], logits[8:], torch.ones(8), torch.zeros(8))

@@ -111,7 +111,10 @@ def test_runs_that_were_measured_otherwise_are_set_apart_and_the_difference_is_s
 def test_runs_by_two_extractors_are_told_apart_by_them(tmp_path):
     for name in "ab":
         make_run(tmp_path / name, pictures=1, told={"evaluation": {"metric": f"classes-{name}"}})
-    assert {one.measured for one in sets_of(tmp_path)} == {"yardstick=classes-a", "yardstick=classes-b"}
+    assert {one.measured for one in sets_of(tmp_path)} == {
+        "metric fingerprint=classes-a",
+        "metric fingerprint=classes-b",
+    }
 
 
 def test_what_is_looked_at_once_a_run_has_ended_makes_no_other_objective(tmp_path):

@@ -42,7 +42,7 @@ def start(tmp_path, compose_config):
             path = tmp_path / folder
             path.mkdir(exist_ok=True)
             run_folder = stack.enter_context(contextlib.closing(RunFolder(path)))
-            stack.enter_context(contextlib.closing(experiment.feed))
+            stack.enter_context(contextlib.closing(experiment.loader))
             events = stack.enter_context(experiment.dashboard.open(path, 1))
             bar = stack.enter_context(tqdm(disable=True))
             return Run(experiment, Journal(run_folder, events, bar, experiment.settings.sample_columns))

@@ -85,7 +85,7 @@ def play(world, config, state=None, dtype=torch.float64):
     torch.set_default_dtype(dtype)
     try:
         experiment = build(config, world)
-        with contextlib.closing(experiment.feed):
+        with contextlib.closing(experiment.loader):
             run = Run(experiment, Notes())
             if state is not None:
                 run.load_state_dict(state)

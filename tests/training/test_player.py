@@ -227,7 +227,7 @@ def test_a_player_goes_on_from_its_state_to_the_bit(set_up, state_of, same_bits,
         torch.testing.assert_close(getattr(other, name).gradient_norm(), getattr(table, name).gradient_norm())
     for each in (table, other):
         torch.manual_seed(5)
-        each.step._feed = table.step._feed
+        each.step._loader = table.step._loader
         each.step.play(Turn(1, 1), 8)
     assert same_bits(state_of(table.d), state_of(other.d))
     assert same_bits(state_of(table.g), state_of(other.g))

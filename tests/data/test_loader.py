@@ -9,7 +9,15 @@ import numpy as np
 import pytest
 import torch
 
-from gan_runner.data import InMemoryImages, Order, ResidentFeed, StreamedFeed, feed, image_folder, make_feed
+from gan_runner.data import (
+    IndexSampler,
+    InMemoryImages,
+    ResidentLoader,
+    StreamedLoader,
+    image_folder,
+    loader,
+    make_loader,
+)
 from gan_runner.errors import UserError
 
 CPU = torch.device("cpu")
@@ -17,7 +25,7 @@ CPU = torch.device("cpu")
 
 def made(images, **changes):
     options = {"resident": "auto", "replacement": False, "workers": 0, "batch": 3, "seed": 5, "device": CPU}
-    return make_feed(images, **options | changes)
+    return make_loader(images, **options | changes)
 
 
 def loaded(source, start, n):
@@ -35,7 +43,7 @@ def sampled(source, n, seed):
 @pytest.mark.parametrize(("start", "n"), [(0, 3), (5, 3), (6, 30), (700, 7)])
 def test_a_load_follows_the_order_across_any_number_of_passes(seven_images, replacement, resident, start, n):
     source = made(seven_images, resident=resident, replacement=replacement)
-    expected = seven_images.pixels(Order(7, 5, replacement).indices(start, n))
+    expected = seven_images.pixels(IndexSampler(7, 5, replacement).indices(start, n))
     assert torch.equal(loaded(source, start, n), expected)
 
 
@@ -50,7 +58,7 @@ def test_a_load_after_another_elsewhere_is_right_too(seven_images):
 def test_threads_stream_what_a_resident_set_gives(ten_pictures, workers):
     pictures = image_folder.load(str(ten_pictures), image_size=8, channels=3, limit=None)
     resident, streamed = made(pictures, resident=True), made(pictures, resident=False, workers=workers)
-    assert (type(resident), type(streamed)) == (ResidentFeed, StreamedFeed)
+    assert (type(resident), type(streamed)) == (ResidentLoader, StreamedLoader)
     for start in [*range(0, 30, 3), 100, 103, 9]:
         assert torch.equal(loaded(streamed, start, 3), loaded(resident, start, 3))
     assert streamed.waited_seconds > 0
@@ -80,12 +88,12 @@ def test_a_closed_stream_leaves_no_thread(ten_pictures):
 
 LEAVING = """
 import sys, torch
-from gan_runner.data import image_folder, make_feed
+from gan_runner.data import image_folder, make_loader
 images = image_folder.load(sys.argv[1], image_size=8, channels=3, limit=None)
-feed = make_feed(
+loader = make_loader(
     images, resident=False, replacement=False, workers=2, batch=32, seed=0, device=torch.device("cpu")
 )
-feed.load(0, feed.buffer(32))
+loader.load(0, loader.buffer(32))
 sys.exit(7)
 """
 
@@ -132,7 +140,7 @@ def test_a_picture_that_breaks_while_streaming_is_replaced_with_one_warning(ten_
     (ten_pictures / "4.png").write_bytes(b"")
     streamed = made(pictures, resident=False, workers=2, batch=10)
     for start in (0, 10, 20):
-        rows = Order(10, 5, False).indices(start, 10)
+        rows = IndexSampler(10, 5, False).indices(start, 10)
         expected = pictures.pixels(torch.where(rows == 4, 5, rows))
         assert torch.equal(loaded(streamed, start, 10), expected)
     streamed.close()
@@ -153,7 +161,7 @@ def test_a_load_of_another_size_leaves_the_stream_alone(seven_images):
     source = made(seven_images, resident=False)
     loaded(source, 0, 3)
     stream = source._stream
-    assert torch.equal(loaded(source, 2, 5), seven_images.pixels(Order(7, 5, False).indices(2, 5)))
+    assert torch.equal(loaded(source, 2, 5), seven_images.pixels(IndexSampler(7, 5, False).indices(2, 5)))
     loaded(source, 3, 3)
     assert source._stream is stream
     loaded(source, 60, 3)
@@ -182,10 +190,10 @@ def test_auto_keeps_on_the_device_what_fits_and_says_so(ten_pictures, monkeypatc
     caplog.set_level(logging.INFO)
     pictures = image_folder.load(str(ten_pictures), image_size=8, channels=3, limit=None)
     needed = 10 * 3 * 8 * 8
-    monkeypatch.setattr(feed, "free_memory", lambda device: 2 * needed)
-    assert isinstance(made(pictures, batch=1), ResidentFeed)
-    monkeypatch.setattr(feed, "free_memory", lambda device: 2 * needed - 2)
-    assert isinstance(made(pictures, batch=1), StreamedFeed)
+    monkeypatch.setattr(loader, "free_memory", lambda device: 2 * needed)
+    assert isinstance(made(pictures, batch=1), ResidentLoader)
+    monkeypatch.setattr(loader, "free_memory", lambda device: 2 * needed - 2)
+    assert isinstance(made(pictures, batch=1), StreamedLoader)
     assert caplog.messages[-2:] == [
         "data: all 10 images are held on cpu.",
         "data: 10 images are streamed to cpu.",
@@ -194,7 +202,7 @@ def test_auto_keeps_on_the_device_what_fits_and_says_so(ten_pictures, monkeypatc
 
 def test_insisting_on_what_does_not_fit_is_an_error(ten_pictures, monkeypatch):
     pictures = image_folder.load(str(ten_pictures), image_size=200, channels=3, limit=None)
-    monkeypatch.setattr(feed, "free_memory", lambda device: 1_000_000)
+    monkeypatch.setattr(loader, "free_memory", lambda device: 1_000_000)
     with pytest.raises(UserError) as error:
         made(pictures, resident=True)
     assert str(error.value) == (
@@ -206,7 +214,7 @@ def test_insisting_on_what_does_not_fit_is_an_error(ten_pictures, monkeypatch):
 @pytest.mark.parametrize("resident", [True, False])
 def test_a_batch_that_does_not_fit_is_refused_before_it_is_taken(ten_pictures, monkeypatch, resident):
     pictures = image_folder.load(str(ten_pictures), image_size=200, channels=3, limit=None)
-    monkeypatch.setattr(feed, "free_memory", lambda device: 10_000_000)
+    monkeypatch.setattr(loader, "free_memory", lambda device: 10_000_000)
     with pytest.raises(UserError) as error:
         made(pictures, resident=resident, batch=10)
     assert str(error.value) == (
@@ -218,13 +226,13 @@ def test_a_batch_that_does_not_fit_is_refused_before_it_is_taken(ten_pictures, m
 
 def test_a_batch_of_one_that_does_not_fit_asks_for_another_size(ten_pictures, monkeypatch):
     pictures = image_folder.load(str(ten_pictures), image_size=200, channels=3, limit=None)
-    monkeypatch.setattr(feed, "free_memory", lambda device: 1_000_000)
+    monkeypatch.setattr(loader, "free_memory", lambda device: 1_000_000)
     with pytest.raises(UserError, match=r"Try data\.image_size=48\.$"):
         made(pictures, batch=10)
 
 
 def test_free_memory_is_known():
-    assert feed.free_memory(CPU) > 1_000_000
+    assert loader.free_memory(CPU) > 1_000_000
 
 
 @pytest.mark.gpu
@@ -237,7 +245,7 @@ def test_a_cuda_device_gets_the_same_images_without_waiting(seven_images, reside
     for start in range(0, 60, 3):
         with never_waiting() if resident else contextlib.nullcontext():
             source.load(start, out)
-        assert torch.equal(out.images.cpu(), seven_images.pixels(Order(7, 5, False).indices(start, 3)))
+        assert torch.equal(out.images.cpu(), seven_images.pixels(IndexSampler(7, 5, False).indices(start, 3)))
     assert source.sample(7, seed=0).images.device.type == "cuda"
     source.close()
 
@@ -266,7 +274,7 @@ def test_images_arrive_with_their_labels_whichever_way_they_are_fed(labelled_ima
     out = source.buffer(n)
     places = [tensor.data_ptr() for _, tensor in out.parts()]
     source.load(start, out)
-    rows = Order(7, 5, False).indices(start, n)
+    rows = IndexSampler(7, 5, False).indices(start, n)
     assert torch.equal(out.images, labelled_images.images[rows])
     assert out.conditions.keys() == {"label"}
     assert torch.equal(out.conditions["label"], labelled_images.labels[rows])
@@ -279,7 +287,7 @@ def test_pictures_arrive_with_their_labels_whichever_way_they_are_read(labelled_
         for start, n in ((0, 3), (3, 3), (6, 3), (50, 7)):
             out = source.buffer(n)
             source.load(start, out)
-            rows = Order(10, 5, False).indices(start, n)
+            rows = IndexSampler(10, 5, False).indices(start, n)
             assert torch.equal(out.images, labelled_pictures.pixels(rows))
             assert torch.equal(out.conditions["label"], labelled_pictures.labels[rows])
 

@@ -23,7 +23,7 @@ class Share:
 EVERYTHING = Share()
 
 
-class Order:
+class IndexSampler:
     """An endless stream of image indices in which a single counter says where one is.
 
     Positions p * count to (p + 1) * count - 1 are pass p. What a pass looks like follows from the seed and

@@ -1,61 +1,65 @@
 import pytest
 import torch
 
-from gan_runner.data import Order
-from gan_runner.data.order import Share
+from gan_runner.data import IndexSampler
+from gan_runner.data.index_sampler import Share
 
 
 def test_every_pass_shows_each_image_once():
-    order = Order(count=10, seed=1, replacement=False)
+    order = IndexSampler(count=10, seed=1, replacement=False)
     for number in range(5):
         assert order.indices(number * 10, 10).sort().values.tolist() == list(range(10))
 
 
 def test_passes_and_seeds_differ():
     passes = [
-        tuple(Order(50, seed, replacement=False).indices(start, 50).tolist()) for seed in (0, 1) for start in (0, 50)
+        tuple(IndexSampler(50, seed, replacement=False).indices(start, 50).tolist())
+        for seed in (0, 1)
+        for start in (0, 50)
     ]
     assert len(set(passes)) == 4
 
 
 @pytest.mark.parametrize("replacement", [False, True])
 def test_the_stream_goes_on_from_any_start(replacement):
-    stream = Order(10, 3, replacement).indices(0, 60)
+    stream = IndexSampler(10, 3, replacement).indices(0, 60)
     for start in range(0, 40, 7):
-        torch.testing.assert_close(Order(10, 3, replacement).indices(start, 17), stream[start : start + 17])
+        torch.testing.assert_close(IndexSampler(10, 3, replacement).indices(start, 17), stream[start : start + 17])
 
 
 def test_going_back_gives_what_was_there_before():
-    order = Order(10, 3, replacement=False)
+    order = IndexSampler(10, 3, replacement=False)
     early = order.indices(5, 10)
     order.indices(500, 30)
     assert torch.equal(order.indices(5, 10), early)
 
 
 def test_drawing_with_replacement_repeats_and_misses_images():
-    drawn = Order(1000, 0, replacement=True).indices(0, 1000)
+    drawn = IndexSampler(1000, 0, replacement=True).indices(0, 1000)
     assert 600 < len(drawn.unique()) < 660  # 1 - 1/e of them
     assert drawn.dtype == torch.int64
 
 
 def test_one_image_is_an_order_too():
-    assert Order(1, 0, replacement=False).indices(3, 4).tolist() == [0, 0, 0, 0]
+    assert IndexSampler(1, 0, replacement=False).indices(3, 4).tolist() == [0, 0, 0, 0]
 
 
 def test_a_stream_keeps_two_passes_at_most():
-    order = Order(10, 0, replacement=False)
+    order = IndexSampler(10, 0, replacement=False)
     order.indices(0, 100)
     assert len(order._passes) == 2
 
 
 def test_negative_seeds_are_seeds():
-    assert not torch.equal(Order(99, -1, replacement=False).of_pass(0), Order(99, 1, replacement=False).of_pass(0))
+    assert not torch.equal(
+        IndexSampler(99, -1, replacement=False).of_pass(0), IndexSampler(99, 1, replacement=False).of_pass(0)
+    )
 
 
 @pytest.mark.parametrize("size", [2, 3])
 @pytest.mark.parametrize("start", [0, 1, 7])
 def test_shares_are_every_other_position_of_the_order_across_passes(size, start):
-    whole = Order(10, 3, replacement=False).indices(start * size, 9 * size)
+    whole = IndexSampler(10, 3, replacement=False).indices(start * size, 9 * size)
     for rank in range(size):
-        share = Order(10, 3, False, Share(rank, size))
+        share = IndexSampler(10, 3, False, Share(rank, size))
         assert torch.equal(share.indices(start, 9), whole[rank::size])

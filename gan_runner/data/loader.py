@@ -14,7 +14,7 @@ from torch import Tensor
 
 from gan_runner.data.batch import Batch, joined
 from gan_runner.data.image_set import ImageSet, InMemoryImages
-from gan_runner.data.order import EVERYTHING, Order, Share
+from gan_runner.data.index_sampler import EVERYTHING, IndexSampler, Share
 from gan_runner.data.parallel import CHUNK, in_chunks, in_order
 from gan_runner.data.resources import free_memory, megabytes, round_size
 from gan_runner.errors import UserError
@@ -33,7 +33,7 @@ _COPIES_OF_A_BATCH = 9  # as bytes once, and twice as floats
 _BATCHES_AHEAD = 2  # that a stream decodes before they are asked for
 
 
-class Feed(Protocol):
+class Loader(Protocol):
     """Hands out real images on the device in the order of a run.
 
     Attributes:
@@ -62,11 +62,11 @@ class Feed(Protocol):
         """
 
     def close(self) -> None:
-        """Let go of memory and threads; a closed feed loads no more."""
+        """Let go of memory and threads; a closed loader loads no more."""
 
 
-class ResidentFeed:
-    """A `Feed` that holds the whole set on the device; nothing in `load` waits for it.
+class ResidentLoader:
+    """A `Loader` that holds the whole set on the device; nothing in `load` waits for it.
 
     Args:
         images: the set; pictures on disk are decoded here, once.
@@ -74,7 +74,7 @@ class ResidentFeed:
         device: where the images go.
     """
 
-    def __init__(self, images: ImageSet, order: Order, device: torch.device) -> None:
+    def __init__(self, images: ImageSet, order: IndexSampler, device: torch.device) -> None:
         self.images = images
         self.waited_seconds = 0.0
         self._order = order
@@ -87,11 +87,11 @@ class ResidentFeed:
         self._pass_of_rows: int | None = None
 
     def buffer(self, n: Count) -> Batch:
-        """See `Feed`."""
+        """See `Loader`."""
         return self._all.like(n, self._rows.device)
 
     def load(self, start: CountOrZero, out: Batch) -> None:
-        """See `Feed`."""
+        """See `Loader`."""
         filled = 0
         for number, places in self._order.spans(start, len(out)):
             rows = self._rows_of_pass(number)[places]
@@ -99,11 +99,11 @@ class ResidentFeed:
             filled += len(rows)
 
     def sample(self, n: Count, seed: int) -> Batch:
-        """See `Feed`."""
+        """See `Loader`."""
         return self._all.rows(sampled_rows(len(self.images), n, seed).to(self._rows.device))
 
     def close(self) -> None:
-        """See `Feed`."""
+        """See `Loader`."""
         self._all = Batch(torch.empty(0))
 
     def _rows_of_pass(self, number: int) -> Tensor:
@@ -116,8 +116,8 @@ class ResidentFeed:
         return self._rows
 
 
-class StreamedFeed:
-    """A `Feed` that has threads decode ahead of the run.
+class StreamedLoader:
+    """A `Loader` that has threads decode ahead of the run.
 
     A load that goes on where the last one ended finds its images decoded. One that starts elsewhere, as after
     a resume, starts the stream anew.
@@ -131,7 +131,7 @@ class StreamedFeed:
     """
 
     def __init__(
-        self, images: ImageSet, order: Order, batch: Count, workers: CountOrZero, device: torch.device
+        self, images: ImageSet, order: IndexSampler, batch: Count, workers: CountOrZero, device: torch.device
     ) -> None:
         self.images = images
         self.waited_seconds = 0.0
@@ -143,11 +143,11 @@ class StreamedFeed:
         self._next_start = 0
 
     def buffer(self, n: Count) -> Batch:
-        """See `Feed`."""
+        """See `Loader`."""
         return _one_of(self.images).like(n, self._device)
 
     def load(self, start: CountOrZero, out: Batch) -> None:
-        """See `Feed`."""
+        """See `Loader`."""
         asked = time.perf_counter()
         if len(out) == self._batch:
             batch = self._from_stream(start)
@@ -160,11 +160,11 @@ class StreamedFeed:
             place.copy_(tensor, non_blocking=True)
 
     def sample(self, n: Count, seed: int) -> Batch:
-        """See `Feed`."""
+        """See `Loader`."""
         return _decoded(self.images, sampled_rows(len(self.images), n, seed), self._device)
 
     def close(self) -> None:
-        """See `Feed`."""
+        """See `Loader`."""
         self._stream = None  # the threads end when nobody holds it
 
     def _from_stream(self, start: int) -> Batch:
@@ -189,7 +189,7 @@ class StreamedFeed:
         return (joined(list(itertools.islice(parts, chunks_a_batch))) for _ in itertools.count())
 
 
-def make_feed(
+def make_loader(
     images: ImageSet,
     *,
     resident: Resident,
@@ -199,14 +199,14 @@ def make_feed(
     seed: int,
     device: torch.device,
     share: Share = EVERYTHING,
-) -> Feed:
+) -> Loader:
     """Choose how images get to the device, and say which in the log.
 
     Args:
         images: the real images.
         resident: see `Resident`; `auto` lets the set take half of the device's free memory, True most of it.
-        replacement: see `Order`.
-        workers: see `StreamedFeed`.
+        replacement: see `IndexSampler`.
+        workers: see `StreamedLoader`.
         batch: images a load asks for.
         seed: what the order follows from.
         device: where the images go.
@@ -215,14 +215,14 @@ def make_feed(
     Raises:
         UserError: a batch does not fit into memory, or `resident` is True and the set does not.
     """
-    order = Order(len(images), seed, replacement, share)
+    order = IndexSampler(len(images), seed, replacement, share)
     fits = resident is not False and _fits(images, resident, device)
     _check_batch(images, batch, device)
     if fits:
         _log.info("data: all %s images are held on %s.", f"{len(images):,}", device)
-        return ResidentFeed(images, order, device)
+        return ResidentLoader(images, order, device)
     _log.info("data: %s images are streamed to %s.", f"{len(images):,}", device)
-    return StreamedFeed(images, order, batch, workers, device)
+    return StreamedLoader(images, order, batch, workers, device)
 
 
 def _fits(images: ImageSet, resident: Literal["auto", True], device: torch.device) -> bool:
@@ -258,9 +258,9 @@ def _check_batch(images: ImageSet, batch: int, device: torch.device) -> None:
 
 
 def sampled_rows(count: Count, n: Count, seed: int) -> Tensor:
-    """The rows that `Feed.sample` takes of `count`, int64 [n]: at random, each once before one comes again."""
+    """The rows that `Loader.sample` takes of `count`, int64 [n]: at random, each once before one comes again."""
     # The complement keeps the sample from being the start of the run's order where the seeds are the same.
-    return Order(count, ~seed, replacement=False).indices(0, n)
+    return IndexSampler(count, ~seed, replacement=False).indices(0, n)
 
 
 def _one_of(images: ImageSet) -> Batch:
