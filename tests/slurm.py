@@ -1,4 +1,7 @@
-"""Stand-ins for the programs of Slurm: its jobs are processes of this machine, which begin at once."""
+"""Stand-ins for the programs of Slurm: its jobs are processes of this machine, which begin at once.
+
+A job whose process was killed has ended here too, as Slurm would say, so that nobody waits for it for ever.
+"""
 
 import sys
 from pathlib import Path
@@ -14,7 +17,8 @@ _PROGRAMS = {
             job = {"SLURM_JOB_ID": "7"} if task is None else {
                 "SLURM_JOB_ID": str(8 + task), "SLURM_ARRAY_JOB_ID": "7", "SLURM_ARRAY_TASK_ID": str(task)}
             again = f"{own}/again-7" + ("" if task is None else f"_{task}")
-            loop = f"bash {script}; while rm {again}; do bash {script}; done"
+            ended = f"{own}/ended-" + ("7" if task is None else f"7_{task}")
+            loop = f"bash {script}; while rm {again}; do bash {script}; done; touch {ended}"
             with open(f"{again}.out", "w") as out:
                 subprocess.Popen(["bash", "-c", loop], env=os.environ | job, stdout=out, stderr=out,
                                  start_new_session=True)
@@ -32,7 +36,11 @@ _PROGRAMS = {
         open(f"{os.path.dirname(os.path.abspath(__file__))}/again-{sys.argv[2]}", "w").close()
     """,
     "sacct": """
-        print("JobID|State|NodeList", *(f"7_{task}|RUNNING|here" for task in range(9)), "7|RUNNING|here", sep="\\n")
+        import os
+        own = os.path.dirname(os.path.abspath(__file__))
+        print("JobID|State|NodeList")
+        for job in ("7", *(f"7_{task}" for task in range(9))):
+            print(job, "COMPLETED" if os.path.exists(f"{own}/ended-{job}") else "RUNNING", "here", sep="|")
     """,
 }
 

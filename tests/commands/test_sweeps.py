@@ -530,6 +530,20 @@ def test_a_signal_has_the_jobs_that_submitit_has_begun_save_and_leave(tmp_path):
     assert "To go on: gan-run -m sweep_resume=here" in out
 
 
+def test_a_sweep_ends_and_says_so_where_the_cluster_has_killed_its_jobs(tmp_path, monkeypatch):
+    pytest.importorskip("hydra_plugins.hydra_submitit_launcher")
+    monkeypatch.setenv("PATH", f"{stand_in(tmp_path)}:{os.environ['PATH']}")
+    process = started(tmp_path, "hydra/launcher=slurm", "trainer.iterations=20000", seeds="1,2")
+    here = tmp_path / "here"
+    for name in ("seed=1", "seed=2"):
+        signal_once_saved(process, here / name, signal.SIGKILL)
+    out, _ = process.communicate(timeout=100)
+    assert process.returncode == 1, out
+    assert set(states(here).values()) == {"interrupted"}
+    assert "To go on: gan-run -m sweep_resume=here" in out
+    assert "A job's process was killed, by somebody or by the cluster." in out
+
+
 def test_what_slurm_is_asked_for_is_what_the_file_and_the_command_line_say(tmp_path, monkeypatch):
     pytest.importorskip("hydra_plugins.hydra_submitit_launcher")
     programs = stand_in(tmp_path)
