@@ -20,7 +20,7 @@ from tests.command_line import gan_check, gan_run, gan_sample, only_run
 from tests.slurm import stand_in
 
 ROOT = Path(__file__).parent.parent
-PAGES = {str(path.relative_to(ROOT)): path.read_text() for path in (ROOT / "README.md", *(ROOT / "docs").glob("*.md"))}
+PAGES = {path.relative_to(ROOT).as_posix(): path.read_text() for path in (ROOT / "README.md", *ROOT.glob("docs/**/*.md"))}
 BLOCKS = {page: re.findall(r"```(\w*)\n(.*?)```", text, re.DOTALL) for page, text in PAGES.items()}
 PROGRAMS = r"(?:PYTHONPATH=\. )?(?:gan-|pip |pytest |python |tensorboard )"
 
@@ -321,5 +321,17 @@ def test_every_picture_page_and_place_that_is_linked_is_there(page):
 
 
 def test_every_page_is_reached_from_the_readme():
-    for page in PAGES:
-        assert page == "README.md" or f"]({page}" in PAGES["README.md"], page
+    reached, waiting = set(), ["README.md"]
+    while waiting:
+        page = waiting.pop()
+        reached.add(page)
+        links = re.findall(r"\]\(([^)#:]+\.md)", PAGES[page])
+        linked = {os.path.relpath((ROOT / page).parent / link, ROOT) for link in links}
+        waiting += linked - reached
+    assert reached == set(PAGES)
+
+
+def test_the_site_has_every_page_in_its_navigation():
+    named = re.findall(r": ([\w/]+\.(?:md|ipynb))$", (ROOT / "mkdocs.yml").read_text(), re.MULTILINE)
+    assert sorted(named) == sorted(set(named))
+    assert {f"docs/{name}" for name in named if name.endswith(".md")} == set(PAGES) - {"README.md"}

@@ -8,8 +8,8 @@ from statistics import mean, stdev
 import pytest
 
 ROOT = Path(__file__).parent.parent
-QUALITY = (ROOT / "docs/quality.md").read_text(encoding="utf-8")
-SPEED = (ROOT / "docs/speed.md").read_text(encoding="utf-8")
+RECOMMENDED = (ROOT / "docs/evidence/recommended.md").read_text(encoding="utf-8")
+SPEED = (ROOT / "docs/evidence/speed.md").read_text(encoding="utf-8")
 
 
 def recorded(name):
@@ -44,7 +44,7 @@ NUMBERS = ["frechet_cnn_10k", "coverage_cnn_10k", "frechet_cnn_b_10k", "coverage
 
 def test_recommended_runs_at_equal_time():
     runs = recorded("recommended") + [each | each["metrics"] for each in recorded("equal_time")]
-    table = rows_of(QUALITY, "| iterations | seeds | Fréchet, `cnn` | coverage | Fréchet, `cnn_b` | coverage")
+    table = rows_of(RECOMMENDED, "| iterations | seeds | Fréchet, `cnn` | coverage | Fréchet, `cnn_b` | coverage")
     assert [row[0] for row in table] == [*RUNS, "recommended resnet, 7 min"]  # of which one run is recorded
     for name, iterations, seeds, *said in table[:-1]:
         same = [each for each in runs if each["iterations"] == int(iterations.replace(",", "")) and NUMBERS[0] in each]
@@ -56,7 +56,7 @@ def test_recommended_runs_at_equal_time():
 
 def test_runs_by_the_clock():
     runs = [each for each in recorded("equal_time") if each["minutes"] is not None]
-    table = rows_of(QUALITY, "| iterations | Fréchet, `cnn` | coverage | Fréchet, `cnn_b` | coverage")
+    table = rows_of(RECOMMENDED, "| iterations | Fréchet, `cnn` | coverage | Fréchet, `cnn_b` | coverage")
     assert len(table) == len(runs)
     for _, iterations, *said in table:
         (run,) = (each for each in runs if each["iterations"] == int(iterations.replace(",", "")))
@@ -66,7 +66,7 @@ def test_runs_by_the_clock():
 
 def test_statistics_of_the_average():
     runs = recorded("average_statistics")
-    for iterations, *said in rows_of(QUALITY, "iterations | statistics of G | of 256 latents | of 2,048 | of 10,240"):
+    for iterations, *said in rows_of(RECOMMENDED, "iterations | statistics of G | of 256 latents | of 2,048 | of 10,240"):
         same = [each["frechet_cnn_5k"] for each in runs if each["iterations"] == int(iterations)]
         for taken_of, figure in zip(("of G", "256", "2048", "10240"), said, strict=True):
             check(figure, [each[taken_of] for each in same])
