@@ -66,7 +66,8 @@ def test_runs_by_the_clock():
 
 def test_statistics_of_the_average():
     runs = recorded("average_statistics")
-    for iterations, *said in rows_of(RECOMMENDED, "iterations | statistics of G | of 256 latents | of 2,048 | of 10,240"):
+    table = rows_of(RECOMMENDED, "iterations | statistics of G | of 256 latents | of 2,048 | of 10,240")
+    for iterations, *said in table:
         same = [each["frechet_cnn_5k"] for each in runs if each["iterations"] == int(iterations)]
         for taken_of, figure in zip(("of G", "256", "2048", "10240"), said, strict=True):
             check(figure, [each[taken_of] for each in same])

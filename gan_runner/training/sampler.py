@@ -18,7 +18,8 @@ from gan_runner.seeds import generator_for
 
 _BATCH = 256
 # Pictures that batch norm's statistics are taken of. By those of 256, 2,048 and 10,240 the Fréchet distance of a DCGAN
-# on Fashion-MNIST was 12.2, 11.7 and 11.6 after 350 iterations, and 5.6, 5.5 and 5.4 after 700 (docs/evidence/recommended.md).
+# on Fashion-MNIST was 12.2, 11.7 and 11.6 after 350 iterations, and 5.6, 5.5 and 5.4 after 700
+# (docs/evidence/recommended.md).
 STATISTICS_OF = 2048
 STATISTICS_TO_WATCH = 256  # by which the health of a run is judged, as often as every log point
 
