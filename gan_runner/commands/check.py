@@ -45,7 +45,7 @@ def check_job(config: DictConfig, verdicts: list[str]) -> None:
         if config.resume is not None:
             raise UserError(
                 f"resume is {config.resume}, but gan-check looks at a run before it begins.",
-                "Leave resume out; what a run cannot go on with, gan-run resume=... says before it changes anything.",
+                "Leave resume out; gan-run resume=... itself says what cannot be resumed, before it changes anything.",
             )
         start = start_of_job(config)
         check(config, start.overrides, start.choices, start.default_of)

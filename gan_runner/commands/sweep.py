@@ -315,12 +315,12 @@ def _ending_the_program() -> Iterator[None]:
         sys.exit(1)
     except Exception:
         traceback.print_exc()
-        _warn("This is a bug in gan-runner, or in a part of yours. Nothing has been trained.")
+        _warn("This is a bug in gan-runner, or in a component of your own. Nothing has been trained.")
         sys.exit(1)
 
 
 def train_in_sweep(config: DictConfig) -> float | None:
-    """Train one job of a sweep, go on with it, or skip it; a failure is told and noted, and the others go on.
+    """Train, resume or skip one job of a sweep; a failure is told and noted, and the others go on.
 
     Returns:
         What a sweeper is to minimise: see `gan_runner.runs.job.run_job`. None where the job has failed.

@@ -24,7 +24,7 @@ from gan_runner.record.plain_yaml import LARGEST, NotPlainError, Tree, plain_yam
 
 _NAME = re.compile(r"[\w.-]{1,100}")
 _TAKEN = {"seed", *(group.name for group in GROUPS)}
-"""The keys at the top of a stored config that a run goes on with; the others are of the start that stored it."""
+"""The keys at the top of a stored config that a run is resumed with; the others are of the start that stored it."""
 
 
 @dataclass(frozen=True)

@@ -249,7 +249,7 @@ class FromFolder:
 
 
 def words_of_sweep(arguments: Sequence[str], folder: Path, typed: Typed, parts: Parts) -> FromFolder:
-    """What to hand to Hydra to go on with a sweep that is named by its folder alone.
+    """What to hand to Hydra to resume a sweep that is named by its folder alone.
 
     The folder may come from anybody. Of what it says only this is taken: choices of groups that name files of ours, or
     of a folder of files that is typed now; values of settings, made of plain values, references to other keys and parts

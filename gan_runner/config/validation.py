@@ -2,7 +2,7 @@
 
 Every node with a `_target_` is checked against that callable's signature: each key must be one of its
 parameters, each plain value must be of the annotated type and within its range (`gan_runner.ranges`). A new
-part is checked the same way without a word about it here. A part that takes `low` and `high` takes an interval,
+part is checked the same way, with nothing to add here. A part that takes `low` and `high` takes an interval,
 which must not be empty. A key that the user set and that nothing reads is
 refused, since a sweep over it would compare equal runs.
 """

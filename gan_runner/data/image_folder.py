@@ -254,7 +254,7 @@ class FolderImages:
         raise UserError(
             f"data.root no longer holds what it did: {_BROKEN_IN_A_ROW} pictures in a row cannot be read, "
             f"the last with: {broken[-1]}.",
-            "See that the folder is still there and whole, then go on with resume=DIR.",
+            "See that the folder is still there and whole, then resume the run with resume=DIR.",
         )
 
     def _complaint(self, name: str, error: Exception) -> str:

@@ -341,8 +341,8 @@ class CoinToss(OnAverage):
         accuracy, gap = means
         if not (accuracy <= self._accuracy and gap <= self._gap):
             return ""
-        like_a_coin = "as a coin would be" if accuracy >= 1 - self._accuracy else "less often than a coin would be"
-        return f"D is right {accuracy:.1%} of the time, {like_a_coin}"
+        by_chance = "no better than chance" if accuracy >= 1 - self._accuracy else "less often than by chance"
+        return f"D is right {accuracy:.1%} of the time, {by_chance}"
 
 
 class Constant(Symptom):

@@ -116,7 +116,7 @@ class Watch:
         Args:
             point: what was measured, by tag, and what it is compared with.
             now: the log point's place in the run.
-            not_finite: what has left the finite numbers, or None.
+            not_finite: what became NaN or infinite, or None.
 
         Returns:
             1 or 0 for each symptom by tag, as it is present or not, which stays as it was where the point has
@@ -148,7 +148,7 @@ class Watch:
     def _follow(
         self, name: str, observation: Observation | None, now: Moment, updates_left: int, helps: Sequence[Help]
     ) -> list[Alarm]:
-        """Go on with a symptom's course; gives the alarm, if it has become one."""
+        """Update the state of a symptom; gives the alarm, if it has become one."""
         if observation is None:
             self._courses[name] = _Course()
             return []

@@ -91,7 +91,7 @@ class RunFolder:
         if new and os.path.lexists(self.path / "summary.json"):
             raise UserError(
                 f"{key} is {self.path}, but there is a run already, and runs are not written over.",
-                f"Try {quoted(f'resume={self.path}')} to go on with it, or another {key}.",
+                f"Try {quoted(f'resume={self.path}')} to resume it, or another {key}.",
             )
         log.info(_CLAIM, os.getpid(), self.path)
 

@@ -129,7 +129,7 @@ def run_job(start: Start, within: Within | None = None) -> float | None:
             raise
         except BaseException as error:
             if isinstance(error, SystemExit) and stop.left is None:
-                log.exception("A part of yours has called sys.exit.")
+                log.exception("A component of your own has called sys.exit.")
                 job.write_after_failure("failed", f"sys.exit({error.code})")
                 sys.exit(1)
             job.write_after_failure("interrupted")
@@ -151,7 +151,7 @@ def _tell_failure(error: Exception, within: Within | None) -> None:
     if isinstance(error, UserError):
         log.error("%s", error, extra=repeated)
     else:
-        log.exception("This is a bug, in gan-runner or in a part of yours.", extra=repeated)
+        log.exception("This is a bug, in gan-runner or in a component of your own.", extra=repeated)
     mark_as_told(error)
 
 

@@ -1,4 +1,4 @@
-"""Go on with a run: the same folder, its config, and a few overrides."""
+"""Resume a run: the same folder, its config, and a few overrides."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def prepare_to_resume(words: Typed) -> str:
     """
     folder = str(words.value_of("resume"))
     if words.multirun:
-        raise UserError("resume goes on with one run, but -m asks for a sweep.", "Leave out -m.")
+        raise UserError("resume is for one run, but -m starts a sweep.", "Leave out -m.")
     elsewhere = words.value_of("hydra.run.dir")
     if elsewhere is not None and str(elsewhere) != folder:
         raise UserError(
@@ -95,7 +95,7 @@ def offer_to_hydra(stored: Stored, typed: list[str]) -> None:
 
 
 def refuse_changes(folder: str, stored: Stored, config: DictConfig) -> None:
-    """Refuse to go on with something else than what the checkpoint's weights have been trained on and as.
+    """Refuse to resume something else than what the checkpoint's weights have been trained on and as.
 
     Raises:
         UserError: the config differs from the stored one in that.
@@ -114,12 +114,12 @@ def refuse_changes(folder: str, stored: Stored, config: DictConfig) -> None:
 
 
 def refuse_other_data(folder: str, before: str | None, images: ImageSet) -> None:
-    """Refuse to go on with other images than those that a run has been trained on.
+    """Refuse to resume with other images than those that a run has been trained on.
 
     Args:
         folder: the run's, for the message.
         before: fingerprint of those images.
-        images: what the run would go on with.
+        images: what the run would be resumed with.
 
     Raises:
         UserError: the fingerprints differ.

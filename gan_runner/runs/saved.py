@@ -40,7 +40,7 @@ class SavedRun:
 
     Args:
         folder: the run's.
-        trust: modules of yours that its config may name.
+        trust: your own modules that its config may name.
         key: what the folder was given as, for messages.
 
     Raises:
@@ -259,7 +259,7 @@ class SavedRun:
             )
 
     def resume(self, *words: str, quiet: bool = False, **settings: object) -> SavedRun:
-        """Go on with it in its folder, as `gan-run resume=outputs/DATE/TIME` does.
+        """Resume it in its folder, as `gan-run resume=outputs/DATE/TIME` does.
 
         Args:
             *words: overrides, such as "trainer.epochs=100".

@@ -81,7 +81,7 @@ def precision_to_go_on(state: Mapping[str, Any], device: torch.device) -> Precis
 
     Args:
         state: the checkpoint.
-        device: what the run goes on with.
+        device: what the run is resumed on.
     """
     before: PrecisionName = state["about"]["precision"]
     kind = state["about"].get("device")
@@ -114,8 +114,8 @@ def tell_other_arithmetic(about: Mapping[str, Any], compute: Compute, world: Wor
     processes = int(about.get("processes", 1))
     if processes != world.size:
         log.warning(
-            "This run was trained by %d process%s, and goes on with %d: each draws random numbers of its own anew, and "
-            "sums come in another order.",
+            "This run was trained by %d process%s, and is resumed with %d: each draws random numbers of its own, "
+            "and sums are in another order.",
             processes,
             "es" * (processes > 1),
             world.size,

@@ -130,7 +130,7 @@ class World:
         return error
 
     def end(self) -> None:
-        """Take leave of the others."""
+        """Leave the process group."""
 
 
 def _as_they_are(gradients: Sequence[Tensor]) -> Sequence[Tensor]:

@@ -229,7 +229,7 @@ class Run:
         return metrics, self.experiment.evaluation.for_alarms(metrics)
 
     def _not_finite(self) -> Observation | None:
-        """What has left the finite numbers, and since when; None while nothing has."""
+        """What became NaN or infinite, and since when; None while everything is finite."""
         first_bad = self.experiment.step.finite.first_bad()
         if first_bad is not None:
             return Observation(
@@ -259,7 +259,7 @@ class Run:
         return bool(self._overdue(self._clock.minutes_since_saved >= self.experiment.settings.checkpoint_minutes))
 
     def save(self, *, best: bool = False) -> None:
-        """Write checkpoints, unless the run has left the finite numbers: then the one that is there is kept."""
+        """Write checkpoints, unless something became NaN or infinite: then the one that is there is kept."""
         self._clock.note_saved()
         if self._not_finite() is not None:
             return

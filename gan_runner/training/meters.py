@@ -50,7 +50,7 @@ class Meter:
             raise UserError(
                 f"An update measures {', '.join(values)}, but those before it measured "
                 f"{printable(', '.join(self._names))}, and they are averaged.",
-                "Go on with the game and the loss that the checkpoint was trained with, or start a new run.",
+                "Resume with the game and the loss that the checkpoint was trained with, or start a new run.",
             )
         self._totals += torch.stack([value.detach().float() for value in values.values()] + [self._one])
 

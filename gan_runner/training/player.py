@@ -156,7 +156,7 @@ def _laid_out_like(parameter: Tensor, gradient: Tensor) -> Tensor:
 
 @dataclass(frozen=True)
 class Players:
-    """Who sits at the table."""
+    """The networks of a run: D, G, and the average of G if there is one."""
 
     discriminator: Player
     generator: Player

@@ -100,7 +100,7 @@ def _iteration(moment: Mapping[str, Any]) -> int:
 def respond(alarms: list[Alarm], experiment: Experiment, rollback: Rollback, now: int, saved: int | None) -> bool:
     """Do what health.on_alarm says; gives whether the players were rolled back.
 
-    What has left the finite numbers cannot come back to them by going on: that ends a run in any case.
+    What became NaN or infinite stays so: that ends a run in any case.
 
     Args:
         alarms: the new ones.

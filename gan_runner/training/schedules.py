@@ -170,7 +170,7 @@ _MEASURED = {"d": "D's accuracy", "g": "the mean of D(G(z))"}
 
 
 class Rounds:
-    """The police and the thief: D alone until it tells them apart, then G alone until it is believed, and again.
+    """Rounds: D alone until it tells them apart, then G alone until it is believed, and again.
 
     A turn is one update of whoever plays. A player's stretch ends when its goal is reached, measured as a mean
     over the last `check_every` updates, or at its limit. With both goals null it lasts to its limit: k
@@ -227,7 +227,7 @@ class Rounds:
             )
 
     def next_turn(self, scores: Scores, epoch: EpochLength) -> Turn:
-        """Go on with the stretch, or begin the next one."""
+        """Continue the round, or begin the next one."""
         verdict = "the start" if self._round == 0 else self._verdict(scores, epoch)
         if verdict:
             self._begin_stretch(verdict, scores)

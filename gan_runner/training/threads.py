@@ -84,7 +84,9 @@ def choose_threads(
     if setting != "auto":
         threads = setting
         if had is not None and had != threads:
-            log.warning("This run computed on %s, and goes on with %d: its last bits may differ.", named(had), threads)
+            log.warning(
+                "This run was computed on %s, and is resumed with %d: its last bits may differ.", named(had), threads
+            )
     elif had is not None:
         threads = had if had <= max(most, cores()) else most
         if threads != had:

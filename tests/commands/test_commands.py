@@ -621,7 +621,7 @@ MISTAKES = {
         "resume is empty, but that is no",
         "Try resume=",
     ),
-    "a sweep that resumes": (["-m", "resume=empty"], "resume goes on with one run, but -m", "Leave out -m."),
+    "a sweep that resumes": (["-m", "resume=empty"], "resume is for one run, but -m", "Leave out -m."),
 }
 
 
@@ -684,7 +684,7 @@ def test_a_run_is_not_written_over_by_another_that_is_given_its_folder(tmp_path,
     result = gan_run(tmp_path, *QUICK, override, "seed=1")
     assert result.code == 1
     assert "hydra.run.dir is here, but there is a run already, and runs are not written over." in result.text
-    assert "Try resume=here to go on with it, or another hydra.run.dir." in result.text
+    assert "Try resume=here to resume it, or another hydra.run.dir." in result.text
     assert before == {path: path.read_bytes() for path in (tmp_path / "here").rglob("*") if path.is_file()}
 
 
@@ -728,7 +728,7 @@ def test_a_part_of_the_users_own_that_fails_leaves_its_traceback_in_the_log(tmp_
     assert result.code == 1
     log = (only_run(tmp_path) / "gan-run.log").read_text()
     for text in (log, result.text):
-        assert "This is a bug, in gan-runner or in a part of yours." in text
+        assert "This is a bug, in gan-runner or in a component of your own." in text
         assert 'raise ZeroDivisionError("a bug of my own")' in text
         assert text.count('raise ZeroDivisionError("a bug of my own")') == 1
     assert json.loads((only_run(tmp_path) / "summary.json").read_text())["status"] == "failed"

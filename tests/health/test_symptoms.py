@@ -60,7 +60,7 @@ def test_a_coin_is_recognised_whatever_its_luck():
     accuracies = [0.5, 0.0, 0.5, 1.0] * 25
     observations = seen(CoinToss(0.52, 0.05, patience=390), [d_right(a) for a in accuracies])
     assert all(observations)
-    assert observations[-1].what == "D is right 50.0% of the time, as a coin would be"
+    assert observations[-1].what == "D is right 50.0% of the time, no better than chance"
 
 
 def test_the_beginning_of_what_a_mean_shows_is_the_first_log_point_in_it():
@@ -130,9 +130,9 @@ def test_a_saturated_d_is_put_into_words_with_its_numbers():
 @pytest.mark.parametrize(
     ("accuracy", "words"),
     [
-        (0.52, "D is right 52.0% of the time, as a coin would be"),
-        (0.48, "D is right 48.0% of the time, as a coin would be"),
-        (0.47, "D is right 47.0% of the time, less often than a coin would be"),
+        (0.52, "D is right 52.0% of the time, no better than chance"),
+        (0.48, "D is right 48.0% of the time, no better than chance"),
+        (0.47, "D is right 47.0% of the time, less often than by chance"),
         (0.521, None),
         (math.nan, None),
     ],
