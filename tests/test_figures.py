@@ -79,3 +79,31 @@ def test_how_many_times_as_fast():
         for column, figure in enumerate(said, 1):
             taken, ratio = re.fullmatch(r"([\d.]+) \(([\d.]+)x\)", figure).groups()
             check(ratio, [float(script[column]) / float(taken)])
+
+
+def test_the_readme_has_the_runs_by_the_clock():
+    runs = {(each["iterations"], each["minutes"]): each["metrics"] for each in recorded("equal_time")}
+    by_the_clock = rows_of(RECOMMENDED, "| iterations | Fréchet, `cnn` | coverage | Fréchet, `cnn_b` | coverage")
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    table = rows_of(readme, "| Fréchet distance, lower is better | real images covered")[1:]
+    assert len(table) == len(by_the_clock)
+    for (name, frechet, covered), (_, iterations, *_) in zip(table, by_the_clock, strict=True):
+        amount, unit = re.search(r"(\d+) (minutes|seconds)$", name).groups()
+        minutes = float(amount) / (60 if unit == "seconds" else 1)
+        metrics = runs[int(iterations.replace(",", "")), minutes]
+        check(frechet, [metrics["frechet_cnn_10k"]])
+        check(covered.rstrip("%"), [100 * metrics["coverage_cnn_10k"]])
+
+
+def test_times_are_those_of_the_runs_by_the_clock_and_of_the_page_on_speed():
+    times = (ROOT / "docs/times.md").read_text(encoding="utf-8")
+    by_the_clock = {each["iterations"] for each in recorded("equal_time") if each["minutes"]}
+    for row in rows_of(times, "run | machine | iterations | time | command")[:4]:
+        assert int(row[2].replace(",", "")) in by_the_clock
+    heading = "median ms an iteration (ratio to the script) | `keras_mlp` | `keras_dcgan`"
+    cpu, gpu = ({row[0]: row[1:] for row in rows_of(text, heading)} for text in SPEED.split("## On a GPU"))
+    measured = (cpu["gan-runner, fp32"], cpu["gan-runner, bf16 (the default here)"])
+    measured += (gpu["gan-runner, bf16 (the default there)"],)
+    table = rows_of(times, "an iteration of | 2 cores, fp32 | 2 cores with AVX-512 bf16 | one H100, bf16")
+    for (_, *said), *figures in zip(table, *measured, strict=True):
+        assert [cell.removesuffix(" ms") for cell in said] == [figure.partition(" ")[0] for figure in figures]
