@@ -98,6 +98,8 @@ def folder(tmp_path, monkeypatch, write_idx):
     images = random.integers(0, 256, (40, 28, 28), dtype=np.uint8)
     write_idx(tmp_path / "my_idx_files/train-images-idx3-ubyte", images)
     write_idx(tmp_path / "my_idx_files/train-labels-idx1-ubyte", np.arange(40, dtype=np.uint8) % 10)
+    write_idx(tmp_path / "my_idx_files/t10k-images-idx3-ubyte", images)  # or data.download=true would fetch them
+    write_idx(tmp_path / "my_idx_files/t10k-labels-idx1-ubyte", np.arange(40, dtype=np.uint8) % 10)
     write_idx(tmp_path / "gzip/emnist-letters-train-images-idx3-ubyte.gz", images)
     monkeypatch.setenv("GAN_DATA", str(tmp_path / "my_idx_files"))
     return tmp_path
