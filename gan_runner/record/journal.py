@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from torch import Tensor
@@ -60,14 +60,21 @@ class Journal:
         if in_log:
             log.info("%s, iteration %d: %s", name_of_epoch(epoch), iteration, state)
 
-    def samples(self, fixed: Tensor, fresh: Tensor, iteration: int) -> None:
-        """Write grids of pictures [N, C, H, W] in [-1, 1], from fixed and from fresh latents, in the background."""
+    def samples(self, fixed: Tensor, fresh: Tensor, iteration: int, names: Sequence[str] = ()) -> None:
+        """Write grids of pictures [N, C, H, W] in [-1, 1], from fixed and from fresh latents, in the background.
+
+        Args:
+            fixed: from fixed latents.
+            fresh: from fresh ones.
+            iteration: of both.
+            names: written beside the rows; () for none.
+        """
         fixed_pixels, fresh_pixels, columns = to_uint8(fixed), to_uint8(fresh), self._columns
-        self.folder.save_samples(fixed_pixels, columns, iteration)
+        self.folder.save_samples(fixed_pixels, columns, iteration, names)
 
         def to_dashboard() -> None:
-            self._events.image("samples/fixed", grid(fixed_pixels, columns), iteration)
-            self._events.image("samples/random", grid(fresh_pixels, columns), iteration)
+            self._events.image("samples/fixed", grid(fixed_pixels, columns, names), iteration)
+            self._events.image("samples/random", grid(fresh_pixels, columns, names), iteration)
 
         self.folder.in_background(to_dashboard)
 
@@ -109,7 +116,7 @@ class Silence(Journal):
     def tell(self, point: Mapping[str, float], iteration: int, epoch: float, *, in_log: bool) -> None:
         """Nothing."""
 
-    def samples(self, fixed: Tensor, fresh: Tensor, iteration: int) -> None:
+    def samples(self, fixed: Tensor, fresh: Tensor, iteration: int, names: Sequence[str] = ()) -> None:
         """Nothing."""
 
     def checkpoint(self, state: Mapping[str, Any], *, best: bool, keep: int | None) -> None:

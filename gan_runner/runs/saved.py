@@ -22,11 +22,11 @@ from gan_runner.metrics.report import Report
 from gan_runner.record.data_folder import DataFolder
 from gan_runner.record.images import GeneratedImages
 from gan_runner.record.links import check_way_to
-from gan_runner.record.pictures import near_square, to_uint8
 from gan_runner.record.run_folder import RunFolder
 from gan_runner.runs.judging import report_of_checkpoint
 from gan_runner.runs.surroundings import one_at_a_time
 from gan_runner.runs.tables import as_table
+from gan_runner.training.asked import Asked, drawn_images
 from gan_runner.training.devices import choose_device
 
 log = logging.getLogger(__name__)
@@ -121,7 +121,12 @@ class SavedRun:
         return self._record.checkpoints.load(str(checkpoint), choose_device(device, "device"))
 
     def sample(
-        self, num: int = 64, seed: int = 0, checkpoint: str | int = "last", device: str = "auto"
+        self,
+        num: int = 64,
+        seed: int = 0,
+        checkpoint: str | int = "last",
+        device: str = "auto",
+        classes: Asked = None,
     ) -> GeneratedImages:
         """Draw images with its generator, or with the moving average of that where it has one.
 
@@ -130,12 +135,14 @@ class SavedRun:
             seed: of the latents; the same seed gives the same images as `gan-sample`.
             checkpoint: one of `checkpoints`.
             device: auto, cpu, mps, cuda or cuda:N.
+            classes: of a run by class (game=conditional) what to draw: names or numbers of classes, of each as many as
+                even sharing allows; "like_data" as often as the data have them; None all evenly.
 
         Returns:
-            uint8 [num, H, W, C], shown as a grid in a notebook.
+            uint8 [num, H, W, C], class after class, shown as a grid in a notebook; see `GeneratedImages.label`.
 
         Raises:
-            UserError: the checkpoint is not there or is of another model, or there is too little memory.
+            UserError: the checkpoint is not there or is of another model, there is no such class, or too little memory.
         """
         if num < 1:
             raise UserError(f"num is {num}, but must be at least 1.", "Try num=64.")
@@ -145,8 +152,7 @@ class SavedRun:
         with one_at_a_time(), only(self._parts), explained:
             check_stored(stored.config, OF_PICTURES, f"{self._key} is {self.folder}")
             sampler = sampler_of_checkpoint(OmegaConf.create(stored.values), state, seed, chosen)
-            inputs = sampler.for_grid("sampled latents", num, near_square(num))
-            return GeneratedImages.of(to_uint8(sampler.pictures(inputs)))
+            return drawn_images(sampler, num, classes, state["about"]["classes"], f"run is {self.folder}")
 
     def export(
         self,

@@ -61,9 +61,10 @@ class Run:
         self._rates_before: dict[str, dict[str, float]] | None = None
         settings, watched = experiment.settings, experiment.watch.pictures
         self._grid = settings.sample_columns * settings.sample_rows
-        fixed = experiment.sampler.for_grid("fixed latents", max(self._grid, watched), settings.sample_columns)
-        self._fixed = fixed.first(self._grid)
-        self._measured = LogPoint(experiment, fixed.first(watched))
+        sampler, most = experiment.sampler, max(self._grid, watched)
+        in_grid = self._grid if sampler.draws_by_class else most  # rows of classes are chosen by how many there are
+        self._fixed = sampler.for_grid("fixed latents", in_grid, settings.sample_columns).first(self._grid)
+        self._measured = LogPoint(experiment, sampler.like_data("fixed latents", most).first(watched))
         self._rollback = Rollback(experiment)
         alone_on_cpu = experiment.compute.device.type == "cpu" and experiment.world.size == 1
         self.threads = Threads(may_change=settings.adapt_threads, watched=alone_on_cpu)
@@ -89,6 +90,7 @@ class Run:
         return {
             "image_shape": list(images.shape),
             "classes": list(images.classes),
+            "class_counts": None if (counts := self.experiment.class_counts) is None else list(counts),
             "data_fingerprint": images.fingerprint,
             "device": self.experiment.compute.device.type,
             "precision": self.experiment.compute.precision,
@@ -241,7 +243,8 @@ class Run:
     def _save_samples(self) -> None:
         sampler, iteration = self.experiment.sampler, self.progress.iteration
         fresh = sampler.for_grid("fresh latents", self._grid, self.experiment.settings.sample_columns, iteration)
-        self.journal.samples(sampler.pictures(self._fixed), sampler.pictures(fresh), iteration)
+        names = self._fixed.names_of_rows(self.experiment.settings.sample_columns, self.experiment.images.classes)
+        self.journal.samples(sampler.pictures(self._fixed), sampler.pictures(fresh), iteration, names)
 
     def show_real_images(self) -> None:
         """Put a grid of real images on the dashboard, to compare with."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property, partial
 
@@ -10,6 +10,8 @@ import torch
 from torch import Tensor, nn
 
 from gan_runner.data import Batch
+from gan_runner.data.classes import as_often
+from gan_runner.data.image_set import turns
 from gan_runner.games import Drawing, Examples
 from gan_runner.optim.averages import MovingAverage
 from gan_runner.optim.standing_statistics import batch_norms, take_statistics
@@ -44,6 +46,13 @@ class Inputs:
         """Those of so many pictures at a time, of fewer at the end."""
         return (self._rows(slice(start, start + size)) for start in range(0, len(self.latents), size))
 
+    def names_of_rows(self, columns: int, classes: Sequence[str]) -> list[str]:
+        """Of a grid with one class a row the name of each row's class; [] for any other grid."""
+        if "label" not in self.conditions:
+            return []
+        rows = self.conditions["label"].cpu().split(columns)
+        return [classes[row[0]] for row in rows] if all((row == row[0]).all() for row in rows) else []
+
     def _rows(self, rows: slice) -> Inputs:
         return Inputs(self.latents[rows], {name: value[rows] for name, value in self.conditions.items()})
 
@@ -60,6 +69,7 @@ class Sampler:
         average: the moving average whose network that is; where its weights have changed, batch norm's statistics are
             taken anew before anything is drawn.
         statistics_of: of how many pictures.
+        class_counts: of the data, images of each class; None where `examples` are asked what is known of an image.
 
     Attributes:
         net: what draws.
@@ -74,12 +84,14 @@ class Sampler:
         device: torch.device,
         average: MovingAverage | None = None,
         statistics_of: Count = STATISTICS_OF,
+        class_counts: Sequence[int] | None = None,
     ) -> None:
         self.net = net
         self._game = game
         self._average = average
         self._statistics_of = statistics_of
         self._examples = examples
+        self._class_counts = class_counts
         self._seed = seed
         self._device = device
 
@@ -93,12 +105,38 @@ class Sampler:
             number: tells grids of one purpose apart, such as an iteration.
         """
         conditions = self._game.grid_conditions(count, columns, self._examples)
+        if "label" in conditions:
+            return self.of_classes(purpose, conditions["label"], number)
         return Inputs(self._latents(purpose, count, number), self._moved(conditions))
 
+    def of_classes(self, purpose: str, label: Tensor, number: int = 0) -> Inputs:
+        """Inputs for pictures of these classes, int64 [N]: of every class the first has the same latent, and so on.
+
+        Args:
+            purpose: see `for_grid`.
+            label: the class of each picture.
+            number: see `for_grid`.
+        """
+        which = turns(label)
+        latents = self._latents(purpose, int(which.max()) + 1, number)
+        return Inputs(latents[which.to(self._device)], self._moved({"label": label}))
+
     def like_data(self, purpose: str, count: int) -> Inputs:
-        """Inputs whose conditions come as often as in the data."""
-        conditions = self._examples(count).conditions if self._conditional else {}
-        return Inputs(self._latents(purpose, count), self._moved(conditions))
+        """Inputs whose conditions come as often as in the data, classes as exactly as whole numbers do."""
+        return Inputs(self._latents(purpose, count), self._moved(self._conditions_like_data(purpose, count)))
+
+    def _conditions_like_data(self, purpose: str, count: int) -> Mapping[str, Tensor]:
+        if not self._conditional:
+            return {}
+        if self._class_counts is None:
+            return self._examples(count).conditions
+        order = torch.randperm(count, generator=generator_for(self._seed, f"{purpose}: classes"))
+        return {"label": as_often(self._class_counts, count)[order]}
+
+    @property
+    def draws_by_class(self) -> bool:
+        """Whether G is given a class."""
+        return "label" in self._game.grid_conditions(1, 1, self._examples)
 
     @cached_property
     def _conditional(self) -> bool:

@@ -113,7 +113,7 @@ def test_a_discriminator_gives_the_same_logits(folder, exported_d, exported):
 
 
 def test_a_game_of_ones_own_is_exported_with_what_it_draws_with_and_loaded_on_trust(tmp_path, export):
-    result = gan_run(tmp_path, *SMALL, "game=conditional", "model=conditional", "--config-dir", str(PLUGINS))
+    result = gan_run(tmp_path, *SMALL, "game=by_class", "model=conditional", "--config-dir", str(PLUGINS))
     assert result.code == 0, result.text
     assert "trust=tests" in export("run=run", "output=mine", within=tmp_path).err
     result = export("run=run", "output=mine", "trust=tests", within=tmp_path)
