@@ -209,6 +209,7 @@ MAY = {
     "export.page": {"resources.files(__package__).joinpath('page', name).read_text"},
     "report.page": {"resources.files(__package__).joinpath('page', name).read_text"},
     "data.digits": {"resources.files('gan_runner.data').joinpath('digits.npz').open", "np.load"},
+    "data.emoji": {"resources.files('gan_runner.data').joinpath(FILE).open", "Image.open"},
     "metrics.features": {"found.open", "np.load"},
     "data.resources": {"membership.read_text", "limit.read_text", "path.read_text"}
     | {"(group / 'memory.current').read_text"},
