@@ -23,6 +23,17 @@ RETIRED = {
     r"\bdo(es)? without a word\b|without a word\b": "by default",
     r"\brings? when\b": "is raised when",
     r"\bgo(es)? on with\b": "resume",
+    r"what usually helps, one at a time": "try one of these",
+    r"\bstands? still at\b": "has not changed from",
+    r"there is none to assume": "is required",
+    r"takes away what every run needs": "removes a required setting",
+    r"could not be brought": "could not be downloaded",
+    r"look at the network\b": "check the connection",
+    r"\bno finite number": "NaN or infinite",
+    r"may come from anybody": "may come from others",
+    r"\blies without\b": "has no matching",
+    r"\bto the bit\b": "bit-exactly, or bit for bit",
+    r"\banew\b": "again",
     r"one word away|change one word": "one setting",
 }
 

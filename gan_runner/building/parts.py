@@ -83,7 +83,7 @@ class Parts:
             how := next((key for key in _OTHERWISE if key in tree), None)
         ):
             raise UserError(
-                f"{asking} asks for {dotted((*path, how))}, which a folder that may come from anybody cannot.",
+                f"{asking} asks for {dotted((*path, how))}, which a folder that may come from others cannot.",
                 "Give the part its settings by their names there, or start a new run.",
             )
         for key, inner in tree.items():
@@ -129,7 +129,7 @@ def _refusal(target: object, group: str, asked: str) -> UserError:
     else:
         remedy = "Start a new run."
     return UserError(
-        f"{asked}={shown}, which is no part of gan-runner: a run's folder may come from anybody, and that would run.",
+        f"{asked}={shown}, which is no part of gan-runner: a run's folder may come from others, and that would run.",
         remedy,
     )
 

@@ -44,7 +44,7 @@ def check_job(config: DictConfig, verdicts: list[str]) -> None:
     try:
         if config.resume is not None:
             raise UserError(
-                f"resume is {config.resume}, but gan-check looks at a run before it begins.",
+                f"resume is {config.resume}, but gan-check checks a run before it begins.",
                 "Leave resume out; gan-run resume=... itself says what cannot be resumed, before it changes anything.",
             )
         start = start_of_job(config)
@@ -235,7 +235,7 @@ def _check_finite(experiment: Experiment) -> None:
     bad = experiment.step.finite.first_bad()
     if bad is not None:
         raise UserError(
-            f"A loss is not a finite number after {bad} iterations.",
+            f"A loss is NaN or infinite after {bad} iterations.",
             "Try optimizer.lr=2e-4, labels=hard or trainer.precision=fp32.",
         )
 

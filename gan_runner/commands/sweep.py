@@ -80,7 +80,7 @@ def words_to_go_on(typed: Typed) -> FromFolder:
     sweep = SweepFolder(folder).read()
     if not sweep.arguments:
         raise UserError(
-            f"sweep_resume is {folder}, but that is no folder of a sweep: no sweep.json says what started it.",
+            f"sweep_resume is {folder}, but that is not the folder of a sweep: it has no sweep.json.",
             f"Type what started it, and hydra.sweep.dir={quoted(str(folder))}.",
         )
     found = words_of_sweep(sweep.arguments, folder, typed, trusted(typed))
@@ -185,7 +185,7 @@ class WholeSweep:
         self._signal = number
         assert self._folder is not None
         self._folder.ask_to_stop()
-        _warn("Stopping: every job saves and ends; once more to stop at once.")
+        _warn("Stopping: every job saves and ends. Once more stops at once.")
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
@@ -206,10 +206,10 @@ class WholeSweep:
         if error is None and failed + sweep.count("interrupted"):
             sys.exit(1)
         if error is not None and type(error).__name__ == "TerminatedWorkerError":
-            _warn("A job's process was killed, by somebody or for lack of memory, and the others with it.")
+            _warn("A job's process was killed, by a user or for lack of memory, and the others with it.")
             sys.exit(1)
         if error is not None and type(error).__name__ == "UncompletedJobError":  # of submitit
-            _warn("A job's process was killed, by somebody or by the cluster. Those that still run end by themselves.")
+            _warn("A job's process was killed, by a user or by the cluster. Those that still run end by themselves.")
             sys.exit(1)
         if isinstance(error, ValueError) and failed == len(sweep.jobs):  # so that a search has found nothing
             sys.exit(1)

@@ -251,7 +251,7 @@ class FromFolder:
 def words_of_sweep(arguments: Sequence[str], folder: Path, typed: Typed, parts: Parts) -> FromFolder:
     """What to hand to Hydra to resume a sweep that is named by its folder alone.
 
-    The folder may come from anybody. Of what it says only this is taken: choices of groups that name files of ours, or
+    The folder may come from others. Of what it says only this is taken: choices of groups that name files of ours, or
     of a folder of files that is typed now; values of settings, made of plain values, references to other keys and parts
     that may be built; which sweeper searches where, and how many jobs at a time.
 
@@ -291,7 +291,7 @@ def words_of_sweep(arguments: Sequence[str], folder: Path, typed: Typed, parts: 
         text = override.input_line or ""
         key = override.key_or_group
         if override.get_key_element().lstrip("+~") in keys or f"hydra/{'.'.join(key.split('.')[1:2])}" in keys:
-            continue  # typed anew, or a setting of a launcher or sweeper that is
+            continue  # typed again, or a setting of a launcher or sweeper that is
         if key in ("resume", "resume_force", "resume_from", "trust"):
             continue
         if key.rpartition(".")[2] == "download":
@@ -305,7 +305,7 @@ def words_of_sweep(arguments: Sequence[str], folder: Path, typed: Typed, parts: 
     if refused:
         raise UserError(
             f"sweep_resume is {folder}, but that sweep was started with {printable(command_line(refused))[:1000]}, "
-            "which a folder that may come from anybody cannot ask for.",
+            "which a folder that may come from others cannot ask for.",
             "Look at it, and type after sweep_resume what of it you want.",
         )
     if jobs > MOST_JOBS:

@@ -106,7 +106,7 @@ def read_description(folder: Path, parts: Parts) -> Description:
         raise UserError(
             f"{folder} was exported with format version {tree.get('format_version')!r:.40}, where this version of "
             f"gan-runner reads {VERSION} and {VERSION_BY_CLASS}.",
-            "Load it with the version of gan-runner that exported it, or export the run anew.",
+            "Load it with the version of gan-runner that exported it, or export the run again.",
         )
     description = _checked(folder, tree)
     asking = f"{folder} is an exported folder, but its {NAME}"
@@ -157,7 +157,7 @@ def _checked(folder: Path, tree: Mapping[str, Any]) -> Description:
             raise UserError(
                 f"{folder} is no exported folder that can be loaded: {key} in its {NAME} is missing, or not as "
                 "gan-export writes it.",
-                "Export the run anew, or restore that file.",
+                "Export the run again, or restore that file.",
             )
     assert isinstance(shape, list)
     assert isinstance(classes, list)

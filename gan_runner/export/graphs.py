@@ -162,7 +162,7 @@ def _written(output: Path, content: bytes, difference: float) -> float:
         raise UserError(
             f"output={output} would compute something else than the network: values differ by {difference:.2g}, where "
             f"{CLOSE:g} is allowed.",
-            "Export a folder instead, which gives the same to the bit: output=NAME.",
+            "Export a folder instead, which gives the same bit for bit: output=NAME.",
         )
     with replacing(output) as file:
         file.write(content)

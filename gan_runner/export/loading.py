@@ -1,4 +1,4 @@
-"""Exported folders, loaded without a run, Hydra or TensorBoard: they draw the pictures that their run draws."""
+"""Exported folders, loaded without a run, Hydra or TensorBoard: they draw the images that their run draws."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ class Exported:
             raise UserError("This exported folder has a discriminator, which draws nothing.", "Use judge(images).")
         counts, names = self.description.class_counts, self.description.classes
         sampler = Sampler(self._drawing, self.net, _no_examples, seed, self._device, class_counts=counts)
-        with too_little_memory_explained("Try fewer pictures, and another seed for each part."):
+        with too_little_memory_explained("Try fewer images, and another seed for each part."):
             return drawn_images(sampler, num, classes, names, "This exported folder")
 
     def judge(self, images: Pixels, label: Label | None = None) -> NDArray[np.float32]:
@@ -125,7 +125,7 @@ def load_exported(path: str | PathLike[str], trust: Sequence[str] | str = (), de
         if not files.is_file(weights_file):
             raise UserError(
                 f"{folder} has no file {description.weights_file}, which its {NAME} belongs to.",
-                "Restore it, or export the run anew.",
+                "Restore it, or export the run again.",
             )
         weights = read_weights(weights_file, folder, where)
         try:
@@ -135,7 +135,7 @@ def load_exported(path: str | PathLike[str], trust: Sequence[str] | str = (), de
                 raise
             raise UserError(
                 f"{folder} is damaged: its {NAME} and its weights do not go together: {str(error)[:500]}",
-                "Restore it, or export the run anew.",
+                "Restore it, or export the run again.",
             ) from error
     return Exported(description, net.to(where).eval().requires_grad_(False), drawing, where)
 

@@ -1,4 +1,4 @@
-"""One offline page on which a visitor draws pictures: the weights and the forward pass lie in it.
+"""One offline page on which a visitor draws images: the weights and the forward pass lie in it.
 
 It runs networks of dense layers and of transposed convolutions, which those of `models.mlp` and `models.dcgan` are once
 batch norm is folded into the layer before it.
@@ -31,7 +31,7 @@ from gan_runner.report.offline import offline_page
 from gan_runner.seeds import generator_for
 
 LARGEST = 5 * MEGABYTE  # bytes of a page
-_COMPARED = 64  # pictures
+_COMPARED = 64  # images
 _ACTIVATIONS: Mapping[type[nn.Module], tuple[str, str]] = {
     nn.Identity: ("identity", ""),
     nn.ReLU: ("leaky", ""),
@@ -205,7 +205,7 @@ def write_page(output: Path, net: nn.Module, description: Description) -> tuple[
 
     Returns:
         How the weights are written (float32, float16 or int8), and by how many of 255 levels a pixel differs from the
-        network's at the most, over 64 pictures.
+        network's at the most, over 64 images.
 
     Raises:
         UserError: the page cannot run it, or it is too large for one.
@@ -213,7 +213,7 @@ def write_page(output: Path, net: nn.Module, description: Description) -> tuple[
     channels, height, width = description.image_shape
     if channels not in (1, 3):
         raise UserError(
-            f"output={output}, but a page shows pictures of 1 or 3 channels, and these have {channels}.",
+            f"output={output}, but a page shows images of 1 or 3 channels, and these have {channels}.",
             _NOT_A_NETWORK_OF_OURS,
         )
     latent = make_latent(description.drawing["latent"])

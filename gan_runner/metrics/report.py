@@ -1,4 +1,4 @@
-"""An evaluation for people: a table, plain values for JSON, and one picture."""
+"""An evaluation as a table, as plain values for JSON, and as one image."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from gan_runner.metrics.reference import Reference, reference
 from gan_runner.ranges import Count, Seed
 from gan_runner.record.pictures import INK, MARGIN, PAPER, grid
 
-_SHOWN, _NEIGHBOURS = 8, 3  # pictures in the grid, and training pictures beside each
+_SHOWN, _NEIGHBOURS = 8, 3  # images in the grid, and training images beside each
 _MOST_BARS = 50  # classes that are drawn as bars
 _TEXT = 14  # pixels
 _ROW = 22
@@ -32,11 +32,11 @@ _DRAWN, _REAL, _GOOD = "#3465a4", "#b8b8b8", "#4e9a06"
 
 @dataclass(frozen=True)
 class Row:
-    """A number with what it can be held against.
+    """A metric's value with those of real images and of noise.
 
     Attributes:
         name: such as `frechet_cnn_10k`.
-        value: of the generated pictures.
+        value: of the generated images.
         real: of real ones; None where they cannot tell.
         noise: of noise, or of copies.
         better: which end is good; None where neither is.
@@ -52,7 +52,7 @@ class Row:
 
     @property
     def place(self) -> float | None:
-        """Where the value lies from that of real pictures, 0, to that of noise, 1; None where that means nothing."""
+        """Where the value lies from that of real images, 0, to that of noise, 1; None where that means nothing."""
         if self.value is None or self.real is None or self.noise is None or self.better is None:
             return None
         return None if self.noise == self.real else (self.value - self.real) / (self.noise - self.real)
@@ -65,13 +65,13 @@ class Report:
     Attributes:
         rows: the numbers.
         fingerprint: what they are numbers of.
-        real_count: how many real pictures stand beside the generated ones: as many, or 0 where there are none.
+        real_count: how many real images stand beside the generated ones: as many, or 0 where there are none.
         real_of: which those are, `test` or `train`.
-        iteration: the checkpoint's; None for pictures whose maker is not known.
-        classes: names of the classes and, of each, the share among the generated and among the real pictures;
+        iteration: the checkpoint's; None for images whose maker is not known.
+        classes: names of the classes and, of each, the share among the generated and among the real images;
             empty where the extractor knows none.
-        suspects: the generated pictures that lie nearest to a training picture, uint8 [n, C, H, W], nearest first.
-        originals: the training pictures nearest to each, uint8 [n, k, C, H, W].
+        suspects: the generated images that lie nearest to a training image, uint8 [n, C, H, W], nearest first.
+        originals: the training images nearest to each, uint8 [n, k, C, H, W].
     """
 
     rows: Sequence[Row]
@@ -89,12 +89,12 @@ class Report:
 
     @property
     def held_against(self) -> str:
-        """What the numbers of real pictures and of noise are of, and what all were held against, in words."""
-        which = {"test": "held-out pictures", "train": "training pictures outside the reference"}[self.real_of]
+        """What the real images, the noise and the reference are, in words."""
+        which = {"test": "held-out images", "train": "training images outside the reference"}[self.real_of]
         real = f"{self.real_count:,} {which}" if self.real_count else "none that were kept apart"
         return (
-            f"value: {self.fingerprint.generated:,} pictures; real: {real}; noise: as many of noise, or of copies; "
-            f"reference: {self.fingerprint.real:,} training pictures"
+            f"value: {self.fingerprint.generated:,} images; real: {real}; noise: as many of noise, or of copies; "
+            f"reference: {self.fingerprint.real:,} training images"
         )
 
     def as_dict(self) -> dict[str, Any]:
@@ -114,12 +114,12 @@ class Report:
 
     def picture(self) -> Image.Image:
         """One page: suspected copies beside their originals, classes drawn, and each number's place."""
-        parts = [_titled("Nearest to a training picture, and the training pictures nearest to each", self._grid())]
+        parts = [_titled("Nearest to a training image, and the training images nearest to each", self._grid())]
         if 0 < len(self.classes) <= _MOST_BARS:
             parts.append(_titled("Classes drawn (blue) and real (grey)", _class_bars(self.classes)))
         places = [(row.name, row.place) for row in self.rows if row.place is not None]
         if places:
-            title = f"From {self.real_count:,} real pictures (left) to as many of noise, or of copies (right)"
+            title = f"From {self.real_count:,} real images (left) to as many of noise, or of copies (right)"
             parts.append(_titled(title, _place_bars(places)))
         page = Image.new(
             "RGB",
@@ -139,7 +139,7 @@ class Report:
 
 
 def side_by_side(found: Mapping[str, Report]) -> str:
-    """Several evaluations in one table, with those that do not compare with the first left out, and why.
+    """Several evaluations in one table, without those that cannot be compared with the first, and why.
 
     Args:
         found: at least one, by what was looked at.
@@ -156,7 +156,7 @@ def side_by_side(found: Mapping[str, Report]) -> str:
 
 
 def _columns(found: Mapping[str, Report]) -> list[str]:
-    """A line for each number: its value in each evaluation, and those of real pictures and of noise in the first."""
+    """A line for each number: its value in each evaluation, and those of real images and of noise in the first."""
     one, *_ = found.values()
     lines = [["metric", *found, "real", "noise", "better"]]
     by_name = [{row.name: row.value for row in each.rows} for each in found.values()]
@@ -183,24 +183,24 @@ def evaluate_samples(
     seed: Seed,
     split: str = "train",
 ) -> Report:
-    """Evaluate pictures that any program wrote.
+    """Evaluate images that any program wrote.
 
     Args:
         samples: what the user named.
-        images: the pictures that were found there, uint8 [N, C, H, W].
-        metrics: bound to the pictures that the program learned from.
-        real: how many training pictures to hold them against, at most.
-        generated: how many of the pictures to look at, at most; no more than real ones can stand beside them.
+        images: the images that were found there, uint8 [N, C, H, W].
+        metrics: bound to the images that the program learned from.
+        real: how many training images to hold them against, at most.
+        generated: how many of the images to look at, at most; no more than real ones can stand beside them.
         seed: of what is drawn in measuring.
         split: see `Fingerprint`.
 
     Raises:
-        UserError: there are too few pictures.
+        UserError: there are too few images.
     """
     if len(images) < metrics.fewest:
         raise UserError(
-            f"samples is {samples}, but it holds {len(images)} pictures, where the metrics need {metrics.fewest}.",
-            "Draw more pictures; 10,000 give steady numbers.",
+            f"samples is {samples}, but it holds {len(images)} images, where the metrics need {metrics.fewest}.",
+            "Draw more images; 10,000 give steady numbers.",
         )
     images = images[even_rows(len(images), metrics.comparable(generated))]
     return report(images, metrics, real, seed, average=None, checkpoint=None, split=split)
@@ -217,7 +217,7 @@ def report(
     iteration: int | None = None,
     split: str = "train",
 ) -> Report:
-    """Evaluate generated pictures and say what the numbers are to be held against.
+    """Evaluate generated images, with the values of real images and of noise.
 
     Args:
         images: [N, C, H, W], uint8, or floating in [-1, 1].
@@ -260,16 +260,16 @@ def report(
 
 
 def most_alike(vectors: Tensor, metrics: FeatureMetrics, count: Count, k: Count) -> tuple[Tensor, Tensor]:
-    """Which generated pictures lie nearest to a training picture, and to which ones.
+    """Which generated images lie nearest to a training image, and to which ones.
 
     Args:
-        vectors: features of generated pictures, [N, dim].
+        vectors: features of generated images, [N, dim].
         metrics: bound to the training set that they may be copies of.
-        count: how many generated pictures to give.
-        k: how many training pictures beside each.
+        count: how many generated images to give.
+        k: how many training images beside each.
 
     Returns:
-        Indices of the generated pictures, int64 [n], nearest first; those of training pictures, int64 [n, k].
+        Indices of the generated images, int64 [n], nearest first; those of training images, int64 [n, k].
     """
     known, rows = metrics.known
     order = nearest(vectors, known, 1)[0][:, 0].argsort()[:count]
@@ -278,7 +278,7 @@ def most_alike(vectors: Tensor, metrics: FeatureMetrics, count: Count, k: Count)
 
 
 def with_count(name: str, count: Count) -> str:
-    """The name of a number with the pictures that it is of, such as `frechet_cnn_10k`."""
+    """The name of a number with the images that it is of, such as `frechet_cnn_10k`."""
     return f"{name}_{count // 1000}k" if count % 1000 == 0 else f"{name}_{count}"
 
 

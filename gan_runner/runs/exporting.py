@@ -33,7 +33,7 @@ from gan_runner.training.sampler import STATISTICS_OF
 
 Player = Literal["generator", "discriminator"]
 _FORMS = {".onnx": "for an ONNX file", ".pt2": "for a program of PyTorch's", ".html": "for a page to draw on"}
-_DOES = {"generator": "draws the same pictures", "discriminator": "gives the same logits"}
+_DOES = {"generator": "draws the same images", "discriminator": "gives the same logits"}
 
 
 def export_run(
@@ -78,7 +78,7 @@ def export_run(
     if output.suffix not in _FORMS:
         evaluation = DataFolder(folder).json(f"evaluation-{checkpoint}.json")
         write_folder(output, description, net, pictures, measured(evaluation, summary, description), parts)
-        return f"loaded once more, it {_DOES[what]} to the bit."
+        return f"loaded once more, it {_DOES[what]} bit for bit."
     shape = _taken(output, description)
     net.cpu()
     if output.suffix == ".html":

@@ -55,7 +55,7 @@ class Within:
         measured_at: what finished jobs measured: see `SweepFolder.measured_at`.
         failed_so: whether another of its jobs has failed for the same reason, which is then on the screen already.
         parts: what it may have made, where the sweep's folder has said what its jobs are; None where that was typed.
-        again: an earlier start was cut short before it saved anything, and is begun anew in its folder.
+        again: an earlier start was cut short before it saved anything, and is started again in its folder.
         bar: whether it may show a bar of its own.
     """
 

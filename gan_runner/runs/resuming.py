@@ -62,7 +62,7 @@ def trusted(words: Typed) -> Parts:
 def offer_to_hydra(stored: Stored, typed: list[str]) -> None:
     """Let Hydra compose a run's config with new overrides, as it composes the package's own: under the name `stored`.
 
-    A group that is chosen anew takes the place of the stored one; the same choice typed again changes nothing of what
+    A group that is chosen again takes the place of the stored one; the same choice typed again changes nothing of what
     an experiment had set in it. Keys that are not the config's are refused by Hydra.
 
     Args:

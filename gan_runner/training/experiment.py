@@ -68,12 +68,12 @@ class Experiment:
 
     @cached_property
     def sampler(self) -> Sampler:
-        """Draws with the moving average where there is one, else with G."""
+        """Draws with the moving average if there is one, otherwise with G."""
         return self._sampler(self.players.drawing_net, self.players.average)
 
     @cached_property
     def sampler_to_watch(self) -> Sampler:
-        """Draws as `sampler` does but for batch norm's statistics, which are of fewer pictures."""
+        """Draws as `sampler` does but for batch norm's statistics, which are of fewer images."""
         return self._sampler(self.players.drawing_net, self.players.average, STATISTICS_TO_WATCH)
 
     @cached_property
@@ -100,7 +100,7 @@ class Experiment:
         return self.loader.sample(count, derived_seed(self.seed, "real images")).as_float()
 
     def evaluate(self, only: Collection[str] | None = None) -> dict[str, float]:
-        """Measure what is drawn as the evaluation says, by tag; {} where nothing is measured.
+        """Measure samples as the evaluation says, by tag; {} if nothing is measured.
 
         Args:
             only: see `Evaluation.measure`.

@@ -1,4 +1,4 @@
-"""The one way to draw pictures: fixed, fresh and evaluation pictures, and those that a command asks for."""
+"""The one way to draw pictures: fixed, fresh and evaluation images, and those that a command asks for."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from gan_runner.ranges import Count
 from gan_runner.seeds import generator_for
 
 _BATCH = 256
-# Pictures that batch norm's statistics are taken of. By those of 256, 2,048 and 10,240 the Fréchet distance of a DCGAN
+# Images that batch norm's statistics are taken of. By those of 256, 2,048 and 10,240 the Fréchet distance of a DCGAN
 # on Fashion-MNIST was 12.2, 11.7 and 11.6 after 350 iterations, and 5.6, 5.5 and 5.4 after 700
 # (docs/evidence/recommended.md).
 STATISTICS_OF = 2048
@@ -28,22 +28,22 @@ STATISTICS_TO_WATCH = 256  # by which the health of a run is judged, as often as
 
 @dataclass(frozen=True)
 class Inputs:
-    """What G draws pictures from.
+    """What G draws images from.
 
     Attributes:
         latents: [N, latent_dim].
-        conditions: of each picture; see `Batch`.
+        conditions: of each image; see `Batch`.
     """
 
     latents: Tensor
     conditions: Mapping[str, Tensor]
 
     def first(self, count: int) -> Inputs:
-        """Those of the first `count` pictures."""
+        """Those of the first `count` images."""
         return self._rows(slice(count))
 
     def split(self, size: int) -> Iterator[Inputs]:
-        """Those of so many pictures at a time, of fewer at the end."""
+        """Those of so many images at a time, of fewer at the end."""
         return (self._rows(slice(start, start + size)) for start in range(0, len(self.latents), size))
 
     def names_of_rows(self, columns: int, classes: Sequence[str]) -> list[str]:
@@ -67,8 +67,8 @@ class Sampler:
         seed: the run's, or a command's own; what is drawn depends on it, and on no device.
         device: where the network lies.
         average: the moving average whose network that is; where its weights have changed, batch norm's statistics are
-            taken anew before anything is drawn.
-        statistics_of: of how many pictures.
+            taken again before anything is drawn.
+        statistics_of: of how many images.
         class_counts: of the data, images of each class; None where `examples` are asked what is known of an image.
 
     Attributes:
@@ -96,12 +96,12 @@ class Sampler:
         self._device = device
 
     def for_grid(self, purpose: str, count: int, columns: int, number: int = 0) -> Inputs:
-        """Inputs for a grid of pictures.
+        """Inputs for a grid of images.
 
         Args:
-            purpose: what the pictures are for; different purposes never share latents.
-            count: pictures.
-            columns: pictures in a row of the grid.
+            purpose: what the images are for; different purposes never share latents.
+            count: images.
+            columns: images in a row of the grid.
             number: tells grids of one purpose apart, such as an iteration.
         """
         conditions = self._game.grid_conditions(count, columns, self._examples)
@@ -110,11 +110,11 @@ class Sampler:
         return Inputs(self._latents(purpose, count, number), self._moved(conditions))
 
     def of_classes(self, purpose: str, label: Tensor, number: int = 0) -> Inputs:
-        """Inputs for pictures of these classes, int64 [N]: of every class the first has the same latent, and so on.
+        """Inputs for images of these classes, int64 [N]: of every class the first has the same latent, and so on.
 
         Args:
             purpose: see `for_grid`.
-            label: the class of each picture.
+            label: the class of each image.
             number: see `for_grid`.
         """
         which = turns(label)
@@ -144,7 +144,7 @@ class Sampler:
         return bool(self._game.grid_conditions(1, 1, self._examples))
 
     def draw(self, inputs: Inputs) -> list[Batch]:
-        """Draw pictures, float32 [N, C, H, W] in [-1, 1], in batches."""
+        """Draw images, float32 [N, C, H, W] in [-1, 1], in batches."""
         self.refresh()
         was_training = self.net.training
         self.net.eval()
@@ -154,7 +154,7 @@ class Sampler:
         return drawn
 
     def refresh(self) -> None:
-        """Take batch norm's statistics anew where those of the average are of other weights, or of fewer pictures.
+        """Take batch norm's statistics again where those of the average are of other weights, or of fewer images.
 
         What comes of it follows from the weights and the seed alone, whenever it was last done.
         """
@@ -167,7 +167,7 @@ class Sampler:
         self._average.statistics_of = self._statistics_of
 
     def pictures(self, inputs: Inputs) -> Tensor:
-        """Draw pictures, float32 [N, C, H, W] in [-1, 1]."""
+        """Draw images, float32 [N, C, H, W] in [-1, 1]."""
         return torch.cat([batch.images for batch in self.draw(inputs)])
 
     def _latents(self, purpose: str, count: int, number: int = 0) -> Tensor:

@@ -196,7 +196,7 @@ def test_folders_of_jobs_differ_in_more_than_capitals_which_macos_and_windows_ta
 def test_nan_targets_are_caught_at_their_iteration_and_the_last_good_checkpoint_stays(tmp_path):
     result = gan_run(tmp_path, *QUICK, "trainer.log_every=4", "labels.real.value=nan", "health.on_alarm=stop")
     assert result.code == 1
-    assert "not_finite: a loss is no finite number, since iteration 1." in result.text
+    assert "not_finite: a loss is NaN or infinite, since iteration 1." in result.text
     run = only_run(tmp_path)
     state = torch.load(run / "checkpoints/last.pt", weights_only=True)
     assert state["progress"]["iteration"] == 0
@@ -261,7 +261,7 @@ def test_sampling_to_where_nothing_can_be_written_says_so(finished, tmp_path):
 
 def test_sampling_without_a_run_asks_for_one(tmp_path):
     result = gan_sample(tmp_path)
-    assert (result.code, result.err) == (1, "run has no value, and there is none to assume.\n  Give it: run=...\n")
+    assert (result.code, result.err) == (1, "run is required, and has no default.\n  Give it: run=...\n")
 
 
 def test_sampling_names_the_device_by_the_key_that_it_has_there(finished, tmp_path):
@@ -337,7 +337,7 @@ def test_a_check_measures_as_a_run_would_before_it_tells_the_memory(tmp_path):
 def test_a_check_of_a_run_that_has_begun_is_refused(tmp_path):
     result = gan_check(tmp_path, "resume=outputs/date/time")
     assert result.code == 1
-    assert "resume is outputs/date/time, but gan-check looks at a run before it begins." in result.err
+    assert "resume is outputs/date/time, but gan-check checks a run before it begins." in result.err
 
 
 # ---- mistakes -----------------------------------------------------------------------------------------------
@@ -387,7 +387,7 @@ MISTAKES = {
     "numbers for a choice": (["model=[1,2]"], "model is [1, 2], but must be dcgan, mlp", "Try model=dcgan."),
     "a number for a group taken away": (
         ["~latent=1"],
-        "~latent takes away what every run needs.",
+        "~latent removes a required setting.",
         "Leave ~latent=1 out.",
     ),
     "another name of a choice": (["loss=wgan"], "loss is wgan, but must be hinge, ", "Try loss=wasserstein."),
@@ -463,7 +463,7 @@ MISTAKES = {
         "A batch of 99,999,999,999,999 images",
         "trainer.batch_size=",
     ),
-    "a group taken away": (["~penalty"], "~penalty takes away what every run needs.", "Leave ~penalty out."),
+    "a group taken away": (["~penalty"], "~penalty removes a required setting.", "Leave ~penalty out."),
     "an infinite number": (
         ["optimizer.lr=inf"],
         "optimizer.lr is inf, but must be a number",

@@ -141,7 +141,7 @@ def test_an_override_that_changes_what_is_trained_is_refused_with_the_difference
 
 
 def write_pictures(folder: Path, seed: int) -> None:
-    """32 pictures whose files have the same names and sizes whatever the seed."""
+    """32 images whose files have the same names and sizes whatever the seed."""
     random = np.random.default_rng(seed)
     folder.mkdir()
     for number in range(32):

@@ -277,7 +277,7 @@ def test_two_sweeps_in_one_folder_at_once_are_refused(tmp_path):
         (["loss._target_=gan_runner.a,os.system"], "which is no part of gan-runner"),
         (["hydra.sweeper.params.loss._target_=os.system"], "asks for loss._target_=os.system"),
         (["data.root=${oc.env:HOME}"], "data.root=${oc.env:HOME}, which would be computed"),
-        (["hydra.callbacks.mine._target_=os.system"], "which a folder that may come from anybody cannot ask for"),
+        (["hydra.callbacks.mine._target_=os.system"], "which a folder that may come from others cannot ask for"),
         (["+model@hydra.callbacks=mlp"], "cannot ask for"),
         ([r"model.generator.activation=$\{oc.create\:\{_target_\:os.system\,command\:ls\}\}"], "cannot ask for"),
         ([r"model.generator.activation=choice($\{oc.create\:a\})"], "cannot ask for"),
@@ -286,7 +286,7 @@ def test_two_sweeps_in_one_folder_at_once_are_refused(tmp_path):
         (["hydra.launcher.setup=[reboot]"], "cannot ask for"),
         (
             ["+model.h='{_target_:os.system,command:ls}'", "hydra.sweeper.params.model.generator=${model.h}"],
-            "params.model.generator=${model.h}', which a folder that may come from anybody cannot ask for",
+            "params.model.generator=${model.h}', which a folder that may come from others cannot ask for",
         ),
         (["hydra.sweeper.params.model={h:1}"], "cannot ask for"),
         (["hydra.sweeper.params.seed=1"], "hydra.sweeper.params is null here, and has no keys"),
@@ -541,7 +541,7 @@ def test_a_sweep_ends_and_says_so_where_the_cluster_has_killed_its_jobs(tmp_path
     assert process.returncode == 1, out
     assert set(states(here).values()) == {"interrupted"}
     assert "To go on: gan-run -m sweep_resume=here" in out
-    assert "A job's process was killed, by somebody or by the cluster." in out
+    assert "A job's process was killed, by a user or by the cluster." in out
 
 
 def test_what_slurm_is_asked_for_is_what_the_file_and_the_command_line_say(tmp_path, monkeypatch):

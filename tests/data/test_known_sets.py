@@ -142,7 +142,7 @@ def test_labels_without_images_name_the_file_that_lacks(tmp_path, write_pair):
     write_pair(tmp_path / "MNIST" / "raw")
     (tmp_path / "MNIST/raw/train-images-idx3-ubyte").unlink()
     assert message_of(mnist.load, tmp_path) == (
-        f"data.root is {tmp_path}, but {tmp_path}/MNIST/raw/train-labels-idx1-ubyte lies without "
+        f"data.root is {tmp_path}, but {tmp_path}/MNIST/raw/train-labels-idx1-ubyte has no matching "
         f"{tmp_path}/MNIST/raw/train-images-idx3-ubyte.\n  {REPLACE}"
     )
 
@@ -173,9 +173,9 @@ def test_a_failed_download_is_one_message_and_leaves_nothing(tmp_path, monkeypat
 
     monkeypatch.setattr(torchvision.datasets, name, fetch)
     assert message_of(load, tmp_path, download=True) == (
-        f"data.download is true, but {name.lower()} could not be brought to {tmp_path}: "
+        f"data.download is true, but {name.lower()} could not be downloaded to {tmp_path}: "
         "<urlopen error no network>\n"
-        "  Look at the network, or put the files there by hand and use data.download=false, "
+        "  Check the connection, or put the files there by hand and use data.download=false, "
         "or try data=digits, which ships inside the package."
     )
     assert not list(tmp_path.iterdir())

@@ -59,7 +59,7 @@ def test_loading_and_drawing_leave_the_callers_random_numbers_alone(exported):
 
 def test_a_run_is_exported_in_python_too(folder, tmp_path):
     run = gan_runner.load(folder / "run")
-    assert "to the bit" in run.export(tmp_path / "deeper/mine", device="cpu")
+    assert "bit for bit" in run.export(tmp_path / "deeper/mine", device="cpu")
     images = gan_runner.load(tmp_path / "deeper/mine").sample(3, seed=2)
     np.testing.assert_array_equal(images, run.sample(3, seed=2, checkpoint="best", device="cpu"))
     with pytest.raises(UserError, match="what is both"):
@@ -97,7 +97,7 @@ def test_what_gan_eval_found_of_the_checkpoint_stands_beside_real_pictures_and_n
     assert export("run=run", within=tmp_path).code == 0
     card = (tmp_path / "run/generator-best/README.md").read_text()
     assert "| frechet | 1.25 | 0.5 | 99 |  |" in card
-    assert "1,000 generated pictures" in card
+    assert "1,000 generated images" in card
 
 
 def test_a_discriminator_gives_the_same_logits(folder, exported_d, exported):

@@ -158,7 +158,7 @@ def test_pictures_of_another_shape_are_refused_in_words(learned):
         learned(torch.zeros(2, 3, 16, 16, dtype=torch.uint8))
     assert str(error.value) == (
         "The extractor cnn knows pictures of 1 channel and 8x8 pixels, but was given ones of 3 channels and 16x16 "
-        "pixels.\n  Evaluate with the data set, data.image_size and channels that the pictures were made after."
+        "pixels.\n  Evaluate with the data set, data.image_size and channels that the images were made after."
     )
 
 

@@ -261,7 +261,7 @@ def test_of_few_real_images_each_is_shown_once_where_neighbours_are_looked_for()
     assert both.real is None
     assert both.measure(real, FAKE) == {"metric/near_30": 12 - 7, "metric/any_30": 30 - 7}
     assert both.real.as_dict() == {"count": 3, "of": "train", "metrics": {"metric/near_30": 0.5}}
-    assert both.real.beside("metric/near_30") == " Real pictures have 0.5 (3 outside the reference)."
+    assert both.real.beside("metric/near_30") == " Real images have 0.5 (3 outside the reference)."
     assert both.real.beside("metric/any_30") == ""
 
 
