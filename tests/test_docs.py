@@ -7,6 +7,8 @@ import json
 import os
 import re
 import shlex
+import shutil
+import subprocess
 import sys
 import warnings
 from pathlib import Path
@@ -191,6 +193,35 @@ def test_the_commands_that_use_a_run_work_on_one(folder):
         assert result.code == 0, result.text
         assert json.loads((folder / run / "summary.json").read_text())["epochs"] == 2
     assert "Resumed at iteration 2," in result.text
+
+
+@pytest.mark.slow
+def test_the_sbatch_file_trains_and_when_its_time_is_up_it_is_queued_again_and_resumes(folder, monkeypatch):
+    script = next(block for _, block in BLOCKS["docs/slurm.md"] if block.startswith("#!/bin/bash"))
+    (folder / "gan.sbatch").write_text(script)
+    programs = {
+        "gan-run": 'echo gan-run "$@" >> called; mkdir -p outputs/7/checkpoints; '
+        "touch outputs/7/checkpoints/last.pt; exit 138",
+        "srun": 'exec "$@"',
+        "scontrol": 'echo scontrol "$@" >> called',
+    }
+    (folder / "bin").mkdir()
+    for name, does in programs.items():
+        (folder / "bin" / name).write_text(f"#!/bin/sh\n{does}\n")
+        (folder / "bin" / name).chmod(0o755)
+    (folder / "gan-runner/.venv/bin").mkdir(parents=True)
+    (folder / "gan-runner/.venv/bin/activate").touch()
+    (folder / "my_idx_files").rename(folder / "data")
+    job = {"HOME": str(folder), "SLURM_JOB_ID": "7", "SLURM_SUBMIT_DIR": str(folder)}
+    environment = os.environ | job | {"PATH": f"{folder / 'bin'}:{os.environ['PATH']}"}
+    for _ in range(2):  # the second as Slurm starts it again
+        subprocess.run(["bash", "gan.sbatch"], cwd=folder, env=environment, check=True)
+    first, again, second, _ = (folder / "called").read_text().splitlines()
+    assert (again, second) == ("scontrol requeue 7", f"gan-run resume={folder}/outputs/7")
+    shutil.rmtree(folder / "outputs")
+    result = gan_run(folder, *shlex.split(first)[1:], *SHORT)
+    assert result.code == 0, result.text
+    assert (folder / "outputs/7/summary.json").is_file()
 
 
 def examples_of_extending():
