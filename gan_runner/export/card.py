@@ -81,7 +81,7 @@ def card(description: Description, numbers: Measured, folder: str) -> str:
             "",
             f"# {_title(description)}",
             "",
-            *([f"![Pictures that it draws]({GRID})", ""] if draws else []),
+            *([f"![Images that it draws]({GRID})", ""] if draws else []),
             *_facts(description),
             "",
             "## Numbers",

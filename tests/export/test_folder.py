@@ -74,7 +74,7 @@ def test_the_card_is_one_that_a_hub_reads_and_says_what_was_measured(folder, exp
     assert {"gan", "gan-runner"} <= set(told["tags"])
     summary = json.loads((folder / "run/summary.json").read_text())
     assert summary["data"]["fingerprint"] in body
-    assert "64 pictures" in body
+    assert "64 images" in body
     for name, value in summary["metrics"].items():
         assert f"| {name} | {value:.4g} |" in body
     with Image.open(exported / "grid.png") as grid:
@@ -87,7 +87,7 @@ def test_what_the_card_and_the_page_say_in_python_works(folder, exported, monkey
         (code,) = re.findall(r"```python\n(.*?)```", text, re.DOTALL)
         names = {}
         exec(code, names)
-        assert names["pictures"].shape == (64, 28, 28, 1)
+        assert names["images"].shape == (64, 28, 28, 1)
 
 
 def test_what_gan_eval_found_of_the_checkpoint_stands_beside_real_pictures_and_noise(folder, export, tmp_path):

@@ -205,8 +205,8 @@ def collapse(patience=0):
     [
         ({"diversity": 0.1}, "images from different latents differ 10.0% as much as real ones do"),
         ({"diversity": 0.0, "repeats": 1.0}, "images from different latents differ 0.0% as much as real ones do"),
-        ({"diversity": 0.49, "repeats": 1.0}, "100% of the pictures from different latents nearly equal another one"),
-        ({"repeats": 0.5}, "50% of the pictures from different latents nearly equal another one"),
+        ({"diversity": 0.49, "repeats": 1.0}, "100% of the images from different latents nearly equal another one"),
+        ({"repeats": 0.5}, "50% of the images from different latents nearly equal another one"),
         ({"repeats": 0.49}, None),
         ({"diversity": 0.101}, None),
         ({"diversity": math.nan}, None),  # no number, and so no small one
