@@ -82,7 +82,7 @@ class Description:
 
 
 def read_description(folder: Path, parts: Parts) -> Description:
-    """Read the description of a folder that may come from anybody; nothing is made of it yet.
+    """Read the description of a folder that may come from others; nothing is made of it yet.
 
     Args:
         folder: the exported one.

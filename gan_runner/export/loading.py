@@ -106,7 +106,7 @@ class Exported:
 
 
 def load_exported(path: str | PathLike[str], trust: Sequence[str] | str = (), device: str = "cpu") -> Exported:
-    """Load an exported folder, which may come from anybody: it is data, and never a program.
+    """Load an exported folder, which may come from others: it is data, and never a program.
 
     Args:
         path: the folder that `gan-export` wrote.

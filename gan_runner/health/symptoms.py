@@ -117,7 +117,7 @@ def _restored(row: Sequence[Any]) -> list[Any]:
 
 
 class OnAverage(Symptom):
-    """A symptom that is judged by means over the log points of its patience, so that one good reading does not reset it.
+    """A symptom judged by means over the log points of its patience, so that one good reading does not reset it.
 
     Args:
         patience: see `Symptom`.

@@ -174,7 +174,7 @@ class FeatureMetrics:
 
     @property
     def reference(self) -> ImageSet:
-        """The training images that generated ones are compared with: all, or the half that the extractor was trained on."""
+        """The training images that generated ones are compared with: all, or the extractor's half."""
         assert self._reference is not None, "bind comes first"
         return self._reference
 

@@ -128,7 +128,7 @@ class Minimax(_ClassifierLoss):
 
 
 class LeastSquares(_TaughtByTargets):
-    """Squared errors of D's outputs from their targets; they do not saturate (Mao et al. 2017, arXiv:1611.04076, eq. 9).
+    """Squared errors from the targets, which do not saturate (Mao et al. 2017, arXiv:1611.04076, eq. 9).
 
     The paper's D is the logit plus 1/2 here: targets of 1 and 0 then lie on either side of a logit of 0, whose sign
     goes on saying what an image is. D's last bias makes up for the half, so the game is the same.
