@@ -195,6 +195,46 @@ def test_the_commands_that_use_a_run_work_on_one(folder):
     assert "Resumed at iteration 2," in result.text
 
 
+SETTINGS = {  # the rows of the table of docs/settings.md, and what is typed for each
+    f"`{' '.join(words) or 'gan-run'}`": words
+    for words in (
+        [],
+        ["experiment=recommended"],
+        ["experiment=keras_mlp"],
+        ["model=dcgan"],
+        ["experiment=recommended", "model=dcgan"],
+        ["experiment=keras_dcgan"],
+        ["model=resnet"],
+        ["experiment=recommended", "model=resnet"],
+    )
+}
+
+
+def settings_row(name, config):
+    """A row of the table of docs/settings.md: what a run trains with."""
+    adam, trainer, model = config.optimizer, config.trainer, config.model
+    gamma = config.penalty.get("gamma")
+    widths = model.get("widths") or model.generator.get("widths")
+    cells = (
+        f"{adam.lr:g}",
+        ", ".join(f"{beta:g}" for beta in adam.betas),
+        trainer.batch_size,
+        f"{model.dropout:g}" if "dropout" in model else "none",
+        "none" if gamma is None else f"gamma {gamma:g}, every {config.penalty.interval}",
+        "none" if trainer.ema is None else f"{trainer.ema:g}",
+        ", ".join(map(str, widths)),
+    )
+    return f"| {name} | {' | '.join(map(str, cells))} |"
+
+
+def test_the_table_of_settings_has_what_is_composed(compose_config):
+    page = re.findall(
+        r"^\| `.*$", PAGES["docs/settings.md"].partition("## The settings that matter")[2].partition("\n## ")[0], re.M
+    )
+    rows = [settings_row(name, compose_config(*words)) for name, words in SETTINGS.items()]
+    assert page == rows, "\n".join(["the table should be:", *rows])
+
+
 @pytest.mark.slow
 def test_the_sbatch_file_trains_and_when_its_time_is_up_it_is_queued_again_and_resumes(folder, monkeypatch):
     script = next(block for _, block in BLOCKS["docs/slurm.md"] if block.startswith("#!/bin/bash"))
