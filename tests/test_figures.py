@@ -107,3 +107,14 @@ def test_times_are_those_of_the_runs_by_the_clock_and_of_the_page_on_speed():
     table = rows_of(times, "an iteration of | 2 cores, fp32 | 2 cores with AVX-512 bf16 | one H100, bf16")
     for (_, *said), *figures in zip(table, *measured, strict=True):
         assert [cell.removesuffix(" ms") for cell in said] == [figure.partition(" ")[0] for figure in figures]
+
+
+def test_times_by_model_and_size():
+    times = (ROOT / "docs/times.md").read_text(encoding="utf-8")
+    table = rows_of(times, "settings | image | batch | an iteration | peak memory")
+    rows = recorded("expected")
+    assert [row[0] for row in table] == [f"`{row['setting']}`" for row in rows]
+    for (_, image, batch, milliseconds, memory), row in zip(table, rows, strict=True):
+        assert (image, batch) == ("x".join(map(str, row["image"])), str(row["batch"]))
+        check(milliseconds.removesuffix(" ms"), [row["milliseconds"]])
+        check(memory.removesuffix(" MB").replace(",", ""), [row["megabytes"]])
