@@ -108,6 +108,12 @@ def trusting(trust: object) -> Parts:
     return Parts(tuple(map(str, named)))
 
 
+def write_outside(tree: object) -> list[str]:
+    """This package's own loggers in a config that write outside of a run's folder, by their full names."""
+    own = sorted(name for name in names_in(tree) if "logger" in table().get(name, ()))
+    return [name for name in own if getattr(resolve_name(name), "writes_outside", False) is True]
+
+
 def names_in(tree: object) -> frozenset[str]:
     """Every name of a class or function in a config."""
     if isinstance(tree, dict):

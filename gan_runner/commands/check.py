@@ -213,7 +213,8 @@ class Preflight:
             checkpoints = settings.keep
         checkpoints += experiment.evaluation.objective is not None  # best.pt
         grids = 1 + timetable.intervals(settings.sample_every, iterations)
-        in_events = 2 * grids + 1 if experiment.dashboard.images else 0
+        logger = experiment.logger
+        in_events = 2 * grids + 1 if logger.images and not logger.writes_outside else 0
         total = checkpoints * checkpoint + (grids + in_events) * one_grid
         hint = " (logger.images=false leaves these out)" if in_events else ""
         return (

@@ -27,7 +27,7 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from gan_runner import CONFIG_MODULE
-from gan_runner.building.parts import trusting
+from gan_runner.building.parts import names_in, trusting
 from gan_runner.commands.starting import start_of_job
 from gan_runner.config.command_line import Typed, shown, typed_overrides
 from gan_runner.config.stored import read_stored
@@ -53,11 +53,12 @@ from gan_runner.machine.shell import command_line, quoted
 from gan_runner.machine.signals import PREEMPTING, STOPPING, handled, held_back, held_back_in_new_processes, let_through
 from gan_runner.record import links
 from gan_runner.record.sweep_folder import GONE_THROUGH, Job, Sweep, SweepFolder, read_summary
-from gan_runner.record.tensorboard import dashboard_line
+from gan_runner.record.tensorboard import TensorBoard, dashboard_line
 
 log = logging.getLogger(__name__)
 
 _SECONDS_BETWEEN_LOOKS = 1.0
+_TENSORBOARD = f"{TensorBoard.__module__}.{TensorBoard.__qualname__}"
 _MOST_NAMES = 5  # of jobs that have failed for the same reason
 _JOBLIB = ".joblib_launcher.JoblibLauncher"
 _SUBMITIT, _SUBMITIT_HERE = ".submitit_launcher.", ".submitit_launcher.LocalLauncher"
@@ -105,6 +106,7 @@ class WholeSweep:
         self._vouched = vouched
         self._short_spin = None if "GOMP_SPINCOUNT" in os.environ else short_spin  # the user's own stays
         self._folder: SweepFolder | None = None
+        self._on_tensorboard = True
         self._signal: int | None = None
         self._listening = contextlib.ExitStack()
         self._teller: _Teller | None = None
@@ -150,7 +152,9 @@ class WholeSweep:
             folder.release()
             raise
         self._folder = folder
-        _say(f"Dashboard: {dashboard_line(folder.path, shown(folder.path))}")
+        self._on_tensorboard = _TENSORBOARD in names_in(OmegaConf.to_container(config.logger))
+        for line in self._dashboard():
+            _say(line)
         if sweep.count("finished"):
             _say(sweep.progress())
         launcher = config.hydra.launcher._target_
@@ -242,8 +246,12 @@ class WholeSweep:
         if any(job.state not in GONE_THROUGH for job in sweep.jobs) or len(sweep.jobs) < (sweep.total or 0):
             words = ["gan-run", "-m", *flags, f"sweep_resume={shown(self._folder_path())}"]
             lines.append(f"To go on: {command_line(words)}")
-        lines.append(f"Dashboard: {dashboard_line(self._folder_path(), shown(self._folder_path()))}")
-        return lines
+        return [*lines, *self._dashboard()]
+
+    def _dashboard(self) -> list[str]:
+        """The line that shows all jobs in TensorBoard, if they log to it."""
+        path = self._folder_path()
+        return [f"Dashboard: {dashboard_line(path, shown(path))}"] if self._on_tensorboard else []
 
     def _folder_path(self) -> Path:
         assert self._folder is not None

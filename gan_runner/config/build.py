@@ -34,7 +34,8 @@ from gan_runner.objectives.penalties import Penalty, Several, interval_of, parts
 from gan_runner.optim.averages import HalfLife, MovingAverage
 from gan_runner.optim.lazy import corrected, main_share
 from gan_runner.optim.learning_rates import LearningRate
-from gan_runner.record.tensorboard import Scalar, flatten
+from gan_runner.record.loggers import Logger, Scalar
+from gan_runner.record.tensorboard import flatten
 from gan_runner.seeds import derived_seed
 from gan_runner.training.devices import Compute, PrecisionName, choose_device, choose_precision, prepare
 from gan_runner.training.distributed import ALONE, World
@@ -121,7 +122,7 @@ def build(config: DictConfig, world: World = ALONE) -> Experiment:
         watch=make(config.health, settings=_settings(config, compute.precision)),
         evaluation=evaluation,
         pruning=make(config.pruning) if config.pruning else None,
-        dashboard=make(config.logger),
+        logger=hold_to(make(config.logger), Logger, "logger"),
         world=world,
     )
 

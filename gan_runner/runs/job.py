@@ -6,7 +6,7 @@ import contextlib
 import copy
 import logging
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
@@ -20,13 +20,15 @@ from gan_runner.config.build import NETWORKS, build, refuse_other_networks
 from gan_runner.config.checking import check, too_much_asked
 from gan_runner.config.hyperparameters import hyperparameters_of
 from gan_runner.config.stored import Stored, read_stored, to_store
+from gan_runner.contracts import described
 from gan_runner.errors import FirstError, UserError, mark_as_told, problem_of
 from gan_runner.machine import shell
 from gan_runner.record.journal import Journal, Silence
+from gan_runner.record.loggers import Hyperparameters, RunToLog, opened_log
 from gan_runner.record.progress_bar import progress_bar
 from gan_runner.record.run_folder import RunFolder
 from gan_runner.record.summary import Summary
-from gan_runner.record.tensorboard import Hyperparameters, begin_and_fail, dashboard_line
+from gan_runner.record.tensorboard import TensorBoard, begin_and_fail
 from gan_runner.runs.introduction import introduce
 from gan_runner.runs.judging import report_of_checkpoint, tell_report
 from gan_runner.runs.outcome import outcome_of
@@ -141,7 +143,9 @@ def run_job(start: Start, within: Within | None = None) -> float | None:
             sys.exit(128 + stopped_by)
     log.info("Pictures: %s", folder.path / "samples")
     if within is None:  # or the sweep says it
-        log.info("Dashboard: %s", dashboard_line(folder.path, folder.path))
+        assert job.run is not None, "it has trained"
+        for command in job.run.experiment.logger.view_commands(folder.path, folder.path):
+            log.info("Dashboard: %s", command)
     return job.to_minimise()
 
 
@@ -211,15 +215,14 @@ def _go_on(job: _Job, run: Run, state: dict[str, Any] | None) -> bool:
 def _train(job: _Job, stop: Stop, within: Within | None) -> None:
     config, folder = job.config, job.folder
     experiment, state, tables = _made(job, stop)
-    first_iteration = state["progress"]["iteration"] + 1 if state else 1
     with (
         FirstError() as first,
-        experiment.dashboard.open(folder.path, first_iteration) as events,
+        contextlib.closing(opened_log(experiment.logger, job.to_log(state))) as run_log,
         progress_bar(experiment.settings.progress if within is None or within.bar else False) as bar,
         contextlib.nullcontext() if bar.disable else logging_redirect_tqdm(),
         contextlib.closing(experiment.loader),
     ):
-        journal = Journal(folder, events, bar, experiment.settings.sample_columns)
+        journal = Journal(folder, run_log, bar, experiment.settings.sample_columns)
         run = Run(experiment, journal, on_checkpoint=lambda: job.write("running"))
         job.run = run
         nothing_left = _go_on(job, run, state)
@@ -245,11 +248,11 @@ def _train(job: _Job, stop: Stop, within: Within | None) -> None:
         log.info("%s to train. Pictures appear in %s.", length, folder.path / "samples")
         if unusual := experiment.watch.unusual:
             log.warning("%s", unusual)
-        events.begin(_hyperparameters(job.start), [*experiment.evaluation.tags, *_TELLING_SCALARS])
-        events.describe(experiment.evaluation.descriptions)
+        run_log.begin(_hyperparameters(job.start), [*experiment.evaluation.tags, *_TELLING_SCALARS])
+        run_log.describe(experiment.evaluation.descriptions)
         command, begun_at = shell.command_line(job.start.command), run.progress.iteration
         for tag, text in {"command": command, "config": job.config_text, **tables}.items():
-            events.text(f"run/{tag}", f"```\n{text}\n```", begun_at)
+            run_log.text(f"run/{tag}", f"```\n{text}\n```", begun_at)
         if not state:
             run.show_real_images()
         job.write("running")
@@ -258,11 +261,10 @@ def _train(job: _Job, stop: Stop, within: Within | None) -> None:
                 train(run, lambda: stop.wanted() or job.hopeless(within))
                 run.write_timeline()
                 run.tell_outcome()
-                if not stop.signal:
-                    events.end(succeeded=True)
+                run_log.end("interrupted" if stop.signal else "finished")
         except Exception:
             with contextlib.suppress(Exception):
-                events.end(succeeded=False)
+                run_log.end("failed")
             with contextlib.suppress(Exception):
                 run.write_timeline()
             raise
@@ -307,7 +309,8 @@ def _length(run: Run) -> str:
 
 def note_failure_on_dashboard(start: Start) -> None:
     """Give a job of a sweep that has failed before it began its row on the page of hyperparameters."""
-    begin_and_fail(start.folder, _hyperparameters(start))
+    if described(TensorBoard) in names_in(OmegaConf.to_container(start.config.logger)):
+        begin_and_fail(start.folder, _hyperparameters(start))
 
 
 def _hyperparameters(start: Start) -> Hyperparameters:
@@ -406,6 +409,20 @@ class _Job:
         if self.config.resume_from is not None:
             return self.folder.checkpoints.load(str(self.config.resume_from), torch.device("cpu"))
         return self.folder.checkpoints.load_newest(torch.device("cpu"))
+
+    def to_log(self, state: Mapping[str, Any] | None) -> RunToLog:
+        """This start as a logger is told of it."""
+        path, logged = self.folder.path.absolute(), None
+        if state and self.config.resume_from is None:
+            logged = max((point["iteration"] for point in self.folder.read_metrics()), default=0)
+        of_sweep = self.start.job
+        return RunToLog(
+            self.folder.path,
+            first_iteration=state["progress"]["iteration"] + 1 if state else 1,
+            last_logged=logged,
+            name=path.name if of_sweep else "/".join(path.parts[-2:]),
+            sweep="/".join(path.parts[-3:-1]) if of_sweep else None,
+        )
 
     def write(self, status: str, error: str | None = None) -> None:
         """Write summary.json as of now."""

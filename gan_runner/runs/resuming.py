@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 from collections.abc import Iterator, Mapping
 from importlib import resources
 from pathlib import Path
@@ -12,7 +13,7 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from omegaconf import DictConfig, OmegaConf
 
 from gan_runner import CONFIG_MODULE
-from gan_runner.building.parts import Parts, trusting
+from gan_runner.building.parts import Parts, trusting, write_outside
 from gan_runner.building.signatures import as_typed
 from gan_runner.config.command_line import Typed
 from gan_runner.config.groups import GROUPS
@@ -20,6 +21,8 @@ from gan_runner.config.stored import Stored, read_stored
 from gan_runner.data import ImageSet
 from gan_runner.errors import UserError
 from gan_runner.record.run_folder import RunFolder
+
+log = logging.getLogger(__name__)
 
 # The keys of a start rather than of the run.
 OF_A_START = ("resume", "resume_force", "resume_from", "trust")
@@ -73,7 +76,8 @@ def offer_to_hydra(stored: Stored, typed: list[str]) -> None:
         UserError: an override asks for another experiment.
     """
     config = dict(stored.config)
-    parsed = {override.key_or_group: override for override in OverridesParser.create().parse_overrides(typed)}
+    overrides = OverridesParser.create().parse_overrides(typed)
+    parsed = {override.key_or_group: override for override in overrides if override.package is None}
     if "experiment" in parsed:
         raise UserError(
             f"experiment is {parsed['experiment'].value()}, but a run goes on as what it is.",
@@ -86,6 +90,18 @@ def offer_to_hydra(stored: Stored, typed: list[str]) -> None:
     chosen = {group.name: parsed[group.name].value() for group in GROUPS if group.name in parsed}
     defaults = [*({name: choice} for name, choice in chosen.items()), "_self_"]
     anew = {name for name, choice in chosen.items() if choice != stored.choices.get(name)}
+    anew |= {override.key_or_group for override in overrides if override.package is not None}  # parts of several
+    if outside := write_outside(stored.values["logger"]):
+        anew.add("logger")
+        if "logger" not in chosen:
+            defaults.insert(0, {"logger": "tensorboard"})
+            names = [name.rpartition(".")[2].lower() for name in outside]
+            log.warning(
+                "This run was logged to %s too, but where data go is not for a folder to say. To go on there, add "
+                "logger=[tensorboard,%s], and its settings.",
+                " and ".join(names),
+                ",".join(names),
+            )
     kept = {name: value for name, value in config.items() if name not in anew}
     own = OmegaConf.load(str(resources.files(CONFIG_MODULE).joinpath("config.yaml")))
     assert isinstance(own, DictConfig)

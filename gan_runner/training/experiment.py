@@ -14,7 +14,7 @@ from gan_runner.games import Game
 from gan_runner.health.watch import Watch
 from gan_runner.metrics import Evaluation, RealImages
 from gan_runner.optim.averages import MovingAverage
-from gan_runner.record.tensorboard import TensorBoard
+from gan_runner.record.loggers import Logger
 from gan_runner.seeds import derived_seed
 from gan_runner.training.devices import Compute
 from gan_runner.training.distributed import ALONE, World
@@ -43,7 +43,7 @@ class Experiment:
     watch: Watch
     evaluation: Evaluation
     pruning: Median | None
-    dashboard: TensorBoard
+    logger: Logger
     world: World = field(default=ALONE)
 
     def __post_init__(self) -> None:
