@@ -161,14 +161,14 @@ OUTSIDE = {
 
 @pytest.mark.parametrize("several", [False, True])
 @pytest.mark.parametrize("name", OUTSIDE)
-def test_a_folder_does_not_choose_where_data_go(run, opened, name, several):
+def test_a_folder_does_not_choose_where_data_go(run, opened, caplog, name, several):
     logger = {"_target_": f"gan_runner.record.{name.lower()}.{name}"} | OUTSIDE[name]
     if several:
         logger = {"_target_": "gan_runner.record.loggers.Several", "parts": {"x": logger}}
     at("logger", value=logger)(run)
     result = opened(*RESUME)
     assert result.code == 0, result.text
-    assert f"add logger=[tensorboard,{name.lower()}]" in result.text
+    assert f"add logger=[tensorboard,{name.lower()}]" in caplog.text
     assert yaml.safe_load((run / ".hydra/config.yaml").read_text())["logger"]["_target_"].endswith(".TensorBoard")
 
 
