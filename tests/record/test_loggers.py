@@ -1,6 +1,7 @@
 import logging
 import struct
 import threading
+import time
 
 import pytest
 from PIL import Image
@@ -128,6 +129,8 @@ def starts(logger, folder):
     """A run that is stopped, one that goes on, and one that was cut short after it had logged iteration 6."""
     folder.mkdir()
     for first, logged, points, status in ((1, None, (2, 4), "interrupted"), (5, 4, (6,), ""), (5, 6, (6, 8), "failed")):
+        if isinstance(logger, WandB):  # which names a start's folder by the second
+            time.sleep(1.0 - time.time() % 1.0)
         log = logger.open(RunToLog(folder, first, logged, name="tiny", sweep="2026/a"))
         changed = {**HYPERPARAMETERS.values, "optimizer.lr": 1e-4 if logged else 2e-4}
         log.begin(Hyperparameters(changed, {}, set()), [])
@@ -172,7 +175,10 @@ def test_wandb_has_the_same_identifier_in_all_starts_and_no_point_twice(tmp_path
     folders = list((tmp_path / "wandb").glob("offline-run-*"))
     files = [next(folder.glob("*.wandb")) for folder in folders]
     assert {file.name for file in files} == {f"run-{identifier}.wandb"}
-    assert sorted(step for file in files for step in steps_in(file)) == [2, 4, 6, 8]
+    until = time.monotonic() + 30  # wandb's own process writes the end of a file after `finish` has returned
+    while (steps := sorted(step for file in files for step in steps_in(file))) != [2, 4, 6, 8]:
+        assert time.monotonic() < until, steps
+        time.sleep(0.1)
     assert len(list((tmp_path / "wandb").glob("offline-run-*/files/media/images/samples/*.png"))) == 4
 
 
