@@ -18,7 +18,7 @@ from collections.abc import Iterator, Sequence
 from importlib import resources
 from pathlib import Path
 from types import FrameType, TracebackType
-from typing import Any, NoReturn, Self
+from typing import Any, NoReturn, Self, cast
 
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.hydra_config import HydraConfig
@@ -27,7 +27,8 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from gan_runner import CONFIG_MODULE
-from gan_runner.building.parts import names_in, trusting
+from gan_runner.building.making import make
+from gan_runner.building.parts import Parts, only, trusting
 from gan_runner.commands.starting import start_of_job
 from gan_runner.config.command_line import Typed, shown, typed_overrides
 from gan_runner.config.stored import read_stored
@@ -46,19 +47,19 @@ from gan_runner.config.sweeping import (
     with_later_groups,
     words_of_sweep,
 )
+from gan_runner.contracts import hold_to
 from gan_runner.errors import UserError, printable, printable_lines, problem_of, was_told
 from gan_runner.machine.cores import cores
 from gan_runner.machine.processes import semaphores
 from gan_runner.machine.shell import command_line, quoted
 from gan_runner.machine.signals import PREEMPTING, STOPPING, handled, held_back, held_back_in_new_processes, let_through
 from gan_runner.record import links
+from gan_runner.record.loggers import Logger
 from gan_runner.record.sweep_folder import GONE_THROUGH, Job, Sweep, SweepFolder, read_summary
-from gan_runner.record.tensorboard import TensorBoard, dashboard_line
 
 log = logging.getLogger(__name__)
 
 _SECONDS_BETWEEN_LOOKS = 1.0
-_TENSORBOARD = f"{TensorBoard.__module__}.{TensorBoard.__qualname__}"
 _MOST_NAMES = 5  # of jobs that have failed for the same reason
 _JOBLIB = ".joblib_launcher.JoblibLauncher"
 _SUBMITIT, _SUBMITIT_HERE = ".submitit_launcher.", ".submitit_launcher.LocalLauncher"
@@ -106,7 +107,7 @@ class WholeSweep:
         self._vouched = vouched
         self._short_spin = None if "GOMP_SPINCOUNT" in os.environ else short_spin  # the user's own stays
         self._folder: SweepFolder | None = None
-        self._on_tensorboard = True
+        self._logger: Logger | None = None
         self._signal: int | None = None
         self._listening = contextlib.ExitStack()
         self._teller: _Teller | None = None
@@ -127,6 +128,10 @@ class WholeSweep:
         refuse_senseless_search(config)
         folder = SweepFolder(Path(config.hydra.sweep.dir))
         links.check_sweep(folder.path, "hydra.sweep.dir")
+        parts = _parts_allowed(config, self._vouched)
+        with contextlib.nullcontext() if parts is None else only(parts):
+            node = cast("dict[str, Any]", OmegaConf.to_container(config.logger, resolve=True))
+            self._logger = hold_to(make(node), Logger, "logger")
         planned = plan(config, GlobalHydra.instance().config_loader())
         _refuse_processes_without_semaphores(config, planned.total)
         folder.take()
@@ -152,7 +157,6 @@ class WholeSweep:
             folder.release()
             raise
         self._folder = folder
-        self._on_tensorboard = _TENSORBOARD in names_in(OmegaConf.to_container(config.logger))
         for line in self._dashboard():
             _say(line)
         if sweep.count("finished"):
@@ -249,9 +253,10 @@ class WholeSweep:
         return [*lines, *self._dashboard()]
 
     def _dashboard(self) -> list[str]:
-        """The line that shows all jobs in TensorBoard, if they log to it."""
+        """What to type to see all jobs in each of their loggers."""
+        assert self._logger is not None
         path = self._folder_path()
-        return [f"Dashboard: {dashboard_line(path, shown(path))}"] if self._on_tensorboard else []
+        return [f"Dashboard: {command}" for command in self._logger.view_commands(path, shown(path))]
 
     def _folder_path(self) -> Path:
         assert self._folder is not None
@@ -401,17 +406,18 @@ def _train_and_note(config: DictConfig, sweep: SweepFolder, run: Path, job: Job)
         elif not isinstance(error, UserError) and not was_told(error):
             raise
         problem = problem_of(error)
-        with contextlib.suppress(OSError, OmegaConfBaseException):  # what a disk or a config refuses was told above
-            from gan_runner.runs.job import note_failure_on_dashboard
-
-            note_failure_on_dashboard(start_of_job(config))
         _ended(sweep, number, "failed", run, problem)
         return None, None
 
 
+def _parts_allowed(config: DictConfig, vouched: list[str] | None) -> Parts | None:
+    """What a sweep that goes on from its folder may have made; None where all was typed."""
+    return None if vouched is None else trusting([*_as_list(config.trust), *vouched])
+
+
 def _train(config: DictConfig, sweep: SweepFolder, run: Path, job: Job) -> float | None:
     vouched = sweep.read().vouched
-    parts = None if vouched is None else trusting([*_as_list(config.trust), *vouched])
+    parts = _parts_allowed(config, vouched)
     if parts is not None:
         hold_to_parts(config, parts, f"sweep_resume is {shown(sweep.path)}, but its sweep.json")
     names = [*_as_list(config.trust), *(names_typed(config) if vouched is None else vouched)]

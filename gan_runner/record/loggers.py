@@ -21,6 +21,7 @@ from typing import Literal, Protocol, TypeAlias
 from PIL import Image
 
 from gan_runner import files
+from gan_runner.contracts import hold_to
 from gan_runner.errors import UserError
 from gan_runner.files import write_text
 
@@ -56,10 +57,10 @@ class RunToLog:
     """One start of a run, as a logger is told of it.
 
     Attributes:
-        folder: the run's; it exists. A resumed run's may come from anybody: what is read of it is data.
+        folder: the run's; it exists. A resumed run's may come from others: what is read of it is data.
         first_iteration: the first iteration that this start may log.
         last_logged: the last iteration that earlier starts logged: it may lie after `first_iteration`, where a start
-            was cut short. None where there is no earlier log to go on with: a run begins, or takes another course from
+            was cut short. None where there is no earlier log to continue: a run begins, or takes another course from
             an earlier checkpoint (`resume_from`).
         name: for people to know the run by.
         sweep: the name of the sweep that the run is a job of, if it is one.
@@ -178,8 +179,6 @@ class Several:
 
 def opened_log(logger: Logger, run: RunToLog) -> RunLog:
     """Start to log; where a logger writes outside of the run's folder, its failures end nothing from here on."""
-    from gan_runner.contracts import hold_to  # which imports PyTorch
-
     opened = hold_to(logger.open(run), RunLog, "what logger.open gives")
     return (
         _Guarded(opened, type(logger).__name__) if logger.writes_outside and not isinstance(logger, Several) else opened

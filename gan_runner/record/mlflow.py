@@ -47,7 +47,7 @@ class MLflow:
         self.images = images
 
     def open(self, run: RunToLog) -> MLflowRun:
-        """Begin MLflow's run, or go on with the one that earlier starts logged to, if it is there.
+        """Begin MLflow's run, or continue the one that earlier starts logged to, if it is there.
 
         Raises:
             UserError: MLflow cannot keep runs there.

@@ -90,10 +90,16 @@ class EventFile:
         self._folder = folder
         self._images = images
         self._descriptions: dict[str, str] = {}
+        self._row: list[Any] = []  # of the HPARAMS page, until the file is begun
 
     @cached_property
     def _writer(self) -> SummaryWriter:
-        return self._begin()
+        writer = self._begin()
+        file: Any = writer.file_writer
+        for message in self._row:
+            file.add_summary(message)
+        self._row = []
+        return writer
 
     @property
     def _file(self) -> Any:
@@ -116,8 +122,7 @@ class EventFile:
             hyperparameters: the run's.
             metrics: scalar tags, the most telling first; the page shows the last value logged of each.
         """
-        for message in _row(hyperparameters, metrics):
-            self._file.add_summary(message)
+        self._row = _row(hyperparameters, metrics)
 
     def end(self, status: Status) -> None:
         """Put the run's outcome on the HPARAMS page.
@@ -132,7 +137,8 @@ class EventFile:
             outcome = plugin_data_pb2.SessionEndInfo(status=api_pb2.STATUS_SUCCESS, end_time_secs=time.time())
             self._file.add_summary(_of_hparams_page(session_end_info=outcome))
         elif status == "failed":
-            _write_failure(self._folder, [])
+            _write_failure(self._folder, self._row)
+            self._row = []
 
     def describe(self, descriptions: Mapping[str, str]) -> None:
         """Say what scalars mean, by their tags, before the first of each; their charts show it behind an i."""
@@ -178,14 +184,8 @@ class EventFile:
 
     def close(self) -> None:
         """Write what is still in memory and close the file; the file takes nothing more."""
-        if "_writer" in self.__dict__:
+        if self._row or "_writer" in self.__dict__:
             self._writer.close()
-
-
-def begin_and_fail(folder: Path, hyperparameters: Hyperparameters) -> None:
-    """Put a run that has failed before it began on the HPARAMS page, unless it is there already."""
-    if not files.listed(folder, "events.out.tfevents.*", link=True):
-        _write_failure(folder, _row(hyperparameters, []))
 
 
 def _write_failure(folder: Path, before: Sequence[Any]) -> None:

@@ -40,7 +40,7 @@ class WandB:
         self.images = images
 
     def open(self, run: RunToLog) -> WandBRun:
-        """Begin wandb's run, or go on with the one that earlier starts logged to: it has the same identifier.
+        """Begin wandb's run, or continue the one that earlier starts logged to: it has the same identifier.
 
         Raises:
             UserError: wandb cannot begin a run.

@@ -16,19 +16,18 @@ from omegaconf import OmegaConf, read_write
 from tqdm.contrib.logging import logging_redirect_tqdm
 
 from gan_runner.building.parts import Parts, names_in, only, trusting
-from gan_runner.config.build import NETWORKS, build, refuse_other_networks
+from gan_runner.config.build import NETWORKS, build, make, refuse_other_networks
 from gan_runner.config.checking import check, too_much_asked
 from gan_runner.config.hyperparameters import hyperparameters_of
 from gan_runner.config.stored import Stored, read_stored, to_store
-from gan_runner.contracts import described
+from gan_runner.contracts import hold_to
 from gan_runner.errors import FirstError, UserError, mark_as_told, problem_of
 from gan_runner.machine import shell
 from gan_runner.record.journal import Journal, Silence
-from gan_runner.record.loggers import Hyperparameters, RunToLog, opened_log
+from gan_runner.record.loggers import Hyperparameters, Logger, RunToLog, opened_log
 from gan_runner.record.progress_bar import progress_bar
 from gan_runner.record.run_folder import RunFolder
 from gan_runner.record.summary import Summary
-from gan_runner.record.tensorboard import TensorBoard, begin_and_fail
 from gan_runner.runs.introduction import introduce
 from gan_runner.runs.judging import report_of_checkpoint, tell_report
 from gan_runner.runs.outcome import outcome_of
@@ -88,7 +87,7 @@ def run_job(start: Start, within: Within | None = None) -> float | None:
     """
     world = init_processes()
     folder = RunFolder(start.folder)
-    job = _Job(start, folder, world, within.parts if within else None)
+    job = _Job(start, folder, world, within)
     if not world.first:
         _take_part(job)
         return None
@@ -97,6 +96,7 @@ def run_job(start: Start, within: Within | None = None) -> float | None:
     except UserError as error:
         if start.job:  # the job's folder is kept, and says why nothing else is in it
             _tell_failure(error, within)
+            job.log_failure_to_begin()
         elif job.stored is None:
             folder.discard_unbegun()
         raise
@@ -105,11 +105,12 @@ def run_job(start: Start, within: Within | None = None) -> float | None:
     with contextlib.closing(folder), stop:
         if job.stored is not None:
             folder.claim("resume", new=False)
+            job.look_up_what_was_logged()
         else:
-            again = within is not None and within.again
-            folder.claim("hydra.sweep.dir" if start.job else "hydra.run.dir", new=not again)
+            folder.claim("hydra.sweep.dir" if start.job else "hydra.run.dir", new=not job.again)
             job.begin()
-            if again:
+            if job.again:
+                job.look_up_what_was_logged()
                 folder.rewind_metrics(0)
         try:
             with too_much_asked():
@@ -126,6 +127,7 @@ def run_job(start: Start, within: Within | None = None) -> float | None:
             assert told is not None, "the first process speaks"
             _tell_failure(told, within)
             job.write_after_failure("failed", str(told) or repr(told))
+            job.log_failure_to_begin()
             if told is not error:
                 raise told from error
             raise
@@ -215,6 +217,7 @@ def _go_on(job: _Job, run: Run, state: dict[str, Any] | None) -> bool:
 def _train(job: _Job, stop: Stop, within: Within | None) -> None:
     config, folder = job.config, job.folder
     experiment, state, tables = _made(job, stop)
+    job.logger_asked = True
     with (
         FirstError() as first,
         contextlib.closing(opened_log(experiment.logger, job.to_log(state))) as run_log,
@@ -307,12 +310,6 @@ def _length(run: Run) -> str:
     return "trainer.epochs" if run.experiment.settings.iterations is None else "trainer.iterations"
 
 
-def note_failure_on_dashboard(start: Start) -> None:
-    """Give a job of a sweep that has failed before it began its row on the page of hyperparameters."""
-    if described(TensorBoard) in names_in(OmegaConf.to_container(start.config.logger)):
-        begin_and_fail(start.folder, _hyperparameters(start))
-
-
 def _hyperparameters(start: Start) -> Hyperparameters:
     """The run's row on the page of hyperparameters; all jobs of a sweep name the same columns."""
     typed = [override.lstrip("+~").partition("=")[0] for override in start.overrides]
@@ -338,9 +335,10 @@ def choose_gpu(number: int | None) -> None:
 class _Job:
     """One start of a run, and what is written of it whatever becomes of it."""
 
-    def __init__(self, start: Start, folder: RunFolder, world: World, parts: Parts | None) -> None:
+    def __init__(self, start: Start, folder: RunFolder, world: World, within: Within | None) -> None:
         self.start = start
-        self._parts = parts
+        self.again = within is not None and within.again
+        self._parts = within.parts if within else None
         self.config = config = start.config
         self.folder = folder
         self.world = world
@@ -348,6 +346,8 @@ class _Job:
         self.stored: Stored | None = None
         self.pruned = False
         self.begun = False
+        self.logger_asked = False  # whether its logger has been asked to open a log, which may take long to fail
+        self._last_logged = 0 if self.again else None
         self._looked_at: dict[str, float] | None = None
         self.judged: dict[str, dict[str, float | None]] = {}
         if config.resume is not None:
@@ -410,19 +410,37 @@ class _Job:
             return self.folder.checkpoints.load(str(self.config.resume_from), torch.device("cpu"))
         return self.folder.checkpoints.load_newest(torch.device("cpu"))
 
+    def look_up_what_was_logged(self) -> None:
+        """Find out what earlier starts have logged, where this one continues their log."""
+        if self.config.resume_from is None:
+            self._last_logged = max((point["iteration"] for point in self.folder.read_metrics()), default=0)
+
     def to_log(self, state: Mapping[str, Any] | None) -> RunToLog:
         """This start as a logger is told of it."""
-        path, logged = self.folder.path.absolute(), None
-        if state and self.config.resume_from is None:
-            logged = max((point["iteration"] for point in self.folder.read_metrics()), default=0)
-        of_sweep = self.start.job
+        path, of_sweep = self.folder.path.absolute(), self.start.job
         return RunToLog(
             self.folder.path,
             first_iteration=state["progress"]["iteration"] + 1 if state else 1,
-            last_logged=logged,
+            last_logged=self._last_logged,
             name=path.name if of_sweep else "/".join(path.parts[-2:]),
             sweep="/".join(path.parts[-3:-1]) if of_sweep else None,
         )
+
+    def log_failure_to_begin(self) -> None:
+        """Have a job of a sweep that has failed before it began to train be a row beside the others in its loggers.
+
+        A resume that fails before it begins leaves the run as it was.
+        """
+        if not self.start.job or self.stored is not None or self.logger_asked:
+            return
+        try:
+            with self.only_its_parts():
+                logger = hold_to(make(self.config.logger), Logger, "logger")
+            with contextlib.closing(opened_log(logger, self.to_log(None))) as run_log:
+                run_log.begin(_hyperparameters(self.start), [])
+                run_log.end("failed")
+        except Exception:  # the job's own failure has been told
+            log.debug("The failure was not logged.", exc_info=True)
 
     def write(self, status: str, error: str | None = None) -> None:
         """Write summary.json as of now."""

@@ -9,6 +9,8 @@ import signal
 import subprocess
 import sys
 import time
+from collections import defaultdict
+from pathlib import Path
 
 import pytest
 import torch
@@ -602,3 +604,23 @@ def test_a_sweep_from_before_a_group_came_goes_on(tmp_path):
     result = gan_run(tmp_path, *sweep)
     assert result.code == 0, result.text
     assert set(states(tmp_path / "here").values()) == {"finished"}
+
+
+def test_jobs_that_fail_before_they_train_are_in_every_logger_and_go_on_in_the_same_run_of_theirs(tmp_path):
+    plugins = ["--config-dir", str(Path(__file__).parents[1] / "plugins/conf"), "logger=lines", "trainer.log_every=4"]
+    sweep = ["-m", *QUICK, *plugins, "trainer.batch_size=16,0", "trainer.device=cpu,cuda:99", "hydra.sweep.dir=here"]
+    for start, before in enumerate((None, 0)):
+        result = gan_run(tmp_path, *sweep)
+        assert result.code == 1
+        assert "trainer.batch_size is 0, but must be a whole number, at least 1." in result.text
+        assert result.out.count("Dashboard: less lines.txt") == 2
+        assert "tensorboard --logdir" not in result.out
+        of_a_job = defaultdict(list)
+        for line in (tmp_path / "lines.txt").read_text().splitlines():
+            name, _, said = line.partition(" after ")
+            of_a_job[name].append(said)
+        trained = of_a_job.pop("trainer.batch_size=16,trainer.device=cpu")
+        assert trained == ["None: begins with seed 0", "None: iteration 4", "None: finished"]
+        assert [said[2 * start :] for said in of_a_job.values()] == [
+            [f"{before}: begins with seed 0", f"{before}: failed"]
+        ] * 3

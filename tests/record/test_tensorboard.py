@@ -15,7 +15,7 @@ from tensorboard.plugins.custom_scalar import layout_pb2
 from tensorboard.plugins.hparams import api_pb2, metadata
 
 from gan_runner.record.loggers import Hyperparameters, RunToLog
-from gan_runner.record.tensorboard import TensorBoard, begin_and_fail, dashboard_line, flatten
+from gan_runner.record.tensorboard import TensorBoard, dashboard_line, flatten
 
 CHARTS = {
     "loss": ["loss/d", "loss/g"],
@@ -222,8 +222,10 @@ def test_a_run_that_failed_and_then_went_well_is_a_success_on_the_hparams_page(t
 
 
 def test_a_run_that_fails_before_it_begins_is_a_row_until_it_starts_again(tmp_path):
-    begin_and_fail(tmp_path, ROW)
-    begin_and_fail(tmp_path, ROW)
+    for _ in range(2):
+        with LOGGER.open(RunToLog(tmp_path)) as events:
+            events.begin(ROW, metrics=["loss/d"])
+            events.end("failed")
     assert len(list(tmp_path.iterdir())) == 1
     parts = hparams(tmp_path)
     start = metadata.parse_session_start_info_plugin_data(parts[metadata.SESSION_START_INFO_TAG])
