@@ -130,7 +130,7 @@ def _explain_unknown_choice(group: str, choice: str, options: list[str]) -> str:
     kind = group.removeprefix("hydra/")
     plugin = choice.partition("_")[0]
     if kind in ("launcher", "sweeper") and plugin in _EXTRAS:
-        remedy = f"Try pip install 'gan-runner[{_EXTRAS[plugin]}]'"
+        remedy = f"In the clone of gan-runner, try pip install -e '.[{_EXTRAS[plugin]}]'"
     elif not similar and kind in ("launcher", "sweeper"):
         # Hydra's own plug-ins are named like hydra-submitit-launcher, which brings submitit_local and submitit_slurm.
         remedy += f", or install the plug-in, such as: pip install hydra-{plugin}-{kind}"

@@ -109,7 +109,7 @@ def _require_packages() -> None:
     if missing:
         raise UserError(
             f"output ends in .onnx, but {', '.join(missing)} is not installed.",
-            'Install what it takes: pip install "gan-runner[export]", or in a clone pip install -e ".[export]".',
+            "In the clone of gan-runner, try pip install -e '.[export]'.",
         )
 
 

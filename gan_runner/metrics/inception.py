@@ -45,7 +45,7 @@ class InceptionExtractor:
         except ImportError as error:
             raise UserError(
                 "The extractor inception needs torch-fidelity, which is not installed.",
-                "Try pip install gan-runner[inception], or the extractor cnn, which needs nothing and no network.",
+                "In the clone of gan-runner, try pip install -e '.[inception]', or the extractor cnn, without it.",
             ) from error
         try:
             net = FeatureExtractorInceptionV3("inception-v3-compat", list(_LAYERS))

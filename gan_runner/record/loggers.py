@@ -317,7 +317,7 @@ def require(module: str, extra: str, key: str) -> None:
     if find_spec(module) is None:
         raise UserError(
             f"{key} needs the package {module}, which is not installed.",
-            f"Type: pip install 'gan-runner[{extra}]'",
+            f"In the clone of gan-runner, try pip install -e '.[{extra}]'",
         )
 
 

@@ -157,14 +157,14 @@ def test_pictures_of_another_shape_are_refused_in_words(learned):
     with pytest.raises(UserError) as error:
         learned(torch.zeros(2, 3, 16, 16, dtype=torch.uint8))
     assert str(error.value) == (
-        "The extractor cnn knows pictures of 1 channel and 8x8 pixels, but was given ones of 3 channels and 16x16 "
+        "The extractor cnn knows images of 1 channel and 8x8 pixels, but was given ones of 3 channels and 16x16 "
         "pixels.\n  Evaluate with the data set, data.image_size and channels that the images were made after."
     )
 
 
 def test_inception_without_its_package_says_what_to_install(small_digits, monkeypatch):
     monkeypatch.setitem(sys.modules, "torch_fidelity.feature_extractor_inceptionv3", None)
-    with pytest.raises(UserError, match=r"pip install gan-runner\[inception\]"):
+    with pytest.raises(UserError, match=r"pip install -e '\.\[inception\]'"):
         inception(small_digits, CPU)
 
 

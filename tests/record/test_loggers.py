@@ -109,7 +109,7 @@ def test_what_a_call_in_the_background_raises_is_raised_by_the_next_ones():
 def test_a_missing_library_is_told_with_what_installs_it():
     with pytest.raises(UserError, match=r"logger=mlflow needs the package not_there") as refused:
         require("not_there", "mlflow", "logger=mlflow")
-    assert refused.value.remedy == "Type: pip install 'gan-runner[mlflow]'"
+    assert refused.value.remedy == "In the clone of gan-runner, try pip install -e '.[mlflow]'"
 
 
 @pytest.mark.parametrize("content", ["", "[]", '{"run_id": 1}', '{"run_id": "../x"}', "[" * 9000, "x" * 20_000])
