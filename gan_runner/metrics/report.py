@@ -12,7 +12,8 @@ from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
 
 from gan_runner.data.image_set import ImageSet
-from gan_runner.errors import UserError
+from gan_runner.errors import UserError, printable
+from gan_runner.metrics.by_class import NOTHING, ByClass, by_class
 from gan_runner.metrics.feature_metrics import FeatureMetrics
 from gan_runner.metrics.features import Features, as_bytes, even_rows
 from gan_runner.metrics.fingerprint import Fingerprint
@@ -20,7 +21,7 @@ from gan_runner.metrics.neighbours import nearest
 from gan_runner.metrics.number import Number
 from gan_runner.metrics.reference import Reference, reference
 from gan_runner.ranges import Count, Seed
-from gan_runner.record.pictures import INK, MARGIN, PAPER, grid
+from gan_runner.record.pictures import INK, MARGIN, PAPER, WHITE, grid
 
 _SHOWN, _NEIGHBOURS = 8, 3  # images in the grid, and training images beside each
 _MOST_BARS = 50  # classes that are drawn as bars
@@ -72,6 +73,7 @@ class Report:
             empty where the extractor knows none.
         suspects: the generated images that lie nearest to a training image, uint8 [n, C, H, W], nearest first.
         originals: the training images nearest to each, uint8 [n, k, C, H, W].
+        by_class: of images that were drawn by class, how each class is; None for others.
     """
 
     rows: Sequence[Row]
@@ -82,10 +84,12 @@ class Report:
     classes: Sequence[tuple[str, float, float]]
     suspects: Tensor
     originals: Tensor
+    by_class: ByClass | None = None
 
     def table(self) -> str:
-        """The numbers as text, a line each."""
-        return "\n".join([*_columns({"value": self}), self.held_against, f"fingerprint: {self.fingerprint}"])
+        """The numbers as text, a line each, and a line for each class."""
+        by_class = [] if self.by_class is None else _lines_by_class(self.by_class)
+        return "\n".join([*_columns({"value": self}), self.held_against, f"fingerprint: {self.fingerprint}", *by_class])
 
     @property
     def held_against(self) -> str:
@@ -110,6 +114,7 @@ class Report:
             "real_count": self.real_count,
             "real_of": self.real_of,
             "classes": {name: {"generated": drawn, "real": real} for name, drawn, real in self.classes},
+            **({} if self.by_class is None else {"by_class": self.by_class.as_dict()}),
         }
 
     def picture(self) -> Image.Image:
@@ -117,6 +122,9 @@ class Report:
         parts = [_titled("Nearest to a training image, and the training images nearest to each", self._grid())]
         if 0 < len(self.classes) <= _MOST_BARS:
             parts.append(_titled("Classes drawn (blue) and real (grey)", _class_bars(self.classes)))
+        if self.by_class is not None and len(self.by_class.names) <= _MOST_BARS:
+            title = "Rows: the class that was asked for. Columns: what it is taken for, darker where more often"
+            parts.append(_titled(title, _matrix(self.by_class)))
         places = [(row.name, row.place) for row in self.rows if row.place is not None]
         if places:
             title = f"From {self.real_count:,} real images (left) to as many of noise, or of copies (right)"
@@ -163,8 +171,37 @@ def _columns(found: Mapping[str, Report]) -> list[str]:
     for row in one.rows:
         values = [numbers[row.name] for numbers in by_name]
         lines.append([row.name, *map(_short, [*values, row.real, row.noise]), row.better or ""])
+    return _aligned(lines, edges=(0, len(lines[0]) - 1))
+
+
+def _lines_by_class(found: ByClass) -> list[str]:
+    """A line for each class, numbers of real pictures of it in brackets, and what looks wrong."""
+    head = ["class", "images", "recognised", "(real)", "taken for", "frechet", "(real)", "coverage", "(real)"]
+    lines = [head]
+    for number, (name, drawn, real) in enumerate(
+        zip(found.names, found.drawn, found.real or [NOTHING] * len(found.names), strict=True)
+    ):
+        row = [0 if column == number else count for column, count in enumerate(found.recognised[number])]
+        other = found.names[row.index(max(row))] if any(row) else ""
+        line = [printable(name), str(drawn.count), _percent(drawn.accuracy), _bracketed(_percent(real.accuracy))]
+        line += [printable(other), _short(drawn.frechet), _bracketed(_short(real.frechet))]
+        lines.append([*line, _short(drawn.coverage), _bracketed(_short(real.coverage))])
+    pooled = f"{_percent(found.accuracy)} of the images are taken for the class that was asked for"
+    beside = "" if found.real_accuracy is None else f"; of real images {_percent(found.real_accuracy)}"
+    return ["", *_aligned(lines, edges=(0,)), f"{pooled}{beside}.", *found.findings]
+
+
+def _bracketed(text: str) -> str:
+    return f"({text})" if text else ""
+
+
+def _percent(value: float | None) -> str:
+    return "" if value is None else f"{value:.1%}"
+
+
+def _aligned(lines: Sequence[Sequence[str]], edges: Sequence[int]) -> list[str]:
+    """Lines of cells as text, columns of these numbers to the left and the others to the right."""
     widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
-    edges = (0, len(widths) - 1)
     return [
         "  ".join(
             cell.ljust(width) if column in edges else cell.rjust(width)
@@ -216,6 +253,7 @@ def report(
     checkpoint: str | None,
     iteration: int | None = None,
     split: str = "train",
+    label: Tensor | None = None,
 ) -> Report:
     """Evaluate generated images, with the values of real images and of noise.
 
@@ -228,6 +266,7 @@ def report(
         checkpoint: see `Fingerprint`.
         iteration: see `Report`.
         split: see `Fingerprint`.
+        label: the class that each was drawn as, int64 [N]; None where G is given none.
     """
     images = as_bytes(images).cpu()
     training, held_out = metrics.training, metrics.held_out
@@ -256,6 +295,7 @@ def report(
         classes=_classes(seen, training, against),
         suspects=images[suspects],
         originals=training.pixels(originals.flatten()).unflatten(0, originals.shape),
+        by_class=None if label is None else by_class(seen, label, metrics, real),
     )
 
 
@@ -336,6 +376,20 @@ def _place_bars(places: Sequence[tuple[str, float]]) -> Image.Image:
         draw.rectangle((left, middle - 1, left + _BAR - 1, middle + 1), fill=_REAL)
         at = left + 5 + round((_BAR - 11) * min(max(place, 0.0), 1.0))
         draw.ellipse((at - 5, middle - 5, at + 5, middle + 5), fill=_DRAWN)
+    return page
+
+
+def _matrix(found: ByClass) -> Image.Image:
+    left = _left(found.names)
+    page = Image.new("RGB", (left + _ROW * len(found.names), _ROW * len(found.names)), PAPER)
+    draw = ImageDraw.Draw(page)
+    for number, (name, counts) in enumerate(zip(found.names, found.recognised, strict=True)):
+        top = _ROW * number
+        draw.text((0, top + _ROW // 2), name, fill=INK, font=_font(), anchor="lm")
+        for column, count in enumerate(counts):
+            light = round(WHITE * (1 - count / max(1, sum(counts))))
+            square = (left + _ROW * column, top, left + _ROW * (column + 1) - 2, top + _ROW - 2)
+            draw.rectangle(square, fill=(light, light, light), outline=_REAL)
     return page
 
 

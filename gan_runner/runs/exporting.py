@@ -25,7 +25,7 @@ from gan_runner.export.description import Description
 from gan_runner.export.folder import SHOWN, write_folder
 from gan_runner.export.graphs import write_onnx, write_program
 from gan_runner.export.page import write_page
-from gan_runner.games import draws_from_latents_alone
+from gan_runner.games import Conditional, draws_from_latents_alone
 from gan_runner.optim.standing_statistics import batch_norms
 from gan_runner.record.data_folder import DataFolder
 from gan_runner.training.asked import drawn_images
@@ -104,7 +104,9 @@ def _taken(output: Path, description: Description) -> tuple[int, ...]:
             f"output={output} would be a page on which a visitor draws, but what=discriminator draws nothing.",
             "Try what=generator, or another form: output=NAME, NAME.onnx or NAME.pt2.",
         )
-    if not description.from_latents_alone:
+    game = description.drawing.get("game")
+    by_class = game is not None and issubclass(resolve_name(game["_target_"]), Conditional)
+    if not description.from_latents_alone and not by_class:
         raise UserError(
             f"output={output}, but this run's game gives its generator more than latents, which a {output.suffix} has "
             "no place for.",

@@ -13,7 +13,10 @@ from gan_runner.commands import main
 from gan_runner.data import digits
 from gan_runner.errors import UserError
 from gan_runner.export import load_exported
+from gan_runner.objectives.latents import Normal
 from gan_runner.record.pictures import NAMES_WIDTH
+from gan_runner.seeds import generator_for
+from gan_runner.training.asked import PURPOSE
 from tests.command_line import call, gan_run, gan_sample
 
 SMALL = (
@@ -71,6 +74,7 @@ def test_a_grid_has_the_name_of_its_class_beside_each_row_and_so_has_the_timelin
 
 def test_pictures_of_classes_are_drawn_without_the_data(folder, monkeypatch):
     """By name or number, as many of each, and the same latents for each."""
+    run = gan_runner.load(folder / "run")
 
     def refused(*_):
         raise AssertionError("the data are loaded")
@@ -82,7 +86,6 @@ def test_pictures_of_classes_are_drawn_without_the_data(folder, monkeypatch):
         assert some["label"].tolist() == [7, 7, 7, 7, 3, 3, 3]
         assert some["classes"].tolist() == [str(number) for number in range(10)]
         images = some["arr_0"]
-    run = gan_runner.load(folder / "run")
     drawn = run.sample(4, classes="7", device="cpu")
     np.testing.assert_array_equal(drawn, images[:4])
     np.testing.assert_array_equal(run.sample(4, classes=["3"], device="cpu")[:3], images[4:])
@@ -163,3 +166,41 @@ def test_data_without_classes_are_refused_before_anything_is_trained(tmp_path):
     assert result.code
     assert "game=conditional draws images by class, but these data have no classes." in result.text
     assert not (tmp_path / "run/checkpoints").exists()
+
+
+def test_gan_eval_has_a_line_for_each_class_and_a_matrix(folder):
+    result = call(main.evaluate, folder, "run=run", "checkpoint=last", "num=50", "real=100", "device=cpu")
+    assert result.code == 0, result.text
+    found = json.loads((folder / "run/evaluation-last.json").read_text())["by_class"]
+    assert list(found["classes"]) == [str(number) for number in range(10)]
+    asked = [sum(row) for row in found["recognised"]]
+    assert sum(asked) == 50
+    counts = torch.load(folder / "run/checkpoints/last.pt", weights_only=True)["about"]["class_counts"]
+    assert max(abs(a - 0.5 * b) for a, b in zip(asked, counts, strict=True)) < 1, "as often as in the data"
+    assert "Classes are ignored" in " ".join(found["findings"]), "it has learned nothing yet"
+    assert "of the images are taken for the class that was asked for; of real images" in result.text
+
+
+def test_graphs_take_the_class_as_a_second_input_and_a_page_has_its_names(folder):
+    onnxruntime = pytest.importorskip("onnxruntime")
+    for output in ("g.onnx", "g.pt2", "g.html"):
+        result = call(main.export, folder, "run=run", f"output={output}", "checkpoint=last", "device=cpu")
+        assert result.code == 0, result.text
+    net = gan_runner.load(folder / "run")
+    expected = net.sample(5, classes=[4], device="cpu")
+    latents = generator_inputs(5)
+    session = onnxruntime.InferenceSession(folder / "g.onnx")
+    label = np.full(5, 4, np.int64)
+    (images,) = session.run(["image"], {"latent": latents, "label": label})
+    np.testing.assert_allclose(np.rint(images * 127.5 + 127.5).transpose(0, 2, 3, 1), expected, atol=1)
+    program = torch.export.load(folder / "g.pt2").module()
+    drawn = program(torch.from_numpy(latents), torch.from_numpy(label))
+    np.testing.assert_allclose(drawn.detach().numpy(), images, atol=1e-5)
+    page = (folder / "g.html").read_text(encoding="utf-8")
+    data = json.loads(page.partition('<script type="application/json" id="data">')[2].partition("</script>")[0])
+    assert data["classes"] == [str(number) for number in range(10)]
+    assert data["layers"][0]["inputs"] == 100 + 10
+
+
+def generator_inputs(count):
+    return Normal(100, 1.0).sample(count, torch.device("cpu"), generator_for(0, PURPOSE)).numpy()
