@@ -1,7 +1,7 @@
 """Whether alarms ring where something is wrong, and nowhere else: planted faults and healthy runs, one cell a run.
 
     python -m benchmarks.alarms --models mlp dcgan --data digits fashion_mnist --seeds 0 1 2 --iterations 1400
-    python -m benchmarks.alarms --faults d_lr_0 healthy --experiment plain --set trainer.batch_size=32
+    python -m benchmarks.alarms --faults d_lr_0 healthy --set trainer.batch_size=32
     python -m benchmarks.alarms --table
 
 Each cell is a `gan-run` of its own and one line in benchmarks/alarms.jsonl, appended as soon as it is known, so that a
@@ -122,12 +122,13 @@ class Cell:
     seed: int
     iterations: int
     also: str
-    experiment: str
+    experiment: str | None
 
     @property
     def overrides(self) -> list[str]:
         """What is typed."""
-        chosen = [f"experiment={self.experiment}", f"model={self.model}", f"data={self.data}", f"seed={self.seed}"]
+        chosen = [f"model={self.model}", f"data={self.data}", f"seed={self.seed}"]
+        chosen += [f"experiment={self.experiment}"] if self.experiment else []
         length = [f"trainer.iterations={self.iterations}", "evaluation=off", "trainer.progress=false"]
         healthy = [*chosen, *length, *self.also.split()]
         return [*healthy, *(_worked_out(override, healthy) for override in FAULTS[self.fault].overrides.split())]
@@ -198,7 +199,7 @@ def cells(options: argparse.Namespace) -> Iterator[Cell]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--faults", nargs="+", choices=list(FAULTS), default=list(FAULTS), metavar="FAULT")
-    parser.add_argument("--experiment", default="recommended")
+    parser.add_argument("--experiment", default="recommended", type=lambda name: None if name == "null" else name)
     parser.add_argument("--models", nargs="+", default=["mlp", "dcgan"])
     parser.add_argument("--data", nargs="+", default=["digits", "fashion_mnist"])
     parser.add_argument("--seeds", nargs="+", type=int, default=[0, 1, 2])

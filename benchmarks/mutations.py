@@ -355,7 +355,7 @@ def some_override(draw: random.Random) -> str:
     flow = json.dumps(called).replace('"', "").replace(" ", "")
     return draw.choice(
         (
-            *(f"experiment={climbing}", f"model={climbing}", f"+experiment={climbing}", f"experiment=plain,{climbing}"),
+            *(f"experiment={climbing}", f"model={climbing}", f"+experiment={climbing}", f"experiment=smoke,{climbing}"),
             *(f"{draw.choice(('loss', 'data', 'model.generator'))}={flow}", f"+model.generator.x={flow}"),
             *(
                 f"loss._target_={called['_target_']}",

@@ -8,6 +8,26 @@ import logging
 import os
 import sys
 from collections.abc import Iterator
+from typing import Any
+
+from gan_runner.bars import on_a_terminal
+
+
+class Coloured(logging.Formatter):
+    """Messages alone, warnings and errors in colour where the terminal has it and NO_COLOR is not set."""
+
+    def __init__(self, *args: Any, **settings: Any) -> None:
+        super().__init__(*args, **settings)
+        wanted = "NO_COLOR" not in os.environ and os.environ.get("TERM") not in (None, "dumb")
+        self._colours = _COLOURS if wanted and on_a_terminal() and sys.stdout.isatty() else {}
+
+    def format(self, record: logging.LogRecord) -> str:
+        """The message, in the colour of its level."""
+        text, colour = super().format(record), self._colours.get(record.levelno)
+        return text if colour is None else f"\033[{colour}m{text}\033[0m"
+
+
+_COLOURS = {logging.WARNING: 33, logging.ERROR: 31}  # yellow, red
 
 
 class BelowError(logging.Filter):

@@ -103,7 +103,7 @@ def _tell_of_runs(config: DictConfig, device: torch.device) -> None:
         found[run] = saved.evaluated(
             metrics, checkpoint=checkpoint, num=config.num, real=config.real, seed=config.seed, device=device
         )
-        tell_report(run, found[run], output)
+        tell_report(f"{run}, the {checkpoint} checkpoint", found[run], output)
     if len(found) > 1:
         log.info("\n%s", side_by_side(found))
 

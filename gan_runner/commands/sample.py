@@ -22,7 +22,6 @@ log = logging.getLogger(__name__)
 SETTINGS: dict[str, object] = {
     "run": str,
     "num": Count,
-    "classes": Sequence[str | int] | str | int | None,
     "output": str,
     "checkpoint": Literal["last", "best"] | CountOrZero,
     "seed": Seed,
@@ -40,15 +39,14 @@ def sample_job(config: DictConfig) -> None:
     validate(config, SETTINGS, (), typed_overrides(), _no_default)
     choose_device(config.device, "device")  # what is wrong with it is told first
     run = SavedRun(config.run, config.trust)
+    checkpoint = config.checkpoint = run.checkpoint_for(str(config.checkpoint))
     output = config.output
     if not any(override.startswith("output=") for override in typed_overrides()):
         output = free_name(output)
     check_output(output)
     check_way_to(Path(output), run.folder, "output")
-    classes = config.classes if isinstance(config.classes, str | int | None) else list(config.classes)
-    images = run.sample(config.num, config.seed, config.checkpoint, config.device, classes)
-    write_samples(images, output, images.label, images.classes)
-    log.info("%d pictures: %s", config.num, output)
+    write_samples(run.sample(config.num, config.seed, checkpoint, config.device), output)
+    log.info("%d images from the %s checkpoint: %s", config.num, checkpoint, output)
 
 
 def _no_default(key: str) -> object:

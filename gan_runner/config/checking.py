@@ -97,8 +97,7 @@ def check_stored(config: Mapping[str, object], groups: Collection[str], where: s
         _check_parts(node, groups)
     except UserError as error:
         raise UserError(
-            f"{where}, but in its config {error.problem}",
-            "Correct or restore its .hydra/config.yaml, or start a new run.",
+            f"{where}, but in its config {error.problem}", "Mend or restore its .hydra/config.yaml, or start a new run."
         ) from error
 
 
@@ -122,7 +121,7 @@ def _check_parts(config: DictConfig, groups: Collection[str]) -> None:
                 raise UserError(
                     f"{path} is {as_typed(OmegaConf.to_object(node) if OmegaConf.is_config(node) else node)}, but must "
                     f"be a part that a file of {group.name} describes.",
-                    f"Try {group.name}=NAME, one of the options that --help lists.",
+                    f"Try {group.name}=NAME, one of the choices that --help lists.",
                 )
             if node and not isinstance(node.get("_target_"), str):
                 raise UserError(
@@ -148,13 +147,21 @@ def _check_threads(config: DictConfig) -> None:
 
 
 def _check_length(config: DictConfig, overrides: Sequence[str]) -> None:
-    """Epochs beside iterations that an experiment sets change nothing; who types both knows which of them counts."""
+    """A run has one length; who types several beside each other knows that epochs count last."""
     typed = {override.lstrip("+").partition("=")[0] for override in overrides}
     trainer = config.trainer
-    if "trainer.epochs" in typed and trainer.iterations is not None and "trainer.iterations" not in typed:
+    minutes = trainer.get("minutes")  # runs of earlier versions have none
+    if minutes is not None and trainer.iterations is not None:
         raise UserError(
-            f"trainer.epochs is {trainer.epochs}, but trainer.iterations is {trainer.iterations} and overrides it.",
-            f"Try trainer.iterations=null trainer.epochs={trainer.epochs}, or leave trainer.epochs out.",
+            f"trainer.minutes is {as_typed(minutes)} and trainer.iterations is {trainer.iterations}, but a run has one "
+            "length.",
+            f"Try trainer.iterations=null trainer.minutes={as_typed(minutes)}, or leave trainer.minutes out.",
+        )
+    other = next((key for key in ("iterations", "minutes") if trainer.get(key) is not None), None)
+    if "trainer.epochs" in typed and other is not None and f"trainer.{other}" not in typed:
+        raise UserError(
+            f"trainer.epochs is {trainer.epochs}, but trainer.{other} is {as_typed(trainer[other])} and overrides it.",
+            f"Try trainer.{other}=null trainer.epochs={trainer.epochs}, or leave trainer.epochs out.",
         )
 
 

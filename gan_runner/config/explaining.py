@@ -25,6 +25,9 @@ from gan_runner.config.overrides import Override
 from gan_runner.errors import UserError, closest, either
 from gan_runner.machine import shell
 
+# Keys that nobody means who types the last part of one: what is usual, and what suits a model.
+_NOT_OFFERED = ("health.usual.", "model.r1.", "model.recommended.")
+
 
 def explain(error: Exception, config_name: str, *, composing: bool) -> str | None:
     """What went wrong, in this program's words, where what was typed or a YAML file is to blame; None where not.
@@ -50,7 +53,7 @@ def explain(error: Exception, config_name: str, *, composing: bool) -> str | Non
         case YAMLError():
             return f"A YAML file of the config cannot be read: {error}\n  Mend it there, or leave out what chooses it."
         case ValueError() | TypeError() if composing and not str(error).startswith("Unable to configure"):
-            return f"Hydra cannot read this: {error}\n  Look at what was typed, or see --help."
+            return f"Hydra cannot make anything of this: {error}\n  Look at what was typed, or see --help."
     return None
 
 
@@ -71,7 +74,7 @@ def explain_composition(error: HydraException, config_name: str) -> str:
     if "resolving interpolation" in text and (
         gone := [word for word in hydras_arguments() if re.fullmatch(r"~\w+", word)]
     ):
-        return f"{gone[0]} removes a required setting.\n  Leave {gone[0]} out."
+        return f"{gone[0]} takes away what every run needs.\n  Leave {gone[0]} out."
     return text
 
 
@@ -79,7 +82,7 @@ def _said(error: BaseException | None) -> str:
     """What an error says, or where it says nothing what it came from."""
     while error is not None and not str(error):
         error = error.__cause__ or error.__context__
-    return str(error) if error is not None else "Hydra cannot read this, and does not say why."
+    return str(error) if error is not None else "Hydra cannot make anything of this, and does not say why."
 
 
 def _typed_value(key: str) -> str | None:
@@ -130,7 +133,7 @@ def _explain_unknown_choice(group: str, choice: str, options: list[str]) -> str:
     kind = group.removeprefix("hydra/")
     plugin = choice.partition("_")[0]
     if kind in ("launcher", "sweeper") and plugin in _EXTRAS:
-        remedy = f"In the clone of gan-runner, try pip install -e '.[{_EXTRAS[plugin]}]'"
+        remedy = f"Try pip install 'gan-runner[{_EXTRAS[plugin]}]'"
     elif not similar and kind in ("launcher", "sweeper"):
         # Hydra's own plug-ins are named like hydra-submitit-launcher, which brings submitit_local and submitit_slurm.
         remedy += f", or install the plug-in, such as: pip install hydra-{plugin}-{kind}"
@@ -192,7 +195,7 @@ def _explain_unknown_key(key: str, config_name: str) -> str:
     prefix = f"{parent}." if parent else ""
     names = [f"{prefix}{name}" for name in map(str, node) if not name.startswith("_")]
     name = key.rpartition(".")[2]
-    plain = [setting for setting in settings(config) if not setting.startswith("health.usual.")]
+    plain = [setting for setting in settings(config) if not setting.startswith(_NOT_OFFERED)]
     whole = whole_keys(key, plain) if "." in key else []
     elsewhere = [setting for setting in plain if setting.rpartition(".")[2] == name]
     similar = closest(key, names)
@@ -253,7 +256,7 @@ def explain_no_choice() -> str:
         if all(isinstance(each, str) for each in named) or not choices:
             continue
         if override.is_delete():
-            return f"~{group} removes a required setting.\n  Leave {override.input_line} out."
+            return f"~{group} takes away what every run needs.\n  Leave {override.input_line} out."
         if value is None:
             return (
                 f"{group} is chosen as nothing, but a group needs one of its choices.\n"

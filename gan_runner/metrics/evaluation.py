@@ -1,10 +1,10 @@
-"""Which metrics are measured, how often, and which of them decides what the best checkpoint is."""
+"""What is measured, how often, and which number says that a checkpoint is the best."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import Annotated, Any, Literal, Protocol, cast
 
 import torch
@@ -18,6 +18,7 @@ from gan_runner.data.loader import sampled_rows
 from gan_runner.errors import UserError, closest
 from gan_runner.metrics.feature_metrics import FeatureMetrics
 from gan_runner.metrics.number import Number
+from gan_runner.metrics.reference import noise
 from gan_runner.ranges import Count, TwoOrMore
 
 _BATCH = 256
@@ -27,96 +28,101 @@ Compared = Annotated[int, Ge(2), Le(50_000)]
 
 
 class Metric(Protocol):
-    """One or several numbers about generated images, compared with real ones.
+    """One number or several about generated images beside real ones.
 
     Both kinds arrive as batches of float32 images in [-1, 1], [B, C, H, W], with their conditions, so that a metric
     need not hold them all. It may have `numbers`, which says of each name what it means and which end of it is good,
-    and a method `fingerprint`, whose text changes whenever the numbers of the same images would.
+    and a method `fingerprint`, whose text changes whenever the numbers of the same pictures would.
     """
 
     @property
     def names(self) -> Sequence[str]:
-        """The numbers that `measure` gives, the most important first; they name the features."""
+        """The numbers that `measure` gives, the most telling first; they say which features they are taken in."""
         ...
 
     def statistics(self, real: Iterable[Batch]) -> dict[str, Tensor]:
-        """Statistics of the real images that the metric needs; computed once for a data set."""
+        """What of the real images the numbers are taken against; computed once for a data set."""
         ...
 
     def measure(self, fake: Iterable[Batch], real: Mapping[str, Tensor]) -> dict[str, float]:
-        """Measure generated images against `statistics`; waits for the device."""
+        """Measure generated images against what `statistics` gave; waits for the device."""
         ...
 
 
 class OnData(Metric, Protocol):
-    """A metric that has to know the data set first, such as one on features."""
+    """A metric that has to know the data set before it can measure anything, such as one on features."""
 
     @property
     def fewest(self) -> int:
-        """How many images it needs at least."""
+        """How many pictures it needs at least."""
         ...
 
     @property
     def looks_at_held_out(self) -> bool:
-        """Whether it also looks at real images that nothing was trained on."""
+        """Whether it also looks at real pictures that nothing was trained on."""
         ...
 
     @property
     def reference(self) -> ImageSet:
-        """Those of the training images that `statistics` is to be of; known once the data are."""
+        """Those of the training pictures that `statistics` is to be of; known once the data are."""
         ...
 
     def fingerprint(self) -> str:
-        """Changes whenever the numbers of the same images would; known once the data are."""
+        """Changes whenever the numbers of the same pictures would; known once the data are."""
         ...
 
     def bind(
         self, training: ImageSet, held_out: ImageSet | None, device: torch.device, learn_from: ImageSet | None = None
     ) -> None:
-        """Set the data; afterwards `names` may be fewer, if the data lack something.
+        """Say which data is meant; afterwards `names` may be fewer, for want of what the data lack.
 
         Args:
             training: what the generator learns from.
-            held_out: real images that it does not; None where there are none.
+            held_out: real pictures that it does not; None where there are none.
             device: where to compute.
             learn_from: what features are learned from; None is `training`.
         """
         ...
 
     def for_alarms(self, numbers: Mapping[str, float], pictures: Count) -> dict[str, float]:
-        """Of what `measure` gave for so many images, what alarms look at, in [0, 1], by names without features."""
+        """Of what `measure` gave for so many pictures, what alarms look at, in [0, 1], by names without features."""
         ...
 
     def of_real(self, statistics: Mapping[str, Tensor], most: Count) -> tuple[dict[str, float | None], int]:
-        """The numbers of real images that are not in the reference, and how many these are; see `RealNumbers`."""
+        """The numbers of real pictures that are not in the reference, and how many these are; see `RealNumbers`."""
         ...
 
 
 @dataclass(frozen=True)
 class RealNumbers:
-    """What real images that are not in the reference score: a distance of few images is above 0 for these too.
+    """What real pictures that are not in the reference score: a distance of few pictures is above 0 for these too.
 
     Attributes:
-        metrics: each number by the tag of the generated images'; None where real images cannot tell.
+        metrics: each number by the tag of the generated pictures'; None where real pictures cannot tell.
         count: how many they are of: as many as are generated, or as there are.
-        held_out: whether nothing was trained on them; if not, they are training images outside the reference.
+        held_out: whether nothing was trained on them; if not, they are training pictures outside the reference.
+        noise: the objective of as many pictures of noise, by its tag.
     """
 
     metrics: Mapping[str, float | None]
     count: int
     held_out: bool
+    noise: Mapping[str, float] = field(default_factory=dict)
 
     def as_dict(self) -> dict[str, Any]:
         """Plain values, for JSON."""
-        return {"count": self.count, "of": "test" if self.held_out else "train", "metrics": dict(self.metrics)}
+        found = {"count": self.count, "of": "test" if self.held_out else "train", "metrics": dict(self.metrics)}
+        return found | {"noise": dict(self.noise)}
 
     def beside(self, tag: str) -> str:
-        """What stands beside a number, in words; nothing where there is none."""
-        value = self.metrics.get(tag)
-        if value is None:
-            return ""
-        which = "that were held out" if self.held_out else "outside the reference"
-        return f" Real images have {value:.4g} ({self.count:,} {which})."
+        """What real pictures and noise have of a number, in words; nothing where neither is known."""
+        said = []
+        if (value := self.metrics.get(tag)) is not None:
+            which = "held out" if self.held_out else "outside the reference"
+            said.append(f"real images have {value:.3g} ({self.count:,} {which})")
+        if (value := self.noise.get(tag)) is not None:
+            said.append(f"noise has {value:.3g}")
+        return ", ".join(said)
 
 
 def _check_statistics(key: str, metric: Metric, statistics: object) -> None:
@@ -168,7 +174,7 @@ class RealImages:
         return self._loader.images
 
     def batches(self, count: int) -> Iterator[Batch]:
-        """A number of them, float32 in [-1, 1]; if there are fewer, some are repeated."""
+        """So many of them, float32 in [-1, 1]; where there are fewer, some come again."""
         yield from (_measurable(part.as_float()) for part in self._loader.sample(count, self._seed).split(_BATCH))
 
     def batches_of(self, part: ImageSet, most: int) -> Iterator[Batch]:
@@ -183,12 +189,12 @@ class RealImages:
 
 @dataclass(frozen=True)
 class AtEnd:
-    """The evaluation at the end of a run, as gan-eval does it.
+    """What is looked at closely once a run has finished, as gan-eval does it.
 
     Args:
         checkpoints: which.
-        num: images that are drawn.
-        real: real images that they are held against.
+        num: pictures that are drawn.
+        real: real pictures that they are held against.
         metrics: the numbers.
     """
 
@@ -198,7 +204,7 @@ class AtEnd:
     metrics: FeatureMetrics
 
     def check(self) -> None:
-        """Refuse fewer images than the numbers need.
+        """Refuse fewer pictures than the numbers need.
 
         Raises:
             UserError: there are fewer.
@@ -212,7 +218,7 @@ class AtEnd:
 
 
 class Evaluation:
-    """Which metrics are measured, how often, and which of them decides what the best checkpoint is.
+    """What is measured, how often, and which number says that a checkpoint is the best.
 
     Args:
         every: epochs or iterations (as `trainer.intervals_in` says) between two evaluations.
@@ -271,7 +277,7 @@ class Evaluation:
     def bind(
         self, training: ImageSet, held_out: ImageSet | None, device: torch.device, learn_from: ImageSet | None = None
     ) -> None:
-        """Set the metrics' data, which may take a minute if an extractor is trained; see `OnData.bind`.
+        """Tell the metrics which data is meant, which may take a minute where features are learned; see `OnData.bind`.
 
         Raises:
             UserError: the data lack what the objective or a metric needs, or `num_images` are too few.
@@ -295,7 +301,7 @@ class Evaluation:
 
     @property
     def looks_at_held_out(self) -> bool:
-        """Whether a metric needs real images that nothing was trained on."""
+        """Whether a metric needs real pictures that nothing was trained on."""
         return any(metric.looks_at_held_out for metric in self.on_data.values())
 
     @property
@@ -368,6 +374,8 @@ class Evaluation:
                 self._kept[kept] = statistics
                 if on_data:
                     self._look_at_real(on_data, statistics)
+                if metric is self._measuring:
+                    self._look_at_noise(metric, statistics, fake[0].images.shape[1:])
             numbers = metric.measure(fake, self._kept[kept])
             _check_numbers(key, metric, numbers)
             measured |= {self._tag(each): value for each, value in numbers.items()}
@@ -375,7 +383,7 @@ class Evaluation:
 
     @property
     def real(self) -> RealNumbers | None:
-        """What real images score by the metrics that know the data; None before the first evaluation."""
+        """What real pictures score by the metrics that know the data; None before the first evaluation."""
         return self._real_numbers
 
     def _look_at_real(self, metric: OnData, statistics: Mapping[str, Tensor]) -> None:
@@ -383,6 +391,27 @@ class Evaluation:
         before = self._real_numbers.metrics if self._real_numbers is not None else {}
         told = {self._tag(name): value for name, value in numbers.items()}
         self._real_numbers = RealNumbers({**before, **told}, count, self._held_out) if count else self._real_numbers
+
+    def _look_at_noise(self, metric: Metric, statistics: Mapping[str, Tensor], shape: Sequence[int]) -> None:
+        channels, height, width = shape
+        parts = noise((channels, height, width), self.num_images, seed=0)
+        numbers = metric.measure([_measurable(Batch(part.images).as_float()) for part in parts], statistics)
+        known = self._real_numbers or RealNumbers({}, 0, self._held_out)
+        self._real_numbers = replace(known, noise={self._tag(self._objective): numbers[self._objective]})
+
+    @property
+    def scale(self) -> str:
+        """The objective in words, which way of it is better, and what real pictures and noise have of it."""
+        better = f"{self.objective_in_words}: {self.goal} is better"
+        beside = self.real.beside(self.objective) if self.real is not None and self.objective is not None else ""
+        return f"{better}; {beside}." if beside else f"{better}."
+
+    @property
+    def objective_in_words(self) -> str:
+        """What people call the objective, such as "Frechet distance"."""
+        numbers: Mapping[str, Number] = getattr(self._measuring, "numbers", {})
+        title = numbers[self._objective].title if self._objective in numbers else ""
+        return title or self._objective.replace("_", " ").capitalize()
 
     def for_alarms(self, measured: Mapping[str, float]) -> dict[str, float]:
         """Of what `measure` gave, what alarms look at: shares in [0, 1] under `judged/`."""
@@ -393,18 +422,18 @@ class Evaluation:
         return {f"judged/{name}": share for name, share in found.items()}
 
     def improves(self, value: float, best: float | None) -> bool:
-        """Whether an objective is better than the best so far; NaN and infinite values never are."""
+        """Whether an objective beats the best so far; what is not finite never does, for nothing would beat it."""
         if not math.isfinite(value):
             return False
         return best is None or self.to_minimise(value) < self.to_minimise(best)
 
     def to_minimise(self, value: float) -> float:
-        """The objective with its sign changed if higher is better, for sweepers that search."""
+        """Turn the objective so that lower is better whatever the goal, as sweepers that search are told it."""
         return -value if self.goal == "higher" else value
 
 
 class NoEvaluation(Evaluation):
-    """No metrics, and so no best checkpoint."""
+    """Nothing is measured, and no checkpoint is the best."""
 
     def __init__(self) -> None:
         self.every = None

@@ -13,12 +13,14 @@ class Number:
     Attributes:
         better: which end is good; None where neither is.
         says: what it says, in a few words.
-        needs: what it cannot be computed without, besides images.
+        needs: what it cannot be computed without, besides pictures.
+        title: what people call it, such as "Frechet distance"; "" is its name.
     """
 
     better: Literal["lower", "higher"] | None
     says: str
     needs: Literal["classes", "modes", "training", "held out"] | None = None
+    title: str = ""
 
     def __str__(self) -> str:
         """Which way is better, and what it says: "Lower is better: ..."."""

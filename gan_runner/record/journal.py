@@ -3,17 +3,47 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
 from torch import Tensor
 from tqdm import tqdm
 
-from gan_runner.record.loggers import RunLog
 from gan_runner.record.pictures import grid, to_uint8
 from gan_runner.record.run_folder import RunFolder
+from gan_runner.record.tensorboard import EventFile
 
 log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Standing:
+    """How a run stands.
+
+    Attributes:
+        where: how far it is, such as "epoch 10/70".
+        point: what the log point measured, by tag.
+        objective: what the last evaluation came to, in words; "" where there was none.
+        left: how long the rest will take, in words; "" where nobody can tell.
+    """
+
+    where: str
+    point: Mapping[str, float]
+    objective: str
+    left: str
+
+    @property
+    def parts(self) -> list[str]:
+        """The numbers, in words."""
+        said = [f"D accuracy {self.point['accuracy/d']:.0%}"] if "accuracy/d" in self.point else []
+        losses = [
+            f"{letter} {self.point[tag]:.2f}" for letter, tag in (("D", "loss/d"), ("G", "loss/g")) if tag in self.point
+        ]
+        return [*said, *([f"loss {' '.join(losses)}"] if losses else []), *([self.objective] if self.objective else [])]
+
+    def __str__(self) -> str:
+        return "  ".join([self.where, *self.parts, *([self.left] if self.left else [])])
 
 
 class Journal:
@@ -21,14 +51,14 @@ class Journal:
 
     Args:
         folder: the run's.
-        run_log: what this start logs to.
+        events: this start's event file.
         bar: the progress bar.
         columns: pictures in a row of a grid.
     """
 
-    def __init__(self, folder: RunFolder, run_log: RunLog, bar: tqdm[Any], columns: int) -> None:
+    def __init__(self, folder: RunFolder, events: EventFile, bar: tqdm[Any], columns: int) -> None:
         self.folder = folder
-        self._run_log = run_log
+        self._events = events
         self._bar = bar
         self._columns = columns
 
@@ -43,44 +73,34 @@ class Journal:
     def point(self, point: Mapping[str, float], iteration: int, epoch: float) -> None:
         """Write a log point to metrics.jsonl and the dashboard."""
         self.folder.append_metrics({"iteration": iteration, "epoch": epoch, **point})
-        self._run_log.scalars(point, iteration)
+        self._events.scalars(point, iteration)
 
-    def tell(self, point: Mapping[str, float], iteration: int, epoch: float, *, in_log: bool) -> None:
-        """Say how the run stands, on the bar and, if wanted, in the log."""
-
-        def shown(tag: str) -> str:
-            return f"{point[tag]:.3f}" if tag in point else "-"
-
-        state = (
-            f"loss D {shown('loss/d')} G {shown('loss/g')}, D right {shown('accuracy/d')}, "
-            f"{point['speed/images_per_second']:,.0f} images/s"
-        )
-        self._bar.set_description_str(name_of_epoch(epoch), refresh=False)
-        self._bar.set_postfix_str(state)
-        if in_log:
-            log.info("%s, iteration %d: %s", name_of_epoch(epoch), iteration, state)
-
-    def samples(self, fixed: Tensor, fresh: Tensor, iteration: int, names: Sequence[str] = ()) -> None:
-        """Write grids of pictures [N, C, H, W] in [-1, 1], from fixed and from fresh latents, in the background.
+    def tell(self, standing: Standing, *, due: bool) -> None:
+        """Say how the run stands: on the bar, in the log file and, where something is due, on the console.
 
         Args:
-            fixed: from fixed latents.
-            fresh: from fresh ones.
-            iteration: of both.
-            names: written beside the rows; () for none.
+            standing: how it stands.
+            due: whether samples or an evaluation are.
         """
+        self._bar.set_description_str(standing.where, refresh=False)
+        speed = f"{standing.point['speed/images_per_second']:,.0f} images/s"
+        self._bar.set_postfix_str(", ".join([*standing.parts, speed]))
+        log.log(logging.INFO if due else logging.DEBUG, "%s", standing)
+
+    def samples(self, fixed: Tensor, fresh: Tensor, iteration: int) -> None:
+        """Write grids of pictures [N, C, H, W] in [-1, 1], from fixed and from fresh latents, in the background."""
         fixed_pixels, fresh_pixels, columns = to_uint8(fixed), to_uint8(fresh), self._columns
-        self.folder.save_samples(fixed_pixels, columns, iteration, names)
+        self.folder.save_samples(fixed_pixels, columns, iteration)
 
         def to_dashboard() -> None:
-            self._run_log.image("samples/fixed", grid(fixed_pixels, columns, names), iteration)
-            self._run_log.image("samples/random", grid(fresh_pixels, columns, names), iteration)
+            self._events.image("samples/fixed", grid(fixed_pixels, columns), iteration)
+            self._events.image("samples/random", grid(fresh_pixels, columns), iteration)
 
         self.folder.in_background(to_dashboard)
 
     def real_images(self, images: Tensor, iteration: int) -> None:
         """Put a grid of real images [N, C, H, W] in [-1, 1] on the dashboard, to compare with."""
-        self._run_log.image("samples/real", grid(to_uint8(images), self._columns), iteration)
+        self._events.image("samples/real", grid(to_uint8(images), self._columns), iteration)
 
     def checkpoint(self, state: Mapping[str, Any], *, best: bool, keep: int | None) -> None:
         """Write a checkpoint in the background; see `RunFolder.save_checkpoint`."""
@@ -95,7 +115,7 @@ class Journal:
     def alarm(self, name: str, message: str, iteration: int) -> None:
         """Tell of an alarm."""
         log.warning("Alarm at iteration %d: %s", iteration, message)
-        self._run_log.alarm(name, message, iteration)
+        self._events.text(f"health/{name}", message, iteration)
 
 
 class Silence(Journal):
@@ -113,10 +133,10 @@ class Silence(Journal):
     def point(self, point: Mapping[str, float], iteration: int, epoch: float) -> None:
         """Nothing."""
 
-    def tell(self, point: Mapping[str, float], iteration: int, epoch: float, *, in_log: bool) -> None:
+    def tell(self, standing: Standing, *, due: bool) -> None:
         """Nothing."""
 
-    def samples(self, fixed: Tensor, fresh: Tensor, iteration: int, names: Sequence[str] = ()) -> None:
+    def samples(self, fixed: Tensor, fresh: Tensor, iteration: int) -> None:
         """Nothing."""
 
     def checkpoint(self, state: Mapping[str, Any], *, best: bool, keep: int | None) -> None:

@@ -34,7 +34,7 @@ class NotPlainError(ValueError):
 
 
 def plain_yaml(source: str) -> Tree:
-    """Read YAML that may come from others.
+    """Read YAML that may come from anybody.
 
     Args:
         source: of one document.

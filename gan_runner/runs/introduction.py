@@ -1,12 +1,16 @@
-"""What a run says before it trains: the data, the device, and both networks layer by layer."""
+"""What a run says before it trains: the data, the device, what is trained, and both networks layer by layer."""
 
 from __future__ import annotations
 
 import logging
+from collections.abc import Mapping
 
 import torch
+from omegaconf import DictConfig
+from torch import nn
 from torchinfo import summary as parameter_summary
 
+from gan_runner.data import ResidentLoader
 from gan_runner.training.experiment import Experiment
 from gan_runner.training.threads import named
 
@@ -14,29 +18,64 @@ log = logging.getLogger(__name__)
 
 
 def introduce(experiment: Experiment) -> dict[str, str]:
-    """Say what is being trained: data, device, and both players layer by layer; gives the tables of layers by name."""
-    tables = {}
+    """Say on what is trained, and where; gives the tables of layers by name, which only the log file has."""
     images, compute, game = experiment.images, experiment.compute, experiment.game
     channels, height, width = images.shape
-    log.info("%s: %s images, %dx%dx%d", images.name, f"{len(images):,}", height, width, channels)
-    threads = f", {named(torch.get_num_threads())}," if compute.device.type == "cpu" else ""
-    log.info("Computing on %s%s in %s with seed %d.", compute.device, threads, compute.precision, experiment.seed)
+    held = "in memory" if isinstance(experiment.loader, ResidentLoader) else "read from files"
+    log.info("Data: %s, %s images %dx%dx%d, %s", images.name, f"{len(images):,}", height, width, channels, held)
+    threads = f", {named(torch.get_num_threads())}" if compute.device.type == "cpu" else ""
+    log.info("Device: %s%s, %s, seed %d", compute.device, threads, compute.precision, experiment.seed)
     if (size := experiment.world.size) > 1:
         log.info("%d processes train together, each on %d images of a batch.", size, experiment.step.sizes.d)
     if not game.classifies:
         log.info("This loss does not classify: the area under the ROC curve stands in for accuracy/*.")
+    tables = layer_tables(experiment)
+    for name, table in tables.items():
+        log.debug("%s\n%s", name.capitalize(), table)
+    return tables
+
+
+def layer_tables(experiment: Experiment) -> dict[str, str]:
+    """Both networks layer by layer, by name."""
     players = experiment.players
-    for name, net in (("Generator", players.generator.net), ("Discriminator", players.discriminator.net)):
+    tables = {}
+    for name, net in (("generator", players.generator.net), ("discriminator", players.discriminator.net)):
         try:
-            inputs = [_latents_of(experiment)] if name == "Generator" else [experiment.examples(2).images]
+            inputs = [_latents_of(experiment)] if name == "generator" else [experiment.examples(2).images]
             table = parameter_summary(
                 net, input_data=inputs, verbose=0, col_names=("output_size", "num_params"), depth=2
             )
         except RuntimeError:  # a network that takes more than a picture or a latent: without the shapes
             table = parameter_summary(net, verbose=0, col_names=("num_params",), depth=2)
-        log.info("%s\n%s", name, table)
-        tables[name.lower()] = str(table)
+        tables[name] = str(table)
     return tables
+
+
+def what_is_trained(experiment: Experiment, config: DictConfig, choices: Mapping[str, str]) -> str:
+    """The choices that decide what is trained, rates, batch and the sizes of the networks, in two lines."""
+    chosen = [f"{group}={choices[group]}" for group in ("experiment", "model", "loss", "penalty") if choices.get(group)]
+    rates = {letter.upper(): config.optimizer[letter].get("lr") for letter in ("d", "g")}
+    if len(set(rates.values())) == 1:
+        chosen.append(f"lr {_rate(rates['D'])}")
+    else:
+        chosen.append("lr " + " ".join(f"{letter} {_rate(rate)}" for letter, rate in rates.items()))
+    chosen.append(f"batch {experiment.settings.batch_size}")
+    players = experiment.players
+    sizes = f"G {_parameters(players.generator.net)}, D {_parameters(players.discriminator.net)} parameters"
+    return f"{' '.join(chosen)}\n{sizes}"
+
+
+def _rate(rate: object) -> str:
+    """A learning rate as one types it: 2e-4."""
+    if not isinstance(rate, float) or rate >= 0.01 or rate <= 0:
+        return str(rate)
+    digits, _, power = f"{rate:.3e}".partition("e-")
+    return f"{float(digits):g}e-{int(power)}"
+
+
+def _parameters(net: nn.Module) -> str:
+    count = sum(parameter.numel() for parameter in net.parameters())
+    return f"{count / 1e6:.1f} M" if count >= 100_000 else f"{count:,}"
 
 
 def _latents_of(experiment: Experiment) -> torch.Tensor:

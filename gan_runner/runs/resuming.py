@@ -1,9 +1,8 @@
-"""Resume a run: the same folder, its config, and a few overrides."""
+"""Go on with a run: the same folder, its config, and a few overrides."""
 
 from __future__ import annotations
 
 import contextlib
-import logging
 from collections.abc import Iterator, Mapping
 from importlib import resources
 from pathlib import Path
@@ -13,7 +12,7 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from omegaconf import DictConfig, OmegaConf
 
 from gan_runner import CONFIG_MODULE
-from gan_runner.building.parts import Parts, trusting, write_outside
+from gan_runner.building.parts import Parts, trusting
 from gan_runner.building.signatures import as_typed
 from gan_runner.config.command_line import Typed
 from gan_runner.config.groups import GROUPS
@@ -22,10 +21,11 @@ from gan_runner.data import ImageSet
 from gan_runner.errors import UserError
 from gan_runner.record.run_folder import RunFolder
 
-log = logging.getLogger(__name__)
-
 # The keys of a start rather than of the run.
 OF_A_START = ("resume", "resume_force", "resume_from", "trust")
+
+LENGTHS = ("epochs", "iterations", "minutes")
+"""The keys of trainer that say how long a run is, of which one counts."""
 
 STORED = "stored"
 """The name under which Hydra finds the config of the run that goes on."""
@@ -45,7 +45,7 @@ def prepare_to_resume(words: Typed) -> str:
     """
     folder = str(words.value_of("resume"))
     if words.multirun:
-        raise UserError("resume is for one run, but -m starts a sweep.", "Leave out -m.")
+        raise UserError("resume goes on with one run, but -m asks for a sweep.", "Leave out -m.")
     elsewhere = words.value_of("hydra.run.dir")
     if elsewhere is not None and str(elsewhere) != folder:
         raise UserError(
@@ -65,7 +65,7 @@ def trusted(words: Typed) -> Parts:
 def offer_to_hydra(stored: Stored, typed: list[str]) -> None:
     """Let Hydra compose a run's config with new overrides, as it composes the package's own: under the name `stored`.
 
-    A group that is chosen again takes the place of the stored one; the same choice typed again changes nothing of what
+    A group that is chosen anew takes the place of the stored one; the same choice typed again changes nothing of what
     an experiment had set in it. Keys that are not the config's are refused by Hydra.
 
     Args:
@@ -76,42 +76,33 @@ def offer_to_hydra(stored: Stored, typed: list[str]) -> None:
         UserError: an override asks for another experiment.
     """
     config = dict(stored.config)
-    overrides = OverridesParser.create().parse_overrides(typed)
-    parsed = {override.key_or_group: override for override in overrides if override.package is None}
+    parsed = {override.key_or_group: override for override in OverridesParser.create().parse_overrides(typed)}
     if "experiment" in parsed:
         raise UserError(
             f"experiment is {parsed['experiment'].value()}, but a run goes on as what it is.",
             "Leave experiment out, or start a new run.",
         )
-    if "trainer.epochs" in parsed and "trainer.iterations" not in parsed and isinstance(config.get("trainer"), dict):
-        config["trainer"] = {**config["trainer"], "iterations": None}  # or it would come first
+    typed_length = [key for key in LENGTHS if f"trainer.{key}" in parsed]
+    if typed_length and isinstance(trainer := config.get("trainer"), dict):
+        stored_length = {key for key in ("iterations", "minutes") if trainer.get(key) is not None}  # would come first
+        config["trainer"] = trainer | dict.fromkeys(stored_length.difference(typed_length))
     if "data.root" not in parsed and (root := stored.root_from_elsewhere()):
         config["data"] = {**config["data"], "root": str(root)}
     chosen = {group.name: parsed[group.name].value() for group in GROUPS if group.name in parsed}
-    defaults = [*({name: choice} for name, choice in chosen.items()), "_self_"]
-    anew = {name for name, choice in chosen.items() if choice != stored.choices.get(name)}
-    anew |= {override.key_or_group for override in overrides if override.package is not None}  # parts of several
-    if outside := write_outside(stored.values["logger"]):
-        anew.add("logger")
-        if "logger" not in chosen:
-            defaults.insert(0, {"logger": "tensorboard"})
-            names = [name.rpartition(".")[2].lower() for name in outside]
-            log.warning(
-                "This run was logged to %s too, but where data go is not for a folder to say. To go on there, add "
-                "logger=[tensorboard,%s], and its settings.",
-                " and ".join(names),
-                ",".join(names),
-            )
+    anew = {name: choice for name, choice in chosen.items() if choice != stored.choices.get(name)}
+    again = {name: choice for name, choice in chosen.items() if name not in anew}
+    defaults = [*({name: choice} for name, choice in again.items()), "_self_", *({n: c} for n, c in anew.items())]
     kept = {name: value for name, value in config.items() if name not in anew}
     own = OmegaConf.load(str(resources.files(CONFIG_MODULE).joinpath("config.yaml")))
     assert isinstance(own, DictConfig)
     of_this_start = {name: own[name] for name in OF_A_START}
-    node = {"defaults": defaults, **kept, **of_this_start, "hydra": own.hydra}
+    shared = {name: own[name] for name in anew if name in own}  # what every choice of a group has
+    node = {"defaults": defaults, **kept, **shared, **of_this_start, "hydra": own.hydra}
     ConfigStore.instance().store(STORED, node)
 
 
 def refuse_changes(folder: str, stored: Stored, config: DictConfig) -> None:
-    """Refuse to resume something else than what the checkpoint's weights have been trained on and as.
+    """Refuse to go on with something else than what the checkpoint's weights have been trained on and as.
 
     Raises:
         UserError: the config differs from the stored one in that.
@@ -130,12 +121,12 @@ def refuse_changes(folder: str, stored: Stored, config: DictConfig) -> None:
 
 
 def refuse_other_data(folder: str, before: str | None, images: ImageSet) -> None:
-    """Refuse to resume with other images than those that a run has been trained on.
+    """Refuse to go on with other images than those that a run has been trained on.
 
     Args:
         folder: the run's, for the message.
         before: fingerprint of those images.
-        images: what the run would be resumed with.
+        images: what the run would go on with.
 
     Raises:
         UserError: the fingerprints differ.

@@ -22,11 +22,12 @@ from gan_runner.metrics.report import Report
 from gan_runner.record.data_folder import DataFolder
 from gan_runner.record.images import GeneratedImages
 from gan_runner.record.links import check_way_to
+from gan_runner.record.pictures import near_square, to_uint8
 from gan_runner.record.run_folder import RunFolder
 from gan_runner.runs.judging import report_of_checkpoint
+from gan_runner.runs.resuming import LENGTHS
 from gan_runner.runs.surroundings import one_at_a_time
 from gan_runner.runs.tables import as_table
-from gan_runner.training.asked import Asked, drawn_images
 from gan_runner.training.devices import choose_device
 
 log = logging.getLogger(__name__)
@@ -40,7 +41,7 @@ class SavedRun:
 
     Args:
         folder: the run's.
-        trust: your own modules that its config may name.
+        trust: modules of yours that its config may name.
         key: what the folder was given as, for messages.
 
     Raises:
@@ -107,9 +108,7 @@ class SavedRun:
         """The checkpoint that is asked for; the last of a run in which no evaluation came to a number."""
         if asked != "best" or "best" in self.checkpoints or "last" not in self.checkpoints:
             return asked
-        log.warning(
-            "%s has no best checkpoint, for no evaluation came to a number: the last is looked at.", self.folder
-        )
+        log.warning("%s has no best checkpoint, for no evaluation came to a number: the last is taken.", self.folder)
         return "last"
 
     def load_checkpoint(self, checkpoint: str | int = "last", device: str = "auto") -> dict[str, Any]:
@@ -121,38 +120,32 @@ class SavedRun:
         return self._record.checkpoints.load(str(checkpoint), choose_device(device, "device"))
 
     def sample(
-        self,
-        num: int = 64,
-        seed: int = 0,
-        checkpoint: str | int = "last",
-        device: str = "auto",
-        classes: Asked = None,
+        self, num: int = 64, seed: int = 0, checkpoint: str | int = "best", device: str = "auto"
     ) -> GeneratedImages:
         """Draw images with its generator, or with the moving average of that where it has one.
 
         Args:
             num: images, at least 1.
             seed: of the latents; the same seed gives the same images as `gan-sample`.
-            checkpoint: one of `checkpoints`.
+            checkpoint: one of `checkpoints`; the last where there is no best.
             device: auto, cpu, mps, cuda or cuda:N.
-            classes: of a run by class (game=conditional) what to draw: names or numbers of classes, of each as many as
-                even sharing allows; "like_data" as often as the data have them; None all evenly.
 
         Returns:
-            uint8 [num, H, W, C], class after class, shown as a grid in a notebook; see `GeneratedImages.label`.
+            uint8 [num, H, W, C], shown as a grid in a notebook.
 
         Raises:
-            UserError: the checkpoint is not there or is of another model, there is no such class, or too little memory.
+            UserError: the checkpoint is not there or is of another model, or there is too little memory.
         """
         if num < 1:
             raise UserError(f"num is {num}, but must be at least 1.", "Try num=64.")
         stored, chosen = self.stored, choose_device(device, "device")
-        state = self._record.checkpoints.load(str(checkpoint), chosen)
+        state = self._record.checkpoints.load(self.checkpoint_for(str(checkpoint)), chosen)
         explained = too_little_memory_explained("Try a smaller num, and another seed for each part.")
         with one_at_a_time(), only(self._parts), explained:
             check_stored(stored.config, OF_PICTURES, f"{self._key} is {self.folder}")
             sampler = sampler_of_checkpoint(OmegaConf.create(stored.values), state, seed, chosen)
-            return drawn_images(sampler, num, classes, state["about"]["classes"], f"run is {self.folder}")
+            inputs = sampler.for_grid("sampled latents", num, near_square(num))
+            return GeneratedImages.of(to_uint8(sampler.pictures(inputs)))
 
     def export(
         self,
@@ -265,12 +258,12 @@ class SavedRun:
             )
 
     def resume(self, *words: str, quiet: bool = False, **settings: object) -> SavedRun:
-        """Resume it in its folder, as `gan-run resume=outputs/DATE/TIME` does.
+        """Go on with it in its folder, as `gan-run resume=outputs/DATE/TIME` does.
 
         Args:
             *words: overrides, such as "trainer.epochs=100".
             quiet: print nothing.
-            **settings: the same as keyword arguments; `epochs` and `iterations` are the trainer's.
+            **settings: the same as keyword arguments; `epochs`, `iterations` and `minutes` are the trainer's.
 
         Returns:
             The run, as it is then.
@@ -280,7 +273,7 @@ class SavedRun:
         """
         from gan_runner.runs.in_python import train
 
-        length = [f"trainer.{name}={settings.pop(name)}" for name in ("epochs", "iterations") if name in settings]
+        length = [f"trainer.{name}={settings.pop(name)}" for name in LENGTHS if name in settings]
         trust = [f"trust=[{','.join(self._parts.trust)}]"] if self._parts.trust else []
         return train(f"resume={self.folder}", *trust, *length, *words, quiet=quiet, **settings)
 

@@ -39,10 +39,9 @@ def logging_to(folder: Path, *, printed: bool) -> Iterator[None]:
     file.setFormatter(logging.Formatter("[%(asctime)s][%(levelname)s] %(message)s"))
     handlers: list[logging.Handler] = [file]
     if printed and not _ours.hasHandlers():
-        handlers.append(_Printing())
+        handlers.append(_Printing(logging.INFO))
     level = _ours.level
-    if _ours.getEffectiveLevel() > logging.INFO:
-        _ours.setLevel(logging.INFO)
+    _ours.setLevel(logging.DEBUG)  # the file is told more than is printed
     for handler in handlers:
         _ours.addHandler(handler)
     try:

@@ -1,4 +1,4 @@
-"""The best value of the evaluation's objective so far."""
+"""The best that a run has come to, by the evaluation's objective."""
 
 from __future__ import annotations
 
@@ -30,17 +30,23 @@ class Best:
 
     @property
     def gives_up(self) -> bool:
-        """Whether the run should stop early: there was no new best for so many evaluations."""
+        """Whether the last best is so many evaluations ago that the run is to end."""
         after = self._evaluation.stop_after
         return after is not None and self.since >= after
 
-    def offer(self, metrics: dict[str, float], iteration: int) -> bool:
-        """Record an evaluation's metrics; returns whether they are the best so far."""
+    def offer(self, metrics: dict[str, float], iteration: int, *, early: bool = False) -> bool:
+        """Take an evaluation's numbers; gives whether they are the best so far.
+
+        Args:
+            metrics: the numbers by tag.
+            iteration: at which they were measured.
+            early: whether this is before the first interval between evaluations has ended: no reason to give up yet.
+        """
         self.metrics, self.measured_at = metrics, iteration
         if self._evaluation.objective is None:
             return False
         value = metrics[self._evaluation.objective]
-        self.since += 1
+        self.since += not early
         if not self._evaluation.improves(value, self.found["value"] if self.found else None):
             return False
         self.found = {"value": value, "iteration": iteration}
@@ -48,7 +54,7 @@ class Best:
         return True
 
     def measured_otherwise(self, state: Mapping[str, Any]) -> bool:
-        """Whether a checkpoint's metrics were measured by another evaluation, so that they cannot be compared."""
+        """Whether a checkpoint's numbers are those of another evaluation, and so do not compare."""
         return bool(state["fingerprint"] != self._evaluation.fingerprint)
 
     def begin_anew(self) -> None:
@@ -61,7 +67,7 @@ class Best:
         return found | {"fingerprint": self._evaluation.fingerprint}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Restore from a checkpoint; values of another evaluation are not compared with."""
+        """Go on from a checkpoint; values that were measured otherwise are not compared with."""
         found = state["found"]
         self.found = found and {"value": float(found["value"]), "iteration": int(found["iteration"])}
         self.metrics = {tag: float(value) for tag, value in state["metrics"].items()}
@@ -69,4 +75,4 @@ class Best:
         self.measured_at = state.get("measured_at")
         if self.found is not None and self.measured_otherwise(state):
             self.begin_anew()
-            log.info("The best so far was measured by another evaluation; the search for it begins again.")
+            log.info("The best so far was measured by another evaluation; the search for it begins anew.")

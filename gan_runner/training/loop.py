@@ -9,20 +9,21 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from gan_runner.health.symptoms import Observation
-from gan_runner.record.journal import Journal
+from gan_runner.record.journal import Journal, Standing
 from gan_runner.training.best import Best
 from gan_runner.training.checkpoint import RandomNumbers, State, Stateful
 from gan_runner.training.experiment import Experiment
 from gan_runner.training.log_point import LogPoint
-from gan_runner.training.progress import Clock, Due, Progress, duration
+from gan_runner.training.progress import Clock, Due, Progress, about, duration
 from gan_runner.training.rollback import Rollback, respond
 from gan_runner.training.threads import Threads
 
+_WORTH_TELLING = 10.0  # seconds that are left
 _TELLING_CHANGE = 0.01  # of a learning rate at a resume, as a share of it
 
 
 def train(run: Run, stop_requested: Callable[[], bool]) -> None:
-    """Train until the run has its full length, or until `stop_requested` says so.
+    """Train until the run is as long as it was asked to be, or until `stop_requested` says so.
 
     Raises:
         UserError: an alarm was raised and health.on_alarm is stop.
@@ -39,7 +40,7 @@ def train(run: Run, stop_requested: Callable[[], bool]) -> None:
 
 
 class Run:
-    """One run: an experiment, its progress, and its record.
+    """One run: an experiment, how far it has come, and what it says of itself.
 
     Args:
         experiment: what is trained.
@@ -61,10 +62,9 @@ class Run:
         self._rates_before: dict[str, dict[str, float]] | None = None
         settings, watched = experiment.settings, experiment.watch.pictures
         self._grid = settings.sample_columns * settings.sample_rows
-        sampler, most = experiment.sampler, max(self._grid, watched)
-        in_grid = self._grid if sampler.draws_by_class else most  # rows of classes are chosen by how many there are
-        self._fixed = sampler.for_grid("fixed latents", in_grid, settings.sample_columns).first(self._grid)
-        self._measured = LogPoint(experiment, sampler.like_data("fixed latents", most).first(watched))
+        fixed = experiment.sampler.for_grid("fixed latents", max(self._grid, watched), settings.sample_columns)
+        self._fixed = fixed.first(self._grid)
+        self._measured = LogPoint(experiment, fixed.first(watched))
         self._rollback = Rollback(experiment)
         alone_on_cpu = experiment.compute.device.type == "cpu" and experiment.world.size == 1
         self.threads = Threads(may_change=settings.adapt_threads, watched=alone_on_cpu)
@@ -90,7 +90,6 @@ class Run:
         return {
             "image_shape": list(images.shape),
             "classes": list(images.classes),
-            "class_counts": None if (counts := self.experiment.class_counts) is None else list(counts),
             "data_fingerprint": images.fingerprint,
             "device": self.experiment.compute.device.type,
             "precision": self.experiment.compute.precision,
@@ -100,7 +99,7 @@ class Run:
 
     @property
     def finished(self) -> bool:
-        """Whether the run has its full length, or is stopped early."""
+        """Whether the run is as long as it was asked to be, or has not improved for as long as it may."""
         return self.best.gives_up or self.experiment.timetable.finished(self.progress)
 
     @property
@@ -114,7 +113,7 @@ class Run:
         return self._clock.seconds
 
     def begin(self) -> None:
-        """Save the initial state, to resume from and to roll back to."""
+        """Keep the state that training starts from, to go on from and to roll back to."""
         self._rollback.remember_start(self._state.state_dict)
         if self.saved is None:
             self.save()
@@ -132,9 +131,10 @@ class Run:
             progress.position = experiment.step.play(turn, progress.position)
         news = self.threads.turn_took(time.perf_counter() - begun, turn.d_updates + turn.g_updates)
         progress.advance(turn, experiment.epoch.batch_size)
+        self._clock.turn_played()
         self.journal.turn_played()
         self._say(news)
-        if pace := self._clock.pace(progress.iteration):
+        if pace := self._clock.first_pace():
             self._tell_length(*pace)
         return experiment.timetable.due(before, progress)
 
@@ -143,17 +143,40 @@ class Run:
             self.journal.say(news)
 
     def _tell_length(self, iterations: int, seconds: float) -> None:
-        """Log the estimated remaining time, and the state of training."""
+        """Say how long the run will take at the pace so far, and how it stands."""
         each = seconds / iterations
         total = self.experiment.timetable.iterations(self.progress)
         if total is None:
-            self.journal.say(f"{1000 * each:.0f} ms an iteration; how many there will be, the game decides.")
+            self.journal.say(f"{1000 * each:.0f} ms per iteration; how many there will be, the game decides.")
+        elif (left := each * (total - self.progress.iteration)) > _WORTH_TELLING:
+            self.journal.say(f"{1000 * each:.0f} ms per iteration: about {duration(left)} left.")
+
+    def _standing(self, point: Mapping[str, float], *, best: bool, evaluated: bool) -> Standing:
+        """How the run stands after a log point.
+
+        Args:
+            point: what was measured.
+            best: whether this is the best so far.
+            evaluated: whether the evaluation was due.
+        """
+        experiment, progress, tag = self.experiment, self.progress, self.experiment.evaluation.objective
+        settings, timetable = experiment.settings, experiment.timetable
+        if settings.iterations is None and settings.minutes is None:
+            where = f"epoch {self.epochs:.3g}/{timetable.epochs_in_all}"
         else:
-            left = duration(each * (total - self.progress.iteration))
-            self.journal.say(f"{1000 * each:.0f} ms an iteration: about {left} to go for {total:,} iterations.")
+            where = f"iteration {progress.iteration:,}"
+        objective = ""
+        if tag is not None and tag in self.best.metrics:
+            name = experiment.evaluation.objective_in_words.removesuffix(" distance")
+            objective = f"{name} {self.best.metrics[tag]:.3g}" + ", best" * (evaluated and best)
+        total, pace = timetable.iterations(progress), self._clock.pace()
+        left = ""
+        if total is not None and total > progress.iteration and pace is not None:
+            left = f"{about(pace[1] / pace[0] * (total - progress.iteration))} left"
+        return Standing(where, point, objective, left)
 
     def _rates(self) -> dict[str, dict[str, float]]:
-        """Each network's learning rate: as configured, at its last update, and at its next one."""
+        """Each player's learning rate: as configured, of its last update, and of its next one as planned now."""
         players, share_done = self.experiment.players, self.experiment.timetable.share_done(self.progress)
         updates = {"d": self.progress.d_steps, "g": self.progress.g_steps}
         return {
@@ -166,7 +189,7 @@ class Run:
         }
 
     def tell_changed_rates(self) -> None:
-        """Log which learning rates this start's settings change, compared with the checkpoint's."""
+        """Say which learning rates the settings of this start change from what the checkpoint's start had planned."""
         before, now = self._rates_before or {}, self._rates()
         for letter, planned in before.items():
             rates = now[letter]
@@ -181,7 +204,7 @@ class Run:
             )
 
     def tell_outcome(self) -> None:
-        """Log the best and the last value of the objective."""
+        """Say what the objective came to: at its best, and at the last."""
         objective, found = self.experiment.evaluation.objective, self.best.found
         if self.best.gives_up:
             self.journal.say(
@@ -190,12 +213,12 @@ class Run:
             )
         if objective is not None and found is not None:
             last = self.best.measured_at or self.progress.iteration  # checkpoints of earlier versions do not know
-            real = self.experiment.evaluation.real
+            now = self.best.metrics[objective]
             self.journal.say(
-                f"{objective}: best {found['value']:.4g} at iteration {found['iteration']:.0f} (checkpoints/best.pt), "
-                f"last {self.best.metrics[objective]:.4g} at iteration {last}."
-                f"{real.beside(objective) if real is not None else ''}"
+                f"{self.experiment.evaluation.objective_in_words}: {found['value']:.4g} at best, at iteration "
+                f"{found['iteration']:,.0f} (checkpoints/best.pt); {now:.4g} at iteration {last:,}."
             )
+            self.journal.say(self.experiment.evaluation.scale)
 
     def log_point(self, due: Due) -> None:
         """Measure, and do what is due."""
@@ -206,11 +229,14 @@ class Run:
         if due.evaluation:
             metrics, judged = world.broadcast(self._evaluated)
             point |= metrics
-            best = self.best.offer(metrics, iteration)
+            if not self.best.metrics:
+                self._say(self.experiment.evaluation.scale)
+            best = self.best.offer(metrics, iteration, early=due.early)
             references = references | judged
         seen, alarms = self.experiment.watch.look(point | references, self.progress.moment, self._not_finite())
         journal.point(point | seen, iteration, round(epochs, 4))
-        journal.tell(point, iteration, epochs, in_log=due.epoch_ended or due.samples)
+        standing = self._standing(point, best=best, evaluated=due.evaluation)
+        journal.tell(standing, due=due.samples or due.evaluation)
         if due.samples and world.first:
             self._save_samples()
         if due.checkpoint:
@@ -231,11 +257,11 @@ class Run:
         return metrics, self.experiment.evaluation.for_alarms(metrics)
 
     def _not_finite(self) -> Observation | None:
-        """What became NaN or infinite, and since when; None while everything is finite."""
+        """What has left the finite numbers, and since when; None while nothing has."""
         first_bad = self.experiment.step.finite.first_bad()
         if first_bad is not None:
             return Observation(
-                "a loss is NaN or infinite", dataclasses.replace(self.progress.moment, iteration=first_bad)
+                "a loss is no finite number", dataclasses.replace(self.progress.moment, iteration=first_bad)
             )
         whose = self.experiment.players.not_finite()
         return Observation(whose) if whose is not None else None
@@ -243,8 +269,7 @@ class Run:
     def _save_samples(self) -> None:
         sampler, iteration = self.experiment.sampler, self.progress.iteration
         fresh = sampler.for_grid("fresh latents", self._grid, self.experiment.settings.sample_columns, iteration)
-        names = self._fixed.names_of_rows(self.experiment.settings.sample_columns, self.experiment.images.classes)
-        self.journal.samples(sampler.pictures(self._fixed), sampler.pictures(fresh), iteration, names)
+        self.journal.samples(sampler.pictures(self._fixed), sampler.pictures(fresh), iteration)
 
     def show_real_images(self) -> None:
         """Put a grid of real images on the dashboard, to compare with."""
@@ -258,11 +283,11 @@ class Run:
 
     @property
     def overdue(self) -> bool:
-        """Whether the last checkpoint is too long ago."""
+        """Whether too much would be lost by now."""
         return bool(self._overdue(self._clock.minutes_since_saved >= self.experiment.settings.checkpoint_minutes))
 
     def save(self, *, best: bool = False) -> None:
-        """Write checkpoints, unless something became NaN or infinite: then the one that is there is kept."""
+        """Write checkpoints, unless the run has left the finite numbers: then the one that is there is kept."""
         self._clock.note_saved()
         if self._not_finite() is not None:
             return
@@ -275,11 +300,11 @@ class Run:
         self._on_checkpoint()
 
     def state_dict(self) -> dict[str, Any]:
-        """The whole state, copied: what a run needs to be resumed bit-exactly."""
+        """The whole state, copied: what a run needs to go on as if it had never stopped."""
         return self._rollback.shared_with(self._state.state_dict()) | {"rates": self._rates()}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Restore from a checkpoint."""
+        """Go on from a checkpoint."""
         self._state.load_state_dict(state)
         self.threads.go_on(state["about"], self.progress.iteration)
         self._rates_before = state.get("rates")  # checkpoints of earlier versions have none

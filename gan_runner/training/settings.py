@@ -12,7 +12,7 @@ from gan_runner.ranges import Count, FractionBelowOne, GridSide, Positive
 class Trainer:
     """How a run is trained; conf/trainer/default.yaml explains each setting and holds its value."""
 
-    epochs: Count
+    epochs: Count | Literal["auto"]
     iterations: Count | None
     batch_size: Count
     g_batch_size: Count
@@ -30,5 +30,6 @@ class Trainer:
     sample_columns: GridSide
     sample_rows: GridSide
     progress: Literal["auto"] | bool
-    threads: Literal["auto"] | Count = "auto"  # runs of earlier versions have these two not
+    threads: Literal["auto"] | Count = "auto"  # runs of earlier versions have these three not
     adapt_threads: bool = False
+    minutes: Positive | None = None

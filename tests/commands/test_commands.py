@@ -34,7 +34,13 @@ def finished(tmp_path_factory):
 def test_a_run_ends_by_saying_where_the_pictures_are_and_how_to_see_the_dashboard(finished):
     folder, result = finished
     run = only_run(folder).relative_to(folder)
-    assert result.out.splitlines()[-2:] == [f"Pictures: {run}/samples", f"Dashboard: tensorboard --logdir {run}"]
+    assert result.out.splitlines()[-5:] == [
+        f"Look: {run}/samples/timeline.png",
+        f"Dashboard: tensorboard --logdir {run}",
+        f"Next: gan-eval run={run}",
+        f"      gan-sample run={run} output=grid.png",
+        f"      gan-run resume={run} trainer.iterations=8",
+    ]
 
 
 def test_a_run_leaves_the_folder_that_the_contract_names(finished):
@@ -110,7 +116,7 @@ def test_metrics_and_dashboard_hold_the_same_scalars(finished):
 
 def test_a_run_that_ends_within_an_epoch_says_how_it_stands(tmp_path):
     result = gan_run(tmp_path, *QUICK, "trainer.iterations=3")
-    assert "epoch 0.75, iteration 3: loss D " in result.out
+    assert re.search(r"^iteration 3  D accuracy \d+%  loss D [\d.]+ G [\d.]+  Frechet [\d.]+, best$", result.out, re.M)
     assert "Unusual" not in result.text
 
 
@@ -121,11 +127,11 @@ def test_a_run_says_at_its_start_what_is_set_to_an_unusual_value(tmp_path):
     assert json.loads((only_run(tmp_path) / "summary.json").read_text())["alarms"] == []
 
 
-def test_the_log_holds_both_parameter_tables_and_a_line_an_epoch(finished):
+def test_the_log_holds_both_parameter_tables_and_a_line_a_log_point(finished):
     log = (only_run(finished[0]) / "gan-run.log").read_text()
     assert "Total params: 14,944" in log  # 100*16 + 16 + 16*784 + 784
     assert "Total params: 12,577" in log  # 784*16 + 16 + 16 + 1
-    assert "epoch 1, iteration 4: loss D " in log
+    assert re.search(r"iteration 4  D accuracy \d+%  loss D ", log)
 
 
 def test_two_runs_of_one_seed_draw_the_same_pictures_and_another_seed_others(finished, tmp_path):
@@ -196,7 +202,7 @@ def test_folders_of_jobs_differ_in_more_than_capitals_which_macos_and_windows_ta
 def test_nan_targets_are_caught_at_their_iteration_and_the_last_good_checkpoint_stays(tmp_path):
     result = gan_run(tmp_path, *QUICK, "trainer.log_every=4", "labels.real.value=nan", "health.on_alarm=stop")
     assert result.code == 1
-    assert "not_finite: a loss is NaN or infinite, since iteration 1." in result.text
+    assert "not_finite: a loss is no finite number, since iteration 1." in result.text
     run = only_run(tmp_path)
     state = torch.load(run / "checkpoints/last.pt", weights_only=True)
     assert state["progress"]["iteration"] == 0
@@ -261,7 +267,7 @@ def test_sampling_to_where_nothing_can_be_written_says_so(finished, tmp_path):
 
 def test_sampling_without_a_run_asks_for_one(tmp_path):
     result = gan_sample(tmp_path)
-    assert (result.code, result.err) == (1, "run is required, and has no default.\n  Give it: run=...\n")
+    assert (result.code, result.err) == (1, "run has no value, and there is none to assume.\n  Give it: run=...\n")
 
 
 def test_sampling_names_the_device_by_the_key_that_it_has_there(finished, tmp_path):
@@ -280,7 +286,7 @@ def test_a_check_traces_shapes_tells_apart_and_leaves_nothing_but_a_picture_of_t
     assert result.code == 0, result.text
     for said in ("64 images, batch 16x1x28x28, values -1 to 1", "14,944 parameters", "D against untrained G"):
         assert said in result.out
-    assert "for 280 iterations" in result.out
+    assert "for 8,000 iterations" in result.out
     assert "Unusual: optimizer.lr is 0.01. Try: optimizer.lr=0.0002." in result.out
     assert "a grid of real pictures: gan-check.png" in result.out
     assert [path.name for path in tmp_path.iterdir()] == ["gan-check.png"]
@@ -337,7 +343,7 @@ def test_a_check_measures_as_a_run_would_before_it_tells_the_memory(tmp_path):
 def test_a_check_of_a_run_that_has_begun_is_refused(tmp_path):
     result = gan_check(tmp_path, "resume=outputs/date/time")
     assert result.code == 1
-    assert "resume is outputs/date/time, but gan-check checks a run before it begins." in result.err
+    assert "resume is outputs/date/time, but gan-check looks at a run before it begins." in result.err
 
 
 # ---- mistakes -----------------------------------------------------------------------------------------------
@@ -366,14 +372,18 @@ MISTAKES = {
         "loss.joined is false, set by a file, but nothing in this choice of loss reads it.",
         "Leave out loss=..., or the experiment that sets it, or add ~loss.joined.",
     ),
-    "an unknown choice": (["model=mlpp"], "model is mlpp, but must be dcgan, mlp", "Try model=mlp."),
+    "an unknown choice": (["model=mlpp"], "model is mlpp, but must be dcgan, keras_dcgan", "Try model=mlp."),
     "no choice of a group": (["model=null"], "model is chosen as nothing, but a group needs one", "Leave model out"),
     "a number for a choice": (
         ["learning_rate=0.001"],
         "learning_rate is 0.001, but must be constant, cosine, linear or time_decay.",
         "Try optimizer.lr=0.001.",
     ),
-    "a number for the choice of another group": (["model=3"], "model is 3, but must be dcgan, mlp", "Try model=dcgan."),
+    "a number for the choice of another group": (
+        ["model=3"],
+        "model is 3, but must be dcgan, keras_dcgan",
+        "Try model=dcgan.",
+    ),
     "more pictures than can be compared with each other": (
         ["evaluation.num_images=100000"],
         "evaluation.num_images is 100000, but must be a whole number, at least 2 and at most 50000.",
@@ -384,10 +394,10 @@ MISTAKES = {
         "The log cannot be set up: ",
         "what was typed of hydra",
     ),
-    "numbers for a choice": (["model=[1,2]"], "model is [1, 2], but must be dcgan, mlp", "Try model=dcgan."),
+    "numbers for a choice": (["model=[1,2]"], "model is [1, 2], but must be dcgan, keras_dcgan", "Try model=dcgan."),
     "a number for a group taken away": (
         ["~latent=1"],
-        "~latent removes a required setting.",
+        "~latent takes away what every run needs.",
         "Leave ~latent=1 out.",
     ),
     "another name of a choice": (["loss=wgan"], "loss is wgan, but must be hinge, ", "Try loss=wasserstein."),
@@ -441,7 +451,7 @@ MISTAKES = {
         "loss has no _target_, which names the class or function to make it with.",
         "Add a line such as _target_: my_module.MyClass",
     ),
-    "no value": (["trainer.epochs"], "trainer.epochs lacks an equals sign", "Try: gan-run trainer.epochs=70"),
+    "no value": (["trainer.epochs"], "trainer.epochs lacks an equals sign", "Try: gan-run trainer.epochs=auto"),
     "a value that cannot be read": (
         ["model.generator.widths=[16"],
         "model.generator.widths is [16, but must be a list, each a whole number",
@@ -463,28 +473,28 @@ MISTAKES = {
         "A batch of 99,999,999,999,999 images",
         "trainer.batch_size=",
     ),
-    "a group taken away": (["~penalty"], "~penalty removes a required setting.", "Leave ~penalty out."),
+    "a group taken away": (["~penalty"], "~penalty takes away what every run needs.", "Leave ~penalty out."),
     "an infinite number": (
         ["optimizer.lr=inf"],
         "optimizer.lr is inf, but must be a number",
-        "Try optimizer.lr=0.0004",
+        "Try optimizer.lr=0.0002",
     ),
     "a folder that is a file": (["hydra.run.dir=file"], "file cannot be used: File exists.", "Give another folder"),
     "an unknown group": (["modle=mlp"], "There is no key modle here.", "Did you mean model?"),
     "a word for a number": (
         ["trainer.epochs=ten"],
-        "trainer.epochs is ten, but must be a whole number, at least 1.",
-        "Try trainer.epochs=70, which is its default.",
+        "trainer.epochs is ten, but must be a whole number, at least 1 or auto.",
+        "Try trainer.epochs=auto, which is its default.",
     ),
     "a number out of range": (
         ["optimizer.lr=-1"],
         "optimizer.lr is -1, but must be a number, at least 0.",
-        "Try optimizer.lr=0.0004, which is its default.",
+        "Try optimizer.lr=0.0002, which is its default.",
     ),
     "a fraction for a count": (
         ["trainer.batch_size=1.5"],
         "trainer.batch_size is 1.5, but must be a whole number, at least 1.",
-        "Try trainer.batch_size=64",
+        "Try trainer.batch_size=32",
     ),
     "a word that is none of the choices": (
         ["trainer.precision=fp16"],
@@ -574,9 +584,9 @@ MISTAKES = {
         "leave model.discriminator.widths out.",
     ),
     "latents that cannot be shared": (
-        ["schedule.same_latents=true", "trainer.g_batch_size=32"],
-        "schedule.same_latents is true, but trainer.batch_size is 64 and trainer.g_batch_size is 32",
-        "Try trainer.g_batch_size=64",
+        ["schedule.same_latents=true", "trainer.g_batch_size=16"],
+        "schedule.same_latents is true, but trainer.batch_size is 32 and trainer.g_batch_size is 16",
+        "Try trainer.g_batch_size=32",
     ),
     "an objective that is not measured": (
         ["evaluation.objective=fid"],
@@ -621,7 +631,7 @@ MISTAKES = {
         "resume is empty, but that is no",
         "Try resume=",
     ),
-    "a sweep that resumes": (["-m", "resume=empty"], "resume is for one run, but -m", "Leave out -m."),
+    "a sweep that resumes": (["-m", "resume=empty"], "resume goes on with one run, but -m", "Leave out -m."),
 }
 
 
@@ -684,7 +694,7 @@ def test_a_run_is_not_written_over_by_another_that_is_given_its_folder(tmp_path,
     result = gan_run(tmp_path, *QUICK, override, "seed=1")
     assert result.code == 1
     assert "hydra.run.dir is here, but there is a run already, and runs are not written over." in result.text
-    assert "Try resume=here to resume it, or another hydra.run.dir." in result.text
+    assert "Try resume=here to go on with it, or another hydra.run.dir." in result.text
     assert before == {path: path.read_bytes() for path in (tmp_path / "here").rglob("*") if path.is_file()}
 
 
@@ -728,7 +738,7 @@ def test_a_part_of_the_users_own_that_fails_leaves_its_traceback_in_the_log(tmp_
     assert result.code == 1
     log = (only_run(tmp_path) / "gan-run.log").read_text()
     for text in (log, result.text):
-        assert "This is a bug, in gan-runner or in a component of your own." in text
+        assert "This is a bug, in gan-runner or in a part of yours." in text
         assert 'raise ZeroDivisionError("a bug of my own")' in text
         assert text.count('raise ZeroDivisionError("a bug of my own")') == 1
     assert json.loads((only_run(tmp_path) / "summary.json").read_text())["status"] == "failed"

@@ -186,7 +186,7 @@ def test_a_run_says_what_real_pictures_have_at_as_many(tmp_path):
     real = json.loads((tmp_path / "run/summary.json").read_text())["real"]
     assert (real["count"], real["of"]) == (16, "test")
     value = real["metrics"]["metric/frechet_cnn_16"]
-    assert f"Real images have {value:.4g} (16 that were held out)." in result.out
+    assert f"real images have {value:.3g} (16 held out), noise has " in result.out
 
 
 WRONG = {

@@ -19,7 +19,6 @@ from tqdm import tqdm
 from gan_runner.config.build import build
 from gan_runner.machine.signals import STOPPING
 from gan_runner.record.journal import Journal
-from gan_runner.record.loggers import RunToLog
 from gan_runner.record.run_folder import RunFolder
 from gan_runner.training.loop import Run, train
 from tests.command_line import everything_but_times, gan_run
@@ -51,7 +50,7 @@ def play(folder: Path, overrides: list[str], stop_after: int | None = None) -> N
     with (
         contextlib.closing(run_folder),
         contextlib.closing(experiment.loader),
-        experiment.logger.open(RunToLog(folder)) as events,
+        experiment.dashboard.open(folder, 1) as events,
         tqdm(disable=True) as bar,
     ):
         run = Run(experiment, Journal(run_folder, events, bar, experiment.settings.sample_columns))
@@ -125,7 +124,7 @@ def test_an_override_that_changes_what_is_trained_is_refused_with_the_difference
     before = files_of(tmp_path / "a,b=c")
     result = gan_run(tmp_path, "resume=a,b=c", "model.dropout=0.5", "loss=minimax")
     assert result.code == 1
-    assert "model.dropout: 0.0 -> 0.5" in result.err
+    assert "model.dropout: 0.1 -> 0.5" in result.err
     assert (
         "loss._target_: gan_runner.objectives.losses.NonSaturating -> gan_runner.objectives.losses.Minimax"
         in result.err
@@ -142,7 +141,7 @@ def test_an_override_that_changes_what_is_trained_is_refused_with_the_difference
 
 
 def write_pictures(folder: Path, seed: int) -> None:
-    """32 images whose files have the same names and sizes whatever the seed."""
+    """32 pictures whose files have the same names and sizes whatever the seed."""
     random = np.random.default_rng(seed)
     folder.mkdir()
     for number in range(32):

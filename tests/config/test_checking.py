@@ -262,7 +262,7 @@ def test_a_finite_difference_among_several_penalties_wants_a_d_without_dropout()
     words = ["penalty=several", "+penalty@penalty.parts.noise=finite_difference"]
     assert "model.dropout is 0.3" in refusal_of(*words, "model.dropout=0.3")
     checked(*words, "model.dropout=0")
-    checked("experiment=plain", *words, "model.discriminator.dropout=0")
+    checked(*words, "model.discriminator.dropout=0")
 
 
 OF_ONES_OWN = ["model.discriminator._target_=mine.Discriminator"]

@@ -45,7 +45,7 @@ def session(folder: Path) -> dict[str, object]:
     does("go on", main.run, f"resume={run}", f"trainer.iterations={reached + 2}")
     does("sample", main.sample, f"run={run}", "num=4", "output=grid.png")
     does("eval", main.evaluate, f"run={run}")
-    swept = ["trainer.iterations=2", "experiment=plain", "model.dropout=0.1,0.2"]
+    swept = ["trainer.iterations=2", "model.dropout=0.1,0.2"]
     does("sweep", main.run, "-m", *QUICK, *swept, "hydra.sweep.dir=multirun/one")
     at_once = ["hydra/launcher=joblib", "hydra.launcher.n_jobs=2", "hydra.sweep.dir=multirun/two"]
     does("sweep of two at once", main.run, "-m", *QUICK, *swept, *at_once)

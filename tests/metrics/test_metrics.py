@@ -260,8 +260,17 @@ def test_of_few_real_images_each_is_shown_once_where_neighbours_are_looked_for()
     both.bind(real.images, None, torch.device("cpu"))
     assert both.real is None
     assert both.measure(real, FAKE) == {"metric/near_30": 12 - 7, "metric/any_30": 30 - 7}
-    assert both.real.as_dict() == {"count": 3, "of": "train", "metrics": {"metric/near_30": 0.5}}
-    assert both.real.beside("metric/near_30") == " Real images have 0.5 (3 outside the reference)."
+    noise = both.real.noise["metric/near_30"]
+    assert both.real.as_dict() == {
+        "count": 3,
+        "of": "train",
+        "metrics": {"metric/near_30": 0.5},
+        "noise": {"metric/near_30": noise},
+    }
+    assert (
+        both.real.beside("metric/near_30") == f"real images have 0.5 (3 outside the reference), noise has {noise:.3g}"
+    )
+    assert both.scale == f"Near: lower is better; {both.real.beside('metric/near_30')}."
     assert both.real.beside("metric/any_30") == ""
 
 

@@ -257,7 +257,7 @@ def test_up_to_32_pixels_keras_dcgan_is_the_recipe_bit_by_bit(compose_config, ch
 
 @pytest.mark.parametrize("size", [16, 28, 32, 40, 48, 64, 96, 128, 256])
 def test_a_dcgan_starts_from_8x8_at_the_most_and_d_ends_at_4x4(compose_config, size):
-    model = compose_config("experiment=plain", "model=dcgan").model
+    model = compose_config("model=keras_dcgan").model
     g, d = (
         instantiate(part, image_shape=(3, size, size), _convert_="all")
         for part in (model.generator, model.discriminator)

@@ -10,12 +10,12 @@ from tqdm import tqdm
 from gan_runner.config.build import build
 from gan_runner.health.watch import Watch
 from gan_runner.record.journal import Journal
-from gan_runner.record.loggers import RunToLog
 from gan_runner.record.run_folder import RunFolder
 from gan_runner.training.loop import Run
 
 SMALL = [
-    "experiment=plain",
+    "penalty=none",
+    "trainer.ema=null",
     "data.limit=96",
     "trainer.batch_size=16",  # 6 iterations an epoch
     "trainer.epochs=3",
@@ -44,7 +44,7 @@ def start(tmp_path, compose_config):
             path.mkdir(exist_ok=True)
             run_folder = stack.enter_context(contextlib.closing(RunFolder(path)))
             stack.enter_context(contextlib.closing(experiment.loader))
-            events = stack.enter_context(experiment.logger.open(RunToLog(path)))
+            events = stack.enter_context(experiment.dashboard.open(path, 1))
             bar = stack.enter_context(tqdm(disable=True))
             return Run(experiment, Journal(run_folder, events, bar, experiment.settings.sample_columns))
 

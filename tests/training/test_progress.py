@@ -2,6 +2,7 @@ import dataclasses
 
 import pytest
 
+from gan_runner.training import progress as module
 from gan_runner.training.progress import Progress, Timetable
 from gan_runner.training.schedules import EpochLength, Turn
 from gan_runner.training.settings import Trainer
@@ -121,7 +122,7 @@ def test_intervals_in_epochs_are_due_at_their_borders_the_first_epoch_draws_and_
     due = played(timetable_of(40, 10, epochs=7, sample_every=2, checkpoint_every=3, evaluate_every=5))
     assert numbers(due, "samples") == [4, 8, 16, 24, 28]
     assert numbers(due, "checkpoint") == [12, 24, 28]
-    assert numbers(due, "evaluation") == [20, 28]
+    assert numbers(due, "evaluation") == [8, 16, 20, 28]  # 8 and 16 are early, see below
 
 
 def test_intervals_in_iterations_are_due_at_their_multiples_the_first_epoch_draws_and_the_last_iteration_does_all():
@@ -133,6 +134,84 @@ def test_intervals_in_iterations_are_due_at_their_multiples_the_first_epoch_draw
     assert numbers(due, "samples") == [3, 4, 6, 9, 11]
     assert numbers(due, "checkpoint") == [5, 10, 11]
     assert numbers(due, "evaluation") == [4, 8, 11]
+
+
+@pytest.mark.parametrize("intervals_in", ["epochs", "iterations"])
+def test_samples_and_evaluations_come_at_doubling_iterations_until_their_interval_takes_over(intervals_in):
+    each = 1 if intervals_in == "epochs" else 100  # of 100 iterations
+    timetable = timetable_of(
+        1000,
+        10,
+        epochs=7,
+        intervals_in=intervals_in,
+        sample_every=3 * each,
+        evaluate_every=2 * each,
+        checkpoint_every=each,
+    )
+    due = played(timetable)
+    assert numbers(due, "samples") == [8, 16, 32, 64, 100, 128, 256, 300, 600, 700]
+    assert numbers(due, "evaluation") == [8, 16, 32, 64, 128, 200, 400, 600, 700]
+    assert numbers(due, "early") == [8, 16, 32, 64, 128]
+    assert numbers(due, "checkpoint") == [100, 200, 300, 400, 500, 600, 700]
+    assert timetable.looks(2 * each, 700) == 9
+
+
+@pytest.mark.parametrize("begun_at", [1, 7, 8, 63, 130])
+def test_what_is_due_follows_from_the_iteration_alone_wherever_a_run_goes_on(begun_at):
+    timetable = timetable_of(1000, 10, epochs=7, sample_every=3, evaluate_every=2)
+    before = Progress(begun_at - 1, 10 * (begun_at - 1))
+    after = dataclasses.replace(before, iteration=begun_at, images=10 * begun_at)
+    assert timetable.due(before, after) == played(timetable)[begun_at - 1]
+
+
+@pytest.mark.parametrize(
+    ("count", "batch_size", "epochs", "iterations"),
+    [(400, 64, 334, 2004), (1797, 32, 72, 4032), (1797, 64, 72, 2016), (60_000, 64, 10, 9370), (7, 10, 12_800, 12_800)],
+)
+def test_a_run_without_a_length_has_one_that_suits_the_number_of_images(count, batch_size, epochs, iterations):
+    timetable = timetable_of(count, batch_size, epochs="auto")
+    assert timetable.epochs_in_all == epochs
+    assert timetable.iterations(Progress()) == iterations
+
+
+def test_minutes_are_a_length_that_overrides_epochs_and_tell_the_share_done():
+    timetable = timetable_of(epochs=3, minutes=2.0)
+    assert timetable.iterations(Progress()) is None
+    assert timetable.share_done(Progress(iteration=100, images=1000, seconds=30.0)) == 0.25
+    assert timetable.iterations(Progress(iteration=100, images=1000, seconds=30.0)) == 400
+    assert not timetable.finished(Progress(iteration=10**6, images=10**7, seconds=119.9))
+    before, last = Progress(seconds=119.9), Progress(iteration=1, images=10, seconds=120.0)
+    assert timetable.finished(last)
+    due = timetable.due(before, last)
+    assert (due.samples, due.checkpoint) == (True, True)
+
+
+def test_the_clock_counts_the_time_of_turns_and_tells_the_pace_once_a_few_seconds_into_a_start(monkeypatch):
+    now = 100.0
+    monkeypatch.setattr(module.time, "monotonic", lambda: now)
+    progress = Progress()
+    clock = module.Clock(progress)
+    paces = []
+    for _ in range(10):
+        progress.iteration += 1
+        now += 1.0
+        clock.turn_played()
+        paces.append(clock.first_pace())
+    assert progress.seconds == clock.seconds == 10.0
+    assert [pace for pace in paces if pace] == [(3, 3.0)]  # iterations 5 to 7, those before warm up
+    assert clock.pace() == (6, 6.0)
+    goes_on = module.Clock(Progress())
+    goes_on.load_state_dict(clock.state_dict())
+    now += 5.0
+    assert goes_on.seconds == 15.0
+    assert goes_on.pace() is None
+
+
+@pytest.mark.parametrize(
+    ("seconds", "said"), [(0.2, "1 s"), (59.0, "59 s"), (61.0, "2 min"), (240.0, "4 min"), (7500.0, "2 h 5 min")]
+)
+def test_what_is_left_is_named_in_round_numbers(seconds, said):
+    assert module.about(seconds) == said
 
 
 def test_a_run_that_ends_within_its_first_epoch_still_draws_saves_and_evaluates():

@@ -1,0 +1,186 @@
+"""The defaults are what conf/config.yaml says, a model states what suits it, and recipes stay as published."""
+
+import itertools
+import json
+import re
+import shutil
+from importlib import resources
+from pathlib import Path
+
+import pytest
+from hydra import compose, initialize_config_dir
+from omegaconf import OmegaConf
+
+ROOT = Path(__file__).parents[2]
+CONF = resources.files("gan_runner.conf")
+MODELS = sorted(path.stem for path in Path(str(CONF), "model").glob("*.yaml"))
+PUBLISHED = ("keras_mlp", "keras_dcgan", "tf_mlp", "minimax", "nonsaturating", "rounds", "stacked_modes")
+# The groups that decide what is trained; of trainer the keys below.
+TRAINED = ("model", "optimizer", "learning_rate", "labels", "latent", "game", "loss", "penalty", "augment", "schedule")
+OF_TRAINER = ("iterations", "batch_size", "g_batch_size", "ema", "ema_half_life")
+
+
+@pytest.fixture
+def own(tmp_path):
+    """A user's folder: an experiment on top of the recommended one, and a model that says nothing of its training."""
+    (tmp_path / "experiment").mkdir()
+    (tmp_path / "experiment/mine.yaml").write_text(
+        "# @package _global_\ndefaults: [recommended, _self_]\ntrainer: {epochs: 5}\n"
+    )
+    (tmp_path / "model").mkdir()
+    (tmp_path / "model/shallow.yaml").write_text(
+        "latent_dim: 8\ngenerator: {_target_: mine.Generator}\ndiscriminator: {_target_: mine.Discriminator}\n"
+    )
+    return f"hydra.searchpath=[file://{tmp_path}]"
+
+
+def test_a_bare_run_is_what_the_defaults_list_says(compose_config):
+    config = compose_config()
+    listed = {
+        group: choice
+        for line in OmegaConf.load(str(CONF / "config.yaml")).defaults
+        if line != "_self_"
+        for group, choice in line.items()
+    }
+    assert {group: config.hydra.runtime.choices[group] for group in listed} == listed
+    assert listed["experiment"] is None
+    assert config.optimizer.d._target_ == "gan_runner.optim.adam.Adam"
+    assert config.optimizer.d.lr == config.optimizer.g.lr == 2e-4
+    assert config.optimizer.d.betas == config.optimizer.g.betas == [0.5, 0.999]
+
+
+@pytest.mark.parametrize(
+    ("model", "experiment"),
+    [
+        *itertools.product([*MODELS, "shallow"], [None, "recommended"]),
+        *itertools.product(["dcgan", "shallow"], ["mine", "lr_dropout_sweep", "smoke"]),
+    ],
+)
+def test_what_depends_on_the_model_is_the_models_whatever_the_experiment(compose_config, own, model, experiment):
+    chosen = [f"experiment={experiment}"] if experiment else []
+    config = compose_config(f"model={model}", *chosen, own)
+    said = OmegaConf.load(str(CONF / "config.yaml")).model if model == "shallow" else config.model
+    assert config.penalty.gamma == said.r1.gamma
+    assert config.penalty.interval == said.r1.interval
+    recommended = experiment in ("recommended", "mine")
+    assert config.optimizer.d.lr == config.optimizer.g.lr == (said.recommended.lr if recommended else 2e-4)
+    assert config.optimizer.d.betas == ([0.0, 0.99] if recommended else [0.5, 0.999])
+    assert config.trainer.batch_size == (said.recommended.batch_size if recommended else 32)
+    assert config.model.discriminator.get("dropout", 0) == (0 if recommended else config.model.get("dropout", 0))
+
+
+def test_what_is_typed_wins_over_what_the_model_and_the_recommended_experiment_say(compose_config):
+    typed = {"penalty.gamma": 7.0, "penalty.interval": 2, "optimizer.lr": 3e-4, "trainer.batch_size": 16}
+    config = compose_config(
+        "experiment=recommended", "model=dcgan", *(f"{key}={value}" for key, value in typed.items())
+    )
+    assert {key: OmegaConf.select(config, key) for key in typed} == typed
+
+
+def published(folder, name):
+    """What decides what a recipe trains, composed from a folder of YAML files."""
+    with initialize_config_dir(str(folder), version_base="1.3"):
+        config = compose("config", [f"experiment={name}"])
+    groups = {group: OmegaConf.to_container(config[group], resolve=True) for group in TRAINED}
+    groups["model"] = {name: groups["model"][name] for name in ("generator", "discriminator")}
+    length = () if config.trainer.iterations else ("epochs",)
+    return groups | {key: config.trainer[key] for key in (*OF_TRAINER, *length)} | {"again": config.data.replacement}
+
+
+def changed(text):
+    """Every number in a YAML file increased by one."""
+    return re.sub(r"(?<![\w.-])\d+(\.\d+)?(e-?\d+)?(?![\w.])", lambda found: f"{float(found[0]) + 1:g}", text)
+
+
+@pytest.fixture(scope="module")
+def other_defaults(tmp_path_factory):
+    """The package's YAML files with other choices and other numbers wherever a recipe may rest on them."""
+    folder = tmp_path_factory.mktemp("conf")
+    shutil.copytree(str(CONF), folder, dirs_exist_ok=True)
+    others = {
+        "model": "resnet",
+        "optimizer": "ttur",
+        "learning_rate": "cosine",
+        "labels": "noisy",
+        "latent": "uniform",
+        "loss": "hinge",
+        "penalty": "r1_r2",
+        "augment": "ada",
+        "schedule": "rounds",
+    }
+    config = (folder / "config.yaml").read_text()
+    for group, choice in others.items():
+        config = re.sub(rf"^  - {group}: \w+$", f"  - {group}: {choice}", config, flags=re.MULTILINE)
+    (folder / "config.yaml").write_text(config.replace("replacement: false", "replacement: true"))
+    unpublished = [f"model/{name}.yaml" for name in MODELS if name not in PUBLISHED]
+    for name in ("optimizer/adam.yaml", "trainer/default.yaml", *unpublished):
+        text = (folder / name).read_text()
+        (folder / name).write_text(changed(text).replace("null", "8"))
+    return folder
+
+
+@pytest.mark.parametrize("name", PUBLISHED)
+def test_a_published_recipe_does_not_move_when_a_default_does(name, other_defaults):
+    assert published(other_defaults, name) == published(str(CONF), name)
+
+
+def test_the_sweep_in_the_readme_contains_the_defaults(compose_config):
+    line = next(
+        line for line in (ROOT / "README.md").read_text().splitlines() if line.startswith("gan-run -m optimizer")
+    )
+    config, swept = compose_config(), re.findall(r"((?:optimizer|model)\.\w+)=([\d.,e-]+)", line)
+    assert [key for key, _ in swept] == ["optimizer.lr", "model.dropout"]
+    for key, values in swept:
+        assert OmegaConf.select(config, key) in map(float, values.split(",")), key
+
+
+def test_the_common_settings_in_the_help_are_the_defaults(compose_config):
+    config = compose_config()
+    shown = config.hydra.help.template.partition("Common settings, with their defaults")[2].partition("Examples")[0]
+    settings = re.findall(r"([\w.]+)=(\S+)", shown)
+    assert len(settings) > 8
+    for key, value in settings:
+        default = OmegaConf.select(config, key)
+        assert default == (float(value) if isinstance(default, int | float) else value), key
+
+
+def row_of(config):
+    """A row of the table of settings, as it is on its page."""
+    batch, dropout = (
+        f"{value:g}" for value in (config.trainer.batch_size, config.model.discriminator.get("dropout", 0))
+    )
+    penalty = f"R1, gamma {config.penalty.gamma:g}, every {config.penalty.interval}" if config.penalty else "none"
+    widths = ", ".join(map(str, config.model.generator.widths))
+    average = "none" if config.trainer.ema is None else f"{config.trainer.ema:g}"
+    return [
+        f"{config.optimizer.lr:.0e}".replace("e-0", "e-"),
+        ", ".join(f"{beta:g}" for beta in config.optimizer.betas),
+        batch,
+        dropout,
+        penalty,
+        average,
+        widths,
+    ]
+
+
+def test_the_table_of_default_recommended_and_published_settings_is_what_is_composed(compose_config):
+    text = (ROOT / "docs/choices.md").read_text()
+    lines = text.partition("| | learning rate |")[2].partition("\n\n")[0].splitlines()[2:]
+    table = {
+        cells[0].strip("` "): [cell.strip() for cell in cells[1:]]
+        for cells in (line.strip("|").split("|") for line in lines)
+    }
+    wanted = [f"model={name}" for name in MODELS if name not in PUBLISHED]
+    wanted += [f"{model} experiment=recommended" for model in wanted]
+    wanted += [f"experiment={name}" for name in PUBLISHED if name in MODELS]
+    assert set(table) == set(wanted)
+    assert table == {typed: row_of(compose_config(*typed.split())) for typed in wanted}
+
+
+@pytest.mark.parametrize("model", ["mlp", "dcgan"])
+def test_what_a_run_says_the_recommended_settings_gain_is_what_was_recorded(compose_config, model):
+    """At equal time, `python -m benchmarks.equal_time --minutes 0.75 --data digits --pictures 898`."""
+    rows = [json.loads(line) for line in (ROOT / "benchmarks/defaults.jsonl").read_text().splitlines()]
+    distance = {row["run"]: row["metrics"]["frechet_cnn_898"] for row in rows}
+    recorded = distance[f"model={model}"] / distance[f"experiment=recommended model={model}"]
+    assert compose_config(f"model={model}").model.recommended.gain == pytest.approx(recorded, abs=0.051)
