@@ -14,6 +14,7 @@ planted variable of the environment. Outcomes in capitals are defects; see `benc
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import random
@@ -168,6 +169,22 @@ def watched(here: Path) -> Watch:
     return watch
 
 
+@contextlib.contextmanager
+def looking(watch: Watch) -> Iterator[None]:
+    """In here the watch looks.
+
+    Python keeps no compiled modules meanwhile: that would be a write of its own, refused in the middle of an import,
+    where an exception can come to nobody.
+    """
+    before, sys.dont_write_bytecode = sys.dont_write_bytecode, True
+    watch.on = True
+    try:
+        yield
+    finally:
+        watch.on = False
+        sys.dont_write_bytecode = before
+
+
 def leaked(here: Path, text: str) -> str:
     """Where the planted secret has come to, "" for nowhere."""
     if SECRET in text:
@@ -249,10 +266,10 @@ def attacked(words: Sequence[str], here: Path, about: str, usual: float = 0.0) -
 
     def job() -> None:
         watch = watched(here)
-        watch.ends = watch.on = True
-        sys.dont_write_bytecode = True  # of the program's own modules
+        watch.ends = True
         os.environ |= {VARIABLE: SECRET, "HOME": str(here / "outside")}
-        _called(words)
+        with looking(watch):
+            _called(words)
 
     ended = Process(faults.with_bounded_memory(job), here).ended(_PATIENCE)
     found = faults.judged(ended, f"{about}: gan-{' '.join(words)}")

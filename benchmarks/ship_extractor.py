@@ -1,6 +1,6 @@
 """Make the extractors that ship with the package; to be run whenever their recipe changes.
 
-python -m benchmarks.ship_extractor digits fashion_mnist
+python -m benchmarks.ship_extractor digits emoji fashion_mnist
 """
 
 from __future__ import annotations

@@ -39,6 +39,10 @@ if TYPE_CHECKING:
     from gan_runner.ranges import Seed as Seed
     from gan_runner.ranges import TwoOrMore as TwoOrMore
     from gan_runner.record.images import GeneratedImages as GeneratedImages
+    from gan_runner.record.loggers import Hyperparameters as Hyperparameters
+    from gan_runner.record.loggers import Logger as Logger
+    from gan_runner.record.loggers import RunLog as RunLog
+    from gan_runner.record.loggers import RunToLog as RunToLog
     from gan_runner.runs.in_python import SavedSweep as SavedSweep
     from gan_runner.runs.in_python import sweep as sweep
     from gan_runner.runs.in_python import train as train
@@ -72,6 +76,7 @@ _HOMES = {
         *("Count", "CountOrZero", "Fraction", "FractionBelowOne", "NonNegative", "Positive", "Seed", "TwoOrMore"),
     ],
     "record.images": ["GeneratedImages"],
+    "record.loggers": ["Hyperparameters", "Logger", "RunLog", "RunToLog"],
     "runs.in_python": ["SavedSweep", "sweep", "train"],
     "runs.loading": ["load", "load_sweep"],
     "runs.saved": ["SavedRun"],

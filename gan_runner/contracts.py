@@ -8,8 +8,6 @@ import traceback
 from collections.abc import Iterator, Mapping
 from typing import TypeVar
 
-from torch import Tensor, nn
-
 from gan_runner.errors import UserError, is_want_of_memory
 
 T = TypeVar("T")
@@ -30,6 +28,8 @@ def foreign(part: object) -> bool:
 
 def what_it_is(value: object) -> str:
     """A value that a part has given, in words: "a float32 tensor of shape [8, 1]"."""
+    from torch import Tensor
+
     if isinstance(value, Tensor):
         kind = str(value.dtype).removeprefix("torch.")
         return f"a{'n' * kind.startswith('i')} {kind} tensor of shape {list(value.shape)}"
@@ -111,6 +111,8 @@ _EXPECTS = {
 
 def _culprit(error: Exception, parts: Mapping[str, object]) -> str:
     """The key of the part in which an error was raised, the innermost of them; empty where it was in none."""
+    from torch import nn
+
     owners = {
         id(piece): key
         for key, part in parts.items()

@@ -37,8 +37,22 @@ CPU = torch.device("cpu")
 FASHION_MNIST = fashion_mnist.FASHION_MNIST
 torch.set_num_threads(1)  # networks this small lose time to a second one
 os.environ["OMP_NUM_THREADS"] = "1"  # in the processes that tests start, too
+# Whole commands, processes, browsers: what the fast tier leaves out besides tests that are marked by themselves.
+SLOW = (
+    *("commands/", "attacks/", "export/", "plugins/test_growth.py", "runs/test_in_python.py", "runs/test_notebook.py"),
+    *("machine/test_imitated.py", "machine/test_signals.py", "report/test_in_a_browser.py"),
+    *("training/test_distributed.py",),
+)
 for ignored in set(STOPPING) - set(not_ignored(STOPPING)):  # as by nohup, or a script's `&`: tests send them
     signal.signal(ignored, signal.default_int_handler if ignored is signal.SIGINT else signal.SIG_DFL)
+
+
+def pytest_collection_modifyitems(items):
+    """Mark as slow what lies in those files."""
+    here = Path(__file__).parent
+    for item in items:
+        if item.path.relative_to(here).as_posix().startswith(SLOW):
+            item.add_marker(pytest.mark.slow)
 
 
 @pytest.fixture(autouse=True)

@@ -7,6 +7,8 @@ import json
 import os
 import re
 import shlex
+import shutil
+import subprocess
 import sys
 import warnings
 from pathlib import Path
@@ -20,7 +22,8 @@ from tests.command_line import gan_check, gan_run, gan_sample, only_run
 from tests.slurm import stand_in
 
 ROOT = Path(__file__).parent.parent
-PAGES = {str(path.relative_to(ROOT)): path.read_text() for path in (ROOT / "README.md", *(ROOT / "docs").glob("*.md"))}
+FILES = (ROOT / "README.md", *ROOT.glob("docs/**/*.md"))
+PAGES = {path.relative_to(ROOT).as_posix(): path.read_text(encoding="utf-8") for path in FILES}
 BLOCKS = {page: re.findall(r"```(\w*)\n(.*?)```", text, re.DOTALL) for page, text in PAGES.items()}
 PROGRAMS = r"(?:PYTHONPATH=\. )?(?:gan-|pip |pytest |python |tensorboard )"
 
@@ -49,7 +52,10 @@ CHECK_SHORT = [
     "evaluation=pixels",  # or an extractor is learned for each size of picture
 ]
 # What is no program of ours, or is called by .ci/run, which is looked at below.
-ELSEWHERE = ("pip install ", "pytest ", "python -m benchmarks.", "python3 -m venv ", "tensorboard --logdir ")
+ELSEWHERE = (
+    *("pip install ", "pytest ", "python -m benchmarks.", "python3 -m venv ", "tensorboard --logdir "),
+    *(".ci/run", "pre-commit "),
+)
 # Programs that are called with what they assume by tests of their own.
 READ_BY = {
     "gan-eval ": "tests/commands/test_evaluate.py",
@@ -94,6 +100,8 @@ def folder(tmp_path, monkeypatch, write_idx):
     images = random.integers(0, 256, (40, 28, 28), dtype=np.uint8)
     write_idx(tmp_path / "my_idx_files/train-images-idx3-ubyte", images)
     write_idx(tmp_path / "my_idx_files/train-labels-idx1-ubyte", np.arange(40, dtype=np.uint8) % 10)
+    write_idx(tmp_path / "my_idx_files/t10k-images-idx3-ubyte", images)  # or data.download=true would fetch them
+    write_idx(tmp_path / "my_idx_files/t10k-labels-idx1-ubyte", np.arange(40, dtype=np.uint8) % 10)
     write_idx(tmp_path / "gzip/emnist-letters-train-images-idx3-ubyte.gz", images)
     monkeypatch.setenv("GAN_DATA", str(tmp_path / "my_idx_files"))
     return tmp_path
@@ -106,6 +114,7 @@ def test_what_can_be_chosen_is_on_its_page_and_nothing_else(group):
     assert listed == {path.stem for path in (ROOT / "conf" / group).glob("*.yaml")}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("line", ["augment=ada loss=wasserstein", "trainer.ema=0.9 trainer.ema_half_life=1000"])
 def test_what_the_page_says_is_refused_is_refused_with_a_remedy(tmp_path, line):  # the others are among the mistakes
     table = PAGES["docs/choices.md"].partition("## What is refused")[2]
@@ -119,6 +128,7 @@ TRAINING = [
 ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("line", TRAINING)
 def test_a_training_command_trains(folder, line, monkeypatch):
     for kind, choice in re.findall(r"hydra/(launcher|sweeper)=([a-z]+)", line):
@@ -140,6 +150,7 @@ def test_a_training_command_trains(folder, line, monkeypatch):
         assert json.loads(run.read_text())["status"] == "finished"
 
 
+@pytest.mark.slow
 def test_a_command_that_goes_on_with_a_sweep_does(folder):
     started = gan_run(folder, "-m", "optimizer.lr=1e-4,2e-4", *SHORT, "hydra.sweep.dir=multirun/mine")
     assert started.code == 0, started.text
@@ -151,12 +162,14 @@ def test_a_command_that_goes_on_with_a_sweep_does(folder):
         assert len(list(folder.glob("multirun/mine/*/summary.json"))) == 2
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("line", commands("gan-check"))
 def test_a_checking_command_checks(folder, line):
     result = gan_check(folder, *smaller(line)[0], *CHECK_SHORT)
     assert result.code == 0, result.text
 
 
+@pytest.mark.slow
 def test_the_commands_that_use_a_run_work_on_one(folder):
     kept = ["trainer.keep=all", "trainer.intervals_in=iterations", "trainer.checkpoint_every=2", "trainer.log_every=2"]
     assert gan_run(folder, *SHORT[1:], *kept, "trainer.epochs=1").code == 0
@@ -168,8 +181,11 @@ def test_the_commands_that_use_a_run_work_on_one(folder):
 
     samples = [line for line in commands("gan-sample") if OF_A_RUN.search(line) and "trust" not in line]
     assert len(samples) >= 4
+    by_class = gan_run(folder, "game=conditional", *SHORT, "evaluation=off", "hydra.run.dir=by_class")
+    assert by_class.code == 0, by_class.text
     for line in samples:
-        result = gan_sample(folder, *here(line))
+        words = here(line) if "classes=" not in line else shlex.split(OF_A_RUN.sub(r"\1=by_class", line))[1:]
+        result = gan_sample(folder, *words)
         assert result.code == 0, result.text
     longer, from_earlier = [line for line in commands("gan-run") if OF_A_RUN.search(line) and line.split()[2:]]
     assert "resume_from" in from_earlier
@@ -180,6 +196,75 @@ def test_the_commands_that_use_a_run_work_on_one(folder):
         assert result.code == 0, result.text
         assert json.loads((folder / run / "summary.json").read_text())["epochs"] == 2
     assert "Resumed at iteration 2," in result.text
+
+
+SETTINGS = {  # the rows of the table of docs/settings.md, and what is typed for each
+    f"`{' '.join(words) or 'gan-run'}`": words
+    for words in (
+        [],
+        ["experiment=recommended"],
+        ["experiment=keras_mlp"],
+        ["model=dcgan"],
+        ["experiment=recommended", "model=dcgan"],
+        ["experiment=keras_dcgan"],
+        ["model=resnet"],
+        ["experiment=recommended", "model=resnet"],
+    )
+}
+
+
+def settings_row(name, config):
+    """A row of the table of docs/settings.md: what a run trains with."""
+    adam, trainer, model = config.optimizer, config.trainer, config.model
+    gamma = config.penalty.get("gamma")
+    widths = model.get("widths") or model.generator.get("widths")
+    cells = (
+        f"{adam.lr:g}",
+        ", ".join(f"{beta:g}" for beta in adam.betas),
+        trainer.batch_size,
+        f"{model.dropout:g}" if "dropout" in model else "none",
+        "none" if gamma is None else f"gamma {gamma:g}, every {config.penalty.interval}",
+        "none" if trainer.ema is None else f"{trainer.ema:g}",
+        ", ".join(map(str, widths)),
+    )
+    return f"| {name} | {' | '.join(map(str, cells))} |"
+
+
+def test_the_table_of_settings_has_what_is_composed(compose_config):
+    page = re.findall(
+        r"^\| `.*$", PAGES["docs/settings.md"].partition("## The settings that matter")[2].partition("\n## ")[0], re.M
+    )
+    rows = [settings_row(name, compose_config(*words)) for name, words in SETTINGS.items()]
+    assert page == rows, "\n".join(["the table should be:", *rows])
+
+
+@pytest.mark.slow
+def test_the_sbatch_file_trains_and_when_its_time_is_up_it_is_queued_again_and_resumes(folder, monkeypatch):
+    script = next(block for _, block in BLOCKS["docs/slurm.md"] if block.startswith("#!/bin/bash"))
+    (folder / "gan.sbatch").write_text(script)
+    programs = {
+        "gan-run": 'echo gan-run "$@" >> called; mkdir -p outputs/7/checkpoints; '
+        "touch outputs/7/checkpoints/last.pt; exit 138",
+        "srun": 'exec "$@"',
+        "scontrol": 'echo scontrol "$@" >> called',
+    }
+    (folder / "bin").mkdir()
+    for name, does in programs.items():
+        (folder / "bin" / name).write_text(f"#!/bin/sh\n{does}\n")
+        (folder / "bin" / name).chmod(0o755)
+    (folder / "gan-runner/.venv/bin").mkdir(parents=True)
+    (folder / "gan-runner/.venv/bin/activate").touch()
+    (folder / "my_idx_files").rename(folder / "data")
+    job = {"HOME": str(folder), "SLURM_JOB_ID": "7", "SLURM_SUBMIT_DIR": str(folder)}
+    environment = os.environ | job | {"PATH": f"{folder / 'bin'}:{os.environ['PATH']}"}
+    for _ in range(2):  # the second as Slurm starts it again
+        subprocess.run(["bash", "gan.sbatch"], cwd=folder, env=environment, check=True)
+    first, again, second, _ = (folder / "called").read_text().splitlines()
+    assert (again, second) == ("scontrol requeue 7", f"gan-run resume={folder}/outputs/7")
+    shutil.rmtree(folder / "outputs")
+    result = gan_run(folder, *shlex.split(first)[1:], *SHORT)
+    assert result.code == 0, result.text
+    assert (folder / "outputs/7/summary.json").is_file()
 
 
 def examples_of_extending():
@@ -200,10 +285,11 @@ EXAMPLES = list(examples_of_extending())
 
 def test_there_is_an_example_of_each_kind_of_part():
     assert [module for module, _, _ in EXAMPLES] == [
-        *("my_losses", "my_models", "my_metrics", "my_data", "my_schedules", "my_games", "my_symptoms"),
+        *("my_losses", "my_models", "my_metrics", "my_data", "my_schedules", "my_games", "my_symptoms", "my_loggers"),
     ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("module", "files", "command"), EXAMPLES, ids=[module for module, _, _ in EXAMPLES])
 def test_an_example_of_a_part_trains_without_an_edit_and_goes_on(tmp_path, monkeypatch, module, files, command):
     for name, text in files.items():
@@ -250,6 +336,7 @@ def test_the_page_on_python_has_every_name_with_the_first_line_of_its_docstring(
     assert rows == {name: inspect.getdoc(part).splitlines()[0] for name, part in documented.items()}
 
 
+@pytest.mark.slow
 def test_the_python_of_its_page_runs_from_top_to_bottom(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     blocks = "\n".join(block for language, block in BLOCKS["docs/python.md"] if language == "python")
@@ -281,7 +368,7 @@ def test_installing_testing_and_measuring_are_what_ci_does():
     for module in {module for text in PAGES.values() for module in re.findall(r"python -m (benchmarks\.\w+)", text)}:
         assert f"python -m {module}" in ci
     for path in {path for command in commands("pytest ") for path in re.findall(r"tests/[\w/.]+", command)}:
-        assert (ROOT / path).is_file(), path
+        assert (ROOT / path).exists(), path
 
 
 def test_every_block_says_what_it_is_so_that_no_command_in_it_is_overlooked():
@@ -296,7 +383,8 @@ def test_no_command_is_left_that_nothing_runs():
     ours = ("gan-run ", "gan-check ", "gan-sample ", "PYTHONPATH=. gan-run ")
     for tests in READ_BY.values():
         assert (ROOT / tests).is_file()
-    assert [command for command in EVERYWHERE if not command.startswith((*ours, *ELSEWHERE, *READ_BY))] == []
+    starts = (*ours, *ELSEWHERE, *READ_BY)
+    assert [command for command in EVERYWHERE if not f"{command} ".startswith(starts)] == []
 
 
 def _anchors(text):
@@ -321,5 +409,17 @@ def test_every_picture_page_and_place_that_is_linked_is_there(page):
 
 
 def test_every_page_is_reached_from_the_readme():
-    for page in PAGES:
-        assert page == "README.md" or f"]({page}" in PAGES["README.md"], page
+    reached, waiting = set(), ["README.md"]
+    while waiting:
+        page = waiting.pop()
+        reached.add(page)
+        links = re.findall(r"\]\(([^)#:]+\.md)", PAGES[page])
+        linked = {os.path.relpath((ROOT / page).parent / link, ROOT) for link in links}
+        waiting += linked - reached
+    assert reached == set(PAGES)
+
+
+def test_the_site_has_every_page_in_its_navigation():
+    named = re.findall(r": ([\w/]+\.(?:md|ipynb))$", (ROOT / "mkdocs.yml").read_text(), re.MULTILINE)
+    assert sorted(named) == sorted(set(named))
+    assert {f"docs/{name}" for name in named if name.endswith(".md")} == set(PAGES) - {"README.md"}

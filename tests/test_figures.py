@@ -8,8 +8,8 @@ from statistics import mean, stdev
 import pytest
 
 ROOT = Path(__file__).parent.parent
-QUALITY = (ROOT / "docs/quality.md").read_text(encoding="utf-8")
-SPEED = (ROOT / "docs/speed.md").read_text(encoding="utf-8")
+RECOMMENDED = (ROOT / "docs/evidence/recommended.md").read_text(encoding="utf-8")
+SPEED = (ROOT / "docs/evidence/speed.md").read_text(encoding="utf-8")
 
 
 def recorded(name):
@@ -44,7 +44,7 @@ NUMBERS = ["frechet_cnn_10k", "coverage_cnn_10k", "frechet_cnn_b_10k", "coverage
 
 def test_recommended_runs_at_equal_time():
     runs = recorded("recommended") + [each | each["metrics"] for each in recorded("equal_time")]
-    table = rows_of(QUALITY, "| iterations | seeds | Fréchet, `cnn` | coverage | Fréchet, `cnn_b` | coverage")
+    table = rows_of(RECOMMENDED, "| iterations | seeds | Fréchet, `cnn` | coverage | Fréchet, `cnn_b` | coverage")
     assert [row[0] for row in table] == [*RUNS, "recommended resnet, 7 min"]  # of which one run is recorded
     for name, iterations, seeds, *said in table[:-1]:
         same = [each for each in runs if each["iterations"] == int(iterations.replace(",", "")) and NUMBERS[0] in each]
@@ -56,7 +56,7 @@ def test_recommended_runs_at_equal_time():
 
 def test_runs_by_the_clock():
     runs = [each for each in recorded("equal_time") if each["minutes"] is not None]
-    table = rows_of(QUALITY, "| iterations | Fréchet, `cnn` | coverage | Fréchet, `cnn_b` | coverage")
+    table = rows_of(RECOMMENDED, "| iterations | Fréchet, `cnn` | coverage | Fréchet, `cnn_b` | coverage")
     assert len(table) == len(runs)
     for _, iterations, *said in table:
         (run,) = (each for each in runs if each["iterations"] == int(iterations.replace(",", "")))
@@ -66,7 +66,8 @@ def test_runs_by_the_clock():
 
 def test_statistics_of_the_average():
     runs = recorded("average_statistics")
-    for iterations, *said in rows_of(QUALITY, "iterations | statistics of G | of 256 latents | of 2,048 | of 10,240"):
+    table = rows_of(RECOMMENDED, "iterations | statistics of G | of 256 latents | of 2,048 | of 10,240")
+    for iterations, *said in table:
         same = [each["frechet_cnn_5k"] for each in runs if each["iterations"] == int(iterations)]
         for taken_of, figure in zip(("of G", "256", "2048", "10240"), said, strict=True):
             check(figure, [each[taken_of] for each in same])
@@ -78,3 +79,42 @@ def test_how_many_times_as_fast():
         for column, figure in enumerate(said, 1):
             taken, ratio = re.fullmatch(r"([\d.]+) \(([\d.]+)x\)", figure).groups()
             check(ratio, [float(script[column]) / float(taken)])
+
+
+def test_the_readme_has_the_runs_by_the_clock():
+    runs = {(each["iterations"], each["minutes"]): each["metrics"] for each in recorded("equal_time")}
+    by_the_clock = rows_of(RECOMMENDED, "| iterations | Fréchet, `cnn` | coverage | Fréchet, `cnn_b` | coverage")
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    table = rows_of(readme, "| Fréchet distance, lower is better | real images covered")[1:]
+    assert len(table) == len(by_the_clock)
+    for (name, frechet, covered), (_, iterations, *_) in zip(table, by_the_clock, strict=True):
+        amount, unit = re.search(r"(\d+) (minutes|seconds)$", name).groups()
+        minutes = float(amount) / (60 if unit == "seconds" else 1)
+        metrics = runs[int(iterations.replace(",", "")), minutes]
+        check(frechet, [metrics["frechet_cnn_10k"]])
+        check(covered.rstrip("%"), [100 * metrics["coverage_cnn_10k"]])
+
+
+def test_times_are_those_of_the_runs_by_the_clock_and_of_the_page_on_speed():
+    times = (ROOT / "docs/times.md").read_text(encoding="utf-8")
+    by_the_clock = {each["iterations"] for each in recorded("equal_time") if each["minutes"]}
+    for row in rows_of(times, "run | machine | iterations | time | command")[:4]:
+        assert int(row[2].replace(",", "")) in by_the_clock
+    heading = "median ms an iteration (ratio to the script) | `keras_mlp` | `keras_dcgan`"
+    cpu, gpu = ({row[0]: row[1:] for row in rows_of(text, heading)} for text in SPEED.split("## On a GPU"))
+    measured = (cpu["gan-runner, fp32"], cpu["gan-runner, bf16 (the default here)"])
+    measured += (gpu["gan-runner, bf16 (the default there)"],)
+    table = rows_of(times, "an iteration of | 2 cores, fp32 | 2 cores with AVX-512 bf16 | one H100, bf16")
+    for (_, *said), *figures in zip(table, *measured, strict=True):
+        assert [cell.removesuffix(" ms") for cell in said] == [figure.partition(" ")[0] for figure in figures]
+
+
+def test_times_by_model_and_size():
+    times = (ROOT / "docs/times.md").read_text(encoding="utf-8")
+    table = rows_of(times, "settings | image | batch | an iteration | peak memory")
+    rows = recorded("expected")
+    assert [row[0] for row in table] == [f"`{row['setting']}`" for row in rows]
+    for (_, image, batch, milliseconds, memory), row in zip(table, rows, strict=True):
+        assert (image, batch) == ("x".join(map(str, row["image"])), str(row["batch"]))
+        check(milliseconds.removesuffix(" ms"), [row["milliseconds"]])
+        check(memory.removesuffix(" MB").replace(",", ""), [row["megabytes"]])

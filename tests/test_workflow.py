@@ -1,6 +1,8 @@
-"""The workflow for a public host, which nothing here can run."""
+"""What checks a change: the stages of .ci/run, the hooks of a commit, and the workflow for a public host."""
 
 import re
+import subprocess
+import tomllib
 from pathlib import Path
 
 import yaml
@@ -21,3 +23,33 @@ def test_the_workflow_trains_on_three_systems_installed_as_the_readme_says_and_r
     assert next(line for line in small if line and line.startswith("pip")) in readme
     assert ".ci/run" in everything
     assert jobs["everything"]["runs-on"].startswith("ubuntu")
+
+
+def test_a_stage_that_there_is_not_is_refused_with_those_that_there_are():
+    refused = subprocess.run([ROOT / ".ci/run", "lint"], capture_output=True, text=True, check=False)
+    assert refused.returncode == 2
+    assert "lint is no stage" in refused.stderr
+    stages = refused.stderr.partition("the stages are")[2].split()
+    script = (ROOT / ".ci/run").read_text(encoding="utf-8")
+    assert sorted(set(re.findall(r"wanted (\w+)", script))) == sorted(stages)
+    page = (ROOT / "docs/CONTRIBUTING.md").read_text(encoding="utf-8")
+    assert {stage for named in re.findall(r"\.ci/run ([a-z ]+)`", page) for stage in named.split()} <= set(stages)
+    assert [stage for stage in stages if f"`{stage}`" not in page] == []
+
+
+def test_the_hooks_of_a_commit_check_what_ci_checks_with_the_tools_of_the_environment():
+    hooks = yaml.safe_load((ROOT / ".pre-commit-config.yaml").read_text(encoding="utf-8"))["repos"]
+    assert [repository["repo"] for repository in hooks] == ["local"]
+    entries = [hook["entry"].replace(" --force-exclude", "") for hook in hooks[0]["hooks"]]
+    script = (ROOT / ".ci/run").read_text(encoding="utf-8")
+    assert [entry for entry in entries[:3] if entry not in script] == []
+    assert {hook["language"] for hook in hooks[0]["hooks"]} == {"system"}
+
+
+def test_one_version_stands_in_the_package_the_citation_and_the_changes():
+    version = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]["version"]
+    citation = yaml.safe_load((ROOT / "CITATION.cff").read_text(encoding="utf-8"))
+    changes = (ROOT / "docs/CHANGELOG.md").read_text(encoding="utf-8")
+    released = re.search(r"^## (\d[\d.]*) \((\d{4}-\d\d-\d\d)\)$", changes, re.MULTILINE)
+    assert released.groups() == (version, str(citation["date-released"]))
+    assert citation["version"] == version

@@ -1,4 +1,7 @@
-"""Making parts of plain nodes: the only place that calls what a node's `_target_` names."""
+"""Making parts of plain nodes: the only place that calls what a node's `_target_` names.
+
+PyTorch is imported where it is needed: a sweep makes its logger without it.
+"""
 
 from __future__ import annotations
 
@@ -7,14 +10,15 @@ import inspect
 import traceback
 from collections.abc import Callable, Mapping, Sequence
 from pkgutil import resolve_name
-from typing import Any
-
-from torch import nn
+from typing import TYPE_CHECKING, Any
 
 from gan_runner.building.parts import part_named
 from gan_runner.building.signatures import HYDRA_KEYS, arguments_of, hints_of
 from gan_runner.contracts import described, what_it_is
 from gan_runner.errors import UserError, is_want_of_memory
+
+if TYPE_CHECKING:
+    from torch import nn
 
 
 def make(node: Mapping[str, Any], **given: object) -> Any:
@@ -64,6 +68,8 @@ def make_network(
     Raises:
         UserError: what is made is no network.
     """
+    from torch import nn
+
     net = make(node, image_shape=image_shape, **asked_for(node, {"num_classes": len(classes)}))
     if not isinstance(net, nn.Module) or not any(True for _ in net.parameters()):
         raise UserError(

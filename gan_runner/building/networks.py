@@ -5,14 +5,16 @@ from __future__ import annotations
 import contextlib
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
 from torch.nn.modules.module import register_module_parameter_registration_hook
 
 import gan_runner
-from gan_runner.building.making import make_network
+from gan_runner.building.making import asked_for, make_network
+from gan_runner.errors import UserError
+from gan_runner.models.conditional import ConcatenationDiscriminator, ConditionalGenerator, ProjectionDiscriminator
 from gan_runner.models.packing import Packed
 
 _REGISTRATIONS = 4  # of a parameter at the most, as it is made, initialised and normalised
@@ -23,13 +25,71 @@ def is_ours(node: Mapping[str, Any]) -> bool:
     return str(node["_target_"]).startswith(f"{gan_runner.__name__}.")
 
 
-def make_packed(
-    node: Mapping[str, Any], key: str, image_shape: tuple[int, int, int], classes: Sequence[str], packing: int
+def make_player(
+    which: Literal["generator", "discriminator"],
+    node: Mapping[str, Any],
+    key: str,
+    game: Mapping[str, Any],
+    image_shape: tuple[int, int, int],
+    classes: Sequence[str],
 ) -> nn.Module:
-    """Make an untrained network of packs of images; see `make_network` for one of single images."""
+    """Make an untrained G or D as a game has it: of packs of images, or beside the class of each.
+
+    Args:
+        which: the player.
+        node: the network's.
+        key: the node's, for messages.
+        game: the game's settings, of which `packing`, `conditioning` and `embedding_dim` are looked at, if it has them.
+        image_shape: channels, height and width.
+        classes: names of the data's classes.
+
+    Raises:
+        UserError: the network cannot be made, or not be given the class.
+    """
+    if conditioning_of(game, node, classes):
+        return _told_the_class(which, node, key, game, image_shape, classes)
+    packing = packing_of(game) if which == "discriminator" else 1
     channels, height, width = image_shape
     net = make_network(node, key, (packing * channels, height, width), classes)
     return net if packing == 1 else Packed(net, packing)
+
+
+def packing_of(game: Mapping[str, Any]) -> int:
+    """Images that D judges at a time, by a game's settings."""
+    return int(game.get("packing", 1))
+
+
+def conditioning_of(game: Mapping[str, Any], node: Mapping[str, Any], classes: Sequence[str]) -> dict[str, Any]:
+    """The settings by which a game has a network given the class; {} where it is given none, or takes it by itself."""
+    if game.get("conditioning") is None or not classes or asked_for(node, {"num_classes": len(classes)}):
+        return {}
+    return {name: game[name] for name in ("conditioning", "embedding_dim")}
+
+
+def _told_the_class(
+    which: Literal["generator", "discriminator"],
+    node: Mapping[str, Any],
+    key: str,
+    game: Mapping[str, Any],
+    image_shape: tuple[int, int, int],
+    classes: Sequence[str],
+) -> nn.Module:
+    """Make a network that knows nothing of classes, and wrap it in one that does."""
+
+    def make_it(image_shape: tuple[int, int, int], **instead: object) -> nn.Module:
+        return make_network({**node, **instead}, key, image_shape, classes)
+
+    if which == "discriminator":
+        kind = {"projection": ProjectionDiscriminator, "concatenation": ConcatenationDiscriminator}
+        return kind[game["conditioning"]](make_it, image_shape, len(classes))
+    if not isinstance(node.get("latent_dim"), int):
+        raise UserError(
+            f"{key} ({node['_target_']}) has no setting latent_dim, which this game enlarges by game.embedding_dim to "
+            "give it the class beside the latent.",
+            "Give it a parameter latent_dim, with latent_dim: ${model.latent_dim} in its YAML file; or a parameter "
+            "num_classes, and a forward(latents, label).",
+        )
+    return ConditionalGenerator(make_it, image_shape, node["latent_dim"], len(classes), game["embedding_dim"])
 
 
 def with_weights(make: Callable[[], nn.Module], weights: Mapping[str, Tensor]) -> nn.Module:

@@ -83,7 +83,7 @@ class Parts:
             how := next((key for key in _OTHERWISE if key in tree), None)
         ):
             raise UserError(
-                f"{asking} asks for {dotted((*path, how))}, which a folder that may come from anybody cannot.",
+                f"{asking} asks for {dotted((*path, how))}, which a folder that may come from others cannot.",
                 "Give the part its settings by their names there, or start a new run.",
             )
         for key, inner in tree.items():
@@ -108,6 +108,12 @@ def trusting(trust: object) -> Parts:
     return Parts(tuple(map(str, named)))
 
 
+def write_outside(tree: object) -> list[str]:
+    """This package's own loggers in a config that write outside of a run's folder, by their full names."""
+    own = sorted(name for name in names_in(tree) if "logger" in table().get(name, ()))
+    return [name for name in own if getattr(resolve_name(name), "writes_outside", False) is True]
+
+
 def names_in(tree: object) -> frozenset[str]:
     """Every name of a class or function in a config."""
     if isinstance(tree, dict):
@@ -129,7 +135,7 @@ def _refusal(target: object, group: str, asked: str) -> UserError:
     else:
         remedy = "Start a new run."
     return UserError(
-        f"{asked}={shown}, which is no part of gan-runner: a run's folder may come from anybody, and that would run.",
+        f"{asked}={shown}, which is no part of gan-runner: a run's folder may come from others, and that would run.",
         remedy,
     )
 

@@ -44,8 +44,8 @@ def check_job(config: DictConfig, verdicts: list[str]) -> None:
     try:
         if config.resume is not None:
             raise UserError(
-                f"resume is {config.resume}, but gan-check looks at a run before it begins.",
-                "Leave resume out; what a run cannot go on with, gan-run resume=... says before it changes anything.",
+                f"resume is {config.resume}, but gan-check checks a run before it begins.",
+                "Leave resume out; gan-run resume=... itself says what cannot be resumed, before it changes anything.",
             )
         start = start_of_job(config)
         check(config, start.overrides, start.choices, start.default_of)
@@ -217,7 +217,8 @@ class Preflight:
             checkpoints = settings.keep
         checkpoints += experiment.evaluation.objective is not None  # best.pt
         grids = 1 + timetable.looks(settings.sample_every, iterations)
-        in_events = 2 * grids + 1 if experiment.dashboard.images else 0
+        logger = experiment.logger
+        in_events = 2 * grids + 1 if logger.images and not logger.writes_outside else 0
         total = checkpoints * checkpoint + (grids + in_events) * one_grid
         hint = " (logger.images=false leaves these out)" if in_events else ""
         return (
@@ -239,7 +240,7 @@ def _check_finite(experiment: Experiment) -> None:
     bad = experiment.step.finite.first_bad()
     if bad is not None:
         raise UserError(
-            f"A loss is not a finite number after {bad} iterations.",
+            f"A loss is NaN or infinite after {bad} iterations.",
             "Try optimizer.lr=2e-4, labels=hard or trainer.precision=fp32.",
         )
 

@@ -46,7 +46,7 @@ _begun: list[bool] = []  # whether this command has come as far as a job, so tha
 
 
 def run() -> None:
-    """`gan-run`: train; with `-m` a sweep; with `resume=DIR` go on with a run."""
+    """`gan-run`: train; with `-m` a sweep; with `resume=DIR` resume a run."""
     if launched.rank():
         _be_quiet()
     with _explained("config"):
@@ -296,7 +296,7 @@ def _came_from_an_interrupt(error: BaseException | None) -> bool:
 def _begin_job() -> Iterator[None]:
     """Begin a job, and leave a single one with its one message: Hydra adds a line to an error that reaches it.
 
-    In a sweep the error goes through, for Hydra to tell which job failed and to go on with the others.
+    In a sweep the error goes through, for Hydra to tell which job failed and to run the others.
     """
     single = HydraConfig.get().mode is RunMode.RUN
     if single:  # of a sweep's, the next one is still to be composed

@@ -22,6 +22,7 @@ log = logging.getLogger(__name__)
 SETTINGS: dict[str, object] = {
     "run": str,
     "num": Count,
+    "classes": Sequence[str | int] | str | int | None,
     "output": str,
     "checkpoint": Literal["last", "best"] | CountOrZero,
     "seed": Seed,
@@ -45,7 +46,9 @@ def sample_job(config: DictConfig) -> None:
         output = free_name(output)
     check_output(output)
     check_way_to(Path(output), run.folder, "output")
-    write_samples(run.sample(config.num, config.seed, checkpoint, config.device), output)
+    classes = config.classes if isinstance(config.classes, str | int | None) else list(config.classes)
+    images = run.sample(config.num, config.seed, checkpoint, config.device, classes)
+    write_samples(images, output, images.label, images.classes)
     log.info("%d images from the %s checkpoint: %s", config.num, checkpoint, output)
 
 

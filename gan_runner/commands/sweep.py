@@ -18,7 +18,7 @@ from collections.abc import Iterator, Sequence
 from importlib import resources
 from pathlib import Path
 from types import FrameType, TracebackType
-from typing import Any, NoReturn, Self
+from typing import Any, NoReturn, Self, cast
 
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.hydra_config import HydraConfig
@@ -27,7 +27,8 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from gan_runner import CONFIG_MODULE
-from gan_runner.building.parts import trusting
+from gan_runner.building.making import make
+from gan_runner.building.parts import Parts, only, trusting
 from gan_runner.commands.starting import start_of_job
 from gan_runner.config.command_line import Typed, shown, typed_overrides
 from gan_runner.config.stored import read_stored
@@ -46,14 +47,15 @@ from gan_runner.config.sweeping import (
     with_later_groups,
     words_of_sweep,
 )
+from gan_runner.contracts import hold_to
 from gan_runner.errors import UserError, printable, printable_lines, problem_of, was_told
 from gan_runner.machine.cores import cores
 from gan_runner.machine.processes import semaphores
 from gan_runner.machine.shell import command_line, quoted
 from gan_runner.machine.signals import PREEMPTING, STOPPING, handled, held_back, held_back_in_new_processes, let_through
 from gan_runner.record import links
+from gan_runner.record.loggers import Logger
 from gan_runner.record.sweep_folder import GONE_THROUGH, Job, Sweep, SweepFolder, read_summary
-from gan_runner.record.tensorboard import dashboard_line
 
 log = logging.getLogger(__name__)
 
@@ -80,7 +82,7 @@ def words_to_go_on(typed: Typed) -> FromFolder:
     sweep = SweepFolder(folder).read()
     if not sweep.arguments:
         raise UserError(
-            f"sweep_resume is {folder}, but that is no folder of a sweep: no sweep.json says what started it.",
+            f"sweep_resume is {folder}, but that is not the folder of a sweep: it has no sweep.json.",
             f"Type what started it, and hydra.sweep.dir={quoted(str(folder))}.",
         )
     found = words_of_sweep(sweep.arguments, folder, typed, trusted(typed))
@@ -105,6 +107,7 @@ class WholeSweep:
         self._vouched = vouched
         self._short_spin = None if "GOMP_SPINCOUNT" in os.environ else short_spin  # the user's own stays
         self._folder: SweepFolder | None = None
+        self._logger: Logger | None = None
         self._signal: int | None = None
         self._listening = contextlib.ExitStack()
         self._teller: _Teller | None = None
@@ -125,6 +128,10 @@ class WholeSweep:
         refuse_senseless_search(config)
         folder = SweepFolder(Path(config.hydra.sweep.dir))
         links.check_sweep(folder.path, "hydra.sweep.dir")
+        parts = _parts_allowed(config, self._vouched)
+        with contextlib.nullcontext() if parts is None else only(parts):
+            node = cast("dict[str, Any]", OmegaConf.to_container(config.logger, resolve=True))
+            self._logger = hold_to(make(node), Logger, "logger")
         planned = plan(config, GlobalHydra.instance().config_loader())
         _refuse_processes_without_semaphores(config, planned.total)
         folder.take()
@@ -150,7 +157,8 @@ class WholeSweep:
             folder.release()
             raise
         self._folder = folder
-        _say(f"Dashboard: {dashboard_line(folder.path, shown(folder.path))}")
+        for line in self._dashboard():
+            _say(line)
         if sweep.count("finished"):
             _say(sweep.progress())
         launcher = config.hydra.launcher._target_
@@ -185,7 +193,7 @@ class WholeSweep:
         self._signal = number
         assert self._folder is not None
         self._folder.ask_to_stop()
-        _warn("Stopping: every job saves and ends; once more to stop at once.")
+        _warn("Stopping: every job saves and ends. Once more stops at once.")
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
@@ -206,10 +214,10 @@ class WholeSweep:
         if error is None and failed + sweep.count("interrupted"):
             sys.exit(1)
         if error is not None and type(error).__name__ == "TerminatedWorkerError":
-            _warn("A job's process was killed, by somebody or for lack of memory, and the others with it.")
+            _warn("A job's process was killed, by a user or for lack of memory, and the others with it.")
             sys.exit(1)
         if error is not None and type(error).__name__ == "UncompletedJobError":  # of submitit
-            _warn("A job's process was killed, by somebody or by the cluster. Those that still run end by themselves.")
+            _warn("A job's process was killed, by a user or by the cluster. Those that still run end by themselves.")
             sys.exit(1)
         if isinstance(error, ValueError) and failed == len(sweep.jobs):  # so that a search has found nothing
             sys.exit(1)
@@ -242,8 +250,13 @@ class WholeSweep:
         if any(job.state not in GONE_THROUGH for job in sweep.jobs) or len(sweep.jobs) < (sweep.total or 0):
             words = ["gan-run", "-m", *flags, f"sweep_resume={shown(self._folder_path())}"]
             lines.append(f"To go on: {command_line(words)}")
-        lines.append(f"Dashboard: {dashboard_line(self._folder_path(), shown(self._folder_path()))}")
-        return lines
+        return [*lines, *self._dashboard()]
+
+    def _dashboard(self) -> list[str]:
+        """What to type to see all jobs in each of their loggers."""
+        assert self._logger is not None
+        path = self._folder_path()
+        return [f"Dashboard: {command}" for command in self._logger.view_commands(path, shown(path))]
 
     def _folder_path(self) -> Path:
         assert self._folder is not None
@@ -315,12 +328,12 @@ def _ending_the_program() -> Iterator[None]:
         sys.exit(1)
     except Exception:
         traceback.print_exc()
-        _warn("This is a bug in gan-runner, or in a part of yours. Nothing has been trained.")
+        _warn("This is a bug in gan-runner, or in a component of your own. Nothing has been trained.")
         sys.exit(1)
 
 
 def train_in_sweep(config: DictConfig) -> float | None:
-    """Train one job of a sweep, go on with it, or skip it; a failure is told and noted, and the others go on.
+    """Train, resume or skip one job of a sweep; a failure is told and noted, and the others go on.
 
     Returns:
         What a sweeper is to minimise: see `gan_runner.runs.job.run_job`. None where the job has failed.
@@ -393,17 +406,18 @@ def _train_and_note(config: DictConfig, sweep: SweepFolder, run: Path, job: Job)
         elif not isinstance(error, UserError) and not was_told(error):
             raise
         problem = problem_of(error)
-        with contextlib.suppress(OSError, OmegaConfBaseException):  # what a disk or a config refuses was told above
-            from gan_runner.runs.job import note_failure_on_dashboard
-
-            note_failure_on_dashboard(start_of_job(config))
         _ended(sweep, number, "failed", run, problem)
         return None, None
 
 
+def _parts_allowed(config: DictConfig, vouched: list[str] | None) -> Parts | None:
+    """What a sweep that goes on from its folder may have made; None where all was typed."""
+    return None if vouched is None else trusting([*_as_list(config.trust), *vouched])
+
+
 def _train(config: DictConfig, sweep: SweepFolder, run: Path, job: Job) -> float | None:
     vouched = sweep.read().vouched
-    parts = None if vouched is None else trusting([*_as_list(config.trust), *vouched])
+    parts = _parts_allowed(config, vouched)
     if parts is not None:
         hold_to_parts(config, parts, f"sweep_resume is {shown(sweep.path)}, but its sweep.json")
     names = [*_as_list(config.trust), *(names_typed(config) if vouched is None else vouched)]

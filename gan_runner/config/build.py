@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import copy
+import functools
 import inspect
 import logging
 from collections.abc import Iterator, Mapping, Sequence
@@ -18,8 +19,8 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from gan_runner.arithmetic import measuring_device
 from gan_runner.building import making
 from gan_runner.building.games import PARTS_OF_A_GAME, make_game, make_penalty, takes_labels
-from gan_runner.building.making import asked_for, make_network
-from gan_runner.building.networks import is_ours, make_packed, with_weights
+from gan_runner.building.making import asked_for
+from gan_runner.building.networks import is_ours, make_player, packing_of, with_weights
 from gan_runner.contracts import described, foreign, hold_to, what_it_is
 from gan_runner.data import Batch, ImageSet, Loader, make_loader
 from gan_runner.data.folder_findings import silently
@@ -33,7 +34,8 @@ from gan_runner.objectives.penalties import Penalty, Several, interval_of, parts
 from gan_runner.optim.averages import HalfLife, MovingAverage
 from gan_runner.optim.lazy import corrected, main_share
 from gan_runner.optim.learning_rates import LearningRate
-from gan_runner.record.tensorboard import Scalar, flatten
+from gan_runner.record.loggers import Logger, Scalar
+from gan_runner.record.tensorboard import flatten
 from gan_runner.seeds import derived_seed
 from gan_runner.training.devices import Compute, PrecisionName, choose_device, choose_precision, prepare
 from gan_runner.training.distributed import ALONE, World
@@ -83,8 +85,9 @@ def build(config: DictConfig, world: World = ALONE) -> Experiment:
     with world.main_process_first():  # what is downloaded or prepared, the others find there
         images = load_images(config)
     loader = _loader(config, images, sizes.d * (schedule.d_steps_per_turn or 1), device, world)
+    game = build_game(config, images.classes, device, world)
     generator_net = _on_device(build_network(config, "generator", images.shape, images.classes), device)
-    discriminator_net = _on_device(_discriminator(config, images), device)
+    discriminator_net = _on_device(build_network(config, "discriminator", images.shape, images.classes), device)
     # A game that takes no penalty has none, whatever is chosen for those that do.
     penalty = make_penalty(plain(config.penalty)) if asked_for(config.game, {"penalty": None}) else None
     _refuse_batch_norm(discriminator_net, penalty)
@@ -99,7 +102,6 @@ def build(config: DictConfig, world: World = ALONE) -> Experiment:
         _player(config, "g", generator_net, world),
         average,
     )
-    game = build_game(config, images.classes, device, world)
     evaluation = make(config.evaluation) if config.evaluation else NoEvaluation()
     if not isinstance(evaluation, Evaluation):
         raise UserError(
@@ -126,7 +128,7 @@ def build(config: DictConfig, world: World = ALONE) -> Experiment:
         watch=make(config.health, settings=_settings(config, compute.precision)),
         evaluation=evaluation,
         pruning=make(config.pruning) if config.pruning else None,
-        dashboard=make(config.logger),
+        logger=hold_to(make(config.logger), Logger, "logger"),
         world=world,
     )
 
@@ -163,24 +165,14 @@ def build_network(
     image_shape: tuple[int, int, int],
     classes: Sequence[str],
 ) -> nn.Module:
-    """Make an untrained network that a config describes, for images of this shape and, if it asks, their classes."""
-    return make_network(plain(config.model[which]), f"model.{which}", image_shape, classes)
-
-
-def _discriminator(config: DictConfig, images: ImageSet) -> nn.Module:
-    """Make D, of packs of images where the game has it judge several at a time."""
-    node = plain(config.model.discriminator)
-    return make_packed(node, "model.discriminator", images.shape, images.classes, _packing(config))
-
-
-def _packing(config: DictConfig) -> int:
-    """Images that D judges at a time."""
-    return int(config.game.get("packing", 1))
+    """Make an untrained G or D that a config describes, for images of this shape and classes, if it asks for these."""
+    node, game = plain(config.model[which]), plain(config.game)
+    return make_player(which, node, f"model.{which}", game, image_shape, classes)
 
 
 def _refuse_torn_packs(config: DictConfig, world: World) -> None:
     """Refuse batches that leave images over: real and generated ones would share a pack."""
-    packing = _packing(config)
+    packing = packing_of(config.game)
     unit = packing * world.size
     for key in ("batch_size", "g_batch_size"):
         count = config.trainer[key]
@@ -211,7 +203,10 @@ def build_game(config: DictConfig, classes: Sequence[str], device: torch.device,
 
 
 def sampler_of_checkpoint(config: DictConfig, state: Mapping[str, Any], seed: int, device: torch.device) -> Sampler:
-    """Make what draws a run's pictures, from its config and a checkpoint; its data are loaded if its game needs some.
+    """Make what draws a run's pictures, from its config and a checkpoint.
+
+    Data are loaded where the game needs real images, or conditions beyond classes: how often these come, the checkpoint
+    has.
 
     Raises:
         UserError: the checkpoint is of another model.
@@ -225,17 +220,20 @@ def sampler_of_checkpoint(config: DictConfig, state: Mapping[str, Any], seed: in
     with _refusing_another_model():
         net.load_state_dict(weights)
 
+    loaded = functools.cache(partial(load_images, config))
+
     def examples(count: int) -> Batch:
-        images = load_images(config)
+        images = loaded()
         rows = sampled_rows(len(images), count, derived_seed(config.seed, "real images"))
         return Batch(images.pixels(rows), images.conditions(rows)).as_float()
 
     game = build_game(config, about["classes"], device)
+    counts = about.get("class_counts")  # checkpoints of earlier versions have none
     if players["average"] is not None:
         average = MovingAverage(net, decay=0.0)
         average.load_state_dict(players["averaging"])
-        Sampler(game, net, examples, config.seed, device, average).refresh()
-    return Sampler(game, net, examples, seed, device)
+        Sampler(game, net, examples, config.seed, device, average, class_counts=counts).refresh()
+    return Sampler(game, net, examples, seed, device, class_counts=counts)
 
 
 def refuse_other_networks(
@@ -253,13 +251,9 @@ def refuse_other_networks(
     Raises:
         UserError: they have other names or shapes.
     """
-    packing = {"generator": 1, "discriminator": _packing(config)}
     for which in NETWORKS:
-        node = plain(config.model[which])
-        if which in weights and is_ours(node):
-            make_it = partial(
-                make_packed, node, f"model.{which}", about["image_shape"], about["classes"], packing[which]
-            )
+        if which in weights and is_ours(config.model[which]):
+            make_it = partial(build_network, config, which, about["image_shape"], about["classes"])
             with _refusing_another_model():
                 with_weights(make_it, weights[which])
 
@@ -272,8 +266,7 @@ def discriminator_of_checkpoint(config: DictConfig, state: Mapping[str, Any], de
     """
     about, weights = state["about"], state["players"]["discriminator"]["net"]
     refuse_other_networks(config, about, {"discriminator": weights})
-    node = plain(config.model.discriminator)
-    net = make_packed(node, "model.discriminator", about["image_shape"], about["classes"], _packing(config)).to(device)
+    net = build_network(config, "discriminator", about["image_shape"], about["classes"]).to(device)
     with _refusing_another_model():
         net.load_state_dict(weights)
     return net.eval()

@@ -97,7 +97,8 @@ def check_stored(config: Mapping[str, object], groups: Collection[str], where: s
         _check_parts(node, groups)
     except UserError as error:
         raise UserError(
-            f"{where}, but in its config {error.problem}", "Mend or restore its .hydra/config.yaml, or start a new run."
+            f"{where}, but in its config {error.problem}",
+            "Correct or restore its .hydra/config.yaml, or start a new run.",
         ) from error
 
 
@@ -121,7 +122,7 @@ def _check_parts(config: DictConfig, groups: Collection[str]) -> None:
                 raise UserError(
                     f"{path} is {as_typed(OmegaConf.to_object(node) if OmegaConf.is_config(node) else node)}, but must "
                     f"be a part that a file of {group.name} describes.",
-                    f"Try {group.name}=NAME, one of the choices that --help lists.",
+                    f"Try {group.name}=NAME, one of the options that --help lists.",
                 )
             if node and not isinstance(node.get("_target_"), str):
                 raise UserError(

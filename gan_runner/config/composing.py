@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import threading
 from collections.abc import Iterator, Sequence
 
@@ -60,8 +61,9 @@ def default_of(config_name: str, overrides: Sequence[str], hydra: DictConfig, ke
         KeyError: there is no such key then.
     """
     choices = [override for override in overrides if override.lstrip("+").partition("=")[0] in hydra.runtime.choices]
-    folders = [override for override in hydra.overrides.hydra if override.startswith("hydra.searchpath=")]
-    config = compose(config_name, [*choices, *folders])
+    # Wherever folders of the user's own were named: by --config-dir, or as an override.
+    folders = [f"file://{source.path}" for source in hydra.runtime.config_sources if source.schema == "file"]
+    config = compose(config_name, [*choices, *([f"hydra.searchpath={json.dumps(folders)}"] if folders else [])])
     value = OmegaConf.select(config, key, default=KeyError)
     if value is KeyError:
         raise KeyError(key)

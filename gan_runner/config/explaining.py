@@ -53,7 +53,7 @@ def explain(error: Exception, config_name: str, *, composing: bool) -> str | Non
         case YAMLError():
             return f"A YAML file of the config cannot be read: {error}\n  Mend it there, or leave out what chooses it."
         case ValueError() | TypeError() if composing and not str(error).startswith("Unable to configure"):
-            return f"Hydra cannot make anything of this: {error}\n  Look at what was typed, or see --help."
+            return f"Hydra cannot read this: {error}\n  Look at what was typed, or see --help."
     return None
 
 
@@ -74,7 +74,7 @@ def explain_composition(error: HydraException, config_name: str) -> str:
     if "resolving interpolation" in text and (
         gone := [word for word in hydras_arguments() if re.fullmatch(r"~\w+", word)]
     ):
-        return f"{gone[0]} takes away what every run needs.\n  Leave {gone[0]} out."
+        return f"{gone[0]} removes a required setting.\n  Leave {gone[0]} out."
     return text
 
 
@@ -82,7 +82,7 @@ def _said(error: BaseException | None) -> str:
     """What an error says, or where it says nothing what it came from."""
     while error is not None and not str(error):
         error = error.__cause__ or error.__context__
-    return str(error) if error is not None else "Hydra cannot make anything of this, and does not say why."
+    return str(error) if error is not None else "Hydra cannot read this, and does not say why."
 
 
 def _typed_value(key: str) -> str | None:
@@ -133,7 +133,7 @@ def _explain_unknown_choice(group: str, choice: str, options: list[str]) -> str:
     kind = group.removeprefix("hydra/")
     plugin = choice.partition("_")[0]
     if kind in ("launcher", "sweeper") and plugin in _EXTRAS:
-        remedy = f"Try pip install 'gan-runner[{_EXTRAS[plugin]}]'"
+        remedy = f"In the clone of gan-runner, try pip install -e '.[{_EXTRAS[plugin]}]'"
     elif not similar and kind in ("launcher", "sweeper"):
         # Hydra's own plug-ins are named like hydra-submitit-launcher, which brings submitit_local and submitit_slurm.
         remedy += f", or install the plug-in, such as: pip install hydra-{plugin}-{kind}"
@@ -256,7 +256,7 @@ def explain_no_choice() -> str:
         if all(isinstance(each, str) for each in named) or not choices:
             continue
         if override.is_delete():
-            return f"~{group} takes away what every run needs.\n  Leave {override.input_line} out."
+            return f"~{group} removes a required setting.\n  Leave {override.input_line} out."
         if value is None:
             return (
                 f"{group} is chosen as nothing, but a group needs one of its choices.\n"

@@ -13,7 +13,8 @@ from gan_runner.config.checking import READERS, SETTINGS
 from gan_runner.config.sweeping import changes_nothing
 from gan_runner.config.validation import annotations_of
 from gan_runner.errors import UserError
-from gan_runner.record.tensorboard import Hyperparameters, Kind, Scalar, flatten
+from gan_runner.record.loggers import Hyperparameters, Kind, Scalar
+from gan_runner.record.tensorboard import flatten
 
 
 def hyperparameters_of(

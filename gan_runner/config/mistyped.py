@@ -63,7 +63,7 @@ def _problem(arguments: Sequence[str]) -> str | None:
         override = Override.of(word)
         key, value = override.key, override.value
         if plain(word.partition("=")[0]) != word.partition("=")[0]:
-            return f"{word} has quotes, dashes or spaces of printed text, which no program takes for its own."
+            return f"{word} has quotes, dashes or spaces of printed text, which are not part of a setting."
         if value is None and override.sign != "~":
             return f"{word} lacks an equals sign: a setting is KEY=VALUE, in one word."
         if not _KEY.fullmatch(key):

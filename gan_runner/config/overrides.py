@@ -10,6 +10,7 @@ import os
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from importlib import resources
 from pathlib import Path
 from pkgutil import resolve_name
 from typing import Self
@@ -23,6 +24,7 @@ from omegaconf.grammar_parser import parse
 from yaml import YAMLError
 
 import gan_runner
+from gan_runner import CONFIG_MODULE
 from gan_runner.building.signatures import hints_of, is_path
 from gan_runner.config.groups import GROUPS
 from gan_runner.errors import UserError
@@ -35,6 +37,7 @@ _FOLDERS_OF_HYDRA = re.compile(r"hydra\.(run|sweep)\.dir")
 _OF_PARTS = re.compile(rf"data(\.\w+)*\.root|{_FOLDERS_OF_HYDRA.pattern}")
 # Chosen in every config of gan-run, so that a plus has nothing to add.
 _CHOSEN = frozenset({"experiment", *(group.name for group in GROUPS)})
+_CHOICE = re.compile(r"\w[\w-]*")
 _FUNCTION = re.compile(r"(choice|glob|shuffle|sort|tag|str)\(.*\)")
 
 
@@ -86,9 +89,23 @@ def in_hydras_grammar(
     Raises:
         UserError: a path is empty, as that of a shell's variable that is not set.
     """
-    overrides = [Override.of(word) for word in words]
+    overrides = [override for word in words for override in _with_each_choice(Override.of(word))]
     targets = _Targets(overrides, config_dir)
     return [str(_for_hydra(override, targets, sweep, names or {})) for override in overrides]
+
+
+def _with_each_choice(override: Override) -> list[Override]:
+    """Several choices of a group that has a file `several`, such as "logger=[tensorboard,mlflow]", as its parts."""
+    group, text = override.key, override.value or ""
+    if group not in _CHOSEN or override.sign == "~" or not text.startswith("["):
+        return [override]
+    choices = reading(text)
+    if not isinstance(choices, list) or not all(isinstance(c, str) and _CHOICE.fullmatch(c) for c in choices):
+        return [override]
+    if not choices or not resources.files(CONFIG_MODULE).joinpath(group, "several.yaml").is_file():
+        return [override]
+    parts = [Override("+", f"{group}@{group}.parts.{choice}", choice) for choice in dict.fromkeys(choices)]
+    return [Override("", group, "several"), *parts]
 
 
 def _for_hydra(override: Override, targets: _Targets, sweep: bool, names: Mapping[str, str]) -> Override:

@@ -1,4 +1,4 @@
-"""Texts that refer to other keys, as `${model.latent_dim}` does, in a config that may come from anybody.
+"""Texts that refer to other keys, as `${model.latent_dim}` does, in a config that may come from others.
 
 They are followed here, within bounds. Nothing else that OmegaConf would evaluate between `${` and `}` is a reference,
 and no text that is put together gives one.

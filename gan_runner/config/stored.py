@@ -24,7 +24,7 @@ from gan_runner.record.plain_yaml import LARGEST, NotPlainError, Tree, plain_yam
 
 _NAME = re.compile(r"[\w.-]{1,100}")
 _TAKEN = {"seed", *(group.name for group in GROUPS)}
-"""The keys at the top of a stored config that a run goes on with; the others are of the start that stored it."""
+"""The keys at the top of a stored config that a run is resumed with; the others are of the start that stored it."""
 
 
 @dataclass(frozen=True)
@@ -103,13 +103,13 @@ def read_stored(folder: Path, parts: Parts, key: str) -> Stored:
             elif group.name not in config:
                 raise UserError(
                     f"{key} is {folder}, but its .hydra/config.yaml says nothing of {group.name}, which every run has.",
-                    "Mend or restore that file, or start a new run.",
+                    "Correct or restore that file, or start a new run.",
                 )
         values = resolved(config)
     except (OSError, ValueError) as error:
         raise UserError(
             f"{key} is {folder}, but {path} is damaged: {' '.join(str(error).split())}",
-            "Mend or restore that file, or start a new run.",
+            "Correct or restore that file, or start a new run.",
         ) from error
     for name, value in values.items():
         parts.hold(value, name, (name,), f"{key} is {folder}, but its config")

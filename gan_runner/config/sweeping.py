@@ -169,7 +169,7 @@ def _resolved(config: DictConfig, path: str) -> Any:
 
 def changes_nothing(key: str) -> bool:
     """Whether a setting says how a run goes on, computes and is shown, but not what it is."""
-    return _below(key, _OF_NO_CONSEQUENCE)
+    return _below(key.partition("@")[0], _OF_NO_CONSEQUENCE)
 
 
 def choices_of(config: DictConfig) -> dict[str, str]:
@@ -249,9 +249,9 @@ class FromFolder:
 
 
 def words_of_sweep(arguments: Sequence[str], folder: Path, typed: Typed, parts: Parts) -> FromFolder:
-    """What to hand to Hydra to go on with a sweep that is named by its folder alone.
+    """What to hand to Hydra to resume a sweep that is named by its folder alone.
 
-    The folder may come from anybody. Of what it says only this is taken: choices of groups that name files of ours, or
+    The folder may come from others. Of what it says only this is taken: choices of groups that name files of ours, or
     of a folder of files that is typed now; values of settings, made of plain values, references to other keys and parts
     that may be built; which sweeper searches where, and how many jobs at a time.
 
@@ -286,15 +286,18 @@ def words_of_sweep(arguments: Sequence[str], folder: Path, typed: Typed, parts: 
     now = [o for o in typed.overrides if o.lstrip("+").partition("=")[0] != "sweep_resume"]
     keys = {o.lstrip("+~").partition("=")[0] for o in now}
     kept, refused, notes = [], [], []
+    outside = any(_may_log_outside(override) for override in stored)
     jobs = values = 1
     for override in stored:
         text = override.input_line or ""
         key = override.key_or_group
         if override.get_key_element().lstrip("+~") in keys or f"hydra/{'.'.join(key.split('.')[1:2])}" in keys:
-            continue  # typed anew, or a setting of a launcher or sweeper that is
+            continue  # typed again, or a setting of a launcher or sweeper that is
         if key in ("resume", "resume_force", "resume_from", "trust"):
             continue
-        if key.rpartition(".")[2] == "download":
+        if key.partition(".")[0] == "logger" and outside:
+            notes.append(f"Where data go is not for a sweep's folder to say: {printable(text)} is left out.")
+        elif key.rpartition(".")[2] == "download":
             notes.append(f"A sweep's folder downloads nothing: {printable(text)} is left out. Type it if you want it.")
         elif times := _jobs_asked_for(override, folder, typed, parts):
             kept.append(text)
@@ -305,7 +308,7 @@ def words_of_sweep(arguments: Sequence[str], folder: Path, typed: Typed, parts: 
     if refused:
         raise UserError(
             f"sweep_resume is {folder}, but that sweep was started with {printable(command_line(refused))[:1000]}, "
-            "which a folder that may come from anybody cannot ask for.",
+            "which a folder that may come from others cannot ask for.",
             "Look at it, and type after sweep_resume what of it you want.",
         )
     if jobs > MOST_JOBS:
@@ -352,6 +355,13 @@ def _is_readable(text: str) -> bool:
         depth += (character in "([{") - (character in ")]}")
         deepest = max(deepest, depth)
     return len(text) <= LONGEST and deepest <= _DEEPEST and is_plain(text) and is_one_line(text)
+
+
+def _may_log_outside(override: Override) -> bool:
+    """Whether a word chooses another logger than TensorBoard, which writes into the jobs' own folders."""
+    group, *below = override.key_or_group.split(".")
+    of_no_choice = below and "_target_" not in _names_of(_placed(below, override.value()))
+    return group == "logger" and not of_no_choice and override.value() != "tensorboard"
 
 
 def _jobs_asked_for(override: Override, folder: Path, typed: Typed, parts: Parts) -> int:

@@ -2,7 +2,7 @@
 
 Every node with a `_target_` is checked against that callable's signature: each key must be one of its
 parameters, each plain value must be of the annotated type and within its range (`gan_runner.ranges`). A new
-part is checked the same way without a word about it here. A part that takes `low` and `high` takes an interval,
+part is checked the same way, with nothing to add here. A part that takes `low` and `high` takes an interval,
 which must not be empty. A key that the user set and that nothing reads is
 refused, since a sweep over it would compare equal runs.
 """
@@ -74,7 +74,7 @@ def validate(
     """
     as_written = OmegaConf.to_container(config, resolve=False)
     for missing in _missing(as_written):
-        raise UserError(f"{missing} has no value, and there is none to assume.", f"Give it: {missing}=...")
+        raise UserError(f"{missing} is required, and has no default.", f"Give it: {missing}=...")
     try:
         resolved = OmegaConf.to_container(config, resolve=True)
     except OmegaConfBaseException as error:
@@ -82,7 +82,7 @@ def validate(
     assert isinstance(resolved, dict)
     for override in overrides:
         if override.startswith("~") and (group := override[1:].partition("=")[0]) not in resolved and "." not in group:
-            raise UserError(f"{override} takes away what every run needs.", f"Leave {override} out.")
+            raise UserError(f"{override} removes a required setting.", f"Leave {override} out.")
     sources = dict(_interpolated(as_written))
     read = set(sources.values())
 

@@ -1,4 +1,4 @@
-"""Images with what is known about each of them, by name."""
+"""Images with their conditions, by name."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ class Batch:
 
     Attributes:
         images: [B, C, H, W], as a loader brings them uint8, and as a game is given them float32 in [-1, 1].
-        conditions: what else is known of each image: {} or {"label": int64 [B]} or {"source": pictures like `images`}.
+        conditions: what else is known of each image: {} or {"label": int64 [B]} or {"source": images like `images`}.
     """
 
     images: Tensor
@@ -34,7 +34,7 @@ class Batch:
         return Batch(change(self.images), {name: change(value) for name, value in self.conditions.items()})
 
     def as_float(self) -> Batch:
-        """The batch with every picture in it mapped from uint8 to float32 in [-1, 1]; what is no picture stays."""
+        """The batch with every image in it mapped from uint8 to float32 in [-1, 1]; other tensors stay."""
         return self.map(lambda tensor: as_float(tensor) if tensor.dtype == torch.uint8 else tensor)
 
     def to(self, device: torch.device) -> Batch:
@@ -46,7 +46,7 @@ class Batch:
         return self.map(lambda tensor: torch.index_select(tensor, 0, indices))
 
     def first(self, count: int) -> Batch:
-        """The first `count` images; where there are fewer, they come round again."""
+        """The first `count` images, repeated cyclically if there are fewer."""
         if count <= len(self):
             return self.map(lambda tensor: tensor[:count])
         return self.rows(torch.arange(count, device=self.images.device) % len(self))

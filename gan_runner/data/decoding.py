@@ -1,4 +1,4 @@
-"""Pictures as Pillow sees them, made into pixels of one shape."""
+"""Images as Pillow sees them, made into pixels of one shape."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ FORMATS = tuple(_SUFFIXES)
 SUFFIXES = frozenset(" ".join(_SUFFIXES.values()).split())
 
 MOST_PIXELS = 2**26
-"""What a picture may have to be decoded, after what a JPEG leaves out."""
+"""What an image may have to be decoded, after what a JPEG leaves out."""
 
 _BYTES_A_PIXEL = 12  # that decoding takes, at the most
 
@@ -61,7 +61,7 @@ _MOST_BYTES_TO_COPY = 2**27  # of a PNG file whose texts are left out
 
 
 class Range(NamedTuple):
-    """The values that are drawn black and white in pictures of more than 8 bits; `whole`: they are integers."""
+    """The values that are drawn black and white in images of more than 8 bits; `whole`: they are integers."""
 
     black: float
     white: float
@@ -78,19 +78,19 @@ class Range(NamedTuple):
 
 
 Ranges: TypeAlias = Mapping[str, Range]
-"""The range of deep pictures by the first letter of Pillow's mode: I, which are integers, and F, which are floats."""
+"""The range of deep images by the first letter of Pillow's mode: I, which are integers, and F, which are floats."""
 
 DEFAULT_RANGES: Ranges = {"I": Range(0, 65535), "F": Range(0, 1, whole=False)}
 
 
 class Facts(NamedTuple):
-    """What the header of a picture says.
+    """What the header of an image says.
 
     Attributes:
         width: in pixels, before anything is scaled or turned.
         height: in pixels.
         mode: Pillow's name for what a pixel is.
-        several: whether there are more pictures in the file, as in an animation.
+        several: whether there are more images in the file, as in an animation.
     """
 
     width: int
@@ -124,12 +124,12 @@ class _Budget:
 _being_decoded = _Budget(MOST_PIXELS)
 
 
-# A picture larger than Pillow thinks wise is refused by us, by name; so is what it warns of in files that can be read.
+# An image larger than Pillow thinks wise is refused by us, by name; so is what it warns of in files that can be read.
 warnings.filterwarnings("ignore", module=r"PIL\.")
 
 
 def ranges_of(found: Sequence[tuple[str, float, float]]) -> Ranges:
-    """What to draw black and white in the deep pictures of a set, from the extremes of some of them.
+    """What to draw black and white in the deep images of a set, from the extremes of some of them.
 
     Integers of which none passes a quarter of 16 bits, as a camera's of 12 bits, are taken to have as many bits as the
     largest needs. Floats are taken to run from 0 to 1, from -1 to 1, from 0 to 255, or as far as they do.
@@ -205,7 +205,7 @@ def check_room(count: Count, channels: int, size: Count) -> None:
 
 
 def check_header(path: Path) -> Facts:
-    """Look whether a file says it is a picture that can be read, without decoding it.
+    """Look whether a file says it is an image that can be read, without decoding it.
 
     Raises:
         Exception: whatever Pillow makes of a file that is none, or of one too large to be meant.
@@ -220,18 +220,18 @@ def check_header(path: Path) -> Facts:
 
 
 def read_picture(path: Path, size: Count, channels: Channels, ranges: Ranges = DEFAULT_RANGES) -> Pixels:
-    """Decode a picture, scale it so that it covers a square, and crop it evenly.
+    """Decode an image, scale it so that it covers a square, and crop it evenly.
 
     No tensors here: a thread that is inside PyTorch when the interpreter ends takes the whole process with it.
 
-    A camera's rotation mark is obeyed, transparent parts show white, and of several pictures in a file the first is
+    A camera's rotation mark is obeyed, transparent parts show white, and of several images in a file the first is
     read.
 
     Args:
         path: a file of one of `FORMATS`.
         size: height and width in pixels.
         channels: 1 for grey, 3 for colour.
-        ranges: what is drawn black and white in pictures of more than 8 bits; grey keeps its upper 8 of 16.
+        ranges: what is drawn black and white in images of more than 8 bits; grey keeps its upper 8 of 16.
 
     Returns:
         uint8 [channels, size, size].
@@ -245,7 +245,7 @@ def read_picture(path: Path, size: Count, channels: Channels, ranges: Ranges = D
 def examined(
     path: Path, size: Count | None, channels: Channels, ranges: Ranges = DEFAULT_RANGES
 ) -> tuple[Facts, Pixels]:
-    """What the header of a picture says, and the picture as `read_picture` gives it; raises what that does.
+    """What the header of an image says, and the image as `read_picture` gives it; raises what that does.
 
     Of size None it stays as large as it is: uint8 [channels, height, width].
     """
@@ -254,7 +254,7 @@ def examined(
 
 
 def extremes(path: Path) -> tuple[str, float, float] | None:
-    """The kind of a picture of more than 8 bits, I or F, and its least and its greatest value; None for any other.
+    """The kind of an image of more than 8 bits, I or F, and its least and its greatest value; None for any other.
 
     Raises:
         Exception: see `read_picture`.
@@ -273,7 +273,7 @@ def _read(file: BinaryIO, size: int | None, channels: int, ranges: Ranges) -> tu
     with _picture(file) as opened:
         facts = _facts(opened)
         width, height = opened.size
-        # What a JPEG decoder may hold of the whole picture, however small it draws it.
+        # What a JPEG decoder may hold of the whole image, however small it draws it.
         held = 2 * width * height * len(opened.getbands()) if opened.format == "JPEG" else 0
         # A large JPEG decodes several times faster at a fraction of its size; twice the target loses nothing.
         if size is not None:
@@ -304,7 +304,7 @@ def _content(path: Path) -> Iterator[BinaryIO]:
 
 @contextlib.contextmanager
 def _picture(file: BinaryIO) -> Iterator[Image.Image]:
-    """Open a picture as far as its header, which is all that Pillow looks at for now."""
+    """Open an image as far as its header, which is all that Pillow looks at for now."""
     file.seek(0)
     try:
         picture = Image.open(file, formats=FORMATS)
@@ -315,13 +315,13 @@ def _picture(file: BinaryIO) -> Iterator[Image.Image]:
 
 
 def _facts(picture: Image.Image) -> Facts:
-    # A JPEG with a second picture is a camera's, which keeps a small one there.
+    # A JPEG with a second image is a camera's, which keeps a small one there.
     several = picture.format in ("GIF", "TIFF") and bool(getattr(picture, "is_animated", False))
     return Facts(*picture.size, picture.mode, several)
 
 
 def _whatever_its_texts(file: BinaryIO, look: Callable[[BinaryIO], Result]) -> Result:
-    """Look at a picture; at its pixels alone where Pillow refuses it for the texts in it."""
+    """Look at an image; at its pixels alone where Pillow refuses it for the texts in it."""
     try:
         return look(file)
     except ValueError as error:
@@ -335,7 +335,7 @@ def _is_about_text(error: ValueError) -> bool:
 
 
 def _without_texts(file: BinaryIO) -> BinaryIO:
-    """A PNG file with nothing but what its pixels need; Pillow refuses whole pictures whose comments are long."""
+    """A PNG file with nothing but what its pixels need; Pillow refuses whole images whose comments are long."""
     needed = (b"IHDR", b"PLTE", b"tRNS", b"eXIf", b"IDAT", b"IEND")
     file.seek(0)
     kept = io.BytesIO()
@@ -368,7 +368,7 @@ def _on_white(picture: Image.Image) -> Image.Image:
 
 
 def _in_mode(picture: Image.Image, mode: str) -> Image.Image:
-    """A picture in a mode; itself where it is in that already, of which Pillow would make a copy."""
+    """An image in a mode; itself where it is in that already, of which Pillow would make a copy."""
     if picture.mode == "LAB":  # which Pillow leaves to colour management
         profiles = ImageCms.createProfile("LAB"), ImageCms.createProfile("sRGB")
         picture = ImageCms.applyTransform(picture, ImageCms.buildTransform(*profiles, "LAB", "RGB")) or picture
@@ -376,7 +376,7 @@ def _in_mode(picture: Image.Image, mode: str) -> Image.Image:
 
 
 def _to_pixels(picture: Image.Image, size: int | None) -> Pixels:
-    """Uint8 [C, H, W] of a picture in mode L or RGB, drawn at a size if there is one."""
+    """Uint8 [C, H, W] of an image in mode L or RGB, drawn at a size if there is one."""
     if size is not None:
         picture = ImageOps.fit(picture, (size, size), Image.Resampling.BICUBIC)
     return np.asarray(picture).reshape(picture.height, picture.width, -1).transpose(2, 0, 1)

@@ -1,4 +1,4 @@
-"""What was found in a folder of pictures, in words: a line on what is read, and a few on what may not be meant."""
+"""What was found in a folder of images, in words: a line on what is read, and a few on what may not be meant."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _KINDS_UNREAD = 4
 _CLASSES_SHOWN = 4
 _FOLDERS_SHOWN = 3
 _DARK = 32  # of 256 levels
-_NOTEWORTHY_COPIES = 0.01  # of all pictures
+_NOTEWORTHY_COPIES = 0.01  # of all images
 
 _log = logging.getLogger(__name__)
 _silent: ContextVar[bool] = ContextVar("silent", default=False)
@@ -53,7 +53,7 @@ def tell(lines: Sequence[str], level: int = logging.WARNING) -> None:
 
 @dataclass
 class _Worst:
-    """Pictures that have a fault to some degree: how many, and the one that has most of it."""
+    """Images that have a fault to some degree: how many, and the one that has most of it."""
 
     count: int = 0
     degree: float = 0.0
@@ -67,7 +67,7 @@ class _Worst:
 
 @dataclass
 class Findings:
-    """What the pictures of a folder are like, gathered while each is looked at.
+    """What the images of a folder are like, gathered while each is looked at.
 
     Attributes:
         size: height and width that they are drawn at.
@@ -87,11 +87,11 @@ class Findings:
 
     @property
     def deep(self) -> bool:
-        """Whether there are pictures of more than 8 bits."""
+        """Whether there are images of more than 8 bits."""
         return any(mode[0] in "IF" for mode in self.modes)
 
     def add(self, name: str, facts: Facts, summary: tuple[int, int] | None) -> None:
-        """Take note of a picture that can be read.
+        """Take note of an image that can be read.
 
         Args:
             name: its path.
@@ -116,36 +116,36 @@ class Findings:
         """Sentences on what is read and may not be as its owner thinks.
 
         Args:
-            ranges: how pictures of more than 8 bits are drawn.
+            ranges: how images of more than 8 bits are drawn.
         """
         total = self.modes.total()
         notes = [_depth_note(kind, self._count(kind), chosen) for kind, chosen in ranges.items() if self._count(kind)]
         if (enlarged := self._enlarged).count:
             notes.append(
-                f"{enlarged.count:,} of {counted(total, 'picture')} {_are(enlarged.count)} enlarged more than twice "
+                f"{enlarged.count:,} of {counted(total, 'image')} {_are(enlarged.count)} enlarged more than twice "
                 f"for data.image_size={self.size}, the smallest {enlarged.degree:.3g} times ({enlarged.example}): "
-                "a smaller data.image_size, or larger pictures, would be sharper."
+                "a smaller data.image_size, or larger images, would be sharper."
             )
         if (cropped := self._cropped).count:
             notes.append(
-                f"{cropped.count:,} of {counted(total, 'picture')} {'loses' if cropped.count == 1 else 'lose'} more "
+                f"{cropped.count:,} of {counted(total, 'image')} {'loses' if cropped.count == 1 else 'lose'} more "
                 f"than half to the square crop, the worst {cropped.degree:.0%} ({cropped.example}): "
                 "the middle is kept; cut them into squares first where that is not meant."
             )
         if self._brightest is not None and self._brightest < _DARK and not self.deep:
             notes.append(
-                f"No picture is brighter than {self._brightest} of 255, so that all look black. "
+                f"No image is brighter than {self._brightest} of 255, so that all look black. "
                 "Masks, or 12 bits in 16? Scale them first."
             )
         if several := len(self._several):
             notes.append(
-                f"{counted(several, 'file')} {'holds' if several == 1 else 'hold'} several pictures "
+                f"{counted(several, 'file')} {'holds' if several == 1 else 'hold'} several images "
                 f"({names(self._several)}): the first of each is read."
             )
         if len(self._copies) > _NOTEWORTHY_COPIES * total:
             first, second = map(printable, self._copies[0])
             notes.append(
-                f"{len(self._copies):,} of {counted(total, 'picture')} {_are(len(self._copies))} the same as another, "
+                f"{len(self._copies):,} of {counted(total, 'image')} {_are(len(self._copies))} the same as another, "
                 f"such as {second} as {first}."
             )
         return [note for note in notes if note]
@@ -155,7 +155,7 @@ class Findings:
 
 
 def _depth_note(kind: str, count: int, chosen: Range) -> str:
-    pictures = f"{counted(count, 'picture')} {'has' if count == 1 else 'have'}"
+    pictures = f"{counted(count, 'image')} {'has' if count == 1 else 'have'}"
     if kind == "F":
         return f"{pictures} floats: {chosen.black:g} is drawn black, {chosen.white:g} white."
     if chosen == Range(0, 65535):
@@ -184,11 +184,11 @@ def tell_what_trains(
     Args:
         root: what `data.root` is.
         listing: what lies there.
-        layout: what its pictures are for.
-        usable: the pictures that train.
+        layout: what its images are for.
+        usable: the images that train.
         classes: of the whole training part.
-        findings: on the pictures that were looked at.
-        ranges: how pictures of more than 8 bits are drawn.
+        findings: on the images that were looked at.
+        ranges: how images of more than 8 bits are drawn.
         holdout: the share that is held out.
     """
     training = layout.training
@@ -204,7 +204,7 @@ def tell_what_trains(
         unused = [f"{count:,} of {printable(folder)}" for folder, count in layout.unused.items()]
         extras.append(f"not used: {_folders(unused)}")
     if empty := _empty_classes(listing, classes, training):
-        extras.append(f"no picture in {_folders([printable(name) for name in empty])}")
+        extras.append(f"no image in {_folders([printable(name) for name in empty])}")
     others = {ending: some for ending, some in listing.others.items() if ending not in LIKE_PICTURES}
     if others:
         extras.append(f"other files: {by_ending(others)}")
@@ -216,16 +216,16 @@ def tell_what_trains(
     notes = []
     if layout.beside:
         loose, other = printable(layout.beside[0]), printable(layout.folder)
-        notes.append(f"{loose} lies beside folders such as {other}, so that no picture has a class.")
+        notes.append(f"{loose} lies beside folders such as {other}, so that no image has a class.")
     if usable.classes is not None and (come := len(set(usable.classes))) < len(classes):
-        notes.append(f"data.limit takes pictures of {come:,} of {len(classes):,} classes.")
+        notes.append(f"data.limit takes images of {come:,} of {len(classes):,} classes.")
     notes += findings.notes(ranges)
     tell([first], logging.INFO)
     tell([*notes[: MOST_LINES - 1 - len(warnings)], *warnings])
 
 
 def _empty_classes(listing: Listing, classes: Sequence[str], training: Part) -> list[str]:
-    """Folders where classes lie that hold no picture."""
+    """Folders where classes lie that hold no image."""
     place = training.place
     if not classes or place is None:
         return []
@@ -235,14 +235,14 @@ def _empty_classes(listing: Listing, classes: Sequence[str], training: Part) -> 
 
 
 def nothing_usable(root: str, folder: Path, listing: Listing, findings: Findings, split: Split) -> UserError:
-    """The error for a folder without a picture that can be read, which says what lies there."""
+    """The error for a folder without an image that can be read, which says what lies there."""
     if split == "test":
         lack = f"can be read: {' '.join(told(findings.unread, 3))}" if findings.unread else "is of a class that trains."
         return NoTestSplitError(
-            f"data.root is {root}, but no picture that is held out there {lack}",
+            f"data.root is {root}, but no image that is held out there {lack}",
             "Replace them, or try data.holdout=0.1, which trains on nine in ten and judges by the others.",
         )
-    remedy = f"Put {either(FORMATS)} pictures there, or try {SHIPPED}"
+    remedy = f"Put {either(FORMATS)} images there, or try {SHIPPED}"
     if findings.unread:
         lies_there = " ".join(told(findings.unread, 3))
         helping = Counter(each.fault.remedy for each in findings.unread).most_common(1)[0][0]
@@ -256,7 +256,7 @@ def nothing_usable(root: str, folder: Path, listing: Listing, findings: Findings
             remedy = f"Convert them to PNG or JPEG, or try {SHIPPED}"
     else:
         lies_there = "there are no files."
-    return UserError(f"data.root is {root}, but no picture there can be read: {lies_there}", remedy)
+    return UserError(f"data.root is {root}, but no image there can be read: {lies_there}", remedy)
 
 
 def _found(root: str, what: str, extras: Sequence[str]) -> str:
@@ -279,16 +279,16 @@ def _folders(some: Sequence[str]) -> str:
 
 
 def _left_out(findings: Findings, others: Mapping[str, Sequence[str]], usable: int) -> list[str]:
-    """Lines on the files that are not read, the last of which says how many pictures are left."""
+    """Lines on the files that are not read, the last of which says how many images are left."""
     lines = [*told(findings.unread, _KINDS_UNREAD), *may_hold_pictures(others)]
     if lines:
         total = usable + len(findings.unread) + sum(len(some) for end, some in others.items() if end in LIKE_PICTURES)
-        lines.append(f"{usable:,} of {counted(total, 'file')} with pictures {_are(usable)} left to train on.")
+        lines.append(f"{usable:,} of {counted(total, 'file')} with images {_are(usable)} left to train on.")
     return lines
 
 
 def may_hold_pictures(others: Mapping[str, Sequence[str]]) -> list[str]:
-    """A sentence on the files that may hold pictures and are not read; none where there are no such files.
+    """A sentence on the files that may hold images and are not read; none where there are no such files.
 
     Args:
         others: what a `Listing` has of them.
@@ -298,6 +298,6 @@ def may_hold_pictures(others: Mapping[str, Sequence[str]]) -> list[str]:
         return []
     count, examples = sum(map(len, like.values())), names(some[0] for some in like.values())
     return [
-        f"{counted(count, 'file')} that may hold pictures {_are(count)} not read: {by_ending(like)} ({examples}). "
+        f"{counted(count, 'file')} that may hold images {_are(count)} not read: {by_ending(like)} ({examples}). "
         "Convert them to PNG or JPEG, or unpack them, to have them read."
     ]

@@ -1,4 +1,4 @@
-"""Which pictures of a folder train, which are held out, and which class each has, by the names of folders alone."""
+"""Which images of a folder train, which are held out, and which class each has, by the names of folders alone."""
 
 from __future__ import annotations
 
@@ -27,11 +27,11 @@ _ROLE_AND_CLASS = re.compile(rf"({'|'.join(sorted(_ROLES, key=len, reverse=True)
 
 @dataclass(frozen=True)
 class Part:
-    """Some of the pictures below a folder.
+    """Some of the images below a folder.
 
     Attributes:
         files: their paths from the root, with forward slashes, in the order of these.
-        classes: the class of each picture; None where they have none.
+        classes: the class of each image; None where they have none.
         folder: the folder that they come from, such as `train/`; "" is the root.
         place: the folder in which the folders lie that are the classes; None where there is no one folder.
     """
@@ -47,19 +47,19 @@ class Part:
         return sorted(set(self.classes or ()))
 
     def labels(self, names: Sequence[str]) -> Tensor | None:
-        """The class of each picture as its place among `names`, int64 [N]; None where they have none."""
+        """The class of each image as its place among `names`, int64 [N]; None where they have none."""
         if self.classes is None:
             return None
         numbers = {name: number for number, name in enumerate(names)}
         return torch.tensor([numbers[name] for name in self.classes], dtype=torch.int64)
 
     def rows(self, rows: Sequence[int]) -> Part:
-        """The pictures in these rows."""
+        """The images in these rows."""
         classes = None if self.classes is None else [self.classes[row] for row in rows]
         return replace(self, files=[self.files[row] for row in rows], classes=classes)
 
     def with_classes_of(self, names: Sequence[str]) -> Part:
-        """The pictures whose class is one of `names`, which may differ in case and in the coding of accents."""
+        """The images whose class is one of `names`, which may differ in case and in the coding of accents."""
         if self.classes is None:
             return self
         known = {_plain(name): name for name in names}
@@ -69,13 +69,13 @@ class Part:
 
 
 class Layout(NamedTuple):
-    """What the pictures below a folder are for.
+    """What the images below a folder are for.
 
     Attributes:
         training: those that train, unless a share of them is held out.
         held_out: those of a folder such as `test/`; None where there is no such folder.
-        unused: how many pictures lie in which folder beside those two.
-        beside: pictures that lie beside folders and so keep all from having classes.
+        unused: how many images lie in which folder beside those two.
+        beside: images that lie beside folders and so keep all from having classes.
         folder: the first such folder.
     """
 
@@ -87,10 +87,10 @@ class Layout(NamedTuple):
 
 
 def layout_of(files: Sequence[str]) -> Layout:
-    """Tell what the pictures below a folder are for.
+    """Tell what the images below a folder are for.
 
     Folders are classes. Where they are called train, test, val and the like, in any case, or have that word in their
-    names, the pictures of the first train and those of the second are held out, or of the third where there is no
+    names, the images of the first train and those of the second are held out, or of the third where there is no
     second; what lies beside these folders is not used. Such folders may hold the classes, lie in each class, or have a
     class in their name (`train_cats`). A folder that lies alone in another is looked into.
 

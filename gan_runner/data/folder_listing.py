@@ -25,14 +25,14 @@ _OF_SYSTEMS = frozenset(
         "icon\r",
     }
 )
-"""What file managers, archivers and disks lay beside a user's files, small copies of pictures among it."""
+"""What file managers, archivers and disks lay beside a user's files, small copies of images among it."""
 
 
 class Listing(NamedTuple):
     """What lies below a folder, hidden files and those of the system left out; paths from there, with forward slashes.
 
     Attributes:
-        pictures: files that end as pictures do that can be read, or have no ending and begin as such; sorted.
+        pictures: files that end as images do that can be read, or have no ending and begin as such; sorted.
         others: all other files, by their ending in small letters.
         folders: all folders, each with a slash at its end.
     """

@@ -1,4 +1,4 @@
-"""A folder of pictures, nested or not, of any sizes and of every format in `gan_runner.data.decoding.FORMATS`."""
+"""A folder of images, nested or not, of any sizes and of every format in `gan_runner.data.decoding.FORMATS`."""
 
 from __future__ import annotations
 
@@ -40,13 +40,13 @@ from gan_runner.machine.cores import cores
 from gan_runner.ranges import Count, FractionBelowOne
 
 READ_ALL_UP_TO = 20_000
-"""Pictures in a folder of at most this many are read whole, to be checked and for the fingerprint."""
+"""Images in a folder of at most this many are read whole, to be checked and for the fingerprint."""
 
 _BROKEN_IN_A_ROW = 100
-_COPIES = 8  # of a picture, in bytes a pixel: what its decoding and scaling take beside each other
+_COPIES = 8  # of an image, in bytes a pixel: what its decoding and scaling take beside each other
 _PIECE = 2**20  # bytes to hash at a time, so that an interrupt is heeded soon
-_MEASURED = 1000  # pictures of more than 8 bits whose values tell the range of all
-_NAMED_ONE_BY_ONE = 5  # pictures that turn out broken in a run
+_MEASURED = 1000  # images of more than 8 bits whose values tell the range of all
+_NAMED_ONE_BY_ONE = 5  # images that turn out broken in a run
 _NUMBERS_TOLD = frozenset({10, 100, 1000, 10_000})
 
 
@@ -58,23 +58,23 @@ def load(
     split: Split = "train",
     holdout: FractionBelowOne = 0.0,
 ) -> FolderImages:
-    """Find the pictures below a folder, in the order of their names, and say what was found.
+    """Find the images below a folder, in the order of their names, and say what was found.
 
     The folders directly below `root` are the classes; where there are none, the set has no labels, and neither
-    where pictures lie beside them. Folders such as train/ and test/ say what trains and what is held out; see
+    where images lie beside them. Folders such as train/ and test/ say what trains and what is held out; see
     `gan_runner.data.folder_layout`. What cannot be read is told of by kind and left out.
 
     Args:
         root: the folder; `~` is the home folder.
-        image_size: height and width in pixels that each picture is scaled and cropped to.
+        image_size: height and width in pixels that each image is scaled and cropped to.
         channels: 1 for grey, 3 for colour.
         limit: look at so many training files only, the same share of every class; None looks at all.
-        split: the pictures that train, or those that are held out.
+        split: the images that train, or those that are held out.
         holdout: the share to hold out, every k-th file by name; see `gan_runner.data.splits`. Of 0, what lies in a
             folder such as test/ is held out.
 
     Raises:
-        UserError: there is no such folder, it cannot be read, or it holds no picture that can.
+        UserError: there is no such folder, it cannot be read, or it holds no image that can.
         NoTestSplitError: the test split is asked for, and nothing is held out.
     """
     folder = existing_folder(root)
@@ -97,7 +97,7 @@ def load(
 
 
 def _layout(root: Path, files: Sequence[str], findings: Findings) -> Layout:
-    """See `layout_of`; where all pictures beside folders are broken, they keep the others from nothing."""
+    """See `layout_of`; where all images beside folders are broken, they keep the others from nothing."""
     layout = layout_of(files)
     if not layout.beside:
         return layout
@@ -115,7 +115,7 @@ def _layout(root: Path, files: Sequence[str], findings: Findings) -> Layout:
 
 
 def _chosen(layout: Layout, split: Split, holdout: float, limit: int | None) -> Part:
-    """The pictures to look at."""
+    """The images to look at."""
     training = layout.training
     if split == "test" and holdout == 0 and layout.held_out is not None:
         held_out = layout.held_out
@@ -128,7 +128,7 @@ def _chosen(layout: Layout, split: Split, holdout: float, limit: int | None) -> 
 
 
 def _usable(root: Path, part: Part, channels: Channels, findings: Findings) -> Part:
-    """Those that are whole pictures, as far as is cheap to say; `findings` takes note of all."""
+    """Those that are whole images, as far as is cheap to say; `findings` takes note of all."""
     decoded = len(part.files) <= READ_ALL_UP_TO  # of very many, only the headers are read
 
     def look(name: str) -> tuple[Facts, tuple[int, int] | None] | Unread:
@@ -155,9 +155,9 @@ def _usable(root: Path, part: Part, channels: Channels, findings: Findings) -> P
 
 
 def _classes(root: Path, training: Part, chosen: Part, usable: Part, channels: Channels) -> tuple[str, ...]:
-    """The classes of the training pictures, of all that there are and not only of those that were chosen.
+    """The classes of the training images, of all that there are and not only of those that were chosen.
 
-    A class none of whose pictures can be read is none.
+    A class none of whose images can be read is none.
     """
     if usable.classes is None or training.classes is None:
         return ()
@@ -174,7 +174,7 @@ def _classes(root: Path, training: Part, chosen: Part, usable: Part, channels: C
 
 
 def _ranges(root: Path, files: Sequence[str]) -> Ranges:
-    """What is drawn black and white in pictures of more than 8 bits: the same for all parts of a folder."""
+    """What is drawn black and white in images of more than 8 bits: the same for all parts of a folder."""
 
     def look(names: Sequence[str]) -> list[tuple[str, float, float]]:
         measured = []
@@ -190,9 +190,9 @@ def _ranges(root: Path, files: Sequence[str]) -> Ranges:
 
 
 class FolderImages:
-    """Pictures on disk that are decoded whenever they are asked for (an `ImageSet`).
+    """Images on disk that are decoded whenever they are asked for (an `ImageSet`).
 
-    A picture that turns out broken only then does not end a run: the next one in the order of names that can
+    An image that turns out broken only then does not end a run: the next one in the order of names that can
     be read takes its place, always the same, and a warning names it once.
 
     Args:
@@ -200,9 +200,9 @@ class FolderImages:
         files: relative paths with forward slashes.
         image_size: height and width in pixels.
         channels: 1 for grey, 3 for colour.
-        labels: the class of each picture, int64 [N]; None for a set without classes.
+        labels: the class of each image, int64 [N]; None for a set without classes.
         classes: the folders that the classes are.
-        ranges: what is drawn black and white in pictures of more than 8 bits.
+        ranges: what is drawn black and white in images of more than 8 bits.
     """
 
     name = "image_folder"
@@ -230,7 +230,7 @@ class FolderImages:
         return len(self._files)
 
     def pixels(self, indices: Tensor) -> Tensor:
-        """See `ImageSet`; warns of pictures that turn out broken. Several threads may call it at once."""
+        """See `ImageSet`; warns of images that turn out broken. Several threads may call it at once."""
         pixels = np.empty((len(indices), *self.shape), dtype=np.uint8)  # see read_picture
         for row, index in enumerate(indices.tolist()):
             pixels[row] = self._read_or_next(index)
@@ -252,32 +252,32 @@ class FolderImages:
                 self._tell(broken)
                 return pixels
         raise UserError(
-            f"data.root no longer holds what it did: {_BROKEN_IN_A_ROW} pictures in a row cannot be read, "
+            f"data.root no longer holds what it did: {_BROKEN_IN_A_ROW} images in a row cannot be read, "
             f"the last with: {broken[-1]}.",
-            "See that the folder is still there and whole, then go on with resume=DIR.",
+            "See that the folder is still there and whole, then resume the run with resume=DIR.",
         )
 
     def _complaint(self, name: str, error: Exception) -> str:
         found = unread(self._root, name, error)
         said = found.reason if found.fault is Fault.DAMAGED else f"it {found.fault.says(1)}"
-        return f"{printable(self._root / name)} is no picture that can be read: {printable(said)}"
+        return f"{printable(self._root / name)} is no image that can be read: {printable(said)}"
 
     def _tell(self, broken: Sequence[str]) -> None:
-        """Warn of broken pictures, of each once; of many, of the first few and then of their number as it grows."""
+        """Warn of broken images, of each once; of many, of the first few and then of their number as it grows."""
         with self._telling:
             for sentence in broken:
                 if sentence in self._told:
                     continue
                 self._told.add(sentence)
                 if (count := len(self._told)) <= _NAMED_ONE_BY_ONE:
-                    tell([f"{sentence}; the next picture takes its place."])
+                    tell([f"{sentence}; the next image takes its place."])
                 elif count in _NUMBERS_TOLD:
-                    tell([f"{count:,} pictures that cannot be read have been replaced so far, the last: {sentence}."])
+                    tell([f"{count:,} images that cannot be read have been replaced so far, the last: {sentence}."])
 
     def _hash(self, classes: Sequence[str], ranges: Ranges) -> str:
-        """A hash of the pictures' names, sizes in bytes and contents, and the shape they are drawn in.
+        """A hash of the images' names, sizes in bytes and contents, and the shape they are drawn in.
 
-        Of more than `READ_ALL_UP_TO` pictures, that many at even distances lend their contents. Classes count where
+        Of more than `READ_ALL_UP_TO` images, that many at even distances lend their contents. Classes count where
         they are not the first folders of the names, and so do ranges that are not the usual ones.
         """
         digest = hashlib.sha256(repr(self.shape).encode())
@@ -295,7 +295,7 @@ class FolderImages:
                 except OSError as error:
                     raise UserError(
                         f"data.root no longer holds what it did: {name} cannot be read: {error.strerror or error}.",
-                        "See that the folder is still there and that nobody changes it, then try again.",
+                        "See that the folder is still there and is not being changed, then try again.",
                     ) from error
                 done(1)
         return digest.hexdigest()[:16]

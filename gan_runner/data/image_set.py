@@ -200,16 +200,21 @@ def rows_within_limit(count: int, labels: Tensor | None, limit: Count) -> Tensor
     kept = within_limit(count, limit)
     if labels is None or kept == count:
         return torch.arange(kept)
-    order = torch.argsort(labels, stable=True)
-    classes, sizes = torch.unique_consecutive(labels[order], return_counts=True)
-    is_sorted = len(torch.unique_consecutive(labels)) == len(classes)
-    if not is_sorted and len(labels[:kept].unique()) == min(kept, len(classes)):
+    classes = len(labels.unique())
+    is_sorted = len(torch.unique_consecutive(labels)) == classes
+    if not is_sorted and len(labels[:kept].unique()) == min(kept, classes):
         return torch.arange(kept)
-    starts = sizes.cumsum(0) - sizes
-    turn = torch.empty_like(labels)
-    turn[order] = torch.arange(count) - starts.repeat_interleave(sizes)  # which of its class an image is
-    by_turn = torch.argsort(turn * (int(labels.max()) + 1) + labels)
+    by_turn = torch.argsort(turns(labels) * (int(labels.max()) + 1) + labels)
     return by_turn[:kept].sort().values
+
+
+def turns(label: Tensor) -> Tensor:
+    """Of each image, how many before it are of its class; from int64 [N] to int64 [N]."""
+    order = torch.argsort(label, stable=True)
+    sizes = torch.unique_consecutive(label[order], return_counts=True)[1]
+    found = torch.empty_like(label)
+    found[order] = torch.arange(len(label)) - (sizes.cumsum(0) - sizes).repeat_interleave(sizes)
+    return found
 
 
 def within_limit(count: int, limit: Count | None) -> int:

@@ -32,7 +32,7 @@ class IndexSampler:
     Args:
         count: number of images.
         seed: any integer; another seed, another order.
-        replacement: draw each index anew, so that a pass may miss some images and repeat others, instead of
+        replacement: draw each index again, so that a pass may miss some images and repeat others, instead of
             showing each image once a pass.
         share: the positions that are looked at; they are counted from 0 on, and passes stay what they are.
     """

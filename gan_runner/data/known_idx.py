@@ -117,5 +117,5 @@ class KnownIdx:
             images, labels = idx.pair(place, prefix)
             if images is not None or labels is not None:
                 lacking = f"{prefix}-images-idx3-ubyte" if images is None else f"{prefix}-labels-idx1-ubyte"
-                return locations.damaged(root, f"{images or labels} lies without {place / lacking}")
+                return locations.damaged(root, f"{images or labels} has no matching {place / lacking}")
         return None

@@ -51,14 +51,14 @@ class Loader(Protocol):
         """Fill `out`, n images as `buffer` makes them, with images start to start + n - 1 of the order."""
 
     def sample(self, n: Count, seed: int) -> Batch:
-        """Some real images for statistics and pictures; the order of the run takes no notice.
+        """Some real images for statistics and images; the order of the run takes no notice.
 
         Args:
             n: how many; up to N of them are all distinct, beyond that every image comes about equally often.
             seed: any integer; the same seed, the same images.
 
         Returns:
-            A batch on the device, its pictures uint8.
+            A batch on the device, its images uint8.
         """
 
     def close(self) -> None:
@@ -69,7 +69,7 @@ class ResidentLoader:
     """A `Loader` that holds the whole set on the device; nothing in `load` waits for it.
 
     Args:
-        images: the set; pictures on disk are decoded here, once.
+        images: the set; images on disk are decoded here, once.
         order: the order of the run.
         device: where the images go.
     """
@@ -120,7 +120,7 @@ class StreamedLoader:
     """A `Loader` that has threads decode ahead of the run.
 
     A load that goes on where the last one ended finds its images decoded. One that starts elsewhere, as after
-    a resume, starts the stream anew.
+    a resume, starts the stream again.
 
     Args:
         images: the set. One that lies in memory is read without threads, for there is nothing to decode.

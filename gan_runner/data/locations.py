@@ -76,6 +76,6 @@ def download(name: str, root: str, fetch: Callable[[str], object]) -> None:
     except (OSError, EOFError, RuntimeError) as error:
         reason = " ".join(str(error).split()) or type(error).__name__
         raise UserError(
-            f"data.download is true, but {name} could not be brought to {root}: {reason}",
-            f"Look at the network, or put the files there by hand and use data.download=false, or try {SHIPPED}",
+            f"data.download is true, but {name} could not be downloaded to {root}: {reason}",
+            f"Check the connection, or put the files there by hand and use data.download=false, or try {SHIPPED}",
         ) from error

@@ -136,7 +136,7 @@ def _arrays(name: str, files: Sequence[Path], folders: Sequence[Path]) -> _Found
     if not found:
         return None
     endings = sorted({file.suffix for file in found})
-    remedy = "Write its pictures as PNG files, a folder a class, and try data=image_folder data.root=FOLDER"
+    remedy = "Write its images as PNG files, a folder a class, and try data=image_folder data.root=FOLDER"
     if name != "cifar10" and ".csv" in endings:
         remedy = f"CSV is read from train.csv or {name}_train.csv, with a label and 784 pixels in a row. Else: {remedy}"
     if ".parquet" in endings:
@@ -152,7 +152,7 @@ def _pictures(name: str, files: Sequence[Path], folders: Sequence[Path]) -> _Fou
     folder = os.path.commonpath([file.parent for file in pictures])
     as_it_is = "data.image_size=32" if name == "cifar10" else "data.image_size=28 data.channels=1"
     return (
-        f"pictures lie there ({names(file.name for file in pictures)})",
+        f"images lie there ({names(file.name for file in pictures)})",
         f"Try data=image_folder data.root={quoted(folder)} {as_it_is}",
     )
 

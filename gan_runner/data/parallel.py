@@ -1,4 +1,4 @@
-"""Work on many pictures at once, in threads, and how far it has come.
+"""Work on many images at once, in threads, and how far it has come.
 
 Threads suffice, because Pillow lets go of the interpreter lock while it decodes and resizes. They need no server, share
 memory, know no signals and end with the run, however that ends.
@@ -37,7 +37,7 @@ Result = TypeVar("Result")
 _log = logging.getLogger(__name__)
 
 CHUNK = 8
-"""Pictures a thread takes on at a time: few enough to see progress and to stop soon, enough that this costs nothing."""
+"""Images a thread takes on at a time: few enough to see progress and to stop soon, enough that this costs nothing."""
 
 _AHEAD = 4  # chunks for each thread
 _SECONDS_BETWEEN_LINES = 10.0
@@ -98,12 +98,12 @@ def in_chunks(work: Callable[[Items], Result], items: Items, doing: str) -> Iter
 
 @contextlib.contextmanager
 def counting(total: int, doing: str) -> Iterator[Callable[[int], None]]:
-    """Show how many of `total` pictures have been dealt with.
+    """Show how many of `total` images have been dealt with.
 
     On a terminal this is a bar with the rate and the time that is left, elsewhere a line in the log now and then.
 
     Yields:
-        What to call with the number of pictures that were dealt with since the last call.
+        What to call with the number of images that were dealt with since the last call.
     """
     looked_at = on_a_terminal()
     count, told = 0, time.monotonic()
@@ -114,12 +114,12 @@ def counting(total: int, doing: str) -> Iterator[Callable[[int], None]]:
         bar.update(more)
         if not looked_at and time.monotonic() - told > _SECONDS_BETWEEN_LINES:
             told = time.monotonic()
-            _log.info("%s %s of %s pictures", doing, f"{count:,}", f"{total:,}")
+            _log.info("%s %s of %s images", doing, f"{count:,}", f"{total:,}")
 
     with Bar(
         total=total,
         desc=doing,
-        unit=" pictures",
+        unit=" images",
         disable=not looked_at,
         leave=False,
         dynamic_ncols=True,

@@ -1,9 +1,9 @@
-"""Which pictures of a set train, and which are held out to judge by.
+"""Which images of a set train, and which are held out to judge by.
 
-A set with test files of its own is judged by those. Any other set trains on all of its pictures unless the user
+A set with test files of its own is judged by those. Any other set trains on all of its images unless the user
 holds out a share of them: a runner that quietly trained on less would change runs that were made before, and
-pictures that a network has seen are no test of it. So where nothing is held out there is no test split, and
-whoever measures says that the real pictures were the training ones.
+images that a network has seen are no test of it. So where nothing is held out there is no test split, and
+whoever measures says that the real images were the training ones.
 """
 
 from __future__ import annotations
@@ -19,11 +19,11 @@ from gan_runner.errors import UserError
 from gan_runner.ranges import FractionBelowOne
 
 Split = Literal["train", "test"]
-"""The pictures that train, or those that are held out; `data.limit` is of the training pictures alone."""
+"""The images that train, or those that are held out; `data.limit` is of the training images alone."""
 
 
 class NoTestSplitError(UserError):
-    """A set has no pictures besides those that train."""
+    """A set has no images besides those that train."""
 
 
 def no_test_files(root: str, name: str, files: str) -> NoTestSplitError:
@@ -40,7 +40,7 @@ def rows_of(count: int, holdout: FractionBelowOne, split: Split, name: str) -> T
     Rows at even distances take from every class where the classes lie together, as in folders.
 
     Args:
-        count: pictures that there are.
+        count: images that there are.
         holdout: the share to hold out; 0 holds out none.
         split: which rows to give.
         name: what `data=` calls the set, for errors to say.
@@ -50,12 +50,12 @@ def rows_of(count: int, holdout: FractionBelowOne, split: Split, name: str) -> T
 
     Raises:
         NoTestSplitError: the test split of a set that holds nothing out.
-        UserError: the share is too small for the test split to have a picture.
+        UserError: the share is too small for the test split to have an image.
     """
     if holdout == 0:
         if split == "test":
             raise NoTestSplitError(
-                f"data={name} has no test pictures of its own, and data.holdout is 0: all of them train.",
+                f"data={name} has no test images of its own, and data.holdout is 0: all of them train.",
                 "Try data.holdout=0.1, which trains on nine in ten and judges by the others.",
             )
         return torch.arange(count)
@@ -64,7 +64,7 @@ def rows_of(count: int, holdout: FractionBelowOne, split: Split, name: str) -> T
     held_out = torch.tensor([after > before for before, after in pairwise(passed)])
     if not bool(held_out.any()):
         raise UserError(
-            f"data.holdout is {holdout:g}, but a share so small holds out none of {count:,} pictures.",
+            f"data.holdout is {holdout:g}, but a share so small holds out none of {count:,} images.",
             f"Try data.holdout={math.ceil(1000 / count) / 1000:g} or more, or data.holdout=0.",
         )
     return (held_out if split == "test" else ~held_out).nonzero().flatten()

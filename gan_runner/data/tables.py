@@ -44,7 +44,7 @@ def _is_such(file: Path) -> bool:
 
 
 def without_labels(folder: Path, name: str) -> Path | None:
-    """The CSV file of test pictures without labels, as Kaggle's competition has it; None where there is none."""
+    """The CSV file of test images without labels, as Kaggle's competition has it; None where there is none."""
     return next((file for file in _csv_files(folder, name, "test") if len(_first_line(file)) == _PIXELS), None)
 
 

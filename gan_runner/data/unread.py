@@ -1,4 +1,4 @@
-"""Files among pictures that are no pictures that can be read: what they are, and what to do about them."""
+"""Files among images that are no images that can be read: what they are, and what to do about them."""
 
 from __future__ import annotations
 
@@ -34,24 +34,24 @@ _TO_CONVERT = """
     fit czi nd2 lif svs ndpi mp4 m4v mov avi mkv webm mpg mpeg
 """
 LIKE_PICTURES = frozenset(f".{ending}" for ending in _TO_CONVERT.split()) | ARCHIVES.keys() | ARRAYS
-"""The endings of files that hold pictures, or may, and that are not read unless Pillow can."""
+"""The endings of files that hold images, or may, and that are not read unless Pillow can."""
 
 _START = 512  # bytes that tell what a file is
 _NAMES = 2  # that stand for all files of a kind
 
 
 class Fault(Enum):
-    """Why a file that should be a picture cannot be read: what it is, one and several, and what helps."""
+    """Why a file that should be an image cannot be read: what it is, one and several, and what helps."""
 
     EMPTY = ("is empty", "are empty", "")
     LFS = (
-        "is a pointer of Git LFS and not the picture",
-        "are pointers of Git LFS and not the pictures",
+        "is a pointer of Git LFS and not the image",
+        "are pointers of Git LFS and not the images",
         "'git lfs pull' in that folder brings them",
     )
     ANNEX = (
-        "is a pointer of git-annex and not the picture",
-        "are pointers of git-annex and not the pictures",
+        "is a pointer of git-annex and not the image",
+        "are pointers of git-annex and not the images",
         "'git annex get .' in that folder brings them",
     )
     WEB_PAGE = (
@@ -95,7 +95,7 @@ class Unread(NamedTuple):
 
 
 def unread(folder: Path, name: str, error: Exception) -> Unread:
-    """Find out why a file could not be read as a picture.
+    """Find out why a file could not be read as an image.
 
     Args:
         folder: the root.
@@ -125,7 +125,7 @@ def _fault(path: Path, error: Exception) -> Fault:
 
 
 def _fault_of(start: bytes, linked: bool) -> Fault:
-    """Why a file that starts with these bytes is no picture."""
+    """Why a file that starts with these bytes is no image."""
     text = start.lstrip(b"\xef\xbb\xbf \t\r\n").lower()
     brand = start[8:12] if start[4:8] == b"ftyp" else b""
     kinds: Sequence[tuple[bool, Fault]] = (
@@ -165,7 +165,7 @@ def _is_text(start: bytes) -> bool:
 
 
 def looks_like_picture(path: Path) -> bool:
-    """Whether a file without an ending starts as pictures do."""
+    """Whether a file without an ending starts as images do."""
     with contextlib.suppress(OSError), opened(path) as file:
         start = file.read(16)
         signatures = (b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff", b"GIF8", b"BM", b"II*\0", b"MM\0*")

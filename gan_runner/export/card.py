@@ -20,7 +20,7 @@ class Measured:
     """What was measured of the exported weights.
 
     Attributes:
-        rows: name, value, and beside it that of real pictures and of noise, and which end is good; None where unknown.
+        rows: name, value, and beside it that of real images and of noise, and which end is good; None where unknown.
         said: what it was measured of, in words.
     """
 
@@ -45,7 +45,7 @@ def measured(evaluation: Mapping[str, Any], summary: Mapping[str, Any], descript
     said = "As the run measured it; `gan-eval` measures more, and noise beside it."
     if evaluation.get("iteration") == iteration:
         numbers, real, noise, better = (_mapping(evaluation, key) for key in ("metrics", "real", "noise", "better"))
-        said = f"By `gan-eval`, of {_count(evaluation.get('count'))} generated pictures."
+        said = f"By `gan-eval`, of {_count(evaluation.get('count'))} generated images."
     elif summary.get("iterations") == iteration:
         numbers = _mapping(summary, "metrics")
     rows = [
@@ -81,7 +81,7 @@ def card(description: Description, numbers: Measured, folder: str) -> str:
             "",
             f"# {_title(description)}",
             "",
-            *([f"![Pictures that it draws]({GRID})", ""] if draws else []),
+            *([f"![Images that it draws]({GRID})", ""] if draws else []),
             *_facts(description),
             "",
             "## Numbers",
@@ -97,7 +97,7 @@ def card(description: Description, numbers: Measured, folder: str) -> str:
             "from gan_runner.export import load_exported",
             "",
             f"network = load_exported({folder!r}{_trust(description)})",
-            "pictures = network.sample(64, seed=0)  # uint8 [N, H, W, C]"
+            "images = network.sample(64, seed=0)  # uint8 [N, H, W, C]"
             if draws
             else "logits = network.judge(images)  # uint8 [N, H, W, C] to float32 [N]: above 0 looks real",
             "network.net  # the torch.nn.Module: "
@@ -109,7 +109,7 @@ def card(description: Description, numbers: Measured, folder: str) -> str:
             "## Licence",
             "",
             "gan-runner does not license these weights: whoever trained them says what others may do with them, as far "
-            "as the pictures allow that they were trained on.",
+            "as the images allow that they were trained on.",
             "",
             "## To a hub",
             "",
@@ -134,7 +134,7 @@ def _facts(description: Description) -> list[str]:
         "the moving average of the generator's weights" if facts.get("averaged") else "the weights of the last update"
     )
     if facts.get("statistics_of"):
-        weights += f", with batch norm's statistics taken of {facts['statistics_of']:,} of its own pictures"
+        weights += f", with batch norm's statistics taken of {facts['statistics_of']:,} of its own images"
     latent = description.drawing.get("latent")
     rows = [
         ("Network", _code(description.network["_target_"])),
@@ -143,11 +143,11 @@ def _facts(description: Description) -> list[str]:
         ("Weights", f"{weights}; {_count(facts.get('parameters'))} parameters"),
         (
             "Trained on",
-            f"{_text(data.get('name'))}, {_count(data.get('count'))} pictures, fingerprint "
+            f"{_text(data.get('name'))}, {_count(data.get('count'))} images, fingerprint "
             f"{_code(data.get('fingerprint'))}",
         ),
         *([("Classes", f"{len(description.classes)}")] if description.classes else []),
-        ("Trained for", f"{_count(facts.get('iteration'))} iterations, {_count(facts.get('images'))} pictures shown"),
+        ("Trained for", f"{_count(facts.get('iteration'))} iterations, {_count(facts.get('images'))} images shown"),
         ("Checkpoint", f"{_text(facts.get('checkpoint'))}, seed {_text(facts.get('seed'))}"),
         ("Made with", f"gan-runner {_text(facts.get('gan_runner'))}, PyTorch {_text(facts.get('torch'))}"),
     ]
@@ -157,7 +157,7 @@ def _facts(description: Description) -> list[str]:
 def _table(numbers: Measured) -> list[str]:
     if not numbers.rows:
         return []
-    head = ["| number | these pictures | real pictures | noise | better |", "|---|---|---|---|---|"]
+    head = ["| number | these images | real images | noise | better |", "|---|---|---|---|---|"]
     rows = [
         f"| {_text(name)} | {_short(value)} | {_short(real)} | {_short(noise)} | {_text(better or '')} |"
         for name, value, real, noise, better in numbers.rows

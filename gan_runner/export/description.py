@@ -4,20 +4,23 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 from gan_runner import files
 from gan_runner.building.games import PARTS_OF_A_GAME
+from gan_runner.building.making import asked_for
 from gan_runner.building.parts import Parts
 from gan_runner.building.signatures import check_settings
 from gan_runner.errors import UserError, dotted, is_one_line
+from gan_runner.games.conditional import Conditioning
 
 NAME = "config.json"
 FORMAT = "gan-runner network"
-VERSION = 1
-"""Counts up whenever an older program could not read what is written; a folder of another version is refused."""
+VERSION, VERSION_BY_CLASS = 1, 2
+"""Of a folder, and of one whose network is given a class, which older programs could not read. A version counts up
+whenever an older program could not read what is written; a folder of another version is refused."""
 
 _LARGEST = files.MEGABYTE
 _DEEPEST = 40  # levels
@@ -25,6 +28,8 @@ _LONGEST = 10_000  # characters of a text
 _MOST_PIXELS = 2**14  # in a row or column
 _MOST_PACKED = 1000
 _MOST_CLASSES = 100_000
+_LARGEST_EMBEDDING = 100_000
+_MOST_IMAGES = 2**40
 
 
 @dataclass(frozen=True)
@@ -40,6 +45,9 @@ class Description:
         drawing: the nodes that drawing needs, by `PARTS_OF_A_GAME`: of a game that draws from latents alone `latent`,
             else all of them; empty for D.
         facts: what else is told of it, which nothing is made of.
+        conditioning: how the network is given the class, as the game's settings of that name and of `embedding_dim`
+            have it; {} for a network that is given none, or takes it by itself.
+        class_counts: images of each class in the data; None where they had none, or an older program exported it.
     """
 
     what: Literal["generator", "discriminator"]
@@ -49,15 +57,23 @@ class Description:
     packing: int
     drawing: Mapping[str, Any]
     facts: Mapping[str, Any]
+    conditioning: Mapping[str, Any] = field(default_factory=dict)
+    class_counts: tuple[int, ...] | None = None
 
     def as_json(self) -> str:
         """The text of `config.json`."""
-        return json.dumps({"format": FORMAT, "format_version": VERSION, **asdict(self)}, indent=2) + "\n"
+        version = VERSION_BY_CLASS if self.conditioning else VERSION
+        return json.dumps({"format": FORMAT, "format_version": version, **asdict(self)}, indent=2) + "\n"
 
     @property
     def weights_file(self) -> str:
         """The file of the weights."""
         return f"{self.what}.safetensors"
+
+    @property
+    def takes_class(self) -> bool:
+        """Whether the network is given a class besides."""
+        return bool(self.conditioning) or bool(asked_for(self.network, {"num_classes": len(self.classes)}))
 
     @property
     def from_latents_alone(self) -> bool:
@@ -66,7 +82,7 @@ class Description:
 
 
 def read_description(folder: Path, parts: Parts) -> Description:
-    """Read the description of a folder that may come from anybody; nothing is made of it yet.
+    """Read the description of a folder that may come from others; nothing is made of it yet.
 
     Args:
         folder: the exported one.
@@ -86,11 +102,11 @@ def read_description(folder: Path, parts: Parts) -> Description:
             f"{folder} is no exported folder: {path} cannot be read: {' '.join(str(error).split())[:300]}",
             "Export a run into one: gan-export run=DIR output=FOLDER.",
         ) from error
-    if tree.get("format_version") != VERSION:
+    if tree.get("format_version") not in (VERSION, VERSION_BY_CLASS):
         raise UserError(
             f"{folder} was exported with format version {tree.get('format_version')!r:.40}, where this version of "
-            f"gan-runner reads {VERSION}.",
-            "Load it with the version of gan-runner that exported it, or export the run anew.",
+            f"gan-runner reads {VERSION} and {VERSION_BY_CLASS}.",
+            "Load it with the version of gan-runner that exported it, or export the run again.",
         )
     description = _checked(folder, tree)
     asking = f"{folder} is an exported folder, but its {NAME}"
@@ -133,13 +149,15 @@ def _checked(folder: Path, tree: Mapping[str, Any]) -> Description:
         "packing": _is_count(tree.get("packing"), _MOST_PACKED),
         "drawing": isinstance(drawing, dict) and _are_parts(drawing, tree.get("what")),
         "facts": isinstance(tree.get("facts"), dict),
+        "conditioning": _is_conditioning(tree.get("conditioning", {}), classes),
+        "class_counts": _are_counts(tree.get("class_counts"), classes),
     }
     for key, holds in right.items():
         if not holds:
             raise UserError(
                 f"{folder} is no exported folder that can be loaded: {key} in its {NAME} is missing, or not as "
                 "gan-export writes it.",
-                "Export the run anew, or restore that file.",
+                "Export the run again, or restore that file.",
             )
     assert isinstance(shape, list)
     assert isinstance(classes, list)
@@ -151,6 +169,8 @@ def _checked(folder: Path, tree: Mapping[str, Any]) -> Description:
         packing=tree["packing"],
         drawing=tree["drawing"],
         facts=tree["facts"],
+        conditioning=tree.get("conditioning", {}),
+        class_counts=None if tree.get("class_counts") is None else tuple(tree["class_counts"]),
     )
 
 
@@ -160,6 +180,29 @@ def _is_count(value: object, most: int) -> bool:
 
 def _is_node(value: object) -> bool:
     return isinstance(value, dict) and isinstance(value.get("_target_"), str)
+
+
+def _is_conditioning(value: object, classes: object) -> bool:
+    if not isinstance(value, dict) or not value:
+        return value == {}
+    return (
+        bool(classes)
+        and value.keys() == {"conditioning", "embedding_dim"}
+        and value["conditioning"] in get_args(Conditioning)
+        and _is_count(value["embedding_dim"], _LARGEST_EMBEDDING)
+    )
+
+
+def _are_counts(value: object, classes: object) -> bool:
+    if value is None:
+        return True
+    return (
+        isinstance(value, list)
+        and isinstance(classes, list)
+        and len(value) == len(classes)
+        and all(count == 0 or _is_count(count, _MOST_IMAGES) for count in value)
+        and any(value)
+    )
 
 
 def _are_parts(drawing: Mapping[str, Any], what: object) -> bool:

@@ -17,13 +17,13 @@ from gan_runner.export.weights import write_weights
 from gan_runner.files import new_folder, write_text
 from gan_runner.record.pictures import Pixels, grid, near_square, save_atomically
 
-SHOWN = 36  # pictures in the grid
+SHOWN = 36  # images in the grid
 
 
 def write_folder(
     output: Path, description: Description, net: nn.Module, pictures: Pixels | None, numbers: Measured, parts: Parts
 ) -> None:
-    """Write a folder that rebuilds a network, and load it once to see that it does the same to the bit.
+    """Write a folder that rebuilds a network, and load it once to see that it does the same bit for bit.
 
     Args:
         output: the folder; nothing lies there, or an empty one.
@@ -58,5 +58,7 @@ def _same_logits(loaded: nn.Module, net: nn.Module, description: Description) ->
     parameter = next(net.parameters())
     images = torch.linspace(-1, 1, steps=2 * description.packing).view(-1, 1, 1, 1)
     images = images.expand(-1, *description.image_shape).contiguous().to(parameter.device)
+    label = (torch.arange(len(images), device=parameter.device) % max(1, len(description.classes)),)
+    given = (images, *label) if description.takes_class else (images,)
     with torch.no_grad():
-        return torch.equal(loaded(images), net.eval()(images))
+        return torch.equal(loaded(*given), net.eval()(*given))

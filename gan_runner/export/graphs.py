@@ -25,12 +25,13 @@ CLOSE = 1e-4
 _SIZES = (2, 7)  # of the batches that are compared
 _NEEDED = ("onnx", "onnxscript", "onnxruntime")
 _NAMES = {"generator": ("latent", "image"), "discriminator": ("image", "logit")}
+_CLASS = "label"  # the second input of a network that is given a class
 
-Run = Callable[[Tensor], Tensor]
+Run = Callable[..., Tensor]
 
 
 def write_onnx(output: Path, net: nn.Module, shape: Sequence[int], description: Description) -> float:
-    """Write one ONNX file: float32 [batch, ...] to float32, the batch of any size.
+    """Write one ONNX file: float32 [batch, ...] to float32, the batch of any size; classes are int64 [batch] besides.
 
     Args:
         output: the file.
@@ -47,15 +48,16 @@ def write_onnx(output: Path, net: nn.Module, shape: Sequence[int], description: 
     _require_packages()
     import onnxruntime
 
-    packing = description.packing
+    packing, example = description.packing, _inputs(description, shape, 2)
     taken, given = _NAMES[description.what]
+    names = [taken, _CLASS][: len(example)]
     with _refused_explained(output, net), _quiet():
         program = torch.onnx.export(
             net,
-            (torch.zeros(2 * packing, *shape),),
+            example,
             dynamo=True,
-            dynamic_shapes=({0: _batch(packing)},),
-            input_names=[taken],
+            dynamic_shapes=_shapes(example, packing),
+            input_names=names,
             output_names=[given],
             verbose=False,
         )
@@ -66,10 +68,11 @@ def write_onnx(output: Path, net: nn.Module, shape: Sequence[int], description: 
         content = model.SerializeToString()
         session = onnxruntime.InferenceSession(content, providers=["CPUExecutionProvider"])
 
-        def run(batch: Tensor) -> Tensor:
-            return torch.from_numpy(session.run([given], {taken: batch.numpy()})[0])
+        def run(*batch: Tensor) -> Tensor:
+            inputs = {name: tensor.numpy() for name, tensor in zip(names, batch, strict=True)}
+            return torch.from_numpy(session.run([given], inputs)[0])
 
-        difference = _difference(run, net, shape, packing)
+        difference = _difference(run, net, shape, description)
     return _written(output, content, difference)
 
 
@@ -88,15 +91,28 @@ def write_program(output: Path, net: nn.Module, shape: Sequence[int], descriptio
     Raises:
         UserError: PyTorch has no program of the network.
     """
-    packing, buffer = description.packing, io.BytesIO()
+    example, buffer = _inputs(description, shape, 2), io.BytesIO()
     with _refused_explained(output, net), _quiet():
-        program = torch.export.export(net, (torch.zeros(2 * packing, *shape),), dynamic_shapes=({0: _batch(packing)},))
+        shapes = _shapes(example, description.packing)
+        program = torch.export.export(net, example, dynamic_shapes=shapes)
         for node in program.graph.nodes:
             node.meta.pop("stack_trace", None)  # where the network's source lies on this machine
         torch.export.save(program, buffer)
         buffer.seek(0)
-        difference = _difference(torch.export.load(buffer).module(), net, shape, packing)
+        difference = _difference(torch.export.load(buffer).module(), net, shape, description)
     return _written(output, buffer.getvalue(), difference)
+
+
+def _inputs(description: Description, shape: Sequence[int], size: int) -> tuple[Tensor, ...]:
+    """What the network takes, for so many images or packs of them."""
+    count = size * description.packing
+    values = torch.randn(count, *shape, generator=generator_for(0, "comparing an export", size))
+    return (values, torch.arange(count) % len(description.classes)) if description.takes_class else (values,)
+
+
+def _shapes(example: Sequence[Tensor], packing: int) -> tuple[dict[int, Any], ...]:
+    batch = _batch(packing)
+    return tuple({0: batch} for _ in example)
 
 
 def _batch(packing: int) -> Any:
@@ -109,7 +125,7 @@ def _require_packages() -> None:
     if missing:
         raise UserError(
             f"output ends in .onnx, but {', '.join(missing)} is not installed.",
-            'Install what it takes: pip install "gan-runner[export]", or in a clone pip install -e ".[export]".',
+            "In the clone of gan-runner, try pip install -e '.[export]'.",
         )
 
 
@@ -148,12 +164,12 @@ def _quiet() -> Iterator[None]:
 
 
 @torch.no_grad()
-def _difference(run: Run, net: nn.Module, shape: Sequence[int], packing: int) -> float:
+def _difference(run: Run, net: nn.Module, shape: Sequence[int], description: Description) -> float:
     largest = 0.0
     for size in _SIZES:
-        batch = torch.randn(size * packing, *shape, generator=generator_for(0, "comparing an export", size))
-        expected = net(batch)
-        largest = max(largest, float((run(batch) - expected).abs().max()))
+        batch = _inputs(description, shape, size)
+        expected = net(*batch)
+        largest = max(largest, float((run(*batch) - expected).abs().max()))
     return largest
 
 
@@ -162,7 +178,7 @@ def _written(output: Path, content: bytes, difference: float) -> float:
         raise UserError(
             f"output={output} would compute something else than the network: values differ by {difference:.2g}, where "
             f"{CLOSE:g} is allowed.",
-            "Export a folder instead, which gives the same to the bit: output=NAME.",
+            "Export a folder instead, which gives the same bit for bit: output=NAME.",
         )
     with replacing(output) as file:
         file.write(content)

@@ -1,4 +1,4 @@
-"""Exported folders, loaded without a run, Hydra or TensorBoard: they draw the pictures that their run draws."""
+"""Exported folders, loaded without a run, Hydra or TensorBoard: they draw the images that their run draws."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from functools import partial
 from os import PathLike
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -14,7 +15,7 @@ from torch import Tensor, nn
 
 from gan_runner import files
 from gan_runner.building.games import make_game, make_latent
-from gan_runner.building.networks import is_ours, make_packed, with_weights
+from gan_runner.building.networks import is_ours, make_player, with_weights
 from gan_runner.building.parts import only, trusting
 from gan_runner.data import Batch
 from gan_runner.data.batch import as_float
@@ -24,9 +25,12 @@ from gan_runner.export.weights import read_weights
 from gan_runner.games import Drawing, FromLatents
 from gan_runner.ranges import Count, Seed
 from gan_runner.record.images import GeneratedImages
-from gan_runner.record.pictures import Pixels, near_square, to_uint8
+from gan_runner.record.pictures import Pixels
+from gan_runner.training.asked import Asked, drawn_images
 from gan_runner.training.devices import choose_device
 from gan_runner.training.sampler import Sampler
+
+Label = Sequence[int] | NDArray[np.integer[Any]]
 
 
 class Exported:
@@ -44,26 +48,36 @@ class Exported:
         self._drawing = drawing
         self._device = device
 
-    def sample(self, num: Count = 64, seed: Seed = 0) -> GeneratedImages:
+    def sample(self, num: Count = 64, seed: Seed = 0, classes: Asked = None) -> GeneratedImages:
         """Draw the images of `gan-sample num=NUM seed=SEED` with the run's own folder, uint8 [num, H, W, C].
 
         A notebook shows them as a grid.
 
+        Args:
+            num: images.
+            seed: of the latents.
+            classes: what to draw, see `gan_runner.training.asked.drawn_images`.
+
         Raises:
-            UserError: the folder has D, or its game draws beside real images, which it has none of.
+            UserError: the folder has D, its game draws beside real images, which it has none of, or there is no such
+                class.
         """
         if self._drawing is None:
             raise UserError("This exported folder has a discriminator, which draws nothing.", "Use judge(images).")
-        sampler = Sampler(self._drawing, self.net, _no_examples, seed, self._device)
-        with too_little_memory_explained("Try fewer pictures, and another seed for each part."):
-            inputs = sampler.for_grid("sampled latents", num, near_square(num))
-            return GeneratedImages.of(to_uint8(sampler.pictures(inputs)))
+        counts, names = self.description.class_counts, self.description.classes
+        sampler = Sampler(self._drawing, self.net, _no_examples, seed, self._device, class_counts=counts)
+        with too_little_memory_explained("Try fewer images, and another seed for each part."):
+            return drawn_images(sampler, num, classes, names, "This exported folder")
 
-    def judge(self, images: Pixels) -> NDArray[np.float32]:
+    def judge(self, images: Pixels, label: Label | None = None) -> NDArray[np.float32]:
         """Give D's logits for images, uint8 [N, H, W, C], above 0 where they look real: [N], or one for each pack.
 
+        Args:
+            images: what is judged.
+            label: the class of each, [N] in [0, len(description.classes)), for a D that is given it.
+
         Raises:
-            UserError: the folder has G, or the images have another shape than D's.
+            UserError: the folder has G, the images have another shape than D's, or it is given no classes, or too many.
         """
         if self._drawing is not None:
             raise UserError("This exported folder has a generator, which judges nothing.", "Use sample(num).")
@@ -75,13 +89,24 @@ class Exported:
                 f"[N, {height}, {width}, {channels}].",
                 "Bring them to that shape, 0 being black and 255 white.",
             )
+        given = as_float(torch.tensor(images).permute(0, 3, 1, 2)).to(self._device)
         with torch.no_grad():
-            logits: Tensor = self.net(as_float(torch.tensor(images).permute(0, 3, 1, 2)).to(self._device))
+            logits: Tensor = self.net(given, *self._classes_given(label, len(images)))
         return logits.float().cpu().numpy()
+
+    def _classes_given(self, label: Label | None, count: int) -> tuple[Tensor, ...]:
+        takes, classes = self.description.takes_class, len(self.description.classes)
+        if not takes and label is None:
+            return ()
+        given = np.asarray([] if label is None else label)
+        if not takes or given.shape != (count,) or not all(0 <= each < classes for each in given):
+            asked = f"the class of each as label: {count} numbers from 0 to {classes - 1}" if takes else "images alone"
+            raise UserError(f"This discriminator judges {count} images, and is given {asked}.", "Call it so.")
+        return (torch.tensor(given).long().to(self._device),)
 
 
 def load_exported(path: str | PathLike[str], trust: Sequence[str] | str = (), device: str = "cpu") -> Exported:
-    """Load an exported folder, which may come from anybody: it is data, and never a program.
+    """Load an exported folder, which may come from others: it is data, and never a program.
 
     Args:
         path: the folder that `gan-export` wrote.
@@ -100,7 +125,7 @@ def load_exported(path: str | PathLike[str], trust: Sequence[str] | str = (), de
         if not files.is_file(weights_file):
             raise UserError(
                 f"{folder} has no file {description.weights_file}, which its {NAME} belongs to.",
-                "Restore it, or export the run anew.",
+                "Restore it, or export the run again.",
             )
         weights = read_weights(weights_file, folder, where)
         try:
@@ -110,7 +135,7 @@ def load_exported(path: str | PathLike[str], trust: Sequence[str] | str = (), de
                 raise
             raise UserError(
                 f"{folder} is damaged: its {NAME} and its weights do not go together: {str(error)[:500]}",
-                "Restore it, or export the run anew.",
+                "Restore it, or export the run again.",
             ) from error
     return Exported(description, net.to(where).eval().requires_grad_(False), drawing, where)
 
@@ -118,7 +143,8 @@ def load_exported(path: str | PathLike[str], trust: Sequence[str] | str = (), de
 def _network(description: Description, weights: Mapping[str, Tensor]) -> nn.Module:
     """The network with its weights, tried out without memory if it is this package's."""
     network, classes = description.network, description.classes
-    make_it = partial(make_packed, network, "network", description.image_shape, classes, description.packing)
+    game = {"packing": description.packing, **description.conditioning}
+    make_it = partial(make_player, description.what, network, "network", game, description.image_shape, classes)
     if not is_ours(network):
         with torch.random.fork_rng(devices=[]):  # first weights, which are none of the caller's random numbers
             net = make_it()

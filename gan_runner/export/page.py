@@ -1,4 +1,4 @@
-"""One offline page on which a visitor draws pictures: the weights and the forward pass lie in it.
+"""One offline page on which a visitor draws images: the weights and the forward pass lie in it.
 
 It runs networks of dense layers and of transposed convolutions, which those of `models.mlp` and `models.dcgan` are once
 batch norm is folded into the layer before it.
@@ -25,13 +25,14 @@ from gan_runner.errors import UserError, either
 from gan_runner.export.description import Description
 from gan_runner.files import MEGABYTE, write_text
 from gan_runner.models import dcgan, mlp
+from gan_runner.models.conditional import ConditionalGenerator, one_hot
 from gan_runner.objectives.latents import Latent, Normal, TruncatedNormal, Uniform
 from gan_runner.record.pictures import to_uint8
 from gan_runner.report.offline import offline_page
 from gan_runner.seeds import generator_for
 
 LARGEST = 5 * MEGABYTE  # bytes of a page
-_COMPARED = 64  # pictures
+_COMPARED = 64  # images
 _ACTIVATIONS: Mapping[type[nn.Module], tuple[str, str]] = {
     nn.Identity: ("identity", ""),
     nn.ReLU: ("leaky", ""),
@@ -78,7 +79,7 @@ class Layer:
 
 
 def layers_of(output: Path, net: nn.Module) -> list[Layer]:
-    """Take a generator apart.
+    """Take a generator apart; one by class takes each latent joined with ones and zeros, a one at the class.
 
     Raises:
         UserError: it is none that the page can run.
@@ -93,6 +94,13 @@ def layers_of(output: Path, net: nn.Module) -> list[Layer]:
             return [*layers[:-1], replace(last, weight=weight, bias=bias)]
         if type(net) is dcgan.Generator:
             return _merged(output, [*net.dense, *net.layers], (net.base[0], net.base[1]))
+        if type(net) is ConditionalGenerator:
+            first, *others = layers_of(output, net.net)
+            of_latent, of_class = first.weight.split(
+                [len(first.weight) - net.embedding.out_features, net.embedding.out_features]
+            )
+            by_class = net.embedding.weight.double().T @ of_class  # for each class what its embedding adds
+            return [replace(first, weight=torch.cat([of_latent, by_class])), *others]
     raise UserError(
         f"output={output}, but a page runs the generators of model=mlp and model=dcgan, and this one is "
         f"{type(net).__module__}.{type(net).__qualname__}.",
@@ -205,7 +213,7 @@ def write_page(output: Path, net: nn.Module, description: Description) -> tuple[
 
     Returns:
         How the weights are written (float32, float16 or int8), and by how many of 255 levels a pixel differs from the
-        network's at the most, over 64 pictures.
+        network's at the most, over 64 images.
 
     Raises:
         UserError: the page cannot run it, or it is too large for one.
@@ -213,7 +221,7 @@ def write_page(output: Path, net: nn.Module, description: Description) -> tuple[
     channels, height, width = description.image_shape
     if channels not in (1, 3):
         raise UserError(
-            f"output={output}, but a page shows pictures of 1 or 3 channels, and these have {channels}.",
+            f"output={output}, but a page shows images of 1 or 3 channels, and these have {channels}.",
             _NOT_A_NETWORK_OF_OURS,
         )
     latent = make_latent(description.drawing["latent"])
@@ -221,9 +229,10 @@ def write_page(output: Path, net: nn.Module, description: Description) -> tuple[
     layers = layers_of(output, net)
     for precision in _PRECISIONS:
         content, read = zip(*map(precision.written, layers), strict=True)
-        data = {
+        data: dict[str, Any] = {
             "shape": [height, width, channels],
             "latent": distribution,
+            "classes": list(description.classes) if description.takes_class else [],
             "layers": [_told(layer) for layer in layers],
             "precision": precision.name,
             "weights": base64.b64encode(b"".join(content)).decode(),
@@ -231,7 +240,7 @@ def write_page(output: Path, net: nn.Module, description: Description) -> tuple[
         page = _page(description, data)
         if len(page.encode()) <= LARGEST:
             write_text(output, page)
-            return precision.name, _levels_apart(net, read, latent)
+            return precision.name, _levels_apart(net, read, latent, len(data["classes"]))
     raise UserError(
         f"output={output} would have {len(page.encode()) / MEGABYTE:.0f} MB with a byte a weight, and a page has "
         f"{LARGEST // MEGABYTE} at the most.",
@@ -268,10 +277,11 @@ def _told(layer: Layer) -> dict[str, object]:
 
 
 @torch.no_grad()
-def _levels_apart(net: nn.Module, layers: Sequence[Layer], latent: Latent) -> int:
+def _levels_apart(net: nn.Module, layers: Sequence[Layer], latent: Latent, classes: int) -> int:
     z = latent.sample(_COMPARED, torch.device("cpu"), generator_for(0, "comparing an export"))
-    expected = to_uint8(net(z)).astype(int)
-    x = z.double()
+    label = torch.arange(_COMPARED) % max(1, classes)
+    expected = to_uint8(net(z, label) if classes else net(z)).astype(int)
+    x = torch.cat([z.double(), one_hot(label, classes, torch.float64)], 1)
     for layer in layers:
         x = layer.run(x)
     count, height, width, channels = expected.shape

@@ -23,7 +23,7 @@ def write_weights(path: Path, weights: Mapping[str, Tensor]) -> None:
 
 
 def read_weights(path: Path, folder: Path, device: torch.device) -> dict[str, Tensor]:
-    """Read tensors by name from a file that may come from anybody.
+    """Read tensors by name from a file that may come from others.
 
     Args:
         path: the file.
@@ -40,7 +40,7 @@ def read_weights(path: Path, folder: Path, device: torch.device) -> dict[str, Te
     except (OSError, ValueError, KeyError, SafetensorError) as error:
         raise UserError(
             f"{path} cannot be read as weights: {' '.join(str(error).split())[:300]}",
-            "Restore it, or export the run anew.",
+            "Restore it, or export the run again.",
         ) from error
     # Copies, which lie where PyTorch puts tensors: how a sum is rounded may depend on that.
     return {name: tensor.clone().to(device) for name, tensor in tensors.items()}

@@ -4,6 +4,7 @@ No optimizer, no schedule and no run belongs here: the players are handed in at 
 """
 
 from gan_runner.games.adversarial import Adversarial
+from gan_runner.games.conditional import Conditional
 from gan_runner.games.drawing import Drawing, Examples, FromLatents, draws_from_latents_alone
 from gan_runner.games.game import (
     Game,
@@ -17,6 +18,7 @@ from gan_runner.games.game import (
 
 __all__ = [
     "Adversarial",
+    "Conditional",
     "Drawing",
     "Examples",
     "FromLatents",

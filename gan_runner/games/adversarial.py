@@ -148,7 +148,7 @@ class Adversarial(FromLatents):
         return dict(augment.state_dict()) if isinstance(augment, nn.Module) else {}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Go on from a checkpoint."""
+        """Restore from a checkpoint."""
         augment: object = self.augment
         if isinstance(augment, nn.Module):
             augment.load_state_dict(dict(state))

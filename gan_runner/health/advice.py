@@ -1,4 +1,4 @@
-"""What usually helps: overrides to type, made from what the run is set to.
+"""Which overrides usually help, given a run's settings.
 
 A setting that lies outside of its usual range is named before anything else, with a value from within it; and no advice
 leads out of that range.
@@ -79,12 +79,12 @@ def advise(helps: Sequence[Help], settings: Settings, usual: Usual) -> str:
     said = [sentence] if (sentence := unusual(settings, usual)) else []
     others = [override for help_ in helps if (override := help_(settings, usual))]
     if others:
-        said.append(f"What usually helps, one at a time: {'  '.join(others)}")
+        said.append(f"Try one of these: {'  '.join(others)}")
     return " ".join(said)
 
 
 def unusual(settings: Settings, usual: Usual) -> str:
-    """Name what is set to an unusual value, with one to try; "" where nothing is."""
+    """Name the settings with unusual values, with one to try; "" if there are none."""
     departures = usual.departures(settings)
     if not departures:
         return ""
@@ -135,7 +135,7 @@ another_seed = _changed("seed", lambda now: now + 1)
 
 
 def more_dropout(settings: Settings, usual: Usual) -> str:
-    """More of it, where no penalty takes a random D's answers for a slope."""
+    """More dropout, unless a finite-difference penalty would take its randomness for a gradient."""
     if "FiniteDifference" in settings.values():
         return ""
     return _changed("model.dropout", lambda now: max(now, 0.5))(settings, usual)
@@ -147,7 +147,7 @@ def full_precision(settings: Settings, usual: Usual) -> str:
 
 
 def nonsaturating(settings: Settings, usual: Usual) -> str:
-    """The loss whose gradient does not fade, in the place of the one whose does."""
+    """The loss whose gradient does not vanish, instead of the one whose gradient does."""
     return "loss=nonsaturating" if settings["loss"] == "Minimax" else ""
 
 
@@ -167,11 +167,11 @@ def penalty(settings: Settings, usual: Usual) -> str:
 
 
 def average(settings: Settings, usual: Usual) -> str:
-    """Pictures from a moving average of G, where there is none."""
+    """Images from a moving average of G, where there is none."""
     kept = (settings.get(key, "null") for key in ("trainer.ema", "trainer.ema_half_life"))
     return "trainer.ema=0.999" if all(each == "null" for each in kept) else ""
 
 
 def decay(settings: Settings, usual: Usual) -> str:
-    """A learning rate that falls to nothing, where it is constant."""
+    """A learning rate that falls to 0, if it is constant."""
     return "learning_rate=linear" if settings.get("learning_rate.d") == "Constant" else ""

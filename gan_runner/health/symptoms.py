@@ -18,7 +18,7 @@ Point = Mapping[str, float]
 
 @dataclass(frozen=True)
 class Moment:
-    """How far a run has come.
+    """The counters of a run.
 
     Attributes:
         iteration: turns played.
@@ -33,7 +33,7 @@ class Moment:
 
 @dataclass(frozen=True)
 class Observation:
-    """A symptom as it shows at a log point.
+    """A symptom that was seen at a log point.
 
     Attributes:
         what: what is wrong, in words with numbers.
@@ -81,7 +81,7 @@ class Symptom(ABC):
         return moment.d_updates if self.clock == "d" else moment.g_updates
 
     def forget(self) -> None:
-        """Forget earlier log points, as after a rollback: they belong to weights that are gone."""
+        """Forget earlier log points, as after a rollback."""
         return
 
     @property
@@ -94,7 +94,7 @@ class Symptom(ABC):
         return {}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Go on from a checkpoint."""
+        """Restore from a checkpoint."""
         return
 
 
@@ -117,7 +117,7 @@ def _restored(row: Sequence[Any]) -> list[Any]:
 
 
 class OnAverage(Symptom):
-    """A symptom that is judged by means over the log points of its patience, so that no single one clears it.
+    """A symptom judged by means over the log points of its patience, so that one good reading does not reset it.
 
     Args:
         patience: see `Symptom`.
@@ -225,7 +225,7 @@ class AgainstBest(OnAverage):
 
 
 class Sure(OnAverage):
-    """D is nearly always right, for long: G has nothing to win, however strong its gradient is.
+    """D is nearly always right, for long: G does not improve, however strong its gradient is.
 
     The loss that G is advised to minimise has a gradient that never vanishes; that G moves does not mean that it
     gains. A D that warms up alone is meant to become sure: only G's updates count.
@@ -258,7 +258,7 @@ class Ahead(Sure):
     """D is right most of the time, for long, where a setting that would explain it lies outside of its usual range.
 
     A D that is as far ahead with usual settings is often on its way to a good game; with a rate a hundred times too
-    high it costs G's pictures most of their variety, though not all of it.
+    high it costs G's images most of their variety, though not all of it.
 
     Args:
         accuracy: D's mean accuracy from which it counts.
@@ -304,14 +304,14 @@ class CoinToss(OnAverage):
     D's accuracy goes by the sign of its logits, which says nothing where the targets of real images lie below one half:
     such a D calls everything generated and can still tell them apart. So what it gives real images and generated ones,
     where that is a probability, must be alike too. And a game that has come to its end looks the same: at its
-    equilibrium D gives one half to everything (Goodfellow et al. 2014, proposition 1). So pictures that have come near
+    equilibrium D gives one half to everything (Goodfellow et al. 2014, proposition 1). So images that have come near
     real ones are well.
 
     Args:
         accuracy: D's mean accuracy up to which it is no better than a coin.
         gap: mean of D(x) - D(G(z)) up to which the two are alike.
         patience: see `Symptom`.
-        distance: sliced Wasserstein distance of G's pictures to real images now, as a share of the untrained G's, below
+        distance: sliced Wasserstein distance of G's images to real images now, as a share of the untrained G's, below
             which they are near; 0 where none are.
     """
 
@@ -341,12 +341,12 @@ class CoinToss(OnAverage):
         accuracy, gap = means
         if not (accuracy <= self._accuracy and gap <= self._gap):
             return ""
-        like_a_coin = "as a coin would be" if accuracy >= 1 - self._accuracy else "less often than a coin would be"
-        return f"D is right {accuracy:.1%} of the time, {like_a_coin}"
+        by_chance = "no better than chance" if accuracy >= 1 - self._accuracy else "less often than by chance"
+        return f"D is right {accuracy:.1%} of the time, {by_chance}"
 
 
 class Constant(Symptom):
-    """A loss has stopped moving.
+    """A loss has stopped changing.
 
     Args:
         tag: the loss that is watched.
@@ -372,7 +372,7 @@ class Constant(Symptom):
             del self._equal[0]
         if len(self._equal) < self._points:
             return None
-        return Observation(f"{tag} stands still at {point[tag]:.4g}", self._equal[0][0])
+        return Observation(f"{tag} has not changed from {point[tag]:.4g}", self._equal[0][0])
 
     def _stands_still(self) -> bool:
         values = [value for _, value in self._equal]
@@ -396,20 +396,20 @@ class Constant(Symptom):
         self._equal = [(moment, value) for moment, value in map(_restored, _rows(state["equal"]))]
 
 
-# ---- what G's pictures show -----------------------------------------------------------------------------
+# ---- what G's images show -----------------------------------------------------------------------------
 
 
 class Collapse(OnAverage):
-    """G draws the same picture whatever its latent, the same few, or many that differ too little (mode collapse).
+    """G draws the same image whatever its latent, the same few, or many that differ too little (mode collapse).
 
     An untrained G may well draw nothing but one shade of grey: that is a beginning, not a collapse. So a G whose
-    pictures are as far from real ones as they were at the start, and as different from each other, is left to
+    images are as far from real ones as they were at the start, and as different from each other, is left to
     `NoProgress`.
 
     Args:
         diversity: mean distance between two generated images, against that of real ones, up to which they are one
-            picture.
-        repeats: share of generated images that nearly equal another one from which they are a few pictures; null where
+            image.
+        repeats: share of generated images that nearly equal another one from which they are a few images; null where
             that is not looked at.
         moved: change of the distance from real images, as a share of the untrained G's, from which G has left its
             beginning.
@@ -435,7 +435,7 @@ class Collapse(OnAverage):
         self._moved = moved
 
     def values(self, point: Point) -> tuple[float, ...]:
-        """The three, and how different from each other the untrained G's pictures were."""
+        """The three, and how different from each other the untrained G's images were."""
         untrained = point.get("untrained/diversity", math.inf)
         return (point["health/diversity"], point["health/repeats"], point["health/distance"], untrained)
 
@@ -445,14 +445,14 @@ class Collapse(OnAverage):
         if abs(1 - distance) < self._moved and diversity > 0.5 * untrained:
             return ""
         if max(diversity, self.newest[0]) <= self._diversity:  # a G that has got over it is well
-            return f"pictures from different latents differ {diversity:.1%} as much as real ones do"
+            return f"images from different latents differ {diversity:.1%} as much as real ones do"
         if self._repeats is not None and min(repeats, self.newest[1]) >= self._repeats:
-            return f"{repeats:.0%} of the pictures from different latents nearly equal another one"
+            return f"{repeats:.0%} of the images from different latents nearly equal another one"
         return ""
 
 
 class NoProgress(OnAverage):
-    """G's pictures are no nearer to real ones than those that it drew before it was trained.
+    """G's images are no nearer to real ones than those that it drew before it was trained.
 
     Args:
         distance: mean sliced Wasserstein distance to real images, as a share of the untrained G's, from which there is
@@ -472,11 +472,11 @@ class NoProgress(OnAverage):
         (distance,) = means
         if not distance >= self._distance:
             return ""
-        return f"G's pictures are {distance:.2f} times as far from real ones as before it was trained"
+        return f"G's images are {distance:.2f} times as far from real ones as before it was trained"
 
 
 class Worse(AgainstBest):
-    """G's pictures have been nearer to real ones than they are now, by far and for long.
+    """G's images have been nearer to real ones than they are now, by far and for long.
 
     Args:
         factor: on the best distance, from which the present one is worse.
@@ -495,7 +495,7 @@ class Worse(AgainstBest):
         """See `AgainstBest`."""
         if not mean > self._factor * best:
             return ""
-        return f"G's pictures are {mean / best:.1f} times as far from real ones as up to iteration {iteration}"
+        return f"G's images are {mean / best:.1f} times as far from real ones as up to iteration {iteration}"
 
 
 class FewClasses(OnAverage):
@@ -522,7 +522,7 @@ class FewClasses(OnAverage):
 
 
 class Narrower(AgainstBest):
-    """G's pictures have covered far more of the real ones than they do now; only where the evaluation has coverage.
+    """G's images have covered far more of the real ones than they do now; only where the evaluation has coverage.
 
     Args:
         factor: on the best coverage, up to which the present one has shrunk.
@@ -541,7 +541,7 @@ class Narrower(AgainstBest):
         """See `AgainstBest`."""
         if not max(mean, self.newest[0]) <= self._factor * best:  # a G that has got over it is well
             return ""
-        return f"G's pictures cover {mean:.0%} of the real ones, and covered {best:.0%} up to iteration {iteration}"
+        return f"G's images cover {mean:.0%} of the real ones, and covered {best:.0%} up to iteration {iteration}"
 
 
 # ---- what the data show ---------------------------------------------------------------------------------

@@ -1,4 +1,4 @@
-"""Alarms: what can be wrong with a GAN while its losses go on looking like losses.
+"""Alarms: how training of a GAN fails while its losses look normal.
 
 An alarm looks at what a log point has measured anyway, and costs nothing in between. A symptom that lasts
 becomes an alarm once, and can become one again after it has gone away.
@@ -37,7 +37,7 @@ class Alarm:
 
 @dataclass
 class _Course:
-    """How a symptom has gone so far."""
+    """The state of a symptom."""
 
     since: Moment | None = None
     raised: bool = False
@@ -57,7 +57,7 @@ class Watch:
             checkpoint from before the symptom with a lower learning rate.
         rollback_rate: factor on both learning rates at a rollback.
         max_rollbacks: after so many the run stops.
-        pictures: pictures from fixed latents by which G is judged.
+        pictures: images from fixed latents by which G is judged.
         symptoms: what to watch for, by name; None in a symptom's place watches for no such thing.
         usual: in which range settings usually lie; see `Usual`.
         settings: what the run is set to, without what has no effect; the remedies change it.
@@ -101,7 +101,7 @@ class Watch:
 
     @property
     def unusual(self) -> str:
-        """What is set to an unusual value, in words, with values to try; "" where nothing is."""
+        """The settings with unusual values, in words, with values to try; "" if there are none."""
         return advice.unusual(self._settings, self._usual)
 
     def _counts(self, symptom: Symptom) -> bool:
@@ -116,7 +116,7 @@ class Watch:
         Args:
             point: what was measured, by tag, and what it is compared with.
             now: the log point's place in the run.
-            not_finite: what has left the finite numbers, or None.
+            not_finite: what became NaN or infinite, or None.
 
         Returns:
             1 or 0 for each symptom by tag, as it is present or not, which stays as it was where the point has
@@ -148,7 +148,7 @@ class Watch:
     def _follow(
         self, name: str, observation: Observation | None, now: Moment, updates_left: int, helps: Sequence[Help]
     ) -> list[Alarm]:
-        """Go on with a symptom's course; gives the alarm, if it has become one."""
+        """Update the state of a symptom; gives the alarm, if it has become one."""
         if observation is None:
             self._courses[name] = _Course()
             return []
@@ -172,14 +172,14 @@ class Watch:
         return begun + [symptom.suspect for symptom in self._symptoms.values() if symptom.suspect is not None]
 
     def forget(self) -> None:
-        """Start anew, as after a rollback: what was seen belongs to weights that are gone."""
+        """Reset, as after a rollback."""
         self._courses = {name: _Course() for name in (*self._symptoms, NOT_FINITE)}
         self._last: dict[str, float] = {}
         for symptom in self._symptoms.values():
             symptom.forget()
 
     def forget_what_was_judged(self) -> None:
-        """Let symptoms of an evaluation's numbers start anew, as where another evaluation measures them from now on."""
+        """Reset the symptoms of an evaluation's numbers, as when another evaluation measures them from now on."""
         for name, symptom in self._symptoms.items():
             if any(tag.startswith("judged/") for tag in symptom.tags):
                 symptom.forget()
@@ -198,7 +198,7 @@ class Watch:
         }
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Go on from a checkpoint; a symptom that is new to the config starts unseen."""
+        """Restore from a checkpoint; a symptom that is new to the config starts unseen."""
         for name, course in state["courses"].items():
             if name in self._courses:
                 self._courses[name] = _Course(course["since"] and Moment(*course["since"]), course["raised"])

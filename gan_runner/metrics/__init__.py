@@ -1,4 +1,4 @@
-"""How good the pictures are: one class a metric, and when they are all measured.
+"""How good the images are: one class a metric, and when they are all measured.
 
 A metric sees images and nothing of a run. What the real images give is computed once and kept.
 """

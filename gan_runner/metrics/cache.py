@@ -1,4 +1,4 @@
-"""What takes long to compute and is the same tomorrow: extractors that were trained, numbers of real pictures.
+"""A cache on disk of what takes long to compute: trained extractors, and metrics of real images.
 
 It lies in `$GAN_CACHE`, else in `gan-runner` below `$XDG_CACHE_HOME`, else in `~/.cache/gan-runner`. A user without a
 home folder, as in many containers, has none of the three. Every file opens with the SHA-256 of the rest, appears whole
@@ -39,14 +39,14 @@ def folder() -> Path | None:
 
 
 def digest(*said: object) -> str:
-    """Hexadecimal digits that tell one list of plain values from every other, for the names of files."""
+    """A hash of a list of plain values, as hexadecimal digits, for file names."""
     return hashlib.sha256(repr(said).encode()).hexdigest()[:16]
 
 
 def kept(name: str, make: Callable[[], Mapping[str, Any]]) -> dict[str, Any]:
-    """Give what the cache has under a name, or make it and keep it.
+    """Return what the cache has under a name, or compute and store it.
 
-    A file that is damaged is set aside as `NAME.damaged` and made anew. No cache, or one that cannot be written to,
+    A file that is damaged is set aside as `NAME.damaged` and made again. No cache, or one that cannot be written to,
     costs time and ends nothing.
 
     Args:
@@ -55,7 +55,7 @@ def kept(name: str, make: Callable[[], Mapping[str, Any]]) -> dict[str, Any]:
     """
     place = folder()
     if place is None:
-        _tell_once("This user has no home folder, so nothing learned is kept: set GAN_CACHE=FOLDER to keep it.")
+        _tell_once("This user has no home folder, so trained extractors are not kept: set GAN_CACHE=FOLDER to keep it.")
         return dict(make())
     path = place / name
     if (found := _read(path)) is not None:
@@ -78,9 +78,9 @@ def _read(path: Path) -> dict[str, Any] | None:
         loaded: dict[str, Any] = torch.load(io.BytesIO(payload), map_location="cpu", weights_only=True)
         return loaded
     except PermissionError as error:
-        _log.warning("%s may not be read (%s) and is computed anew.", path, error.strerror)
+        _log.warning("%s may not be read (%s) and is computed again.", path, error.strerror)
     except Exception as error:  # whatever unpickling makes of damage
-        _log.warning("%s is damaged: %s. It is set aside as %s.damaged and made anew.", path, error, path.name)
+        _log.warning("%s is damaged: %s. It is set aside as %s.damaged and made again.", path, error, path.name)
         with suppress(OSError):
             path.replace(path.with_name(f"{path.name}.damaged"))
     return None

@@ -1,4 +1,4 @@
-"""A partition of pictures by what they look like, so that like is compared with like."""
+"""A partition of images into clusters by their features, so that similar ones are compared."""
 
 from __future__ import annotations
 

@@ -12,11 +12,11 @@ from gan_runner.metrics.diversity import mean_pairwise_distance
 from gan_runner.metrics.sliced_wasserstein import SlicedWasserstein
 
 _LINES = 128  # enough for a number that is compared with itself through time
-_NEAR = 0.1  # of a real image's usual distance to the nearest other one: what lies nearer is the same picture
+_NEAR = 0.1  # of a real image's usual distance to the nearest other one: what lies nearer is the same image
 
 
 class Comparison:
-    """Measures pictures against as many real ones.
+    """Measures images against as many real ones.
 
     Args:
         real: float32 [N, C, H, W] in [-1, 1], N at least 2.
@@ -35,7 +35,7 @@ class Comparison:
 
     @torch.no_grad()
     def measure(self, drawn: Tensor) -> dict[str, float]:
-        """Give three numbers of pictures [N, C, H, W] in [-1, 1]; waits for the device.
+        """Return three numbers of images [N, C, H, W] in [-1, 1]; waits for the device.
 
         - "distance": sliced Wasserstein distance to the real ones.
         - "diversity": mean Euclidean distance between two of them, against that of real ones; NaN where those are all
@@ -54,7 +54,7 @@ class Comparison:
 def neighbour_correlation(images: Tensor) -> float:
     """Correlation of pixels that lie side by side or one above the other, [N, C, H, W]; NaN where none differ.
 
-    About 0 for noise, and near 1 for pictures of something.
+    About 0 for noise, and near 1 for images of something.
     """
     images = images.double() - images.flatten()[0]  # so that equal pixels differ by exactly 0
     pairs = [(images[..., 1:], images[..., :-1]), (images[..., 1:, :], images[..., :-1, :])]

@@ -1,7 +1,7 @@
-"""Distances between two sets of features, and the score of what a classifier sees; all in float64.
+"""Distances between two sets of features, and the inception score; all in float64.
 
 torch-fidelity and torchmetrics compute these too, and the tests hold ours to theirs. They are written out here
-because statistics of real pictures are kept from one evaluation to the next, and because features may be on a GPU.
+because statistics of real images are kept from one evaluation to the next, and because features may be on a GPU.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ def frechet_distance(mean: Tensor, covariance: Tensor, other_mean: Tensor, other
         |m - m'|^2 + tr(C + C' - 2 (C C')^(1/2))
 
     The trace of the root is computed as that of the symmetric (C^(1/2) C' C^(1/2))^(1/2), whose eigenvalues are the
-    same: no complex numbers come of it where there are fewer pictures than features and both are singular.
+    same: no complex numbers come of it where there are fewer images than features and both are singular.
 
     Args:
         mean: float64 [D].
@@ -48,7 +48,7 @@ def frechet_distance(mean: Tensor, covariance: Tensor, other_mean: Tensor, other
 def kernel_distance(features: Tensor, other: Tensor, seed: Seed) -> Tensor:
     """Kernel distance (Bińkowski et al. 2018, arXiv:1801.01401), the unbiased squared maximum mean discrepancy.
 
-    The kernel is (x . y / D + 1)^3. The distance is the mean over 100 pairs of subsets of 1000 pictures, or of as
+    The kernel is (x . y / D + 1)^3. The distance is the mean over 100 pairs of subsets of 1000 images, or of as
     many as the smaller set has.
 
     Args:
@@ -71,10 +71,10 @@ def kernel_distance(features: Tensor, other: Tensor, seed: Seed) -> Tensor:
 
 
 def classifier_score(probabilities: Tensor) -> Tensor:
-    """Exponential of the mean divergence of p(class | picture) from p(class) (Salimans et al. 2016, arXiv:1606.03498).
+    """Exponential of the mean divergence of p(class | image) from p(class) (Salimans et al. 2016, arXiv:1606.03498).
 
-    From 1, where every picture looks the same to the classifier, to the number of classes, where it is sure of
-    each and all come equally often. All pictures count at once, not in ten parts.
+    From 1, where every image looks the same to the classifier, to the number of classes, where it is sure of
+    each and all come equally often. All images count at once, not in ten parts.
 
     Args:
         probabilities: [N, classes].

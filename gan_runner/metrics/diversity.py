@@ -33,11 +33,11 @@ def mean_pairwise_distance(images: Tensor) -> Tensor:
 class Diversity:
     """Mean pairwise distance of generated images, in pixels, against that of real ones.
 
-    1 where they vary alike; near 0 when G draws the same picture whatever its latent (mode collapse).
+    1 where they vary alike; near 0 when G draws the same image whatever its latent (mode collapse).
     """
 
     numbers: ClassVar[Mapping[str, Number]] = {
-        "diversity": Number(None, "as varied as the real images at 1, the same picture over and over near 0"),
+        "diversity": Number(None, "as varied as the real images at 1, the same image over and over near 0"),
     }
     names: ClassVar[tuple[str, ...]] = tuple(numbers)
 

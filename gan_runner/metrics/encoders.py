@@ -1,7 +1,7 @@
-"""Small convolutional networks that turn pictures into the features that metrics are computed on.
+"""Small convolutional networks that turn images into the features that metrics are computed on.
 
 The last layer flattens its map instead of averaging it, so that features know where things are: a metric on
-averages would not see a picture that is shifted.
+averages would not see an image that is shifted.
 """
 
 from __future__ import annotations
@@ -11,14 +11,14 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-SMALLEST_MAP = 4  # pixels; the layers halve the picture until it is as small as this
+SMALLEST_MAP = 4  # pixels; the layers halve the image until it is as small as this
 
 
 class Encoder(nn.Module):
     """Strided convolutions, batch norm, ReLU; the features are at least 0.
 
     Args:
-        shape: channels, height and width of the pictures.
+        shape: channels, height and width of the images.
         dim: features.
     """
 
@@ -53,7 +53,7 @@ class OtherEncoder(nn.Module):
     """Convolutions, SiLU, average pooling; another network to confirm with what was tuned on the first.
 
     Args:
-        shape: channels, height and width of the pictures.
+        shape: channels, height and width of the images.
         dim: features.
     """
 

@@ -1,4 +1,4 @@
-"""What is measured, how often, and which number says that a checkpoint is the best."""
+"""Which metrics are measured, how often, and which of them decides what the best checkpoint is."""
 
 from __future__ import annotations
 
@@ -28,80 +28,80 @@ Compared = Annotated[int, Ge(2), Le(50_000)]
 
 
 class Metric(Protocol):
-    """One number or several about generated images beside real ones.
+    """One or several numbers about generated images, compared with real ones.
 
     Both kinds arrive as batches of float32 images in [-1, 1], [B, C, H, W], with their conditions, so that a metric
     need not hold them all. It may have `numbers`, which says of each name what it means and which end of it is good,
-    and a method `fingerprint`, whose text changes whenever the numbers of the same pictures would.
+    and a method `fingerprint`, whose text changes whenever the numbers of the same images would.
     """
 
     @property
     def names(self) -> Sequence[str]:
-        """The numbers that `measure` gives, the most telling first; they say which features they are taken in."""
+        """The numbers that `measure` gives, the most important first; they name the features."""
         ...
 
     def statistics(self, real: Iterable[Batch]) -> dict[str, Tensor]:
-        """What of the real images the numbers are taken against; computed once for a data set."""
+        """Statistics of the real images that the metric needs; computed once for a data set."""
         ...
 
     def measure(self, fake: Iterable[Batch], real: Mapping[str, Tensor]) -> dict[str, float]:
-        """Measure generated images against what `statistics` gave; waits for the device."""
+        """Measure generated images against `statistics`; waits for the device."""
         ...
 
 
 class OnData(Metric, Protocol):
-    """A metric that has to know the data set before it can measure anything, such as one on features."""
+    """A metric that has to know the data set first, such as one on features."""
 
     @property
     def fewest(self) -> int:
-        """How many pictures it needs at least."""
+        """How many images it needs at least."""
         ...
 
     @property
     def looks_at_held_out(self) -> bool:
-        """Whether it also looks at real pictures that nothing was trained on."""
+        """Whether it also looks at real images that nothing was trained on."""
         ...
 
     @property
     def reference(self) -> ImageSet:
-        """Those of the training pictures that `statistics` is to be of; known once the data are."""
+        """Those of the training images that `statistics` is to be of; known once the data are."""
         ...
 
     def fingerprint(self) -> str:
-        """Changes whenever the numbers of the same pictures would; known once the data are."""
+        """Changes whenever the numbers of the same images would; known once the data are."""
         ...
 
     def bind(
         self, training: ImageSet, held_out: ImageSet | None, device: torch.device, learn_from: ImageSet | None = None
     ) -> None:
-        """Say which data is meant; afterwards `names` may be fewer, for want of what the data lack.
+        """Set the data; afterwards `names` may be fewer, if the data lack something.
 
         Args:
             training: what the generator learns from.
-            held_out: real pictures that it does not; None where there are none.
+            held_out: real images that it does not; None where there are none.
             device: where to compute.
             learn_from: what features are learned from; None is `training`.
         """
         ...
 
     def for_alarms(self, numbers: Mapping[str, float], pictures: Count) -> dict[str, float]:
-        """Of what `measure` gave for so many pictures, what alarms look at, in [0, 1], by names without features."""
+        """Of what `measure` gave for so many images, what alarms look at, in [0, 1], by names without features."""
         ...
 
     def of_real(self, statistics: Mapping[str, Tensor], most: Count) -> tuple[dict[str, float | None], int]:
-        """The numbers of real pictures that are not in the reference, and how many these are; see `RealNumbers`."""
+        """The numbers of real images that are not in the reference, and how many these are; see `RealNumbers`."""
         ...
 
 
 @dataclass(frozen=True)
 class RealNumbers:
-    """What real pictures that are not in the reference score: a distance of few pictures is above 0 for these too.
+    """What real images that are not in the reference score: a distance of few images is above 0 for these too.
 
     Attributes:
-        metrics: each number by the tag of the generated pictures'; None where real pictures cannot tell.
+        metrics: each number by the tag of the generated images'; None where real images cannot tell.
         count: how many they are of: as many as are generated, or as there are.
-        held_out: whether nothing was trained on them; if not, they are training pictures outside the reference.
-        noise: the objective of as many pictures of noise, by its tag.
+        held_out: whether nothing was trained on them; if not, they are training images outside the reference.
+        noise: the objective of as many images of noise, by its tag.
     """
 
     metrics: Mapping[str, float | None]
@@ -174,7 +174,7 @@ class RealImages:
         return self._loader.images
 
     def batches(self, count: int) -> Iterator[Batch]:
-        """So many of them, float32 in [-1, 1]; where there are fewer, some come again."""
+        """A number of them, float32 in [-1, 1]; if there are fewer, some are repeated."""
         yield from (_measurable(part.as_float()) for part in self._loader.sample(count, self._seed).split(_BATCH))
 
     def batches_of(self, part: ImageSet, most: int) -> Iterator[Batch]:
@@ -189,12 +189,12 @@ class RealImages:
 
 @dataclass(frozen=True)
 class AtEnd:
-    """What is looked at closely once a run has finished, as gan-eval does it.
+    """The evaluation at the end of a run, as gan-eval does it.
 
     Args:
         checkpoints: which.
-        num: pictures that are drawn.
-        real: real pictures that they are held against.
+        num: images that are drawn.
+        real: real images that they are held against.
         metrics: the numbers.
     """
 
@@ -204,7 +204,7 @@ class AtEnd:
     metrics: FeatureMetrics
 
     def check(self) -> None:
-        """Refuse fewer pictures than the numbers need.
+        """Refuse fewer images than the numbers need.
 
         Raises:
             UserError: there are fewer.
@@ -218,7 +218,7 @@ class AtEnd:
 
 
 class Evaluation:
-    """What is measured, how often, and which number says that a checkpoint is the best.
+    """Which metrics are measured, how often, and which of them decides what the best checkpoint is.
 
     Args:
         every: epochs or iterations (as `trainer.intervals_in` says) between two evaluations.
@@ -277,7 +277,7 @@ class Evaluation:
     def bind(
         self, training: ImageSet, held_out: ImageSet | None, device: torch.device, learn_from: ImageSet | None = None
     ) -> None:
-        """Tell the metrics which data is meant, which may take a minute where features are learned; see `OnData.bind`.
+        """Set the metrics' data, which may take a minute if an extractor is trained; see `OnData.bind`.
 
         Raises:
             UserError: the data lack what the objective or a metric needs, or `num_images` are too few.
@@ -301,7 +301,7 @@ class Evaluation:
 
     @property
     def looks_at_held_out(self) -> bool:
-        """Whether a metric needs real pictures that nothing was trained on."""
+        """Whether a metric needs real images that nothing was trained on."""
         return any(metric.looks_at_held_out for metric in self.on_data.values())
 
     @property
@@ -383,7 +383,7 @@ class Evaluation:
 
     @property
     def real(self) -> RealNumbers | None:
-        """What real pictures score by the metrics that know the data; None before the first evaluation."""
+        """What real images score by the metrics that know the data; None before the first evaluation."""
         return self._real_numbers
 
     def _look_at_real(self, metric: OnData, statistics: Mapping[str, Tensor]) -> None:
@@ -422,18 +422,18 @@ class Evaluation:
         return {f"judged/{name}": share for name, share in found.items()}
 
     def improves(self, value: float, best: float | None) -> bool:
-        """Whether an objective beats the best so far; what is not finite never does, for nothing would beat it."""
+        """Whether an objective is better than the best so far; NaN and infinite values never are."""
         if not math.isfinite(value):
             return False
         return best is None or self.to_minimise(value) < self.to_minimise(best)
 
     def to_minimise(self, value: float) -> float:
-        """Turn the objective so that lower is better whatever the goal, as sweepers that search are told it."""
+        """The objective with its sign changed if higher is better, for sweepers that search."""
         return -value if self.goal == "higher" else value
 
 
 class NoEvaluation(Evaluation):
-    """Nothing is measured, and no checkpoint is the best."""
+    """No metrics, and so no best checkpoint."""
 
     def __init__(self) -> None:
         self.every = None

@@ -1,4 +1,4 @@
-"""Numbers on features: one pass over the pictures, and every number that was asked for.
+"""Metrics on features: one pass over the images gives all of them.
 
 Each name ends in what the features are of, as in `frechet_cnn`, since numbers on other features are other numbers.
 """
@@ -28,41 +28,41 @@ from gan_runner.ranges import Count, Seed
 _log = logging.getLogger(__name__)
 
 TRAINING_PICTURES = 60_000
-"""Training pictures that copies are looked for among; of more, that many at even distances."""
+"""Training images that copies are looked for among; of more, that many at even distances."""
 
 _COMPUTED = 3
-"""Grows whenever what is kept of pictures is computed in another way, so that nothing older is taken for it."""
+"""Grows whenever what is kept of images is computed in another way, so that nothing older is taken for it."""
 
 _CELLS = 10
 """In how many cells copies are tested for, at most, where the extractor knows no classes; about as many as the sets
 that it was tried on have classes."""
 
 _HELD_OUT_IN_A_CELL = 50
-"""Held-out pictures that there are for each of those cells, on average at least."""
+"""Held-out images that there are for each of those cells, on average at least."""
 
 _AT_ONCE = 500
 
 DRAWN = 0.25
-"""A class counts as drawn from this part on of the share that it has among the real pictures. A classifier takes
-a few pictures of any class for another, so that a single one says nothing."""
+"""A class counts as drawn from this part on of the share that it has among the real images. A classifier takes
+a few images of any class for another, so that a single one says nothing."""
 
 
 NUMBERS: Mapping[str, Number] = {
     "frechet": Number("lower", "distance of two normal distributions (Heusel et al. 2017)", title="Frechet distance"),
     "kernel": Number("lower", "kernel distance, degree 3 (Bińkowski et al. 2018)"),
-    "precision": Number("higher", "share of generated pictures near a real one (Kynkäänniemi et al. 2019)"),
-    "recall": Number("higher", "share of real pictures near a generated one (Kynkäänniemi et al. 2019)"),
-    "density": Number("higher", "how near to how many real pictures; 1 for real ones (Naeem et al. 2020)"),
-    "coverage": Number("higher", "share of real pictures with a generated one near (Naeem et al. 2020)"),
-    "clipped_density": Number("higher", "share of good pictures, by fidelity (Salvy et al. 2025)"),
-    "clipped_coverage": Number("higher", "share of good pictures, by coverage (Salvy et al. 2025)"),
+    "precision": Number("higher", "share of generated images near a real one (Kynkäänniemi et al. 2019)"),
+    "recall": Number("higher", "share of real images near a generated one (Kynkäänniemi et al. 2019)"),
+    "density": Number("higher", "how near to how many real images; 1 for real ones (Naeem et al. 2020)"),
+    "coverage": Number("higher", "share of real images with a generated one near (Naeem et al. 2020)"),
+    "clipped_density": Number("higher", "share of good images, by fidelity (Salvy et al. 2025)"),
+    "clipped_coverage": Number("higher", "share of good images, by coverage (Salvy et al. 2025)"),
     "score": Number("higher", "sure of each class, and all classes there (Salimans et al. 2016)", "classes"),
     "classes": Number("higher", "classes that are drawn", "classes"),
     "class_entropy": Number("higher", "how evenly the classes are drawn, in nats", "classes"),
-    "modes": Number("higher", "classes that one picture at least shows (Srivastava et al. 2017)", "modes"),
+    "modes": Number("higher", "classes that one image at least shows (Srivastava et al. 2017)", "modes"),
     "modes_kl": Number("lower", "divergence of modes' frequencies from the data's, in nats (Lin et al. 2018)", "modes"),
-    "memorised": Number("lower", "share closer to a training picture than that to another", "training"),
-    "copying_z": Number(None, "distance to training pictures against held-out ones' of the like", "held out"),
+    "memorised": Number("lower", "share closer to a training image than that to another", "training"),
+    "copying_z": Number(None, "distance to training images against held-out ones' of the like", "held out"),
     "copying_p": Number(None, "how likely a copying_z so low is by chance; below .001: copies", "held out"),
 }
 
@@ -77,18 +77,18 @@ class Pictures(Protocol):
 
     @property
     def images(self) -> Tensor:
-        """The pictures."""
+        """The images."""
 
 
 @dataclass(frozen=True)
 class Part:
-    """A batch of nothing but pictures."""
+    """A batch of images without conditions."""
 
     images: Tensor
 
 
 def pictures(images: ImageSet, rows: Tensor) -> Iterator[Part]:
-    """Pictures of a set in batches of uint8 [B, C, H, W]."""
+    """Images of a set in batches of uint8 [B, C, H, W]."""
     return (Part(images.pixels(part)) for part in rows.split(_AT_ONCE))
 
 
@@ -136,7 +136,7 @@ class FeatureMetrics:
         self._held_out: ImageSet | None = None
         self._device = torch.device("cpu")
         self._modes: Tensor | None = None  # how often each comes, where the data are stacks
-        self._classes_there = 0  # of the extractor's, those that the training pictures have
+        self._classes_there = 0  # of the extractor's, those that the training images have
         self._classes_in_reference = 0  # and of these, those that the reference shows
         self._reference: ImageSet | None = None
         self._unseen: ImageSet | None = None
@@ -169,25 +169,25 @@ class FeatureMetrics:
 
     @property
     def held_out(self) -> ImageSet | None:
-        """The real pictures that the generator did not learn from, as `bind` was told."""
+        """The real images that the generator did not learn from, as `bind` was told."""
         return self._held_out
 
     @property
     def reference(self) -> ImageSet:
-        """The training pictures that generated ones are held against: all, or the half that the extractor learned."""
+        """The training images that generated ones are compared with: all, or the extractor's half."""
         assert self._reference is not None, "bind comes first"
         return self._reference
 
     @property
     def unseen(self) -> ImageSet | None:
-        """Real pictures that the extractor has not learned: those that were held out, or the other half.
+        """Real images that the extractor was not trained on: the held-out ones, or the other half.
 
         None where there are too few for numbers of their own.
         """
         return self._unseen
 
     def comparable(self, count: Count) -> int:
-        """How many pictures to look at, of so many at most, so that as many real ones can stand beside them."""
+        """How many images to measure, at most, so that the same number of real ones can be measured too."""
         return count if self._unseen is None else min(count, len(self._unseen))
 
     def fingerprint(self) -> str:
@@ -196,26 +196,26 @@ class FeatureMetrics:
 
     @property
     def looks_at_held_out(self) -> bool:
-        """Whether a number needs pictures that were held out."""
+        """Whether a number needs images that were held out."""
         return any(NUMBERS[number].needs == "held out" for number in self._numbers)
 
     @property
     def key(self) -> str:
-        """What `statistics` are known by, besides the pictures that they were computed from."""
+        """The cache key of `statistics`, in addition to the images."""
         wanted = [self._wants(*_FIDELITY), self._wants("score", "classes", "class_entropy")]
         return f"{self.extractor.name}_{cache.digest(self.extractor.fingerprint, self.neighbours, wanted, _COMPUTED)}"
 
     def bind(
         self, training: ImageSet, held_out: ImageSet | None, device: torch.device, learn_from: ImageSet | None = None
     ) -> None:
-        """Say which data is meant, and make the extractor, which may take a minute the first time.
+        """Set the data, and make the extractor, which may take a minute the first time.
 
-        Where nothing is held out, the extractor learns one half of the pictures alone (see `data.halves`), and that
-        half is the reference: real pictures that it had learned would be no measure of what a generator can come to.
+        Where nothing is held out, the extractor learns one half of the images alone (see `data.halves`), and that
+        half is the reference: real images that it had learned would be no measure of what a generator can come to.
 
         Args:
             training: what the generator learned from.
-            held_out: real pictures that it did not; None where there are none.
+            held_out: real images that it did not; None where there are none.
             device: where to compute.
             learn_from: what the extractor learns; None is `training`. A set of which a run uses a small part
                 makes a better judge whole.
@@ -258,10 +258,10 @@ class FeatureMetrics:
         return halves(images) if len(images) >= 2 * self.fewest else (images, None)
 
     def statistics(self, real: Iterable[Pictures]) -> dict[str, Tensor]:
-        """Compute once what generated pictures are held against.
+        """Compute the statistics that generated images are compared with, once.
 
         Args:
-            real: the reference, a sample of the training pictures.
+            real: the reference, a sample of the training images.
 
         Raises:
             UserError: there are too few.
@@ -277,17 +277,17 @@ class FeatureMetrics:
         return kept
 
     def measure(self, fake: Iterable[Pictures], real: Mapping[str, Tensor]) -> dict[str, float]:
-        """Compute the numbers of generated pictures.
+        """Compute the numbers of generated images.
 
         Args:
-            fake: the generated pictures.
+            fake: the generated images.
             real: what `statistics` gave.
 
         Returns:
-            Each number by its name, without how many pictures it is of.
+            Each number by its name, without how many images it is of.
 
         Raises:
-            UserError: there are too few pictures, or they have another shape than the data.
+            UserError: there are too few images, or they have another shape than the data.
         """
         return self.numbers_of(self._seen(fake, "generated"), real)
 
@@ -325,7 +325,7 @@ class FeatureMetrics:
         return {name: numbers[number] for name, number in zip(self.names, self._numbers, strict=True)}
 
     def for_alarms(self, numbers: Mapping[str, float], pictures: Count) -> dict[str, float]:
-        """The share that is drawn of the classes that so many pictures can show, and coverage, where measured.
+        """The share that is drawn of the classes that so many images can show, and coverage, where measured.
 
         `classes` counts those alone that the reference shows too; so does what a share of 1 would be.
         """
@@ -339,15 +339,15 @@ class FeatureMetrics:
         return shares
 
     def of_real(self, statistics: Mapping[str, Tensor], most: Count) -> tuple[dict[str, float | None], int]:
-        """The numbers of real pictures that are not in the reference: what no generator can be expected to beat.
+        """The metrics of real images that are not in the reference: the best that a generator can be expected to reach.
 
         Args:
             statistics: what `statistics` gave.
-            most: how many pictures to look at, if there are as many.
+            most: how many images to look at, if there are as many.
 
         Returns:
-            Each number by its name, None where the pictures cannot tell, such as on copying where nothing was held
-            out; and how many pictures they are of.
+            Each number by its name, None where the images cannot tell, such as on copying where nothing was held
+            out; and how many images they are of.
         """
         numbers: dict[str, float | None] = dict.fromkeys(self.names)
         if self._unseen is None:
@@ -361,12 +361,12 @@ class FeatureMetrics:
 
     @property
     def on_copying(self) -> list[str]:
-        """Names of the numbers that tell whether training pictures are copied."""
+        """Names of the numbers that tell whether training images are copied."""
         return [name for name, number in self.numbers.items() if number.needs in ("training", "held out")]
 
     @property
     def known(self) -> tuple[Tensor, Tensor]:
-        """The training pictures that copies are looked for among: features [N, dim], and rows of the set, int64 [N]."""
+        """The training images that copies are looked for among: features [N, dim], and rows of the set, int64 [N]."""
         if self._known is None:
             assert self._training is not None, "bind comes first"
             training, extractor = self._training, self.extractor
@@ -381,10 +381,10 @@ class FeatureMetrics:
 
     @property
     def originals(self) -> dict[str, Tensor]:
-        """How near training pictures are to each other and to held-out ones; computed at first use, and kept.
+        """Distances between training images, and to held-out ones; computed at first use, and cached.
 
         `own` is the squared distance of each of `known` to the nearest other one, `held_out` that of each held-out
-        picture to the nearest of them; float64. `held_out_cells` is where each of those lies: in its class, or nearest
+        image to the nearest of them; float64. `held_out_cells` is where each of those lies: in its class, or nearest
         to which of `centres`.
         """
         if self._originals is None:
@@ -396,7 +396,7 @@ class FeatureMetrics:
         return self._originals
 
     def _compare_originals(self) -> dict[str, Tensor]:
-        _log.info("Training pictures are compared with each other, once.")
+        _log.info("Training images are compared with each other, once.")
         features, _ = self.known
         found = {"own": neighbours.own_distances(features)}
         if self._held_out is not None:
@@ -424,27 +424,27 @@ class FeatureMetrics:
         count = sum(len(part.vectors) for part in parts)
         if count < self.fewest:
             raise UserError(
-                f"There are {count} {what} pictures, and the metrics on features need at least {self.fewest}.",
-                "Evaluate more pictures, or lower neighbours.",
+                f"There are {count} {what} images, and the metrics on features need at least {self.fewest}.",
+                "Evaluate more images, or lower neighbours.",
             )
         rows = [part.probabilities for part in parts if part.probabilities is not None]
         return Features(torch.cat([part.vectors for part in parts]), torch.cat(rows) if rows else None)
 
     def _warn_of_few(self, count: int, real: int) -> None:
-        """Say that a Fréchet distance of so many pictures to so many real ones is too high, if it is, once."""
+        """Warn once if there are too few images for an accurate Fréchet distance."""
         dim = self.extractor.dim
         if min(count, real) > dim or not self._wants("frechet") or (count, real) in self._warned_of:
             return
         self._warned_of.add((count, real))
         _log.warning(
-            "%s pictures beside %s real ones are few for a Fréchet distance on %s features, which is too high for so "
+            "%s images beside %s real ones are few for a Fréchet distance on %s features, which is too high for so "
             "few; compare it only with one of as many.",
             *(count, real, dim),
         )
 
     @property
     def fewest(self) -> int:
-        """How many pictures the numbers need."""
+        """How many images the numbers need."""
         return max(2, self.neighbours + 1)
 
 
@@ -456,14 +456,14 @@ def _begins_with(images: ImageSet, first: ImageSet) -> bool:
 
 
 def class_numbers(probabilities: Tensor, real_counts: Tensor) -> dict[str, float]:
-    """Which classes are drawn, by what the extractor takes each picture for.
+    """Which classes are drawn, by what the extractor takes each image for.
 
     Args:
-        probabilities: of the generated pictures, [M, classes].
-        real_counts: real pictures of each class by the same judge, int64 [classes].
+        probabilities: of the generated images, [M, classes].
+        real_counts: real images of each class by the same judge, int64 [classes].
 
     Returns:
-        `score` (see `distances.classifier_score`); `classes`, how many of those that real pictures have come with at
+        `score` (see `distances.classifier_score`); `classes`, how many of those that real images have come with at
         least a quarter of their share there; `class_entropy` of their shares in nats, ln(classes) where all are drawn
         equally often.
     """
@@ -489,6 +489,6 @@ def _lacks(number: str, data: str, extractor: str) -> UserError:
             f"Leave {number} out, use numbers=full, or try data=stacked with the extractor cnn.",
         )
     return UserError(
-        f"numbers holds {number}, which needs pictures that were held out, but {data} has none.",
+        f"numbers holds {number}, which needs images that were held out, but {data} has none.",
         f"Leave {number} out, or use numbers=full. data.holdout=0.1, where there is such a key, holds some out.",
     )

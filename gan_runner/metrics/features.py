@@ -1,9 +1,9 @@
-"""Features of pictures: what the metrics of `feature_metrics` are computed on, learned from the data set itself.
+"""Features of images: what the metrics of `feature_metrics` are computed on, learned from the data set itself.
 
 The well-known features are those of an Inception network that learned photographs of 1000 kinds of things, which
-says little about small or grey pictures and has to be downloaded. An extractor here is a small network that
+says little about small or grey images and has to be downloaded. An extractor here is a small network that
 learned the data set that a run learns: its classes, or, where it has none, a task that needs no labels. It is
-trained once, in less than a minute for 60,000 pictures of 28x28 on two cores, and kept (see `cache`).
+trained once, in less than a minute for 60,000 images of 28x28 on two cores, and kept (see `cache`).
 """
 
 from __future__ import annotations
@@ -41,9 +41,9 @@ SHIPPED = "{extractor}_of_{data}.npz"
 _BATCH = 128
 _LEARNING_RATE = 3e-3
 _WEIGHT_DECAY = 1e-2
-_SHOWN_PER_PICTURE = 30  # pictures shown in training for each there is, within the two limits below
+_SHOWN_PER_PICTURE = 30  # images shown in training for each there is, within the two limits below
 _FEWEST_SHOWN, _MOST_SHOWN = 10_000, 150_000
-_LEARNED_BYTES = 2**28  # the pictures that an extractor learns from lie in memory; of more, that many at even distances
+_LEARNED_BYTES = 2**28  # the images that an extractor learns from lie in memory; of more, that many at even distances
 _TRAINING = (_BATCH, _LEARNING_RATE, _WEIGHT_DECAY, _SHOWN_PER_PICTURE, _FEWEST_SHOWN, _MOST_SHOWN, _LEARNED_BYTES)
 
 _EXTRACTED_AT_ONCE = 500
@@ -51,11 +51,11 @@ _EXTRACTED_AT_ONCE = 500
 
 @dataclass(frozen=True)
 class Features:
-    """What an extractor sees in N pictures.
+    """What an extractor computes for N images.
 
     Attributes:
         vectors: float32 [N, dim].
-        probabilities: float32 [N, classes], how likely each picture is of each class; None where the extractor
+        probabilities: float32 [N, classes], how likely each image is of each class; None where the extractor
             knows no classes.
     """
 
@@ -64,11 +64,11 @@ class Features:
 
 
 class Extractor(Protocol):
-    """Turns pictures of one shape into features.
+    """Turns images of one shape into features.
 
     Attributes:
         name: what the names of metrics end in, such as `cnn`.
-        dim: how many features a picture has.
+        dim: how many features an image has.
         classes: how many classes it knows; 0 where it knows none.
         fingerprint: differs whenever the features would.
     """
@@ -79,13 +79,13 @@ class Extractor(Protocol):
     fingerprint: str
 
     def __call__(self, images: Tensor) -> Features:
-        """Features of pictures, on the extractor's device.
+        """Features of images, on the extractor's device.
 
         Args:
             images: [N, C, H, W], uint8, or floating in [-1, 1], which are rounded to the 256 levels of a file.
 
         Raises:
-            UserError: the pictures have another shape than those that it was made for.
+            UserError: the images have another shape than those that it was made for.
         """
 
 
@@ -94,9 +94,9 @@ Learn = Callable[[ImageSet, torch.device], Extractor]
 
 
 def as_bytes(images: Tensor) -> Tensor:
-    """Pictures as a file would hold them: uint8 as they are, floats in [-1, 1] rounded to 256 levels.
+    """Images as uint8: floats in [-1, 1] are rounded to 256 levels.
 
-    A network's NaN becomes mid-grey, as in the pictures that a run writes.
+    A network's NaN becomes mid-grey, as in the images that a run writes.
     """
     if images.dtype == torch.uint8:
         return images
@@ -104,7 +104,7 @@ def as_bytes(images: Tensor) -> Tensor:
 
 
 def task_of(images: ImageSet) -> Task:
-    """What an extractor learns of a set: its classes, where it has two or more, or else quarter turns."""
+    """What an extractor is trained on: the classes of a set if there are two or more, otherwise quarter turns."""
     if images.labels is not None and len(images.labels.unique()) > 1:
         return Classes(images.labels, len(images.classes))
     return Turns()
@@ -117,7 +117,7 @@ class NetExtractor:
         name: see `Extractor`.
         encoder: images float32 [N, C, H, W] in [-1, 1] to features [N, dim].
         head: features to logits of the classes; None for none.
-        shape: channels, height and width of the pictures.
+        shape: channels, height and width of the images.
         task: what the encoder learned.
         device: where it works.
     """
@@ -145,9 +145,9 @@ class NetExtractor:
         """See `Extractor`."""
         if tuple(images.shape[1:]) != self._shape:
             raise UserError(
-                f"The extractor {self.name} knows pictures of {_in_words(self._shape)}, but was given ones of "
+                f"The extractor {self.name} knows images of {_in_words(self._shape)}, but was given ones of "
                 f"{_in_words(tuple(images.shape[1:]))}.",
-                "Evaluate with the data set, data.image_size and channels that the pictures were made after.",
+                "Evaluate with the data set, data.image_size and channels that the images were made after.",
             )
         vectors, probabilities = [], []
         with torch.inference_mode():
@@ -184,9 +184,9 @@ class LayeredExtractor:
         count, channels = images.shape[:2]
         if channels != self._channels:
             raise UserError(
-                f"The extractor {self.name} knows stacks of {self._channels} channels, but was given pictures of "
+                f"The extractor {self.name} knows stacks of {self._channels} channels, but was given images of "
                 f"{_in_words(tuple(images.shape[1:]))}.",
-                "Evaluate with the data set that the pictures were made after.",
+                "Evaluate with the data set that the images were made after.",
             )
         seen = self._layer(images.reshape(count * channels, 1, *images.shape[2:]))
         assert seen.probabilities is not None, "what is stacked has classes"
@@ -206,10 +206,10 @@ def even_rows(count: Count, most: Count) -> Tensor:
 
 
 def features_of(images: ImageSet, most: Count, extractor: Extractor) -> tuple[Tensor, Tensor | None]:
-    """What is seen in up to `most` pictures of a set at even distances.
+    """Features of up to `most` images of a set at even distances.
 
     Returns:
-        Features, float32 [n, dim], and the class that each picture is taken for, int64 [n]; None where the extractor
+        Features, float32 [n, dim], and the class that each image is taken for, int64 [n]; None where the extractor
         knows none.
     """
 
@@ -226,14 +226,14 @@ def features_of(images: ImageSet, most: Count, extractor: Extractor) -> tuple[Te
 
 
 def train(encoder: nn.Module, head: nn.Module, task: Task, images: ImageSet, seed: int, name: str) -> None:
-    """Train an encoder and its head on pictures, with a bar where there is a terminal.
+    """Train an encoder and its head on images, with a bar where there is a terminal.
 
     Args:
         encoder: see `Task.loss`.
         head: see `Task.loss`.
         task: what they learn.
         images: what they learn it from.
-        seed: of the order of the pictures and of what the task draws.
+        seed: of the order of the images and of what the task draws.
         name: what the bar says is trained.
     """
     device = next(encoder.parameters()).device
@@ -266,9 +266,9 @@ class Recipe:
 
     Attributes:
         name: see `Extractor`.
-        network: makes the encoder from the pictures' shape and `dim`.
+        network: makes the encoder from the images' shape and `dim`.
         dim: see `Extractor`.
-        seed: of the first weights, the order of the pictures, and what the task draws.
+        seed: of the first weights, the order of the images, and what the task draws.
     """
 
     name: str
@@ -288,7 +288,7 @@ class Recipe:
         Args:
             images: what it learns from.
             device: where it works.
-            task: what it learns; None is `task_of` the pictures.
+            task: what it learns; None is `task_of` the images.
         """
         task = task or task_of(images)
         shipped = SHIPPED.format(extractor=self.name, data=images.name)
@@ -304,7 +304,7 @@ class Recipe:
         return cache.kept(name, lambda: self.trained(images, device, task))
 
     def digest(self, images: ImageSet, task: Task) -> str:
-        """Hexadecimal digits that differ wherever another extractor would come of it."""
+        """A hash of everything that the trained extractor depends on."""
         said = [self.name, self.network.version, self.dim, self.seed, task.name, task.classes, _TRAINING]
         return cache.digest(*said, images.shape, images.fingerprint)
 
@@ -313,7 +313,7 @@ class Recipe:
         place = cache.folder()
         kept = f"once; it will lie in {place}" if place else "for this process alone"
         _log.info(
-            "The extractor %s learns the %s of %s from %s pictures, whatever data.limit is, %s. "
+            "The extractor %s learns the %s of %s from %s images, whatever data.limit is, %s. "
             "For a quick look evaluation=pixels does without.",
             *(self.name, task.name, images.name, f"{_pictures_learned(images):,}", kept),
         )
@@ -336,7 +336,7 @@ CNN_B = Recipe("cnn_b", OtherEncoder, 96, seed=1)
 
 
 def cnn(images: ImageSet, device: torch.device) -> Extractor:
-    """The extractor to tune on: it learned the classes of a set, or without labels the quarter turns of its pictures.
+    """The extractor to tune on: it learned the classes of a set, or without labels the quarter turns of its images.
 
     Args:
         images: what it learns from, on first use.

@@ -1,4 +1,4 @@
-"""What a number is a number of, so that two are compared only where that says something."""
+"""What a metric was measured on, so that only comparable values are compared."""
 
 from __future__ import annotations
 
@@ -9,20 +9,20 @@ from typing import Any
 
 @dataclass(frozen=True)
 class Fingerprint:
-    """Everything that moves a number though the generator stays the same.
+    """Everything that changes a metric's value for the same generator.
 
     Attributes:
-        data: name and fingerprint of the training pictures.
+        data: name and fingerprint of the training images.
         held_out: those of the held-out ones, or `none`.
         extractor: its name and fingerprint.
         neighbours: the k of nearest neighbours.
-        real: how many real pictures the generated ones were held against.
-        generated: how many generated pictures.
-        split: which real pictures those were, `train` or `test`.
+        real: how many real images the generated ones were held against.
+        generated: how many generated images.
+        split: which real images those were, `train` or `test`.
         seed: of the latents, and of noise.
         metrics_seed: of what is drawn in measuring.
-        average: whether the moving average of G drew; None for pictures whose maker is not known.
-        checkpoint: `best` or `last`, or the iteration that was asked for; None for pictures whose maker is not known.
+        average: whether the moving average of G drew; None for images whose maker is not known.
+        checkpoint: `best` or `last`, or the iteration that was asked for; None for images whose maker is not known.
     """
 
     data: str
@@ -51,7 +51,7 @@ class Fingerprint:
         return "  ".join(f"{name}={value}" for name, value in self.as_dict().items() if value is not None)
 
     def differences(self, other: Fingerprint) -> list[str]:
-        """In what two numbers differ besides the generator, in words; what is not known of one is no difference."""
+        """How two measurements differ apart from the generator, in words; unknown values are no difference."""
         pairs = [(field.name, getattr(self, field.name), getattr(other, field.name)) for field in fields(self)]
         return [
             f"{name} is {mine} and {theirs}"

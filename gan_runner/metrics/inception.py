@@ -1,6 +1,6 @@
-"""The well-known Inception features, for whoever is online and compares with published numbers.
+"""Inception features, to compare with published FIDs; their weights are downloaded.
 
-They learned photographs of 1000 kinds of things at 299x299 pixels: on small or grey pictures they rank poorly.
+They learned photographs of 1000 kinds of things at 299x299 pixels: on small or grey images they rank poorly.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ def inception(images: ImageSet, device: torch.device) -> Extractor:
 
 
 class InceptionExtractor:
-    """An `Extractor` of 2048 features and 1008 classes; grey pictures are shown to it in three equal channels."""
+    """An `Extractor` of 2048 features and 1008 classes; grey images are shown to it in three equal channels."""
 
     name = "inception"
     dim = 2048
@@ -45,14 +45,14 @@ class InceptionExtractor:
         except ImportError as error:
             raise UserError(
                 "The extractor inception needs torch-fidelity, which is not installed.",
-                "Try pip install gan-runner[inception], or the extractor cnn, which needs nothing and no network.",
+                "In the clone of gan-runner, try pip install -e '.[inception]', or the extractor cnn, without it.",
             ) from error
         try:
             net = FeatureExtractorInceptionV3("inception-v3-compat", list(_LAYERS))
         except OSError as error:
             raise UserError(
                 f"The extractor inception could not download its weights: {error}",
-                "Look at the network, or try the extractor cnn, which needs none.",
+                "Check the connection, or try the extractor cnn, which needs none.",
             ) from error
         self._net = net.to(device).eval().requires_grad_(False)
         self._device = device

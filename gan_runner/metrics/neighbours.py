@@ -1,7 +1,7 @@
-"""Metrics on who is whose nearest neighbour: fidelity, coverage and copying; all in float64.
+"""Metrics from nearest neighbours: fidelity, coverage and copying; all in float64.
 
-A ball around a picture reaches to its k-th nearest neighbour among the others of its own set. Tables of distances
-are computed a block of rows at a time, so that memory stays bounded however many pictures there are, and nothing
+A ball around an image reaches to its k-th nearest neighbour among the others of its own set. Tables of distances
+are computed a block of rows at a time, so that memory stays bounded however many images there are, and nothing
 but squared distances is needed: the order is the same.
 """
 
@@ -20,7 +20,7 @@ from gan_runner.ranges import Count
 _BLOCK = 2**22  # distances in memory at a time
 _CANDIDATES = 8  # further ones that float32 may take for nearer than the nearest, such as a copy's near twins
 FEWEST_IN_A_CELL = 10  # below which a sum of ranks is not yet normal
-_ROUNDING = 1e-9  # of a squared distance: two that differ by less are equal, such as those of a copied picture
+_ROUNDING = 1e-9  # of a squared distance: two that differ by less are equal, such as those of a copied image
 
 
 @dataclass(frozen=True)
@@ -39,7 +39,7 @@ class Balls:
 
     @property
     def clipped_radii(self) -> Tensor:
-        """The radii, none above their median: an outlier's ball reaches far into where no real picture is."""
+        """The radii, none above their median: an outlier's ball reaches far into where no real image is."""
         return self.radii.clamp(max=float(self.radii.sqrt().quantile(0.5).square()))
 
 
@@ -65,7 +65,7 @@ def squared_distances(
     columns = torch.cat([columns, torch.ones_like(squares), squares], 1).to(dtype)
     rows = torch.cat([-2.0 * rows, row_squares, torch.ones_like(row_squares)], 1).to(dtype)
     nothing = 1e-12 * float(squares.max() + row_squares.max())
-    # One buffer for all blocks: what is allocated anew each time lies between small results, and memory grows.
+    # One buffer for all blocks: what is allocated again each time lies between small results, and memory grows.
     step = min(len(points), max(1, _BLOCK // len(others)))
     buffer = torch.empty(step, len(others), dtype=dtype, device=points.device)
     for start in range(0, len(points), step):
@@ -84,7 +84,7 @@ def balls(points: Tensor, k: Count) -> Balls:
     near, indices = _nearest_others(points, min(k + 1, len(points) - 1))
     radii = near[:, k - 1]
     clipped = _up(Balls(points, radii, radii.new_zeros(())).clipped_radii)
-    # A ball holds k others at most, but where more than one is as far away as the last of them, such as equal pictures.
+    # A ball holds k others at most, but where more than one is as far away as the last of them, such as equal images.
     crowded = near[:, k:].le(clipped[:, None]).any(1)
     inside = near[:, :k].le(clipped[:, None]) & ~crowded[:, None]
     counts = torch.bincount(indices[:, :k][inside], minlength=len(points))
@@ -120,16 +120,16 @@ def own_distances(points: Tensor) -> Tensor:
 def fidelity_and_coverage(real: Balls, fake: Tensor, k: Count) -> dict[str, float]:
     """Six numbers from one table of distances.
 
-    precision, recall: share of generated pictures in a real picture's ball, and of real ones in a generated one's
+    precision, recall: share of generated images in a real image's ball, and of real ones in a generated one's
         (Kynkäänniemi et al. 2019, arXiv:1904.06991).
-    density, coverage: in how many real balls a generated picture lies, over k; share of real pictures with a
+    density, coverage: in how many real balls a generated image lies, over k; share of real images with a
         generated one in their ball (Naeem et al. 2020, arXiv:2002.09797). For the density alone, as in the authors'
-        code, the edge of a ball is outside: so a copy of the real pictures has 1, and not (k + 1) / k.
+        code, the edge of a ball is outside: so a copy of the real images has 1, and not (k + 1) / k.
     clipped_density, clipped_coverage: the same two, made robust against outliers and calibrated so that a share s
-        of good pictures among bad ones scores s (Salvy et al. 2025, arXiv:2507.01761). For the density, radii are
-        cut at their median, no picture counts for more than one, and the score is divided by that of the real
-        pictures among each other. For the coverage, a real picture counts by how many of k generated ones are in
-        its ball, and the score is read off the curve of what a share of good pictures would be expected to score.
+        of good images among bad ones scores s (Salvy et al. 2025, arXiv:2507.01761). For the density, radii are
+        cut at their median, no image counts for more than one, and the score is divided by that of the real
+        images among each other. For the coverage, a real image counts by how many of k generated ones are in
+        its ball, and the score is read off the curve of what a share of good images would be expected to score.
 
     Args:
         real: made with the same k.
@@ -165,15 +165,15 @@ def fidelity_and_coverage(real: Balls, fake: Tensor, k: Count) -> dict[str, floa
 
 
 def share_of_good(coverage: float, real_count: Count, fake_count: Count, k: Count) -> float:
-    """The share of good pictures that would be expected to cover as much (Salvy et al. 2025, arXiv:2507.01761).
+    """The share of good images that would be expected to cover as much (Salvy et al. 2025, arXiv:2507.01761).
 
-    Of m good pictures, each lies in the ball of a real one with a probability that is Beta(k, N - k) distributed,
+    Of m good images, each lies in the ball of a real one with a probability that is Beta(k, N - k) distributed,
     so the number in a ball is beta-binomial; the bad ones lie in none.
 
     Args:
-        coverage: mean over real pictures of min(generated pictures in the ball, k) / k.
+        coverage: mean over real images of min(generated images in the ball, k) / k.
         real_count: N, above k.
-        fake_count: how many pictures there are, good and bad.
+        fake_count: how many images there are, good and bad.
         k: see `balls`.
 
     Returns:
@@ -184,14 +184,14 @@ def share_of_good(coverage: float, real_count: Count, fake_count: Count, k: Coun
 
 
 def memorised(fake_to_training: Tensor, nearest_training: Tensor, own: Tensor) -> float:
-    """Share of pictures that lie closer to a training picture than that does to any other training picture.
+    """Share of images that lie closer to a training image than that does to any other training image.
 
-    One minus the authenticity of Alaa et al. (2022, arXiv:2102.08921). Real pictures that nobody trained on score
-    well above 0 too, so the number means nothing without theirs beside it. A picture that is equal to one of the
+    One minus the authenticity of Alaa et al. (2022, arXiv:2102.08921). Real images that nobody trained on score
+    well above 0 too, so the number means nothing without theirs beside it. An image that is equal to one of the
     training set counts, also where the training set holds that one twice.
 
     Args:
-        fake_to_training: squared distance of each generated picture to the nearest training picture, [M].
+        fake_to_training: squared distance of each generated image to the nearest training image, [M].
         nearest_training: which that is, int64 [M].
         own: `own_distances` of the training set, [N].
     """
@@ -201,23 +201,23 @@ def memorised(fake_to_training: Tensor, nearest_training: Tensor, own: Tensor) -
 def copying_test(
     fake_to_training: Tensor, held_out_to_training: Tensor, fake_cells: Tensor, held_out_cells: Tensor
 ) -> tuple[float, float]:
-    """Whether pictures lie closer to the training set than held-out ones do (Meehan et al. 2020, arXiv:2004.05675).
+    """Whether images lie closer to the training set than held-out ones do (Meehan et al. 2020, arXiv:2004.05675).
 
         C_T = sum over cells of share * z / sum over cells of share
 
-    where z is Mann and Whitney's of the two sets of distances in a cell, and share that of the held-out pictures
+    where z is Mann and Whitney's of the two sets of distances in a cell, and share that of the held-out images
     which lie there. Cells keep apart what is near to the training set by its nature, such as trousers: with all
-    pictures in one, a generator that draws more of those would be taken for one that copies. Cells with fewer than
-    `FEWEST_IN_A_CELL` pictures of either set are left out.
+    images in one, a generator that draws more of those would be taken for one that copies. Cells with fewer than
+    `FEWEST_IN_A_CELL` images of either set are left out.
 
     Args:
-        fake_to_training: distance, or squared distance, of each generated picture to the nearest training one, [M].
-        held_out_to_training: the same of pictures that no network was trained on, [N].
-        fake_cells: the cell of each generated picture, int64 [M].
+        fake_to_training: distance, or squared distance, of each generated image to the nearest training one, [M].
+        held_out_to_training: the same of images that no network was trained on, [N].
+        fake_cells: the cell of each generated image, int64 [M].
         held_out_cells: the cell of each held-out one, int64 [N].
 
     Returns:
-        C_T, far below 0 where training pictures are copied, and far above where pictures are unlike the data; and p,
+        C_T, far below 0 where training images are copied, and far above where images are unlike the data; and p,
         how likely a C_T so low is by chance. Where nothing is copied, C_T is normal of mean 0 and of standard
         deviation sqrt(sum of share^2) / sum of share, which of ten equal cells is 0.32. Both are NaN where every
         cell is left out.
@@ -265,13 +265,13 @@ def _without_itself(block: Tensor, start: int) -> Tensor:
 
 
 def _up(radii: Tensor) -> Tensor:
-    """Radii with room for rounding, so that whoever lies on the edge is inside."""
+    """Radii with a margin for rounding, so that points on the edge are inside."""
     return radii * (1.0 + _ROUNDING)
 
 
 @lru_cache(maxsize=8)
 def _expected_coverage(real_count: int, fake_count: int, k: int) -> Tensor:
-    """What m good pictures, for every m up to `fake_count`, are expected to cover, float64 [fake_count + 1], ascending.
+    """What m good images, for every m up to `fake_count`, are expected to cover, float64 [fake_count + 1], ascending.
 
     E[min(J, k)] / k, where J ~ BetaBinomial(m, k, N - k).
     """

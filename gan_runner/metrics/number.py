@@ -13,7 +13,7 @@ class Number:
     Attributes:
         better: which end is good; None where neither is.
         says: what it says, in a few words.
-        needs: what it cannot be computed without, besides pictures.
+        needs: what it cannot be computed without, besides images.
         title: what people call it, such as "Frechet distance"; "" is its name.
     """
 

@@ -1,8 +1,8 @@
-"""What generated pictures are held against: real ones, and how good and how bad a number can be.
+"""What generated images are compared with: real images, and the values of real images and of noise.
 
-Beside each number stands what real pictures score that are not in the reference, and that the extractor has not
+Beside each number stands what real images score that are not in the reference, and that the extractor has not
 learned: no generator can be expected to do better. And what noise scores, or, of a number on copying, what the
-training pictures themselves do. Both are of as many pictures as the generated ones are, because most numbers move
+training images themselves do. Both are of as many images as the generated ones are, because most numbers move
 with the count, and both are kept (see `cache`).
 """
 
@@ -29,16 +29,16 @@ _AT_ONCE = 500
 
 @dataclass(frozen=True)
 class Reference:
-    """Real pictures as the metrics know them.
+    """Statistics of real images for the metrics.
 
     Attributes:
         statistics: what `FeatureMetrics.statistics` gave.
-        count: real pictures in the reference.
-        real: each number of other real pictures; None where there are none that would tell, such as a number on
+        count: real images in the reference.
+        real: each number of other real images; None where there are none that would tell, such as a number on
             copying where nothing was held out.
         noise: each number of noise, or of copies.
-        real_count: how many real pictures `real` is of.
-        real_of: where these come from: `test`, or `train`, which are the training pictures outside the reference.
+        real_count: how many real images `real` is of.
+        real_of: where these come from: `test`, or `train`, which are the training images outside the reference.
     """
 
     statistics: dict[str, Tensor]
@@ -50,12 +50,12 @@ class Reference:
 
 
 def reference(metrics: FeatureMetrics, real: Count, generated: Count, seed: Seed) -> Reference:
-    """Compute the statistics of real pictures, and the numbers of others and of noise, or take them from the cache.
+    """Compute the statistics of real images, and the numbers of others and of noise, or take them from the cache.
 
     Args:
         metrics: bound to the data.
-        real: how many pictures the reference has at most.
-        generated: how many generated pictures the numbers are to stand beside; see `FeatureMetrics.comparable`.
+        real: how many images the reference has at most.
+        generated: how many generated images the numbers are to stand beside; see `FeatureMetrics.comparable`.
         seed: of the noise.
     """
     images = metrics.reference
@@ -74,12 +74,12 @@ def reference(metrics: FeatureMetrics, real: Count, generated: Count, seed: Seed
 
 
 def reference_pictures(images: ImageSet, count: Count) -> Iterator[Part]:
-    """The pictures that generated ones are held against, at even distances, in batches of uint8 [B, C, H, W]."""
+    """The images that generated ones are compared with, at even distances, in batches of uint8 [B, C, H, W]."""
     return pictures(images, even_rows(len(images), count))
 
 
 def noise(shape: tuple[int, int, int], count: Count, seed: Seed) -> Iterator[Part]:
-    """Pictures whose pixels are independent and of any level, in batches of uint8 [B, C, H, W]."""
+    """Images whose pixels are independent and of any level, in batches of uint8 [B, C, H, W]."""
     generator = torch.Generator().manual_seed(seed)
     for start in range(0, count, _AT_ONCE):
         size = (min(_AT_ONCE, count - start), *shape)
@@ -87,10 +87,10 @@ def noise(shape: tuple[int, int, int], count: Count, seed: Seed) -> Iterator[Par
 
 
 def _bounds(metrics: FeatureMetrics, statistics: dict[str, Tensor], generated: int, seed: int) -> dict[str, Any]:
-    _log.info("Real pictures and noise are measured for comparison, once.")
+    _log.info("Real images and noise are measured for comparison, once.")
     real, count = metrics.of_real(statistics, generated)
     worst = metrics.measure(noise(metrics.reference.shape, generated, seed), statistics)
-    if on_copying := metrics.on_copying:  # noise copies nothing, and the training pictures are nothing but copies
+    if on_copying := metrics.on_copying:  # noise copies nothing, and the training images are nothing but copies
         training = metrics.training
         copies = metrics.measure(pictures(training, even_rows(len(training), generated)), statistics)
         worst |= {name: copies[name] for name in on_copying}

@@ -1,4 +1,4 @@
-"""An evaluation for people: a table, plain values for JSON, and one picture."""
+"""An evaluation as a table, as plain values for JSON, and as one image."""
 
 from __future__ import annotations
 
@@ -12,7 +12,8 @@ from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
 
 from gan_runner.data.image_set import ImageSet
-from gan_runner.errors import UserError
+from gan_runner.errors import UserError, printable
+from gan_runner.metrics.by_class import NOTHING, ByClass, by_class
 from gan_runner.metrics.feature_metrics import FeatureMetrics
 from gan_runner.metrics.features import Features, as_bytes, even_rows
 from gan_runner.metrics.fingerprint import Fingerprint
@@ -20,9 +21,9 @@ from gan_runner.metrics.neighbours import nearest
 from gan_runner.metrics.number import Number
 from gan_runner.metrics.reference import Reference, reference
 from gan_runner.ranges import Count, Seed
-from gan_runner.record.pictures import INK, MARGIN, PAPER, grid
+from gan_runner.record.pictures import INK, MARGIN, PAPER, WHITE, grid
 
-_SHOWN, _NEIGHBOURS = 8, 3  # pictures in the grid, and training pictures beside each
+_SHOWN, _NEIGHBOURS = 8, 3  # images in the grid, and training images beside each
 _MOST_BARS = 50  # classes that are drawn as bars
 _TEXT = 14  # pixels
 _ROW = 22
@@ -32,11 +33,11 @@ _DRAWN, _REAL, _GOOD = "#3465a4", "#b8b8b8", "#4e9a06"
 
 @dataclass(frozen=True)
 class Row:
-    """A number with what it can be held against.
+    """A metric's value with those of real images and of noise.
 
     Attributes:
         name: such as `frechet_cnn_10k`.
-        value: of the generated pictures.
+        value: of the generated images.
         real: of real ones; None where they cannot tell.
         noise: of noise, or of copies.
         better: which end is good; None where neither is.
@@ -52,7 +53,7 @@ class Row:
 
     @property
     def place(self) -> float | None:
-        """Where the value lies from that of real pictures, 0, to that of noise, 1; None where that means nothing."""
+        """Where the value lies from that of real images, 0, to that of noise, 1; None where that means nothing."""
         if self.value is None or self.real is None or self.noise is None or self.better is None:
             return None
         return None if self.noise == self.real else (self.value - self.real) / (self.noise - self.real)
@@ -65,13 +66,14 @@ class Report:
     Attributes:
         rows: the numbers.
         fingerprint: what they are numbers of.
-        real_count: how many real pictures stand beside the generated ones: as many, or 0 where there are none.
+        real_count: how many real images stand beside the generated ones: as many, or 0 where there are none.
         real_of: which those are, `test` or `train`.
-        iteration: the checkpoint's; None for pictures whose maker is not known.
-        classes: names of the classes and, of each, the share among the generated and among the real pictures;
+        iteration: the checkpoint's; None for images whose maker is not known.
+        classes: names of the classes and, of each, the share among the generated and among the real images;
             empty where the extractor knows none.
-        suspects: the generated pictures that lie nearest to a training picture, uint8 [n, C, H, W], nearest first.
-        originals: the training pictures nearest to each, uint8 [n, k, C, H, W].
+        suspects: the generated images that lie nearest to a training image, uint8 [n, C, H, W], nearest first.
+        originals: the training images nearest to each, uint8 [n, k, C, H, W].
+        by_class: of images that were drawn by class, how each class is; None for others.
     """
 
     rows: Sequence[Row]
@@ -82,19 +84,21 @@ class Report:
     classes: Sequence[tuple[str, float, float]]
     suspects: Tensor
     originals: Tensor
+    by_class: ByClass | None = None
 
     def table(self) -> str:
-        """The numbers as text, a line each."""
-        return "\n".join([*_columns({"value": self}), self.held_against, f"fingerprint: {self.fingerprint}"])
+        """The numbers as text, a line each, and a line for each class."""
+        by_class = [] if self.by_class is None else _lines_by_class(self.by_class)
+        return "\n".join([*_columns({"value": self}), self.held_against, f"fingerprint: {self.fingerprint}", *by_class])
 
     @property
     def held_against(self) -> str:
-        """What the numbers of real pictures and of noise are of, and what all were held against, in words."""
-        which = {"test": "held-out pictures", "train": "training pictures outside the reference"}[self.real_of]
+        """What the real images, the noise and the reference are, in words."""
+        which = {"test": "held-out images", "train": "training images outside the reference"}[self.real_of]
         real = f"{self.real_count:,} {which}" if self.real_count else "none that were kept apart"
         return (
-            f"value: {self.fingerprint.generated:,} pictures; real: {real}; noise: as many of noise, or of copies; "
-            f"reference: {self.fingerprint.real:,} training pictures"
+            f"value: {self.fingerprint.generated:,} images; real: {real}; noise: as many of noise, or of copies; "
+            f"reference: {self.fingerprint.real:,} training images"
         )
 
     def as_dict(self) -> dict[str, Any]:
@@ -110,16 +114,20 @@ class Report:
             "real_count": self.real_count,
             "real_of": self.real_of,
             "classes": {name: {"generated": drawn, "real": real} for name, drawn, real in self.classes},
+            **({} if self.by_class is None else {"by_class": self.by_class.as_dict()}),
         }
 
     def picture(self) -> Image.Image:
         """One page: suspected copies beside their originals, classes drawn, and each number's place."""
-        parts = [_titled("Nearest to a training picture, and the training pictures nearest to each", self._grid())]
+        parts = [_titled("Nearest to a training image, and the training images nearest to each", self._grid())]
         if 0 < len(self.classes) <= _MOST_BARS:
             parts.append(_titled("Classes drawn (blue) and real (grey)", _class_bars(self.classes)))
+        if self.by_class is not None and len(self.by_class.names) <= _MOST_BARS:
+            title = "Rows: the class that was asked for. Columns: what it is taken for, darker where more often"
+            parts.append(_titled(title, _matrix(self.by_class)))
         places = [(row.name, row.place) for row in self.rows if row.place is not None]
         if places:
-            title = f"From {self.real_count:,} real pictures (left) to as many of noise, or of copies (right)"
+            title = f"From {self.real_count:,} real images (left) to as many of noise, or of copies (right)"
             parts.append(_titled(title, _place_bars(places)))
         page = Image.new(
             "RGB",
@@ -139,7 +147,7 @@ class Report:
 
 
 def side_by_side(found: Mapping[str, Report]) -> str:
-    """Several evaluations in one table, with those that do not compare with the first left out, and why.
+    """Several evaluations in one table, without those that cannot be compared with the first, and why.
 
     Args:
         found: at least one, by what was looked at.
@@ -156,15 +164,44 @@ def side_by_side(found: Mapping[str, Report]) -> str:
 
 
 def _columns(found: Mapping[str, Report]) -> list[str]:
-    """A line for each number: its value in each evaluation, and those of real pictures and of noise in the first."""
+    """A line for each number: its value in each evaluation, and those of real images and of noise in the first."""
     one, *_ = found.values()
     lines = [["metric", *found, "real", "noise", "better"]]
     by_name = [{row.name: row.value for row in each.rows} for each in found.values()]
     for row in one.rows:
         values = [numbers[row.name] for numbers in by_name]
         lines.append([row.name, *map(_short, [*values, row.real, row.noise]), row.better or ""])
+    return _aligned(lines, edges=(0, len(lines[0]) - 1))
+
+
+def _lines_by_class(found: ByClass) -> list[str]:
+    """A line for each class, numbers of real pictures of it in brackets, and what looks wrong."""
+    head = ["class", "images", "recognised", "(real)", "taken for", "frechet", "(real)", "coverage", "(real)"]
+    lines = [head]
+    for number, (name, drawn, real) in enumerate(
+        zip(found.names, found.drawn, found.real or [NOTHING] * len(found.names), strict=True)
+    ):
+        row = [0 if column == number else count for column, count in enumerate(found.recognised[number])]
+        other = found.names[row.index(max(row))] if any(row) else ""
+        line = [printable(name), str(drawn.count), _percent(drawn.accuracy), _bracketed(_percent(real.accuracy))]
+        line += [printable(other), _short(drawn.frechet), _bracketed(_short(real.frechet))]
+        lines.append([*line, _short(drawn.coverage), _bracketed(_short(real.coverage))])
+    pooled = f"{_percent(found.accuracy)} of the images are taken for the class that was asked for"
+    beside = "" if found.real_accuracy is None else f"; of real images {_percent(found.real_accuracy)}"
+    return ["", *_aligned(lines, edges=(0,)), f"{pooled}{beside}.", *found.findings]
+
+
+def _bracketed(text: str) -> str:
+    return f"({text})" if text else ""
+
+
+def _percent(value: float | None) -> str:
+    return "" if value is None else f"{value:.1%}"
+
+
+def _aligned(lines: Sequence[Sequence[str]], edges: Sequence[int]) -> list[str]:
+    """Lines of cells as text, columns of these numbers to the left and the others to the right."""
     widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
-    edges = (0, len(widths) - 1)
     return [
         "  ".join(
             cell.ljust(width) if column in edges else cell.rjust(width)
@@ -183,24 +220,24 @@ def evaluate_samples(
     seed: Seed,
     split: str = "train",
 ) -> Report:
-    """Evaluate pictures that any program wrote.
+    """Evaluate images that any program wrote.
 
     Args:
         samples: what the user named.
-        images: the pictures that were found there, uint8 [N, C, H, W].
-        metrics: bound to the pictures that the program learned from.
-        real: how many training pictures to hold them against, at most.
-        generated: how many of the pictures to look at, at most; no more than real ones can stand beside them.
+        images: the images that were found there, uint8 [N, C, H, W].
+        metrics: bound to the images that the program learned from.
+        real: how many training images to hold them against, at most.
+        generated: how many of the images to look at, at most; no more than real ones can stand beside them.
         seed: of what is drawn in measuring.
         split: see `Fingerprint`.
 
     Raises:
-        UserError: there are too few pictures.
+        UserError: there are too few images.
     """
     if len(images) < metrics.fewest:
         raise UserError(
-            f"samples is {samples}, but it holds {len(images)} pictures, where the metrics need {metrics.fewest}.",
-            "Draw more pictures; 10,000 give steady numbers.",
+            f"samples is {samples}, but it holds {len(images)} images, where the metrics need {metrics.fewest}.",
+            "Draw more images; 10,000 give steady numbers.",
         )
     images = images[even_rows(len(images), metrics.comparable(generated))]
     return report(images, metrics, real, seed, average=None, checkpoint=None, split=split)
@@ -216,8 +253,9 @@ def report(
     checkpoint: str | None,
     iteration: int | None = None,
     split: str = "train",
+    label: Tensor | None = None,
 ) -> Report:
-    """Evaluate generated pictures and say what the numbers are to be held against.
+    """Evaluate generated images, with the values of real images and of noise.
 
     Args:
         images: [N, C, H, W], uint8, or floating in [-1, 1].
@@ -228,6 +266,7 @@ def report(
         checkpoint: see `Fingerprint`.
         iteration: see `Report`.
         split: see `Fingerprint`.
+        label: the class that each was drawn as, int64 [N]; None where G is given none.
     """
     images = as_bytes(images).cpu()
     training, held_out = metrics.training, metrics.held_out
@@ -256,20 +295,21 @@ def report(
         classes=_classes(seen, training, against),
         suspects=images[suspects],
         originals=training.pixels(originals.flatten()).unflatten(0, originals.shape),
+        by_class=None if label is None else by_class(seen, label, metrics, real),
     )
 
 
 def most_alike(vectors: Tensor, metrics: FeatureMetrics, count: Count, k: Count) -> tuple[Tensor, Tensor]:
-    """Which generated pictures lie nearest to a training picture, and to which ones.
+    """Which generated images lie nearest to a training image, and to which ones.
 
     Args:
-        vectors: features of generated pictures, [N, dim].
+        vectors: features of generated images, [N, dim].
         metrics: bound to the training set that they may be copies of.
-        count: how many generated pictures to give.
-        k: how many training pictures beside each.
+        count: how many generated images to give.
+        k: how many training images beside each.
 
     Returns:
-        Indices of the generated pictures, int64 [n], nearest first; those of training pictures, int64 [n, k].
+        Indices of the generated images, int64 [n], nearest first; those of training images, int64 [n, k].
     """
     known, rows = metrics.known
     order = nearest(vectors, known, 1)[0][:, 0].argsort()[:count]
@@ -278,7 +318,7 @@ def most_alike(vectors: Tensor, metrics: FeatureMetrics, count: Count, k: Count)
 
 
 def with_count(name: str, count: Count) -> str:
-    """The name of a number with the pictures that it is of, such as `frechet_cnn_10k`."""
+    """The name of a number with the images that it is of, such as `frechet_cnn_10k`."""
     return f"{name}_{count // 1000}k" if count % 1000 == 0 else f"{name}_{count}"
 
 
@@ -336,6 +376,20 @@ def _place_bars(places: Sequence[tuple[str, float]]) -> Image.Image:
         draw.rectangle((left, middle - 1, left + _BAR - 1, middle + 1), fill=_REAL)
         at = left + 5 + round((_BAR - 11) * min(max(place, 0.0), 1.0))
         draw.ellipse((at - 5, middle - 5, at + 5, middle + 5), fill=_DRAWN)
+    return page
+
+
+def _matrix(found: ByClass) -> Image.Image:
+    left = _left(found.names)
+    page = Image.new("RGB", (left + _ROW * len(found.names), _ROW * len(found.names)), PAPER)
+    draw = ImageDraw.Draw(page)
+    for number, (name, counts) in enumerate(zip(found.names, found.recognised, strict=True)):
+        top = _ROW * number
+        draw.text((0, top + _ROW // 2), name, fill=INK, font=_font(), anchor="lm")
+        for column, count in enumerate(counts):
+            light = round(WHITE * (1 - count / max(1, sum(counts))))
+            square = (left + _ROW * column, top, left + _ROW * (column + 1) - 2, top + _ROW - 2)
+            draw.rectangle(square, fill=(light, light, light), outline=_REAL)
     return page
 
 

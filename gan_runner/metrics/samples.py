@@ -1,4 +1,4 @@
-"""Pictures that any program wrote: a folder of picture files, or an `.npz` of one array."""
+"""Images that any program wrote: a folder of image files, or an `.npz` of one array."""
 
 from __future__ import annotations
 
@@ -27,27 +27,27 @@ _log = logging.getLogger(__name__)
 
 Seen = TypeVar("Seen")
 
-_LARGEST = 2**32  # bytes of decoded pictures
-_GREY = frozenset({"1", "L", "LA", "La"})  # Pillow's modes of grey pictures
+_LARGEST = 2**32  # bytes of decoded images
+_GREY = frozenset({"1", "L", "LA", "La"})  # Pillow's modes of grey images
 _SIZES_NAMED = 4
 _ARRAY = "arr_0"
 _CHUNK = 2**20  # bytes that are unpacked at once
 
 
 def read_samples(path: str, shape: tuple[int, int, int]) -> Tensor:
-    """Read generated pictures, which have to be of the shape that the real ones have.
+    """Read generated images, which have to be of the shape that the real ones have.
 
     Args:
-        path: a folder of pictures, nested or not, of every format that data are read from (see `data.decoding`), in
+        path: a folder of images, nested or not, of every format that data are read from (see `data.decoding`), in
             the order of their paths; or an `.npz` whose `arr_0` is uint8 [N, H, W, C] in 0 to 255; `~` is the home
-            folder. Colour pictures all of whose pixels are grey do for grey ones.
-        shape: channels, height and width of the real pictures.
+            folder. Colour images all of whose pixels are grey do for grey ones.
+        shape: channels, height and width of the real images.
 
     Returns:
         uint8 [N, C, H, W], N at least 1.
 
     Raises:
-        UserError: there is nothing of the kind, or its pictures are of another shape, type or range.
+        UserError: there is nothing of the kind, or its images are of another shape, type or range.
     """
     place = Path(at_home(path))
     if place.is_dir():
@@ -56,12 +56,12 @@ def read_samples(path: str, shape: tuple[int, int, int]) -> Tensor:
         images = _read_array(path, place, shape)
     else:
         what = "that is a file of another kind" if place.exists() else "there is no such file or folder"
-        raise UserError(f"samples is {path}, but {what}.", "Give a folder of pictures, or a file that ends in .npz.")
+        raise UserError(f"samples is {path}, but {what}.", "Give a folder of images, or a file that ends in .npz.")
     if int(images.max()) <= 1:
         raise _unlike(
             path,
             f"no pixel is above {int(images.max())}, where they go from 0 to 255",
-            "Multiply the pictures by 255 before they are written, or draw from a network that has learned something.",
+            "Multiply the images by 255 before they are written, or draw from a network that has learned something.",
         )
     return images
 
@@ -77,16 +77,16 @@ def _read_folder(path: str, folder: Path, shape: tuple[int, int, int]) -> Tensor
     if deep := [name for name, each in facts.items() if each.mode[0] in DEFAULT_RANGES]:
         raise _unlike(
             path,
-            f"{_of_all(deep, facts)} more than 8 bits a channel, where the real pictures have 8",
-            "Write the pictures with 8 bits, from 0 to 255.",
+            f"{_of_all(deep, facts)} more than 8 bits a channel, where the real images have 8",
+            "Write the images with 8 bits, from 0 to 255.",
         )
     if shape[0] == 3 and all(each.mode in _GREY for each in facts.values()):
-        raise _unlike(path, "all its pictures are grey, where the real pictures are in colour", _in_kind(3))
+        raise _unlike(path, "all its images are grey, where the real images are in colour", _in_kind(3))
     return _decoded(path, folder, facts, shape)
 
 
 def _headers(path: str, folder: Path, files: Sequence[str]) -> dict[str, Facts]:
-    """What the header of each picture says."""
+    """What the header of each image says."""
 
     def look(some: Sequence[str]) -> list[Facts | Unread]:
         return [_or_unread(folder, name, check_header) for name in some]
@@ -97,7 +97,7 @@ def _headers(path: str, folder: Path, files: Sequence[str]) -> dict[str, Facts]:
 
 
 def _decoded(path: str, folder: Path, facts: Mapping[str, Facts], shape: tuple[int, int, int]) -> Tensor:
-    """The pixels of pictures whose headers say that they have the size of the real ones."""
+    """The pixels of images whose headers say that they have the size of the real ones."""
 
     def read(name: str) -> Pixels | Unread:
         channels: Channels = 1 if facts[name].mode in _GREY else 3
@@ -117,10 +117,10 @@ def _decoded(path: str, folder: Path, facts: Mapping[str, Facts], shape: tuple[i
             elif shape[0] == 1 and _has_colours(seen, axis=0):
                 coloured.append(files[row])
             else:
-                pixels[row] = seen[: shape[0]]  # a grey picture fills all channels
+                pixels[row] = seen[: shape[0]]  # a grey image fills all channels
     _refuse_unread(path, broken)
     if coloured:
-        raise _unlike(path, f"{_of_all(coloured, facts)} colours, where the real pictures are grey", _in_kind(1))
+        raise _unlike(path, f"{_of_all(coloured, facts)} colours, where the real images are grey", _in_kind(1))
     return torch.from_numpy(pixels)
 
 
@@ -139,16 +139,16 @@ def _or_unread(folder: Path, name: str, look: Callable[[Path], Seen]) -> Seen | 
 def _refuse_unread(path: str, broken: Sequence[Unread]) -> None:
     if broken:
         problem = " ".join(told(broken, 3)).rstrip(".")
-        raise _unlike(path, f"not all its pictures can be read: {problem}", "Write them anew, or remove them.")
+        raise _unlike(path, f"not all its images can be read: {problem}", "Write them again, or remove them.")
 
 
 def _of_all(some: Sequence[str], of: Collection[str]) -> str:
-    """`3 of 200 pictures (a.png, b.png, ...) have`."""
-    return f"{len(some):,} of {counted(len(of), 'picture')} ({names(some)}) {'has' if len(some) == 1 else 'have'}"
+    """`3 of 200 images (a.png, b.png, ...) have`."""
+    return f"{len(some):,} of {counted(len(of), 'image')} ({names(some)}) {'has' if len(some) == 1 else 'have'}"
 
 
 def _in_kind(channels: int) -> str:
-    return f"Write the pictures in {'RGB' if channels == 3 else 'grey'}, or name the data that they were made after."
+    return f"Write the images in {'RGB' if channels == 3 else 'grey'}, or name the data that they were made after."
 
 
 def _nothing_there(path: str, folder: Path, listing: Listing) -> UserError:
@@ -157,15 +157,15 @@ def _nothing_there(path: str, folder: Path, listing: Listing) -> UserError:
     if len(arrays) == 1:
         remedy = f"Try samples={quoted(str(Path(path, arrays[0])))}"
     else:
-        remedy = f"Give a folder of {either(FORMATS)} pictures, or a file that ends in .npz."
-    return _unlike(path, f"it holds no pictures that can be read: {lies_there}", remedy)
+        remedy = f"Give a folder of {either(FORMATS)} images, or a file that ends in .npz."
+    return _unlike(path, f"it holds no images that can be read: {lies_there}", remedy)
 
 
 def _tell_what_is_read(path: str, listing: Listing) -> None:
     endings: dict[str, list[str]] = {}
     for name in listing.pictures:
         endings.setdefault(Path(name).suffix.lower(), []).append(name)
-    said = f"{path}: {counted(len(listing.pictures), 'picture')} ({by_ending(endings)})"
+    said = f"{path}: {counted(len(listing.pictures), 'image')} ({by_ending(endings)})"
     if folders := sorted({name.rpartition("/")[0] for name in listing.pictures} - {""}):
         said += f", also of {counted(len(folders), 'folder')} below ({names(folders)})"
     _log.info("%s.", printable(said))
@@ -184,12 +184,12 @@ def _read_array(path: str, file: Path, shape: tuple[int, int, int]) -> Tensor:
     except UserError:
         raise
     except Exception as error:  # zipfile and NumPy raise many kinds
-        raise _unlike(path, f"it cannot be read: {error}", "Write it anew with numpy.savez(PATH, images).") from error
+        raise _unlike(path, f"it cannot be read: {error}", "Write it again with numpy.savez(PATH, images).") from error
     raise _unlike(path, f"it has no array {_ARRAY}", "Write it with numpy.savez(PATH, images), without a name.")
 
 
 def _array(path: str, archive: zipfile.ZipFile, entry: zipfile.ZipInfo, shape: tuple[int, int, int]) -> Tensor:
-    """Read an array of pictures, no more of which is unpacked than its header says, once that has been checked."""
+    """Read an array of images, no more of which is unpacked than its header says, once that has been checked."""
     with archive.open(entry) as member:
         if np.lib.format.read_magic(member) != (1, 0):  # the headers of others may have gigabytes
             raise ValueError("it has the header of an array with named fields")
@@ -202,7 +202,7 @@ def _array(path: str, archive: zipfile.ZipFile, entry: zipfile.ZipInfo, shape: t
             content += chunk
     pixels = np.frombuffer(content, np.uint8).reshape(found, order="F" if by_columns else "C")
     if shape[0] == 1 and _has_colours(pixels, axis=3):
-        raise _unlike(path, f"{_ARRAY} has colours, where the real pictures are grey", _in_kind(1))
+        raise _unlike(path, f"{_ARRAY} has colours, where the real images are grey", _in_kind(1))
     return torch.from_numpy(pixels[..., : shape[0]]).permute(0, 3, 1, 2).contiguous()
 
 
@@ -212,38 +212,38 @@ def _check_array(path: str, found: tuple[int, ...], dtype: np.dtype[np.generic],
         remedy = "Save uint8 from 0 to 255; of floats in [-1, 1] that is numpy.rint(x * 127.5 + 127.5).astype('uint8')."
         raise _unlike(path, layout, remedy)
     if len(found) != 4:
-        raise _unlike(path, layout, "Reshape the array; grey pictures have one channel at the end: x[..., None].")
+        raise _unlike(path, layout, "Reshape the array; grey images have one channel at the end: x[..., None].")
     if found[1:] == shape and shape[0] != shape[2]:
         raise _unlike(path, layout, "Move the channels to the end: x.transpose(0, 2, 3, 1).")
     if found[0] == 0:
-        raise _unlike(path, f"{_ARRAY} is empty", "Draw some pictures.")
+        raise _unlike(path, f"{_ARRAY} is empty", "Draw some images.")
     if found[3] not in (1, 3) or found[3] < shape[0]:
         had = f"{found[3]} channel{'s' * (found[3] != 1)}"
-        raise _unlike(path, f"{_ARRAY} has {had}, where the real pictures have {shape[0]}", _in_kind(shape[0]))
+        raise _unlike(path, f"{_ARRAY} has {had}, where the real images have {shape[0]}", _in_kind(shape[0]))
     _check_sizes(path, {_ARRAY: (found[2], found[1])}, shape)
     _check_size(path, found[0], (found[3], *shape[1:]))
 
 
 def _check_sizes(path: str, sizes: Mapping[str, tuple[int, int]], shape: tuple[int, int, int]) -> None:
-    """Refuse pictures that have not the size of the real ones.
+    """Refuse images that have not the size of the real ones.
 
     Args:
         path: what the user named.
-        sizes: width and height by the name of the picture, or of what holds all of them.
-        shape: of the real pictures.
+        sizes: width and height by the name of the image, or of what holds all of them.
+        shape: of the real images.
     """
     right = (shape[2], shape[1])
     if not (others := [name for name, size in sizes.items() if size != right]):
         return
     (width, height), *more = different = sorted(set(sizes.values()))
     if more:
-        said = f"it holds pictures of {_sizes(different)} pixels ({len(others):,} differ: {names(others)})"
-        remedy = f"Write all pictures at {_size(*right)} pixels, or remove those of other sizes."
+        said = f"it holds images of {_sizes(different)} pixels ({len(others):,} differ: {names(others)})"
+        remedy = f"Write all images at {_size(*right)} pixels, or remove those of other sizes."
     else:
-        said = f"its pictures are of {_size(width, height)} pixels"
+        said = f"its images are of {_size(width, height)} pixels"
         how = f"Try data.image_size={width}" if width == height else f"Write them at {_size(*right)} pixels"
         remedy = f"{how}, or name the data that they were made after."
-    raise _unlike(path, f"{said}, where the real pictures are of {_size(*right)}", remedy)
+    raise _unlike(path, f"{said}, where the real images are of {_size(*right)}", remedy)
 
 
 def _sizes(different: Sequence[tuple[int, int]]) -> str:
@@ -262,8 +262,8 @@ def _check_size(path: str, count: int, shape: tuple[int, int, int]) -> None:
     if (needed := count * math.prod(shape)) > _LARGEST:
         raise _unlike(
             path,
-            f"its {count:,} pictures take {needed / 1e9:,.1f} GB, where {_LARGEST / 1e9:,.1f} GB are read at most",
-            f"Give {_LARGEST // math.prod(shape):,} pictures or fewer; more than 50,000 seldom change a number.",
+            f"its {count:,} images take {needed / 1e9:,.1f} GB, where {_LARGEST / 1e9:,.1f} GB are read at most",
+            f"Give {_LARGEST // math.prod(shape):,} images or fewer; more than 50,000 seldom change a number.",
         )
 
 

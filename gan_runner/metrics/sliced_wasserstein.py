@@ -1,4 +1,4 @@
-"""Sliced Wasserstein distance: how far apart two sets of images are as clouds of points."""
+"""Sliced Wasserstein distance between two sets of images."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from gan_runner.seeds import generator_for
 
 
 class SlicedWasserstein:
-    """Mean distance of the sets' shadows on random lines (Rabin et al. 2012, doi 10.1007/978-3-642-24785-9_37).
+    """Mean distance of the sets' projections onto random lines (Rabin et al. 2012, doi 10.1007/978-3-642-24785-9_37).
 
     In one dimension the optimal transport pairs the sorted points, so each line costs a sort. 0 for equal
     sets; 1 would be a shift of every shadow by 1, where pixels run from -1 to 1.
@@ -35,11 +35,11 @@ class SlicedWasserstein:
         self._seed = seed
 
     def fingerprint(self) -> str:
-        """Changes whenever the number of the same pictures would."""
+        """Changes whenever the number of the same images would."""
         return f"{self._projections}-{self._seed}"
 
     def statistics(self, real: Iterable[Batch]) -> dict[str, Tensor]:
-        """The sorted shadows of N real images, float32 [N, projections]."""
+        """The sorted projections of N real images, float32 [N, projections]."""
         return {"shadows": self._shadows(real)}
 
     def measure(self, fake: Iterable[Batch], real: Mapping[str, Tensor]) -> dict[str, float]:

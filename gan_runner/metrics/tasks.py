@@ -1,4 +1,4 @@
-"""What an encoder learns, so that its features tell pictures apart: classes, or something that needs no labels."""
+"""What an encoder learns, so that its features tell images apart: classes, or something that needs no labels."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from torch.nn.functional import cross_entropy
 
 
 class Task(Protocol):
-    """A head on top of an encoder and what the two minimise.
+    """A head on top of an encoder, and the loss that both minimise.
 
     Attributes:
         name: what the fingerprint of the extractor says that it learned.
-        classes: how many classes of pictures the head tells apart; 0 for a task without.
+        classes: how many classes of images the head tells apart; 0 for a task without.
     """
 
     name: str
@@ -65,9 +65,9 @@ class Classes:
 
 
 class Turns:
-    """Tell by how many quarter turns a picture was turned (Gidaris et al. 2018, arXiv:1803.07728).
+    """Tell by how many quarter turns an image was turned (Gidaris et al. 2018, arXiv:1803.07728).
 
-    Pictures that are not square are mirrored instead: not at all, left to right, top to bottom, or both.
+    Images that are not square are mirrored instead: not at all, left to right, top to bottom, or both.
     """
 
     name = "turns"

@@ -110,7 +110,7 @@ class DiffAugment(nn.Module):
 
 
 class Adaptive(DiffAugment):
-    """`DiffAugment` that becomes as strong as D's overfitting asks for (ADA; Karras et al. 2020, arXiv:2006.06676).
+    """`DiffAugment` with a strength that follows D's overfitting (ADA; Karras et al. 2020, arXiv:2006.06676).
 
     Overfitting shows in how sure D is of real images, r = E[sign D(x)]. Every few updates, p rises where r is above
     the target and falls where it is below, by as much as would take it from 0 to 1 in `speed` images.

@@ -109,7 +109,7 @@ class _ClassifierLoss(_TaughtByTargets):
 
 
 class NonSaturating(_ClassifierLoss):
-    """G maximises log D(G(z)), so that its gradient is strong while D is sure (Goodfellow et al. 2014, section 3)."""
+    """G maximises log D(G(z)); its gradient is strong while D is confident (Goodfellow et al. 2014, section 3)."""
 
     def g(self, fake_logits: Tensor, real_logits: Tensor | None = None) -> Tensor:
         """-log D(G(z)) for hard labels."""
@@ -117,7 +117,7 @@ class NonSaturating(_ClassifierLoss):
 
 
 class Minimax(_ClassifierLoss):
-    """G minimises log(1 - D(G(z))): the game of equation 1 as written, whose gradient fades while D is sure."""
+    """G minimises log(1 - D(G(z))): the game of equation 1 as written, whose gradient vanishes while D is confident."""
 
     takes_generator_labels = False  # G plays against D's
 
@@ -128,7 +128,7 @@ class Minimax(_ClassifierLoss):
 
 
 class LeastSquares(_TaughtByTargets):
-    """D's answers are drawn to their targets by squares, which do not fade (Mao et al. 2017, arXiv:1611.04076, eq. 9).
+    """Squared errors from the targets, which do not saturate (Mao et al. 2017, arXiv:1611.04076, eq. 9).
 
     The paper's D is the logit plus 1/2 here: targets of 1 and 0 then lie on either side of a logit of 0, whose sign
     goes on saying what an image is. D's last bias makes up for the half, so the game is the same.
@@ -171,7 +171,7 @@ class Hinge:
 
 
 class Wasserstein:
-    """D is a critic, whose scores tell how far apart both kinds are (Arjovsky et al. 2017, arXiv:1701.07875, eq. 2).
+    """D is a critic, whose scores measure a distance (Arjovsky et al. 2017, arXiv:1701.07875, eq. 2).
 
     That holds for a critic of bounded slope: without a penalty or spectral normalisation its loss falls without end.
     """
@@ -190,7 +190,7 @@ class Wasserstein:
 
 
 class Relativistic:
-    """D says by how much a real image is more so than a generated one (Jolicoeur-Martineau 2019, arXiv:1807.00734).
+    """D says how much more real a real image is than a generated one (Jolicoeur-Martineau 2019, arXiv:1807.00734).
 
     Each real image is set against one generated image, as in R3GAN (Huang et al. 2024, arXiv:2501.05441,
     equation 2 with f(t) = -softplus(-t)), so that no generated image can be lost sight of for the others. Only

@@ -1,7 +1,7 @@
-"""Terms added to D's loss that keep its slope in bounds.
+"""Terms added to D's loss that regularise its gradient.
 
-A penalty judges D as a function of pictures, whatever lies between them and D's first layer: augmentations, or the
-packing of several pictures into one. Where D answers a map of patches, its answer to a picture is the map's mean.
+A penalty judges D as a function of images, whatever lies between them and D's first layer: augmentations, or the
+packing of several images into one. Where D answers a map of patches, its answer to an image is the map's mean.
 To add one, write a class here and a YAML file in conf/penalty.
 """
 
@@ -116,7 +116,7 @@ class GradientPenalty:
 
 
 class FiniteDifference:
-    """Keep D's answers to a picture and to the same with a little noise alike: R1 without a second derivative.
+    """Penalise the change of D's output when a little noise is added to an image: R1 without a second derivative.
 
     For small noise this is R1, and with `generated` R1 and R2, at the same gamma (Lin et al. 2025, arXiv:2501.08316,
     section 3.4)::
@@ -182,17 +182,17 @@ def parts_of(penalty: Penalty | Several | None) -> dict[str, Penalty]:
 
 
 def due(parts: Mapping[str, Penalty], update: int) -> list[str]:
-    """The lazy penalties that have their turn with D's update of this number, the first being 0."""
+    """The lazy penalties that are applied at D's update of this number, counted from 0."""
     return [name for name, part in parts.items() if interval_of(part) > 1 and update % interval_of(part) == 0]
 
 
 def interval_of(penalty: Penalty) -> int:
-    """Updates of D from one in which a penalty counts to the next; 1, every update, where it does not say."""
+    """D's updates between two applications of a penalty; 1, every update, if it does not say."""
     return int(getattr(penalty, "interval", 1))
 
 
 def _slope(critic: Critic, images: Tensor) -> tuple[Tensor, int]:
-    """The slope of the answers at the images, of their shape, and the number of answers."""
+    """The gradient of the logits with respect to the images, of their shape, and the number of logits."""
     images = _at_least_float32(images.detach()).requires_grad_()
     answers = _by_picture(critic(images))
     (slope,) = torch.autograd.grad(answers.sum(), images, create_graph=True)
@@ -206,10 +206,10 @@ def _times_mean_squared_slope(factor: float, critic: Critic, images: Tensor) -> 
 
 
 def _by_picture(logits: Tensor) -> Tensor:
-    """One answer a picture, [N]."""
+    """One answer an image, [N]."""
     return _at_least_float32(logits).flatten(1).mean(1) if logits.dim() > 1 else logits
 
 
 def _at_least_float32(tensor: Tensor) -> Tensor:
-    """What autocast has left in bfloat16, brought to where sums can be trusted."""
+    """Cast from bfloat16 to float32, in which sums are accurate."""
     return tensor.to(torch.promote_types(tensor.dtype, torch.float32))

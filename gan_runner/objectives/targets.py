@@ -1,4 +1,4 @@
-"""The targets that D is trained towards, and those that G wants D to give.
+"""The targets that D is trained towards, and those that G is trained towards.
 
 A target says what D should answer, not what an image is: D's accuracy never looks at one.
 """
@@ -88,11 +88,11 @@ class Labels:
         return self._maybe_flipped(self._fake, self._real, n, device)
 
     def generator(self, n: int, device: torch.device) -> Tensor:
-        """What G wants to hear about `n` generated images, float32 [n]."""
+        """Targets of `n` generated images in G's step, float32 [n]."""
         return self._generator.sample(n, device)
 
     def against_generator(self, n: int, device: torch.device) -> Tensor:
-        """What D, in a zero-sum game, would rather answer to `n` generated images in G's step, float32 [n]."""
+        """D's targets of `n` generated images in G's step, for a zero-sum game, float32 [n]."""
         return self._fake.sample(n, device)
 
     def _maybe_flipped(self, own: Target, other: Target, n: int, device: torch.device) -> Tensor:

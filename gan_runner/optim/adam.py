@@ -15,7 +15,7 @@ from gan_runner.ranges import FractionBelowOne, NonNegative, Positive
 
 
 class Optimizer(Protocol):
-    """What a player asks of its optimizer; those of `torch.optim` have it."""
+    """What a player needs of its optimizer; those of `torch.optim` have it."""
 
     #: A dict a group of parameters, with its learning rate, a number or a 0-d tensor, under "lr".
     param_groups: list[dict[str, Any]]
@@ -29,7 +29,7 @@ class Optimizer(Protocol):
         ...
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Go on from a checkpoint."""
+        """Restore from a checkpoint."""
         ...
 
 
@@ -119,7 +119,7 @@ class Adam:
         return {"means": list(self._means), "squares": list(self._squares), "steps": self._steps}
 
     def load_state_dict(self, state_dict: Mapping[str, Any]) -> None:
-        """Go on from a checkpoint; in place, for a recorded step has these tensors' addresses."""
+        """Restore from a checkpoint; in place, for a recorded step has these tensors' addresses."""
         own: list[Tensor] = [*self._means, *self._squares, self._steps]
         saved: list[Tensor] = [*state_dict["means"], *state_dict["squares"], state_dict["steps"]]
         for tensor, value in zip(own, saved, strict=True):

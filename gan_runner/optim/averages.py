@@ -37,11 +37,11 @@ class HalfLife:
         self.half_life = half_life
         self.ramp_up = ramp_up
         self.batch = batch
-        # On the device, so that a recorded step counts on. Float32 would stand still at 2^24 images.
+        # On the device, so that a recorded step keeps counting. Float32 would stop counting at 2^24 images.
         self._images = torch.zeros((), dtype=torch.float64 if has_float64(device) else torch.int64, device=device)
 
     def share_of_start(self, updates: int) -> float:
-        """How much of the average is still the weights that it began with, after so many updates, in [0, 1]."""
+        """The weight of the initial weights in the average after so many updates, in [0, 1]."""
         if self.ramp_up is not None:
             return float(updates == 0)  # the ramp reaches back over a share of the run alone
         return float(0.5 ** (updates * self.batch / self.half_life))
@@ -60,7 +60,7 @@ class HalfLife:
         return {"images": self._images}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Go on from a checkpoint; in place, for a recorded step has the tensor's address."""
+        """Restore from a checkpoint; in place, for a recorded step has the tensor's address."""
         self._images.copy_(state["images"].clamp(max=_PAST_ANY_RAMP))
 
 
@@ -68,14 +68,14 @@ class MovingAverage:
     """An exponential moving average of G's weights (Yaz et al. 2019, arXiv:1806.04498).
 
     Averaged weights have smaller activations than those that they are an average of, so batch norm's running
-    statistics of G itself are none of theirs: whoever draws has them taken anew first (see `Sampler`).
+    statistics of G itself are none of theirs: whoever draws has them taken again first (see `Sampler`).
 
     Args:
         net: the network as it is now, to be kept by this object; a copy of G.
         decay: share of the old average that stays at an update.
 
     Attributes:
-        statistics_of: how many pictures batch norm's statistics were taken of since the weights last changed; 0 where
+        statistics_of: how many images batch norm's statistics were taken of since the weights last changed; 0 where
             they are of other weights, infinite where the weights are still those of G at the start.
     """
 
@@ -88,7 +88,7 @@ class MovingAverage:
         self._others = [number for number, buffer in enumerate(self.net.buffers()) if id(buffer) not in statistics]
 
     def share_of_start(self, updates: int) -> float:
-        """How much of the average is still the weights that it began with, after so many updates, in [0, 1]."""
+        """The weight of the initial weights in the average after so many updates, in [0, 1]."""
         if isinstance(self.decay, HalfLife):
             return self.decay.share_of_start(updates)
         return float(self.decay**updates)
@@ -99,7 +99,7 @@ class MovingAverage:
         return {"statistics_of": self.statistics_of, **decay}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Go on from a checkpoint, its weights apart; one that was made by another decay is past its ramp."""
+        """Restore from a checkpoint, its weights apart; one that was made by another decay is past its ramp."""
         self.statistics_of = state.get("statistics_of", 0)  # earlier versions copied those of G
         if isinstance(self.decay, HalfLife):
             self.decay.load_state_dict(state if "images" in state else {"images": torch.tensor(_PAST_ANY_RAMP)})

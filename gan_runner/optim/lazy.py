@@ -1,4 +1,4 @@
-"""Penalties that count only now and then, in updates of their own."""
+"""Lazy regularisation: penalties that are applied every few updates, in updates of their own."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from itertools import combinations
 
 
 def main_share(intervals: Iterable[int]) -> float:
-    """The share of D's updates that are made against its loss, where lazy penalties have some of their own.
+    """The share of D's updates that minimise its loss, if lazy penalties have updates of their own.
 
     There is one more after every update whose number an interval divides, whichever penalties are due together:
     k / (k + 1) for a single interval k.

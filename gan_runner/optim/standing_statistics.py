@@ -1,4 +1,4 @@
-"""Batch norm's running statistics taken anew, for weights that no training step has normalised with."""
+"""Batch norm's running statistics taken again, for weights that no training step has normalised with."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def take_statistics(net: nn.Module, draws: Iterable[Callable[[], object]]) -> No
 
     Args:
         net: the network, in evaluation mode and left in it.
-        draws: each call passes one batch, of two pictures or more, through the network.
+        draws: each call passes one batch, of two images or more, through the network.
     """
     layers = batch_norms(net)
     momenta = [layer.momentum for layer in layers]

@@ -256,7 +256,7 @@ def _checked(path: Path, state: object) -> dict[str, Any]:
         said = f"format {found}" if type(found) is int else "a format without a number"
         raise UserError(
             f"{path} has {said}, where this version of gan-runner reads format {FORMAT}.",
-            "Go on with the version of gan-runner that wrote it, or start a new run.",
+            "Resume with the version of gan-runner that wrote it, or start a new run.",
         )
     for key, (fits, needed) in _EVERY_STATE.items():
         value: Any = state

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from torch import Tensor
 from tqdm import tqdm
 
+from gan_runner.record.loggers import RunLog
 from gan_runner.record.pictures import grid, to_uint8
 from gan_runner.record.run_folder import RunFolder
-from gan_runner.record.tensorboard import EventFile
 
 log = logging.getLogger(__name__)
 
@@ -51,14 +51,14 @@ class Journal:
 
     Args:
         folder: the run's.
-        events: this start's event file.
+        run_log: what this start logs to.
         bar: the progress bar.
         columns: pictures in a row of a grid.
     """
 
-    def __init__(self, folder: RunFolder, events: EventFile, bar: tqdm[Any], columns: int) -> None:
+    def __init__(self, folder: RunFolder, run_log: RunLog, bar: tqdm[Any], columns: int) -> None:
         self.folder = folder
-        self._events = events
+        self._run_log = run_log
         self._bar = bar
         self._columns = columns
 
@@ -73,7 +73,7 @@ class Journal:
     def point(self, point: Mapping[str, float], iteration: int, epoch: float) -> None:
         """Write a log point to metrics.jsonl and the dashboard."""
         self.folder.append_metrics({"iteration": iteration, "epoch": epoch, **point})
-        self._events.scalars(point, iteration)
+        self._run_log.scalars(point, iteration)
 
     def tell(self, standing: Standing, *, due: bool) -> None:
         """Say how the run stands: on the bar, in the log file and, where something is due, on the console.
@@ -87,20 +87,27 @@ class Journal:
         self._bar.set_postfix_str(", ".join([*standing.parts, speed]))
         log.log(logging.INFO if due else logging.DEBUG, "%s", standing)
 
-    def samples(self, fixed: Tensor, fresh: Tensor, iteration: int) -> None:
-        """Write grids of pictures [N, C, H, W] in [-1, 1], from fixed and from fresh latents, in the background."""
+    def samples(self, fixed: Tensor, fresh: Tensor, iteration: int, names: Sequence[str] = ()) -> None:
+        """Write grids of pictures [N, C, H, W] in [-1, 1], from fixed and from fresh latents, in the background.
+
+        Args:
+            fixed: from fixed latents.
+            fresh: from fresh ones.
+            iteration: of both.
+            names: written beside the rows; () for none.
+        """
         fixed_pixels, fresh_pixels, columns = to_uint8(fixed), to_uint8(fresh), self._columns
-        self.folder.save_samples(fixed_pixels, columns, iteration)
+        self.folder.save_samples(fixed_pixels, columns, iteration, names)
 
         def to_dashboard() -> None:
-            self._events.image("samples/fixed", grid(fixed_pixels, columns), iteration)
-            self._events.image("samples/random", grid(fresh_pixels, columns), iteration)
+            self._run_log.image("samples/fixed", grid(fixed_pixels, columns, names), iteration)
+            self._run_log.image("samples/random", grid(fresh_pixels, columns, names), iteration)
 
         self.folder.in_background(to_dashboard)
 
     def real_images(self, images: Tensor, iteration: int) -> None:
         """Put a grid of real images [N, C, H, W] in [-1, 1] on the dashboard, to compare with."""
-        self._events.image("samples/real", grid(to_uint8(images), self._columns), iteration)
+        self._run_log.image("samples/real", grid(to_uint8(images), self._columns), iteration)
 
     def checkpoint(self, state: Mapping[str, Any], *, best: bool, keep: int | None) -> None:
         """Write a checkpoint in the background; see `RunFolder.save_checkpoint`."""
@@ -115,7 +122,7 @@ class Journal:
     def alarm(self, name: str, message: str, iteration: int) -> None:
         """Tell of an alarm."""
         log.warning("Alarm at iteration %d: %s", iteration, message)
-        self._events.text(f"health/{name}", message, iteration)
+        self._run_log.alarm(name, message, iteration)
 
 
 class Silence(Journal):
@@ -136,7 +143,7 @@ class Silence(Journal):
     def tell(self, standing: Standing, *, due: bool) -> None:
         """Nothing."""
 
-    def samples(self, fixed: Tensor, fresh: Tensor, iteration: int) -> None:
+    def samples(self, fixed: Tensor, fresh: Tensor, iteration: int, names: Sequence[str] = ()) -> None:
         """Nothing."""
 
     def checkpoint(self, state: Mapping[str, Any], *, best: bool, keep: int | None) -> None:

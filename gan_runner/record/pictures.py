@@ -12,13 +12,14 @@ import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeAlias, TypeVar
+from typing import IO, TYPE_CHECKING, TypeAlias, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
+from PIL.PngImagePlugin import PngInfo
 
-from gan_runner.errors import UserError
+from gan_runner.errors import UserError, printable
 from gan_runner.files import MEGABYTE, opened, replacing
 
 if TYPE_CHECKING:
@@ -38,6 +39,10 @@ ANIMATION_SECONDS = 8.0  # what an animation aims at, as far as its frames stay 
 SHORTEST_FRAME, LONGEST_FRAME = 0.04, 0.5  # seconds; viewers slow down what is much shorter
 LARGEST_GRID = 64_000_000  # pixels; more is no grid of ours, and may be made to fill the memory
 MOST_FRAMES = 100  # of an animation; five hundred would take 10 s and half a gigabyte to write
+NAMES_WIDTH = "names-width"
+"""The key of a PNG file's text that says how many pixels on the left are for names."""
+_NAME_SIZE, _LONGEST_NAME = 16, 24  # pixels; characters
+_NARROW = 10  # columns that a grid by class may have, however few pictures there are
 LAST_FRAME = 2.0  # seconds; the result is what one looks at
 
 
@@ -55,7 +60,7 @@ def to_uint8(images: Tensor) -> Pixels:
     return levels.permute(0, 2, 3, 1).contiguous().cpu().numpy()
 
 
-def grid(images: Pixels, columns: int) -> Image.Image:
+def grid(images: Pixels, columns: int, names: Sequence[str] = ()) -> Image.Image:
     """Lay images out in reading order, a thin gap around each.
 
     Small images are enlarged by a whole factor, so that each pixel stays a crisp square. Cells that the last
@@ -64,6 +69,8 @@ def grid(images: Pixels, columns: int) -> Image.Image:
     Args:
         images: [N, H, W, C] in 0..255, C being 1 (grey) or 3 (RGB).
         columns: cells in a row, >= 1.
+        names: what is written beside each row, on its left; () for nothing. How wide the names are stands in the
+            picture's info as `NAMES_WIDTH`, and in its PNG file.
     """
     scale = max(1, CELL // max(images.shape[1:3]))
     cells = images.repeat(scale, axis=1).repeat(scale, axis=2)
@@ -75,14 +82,56 @@ def grid(images: Pixels, columns: int) -> Image.Image:
         row, column = divmod(position, columns)
         top, left = GAP + row * (height + GAP), GAP + column * (width + GAP)
         canvas[top : top + height, left : left + width] = cell
-    return Image.fromarray(canvas[..., 0] if channels == 1 else canvas)
+    cells_alone = Image.fromarray(canvas[..., 0] if channels == 1 else canvas)
+    return _with_names(cells_alone, names, height + GAP) if any(names) else cells_alone
+
+
+def grid_by_class(images: Pixels, label: NDArray[np.int64], names: Sequence[str]) -> Image.Image:
+    """Lay images out with each class on rows of its own, and its name beside the first of them.
+
+    Args:
+        images: as for `grid`.
+        label: the class of each, [N]; those of one class are neighbours.
+        names: of the classes.
+    """
+    starts = np.flatnonzero(np.diff(label, prepend=-1))
+    classes = np.split(images, starts[1:])
+    columns = min(max(map(len, classes)), max(_NARROW, near_square(len(images))))
+    cells, beside = [], []
+    for each, start in zip(classes, starts, strict=True):
+        rows = math.ceil(len(each) / columns)
+        blank = np.full((rows * columns - len(each), *each.shape[1:]), WHITE, np.uint8)
+        cells += [each, blank]
+        beside += [names[label[start]], *[""] * (rows - 1)]
+    return grid(np.concatenate(cells), columns, beside)
+
+
+def _with_names(cells: Image.Image, names: Sequence[str], row: int) -> Image.Image:
+    font = ImageFont.load_default(_NAME_SIZE)
+    shown = [printable(name) for name in names]
+    shown = [name if len(name) <= _LONGEST_NAME else f"{name[: _LONGEST_NAME - 3]}..." for name in shown]
+    width = math.ceil(max(font.getlength(name) for name in shown)) + 2 * MARGIN
+    page = Image.new(cells.mode, (width + cells.width, cells.height), PAPER)
+    draw = ImageDraw.Draw(page)
+    for number, name in enumerate(shown):
+        draw.text((width - MARGIN, GAP + number * row + row // 2), name, fill=INK, font=font, anchor="rm")
+    page.paste(cells, (width, 0))
+    page.info[NAMES_WIDTH] = str(width)
+    return page
 
 
 def png_bytes(picture: Image.Image) -> bytes:
     """A picture as a PNG file."""
     buffer = io.BytesIO()
-    picture.save(buffer, format="PNG")
+    _save_png(picture, buffer)
     return buffer.getvalue()
+
+
+def _save_png(picture: Image.Image, file: IO[bytes]) -> None:
+    text = PngInfo()
+    if NAMES_WIDTH in picture.info:
+        text.add_text(NAMES_WIDTH, picture.info[NAMES_WIDTH])
+    picture.save(file, format="PNG", pnginfo=text)
 
 
 def near_square(count: int) -> int:
@@ -149,7 +198,7 @@ def animation(frames: Sequence[Frame], path: Path) -> None:
 def save_atomically(image: Image.Image, path: Path) -> None:
     """Write or replace a picture as a PNG file; nobody ever sees half of it."""
     with replacing(path) as file:
-        image.save(file, format="PNG")
+        _save_png(image, file)
 
 
 @contextmanager
@@ -211,13 +260,18 @@ def check_output(output: Path | str) -> None:
         )
 
 
-def write_samples(images: Pixels, output: Path | str) -> None:
+def write_samples(
+    images: Pixels, output: Path | str, label: NDArray[np.int64] | None = None, classes: Sequence[str] = ()
+) -> None:
     """Write images in the form that the output's ending names, making the folders on the way.
 
     Args:
         images: [N, H, W, C] in 0..255, C being 1 or 3, N at least 1.
         output: `.png` is one grid, `.npz` holds `arr_0` [N, H, W, C], and a path that ends in `/`, or is an
-            empty folder, becomes a folder of 00000.png, 00001.png and so on.
+            empty folder, becomes a folder of 00000.png, 00001.png and so on. Of pictures by class the grid has each
+            class on rows of its own, the array's file `label` and `classes` besides, and the folder one for each class.
+        label: the class of each, [N]; those of one class are neighbours. None where they have none.
+        classes: names of the classes.
 
     Raises:
         UserError: the ending is another one, there is something already, or nothing can be written there.
@@ -233,15 +287,26 @@ def write_samples(images: Pixels, output: Path | str) -> None:
         ) from error
     if _is_folder(output):
         path.mkdir(exist_ok=True)
-        for number, image in enumerate(images):
-            save_atomically(
-                Image.fromarray(image[..., 0] if image.shape[-1] == 1 else image), path / f"{number:05d}.png"
-            )
+        folders = [path] * len(images) if label is None else [path / _as_file_name(classes[each]) for each in label]
+        for number, (image, folder) in enumerate(zip(images, folders, strict=True)):
+            folder.mkdir(exist_ok=True)
+            picture = Image.fromarray(image[..., 0] if image.shape[-1] == 1 else image)
+            save_atomically(picture, folder / f"{number:05d}.png")
     elif path.suffix.lower() == ".png":
-        save_atomically(grid(images, near_square(len(images))), path)
+        by_class = None if label is None else grid_by_class(images, label, classes)
+        save_atomically(by_class or grid(images, near_square(len(images))), path)
     else:
         with replacing(path) as file:
-            np.savez(file, images)
+            if label is None:
+                np.savez(file, images)
+            else:
+                np.savez(file, images, label=label, classes=np.array(classes))
+
+
+def _as_file_name(name: str) -> str:
+    """The name of a class as that of a folder on any system."""
+    kept = "".join("-" if character in '<>:"/\\|?*' or not character.isprintable() else character for character in name)
+    return kept.strip(" .") or "-"
 
 
 def _is_folder(output: Path | str) -> bool:

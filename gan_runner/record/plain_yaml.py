@@ -34,7 +34,7 @@ class NotPlainError(ValueError):
 
 
 def plain_yaml(source: str) -> Tree:
-    """Read YAML that may come from anybody.
+    """Read YAML that may come from others.
 
     Args:
         source: of one document.

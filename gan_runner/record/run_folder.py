@@ -12,7 +12,7 @@ import logging
 import math
 import os
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from pathlib import Path
 from typing import Any
@@ -91,7 +91,7 @@ class RunFolder:
         if new and os.path.lexists(self.path / "summary.json"):
             raise UserError(
                 f"{key} is {self.path}, but there is a run already, and runs are not written over.",
-                f"Try {quoted(f'resume={self.path}')} to go on with it, or another {key}.",
+                f"Try {quoted(f'resume={self.path}')} to resume it, or another {key}.",
             )
         log.debug(_CLAIM, os.getpid(), self.path)
         log.info("Run folder: %s", self.path)
@@ -198,12 +198,12 @@ class RunFolder:
         """Replace summary.json."""
         write_text(self.path / "summary.json", _as_json(dict(summary), indent=2) + "\n")
 
-    def save_samples(self, images: Pixels, columns: int, iteration: int) -> None:
-        """Write the grid of an iteration in the background."""
+    def save_samples(self, images: Pixels, columns: int, iteration: int, names: Sequence[str] = ()) -> None:
+        """Write the grid of an iteration in the background, with names beside its rows if there are any."""
         path = made_folder(self.path / "samples") / _SAMPLE.format(iteration)
 
         def save() -> None:
-            drawn = grid(images, columns)
+            drawn = grid(images, columns, names)
             self._largest_grid = max(self._largest_grid, math.prod(drawn.size))
             save_atomically(drawn, path)
 

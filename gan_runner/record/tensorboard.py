@@ -9,12 +9,11 @@ from __future__ import annotations
 import contextlib
 import platform
 import time
-from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Literal, Self, TypeAlias
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 from PIL import Image
@@ -22,30 +21,13 @@ from PIL import Image
 from gan_runner import files
 from gan_runner.machine.shell import quoted
 from gan_runner.ranges import Positive
+from gan_runner.record.loggers import Hyperparameters, RunToLog, Scalar, Status
 
 if TYPE_CHECKING:
     from torch.utils.tensorboard import SummaryWriter
 
-Scalar: TypeAlias = bool | int | float | str
-Kind: TypeAlias = Literal["number", "truth", "text"]
-
 _PICTURES_KEPT = 10  # of a tag, by TensorBoard itself
 _FAILURE = ".failure"  # ends the name of the event file that says that a start has failed
-
-
-@dataclass(frozen=True)
-class Hyperparameters:
-    """A run's row on the HPARAMS page.
-
-    Attributes:
-        values: dotted key -> value, each of the kind that its column has in all runs.
-        columns: key -> kind, of the settings to show; TensorBoard takes the columns of a folder from one of its runs.
-        chosen: the keys among them that tell the runs apart; their columns come first.
-    """
-
-    values: Mapping[str, Scalar]
-    columns: Mapping[str, Kind]
-    chosen: Collection[str]
 
 
 class TensorBoard:
@@ -59,20 +41,20 @@ class TensorBoard:
             such key.
     """
 
+    writes_outside = False
+
     def __init__(self, flush_seconds: Positive, charts: Mapping[str, Sequence[str]], images: bool = True) -> None:
         self.flush_seconds = flush_seconds
         self.charts = charts
         self.images = images
 
-    def open(self, folder: Path, first_iteration: int) -> EventFile:
-        """Start an event file at the top of a run's folder.
+    def open(self, run: RunToLog) -> EventFile:
+        """Start an event file at the top of a run's folder, which is made if need be.
 
-        Args:
-            folder: the run's folder; made if need be.
-            first_iteration: the first iteration that this start may log. An earlier start that was cut short
-                may have logged it and later ones too; TensorBoard drops those, so that no curve doubles
-                back.
+        An earlier start that was cut short may have logged this start's first iteration and later ones too; TensorBoard
+        drops those, so that no curve doubles back.
         """
+        folder, first_iteration = run.folder, run.first_iteration
 
         def begin() -> SummaryWriter:
             from torch.utils.tensorboard import SummaryWriter
@@ -89,6 +71,10 @@ class TensorBoard:
             files.remove(failure)
         return EventFile(begin, folder, images=self.images)
 
+    def view_commands(self, folder: Path, shown: Path) -> list[str]:
+        """The line that opens TensorBoard."""
+        return [dashboard_line(folder, shown)]
+
 
 class EventFile:
     """One start's event file, which there is once something is written; a context manager that closes it.
@@ -104,10 +90,16 @@ class EventFile:
         self._folder = folder
         self._images = images
         self._descriptions: dict[str, str] = {}
+        self._row: list[Any] = []  # of the HPARAMS page, until the file is begun
 
     @cached_property
     def _writer(self) -> SummaryWriter:
-        return self._begin()
+        writer = self._begin()
+        file: Any = writer.file_writer
+        for message in self._row:
+            file.add_summary(message)
+        self._row = []
+        return writer
 
     @property
     def _file(self) -> Any:
@@ -130,10 +122,9 @@ class EventFile:
             hyperparameters: the run's.
             metrics: scalar tags, the most telling first; the page shows the last value logged of each.
         """
-        for message in _row(hyperparameters, metrics):
-            self._file.add_summary(message)
+        self._row = _row(hyperparameters, metrics)
 
-    def end(self, succeeded: bool) -> None:
+    def end(self, status: Status) -> None:
         """Put the run's outcome on the HPARAMS page.
 
         TensorBoard keeps the first outcome that it reads in a folder. So a run that was interrupted, and may be
@@ -142,11 +133,12 @@ class EventFile:
         """
         from tensorboard.plugins.hparams import api_pb2, plugin_data_pb2
 
-        if succeeded:
+        if status == "finished":
             outcome = plugin_data_pb2.SessionEndInfo(status=api_pb2.STATUS_SUCCESS, end_time_secs=time.time())
             self._file.add_summary(_of_hparams_page(session_end_info=outcome))
-        else:
-            _write_failure(self._folder, [])
+        elif status == "failed":
+            _write_failure(self._folder, self._row)
+            self._row = []
 
     def describe(self, descriptions: Mapping[str, str]) -> None:
         """Say what scalars mean, by their tags, before the first of each; their charts show it behind an i."""
@@ -186,16 +178,14 @@ class EventFile:
 
         self._file.add_summary(text(tag, markdown), iteration)
 
+    def alarm(self, name: str, message: str, iteration: int) -> None:
+        """Add an alarm to the TEXT page."""
+        self.text(f"health/{name}", message, iteration)
+
     def close(self) -> None:
         """Write what is still in memory and close the file; the file takes nothing more."""
-        if "_writer" in self.__dict__:
+        if self._row or "_writer" in self.__dict__:
             self._writer.close()
-
-
-def begin_and_fail(folder: Path, hyperparameters: Hyperparameters) -> None:
-    """Put a run that has failed before it began on the HPARAMS page, unless it is there already."""
-    if not files.listed(folder, "events.out.tfevents.*", link=True):
-        _write_failure(folder, _row(hyperparameters, []))
 
 
 def _write_failure(folder: Path, before: Sequence[Any]) -> None:

@@ -318,6 +318,6 @@ def _notes(runs: Sequence[Run], groups: Sequence[Group]) -> Iterator[str]:
     twice = sum(len(each) > len(set(each)) for each in seeds)
     if twice:
         yield (
-            f"In {twice} of the rows a seed comes more than once. Such runs may be the same to the bit, and make the "
+            f"In {twice} of the rows a seed comes more than once. Such runs may be exactly the same, and make the "
             "spread smaller than it is."
         )

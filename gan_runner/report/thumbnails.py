@@ -18,7 +18,7 @@ from PIL import Image, UnidentifiedImageError
 from gan_runner.machine.cores import cores
 from gan_runner.ranges import Count
 from gan_runner.record.data_folder import text
-from gan_runner.record.pictures import CELL, GAP, WHITE, Pixels, opened_png
+from gan_runner.record.pictures import CELL, GAP, NAMES_WIDTH, WHITE, Pixels, opened_png
 from gan_runner.report.runs import Run
 
 _LARGE = 4_000_000  # pixels; of larger grids one at a time is in memory, however many cores there are
@@ -148,6 +148,8 @@ def _first_cells(path: Path, layout: tuple[int, int] | None, most: int) -> Pixel
             image.thumbnail((most * CELL, most * CELL))
             return np.asarray(image).reshape(1, image.height, 1, image.width, -1)
         columns, rows = layout
+        if (names := picture.info.get(NAMES_WIDTH, "")).isdecimal():
+            image = image.crop((min(int(names), image.width - 1), 0, image.width, image.height))
         if (image.width - GAP) % columns or (image.height - GAP) % rows:
             raise ValueError(f"it is no grid of {columns} columns and {rows} rows")
         width, height = (image.width - GAP) // columns, (image.height - GAP) // rows

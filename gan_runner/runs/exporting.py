@@ -15,6 +15,7 @@ from torch import nn
 
 from gan_runner import files
 from gan_runner.building.games import PARTS_OF_A_GAME, make_latent
+from gan_runner.building.networks import conditioning_of, packing_of
 from gan_runner.building.parts import Parts
 from gan_runner.config.build import discriminator_of_checkpoint, plain, sampler_of_checkpoint
 from gan_runner.config.stored import Stored
@@ -24,15 +25,15 @@ from gan_runner.export.description import Description
 from gan_runner.export.folder import SHOWN, write_folder
 from gan_runner.export.graphs import write_onnx, write_program
 from gan_runner.export.page import write_page
-from gan_runner.games import draws_from_latents_alone
+from gan_runner.games import Conditional, draws_from_latents_alone
 from gan_runner.optim.standing_statistics import batch_norms
 from gan_runner.record.data_folder import DataFolder
-from gan_runner.record.pictures import near_square, to_uint8
+from gan_runner.training.asked import drawn_images
 from gan_runner.training.sampler import STATISTICS_OF
 
 Player = Literal["generator", "discriminator"]
 _FORMS = {".onnx": "for an ONNX file", ".pt2": "for a program of PyTorch's", ".html": "for a page to draw on"}
-_DOES = {"generator": "draws the same pictures", "discriminator": "gives the same logits"}
+_DOES = {"generator": "draws the same images", "discriminator": "gives the same logits"}
 
 
 def export_run(
@@ -69,7 +70,7 @@ def export_run(
     if what == "generator":
         sampler = sampler_of_checkpoint(config, state, 0, device)
         net = sampler.net.eval()
-        pictures = to_uint8(sampler.pictures(sampler.for_grid("sampled latents", SHOWN, near_square(SHOWN))))
+        pictures = drawn_images(sampler, SHOWN, None, state["about"]["classes"], f"run is {folder}")
     else:
         net = discriminator_of_checkpoint(config, state, device)
     net.requires_grad_(False)
@@ -77,7 +78,7 @@ def export_run(
     if output.suffix not in _FORMS:
         evaluation = DataFolder(folder).json(f"evaluation-{checkpoint}.json")
         write_folder(output, description, net, pictures, measured(evaluation, summary, description), parts)
-        return f"loaded once more, it {_DOES[what]} to the bit."
+        return f"loaded once more, it {_DOES[what]} bit for bit."
     shape = _taken(output, description)
     net.cpu()
     if output.suffix == ".html":
@@ -103,7 +104,9 @@ def _taken(output: Path, description: Description) -> tuple[int, ...]:
             f"output={output} would be a page on which a visitor draws, but what=discriminator draws nothing.",
             "Try what=generator, or another form: output=NAME, NAME.onnx or NAME.pt2.",
         )
-    if not description.from_latents_alone:
+    game = description.drawing.get("game")
+    by_class = game is not None and issubclass(resolve_name(game["_target_"]), Conditional)
+    if not description.from_latents_alone and not by_class:
         raise UserError(
             f"output={output}, but this run's game gives its generator more than latents, which a {output.suffix} has "
             "no place for.",
@@ -132,7 +135,7 @@ def _describe(
         image_shape=(channels, height, width),
         classes=tuple(about["classes"]),
         network=plain(config.model[what]),
-        packing=1 if draws else int(config.game.get("packing", 1)),
+        packing=1 if draws else packing_of(config.game),
         drawing={group: plain(config[group]) for group in groups} if draws else {},
         facts={
             "gan_runner": importlib.metadata.version("gan-runner"),
@@ -150,6 +153,8 @@ def _describe(
                 "fingerprint": about["data_fingerprint"],
             },
         },
+        conditioning=conditioning_of(plain(config.game), plain(config.model[what]), about["classes"]),
+        class_counts=None if (counts := about.get("class_counts")) is None else tuple(counts),
     )
 
 

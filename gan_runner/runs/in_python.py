@@ -25,7 +25,7 @@ from gan_runner.runs.words import words_of
 
 
 def train(*words: str, quiet: bool = False, **settings: object) -> SavedRun:
-    """Train a run, as `gan-run` does with the same words, and give it.
+    """Train a run, as `gan-run` does with the same overrides, and return it.
 
     Ctrl-C, or a notebook's stop button, saves the run and gives it back; its `status` is then `interrupted`.
 
@@ -56,7 +56,9 @@ def _unless_interrupted(end: SystemExit, folder: Path) -> None:
     if end.code == 128 + signal.SIGINT and not (folder / "checkpoints/last.pt").is_file():
         raise KeyboardInterrupt from end
     if not isinstance(end.code, int) or end.code <= 128:
-        raise UserError("The run has ended early: a part of yours has called sys.exit.", f"See {folder}.") from end
+        raise UserError(
+            "The run has ended early: a component of your own has called sys.exit.", f"See {folder}."
+        ) from end
 
 
 class SavedSweep:
@@ -64,7 +66,7 @@ class SavedSweep:
 
     Args:
         folder: such as "multirun/DATE/TIME".
-        trust: modules of yours that its runs' configs may name.
+        trust: your own modules that its runs' configs may name.
 
     Raises:
         UserError: there is no sweep in it.
@@ -101,7 +103,7 @@ class SavedSweep:
         return as_table(rows)
 
     def resume(self, *words: str, quiet: bool = False) -> SavedSweep:
-        """Go on with what is left of it, as `gan-run -m sweep_resume=multirun/DATE/TIME` does."""
+        """Resume what is left of it, as `gan-run -m sweep_resume=multirun/DATE/TIME` does."""
         return _run_sweep([f"sweep_resume={self.folder}", *words], self.folder, quiet, self._trust)
 
     def __repr__(self) -> str:
@@ -111,9 +113,9 @@ class SavedSweep:
 
 
 def sweep(*words: str, quiet: bool = False, **settings: object) -> SavedSweep:
-    """Train every combination of values, as `gan-run -m` does with the same words, in a process of its own.
+    """Train every combination of values, as `gan-run -m` does with the same overrides, in a process of its own.
 
-    Ctrl-C, or a notebook's stop button, has every job save and gives the sweep back; its `resume` goes on with it.
+    Ctrl-C, or a notebook's stop button, has every job save and gives the sweep back; its `resume` resumes it.
 
     Args:
         *words: overrides, several values apart by commas: "optimizer.lr=1e-4,2e-4".
@@ -151,7 +153,7 @@ def _run_sweep(words: Sequence[str], folder: Path, quiet: bool, trust: Sequence[
         with contextlib.suppress(OSError):  # something lies in it, or there is none
             folder.rmdir()
         problem, _, remedy = "".join(said).strip().partition("\n  ")
-        raise UserError(problem or "The sweep has not begun.", remedy or "Try the same words with gan-run -m.")
+        raise UserError(problem or "The sweep has not begun.", remedy or "Try the same overrides with gan-run -m.")
     return SavedSweep(folder, trust)
 
 

@@ -6,7 +6,7 @@ import contextlib
 import copy
 import logging
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
@@ -16,17 +16,18 @@ from omegaconf import OmegaConf, read_write
 from tqdm.contrib.logging import logging_redirect_tqdm
 
 from gan_runner.building.parts import Parts, names_in, only, trusting
-from gan_runner.config.build import NETWORKS, build, refuse_other_networks
+from gan_runner.config.build import NETWORKS, build, make, refuse_other_networks
 from gan_runner.config.checking import check, too_much_asked
 from gan_runner.config.hyperparameters import hyperparameters_of
 from gan_runner.config.stored import Stored, read_stored, to_store
+from gan_runner.contracts import hold_to
 from gan_runner.errors import FirstError, UserError, mark_as_told, problem_of
 from gan_runner.machine import shell
 from gan_runner.record.journal import Journal, Silence
+from gan_runner.record.loggers import Hyperparameters, Logger, RunToLog, opened_log
 from gan_runner.record.progress_bar import progress_bar
 from gan_runner.record.run_folder import RunFolder
 from gan_runner.record.summary import Summary
-from gan_runner.record.tensorboard import Hyperparameters, begin_and_fail, dashboard_line
 from gan_runner.runs.introduction import introduce, what_is_trained
 from gan_runner.runs.judging import report_of_checkpoint, tell_report
 from gan_runner.runs.outcome import outcome_of
@@ -56,7 +57,7 @@ class Within:
         measured_at: what finished jobs measured: see `SweepFolder.measured_at`.
         failed_so: whether another of its jobs has failed for the same reason, which is then on the screen already.
         parts: what it may have made, where the sweep's folder has said what its jobs are; None where that was typed.
-        again: an earlier start was cut short before it saved anything, and is begun anew in its folder.
+        again: an earlier start was cut short before it saved anything, and is started again in its folder.
         bar: whether it may show a bar of its own.
     """
 
@@ -87,7 +88,7 @@ def run_job(start: Start, within: Within | None = None) -> float | None:
     """
     world = init_processes()
     folder = RunFolder(start.folder)
-    job = _Job(start, folder, world, within.parts if within else None)
+    job = _Job(start, folder, world, within)
     if not world.first:
         _take_part(job)
         return None
@@ -96,6 +97,7 @@ def run_job(start: Start, within: Within | None = None) -> float | None:
     except UserError as error:
         if start.job:  # the job's folder is kept, and says why nothing else is in it
             _tell_failure(error, within)
+            job.log_failure_to_begin()
         elif job.stored is None:
             folder.discard_unbegun()
         raise
@@ -104,11 +106,12 @@ def run_job(start: Start, within: Within | None = None) -> float | None:
     with contextlib.closing(folder), stop:
         if job.stored is not None:
             folder.claim("resume", new=False)
+            job.look_up_what_was_logged()
         else:
-            again = within is not None and within.again
-            folder.claim("hydra.sweep.dir" if start.job else "hydra.run.dir", new=not again)
+            folder.claim("hydra.sweep.dir" if start.job else "hydra.run.dir", new=not job.again)
             job.begin()
-            if again:
+            if job.again:
+                job.look_up_what_was_logged()
                 folder.rewind_metrics(0)
         try:
             with too_much_asked():
@@ -125,12 +128,13 @@ def run_job(start: Start, within: Within | None = None) -> float | None:
             assert told is not None, "the first process speaks"
             _tell_failure(told, within)
             job.write_after_failure("failed", str(told) or repr(told))
+            job.log_failure_to_begin()
             if told is not error:
                 raise told from error
             raise
         except BaseException as error:
             if isinstance(error, SystemExit) and stop.left is None:
-                log.exception("A part of yours has called sys.exit.")
+                log.exception("A component of your own has called sys.exit.")
                 job.write_after_failure("failed", f"sys.exit({error.code})")
                 sys.exit(1)
             job.write_after_failure("interrupted")
@@ -151,7 +155,7 @@ def _tell_failure(error: Exception, within: Within | None) -> None:
     if isinstance(error, UserError):
         log.error("%s", error, extra=repeated)
     else:
-        log.exception("This is a bug, in gan-runner or in a part of yours.", extra=repeated)
+        log.exception("This is a bug, in gan-runner or in a component of your own.", extra=repeated)
     mark_as_told(error)
 
 
@@ -211,15 +215,15 @@ def _go_on(job: _Job, run: Run, state: dict[str, Any] | None) -> bool:
 def _train(job: _Job, stop: Stop, within: Within | None) -> None:
     config, folder = job.config, job.folder
     experiment, state, tables = _made(job, stop)
-    first_iteration = state["progress"]["iteration"] + 1 if state else 1
+    job.logger_asked = True
     with (
         FirstError() as first,
-        experiment.dashboard.open(folder.path, first_iteration) as events,
+        contextlib.closing(opened_log(experiment.logger, job.to_log(state))) as run_log,
         progress_bar(experiment.settings.progress if within is None or within.bar else False) as bar,
         contextlib.nullcontext() if bar.disable else logging_redirect_tqdm(),
         contextlib.closing(experiment.loader),
     ):
-        journal = Journal(folder, events, bar, experiment.settings.sample_columns)
+        journal = Journal(folder, run_log, bar, experiment.settings.sample_columns)
         run = Run(experiment, journal, on_checkpoint=lambda: job.write("running"))
         job.run = run
         nothing_left = _go_on(job, run, state)
@@ -249,11 +253,11 @@ def _train(job: _Job, stop: Stop, within: Within | None) -> None:
             log.warning("%s", unusual)
         if not state and within is None and (better := _what_is_better(job.start)):
             log.info("%s", better)
-        events.begin(_hyperparameters(job.start), [*experiment.evaluation.tags, *_TELLING_SCALARS])
-        events.describe(experiment.evaluation.descriptions)
+        run_log.begin(_hyperparameters(job.start), [*experiment.evaluation.tags, *_TELLING_SCALARS])
+        run_log.describe(experiment.evaluation.descriptions)
         command, begun_at = shell.command_line(job.start.command), run.progress.iteration
         for tag, text in {"command": command, "config": job.config_text, **tables}.items():
-            events.text(f"run/{tag}", f"```\n{text}\n```", begun_at)
+            run_log.text(f"run/{tag}", f"```\n{text}\n```", begun_at)
         if not state:
             run.show_real_images()
         job.write("running")
@@ -264,11 +268,10 @@ def _train(job: _Job, stop: Stop, within: Within | None) -> None:
                 if run.finished:
                     job.tell_how_it_went(run)
                 run.tell_outcome()
-                if not stop.signal:
-                    events.end(succeeded=True)
+                run_log.end("interrupted" if stop.signal else "finished")
         except Exception:
             with contextlib.suppress(Exception):
-                events.end(succeeded=False)
+                run_log.end("failed")
             with contextlib.suppress(Exception):
                 run.write_timeline()
             raise
@@ -332,11 +335,6 @@ def _length_in_words(run: Run) -> str:
     return f"{total:,} iterations" if settings.iterations is not None else f"{epochs} ({total:,} iterations)"
 
 
-def note_failure_on_dashboard(start: Start) -> None:
-    """Give a job of a sweep that has failed before it began its row on the page of hyperparameters."""
-    begin_and_fail(start.folder, _hyperparameters(start))
-
-
 def _hyperparameters(start: Start) -> Hyperparameters:
     """The run's row on the page of hyperparameters; all jobs of a sweep name the same columns."""
     typed = [override.lstrip("+~").partition("=")[0] for override in start.overrides]
@@ -362,9 +360,10 @@ def choose_gpu(number: int | None) -> None:
 class _Job:
     """One start of a run, and what is written of it whatever becomes of it."""
 
-    def __init__(self, start: Start, folder: RunFolder, world: World, parts: Parts | None) -> None:
+    def __init__(self, start: Start, folder: RunFolder, world: World, within: Within | None) -> None:
         self.start = start
-        self._parts = parts
+        self.again = within is not None and within.again
+        self._parts = within.parts if within else None
         self.config = config = start.config
         self.folder = folder
         self.world = world
@@ -372,6 +371,8 @@ class _Job:
         self.stored: Stored | None = None
         self.pruned = False
         self.begun = False
+        self.logger_asked = False  # whether its logger has been asked to open a log, which may take long to fail
+        self._last_logged = 0 if self.again else None
         self._looked_at: dict[str, float] | None = None
         self.judged: dict[str, dict[str, float | None]] = {}
         if config.resume is not None:
@@ -434,6 +435,38 @@ class _Job:
             return self.folder.checkpoints.load(str(self.config.resume_from), torch.device("cpu"))
         return self.folder.checkpoints.load_newest(torch.device("cpu"))
 
+    def look_up_what_was_logged(self) -> None:
+        """Find out what earlier starts have logged, where this one continues their log."""
+        if self.config.resume_from is None:
+            self._last_logged = max((point["iteration"] for point in self.folder.read_metrics()), default=0)
+
+    def to_log(self, state: Mapping[str, Any] | None) -> RunToLog:
+        """This start as a logger is told of it."""
+        path, of_sweep = self.folder.path.absolute(), self.start.job
+        return RunToLog(
+            self.folder.path,
+            first_iteration=state["progress"]["iteration"] + 1 if state else 1,
+            last_logged=self._last_logged,
+            name=path.name if of_sweep else "/".join(path.parts[-2:]),
+            sweep="/".join(path.parts[-3:-1]) if of_sweep else None,
+        )
+
+    def log_failure_to_begin(self) -> None:
+        """Have a job of a sweep that has failed before it began to train be a row beside the others in its loggers.
+
+        A resume that fails before it begins leaves the run as it was.
+        """
+        if not self.start.job or self.stored is not None or self.logger_asked:
+            return
+        try:
+            with self.only_its_parts():
+                logger = hold_to(make(self.config.logger), Logger, "logger")
+            with contextlib.closing(opened_log(logger, self.to_log(None))) as run_log:
+                run_log.begin(_hyperparameters(self.start), [])
+                run_log.end("failed")
+        except Exception:  # the job's own failure has been told
+            log.debug("The failure was not logged.", exc_info=True)
+
     def write(self, status: str, error: str | None = None) -> None:
         """Write summary.json as of now."""
         found = outcome_of(self.run) | {"at_end": self.judged or None} if self.run is not None else {}
@@ -473,10 +506,11 @@ class _Job:
         """Say where to look, and what to type next."""
         path = self.folder.path
         log.info("Look: %s", path / "samples" / "timeline.png")
-        log.info("Dashboard: %s", dashboard_line(path, path))
         run = self.run
         if run is None:
             return
+        for command in run.experiment.logger.view_commands(path, path):
+            log.info("Dashboard: %s", command)
         longer = {
             "trainer.epochs": 2 * run.experiment.timetable.epochs_in_all,
             "trainer.iterations": 2 * run.progress.iteration,

@@ -59,6 +59,7 @@ def report_of_checkpoint(
         checkpoint=checkpoint,
         iteration=state["progress"]["iteration"],
         split=split_of(config),
+        label=torch.cat([batch.conditions["label"] for batch in drawn]) if sampler.draws_by_class else None,
     )
 
 

@@ -20,7 +20,7 @@ def load(folder: str | Path, trust: Sequence[str] | str = ()) -> SavedRun | Expo
 
     Args:
         folder: such as "outputs/DATE/TIME", a job's folder of a sweep, or what `gan-export` has written.
-        trust: modules of yours that its config may name.
+        trust: your own modules that its config may name.
 
     Raises:
         UserError: there is neither in it.
@@ -41,7 +41,7 @@ def load_sweep(folder: str | Path, trust: Sequence[str] | str = ()) -> SavedSwee
 
     Args:
         folder: such as "multirun/DATE/TIME".
-        trust: modules of yours that its runs' configs may name.
+        trust: your own modules that its runs' configs may name.
 
     Raises:
         UserError: there is none in it.

@@ -1,8 +1,9 @@
-"""Go on with a run: the same folder, its config, and a few overrides."""
+"""Resume a run: the same folder, its config, and a few overrides."""
 
 from __future__ import annotations
 
 import contextlib
+import logging
 from collections.abc import Iterator, Mapping
 from importlib import resources
 from pathlib import Path
@@ -12,7 +13,7 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from omegaconf import DictConfig, OmegaConf
 
 from gan_runner import CONFIG_MODULE
-from gan_runner.building.parts import Parts, trusting
+from gan_runner.building.parts import Parts, trusting, write_outside
 from gan_runner.building.signatures import as_typed
 from gan_runner.config.command_line import Typed
 from gan_runner.config.groups import GROUPS
@@ -20,6 +21,8 @@ from gan_runner.config.stored import Stored, read_stored
 from gan_runner.data import ImageSet
 from gan_runner.errors import UserError
 from gan_runner.record.run_folder import RunFolder
+
+log = logging.getLogger(__name__)
 
 # The keys of a start rather than of the run.
 OF_A_START = ("resume", "resume_force", "resume_from", "trust")
@@ -45,7 +48,7 @@ def prepare_to_resume(words: Typed) -> str:
     """
     folder = str(words.value_of("resume"))
     if words.multirun:
-        raise UserError("resume goes on with one run, but -m asks for a sweep.", "Leave out -m.")
+        raise UserError("resume is for one run, but -m starts a sweep.", "Leave out -m.")
     elsewhere = words.value_of("hydra.run.dir")
     if elsewhere is not None and str(elsewhere) != folder:
         raise UserError(
@@ -65,7 +68,7 @@ def trusted(words: Typed) -> Parts:
 def offer_to_hydra(stored: Stored, typed: list[str]) -> None:
     """Let Hydra compose a run's config with new overrides, as it composes the package's own: under the name `stored`.
 
-    A group that is chosen anew takes the place of the stored one; the same choice typed again changes nothing of what
+    A group that is chosen again takes the place of the stored one; the same choice typed again changes nothing of what
     an experiment had set in it. Keys that are not the config's are refused by Hydra.
 
     Args:
@@ -76,7 +79,8 @@ def offer_to_hydra(stored: Stored, typed: list[str]) -> None:
         UserError: an override asks for another experiment.
     """
     config = dict(stored.config)
-    parsed = {override.key_or_group: override for override in OverridesParser.create().parse_overrides(typed)}
+    overrides = OverridesParser.create().parse_overrides(typed)
+    parsed = {override.key_or_group: override for override in overrides if override.package is None}
     if "experiment" in parsed:
         raise UserError(
             f"experiment is {parsed['experiment'].value()}, but a run goes on as what it is.",
@@ -89,10 +93,22 @@ def offer_to_hydra(stored: Stored, typed: list[str]) -> None:
     if "data.root" not in parsed and (root := stored.root_from_elsewhere()):
         config["data"] = {**config["data"], "root": str(root)}
     chosen = {group.name: parsed[group.name].value() for group in GROUPS if group.name in parsed}
-    anew = {name: choice for name, choice in chosen.items() if choice != stored.choices.get(name)}
+    parts = {override.key_or_group for override in overrides if override.package is not None}  # of several
+    if outside := write_outside(stored.values["logger"]):
+        parts.add("logger")
+        if "logger" not in chosen:
+            chosen["logger"] = "tensorboard"
+            names = [name.rpartition(".")[2].lower() for name in outside]
+            log.warning(
+                "This run was logged to %s too, but where data go is not for a folder to say. To go on there, add "
+                "logger=[tensorboard,%s], and its settings.",
+                " and ".join(names),
+                ",".join(names),
+            )
+    anew = {name: choice for name, choice in chosen.items() if choice != stored.choices.get(name) or name in parts}
     again = {name: choice for name, choice in chosen.items() if name not in anew}
     defaults = [*({name: choice} for name, choice in again.items()), "_self_", *({n: c} for n, c in anew.items())]
-    kept = {name: value for name, value in config.items() if name not in anew}
+    kept = {name: value for name, value in config.items() if name not in anew and name not in parts}
     own = OmegaConf.load(str(resources.files(CONFIG_MODULE).joinpath("config.yaml")))
     assert isinstance(own, DictConfig)
     of_this_start = {name: own[name] for name in OF_A_START}
@@ -102,7 +118,7 @@ def offer_to_hydra(stored: Stored, typed: list[str]) -> None:
 
 
 def refuse_changes(folder: str, stored: Stored, config: DictConfig) -> None:
-    """Refuse to go on with something else than what the checkpoint's weights have been trained on and as.
+    """Refuse to resume something else than what the checkpoint's weights have been trained on and as.
 
     Raises:
         UserError: the config differs from the stored one in that.
@@ -121,12 +137,12 @@ def refuse_changes(folder: str, stored: Stored, config: DictConfig) -> None:
 
 
 def refuse_other_data(folder: str, before: str | None, images: ImageSet) -> None:
-    """Refuse to go on with other images than those that a run has been trained on.
+    """Refuse to resume with other images than those that a run has been trained on.
 
     Args:
         folder: the run's, for the message.
         before: fingerprint of those images.
-        images: what the run would go on with.
+        images: what the run would be resumed with.
 
     Raises:
         UserError: the fingerprints differ.

@@ -22,12 +22,12 @@ from gan_runner.metrics.report import Report
 from gan_runner.record.data_folder import DataFolder
 from gan_runner.record.images import GeneratedImages
 from gan_runner.record.links import check_way_to
-from gan_runner.record.pictures import near_square, to_uint8
 from gan_runner.record.run_folder import RunFolder
 from gan_runner.runs.judging import report_of_checkpoint
 from gan_runner.runs.resuming import LENGTHS
 from gan_runner.runs.surroundings import one_at_a_time
 from gan_runner.runs.tables import as_table
+from gan_runner.training.asked import Asked, drawn_images
 from gan_runner.training.devices import choose_device
 
 log = logging.getLogger(__name__)
@@ -41,7 +41,7 @@ class SavedRun:
 
     Args:
         folder: the run's.
-        trust: modules of yours that its config may name.
+        trust: your own modules that its config may name.
         key: what the folder was given as, for messages.
 
     Raises:
@@ -120,7 +120,12 @@ class SavedRun:
         return self._record.checkpoints.load(str(checkpoint), choose_device(device, "device"))
 
     def sample(
-        self, num: int = 64, seed: int = 0, checkpoint: str | int = "best", device: str = "auto"
+        self,
+        num: int = 64,
+        seed: int = 0,
+        checkpoint: str | int = "best",
+        device: str = "auto",
+        classes: Asked = None,
     ) -> GeneratedImages:
         """Draw images with its generator, or with the moving average of that where it has one.
 
@@ -129,12 +134,14 @@ class SavedRun:
             seed: of the latents; the same seed gives the same images as `gan-sample`.
             checkpoint: one of `checkpoints`; the last where there is no best.
             device: auto, cpu, mps, cuda or cuda:N.
+            classes: of a run by class (game=conditional) what to draw: names or numbers of classes, of each as many as
+                even sharing allows; "like_data" as often as the data have them; None all evenly.
 
         Returns:
-            uint8 [num, H, W, C], shown as a grid in a notebook.
+            uint8 [num, H, W, C], class after class, shown as a grid in a notebook; see `GeneratedImages.label`.
 
         Raises:
-            UserError: the checkpoint is not there or is of another model, or there is too little memory.
+            UserError: the checkpoint is not there or is of another model, there is no such class, or too little memory.
         """
         if num < 1:
             raise UserError(f"num is {num}, but must be at least 1.", "Try num=64.")
@@ -144,8 +151,7 @@ class SavedRun:
         with one_at_a_time(), only(self._parts), explained:
             check_stored(stored.config, OF_PICTURES, f"{self._key} is {self.folder}")
             sampler = sampler_of_checkpoint(OmegaConf.create(stored.values), state, seed, chosen)
-            inputs = sampler.for_grid("sampled latents", num, near_square(num))
-            return GeneratedImages.of(to_uint8(sampler.pictures(inputs)))
+            return drawn_images(sampler, num, classes, state["about"]["classes"], f"run is {self.folder}")
 
     def export(
         self,
@@ -258,7 +264,7 @@ class SavedRun:
             )
 
     def resume(self, *words: str, quiet: bool = False, **settings: object) -> SavedRun:
-        """Go on with it in its folder, as `gan-run resume=outputs/DATE/TIME` does.
+        """Resume it in its folder, as `gan-run resume=outputs/DATE/TIME` does.
 
         Args:
             *words: overrides, such as "trainer.epochs=100".

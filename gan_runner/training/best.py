@@ -1,4 +1,4 @@
-"""The best that a run has come to, by the evaluation's objective."""
+"""The best value of the evaluation's objective so far."""
 
 from __future__ import annotations
 
@@ -30,12 +30,12 @@ class Best:
 
     @property
     def gives_up(self) -> bool:
-        """Whether the last best is so many evaluations ago that the run is to end."""
+        """Whether the run should stop early: there was no new best for so many evaluations."""
         after = self._evaluation.stop_after
         return after is not None and self.since >= after
 
     def offer(self, metrics: dict[str, float], iteration: int, *, early: bool = False) -> bool:
-        """Take an evaluation's numbers; gives whether they are the best so far.
+        """Record an evaluation's metrics; returns whether they are the best so far.
 
         Args:
             metrics: the numbers by tag.
@@ -54,7 +54,7 @@ class Best:
         return True
 
     def measured_otherwise(self, state: Mapping[str, Any]) -> bool:
-        """Whether a checkpoint's numbers are those of another evaluation, and so do not compare."""
+        """Whether a checkpoint's metrics were measured by another evaluation, so that they cannot be compared."""
         return bool(state["fingerprint"] != self._evaluation.fingerprint)
 
     def begin_anew(self) -> None:
@@ -67,7 +67,7 @@ class Best:
         return found | {"fingerprint": self._evaluation.fingerprint}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Go on from a checkpoint; values that were measured otherwise are not compared with."""
+        """Restore from a checkpoint; values of another evaluation are not compared with."""
         found = state["found"]
         self.found = found and {"value": float(found["value"]), "iteration": int(found["iteration"])}
         self.metrics = {tag: float(value) for tag, value in state["metrics"].items()}
@@ -75,4 +75,4 @@ class Best:
         self.measured_at = state.get("measured_at")
         if self.found is not None and self.measured_otherwise(state):
             self.begin_anew()
-            log.info("The best so far was measured by another evaluation; the search for it begins anew.")
+            log.info("The best so far was measured by another evaluation; the search for it begins again.")

@@ -21,7 +21,7 @@ class Stateful(Protocol):
         ...
 
     def load_state_dict(self, state: Any) -> None:
-        """Go on from what `state_dict` gave."""
+        """Restore what `state_dict` returned."""
         ...
 
 
@@ -38,12 +38,12 @@ class State:
         self._parts = parts
 
     def state_dict(self) -> dict[str, Any]:
-        """The whole state, copied off the tensors that training goes on changing."""
+        """The whole state, copied, because training keeps changing the tensors."""
         state = {name: part.state_dict() for name, part in self._parts.items()}
         return copy.deepcopy({"format": FORMAT, "about": dict(self._about()), **state})
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Go on from a checkpoint; what it does not hold is an error, what it holds besides is not.
+        """Restore from a checkpoint; missing entries are an error, additional ones are not.
 
         Raises:
             ValueError: a value is of another kind than the part's own, and so would fail later on.
@@ -92,14 +92,14 @@ class RandomNumbers:
         self._world = world
 
     def state_dict(self) -> dict[str, Any]:
-        """The generators' states, which are named alike however many processes there are."""
+        """The random number generators' states, with the same names for any number of processes."""
         common, kind = self._world.generator, self._device.type
         own = None if kind == "cpu" else torch.get_device_module(kind).get_rng_state(self._device)
         state = {"cpu": torch.get_rng_state(), "device": own, "kind": kind}
         return state if common is None else state | {"cpu" if own is None else "device": common.get_state()}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Go on from a checkpoint."""
+        """Restore from a checkpoint."""
         torch.set_rng_state(state["cpu"].cpu())
         # Checkpoints of earlier versions know no other device than a GPU of NVIDIA's.
         if state["device"] is not None and self._device.type == state.get("kind", "cuda"):

@@ -1,4 +1,4 @@
-"""A first look at the parts of a run: what each is given and gives back, before anything is trained.
+"""A check of a run's components before training: what each is given and returns.
 
 A part that breaks its contract would fail later, far from its cause, or train in silence on what it did not mean. The
 look leaves no trace: weights, running statistics and random numbers are what they were.
@@ -41,7 +41,7 @@ class Look:
 
 
 def first_look(experiment: Experiment) -> Look:
-    """Try every part out once, as a run would call it.
+    """Try every component once, as a run would call it.
 
     Raises:
         UserError: a part breaks its contract.
@@ -111,7 +111,7 @@ _AS_GAME = "Let it give what gan_runner.Game describes."
 
 
 def _check_outcome(parts: dict[str, object], letter: str, player: Player, outcome: object) -> None:
-    """Hold what a game makes of a batch to its contract: numbers to minimise that depend on the player's weights."""
+    """Check what a game returns for a batch: terms to minimise that depend on the network's weights."""
     if not isinstance(outcome, Outcome) or not outcome.terms:
         raise UserError(
             f"game gives {what_it_is(outcome)} from {letter}_terms, but must give a gan_runner.Outcome with a term.",
@@ -152,12 +152,12 @@ def _check_terms(parts: dict[str, object], letter: str, terms: Mapping[str, Tens
 
 
 def _key_of_term(name: str) -> str:
-    """The key of what makes a term in `Adversarial`: the loss, the one penalty, or one of several."""
+    """The key of the component that computes a term in `Adversarial`: the loss, the one penalty, or one of several."""
     return {"adversarial": "loss", "penalty": "penalty"}.get(name, f"penalty.parts.{name}")
 
 
 def _maker(parts: dict[str, object], key: str) -> str:
-    """Who is to be told of a term: the part of that key, unless it is not the user's own and the game is."""
+    """The component to name in an error about a term: that of the key, unless only the game is the user's own."""
     return key if key in parts and (foreign(parts[key]) or not foreign(parts["game"])) else "game"
 
 
@@ -176,7 +176,7 @@ def _weights_behind(loss: Tensor) -> set[int]:
 
 
 def _look_at_schedule(experiment: Experiment) -> None:
-    """Ask a schedule of the user's own for a turn, and take it back."""
+    """Ask a user's own schedule for a turn, and restore its state."""
     schedule = experiment.schedule
     if not foreign(schedule):
         return
@@ -192,7 +192,7 @@ def _look_at_schedule(experiment: Experiment) -> None:
 
 
 def _look_at_metrics(experiment: Experiment) -> None:
-    """Measure what the untrained G draws with the metrics of the user's own; what they keep of real images stays."""
+    """Measure samples of the untrained G with a user's own metrics; their statistics of real images are kept."""
     mine = {name: metric for name, metric in experiment.evaluation.metrics.items() if foreign(metric)}
     if mine:
         with blaming({f"evaluation.metrics.{name}": metric for name, metric in mine.items()}):

@@ -75,7 +75,7 @@ class CudaGraph:
 
 
 def _end_recording_of_random_numbers() -> None:
-    """Have the generator draw again after a recording that failed, which leaves it waiting for a recording's end."""
+    """Reset the random number generator after a failed capture, which leaves it in capture mode."""
     generator = torch.cuda.default_generators[torch.cuda.current_device()]
     generator.graphsafe_set_state(generator.clone_state())
 

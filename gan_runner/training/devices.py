@@ -75,13 +75,13 @@ def choose_precision(name: Literal["auto", "fp32", "bf16"], device: torch.device
 
 
 def precision_to_go_on(state: Mapping[str, Any], device: torch.device) -> PrecisionName:
-    """The number format of a run that goes on where `trainer.precision` is `auto`.
+    """The number format of a resumed run if `trainer.precision` is `auto`.
 
     That of before on a device of the same kind, for the same bits; on another kind the one that suits it.
 
     Args:
         state: the checkpoint.
-        device: what the run goes on with.
+        device: what the run is resumed on.
     """
     before: PrecisionName = state["about"]["precision"]
     kind = state["about"].get("device")
@@ -114,8 +114,8 @@ def tell_other_arithmetic(about: Mapping[str, Any], compute: Compute, world: Wor
     processes = int(about.get("processes", 1))
     if processes != world.size:
         log.warning(
-            "This run was trained by %d process%s, and goes on with %d: each draws random numbers of its own anew, and "
-            "sums come in another order.",
+            "This run was trained by %d process%s, and is resumed with %d: each draws random numbers of its own, "
+            "and sums are in another order.",
             processes,
             "es" * (processes > 1),
             world.size,
@@ -128,14 +128,14 @@ def tell_other_arithmetic(about: Mapping[str, Any], compute: Compute, world: Wor
 
 
 def give_back_memory() -> None:
-    """Free what a job that has ended holds on the GPUs, for the next job of this process or for other programs."""
+    """Free the GPU memory of a finished job, for the next job of this process or for other programs."""
     gc.collect()  # networks, optimizers and hooks refer to each other
     if torch.cuda.is_initialized():
         torch.cuda.empty_cache()
 
 
 def prepare(device: torch.device) -> None:
-    """Ready this process to compute on a device, with equal results for equal runs."""
+    """Prepare this process to compute on a device, deterministically."""
     if device.type == "cuda":
         # cuBLAS wants this before its first call, or equal runs may differ in the last bits.
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")

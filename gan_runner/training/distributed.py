@@ -1,8 +1,8 @@
-"""One run by several processes, on the GPUs of one machine or of many: what each of them has to ask the others.
+"""One run in several processes, on the GPUs of one or several machines: the collectives that they need.
 
 All of them run the same program on the same numbers. Each plays its share of every batch, gradients are averaged
 before an optimizer makes its update, and whatever a decision hangs on is reduced over all, or is the first one's. So
-their weights stay equal to the bit, and the first one alone keeps the record.
+their weights stay equal bit for bit, and the first one alone keeps the record.
 """
 
 from __future__ import annotations
@@ -39,14 +39,14 @@ _LONGEST_WAIT = datetime.timedelta(hours=2)  # for the first one, which loads da
 
 
 class World:
-    """The processes that train a run together: here one alone, which has nobody to ask."""
+    """The processes that train a run together: here a single one."""
 
     rank = 0
     size = 1
 
     @property
     def first(self) -> bool:
-        """Whether this process is the one that speaks and keeps the record."""
+        """Whether this is rank 0, which logs and writes."""
         return self.rank == 0
 
     @property
@@ -59,7 +59,7 @@ class World:
         return name
 
     def share(self, count: int, key: str) -> int:
-        """This process's part of so many images.
+        """This process's share of a number of images.
 
         Args:
             count: images of all processes together.
@@ -80,7 +80,7 @@ class World:
         return None
 
     def own_random_numbers(self, seed: int, iteration: int) -> contextlib.AbstractContextManager[None]:
-        """In here, what a process draws by itself, such as dropout's masks, differs from what the others draw."""
+        """A context in which each process draws its own random numbers, such as dropout masks."""
         return contextlib.nullcontext()
 
     def mean(self, values: Tensor) -> Tensor:
@@ -104,33 +104,33 @@ class World:
         return _as_they_are
 
     def broadcast(self, work: Callable[[], T]) -> T:
-        """Have the first process do some work, and give what came of it to all."""
+        """Do some work on rank 0, and broadcast its result."""
         return work()
 
     @contextlib.contextmanager
     def main_process_first(self) -> Iterator[None]:
-        """Have the first process through this before the others begin with it."""
+        """A context that rank 0 passes through before the others enter it."""
         yield
 
     def broadcast_weights(self, net: nn.Module) -> None:
-        """Give all processes the first one's weights, and have batch norm look at the whole batch."""
+        """Broadcast rank 0's weights, and synchronise batch norm over all processes."""
 
     def fork_rng(self, device: torch.device) -> None:
-        """From now on, what all processes draw in common goes on from where the device's random numbers are."""
+        """From now on, shared random numbers continue from the device's current state."""
 
     def poll(self) -> Callable[[int], int]:
-        """Something to ask with after every turn: the greatest of all processes' wishes, 0 for none.
+        """A function to call after every turn with this process's request; returns the largest request, 0 for none.
 
         Several processes ask each other now and then only, and hear of no wish in between.
         """
         return _own_wish
 
     def to_tell(self, error: Exception) -> Exception | None:
-        """What this process has to say of an error that ends it: None where another one says it."""
+        """The message of this process for an error that ends it; None if another process prints it."""
         return error
 
     def end(self) -> None:
-        """Take leave of the others."""
+        """Leave the process group."""
 
 
 def _as_they_are(gradients: Sequence[Tensor]) -> Sequence[Tensor]:
@@ -307,7 +307,7 @@ _AFTER_A_FAILURE = "Once that is put right, resume=DIR goes on from the last che
 
 
 def _lost(error: Exception) -> Exception:
-    """What became of a process whose connection has broken, unless the error is another one."""
+    """A message about a process whose connection is lost; None for any other error."""
     if isinstance(error, dist.DistError) or (isinstance(error, RuntimeError) and "gloo" in str(error)):
         return UserError("Another process of this run was killed, and the run ends with it.", _AFTER_A_FAILURE)
     return error
@@ -348,7 +348,7 @@ class _Averaging:
 
 
 class _Poll:
-    """Asks all processes about twice a second, at the same turn of each."""
+    """Polls all processes about twice a second, at the same turn in each."""
 
     def __init__(self) -> None:
         self._interval = 1  # turns, the same for all

@@ -6,18 +6,22 @@ from collections.abc import Collection
 from dataclasses import dataclass, field
 from functools import cached_property
 
+from torch import nn
+
 from gan_runner.data import Batch, ImageSet, Loader
+from gan_runner.data.classes import class_counts
 from gan_runner.games import Game
 from gan_runner.health.watch import Watch
 from gan_runner.metrics import Evaluation, RealImages
-from gan_runner.record.tensorboard import TensorBoard
+from gan_runner.optim.averages import MovingAverage
+from gan_runner.record.loggers import Logger
 from gan_runner.seeds import derived_seed
 from gan_runner.training.devices import Compute
 from gan_runner.training.distributed import ALONE, World
 from gan_runner.training.player import Players
 from gan_runner.training.progress import Timetable
 from gan_runner.training.pruning import Median
-from gan_runner.training.sampler import STATISTICS_TO_WATCH, Sampler
+from gan_runner.training.sampler import STATISTICS_OF, STATISTICS_TO_WATCH, Sampler
 from gan_runner.training.schedules import Choosy, EpochLength, Schedule
 from gan_runner.training.settings import Trainer
 from gan_runner.training.train_step import TrainStep
@@ -39,7 +43,7 @@ class Experiment:
     watch: Watch
     evaluation: Evaluation
     pruning: Median | None
-    dashboard: TensorBoard
+    logger: Logger
     world: World = field(default=ALONE)
 
     def __post_init__(self) -> None:
@@ -58,30 +62,45 @@ class Experiment:
         return Timetable(self.settings, self.epoch, self.schedule.d_steps_per_turn, self.evaluation.every)
 
     @cached_property
+    def class_counts(self) -> tuple[int, ...] | None:
+        """See `gan_runner.data.classes.class_counts`."""
+        return class_counts(self.images)
+
+    @cached_property
     def sampler(self) -> Sampler:
-        """Draws with the moving average where there is one, else with G."""
-        net, average = self.players.drawing_net, self.players.average
-        return Sampler(self.game, net, self.examples, self.seed, self.compute.device, average)
+        """Draws with the moving average if there is one, otherwise with G."""
+        return self._sampler(self.players.drawing_net, self.players.average)
 
     @cached_property
     def sampler_to_watch(self) -> Sampler:
-        """Draws as `sampler` does but for batch norm's statistics, which are of fewer pictures."""
-        net, average = self.players.drawing_net, self.players.average
-        return Sampler(
-            self.game, net, self.examples, self.seed, self.compute.device, average, statistics_of=STATISTICS_TO_WATCH
-        )
+        """Draws as `sampler` does but for batch norm's statistics, which are of fewer images."""
+        return self._sampler(self.players.drawing_net, self.players.average, STATISTICS_TO_WATCH)
 
     @cached_property
     def sampler_of_g(self) -> Sampler:
         """Draws with G itself."""
-        return Sampler(self.game, self.players.generator.net, self.examples, self.seed, self.compute.device)
+        return self._sampler(self.players.generator.net)
+
+    def _sampler(
+        self, net: nn.Module, average: MovingAverage | None = None, statistics_of: int = STATISTICS_OF
+    ) -> Sampler:
+        return Sampler(
+            self.game,
+            net,
+            self.examples,
+            self.seed,
+            self.compute.device,
+            average,
+            statistics_of=statistics_of,
+            class_counts=self.class_counts,
+        )
 
     def examples(self, count: int) -> Batch:
         """Real images to show and to compare with, float32 in [-1, 1], always the same ones."""
         return self.loader.sample(count, derived_seed(self.seed, "real images")).as_float()
 
     def evaluate(self, only: Collection[str] | None = None) -> dict[str, float]:
-        """Measure what is drawn as the evaluation says, by tag; {} where nothing is measured.
+        """Measure samples as the evaluation says, by tag; {} if nothing is measured.
 
         Args:
             only: see `Evaluation.measure`.

@@ -27,7 +27,7 @@ class LogPoint:
 
     Args:
         experiment: what is trained.
-        fixed: inputs of pictures, by which G is judged.
+        fixed: inputs of images, by which G is judged.
     """
 
     def __init__(self, experiment: Experiment, fixed: Inputs) -> None:
@@ -38,14 +38,14 @@ class LogPoint:
         self.look_away(Progress())
 
     def look_away(self, progress: Progress) -> None:
-        """Let the next point tell only of what comes from now on."""
+        """Restart the means, so that the next log point covers only what follows."""
         step = self._experiment.step
         self._d_seen, self._g_seen = step.read_d(), step.read_g()
         self._looked, self._images_seen = time.perf_counter(), progress.images_played(self._experiment.settings)
 
     @property
     def references(self) -> dict[str, float]:
-        """What a point is compared with and does not record: numbers of the real images, and of the untrained G."""
+        """Reference values that are not recorded: those of the real images, and of the untrained G."""
         untrained = {f"untrained/{name}": value for name, value in self._untrained.items()}
         return self._comparison.data | untrained
 
@@ -72,7 +72,7 @@ class LogPoint:
         return point
 
     def _sampler(self, g_updates: int) -> Sampler:
-        """Draws with the average of G once that is grown; a young one still shows the weights that G started from."""
+        """Draws with the average of G once G's initial weights no longer dominate it; with G before."""
         average = self._experiment.players.average
         grown = average is not None and average.share_of_start(g_updates) <= _GROWN
         return self._experiment.sampler_to_watch if grown else self._experiment.sampler_of_g
@@ -93,7 +93,7 @@ class LogPoint:
         }
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Go on from a checkpoint."""
+        """Restore from a checkpoint."""
         self._d_seen, self._g_seen = Reading(**state["d"]), Reading(**state["g"])
         self._images_seen = state["images"]
         self._untrained = dict(state["untrained"])

@@ -23,7 +23,7 @@ _TELLING_CHANGE = 0.01  # of a learning rate at a resume, as a share of it
 
 
 def train(run: Run, stop_requested: Callable[[], bool]) -> None:
-    """Train until the run is as long as it was asked to be, or until `stop_requested` says so.
+    """Train until the run has its full length, or until `stop_requested` says so.
 
     Raises:
         UserError: an alarm was raised and health.on_alarm is stop.
@@ -40,7 +40,7 @@ def train(run: Run, stop_requested: Callable[[], bool]) -> None:
 
 
 class Run:
-    """One run: an experiment, how far it has come, and what it says of itself.
+    """One run: an experiment, its progress, and its record.
 
     Args:
         experiment: what is trained.
@@ -62,9 +62,10 @@ class Run:
         self._rates_before: dict[str, dict[str, float]] | None = None
         settings, watched = experiment.settings, experiment.watch.pictures
         self._grid = settings.sample_columns * settings.sample_rows
-        fixed = experiment.sampler.for_grid("fixed latents", max(self._grid, watched), settings.sample_columns)
-        self._fixed = fixed.first(self._grid)
-        self._measured = LogPoint(experiment, fixed.first(watched))
+        sampler, most = experiment.sampler, max(self._grid, watched)
+        in_grid = self._grid if sampler.draws_by_class else most  # rows of classes are chosen by how many there are
+        self._fixed = sampler.for_grid("fixed latents", in_grid, settings.sample_columns).first(self._grid)
+        self._measured = LogPoint(experiment, sampler.like_data("fixed latents", most).first(watched))
         self._rollback = Rollback(experiment)
         alone_on_cpu = experiment.compute.device.type == "cpu" and experiment.world.size == 1
         self.threads = Threads(may_change=settings.adapt_threads, watched=alone_on_cpu)
@@ -90,6 +91,7 @@ class Run:
         return {
             "image_shape": list(images.shape),
             "classes": list(images.classes),
+            "class_counts": None if (counts := self.experiment.class_counts) is None else list(counts),
             "data_fingerprint": images.fingerprint,
             "device": self.experiment.compute.device.type,
             "precision": self.experiment.compute.precision,
@@ -99,7 +101,7 @@ class Run:
 
     @property
     def finished(self) -> bool:
-        """Whether the run is as long as it was asked to be, or has not improved for as long as it may."""
+        """Whether the run has its full length, or is stopped early."""
         return self.best.gives_up or self.experiment.timetable.finished(self.progress)
 
     @property
@@ -113,7 +115,7 @@ class Run:
         return self._clock.seconds
 
     def begin(self) -> None:
-        """Keep the state that training starts from, to go on from and to roll back to."""
+        """Save the initial state, to resume from and to roll back to."""
         self._rollback.remember_start(self._state.state_dict)
         if self.saved is None:
             self.save()
@@ -143,7 +145,7 @@ class Run:
             self.journal.say(news)
 
     def _tell_length(self, iterations: int, seconds: float) -> None:
-        """Say how long the run will take at the pace so far, and how it stands."""
+        """Log the estimated remaining time, and the state of training."""
         each = seconds / iterations
         total = self.experiment.timetable.iterations(self.progress)
         if total is None:
@@ -176,7 +178,7 @@ class Run:
         return Standing(where, point, objective, left)
 
     def _rates(self) -> dict[str, dict[str, float]]:
-        """Each player's learning rate: as configured, of its last update, and of its next one as planned now."""
+        """Each network's learning rate: as configured, at its last update, and at its next one."""
         players, share_done = self.experiment.players, self.experiment.timetable.share_done(self.progress)
         updates = {"d": self.progress.d_steps, "g": self.progress.g_steps}
         return {
@@ -189,7 +191,7 @@ class Run:
         }
 
     def tell_changed_rates(self) -> None:
-        """Say which learning rates the settings of this start change from what the checkpoint's start had planned."""
+        """Log which learning rates this start's settings change, compared with the checkpoint's."""
         before, now = self._rates_before or {}, self._rates()
         for letter, planned in before.items():
             rates = now[letter]
@@ -204,7 +206,7 @@ class Run:
             )
 
     def tell_outcome(self) -> None:
-        """Say what the objective came to: at its best, and at the last."""
+        """Log the best and the last value of the objective."""
         objective, found = self.experiment.evaluation.objective, self.best.found
         if self.best.gives_up:
             self.journal.say(
@@ -257,11 +259,11 @@ class Run:
         return metrics, self.experiment.evaluation.for_alarms(metrics)
 
     def _not_finite(self) -> Observation | None:
-        """What has left the finite numbers, and since when; None while nothing has."""
+        """What became NaN or infinite, and since when; None while everything is finite."""
         first_bad = self.experiment.step.finite.first_bad()
         if first_bad is not None:
             return Observation(
-                "a loss is no finite number", dataclasses.replace(self.progress.moment, iteration=first_bad)
+                "a loss is NaN or infinite", dataclasses.replace(self.progress.moment, iteration=first_bad)
             )
         whose = self.experiment.players.not_finite()
         return Observation(whose) if whose is not None else None
@@ -269,7 +271,8 @@ class Run:
     def _save_samples(self) -> None:
         sampler, iteration = self.experiment.sampler, self.progress.iteration
         fresh = sampler.for_grid("fresh latents", self._grid, self.experiment.settings.sample_columns, iteration)
-        self.journal.samples(sampler.pictures(self._fixed), sampler.pictures(fresh), iteration)
+        names = self._fixed.names_of_rows(self.experiment.settings.sample_columns, self.experiment.images.classes)
+        self.journal.samples(sampler.pictures(self._fixed), sampler.pictures(fresh), iteration, names)
 
     def show_real_images(self) -> None:
         """Put a grid of real images on the dashboard, to compare with."""
@@ -283,11 +286,11 @@ class Run:
 
     @property
     def overdue(self) -> bool:
-        """Whether too much would be lost by now."""
+        """Whether the last checkpoint is too long ago."""
         return bool(self._overdue(self._clock.minutes_since_saved >= self.experiment.settings.checkpoint_minutes))
 
     def save(self, *, best: bool = False) -> None:
-        """Write checkpoints, unless the run has left the finite numbers: then the one that is there is kept."""
+        """Write checkpoints, unless something became NaN or infinite: then the one that is there is kept."""
         self._clock.note_saved()
         if self._not_finite() is not None:
             return
@@ -300,11 +303,11 @@ class Run:
         self._on_checkpoint()
 
     def state_dict(self) -> dict[str, Any]:
-        """The whole state, copied: what a run needs to go on as if it had never stopped."""
+        """The whole state, copied: what a run needs to be resumed bit-exactly."""
         return self._rollback.shared_with(self._state.state_dict()) | {"rates": self._rates()}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Go on from a checkpoint."""
+        """Restore from a checkpoint."""
         self._state.load_state_dict(state)
         self.threads.go_on(state["about"], self.progress.iteration)
         self._rates_before = state.get("rates")  # checkpoints of earlier versions have none

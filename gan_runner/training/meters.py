@@ -32,7 +32,7 @@ class Meter:
         self._world = world
         self._names: tuple[str, ...] = ()
         # The last total counts the updates. Float64 counts exactly for longer than anybody trains. Float32 does not:
-        # what a device without float64 has added up goes to the host at every look, and the device begins anew.
+        # what a device without float64 has added up goes to the host at every look, and the device begins again.
         self._dtype = most_exact(device)
         self._totals = torch.zeros(1, dtype=self._dtype, device=device)
         self._on_host = [0.0]
@@ -50,7 +50,7 @@ class Meter:
             raise UserError(
                 f"An update measures {', '.join(values)}, but those before it measured "
                 f"{printable(', '.join(self._names))}, and they are averaged.",
-                "Go on with the game and the loss that the checkpoint was trained with, or start a new run.",
+                "Resume with the game and the loss that the checkpoint was trained with, or start a new run.",
             )
         self._totals += torch.stack([value.detach().float() for value in values.values()] + [self._one])
 
@@ -69,7 +69,7 @@ class Meter:
         return {"names": list(self._names), "totals": torch.tensor(self._sums(), dtype=torch.float64)}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Go on from a checkpoint; in place where it can be, for a recorded step has this tensor's address."""
+        """Restore from a checkpoint; in place where it can be, for a recorded step has this tensor's address."""
         if tuple(state["names"]) != self._names:
             self._measure(tuple(state["names"]))
         if self._dtype == torch.float64:
@@ -89,7 +89,7 @@ class Meter:
 
 @dataclass(frozen=True)
 class Reading:
-    """The totals of a meter at one moment, on the host."""
+    """The totals of a meter at one time, on the host."""
 
     totals: dict[str, float]
     updates: float
@@ -103,7 +103,7 @@ class Reading:
 
 
 class FiniteCounter:
-    """Counts iterations on the device up to the first whose losses are not finite numbers, in whichever process.
+    """Counts iterations on the device up to the first with a NaN or infinite loss in any process.
 
     Args:
         device: where it counts.
@@ -128,12 +128,12 @@ class FiniteCounter:
         return int(count) + 1 if math.isnan(poison) else None
 
     def _of_all(self) -> Tensor:
-        """The counts of all processes together: of the first that met with something, if any did."""
+        """The counts over all processes: that of the first with a NaN or infinite loss, if any."""
         counts, poisons = self._world.gathered(self._counts).unbind(1)
         return torch.stack([counts.min(), poisons.sum()])
 
     def restart(self, iteration: int) -> None:
-        """Count on from an iteration, all up to which are taken to have been finite."""
+        """Continue from an iteration; all before it count as finite."""
         self._counts.copy_(torch.tensor([iteration, 0.0]))
 
     def state_dict(self) -> dict[str, Tensor]:
@@ -141,5 +141,5 @@ class FiniteCounter:
         return {"counts": self._of_all()}
 
     def load_state_dict(self, state: Mapping[str, Tensor]) -> None:
-        """Go on from a checkpoint, in place."""
+        """Restore from a checkpoint, in place."""
         self._counts.copy_(state["counts"])

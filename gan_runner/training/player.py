@@ -1,4 +1,4 @@
-"""A player: a network, its optimizer, and the right to change only in its own step."""
+"""A player, D or G: a network and its optimizer; its weights change only in its own step."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ class Player:
         return loss
 
     def _copy_gradients(self, gradients: Sequence[Tensor]) -> None:
-        """Leave them where the last ones were: whichever recording of a step was replayed last, they are its own."""
+        """Copy them into the same memory as the last ones, which a recorded step uses."""
         places = []
         for parameter in self._parameters:
             if parameter.grad is None:
@@ -72,7 +72,7 @@ class Player:
 
     @contextlib.contextmanager
     def frozen(self) -> Iterator[None]:
-        """While the opponent moves: weights take no gradients and running statistics stand still.
+        """A context for the other network's update: no gradients for these weights, no updates of running statistics.
 
         Batch norm still normalises by the batch at hand, and dropout still drops.
         """
@@ -108,7 +108,7 @@ class Player:
 
     @torch.no_grad()
     def finite(self) -> Tensor:
-        """Whether the weights are numbers small enough to reckon with: their norms are finite, 0-d."""
+        """Whether the weights' norms are finite, 0-d."""
         return torch.stack([parameter.norm() for parameter in self._parameters]).isfinite().all()
 
     @property
@@ -134,7 +134,7 @@ class Player:
         }
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Go on from a checkpoint; the learning rate stays as configured now, and follows its schedule."""
+        """Restore from a checkpoint; the learning rate stays as configured now, and follows its schedule."""
         self.net.load_state_dict(state["net"])
         configured = [dict(group) for group in self.optimizer.param_groups]
         self.optimizer.load_state_dict(state["optimizer"])
@@ -156,7 +156,7 @@ def _laid_out_like(parameter: Tensor, gradient: Tensor) -> Tensor:
 
 @dataclass(frozen=True)
 class Players:
-    """Who sits at the table."""
+    """The networks of a run: D, G, and the average of G if there is one."""
 
     discriminator: Player
     generator: Player
@@ -164,7 +164,7 @@ class Players:
 
     @property
     def drawing_net(self) -> nn.Module:
-        """What draws pictures: the moving average where there is one, else G itself."""
+        """The network that draws samples: the moving average if there is one, otherwise G itself."""
         return self.average.net if self.average is not None else self.generator.net
 
     def by_letter(self) -> dict[str, Player]:
@@ -190,7 +190,7 @@ class Players:
         }
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Go on from a checkpoint."""
+        """Restore from a checkpoint."""
         self.discriminator.load_state_dict(state["discriminator"])
         self.generator.load_state_dict(state["generator"])
         if self.average is not None:
@@ -199,6 +199,6 @@ class Players:
 
 
 def drawing_weights(state: Mapping[str, Any]) -> Mapping[str, Tensor]:
-    """The weights of what draws pictures, from the players' state in a checkpoint; see `Players.drawing_net`."""
+    """The weights of what draws images, from the players' state in a checkpoint; see `Players.drawing_net`."""
     weights: Mapping[str, Tensor] = state["average"] or state["generator"]["net"]
     return weights

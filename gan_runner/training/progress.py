@@ -42,7 +42,7 @@ class Progress:
 
     @property
     def moment(self) -> Moment:
-        """What patience is counted by."""
+        """The counters that an alarm's patience uses."""
         return Moment(self.iteration, self.d_steps, self.g_steps)
 
     def images_played(self, settings: Trainer) -> int:
@@ -188,7 +188,7 @@ _LOOK = 3.0  # seconds into a start at which it says how long it will take
 
 
 def duration(seconds: float) -> str:
-    """Name a time as people do: "2 h 5 min", "3 min 20 s"."""
+    """Write a duration in words: "2 h 5 min", "3 min 20 s"."""
     minutes, rest = divmod(math.ceil(seconds), 60)
     hours, minutes = divmod(minutes, 60)
     return f"{hours} h {minutes} min" if hours else f"{minutes} min {rest} s" if minutes else f"{rest} s"
@@ -256,7 +256,7 @@ class Clock:
         return asdict(self._progress) | {"seconds": self.seconds}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Go on from a checkpoint."""
+        """Restore from a checkpoint."""
         for name, value in state.items():
             setattr(self._progress, name, value)
         self._started = time.monotonic()

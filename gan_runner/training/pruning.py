@@ -1,4 +1,4 @@
-"""Which jobs of a sweep are not worth going on with."""
+"""Which jobs of a sweep are stopped early."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class Median:
         self._after = after
 
     def hopeless(self, iteration: int, best: float, others: Sequence[float]) -> bool:
-        """Whether to give a job up.
+        """Whether to stop a job.
 
         Args:
             iteration: where the job is.

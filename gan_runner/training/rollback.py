@@ -1,4 +1,4 @@
-"""What follows on an alarm: a word, an end, or the way back to before the symptom."""
+"""The response to an alarm: warn, stop, or roll back to before the symptom."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _NOT_IN_A_MOMENT = "rollback"
 
 
 class Rollback:
-    """Remembers moments of a run, and takes the players back to one.
+    """Keeps earlier states of a run, and restores one of them.
 
     Args:
         experiment: what is trained.
@@ -31,7 +31,7 @@ class Rollback:
         self._moments: list[dict[str, Any]] = []  # oldest first
 
     def remember(self, state: Callable[[], dict[str, Any]]) -> None:
-        """Keep the state as it is now to roll back to, and of earlier ones those that a coming alarm may ask for."""
+        """Keep the current state to roll back to, and those earlier ones that a later alarm may need."""
         watch = self._experiment.watch
         if watch.on_alarm != "rollback":
             return
@@ -45,11 +45,11 @@ class Rollback:
             self.remember(state)
 
     def _newest_before(self, iteration: float) -> dict[str, Any] | None:
-        """The newest of the moments from before an iteration; None where there is none."""
+        """The newest state from before an iteration; None if there is none."""
         return next((moment for moment in reversed(self._moments) if _iteration(moment) < iteration), None)
 
     def to_before(self, since: int, now: int) -> bool:
-        """Take the players back to before a symptom began, and slow them down; False where nothing is that old.
+        """Restore the state from before a symptom began, with lower learning rates; False if no state is that old.
 
         Args:
             since: the iteration at which the symptom was first seen.
@@ -83,7 +83,7 @@ class Rollback:
         return {"count": self.count}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Go on from a checkpoint."""
+        """Restore from a checkpoint."""
         self.count = state["count"]
         self._moments = list(state.get("moments", []))
 
@@ -100,7 +100,7 @@ def _iteration(moment: Mapping[str, Any]) -> int:
 def respond(alarms: list[Alarm], experiment: Experiment, rollback: Rollback, now: int, saved: int | None) -> bool:
     """Do what health.on_alarm says; gives whether the players were rolled back.
 
-    What has left the finite numbers cannot come back to them by going on: that ends a run in any case.
+    What became NaN or infinite stays so: that ends a run in any case.
 
     Args:
         alarms: the new ones.

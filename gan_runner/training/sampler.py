@@ -1,8 +1,8 @@
-"""The one way to draw pictures: fixed, fresh and evaluation pictures, and those that a command asks for."""
+"""The one way to draw pictures: fixed, fresh and evaluation images, and those that a command asks for."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property, partial
 
@@ -10,6 +10,8 @@ import torch
 from torch import Tensor, nn
 
 from gan_runner.data import Batch
+from gan_runner.data.classes import as_often
+from gan_runner.data.image_set import turns
 from gan_runner.games import Drawing, Examples
 from gan_runner.optim.averages import MovingAverage
 from gan_runner.optim.standing_statistics import batch_norms, take_statistics
@@ -17,31 +19,39 @@ from gan_runner.ranges import Count
 from gan_runner.seeds import generator_for
 
 _BATCH = 256
-# Pictures that batch norm's statistics are taken of. By those of 256, 2,048 and 10,240 the Fréchet distance of a DCGAN
-# on Fashion-MNIST was 12.2, 11.7 and 11.6 after 350 iterations, and 5.6, 5.5 and 5.4 after 700 (docs/quality.md).
+# Images that batch norm's statistics are taken of. By those of 256, 2,048 and 10,240 the Fréchet distance of a DCGAN
+# on Fashion-MNIST was 12.2, 11.7 and 11.6 after 350 iterations, and 5.6, 5.5 and 5.4 after 700
+# (docs/evidence/recommended.md).
 STATISTICS_OF = 2048
 STATISTICS_TO_WATCH = 256  # by which the health of a run is judged, as often as every log point
 
 
 @dataclass(frozen=True)
 class Inputs:
-    """What G draws pictures from.
+    """What G draws images from.
 
     Attributes:
         latents: [N, latent_dim].
-        conditions: of each picture; see `Batch`.
+        conditions: of each image; see `Batch`.
     """
 
     latents: Tensor
     conditions: Mapping[str, Tensor]
 
     def first(self, count: int) -> Inputs:
-        """Those of the first `count` pictures."""
+        """Those of the first `count` images."""
         return self._rows(slice(count))
 
     def split(self, size: int) -> Iterator[Inputs]:
-        """Those of so many pictures at a time, of fewer at the end."""
+        """Those of so many images at a time, of fewer at the end."""
         return (self._rows(slice(start, start + size)) for start in range(0, len(self.latents), size))
+
+    def names_of_rows(self, columns: int, classes: Sequence[str]) -> list[str]:
+        """Of a grid with one class a row the name of each row's class; [] for any other grid."""
+        if "label" not in self.conditions:
+            return []
+        rows = self.conditions["label"].cpu().split(columns)
+        return [classes[row[0]] for row in rows] if all((row == row[0]).all() for row in rows) else []
 
     def _rows(self, rows: slice) -> Inputs:
         return Inputs(self.latents[rows], {name: value[rows] for name, value in self.conditions.items()})
@@ -57,8 +67,9 @@ class Sampler:
         seed: the run's, or a command's own; what is drawn depends on it, and on no device.
         device: where the network lies.
         average: the moving average whose network that is; where its weights have changed, batch norm's statistics are
-            taken anew before anything is drawn.
-        statistics_of: of how many pictures.
+            taken again before anything is drawn.
+        statistics_of: of how many images.
+        class_counts: of the data, images of each class; None where `examples` are asked what is known of an image.
 
     Attributes:
         net: what draws.
@@ -73,31 +84,59 @@ class Sampler:
         device: torch.device,
         average: MovingAverage | None = None,
         statistics_of: Count = STATISTICS_OF,
+        class_counts: Sequence[int] | None = None,
     ) -> None:
         self.net = net
         self._game = game
         self._average = average
         self._statistics_of = statistics_of
         self._examples = examples
+        self._class_counts = class_counts
         self._seed = seed
         self._device = device
 
     def for_grid(self, purpose: str, count: int, columns: int, number: int = 0) -> Inputs:
-        """Inputs for a grid of pictures.
+        """Inputs for a grid of images.
 
         Args:
-            purpose: what the pictures are for; different purposes never share latents.
-            count: pictures.
-            columns: pictures in a row of the grid.
+            purpose: what the images are for; different purposes never share latents.
+            count: images.
+            columns: images in a row of the grid.
             number: tells grids of one purpose apart, such as an iteration.
         """
         conditions = self._game.grid_conditions(count, columns, self._examples)
+        if "label" in conditions:
+            return self.of_classes(purpose, conditions["label"], number)
         return Inputs(self._latents(purpose, count, number), self._moved(conditions))
 
+    def of_classes(self, purpose: str, label: Tensor, number: int = 0) -> Inputs:
+        """Inputs for images of these classes, int64 [N]: of every class the first has the same latent, and so on.
+
+        Args:
+            purpose: see `for_grid`.
+            label: the class of each image.
+            number: see `for_grid`.
+        """
+        which = turns(label)
+        latents = self._latents(purpose, int(which.max()) + 1, number)
+        return Inputs(latents[which.to(self._device)], self._moved({"label": label}))
+
     def like_data(self, purpose: str, count: int) -> Inputs:
-        """Inputs whose conditions come as often as in the data."""
-        conditions = self._examples(count).conditions if self._conditional else {}
-        return Inputs(self._latents(purpose, count), self._moved(conditions))
+        """Inputs whose conditions come as often as in the data, classes as exactly as whole numbers do."""
+        return Inputs(self._latents(purpose, count), self._moved(self._conditions_like_data(purpose, count)))
+
+    def _conditions_like_data(self, purpose: str, count: int) -> Mapping[str, Tensor]:
+        if not self._conditional:
+            return {}
+        if self._class_counts is None:
+            return self._examples(count).conditions
+        order = torch.randperm(count, generator=generator_for(self._seed, f"{purpose}: classes"))
+        return {"label": as_often(self._class_counts, count)[order]}
+
+    @property
+    def draws_by_class(self) -> bool:
+        """Whether G is given a class."""
+        return "label" in self._game.grid_conditions(1, 1, self._examples)
 
     @cached_property
     def _conditional(self) -> bool:
@@ -105,7 +144,7 @@ class Sampler:
         return bool(self._game.grid_conditions(1, 1, self._examples))
 
     def draw(self, inputs: Inputs) -> list[Batch]:
-        """Draw pictures, float32 [N, C, H, W] in [-1, 1], in batches."""
+        """Draw images, float32 [N, C, H, W] in [-1, 1], in batches."""
         self.refresh()
         was_training = self.net.training
         self.net.eval()
@@ -115,7 +154,7 @@ class Sampler:
         return drawn
 
     def refresh(self) -> None:
-        """Take batch norm's statistics anew where those of the average are of other weights, or of fewer pictures.
+        """Take batch norm's statistics again where those of the average are of other weights, or of fewer images.
 
         What comes of it follows from the weights and the seed alone, whenever it was last done.
         """
@@ -128,7 +167,7 @@ class Sampler:
         self._average.statistics_of = self._statistics_of
 
     def pictures(self, inputs: Inputs) -> Tensor:
-        """Draw pictures, float32 [N, C, H, W] in [-1, 1]."""
+        """Draw images, float32 [N, C, H, W] in [-1, 1]."""
         return torch.cat([batch.images for batch in self.draw(inputs)])
 
     def _latents(self, purpose: str, count: int, number: int = 0) -> Tensor:

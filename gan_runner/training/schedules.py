@@ -104,7 +104,7 @@ class Schedule(Protocol):
         ...
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Go on from a checkpoint."""
+        """Restore from a checkpoint."""
         ...
 
 
@@ -154,7 +154,7 @@ class Alternating:
         return {turn: share for turn, share in shares.items() if share > 0}
 
     def status(self) -> dict[str, float]:
-        """Nothing: every turn is like the last."""
+        """Nothing: all turns are alike."""
         return {}
 
     def state_dict(self) -> dict[str, Any]:
@@ -162,7 +162,7 @@ class Alternating:
         return {"played": self._played}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Go on from a checkpoint."""
+        """Restore from a checkpoint."""
         self._played = state["played"]
 
 
@@ -170,7 +170,7 @@ _MEASURED = {"d": "D's accuracy", "g": "the mean of D(G(z))"}
 
 
 class Rounds:
-    """The police and the thief: D alone until it tells them apart, then G alone until it is believed, and again.
+    """Rounds: D alone until it tells them apart, then G alone until it is believed, and again.
 
     A turn is one update of whoever plays. A player's stretch ends when its goal is reached, measured as a mean
     over the last `check_every` updates, or at its limit. With both goals null it lasts to its limit: k
@@ -227,7 +227,7 @@ class Rounds:
             )
 
     def next_turn(self, scores: Scores, epoch: EpochLength) -> Turn:
-        """Go on with the stretch, or begin the next one."""
+        """Continue the round, or begin the next one."""
         verdict = "the start" if self._round == 0 else self._verdict(scores, epoch)
         if verdict:
             self._begin_stretch(verdict, scores)
@@ -239,7 +239,7 @@ class Rounds:
         return Turn(d_updates=1, fixed_set=True, renew_fixed_set=self._fixed_set if self._steps == 1 else 0)
 
     def kinds_of_turn(self, iterations: int | None, epoch: EpochLength) -> dict[Turn, float]:
-        """D's turns and G's, as if every stretch went to its limit: who reaches a goal sooner, only the game tells."""
+        """D's turns and G's, as if every round went to its limit; how soon a goal is reached is not known before."""
         d, g = self._limit("d", epoch), self._limit("g", epoch)
         if self._fixed_set is None:
             turns = {Turn(d_updates=1): d, Turn(g_updates=1): g}
@@ -249,12 +249,12 @@ class Rounds:
         return {turn: count / (d + g) for turn, count in turns.items() if count > 0}
 
     def _limit(self, player: str, epoch: EpochLength) -> int:
-        """Updates that a player's stretch lasts at most."""
+        """Upper limit of a player's updates in a round."""
         limit = self._limits[player]
         return limit if self._unit == "steps" else limit * epoch.updates(self._fixed_set)
 
     def _verdict(self, scores: Scores, epoch: EpochLength) -> str:
-        """Why the stretch is over, in words; empty while it is not."""
+        """Why the round is over, in words; empty while it is not."""
         limit = self._limit(self._player, epoch)
         warming_up = self._round == 1 and self._player == "d" and self._steps < self._d_warmup
         goal = self._goals[self._player]
@@ -292,6 +292,6 @@ class Rounds:
         return {"round": self._round, "player": self._player, "steps": self._steps, "since": since}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Go on from a checkpoint."""
+        """Restore from a checkpoint."""
         self._round, self._player, self._steps = state["round"], state["player"], state["steps"]
         self._since = state["since"] and Reading(**state["since"])

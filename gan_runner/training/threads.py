@@ -58,7 +58,7 @@ def free_threads(most: int, load: Load | None, all_cores: int) -> int:
 
 
 def room_for_threads(most: int, load: Load, all_cores: int) -> float:
-    """How many threads would have a core to themselves, all but; see `free_threads`."""
+    """How many threads would have nearly a whole core each; see `free_threads`."""
     return (load.cores - load.taken) * min(1.0, most / all_cores) + _SHARED
 
 
@@ -84,7 +84,9 @@ def choose_threads(
     if setting != "auto":
         threads = setting
         if had is not None and had != threads:
-            log.warning("This run computed on %s, and goes on with %d: its last bits may differ.", named(had), threads)
+            log.warning(
+                "This run was computed on %s, and is resumed with %d: its last bits may differ.", named(had), threads
+            )
     elif had is not None:
         threads = had if had <= max(most, cores()) else most
         if threads != had:
@@ -129,10 +131,10 @@ class Window:
 
 
 class PaceWatch:
-    """Tells a run that other processes slow down from one that is slow by itself.
+    """Detects whether other processes slow a run down.
 
     The pace is a median, so that a single long iteration, as after a machine has slept, does not count; evaluations,
-    pictures and checkpoints are not in it. And others only slow a run down where they take cores that its threads need.
+    images and checkpoints are not in it. And others only slow a run down where they take cores that its threads need.
 
     Args:
         threads: that the run computes on.
@@ -193,7 +195,7 @@ class PaceWatch:
 
 
 class Threads:
-    """The threads that a run computes on, and what is to be said of them.
+    """The threads that a run computes on, and the messages about them.
 
     Args:
         may_change: whether their number may follow what other processes leave (`trainer.adapt_threads`).
@@ -231,7 +233,7 @@ class Threads:
         return {"threads": self.number, "thread_changes": self.changes}
 
     def go_on(self, about: Mapping[str, Any], iteration: int) -> None:
-        """Take over what a checkpoint says of them; their number was set before: see `choose_threads`."""
+        """Restore their record from a checkpoint; their number was set before by `choose_threads`."""
         earlier = about.get("thread_changes") or [{"iteration": 0, "threads": about["threads"]}]
         self.changes = [dict(change) for change in earlier]
         if self.changes[-1]["threads"] != self.number:
@@ -239,7 +241,7 @@ class Threads:
 
 
 def how_it_stands(slowed: Window | None, threads: int, may_change: bool) -> str:
-    """Say by how much others slow a run down, and what would help; or that they no longer do."""
+    """A message that says by how much other processes slow the run down and what helps, or that they no longer do."""
     if slowed is None:
         return "Other processes no longer slow this run down."
     found = (

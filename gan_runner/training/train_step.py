@@ -39,7 +39,7 @@ class BatchSizes:
 
 @dataclass
 class _FixedSet:
-    """Images put aside for a whole stretch of D: real ones uint8, and generated ones."""
+    """The fixed images of one round of D: real ones, uint8, and generated ones."""
 
     real: Batch
     fake: Batch
@@ -115,7 +115,7 @@ class TrainStep:
         return position
 
     def _lazy_phases(self, d_updates: int) -> Phases:
-        """Names of the terms that D minimises apart after each of its next updates."""
+        """Names of the lazy terms that D minimises in extra updates after each of its next updates."""
         game = self._game
         if not isinstance(game, WithLazyTerms):
             return ((),) * d_updates
@@ -213,7 +213,7 @@ class TrainStep:
         return position + count
 
     def _load_fixed_batch(self) -> None:
-        """Put the next batch of the fixed set, round and round, where D's update looks for it."""
+        """Load the next batch of the fixed set, cyclically, into the buffer that D's update reads."""
         fixed, size, device = self._fixed, self.sizes.d, self._compute.device
         assert fixed is not None, "a stretch on a fixed set begins by renewing it"
         rows = torch.arange(fixed.used, fixed.used + size, device=device) % len(fixed.real)
@@ -240,7 +240,7 @@ class TrainStep:
         }
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Go on from a checkpoint."""
+        """Restore from a checkpoint."""
         self._d_meter.load_state_dict(state["d_meter"])
         self._g_meter.load_state_dict(state["g_meter"])
         self.finite.load_state_dict(state["finite"])

@@ -69,14 +69,12 @@ def opened(tmp_path, monkeypatch):
 
     def open_(*words, about=""):
         watch = attacks.watched(tmp_path)
-        watch.on = True
         try:
-            result = call(COMMANDS[words[0]], tmp_path, *words[1:])
+            with attacks.looking(watch):
+                result = call(COMMANDS[words[0]], tmp_path, *words[1:])
         except BaseException as error:
             error.add_note(f"{about} {watch.seen}")
             raise
-        finally:
-            watch.on = False
         assert not watch.seen, about
         assert not attacks.leaked(tmp_path, result.text), about
         assert not attacks.speaks_for_us(result.text), about

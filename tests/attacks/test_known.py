@@ -153,6 +153,25 @@ def test_a_download_that_was_asked_for_is_not_gone_on_with(run, opened):
     assert not (run.parent / "outside/new").exists()
 
 
+OUTSIDE = {
+    "MLflow": {"tracking_uri": "http://evil.invalid", "experiment": None, "images": True},
+    "WandB": {"online": True, "project": "p", "folder": "outside", "images": True},
+}
+
+
+@pytest.mark.parametrize("several", [False, True])
+@pytest.mark.parametrize("name", OUTSIDE)
+def test_a_folder_does_not_choose_where_data_go(run, opened, caplog, name, several):
+    logger = {"_target_": f"gan_runner.record.{name.lower()}.{name}"} | OUTSIDE[name]
+    if several:
+        logger = {"_target_": "gan_runner.record.loggers.Several", "parts": {"x": logger}}
+    at("logger", value=logger)(run)
+    result = opened(*RESUME)
+    assert result.code == 0, result.text
+    assert f"add logger=[tensorboard,{name.lower()}]" in caplog.text
+    assert yaml.safe_load((run / ".hydra/config.yaml").read_text())["logger"]["_target_"].endswith(".TensorBoard")
+
+
 @pytest.mark.parametrize(
     ("target", "offered"),
     [
@@ -221,6 +240,15 @@ def test_a_sweep_that_downloaded_goes_on_without_and_says_so(sweep, opened):
     result = opened("run", "-m", "sweep_resume=sweep")
     assert result.code == 0, result.text
     assert "+data.download=true is left out" in result.err
+
+
+def test_a_sweep_that_was_logged_elsewhere_goes_on_in_tensorboard_alone_and_says_so(sweep, opened):
+    content = json.loads((sweep / "sweep.json").read_text())
+    content["arguments"] += ["logger=several", "+logger@logger.parts.mlflow=mlflow", "logger.parts.mlflow.images=false"]
+    (sweep / "sweep.json").write_text(json.dumps(content))
+    result = opened("run", "-m", "sweep_resume=sweep")
+    assert result.code == 0, result.text
+    assert all(f"{word} is left out" in result.err for word in content["arguments"][-3:])
 
 
 def test_a_command_to_paste_holds_no_part_of_a_strangers(run, opened):

@@ -202,7 +202,7 @@ def test_folders_of_jobs_differ_in_more_than_capitals_which_macos_and_windows_ta
 def test_nan_targets_are_caught_at_their_iteration_and_the_last_good_checkpoint_stays(tmp_path):
     result = gan_run(tmp_path, *QUICK, "trainer.log_every=4", "labels.real.value=nan", "health.on_alarm=stop")
     assert result.code == 1
-    assert "not_finite: a loss is no finite number, since iteration 1." in result.text
+    assert "not_finite: a loss is NaN or infinite, since iteration 1." in result.text
     run = only_run(tmp_path)
     state = torch.load(run / "checkpoints/last.pt", weights_only=True)
     assert state["progress"]["iteration"] == 0
@@ -267,7 +267,7 @@ def test_sampling_to_where_nothing_can_be_written_says_so(finished, tmp_path):
 
 def test_sampling_without_a_run_asks_for_one(tmp_path):
     result = gan_sample(tmp_path)
-    assert (result.code, result.err) == (1, "run has no value, and there is none to assume.\n  Give it: run=...\n")
+    assert (result.code, result.err) == (1, "run is required, and has no default.\n  Give it: run=...\n")
 
 
 def test_sampling_names_the_device_by_the_key_that_it_has_there(finished, tmp_path):
@@ -343,7 +343,7 @@ def test_a_check_measures_as_a_run_would_before_it_tells_the_memory(tmp_path):
 def test_a_check_of_a_run_that_has_begun_is_refused(tmp_path):
     result = gan_check(tmp_path, "resume=outputs/date/time")
     assert result.code == 1
-    assert "resume is outputs/date/time, but gan-check looks at a run before it begins." in result.err
+    assert "resume is outputs/date/time, but gan-check checks a run before it begins." in result.err
 
 
 # ---- mistakes -----------------------------------------------------------------------------------------------
@@ -397,7 +397,7 @@ MISTAKES = {
     "numbers for a choice": (["model=[1,2]"], "model is [1, 2], but must be dcgan, keras_dcgan", "Try model=dcgan."),
     "a number for a group taken away": (
         ["~latent=1"],
-        "~latent takes away what every run needs.",
+        "~latent removes a required setting.",
         "Leave ~latent=1 out.",
     ),
     "another name of a choice": (["loss=wgan"], "loss is wgan, but must be hinge, ", "Try loss=wasserstein."),
@@ -473,7 +473,7 @@ MISTAKES = {
         "A batch of 99,999,999,999,999 images",
         "trainer.batch_size=",
     ),
-    "a group taken away": (["~penalty"], "~penalty takes away what every run needs.", "Leave ~penalty out."),
+    "a group taken away": (["~penalty"], "~penalty removes a required setting.", "Leave ~penalty out."),
     "an infinite number": (
         ["optimizer.lr=inf"],
         "optimizer.lr is inf, but must be a number",
@@ -631,7 +631,7 @@ MISTAKES = {
         "resume is empty, but that is no",
         "Try resume=",
     ),
-    "a sweep that resumes": (["-m", "resume=empty"], "resume goes on with one run, but -m", "Leave out -m."),
+    "a sweep that resumes": (["-m", "resume=empty"], "resume is for one run, but -m", "Leave out -m."),
 }
 
 
@@ -694,7 +694,7 @@ def test_a_run_is_not_written_over_by_another_that_is_given_its_folder(tmp_path,
     result = gan_run(tmp_path, *QUICK, override, "seed=1")
     assert result.code == 1
     assert "hydra.run.dir is here, but there is a run already, and runs are not written over." in result.text
-    assert "Try resume=here to go on with it, or another hydra.run.dir." in result.text
+    assert "Try resume=here to resume it, or another hydra.run.dir." in result.text
     assert before == {path: path.read_bytes() for path in (tmp_path / "here").rglob("*") if path.is_file()}
 
 
@@ -738,7 +738,7 @@ def test_a_part_of_the_users_own_that_fails_leaves_its_traceback_in_the_log(tmp_
     assert result.code == 1
     log = (only_run(tmp_path) / "gan-run.log").read_text()
     for text in (log, result.text):
-        assert "This is a bug, in gan-runner or in a part of yours." in text
+        assert "This is a bug, in gan-runner or in a component of your own." in text
         assert 'raise ZeroDivisionError("a bug of my own")' in text
         assert text.count('raise ZeroDivisionError("a bug of my own")') == 1
     assert json.loads((only_run(tmp_path) / "summary.json").read_text())["status"] == "failed"

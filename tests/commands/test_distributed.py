@@ -48,10 +48,10 @@ def test_a_run_by_two_processes_has_one_folder_and_goes_on_with_three_and_with_o
     assert len(list(run.glob("events.out.tfevents.*"))) == 1
 
     assert torchrun(tmp_path, 3, f"resume={run}", "trainer.epochs=2").returncode == 0
-    assert "trained by 2 processes, and goes on with 3" in (run / "gan-run.log").read_text()
+    assert "trained by 2 processes, and is resumed with 3" in (run / "gan-run.log").read_text()
     result = gan_run(tmp_path, f"resume={run}", "trainer.epochs=3")
     assert result.code == 0, result.text
-    assert "trained by 3 processes, and goes on with 1" in result.text
+    assert "trained by 3 processes, and is resumed with 1" in result.text
     assert only_run(tmp_path) == run
     points = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
     assert [point["iteration"] for point in points] == list(range(1, 13))

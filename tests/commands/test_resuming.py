@@ -19,6 +19,7 @@ from tqdm import tqdm
 from gan_runner.config.build import build
 from gan_runner.machine.signals import STOPPING
 from gan_runner.record.journal import Journal
+from gan_runner.record.loggers import RunToLog
 from gan_runner.record.run_folder import RunFolder
 from gan_runner.training.loop import Run, train
 from tests.command_line import everything_but_times, gan_run
@@ -50,7 +51,7 @@ def play(folder: Path, overrides: list[str], stop_after: int | None = None) -> N
     with (
         contextlib.closing(run_folder),
         contextlib.closing(experiment.loader),
-        experiment.dashboard.open(folder, 1) as events,
+        experiment.logger.open(RunToLog(folder)) as events,
         tqdm(disable=True) as bar,
     ):
         run = Run(experiment, Journal(run_folder, events, bar, experiment.settings.sample_columns))
@@ -141,7 +142,7 @@ def test_an_override_that_changes_what_is_trained_is_refused_with_the_difference
 
 
 def write_pictures(folder: Path, seed: int) -> None:
-    """32 pictures whose files have the same names and sizes whatever the seed."""
+    """32 images whose files have the same names and sizes whatever the seed."""
     random = np.random.default_rng(seed)
     folder.mkdir()
     for number in range(32):

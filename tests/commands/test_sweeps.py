@@ -9,6 +9,8 @@ import signal
 import subprocess
 import sys
 import time
+from collections import defaultdict
+from pathlib import Path
 
 import pytest
 import torch
@@ -277,7 +279,7 @@ def test_two_sweeps_in_one_folder_at_once_are_refused(tmp_path):
         (["loss._target_=gan_runner.a,os.system"], "which is no part of gan-runner"),
         (["hydra.sweeper.params.loss._target_=os.system"], "asks for loss._target_=os.system"),
         (["data.root=${oc.env:HOME}"], "data.root=${oc.env:HOME}, which would be computed"),
-        (["hydra.callbacks.mine._target_=os.system"], "which a folder that may come from anybody cannot ask for"),
+        (["hydra.callbacks.mine._target_=os.system"], "which a folder that may come from others cannot ask for"),
         (["+model@hydra.callbacks=mlp"], "cannot ask for"),
         ([r"model.generator.activation=$\{oc.create\:\{_target_\:os.system\,command\:ls\}\}"], "cannot ask for"),
         ([r"model.generator.activation=choice($\{oc.create\:a\})"], "cannot ask for"),
@@ -286,7 +288,7 @@ def test_two_sweeps_in_one_folder_at_once_are_refused(tmp_path):
         (["hydra.launcher.setup=[reboot]"], "cannot ask for"),
         (
             ["+model.h='{_target_:os.system,command:ls}'", "hydra.sweeper.params.model.generator=${model.h}"],
-            "params.model.generator=${model.h}', which a folder that may come from anybody cannot ask for",
+            "params.model.generator=${model.h}', which a folder that may come from others cannot ask for",
         ),
         (["hydra.sweeper.params.model={h:1}"], "cannot ask for"),
         (["hydra.sweeper.params.seed=1"], "hydra.sweeper.params is null here, and has no keys"),
@@ -541,7 +543,7 @@ def test_a_sweep_ends_and_says_so_where_the_cluster_has_killed_its_jobs(tmp_path
     assert process.returncode == 1, out
     assert set(states(here).values()) == {"interrupted"}
     assert "To go on: gan-run -m sweep_resume=here" in out
-    assert "A job's process was killed, by somebody or by the cluster." in out
+    assert "A job's process was killed, by a user or by the cluster." in out
 
 
 def test_what_slurm_is_asked_for_is_what_the_file_and_the_command_line_say(tmp_path, monkeypatch):
@@ -602,3 +604,23 @@ def test_a_sweep_from_before_a_group_came_goes_on(tmp_path):
     result = gan_run(tmp_path, *sweep)
     assert result.code == 0, result.text
     assert set(states(tmp_path / "here").values()) == {"finished"}
+
+
+def test_jobs_that_fail_before_they_train_are_in_every_logger_and_go_on_in_the_same_run_of_theirs(tmp_path):
+    plugins = ["--config-dir", str(Path(__file__).parents[1] / "plugins/conf"), "logger=lines", "trainer.log_every=4"]
+    sweep = ["-m", *QUICK, *plugins, "trainer.batch_size=16,0", "trainer.device=cpu,cuda:99", "hydra.sweep.dir=here"]
+    for start, before in enumerate((None, 0)):
+        result = gan_run(tmp_path, *sweep)
+        assert result.code == 1
+        assert "trainer.batch_size is 0, but must be a whole number, at least 1." in result.text
+        assert result.out.count("Dashboard: less lines.txt") == 2
+        assert "tensorboard --logdir" not in result.out
+        of_a_job = defaultdict(list)
+        for line in (tmp_path / "lines.txt").read_text().splitlines():
+            name, _, said = line.partition(" after ")
+            of_a_job[name].append(said)
+        trained = of_a_job.pop("trainer.batch_size=16,trainer.device=cpu")
+        assert trained == ["None: begins with seed 0", "None: iteration 4", "None: finished"]
+        assert [said[2 * start :] for said in of_a_job.values()] == [
+            [f"{before}: begins with seed 0", f"{before}: failed"]
+        ] * 3

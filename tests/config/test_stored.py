@@ -194,6 +194,6 @@ def test_a_stored_config_that_lacks_what_every_run_has_is_refused_by_its_name(ru
         1,
         [
             "resume is run, but its .hydra/config.yaml says nothing of latent, which every run has.",
-            "  Mend or restore that file, or start a new run.",
+            "  Correct or restore that file, or start a new run.",
         ],
     )

@@ -56,7 +56,7 @@ def write_cifar():
 
 @pytest.fixture
 def write_picture():
-    """Writes an array, or a Pillow image, as a picture in the format its name ends in."""
+    """Writes an array, or a Pillow image, as an image in the format its name ends in."""
 
     def write(path: Path, content, **options) -> Path:
         path.parent.mkdir(parents=True, exist_ok=True)

@@ -1,4 +1,4 @@
-"""Folders of pictures as people have them: how each is laid out, and what has to come of it.
+"""Folders of images as people have them: how each is laid out, and what has to come of it.
 
 python -m tests.data.odd_folders FOLDER makes all of them there, to be tried with whole commands.
 """
@@ -27,7 +27,7 @@ class Folder:
         make: lays it out.
         images: that train; 0 where loading is an error.
         classes: of these.
-        held_out: pictures that are held out; None where none are.
+        held_out: images that are held out; None where none are.
         says: what the messages, or the error, have in them.
         channels: that it is read with.
     """
@@ -57,7 +57,7 @@ _made = 0
 
 
 def picture(width=16, height=16):
-    """A smooth colour picture, always another one, made of all levels."""
+    """A smooth colour image, always another one, made of all levels."""
     global _made
     _made += 1
     random = np.random.default_rng(_made)
@@ -67,14 +67,14 @@ def picture(width=16, height=16):
 
 
 def write(path, count=4, ending="png", size=(16, 16), mode="RGB", **options):
-    """Writes pictures 0.png, 1.png, ... into a folder."""
+    """Writes images 0.png, 1.png, ... into a folder."""
     path.mkdir(parents=True, exist_ok=True)
     for number in range(count):
         picture(*size).convert(mode).save(path / f"{number}.{ending}", **options)
 
 
 def write_as(path, kind, **options):
-    """Writes a picture of a format under a name of any ending."""
+    """Writes an image of a format under a name of any ending."""
     path.parent.mkdir(parents=True, exist_ok=True)
     picture().save(path, kind, **options)
 
@@ -209,7 +209,7 @@ def one_folder_of_pictures(root):
     write(root / "images")
 
 
-@folder(4, says="0.png lies beside folders such as cats, so that no picture has a class.")
+@folder(4, says="0.png lies beside folders such as cats, so that no image has a class.")
 def pictures_beside_classes(root):
     write(root, 2)
     write(root / "cats", 2)
@@ -222,14 +222,14 @@ def a_broken_picture_beside_classes(root):
     text(root / "thumb.png")
 
 
-@folder(4, ["cats", "dogs"], says="no picture in birds/")
+@folder(4, ["cats", "dogs"], says="no image in birds/")
 def an_empty_class(root):
     write(root / "cats", 2)
     write(root / "dogs", 2)
     (root / "birds").mkdir()
 
 
-@folder(2, ["cats"], says=("2 files are empty", "2 of 4 files with pictures are left"))
+@folder(2, ["cats"], says=("2 files are empty", "2 of 4 files with images are left"))
 def a_class_of_broken_pictures(root):
     write(root / "cats", 2)
     for number in range(2):
@@ -257,7 +257,7 @@ def captions_and_labels_beside(root):
         text(root / name, "x")
 
 
-@folder(4, says=("1 file that may hold pictures is not read: 1 .zip (photos.zip)", "4 of 5 files"))
+@folder(4, says=("1 file that may hold images is not read: 1 .zip (photos.zip)", "4 of 5 files"))
 def an_archive_beside(root):
     write(root)
     with zipfile.ZipFile(root / "photos.zip", "w") as file:
@@ -301,7 +301,7 @@ def grey_and_black_and_white_of_netpbm(root):
     write(root, 2, "pbm", mode="1")
 
 
-@folder(2, says=("4 files that may hold pictures are not read: 2 .heic, 1 .psd, 1 .svg", "2 of 6 files with pictures"))
+@folder(2, says=("4 files that may hold images are not read: 2 .heic, 1 .psd, 1 .svg", "2 of 6 files with images"))
 def endings_that_are_not_read(root):
     write(root, 2)
     for name in ("a.heic", "b.HEIC", "c.svg", "d.psd"):
@@ -342,7 +342,7 @@ def no_endings(root):
     text(root / "LICENSE", "free")
 
 
-@folder(3, says="2 files hold several pictures (a.gif, b.tif): the first of each is read.")
+@folder(3, says="2 files hold several images (a.gif, b.tif): the first of each is read.")
 def several_pictures_in_a_file(root):
     write(root, 1)
     picture().save(root / "a.gif", save_all=True, append_images=[picture(), picture()])
@@ -358,7 +358,7 @@ def a_phones_pictures(root):
 # ---- files that are none ----------------------------------------------------------------------------------
 
 
-@folder(0, says=("6 files are pointers of Git LFS and not the pictures (0.png, 1.png, ...)", "'git lfs pull'"))
+@folder(0, says=("6 files are pointers of Git LFS and not the images (0.png, 1.png, ...)", "'git lfs pull'"))
 def pointers_of_git_lfs(root):
     for number in range(6):
         text(
@@ -372,7 +372,7 @@ def pointers_of_git_lfs(root):
         "4 files are pointers of Git LFS",
         "3 files are empty (e0.png, e1.png, ...).",
         "2 files are web pages, HTML (h0.jpg, h1.jpg): their download failed; fetch them again.",
-        "2 of 11 files with pictures are left to train on.",
+        "2 of 11 files with images are left to train on.",
     ),
 )
 def pointers_empty_files_and_error_pages(root):
@@ -448,7 +448,7 @@ def deep(root, most, kind="png", dtype=np.uint16, least=0):
         )
 
 
-@folder(3, says="3 pictures have 16 bits, of which the whole set uses 12: 0 is drawn black, 4,095 white.", channels=1)
+@folder(3, says="3 images have 16 bits, of which the whole set uses 12: 0 is drawn black, 4,095 white.", channels=1)
 def twelve_bits_in_sixteen(root):
     deep(root, 4095)
 
@@ -463,12 +463,12 @@ def ten_bits_in_a_tiff(root):
     deep(root, 1023, "tif")
 
 
-@folder(3, says="3 pictures have floats: 0 is drawn black, 1 white.", channels=1)
+@folder(3, says="3 images have floats: 0 is drawn black, 1 white.", channels=1)
 def floats_from_0_to_1(root):
     deep(root, 1, "tiff", np.float32)
 
 
-@folder(3, says="3 pictures have floats: -1000 is drawn black, 3000 white.", channels=1)
+@folder(3, says="3 images have floats: -1000 is drawn black, 3000 white.", channels=1)
 def floats_of_a_scanner(root):
     deep(root, 3000, "tif", np.float32, least=-1000)
 
@@ -478,7 +478,7 @@ def signed_integers(root):
     deep(root, 3000, "tif", np.int32, least=-1000)
 
 
-@folder(2, says="No picture is brighter than 2")
+@folder(2, says="No image is brighter than 2")
 def masks(root):
     for number in range(2):
         values = np.zeros((16, 16), np.uint8)
@@ -511,17 +511,17 @@ def turned_by_a_camera(root):
 # ---- sizes ------------------------------------------------------------------------------------------------
 
 
-@folder(3, says="3 of 3 pictures are enlarged more than twice for data.image_size=8, the smallest 4 times (0.png, 2x2)")
+@folder(3, says="3 of 3 images are enlarged more than twice for data.image_size=8, the smallest 4 times (0.png, 2x2)")
 def icons(root):
     write(root, 3, size=(2, 2))
 
 
-@folder(3, says="3 of 3 pictures lose more than half to the square crop, the worst 95% (0.png, 400x20)")
+@folder(3, says="3 of 3 images lose more than half to the square crop, the worst 95% (0.png, 400x20)")
 def panoramas(root):
     write(root, 3, size=(400, 20))
 
 
-@folder(4, says="2 of 4 pictures are the same as another")
+@folder(4, says="2 of 4 images are the same as another")
 def copies(root):
     write(root, 2)
     for number in range(2):

@@ -34,7 +34,7 @@ def _no_hang():
     signal.signal(signal.SIGALRM, before)
 
 
-# ---- pictures ---------------------------------------------------------------------------------------------
+# ---- images ---------------------------------------------------------------------------------------------
 
 
 def png(width, height, *chunks):
@@ -116,7 +116,7 @@ def test_a_file_that_is_no_picture_is_left_out_with_a_warning_fit_to_print(ten_p
     assert warning.isprintable()
     assert warning.startswith("1 file ")
     assert "object at" not in warning
-    assert left == "10 of 11 files with pictures are left to train on."
+    assert left == "10 of 11 files with images are left to train on."
     assert peak < 100e6
 
 
@@ -128,7 +128,7 @@ def test_a_picture_that_becomes_another_thing_later_is_replaced(ten_pictures, ca
     path.unlink()
     FAULTS[fault][1](path)
     assert torch.equal(images.pixels(torch.tensor([3])), expected)
-    assert caplog.messages[0].endswith("; the next picture takes its place.")
+    assert caplog.messages[0].endswith("; the next image takes its place.")
 
 
 @pytest.mark.parametrize("size", [(9_000, 8_000), (8_192, 8_193), (1, 2**26 + 1)])
@@ -181,7 +181,7 @@ def test_a_warning_about_classes_is_fit_to_print(tmp_path, write_picture, caplog
     for name in ("\x1b.png", "\x07/1.png"):
         write_picture(tmp_path / name, np.zeros((8, 8), np.uint8))
     image_folder.load(str(tmp_path), 8, 3, None)
-    assert caplog.messages[0] == "\\x1b.png lies beside folders such as \\x07, so that no picture has a class."
+    assert caplog.messages[0] == "\\x1b.png lies beside folders such as \\x07, so that no image has a class."
     assert all(message.isprintable() for message in caplog.messages)
 
 

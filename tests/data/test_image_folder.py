@@ -30,7 +30,7 @@ def message_of(folder):
 def test_pictures_of_every_format_are_found_in_the_order_of_their_names(tmp_path, write_picture):
     for number, name in enumerate(["a.png", "b.jpg", "c.JPEG", "d/e/f.webp", "g.bmp"]):
         write_picture(tmp_path / name, np.full((8, 8, 3), 50 * number, np.uint8))
-    (tmp_path / "notes.txt").write_text("not a picture, and not asked to be one")
+    (tmp_path / "notes.txt").write_text("not an image, and not asked to be one")
     write_picture(tmp_path / ".hidden.png", GREY)
     images = load(tmp_path)
     assert (images.name, images.shape, len(images)) == ("image_folder", (3, 8, 8), 5)
@@ -52,7 +52,7 @@ def test_folders_below_the_root_are_the_classes(tmp_path, write_picture):
     ("names", "warning"),
     [
         (["1.png", "2.png"], []),
-        (["1.png", "cat/1.png"], ["1.png lies beside folders such as cat, so that no picture has a class."]),
+        (["1.png", "cat/1.png"], ["1.png lies beside folders such as cat, so that no image has a class."]),
     ],
 )
 def test_pictures_outside_such_folders_make_a_set_without_labels(tmp_path, write_picture, caplog, names, warning):
@@ -146,7 +146,7 @@ def test_broken_pictures_are_named_and_left_out(tmp_path, ten_pictures, caplog):
     assert sorted(caplog.messages)[1:] == [
         "1 file is empty (empty.png).",
         "1 file is text (text.jpg).",
-        "10 of 13 files with pictures are left to train on.",
+        "10 of 13 files with images are left to train on.",
     ]
     assert sorted(caplog.messages)[0].startswith("1 file cannot be decoded (cut.png): ")
 
@@ -173,28 +173,28 @@ def test_a_picture_found_broken_later_is_replaced_by_the_next_with_one_warning(t
     for _ in range(2):
         torch.testing.assert_close(everything(images), whole[[0, 1, 2, 3, 4, 5, 6, 7, 8, 0]])
     assert len(caplog.messages) == 1
-    assert caplog.messages[0].startswith(f"{ten_pictures / '9.png'} is no picture that can be read: ")
-    assert caplog.messages[0].endswith("; the next picture takes its place.")
+    assert caplog.messages[0].startswith(f"{ten_pictures / '9.png'} is no image that can be read: ")
+    assert caplog.messages[0].endswith("; the next image takes its place.")
 
 
 def test_a_folder_that_vanishes_is_an_error(ten_pictures):
     images = load(ten_pictures)
     for path in ten_pictures.iterdir():
         path.unlink()
-    with pytest.raises(UserError, match=r"data\.root no longer holds what it did: 100 pictures in a row"):
+    with pytest.raises(UserError, match=r"data\.root no longer holds what it did: 100 images in a row"):
         everything(images)
 
 
 def test_a_folder_without_pictures_is_an_error(tmp_path):
     assert message_of(tmp_path).startswith(
-        f"data.root is {tmp_path}, but no picture there can be read: there are no files.\n  Put PNG, JPEG, WEBP, BMP, "
+        f"data.root is {tmp_path}, but no image there can be read: there are no files.\n  Put PNG, JPEG, WEBP, BMP, "
     )
 
 
 def test_a_folder_of_broken_pictures_is_an_error(tmp_path):
     broken_files(tmp_path, b"")
     assert message_of(tmp_path).startswith(
-        f"data.root is {tmp_path}, but no picture there can be read: 2 files are empty (cut.png, empty.png). "
+        f"data.root is {tmp_path}, but no image there can be read: 2 files are empty (cut.png, empty.png). "
         "1 file is text (text.jpg).\n"
     )
 
@@ -288,7 +288,7 @@ def test_classes_keep_their_numbers_where_a_share_is_held_out_or_a_limit_is_smal
         write_picture(tmp_path / name, GREY + number)
     one = load(tmp_path, limit=1)
     assert (one.classes, one.labels.tolist()) == (("a", "b", "c"), [0])
-    assert "data.limit takes pictures of 1 of 3 classes." in caplog.messages
+    assert "data.limit takes images of 1 of 3 classes." in caplog.messages
     held_out = image_folder.load(str(tmp_path), 8, 3, None, "test", 0.4)
     assert (held_out.classes, held_out.labels.tolist()) == (("a", "b", "c"), [1, 2])
 
@@ -302,4 +302,4 @@ def test_pictures_that_break_in_a_run_are_told_of_in_a_few_lines(ten_pictures, w
     caplog.clear()
     everything(images)
     assert len(caplog.messages) == 6
-    assert caplog.messages[-1].startswith("10 pictures that cannot be read have been replaced so far, the last: ")
+    assert caplog.messages[-1].startswith("10 images that cannot be read have been replaced so far, the last: ")

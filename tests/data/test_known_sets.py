@@ -11,7 +11,7 @@ import torchvision
 from hydra.utils import get_method
 from omegaconf import OmegaConf
 
-from gan_runner.data import cifar10, digits, fashion_mnist, mnist
+from gan_runner.data import cifar10, digits, emoji, fashion_mnist, mnist
 from gan_runner.errors import UserError
 
 CONFIGS = sorted((Path(__file__).parents[2] / "conf" / "data").glob("*.yaml"))
@@ -47,6 +47,34 @@ def test_the_digits_are_to_be_had_as_they_were_measured():
     assert images.shape == (1, 8, 8)
     assert images.images[0, 0, 0].tolist() == [round(value * 255 / 16) for value in row]
     assert images.labels.tolist() == [0]
+
+
+def test_the_emoji_ship_inside_the_package_with_their_licence():
+    images = emoji.load(image_size=32, limit=None)
+    assert (images.name, images.shape, len(images)) == ("emoji", (3, 32, 32), 1520)
+    assert dict(zip(images.classes, images.labels.bincount().tolist(), strict=True)) == emoji.CLASSES
+    corners = images.images[:, :, [0, 0, -1, -1], [0, -1, 0, -1]]
+    assert (corners == 255).double().mean() > 0.8  # what is transparent is white, and no picture is cut elsewhere
+    assert (images.images.flatten(1).min(1).values < 255).all()
+    assert len(images.images.flatten(1).unique(dim=0)) > 1500
+    folder = Path(inspect.getfile(emoji)).parent
+    assert "Apache License" in (folder / "emoji.LICENSE.txt").read_text()
+    assert (folder / emoji.FILE).stat().st_size < 2_000_000
+
+
+def test_a_class_of_emoji_looks_as_it_is_named():
+    images = emoji.load(image_size=None, limit=None)
+    colours = {name: images.images[images.labels == number].double() for number, name in enumerate(images.classes)}
+    yellow = {name: (some[:, 0].mean() - some[:, 2].mean()).item() for name, some in colours.items()}
+    assert max(yellow, key=yellow.get) == "smileys"
+    whole = {name: (some.amin(1) < 250).double().mean().item() for name, some in colours.items()}
+    assert max(whole, key=whole.get) == "symbols"
+
+
+def test_emoji_are_limited_held_out_and_drawn_larger():
+    few = emoji.load(64, 80)
+    assert (few.shape, few.labels.bincount().tolist()) == ((3, 64, 64), [10] * 8)
+    assert [len(emoji.load(32, 5, split, holdout=0.1)) for split in ("train", "test")] == [5, 152]
 
 
 @pytest.mark.parametrize(
@@ -114,7 +142,7 @@ def test_labels_without_images_name_the_file_that_lacks(tmp_path, write_pair):
     write_pair(tmp_path / "MNIST" / "raw")
     (tmp_path / "MNIST/raw/train-images-idx3-ubyte").unlink()
     assert message_of(mnist.load, tmp_path) == (
-        f"data.root is {tmp_path}, but {tmp_path}/MNIST/raw/train-labels-idx1-ubyte lies without "
+        f"data.root is {tmp_path}, but {tmp_path}/MNIST/raw/train-labels-idx1-ubyte has no matching "
         f"{tmp_path}/MNIST/raw/train-images-idx3-ubyte.\n  {REPLACE}"
     )
 
@@ -145,9 +173,9 @@ def test_a_failed_download_is_one_message_and_leaves_nothing(tmp_path, monkeypat
 
     monkeypatch.setattr(torchvision.datasets, name, fetch)
     assert message_of(load, tmp_path, download=True) == (
-        f"data.download is true, but {name.lower()} could not be brought to {tmp_path}: "
+        f"data.download is true, but {name.lower()} could not be downloaded to {tmp_path}: "
         "<urlopen error no network>\n"
-        "  Look at the network, or put the files there by hand and use data.download=false, "
+        "  Check the connection, or put the files there by hand and use data.download=false, "
         "or try data=digits, which ships inside the package."
     )
     assert not list(tmp_path.iterdir())

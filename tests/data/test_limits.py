@@ -52,7 +52,7 @@ def test_a_limit_keeps_pictures_of_every_class_of_any_set(tmp_path, write_idx, w
     assert len(part.labels.unique()) == CLASSES
     rows = [pixels[0, 0, 0].item() // 4 for pixels in part.pixels(torch.arange(10))]
     assert len(set(rows)) == 10
-    assert part.labels.tolist() == labels[rows].tolist()  # pictures keep their own class
+    assert part.labels.tolist() == labels[rows].tolist()  # images keep their own class
 
 
 def test_sets_whose_first_images_have_every_class_keep_those():

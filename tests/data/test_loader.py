@@ -145,7 +145,7 @@ def test_a_picture_that_breaks_while_streaming_is_replaced_with_one_warning(ten_
         assert torch.equal(loaded(streamed, start, 10), expected)
     streamed.close()
     warned = [record.getMessage() for record in caplog.records if record.levelno >= logging.WARNING]
-    assert [message.split("; ")[1] for message in warned] == ["the next picture takes its place."]
+    assert [message.split("; ")[1] for message in warned] == ["the next image takes its place."]
 
 
 @pytest.mark.parametrize("resident", [True, False])
@@ -307,7 +307,7 @@ def test_a_set_without_classes_has_no_conditions(seven_images, resident):
 
 
 class Pairs(InMemoryImages):
-    """Pictures with the picture that each was made from."""
+    """Images with the image that each was made from."""
 
     def conditions(self, indices):
         return {"source": 255 - self.pixels(indices)}

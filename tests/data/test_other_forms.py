@@ -57,7 +57,7 @@ def test_arrays_of_keras_and_tables_of_kaggle_are_read(tmp_path, files):
 def test_labels_that_no_header_names_are_told_from_the_pixels_of_a_corner(tmp_path, last, header, corner):
     images = np.tile(IMAGES, (4, 1, 1))
     images[:, 0, 0] = images[:, -1, -1] = corner
-    images[3, 0, 0] = images[5, -1, -1] = 9  # as rare pictures reach it
+    images[3, 0, 0] = images[5, -1, -1] = 9  # as rare images reach it
     labels, rows = np.tile(LABELS, 4), images.reshape(len(images), -1)
     names = [f"x{number}" for number in range(785)] if header else ()
     (tmp_path / "train.csv").write_bytes(csv(np.c_[rows, labels] if last else np.c_[labels, rows], names))

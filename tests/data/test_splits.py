@@ -27,7 +27,7 @@ def test_where_nothing_is_held_out_all_rows_train_and_there_is_no_test_split():
     with pytest.raises(NoTestSplitError) as error:
         rows_of(3, 0, "test", "digits")
     assert str(error.value) == (
-        "data=digits has no test pictures of its own, and data.holdout is 0: all of them train.\n"
+        "data=digits has no test images of its own, and data.holdout is 0: all of them train.\n"
         "  Try data.holdout=0.1, which trains on nine in ten and judges by the others."
     )
 
@@ -36,7 +36,7 @@ def test_a_share_too_small_to_hold_out_a_picture_is_refused():
     with pytest.raises(UserError) as error:
         rows_of(8, 0.1, "train", "x")
     assert str(error.value) == (
-        "data.holdout is 0.1, but a share so small holds out none of 8 pictures.\n"
+        "data.holdout is 0.1, but a share so small holds out none of 8 images.\n"
         "  Try data.holdout=0.125 or more, or data.holdout=0."
     )
     assert rows_of(8, 0.125, "test", "x").tolist() == [7]

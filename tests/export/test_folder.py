@@ -59,7 +59,7 @@ def test_loading_and_drawing_leave_the_callers_random_numbers_alone(exported):
 
 def test_a_run_is_exported_in_python_too(folder, tmp_path):
     run = gan_runner.load(folder / "run")
-    assert "to the bit" in run.export(tmp_path / "deeper/mine", device="cpu")
+    assert "bit for bit" in run.export(tmp_path / "deeper/mine", device="cpu")
     images = gan_runner.load(tmp_path / "deeper/mine").sample(3, seed=2)
     np.testing.assert_array_equal(images, run.sample(3, seed=2, checkpoint="best", device="cpu"))
     with pytest.raises(UserError, match="what is both"):
@@ -74,7 +74,7 @@ def test_the_card_is_one_that_a_hub_reads_and_says_what_was_measured(folder, exp
     assert {"gan", "gan-runner"} <= set(told["tags"])
     summary = json.loads((folder / "run/summary.json").read_text())
     assert summary["data"]["fingerprint"] in body
-    assert "64 pictures" in body
+    assert "64 images" in body
     for name, value in summary["metrics"].items():
         assert f"| {name} | {value:.4g} |" in body
     with Image.open(exported / "grid.png") as grid:
@@ -87,7 +87,7 @@ def test_what_the_card_and_the_page_say_in_python_works(folder, exported, monkey
         (code,) = re.findall(r"```python\n(.*?)```", text, re.DOTALL)
         names = {}
         exec(code, names)
-        assert names["pictures"].shape == (64, 28, 28, 1)
+        assert names["images"].shape == (64, 28, 28, 1)
 
 
 def test_what_gan_eval_found_of_the_checkpoint_stands_beside_real_pictures_and_noise(folder, export, tmp_path):
@@ -97,7 +97,7 @@ def test_what_gan_eval_found_of_the_checkpoint_stands_beside_real_pictures_and_n
     assert export("run=run", within=tmp_path).code == 0
     card = (tmp_path / "run/generator-best/README.md").read_text()
     assert "| frechet | 1.25 | 0.5 | 99 |  |" in card
-    assert "1,000 generated pictures" in card
+    assert "1,000 generated images" in card
 
 
 def test_a_discriminator_gives_the_same_logits(folder, exported_d, exported):
@@ -113,7 +113,7 @@ def test_a_discriminator_gives_the_same_logits(folder, exported_d, exported):
 
 
 def test_a_game_of_ones_own_is_exported_with_what_it_draws_with_and_loaded_on_trust(tmp_path, export):
-    result = gan_run(tmp_path, *SMALL, "game=conditional", "model=conditional", "--config-dir", str(PLUGINS))
+    result = gan_run(tmp_path, *SMALL, "game=by_class", "model=conditional", "--config-dir", str(PLUGINS))
     assert result.code == 0, result.text
     assert "trust=tests" in export("run=run", "output=mine", within=tmp_path).err
     result = export("run=run", "output=mine", "trust=tests", within=tmp_path)

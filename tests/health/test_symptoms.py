@@ -60,7 +60,7 @@ def test_a_coin_is_recognised_whatever_its_luck():
     accuracies = [0.5, 0.0, 0.5, 1.0] * 25
     observations = seen(CoinToss(0.52, 0.05, patience=390), [d_right(a) for a in accuracies])
     assert all(observations)
-    assert observations[-1].what == "D is right 50.0% of the time, as a coin would be"
+    assert observations[-1].what == "D is right 50.0% of the time, no better than chance"
 
 
 def test_the_beginning_of_what_a_mean_shows_is_the_first_log_point_in_it():
@@ -130,9 +130,9 @@ def test_a_saturated_d_is_put_into_words_with_its_numbers():
 @pytest.mark.parametrize(
     ("accuracy", "words"),
     [
-        (0.52, "D is right 52.0% of the time, as a coin would be"),
-        (0.48, "D is right 48.0% of the time, as a coin would be"),
-        (0.47, "D is right 47.0% of the time, less often than a coin would be"),
+        (0.52, "D is right 52.0% of the time, no better than chance"),
+        (0.48, "D is right 48.0% of the time, no better than chance"),
+        (0.47, "D is right 47.0% of the time, less often than by chance"),
         (0.521, None),
         (math.nan, None),
     ],
@@ -181,7 +181,7 @@ def test_a_loss_is_called_constant_since_the_first_of_enough_log_points_that_are
 
 def test_a_constant_loss_is_named_with_its_value():
     observation = Constant("loss/g", 1, 0.0, 0).observe({"loss/g": 0.25}, at(1))
-    assert observation == Observation("loss/g stands still at 0.25", at(1))
+    assert observation == Observation("loss/g has not changed from 0.25", at(1))
 
 
 # ---- collapse ---------------------------------------------------------------------------------------------
@@ -203,10 +203,10 @@ def collapse(patience=0):
 @pytest.mark.parametrize(
     ("changes", "words"),
     [
-        ({"diversity": 0.1}, "pictures from different latents differ 10.0% as much as real ones do"),
-        ({"diversity": 0.0, "repeats": 1.0}, "pictures from different latents differ 0.0% as much as real ones do"),
-        ({"diversity": 0.49, "repeats": 1.0}, "100% of the pictures from different latents nearly equal another one"),
-        ({"repeats": 0.5}, "50% of the pictures from different latents nearly equal another one"),
+        ({"diversity": 0.1}, "images from different latents differ 10.0% as much as real ones do"),
+        ({"diversity": 0.0, "repeats": 1.0}, "images from different latents differ 0.0% as much as real ones do"),
+        ({"diversity": 0.49, "repeats": 1.0}, "100% of the images from different latents nearly equal another one"),
+        ({"repeats": 0.5}, "50% of the images from different latents nearly equal another one"),
         ({"repeats": 0.49}, None),
         ({"diversity": 0.101}, None),
         ({"diversity": math.nan}, None),  # no number, and so no small one
@@ -214,10 +214,10 @@ def collapse(patience=0):
         ({"diversity": 0.07, "repeats": 1.0, "distance": 1.0, "untrained": 0.072}, None),
         ({"diversity": 0.07, "repeats": 1.0, "distance": 1.09, "untrained": 0.072}, None),
         # It has moved, or become even more alike.
-        ({"diversity": 0.07, "distance": 0.5, "untrained": 0.072}, "pictures from different latents differ 7.0% as"),
-        ({"diversity": 0.03, "distance": 1.0, "untrained": 0.072}, "pictures from different latents differ 3.0% as"),
+        ({"diversity": 0.07, "distance": 0.5, "untrained": 0.072}, "images from different latents differ 7.0% as"),
+        ({"diversity": 0.03, "distance": 1.0, "untrained": 0.072}, "images from different latents differ 3.0% as"),
         # An untrained G that ignores its latent is one from the beginning.
-        ({"diversity": 0.0, "distance": 1.0, "untrained": 0.0}, "pictures from different latents differ 0.0% as"),
+        ({"diversity": 0.0, "distance": 1.0, "untrained": 0.0}, "images from different latents differ 0.0% as"),
     ],
 )
 def test_one_picture_is_a_collapse_and_so_are_a_few_but_not_those_of_an_untrained_g(changes, words):
@@ -245,7 +245,7 @@ def test_repeats_need_not_be_looked_at():
 )
 def test_a_g_that_is_no_nearer_to_the_data_than_untrained_makes_no_progress(distance, words):
     (observation,) = seen(NoProgress(0.9, 0), [{"health/distance": distance}])
-    said = words and f"G's pictures are {words} times as far from real ones as before it was trained"
+    said = words and f"G's images are {words} times as far from real ones as before it was trained"
     assert (observation and observation.what) == said
 
 
@@ -255,7 +255,7 @@ def test_a_g_is_worse_than_it_was_when_its_mean_distance_is_a_multiple_of_the_be
     observations = seen(Worse(2.0, patience=20), [{"health/distance": d} for d in distances])
     assert [each is not None for each in observations] == [False] * 7 + [True, True]
     assert observations[-1] == Observation(
-        "G's pictures are 3.0 times as far from real ones as up to iteration 40", at(7)
+        "G's images are 3.0 times as far from real ones as up to iteration 40", at(7)
     )
 
 
@@ -278,7 +278,7 @@ def test_a_g_covers_less_than_it_did_when_its_mean_coverage_is_a_fraction_of_the
     shares = [0.1, 0.5, 0.5, 0.5, 0.1, 0.1, 0.1, 0.5]
     observations = seen(Narrower(0.4, patience=20), [{"judged/coverage": share} for share in shares])
     assert [each is not None for each in observations] == [False] * 6 + [True, False]
-    assert observations[6].what == "G's pictures cover 10% of the real ones, and covered 50% up to iteration 40"
+    assert observations[6].what == "G's images cover 10% of the real ones, and covered 50% up to iteration 40"
 
 
 # ---- the data ---------------------------------------------------------------------------------------------

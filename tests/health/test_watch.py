@@ -179,7 +179,7 @@ def test_an_alarm_says_what_was_seen_since_when_and_what_usually_helps():
         200,
         150,
         "saturated: D is right 99.9% of the time and G's gradient has vanished (norm 1e-05), since iteration 150. "
-        "What usually helps, one at a time: labels=smooth  optimizer.d.lr=0.0001  model.dropout=0.5",
+        "Try one of these: labels=smooth  optimizer.d.lr=0.0001  model.dropout=0.5",
     )
     assert looker.raised == [alarm]
 
@@ -187,7 +187,7 @@ def test_an_alarm_says_what_was_seen_since_when_and_what_usually_helps():
 # ---- numbers that are not finite --------------------------------------------------------------------------
 
 
-BAD = Observation("a loss is no finite number", at(37))
+BAD = Observation("a loss is NaN or infinite", at(37))
 
 
 def test_a_loss_that_is_no_finite_number_is_an_alarm_at_once_that_names_its_iteration():
@@ -196,8 +196,8 @@ def test_a_loss_that_is_no_finite_number_is_an_alarm_at_once_that_names_its_iter
     assert seen == {"health/not_finite": 1.0}
     assert (alarm.name, alarm.iteration, alarm.since) == (NOT_FINITE, 50, 37)
     assert alarm.message == (
-        "not_finite: a loss is no finite number, since iteration 37. "
-        "What usually helps, one at a time: optimizer.d.lr=0.0001  optimizer.g.lr=5e-05"
+        "not_finite: a loss is NaN or infinite, since iteration 37. "
+        "Try one of these: optimizer.d.lr=0.0001  optimizer.g.lr=5e-05"
     )
 
 

@@ -46,7 +46,7 @@ def test_the_distance_is_zero_from_itself_and_the_same_both_ways(clouds):
     torch.testing.assert_close(frechet_distance(*one, *other), frechet_distance(*other, *one))
 
 
-@pytest.mark.parametrize("count", [300, 10], ids=["many pictures", "fewer pictures than features"])
+@pytest.mark.parametrize("count", [300, 10], ids=["many images", "fewer images than features"])
 def test_frechet_distances_are_those_of_scipy_torchmetrics_and_torch_fidelity(clouds, count):
     one, other = (cloud[:count] for cloud in clouds)
     ours = frechet_distance(*moments(one), *moments(other)).item()

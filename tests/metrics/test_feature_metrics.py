@@ -154,7 +154,7 @@ def test_numbers_on_classes_need_labels_and_all_leaves_them_out(metrics_of, halv
 def test_numbers_on_held_out_pictures_need_some(metrics_of, halves):
     with pytest.raises(UserError) as error:
         metrics_of(["copying_p"]).bind(halves[0], None, CPU)
-    assert "which needs pictures that were held out, but digits has none." in str(error.value)
+    assert "which needs images that were held out, but digits has none." in str(error.value)
     assert "data.holdout=0.1" in str(error.value)
 
 
@@ -164,7 +164,7 @@ def test_too_few_pictures_are_counted_out(metrics_of, halves, batches, count):
     metrics.bind(halves[0], None, CPU)
     with pytest.raises(UserError) as error:
         metrics.statistics(batches(halves[0].images[:count]) if count else [])
-    assert f"There are {count} real pictures, and the metrics on features need at least 6." in str(error.value)
+    assert f"There are {count} real images, and the metrics on features need at least 6." in str(error.value)
 
 
 def test_few_pictures_for_a_frechet_distance_are_worth_a_warning(metrics_of, halves, batches, caplog):
@@ -177,7 +177,7 @@ def test_few_pictures_for_a_frechet_distance_are_worth_a_warning(metrics_of, hal
         for _ in range(2):
             assert metrics.measure(batches(halves[1].images[:128]), real)["frechet_cnn"] > 0
     (said,) = (record.getMessage() for record in caplog.records)
-    assert said.startswith("128 pictures beside 448 real ones are few for a Fréchet distance on 128 features")
+    assert said.startswith("128 images beside 448 real ones are few for a Fréchet distance on 128 features")
 
 
 def test_classes_count_from_a_quarter_of_their_share_among_real_pictures():

@@ -72,7 +72,7 @@ def test_as_many_real_pictures_stand_beside_the_generated_ones_however_many_are_
         count = min(asked, 400 if held_out else 224)
         assert said["count"] == said["real_count"] == said["fingerprint"]["generated"] == count
         assert found.rows[0].name == f"coverage_cnn_{count}"
-        assert f"value: {count} pictures; real: {count} " in found.table()
+        assert f"value: {count} images; real: {count} " in found.table()
 
 
 @pytest.mark.parametrize(("generated", "real", "few"), [(50, 300, True), (300, 50, True), (300, 300, False)])
@@ -85,9 +85,7 @@ def test_that_pictures_are_few_is_said_whatever_is_kept_already(
         metrics.bind(*halves, CPU)
         evaluated(drawn, metrics, real, generated)
         said = [record.getMessage() for record in caplog.records if "are few" in record.getMessage()]
-        assert [text.partition(" are few")[0] for text in said] == [
-            f"{generated} pictures beside {real} real ones"
-        ] * few
+        assert [text.partition(" are few")[0] for text in said] == [f"{generated} images beside {real} real ones"] * few
 
 
 def test_the_reference_is_at_even_distances_and_noise_follows_its_seed(halves):
@@ -116,8 +114,8 @@ def test_pictures_of_any_program_are_evaluated_from_a_file(bound, halves, drawn)
     assert lines[0].split() == ["metric", "value", "real", "noise", "better"]
     assert len(lines) == len(found.rows) + 3
     assert lines[-2] == (
-        "value: 200 pictures; real: 200 held-out pictures; noise: as many of noise, or of copies; "
-        "reference: 300 training pictures"
+        "value: 200 images; real: 200 held-out images; noise: as many of noise, or of copies; "
+        "reference: 300 training images"
     )
     assert lines[-1].startswith(f"fingerprint: data=digits-{training.fingerprint}  held_out=digits-")
 
@@ -159,7 +157,7 @@ def test_too_few_samples_are_refused_with_the_number_that_is_needed(bound, halve
     write_samples(halves[0].images[:3].permute(0, 2, 3, 1).numpy(), tmp_path / "few.npz")
     with pytest.raises(UserError) as error:
         evaluated(str(tmp_path / "few.npz"), bound, real=300, generated=100)
-    assert "it holds 3 pictures, where the metrics need 6." in str(error.value)
+    assert "it holds 3 images, where the metrics need 6." in str(error.value)
 
 
 def test_floats_of_a_generator_are_evaluated_as_the_bytes_they_would_be_saved_as(bound, halves):

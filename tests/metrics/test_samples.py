@@ -52,30 +52,30 @@ def test_files_are_read_in_the_order_of_their_paths_those_of_folders_too_and_wha
     images = pixels(GREY)
     for name, image in zip(("c.PNG", "a.png", "b/x.png", "b/c/y.bmp"), images, strict=False):
         save(image, tmp_path / name)
-    (tmp_path / "notes.txt").write_text("no picture")
-    (tmp_path / "photo.heic").write_text("a picture of another kind")
+    (tmp_path / "notes.txt").write_text("no image")
+    (tmp_path / "photo.heic").write_text("an image of another kind")
     for hidden in (".hidden.png", "__MACOSX/a.png"):
         save(images[4], tmp_path / hidden)
     assert torch.equal(read_samples(str(tmp_path), GREY), as_tensor(images[[1, 3, 2, 0]]))
     said, warned = (record.getMessage() for record in caplog.records)
-    assert said == f"{tmp_path}: 4 pictures (3 .png, 1 .bmp), also of 2 folders below (b, b/c)."
-    assert warned.startswith("1 file that may hold pictures is not read: 1 .heic (photo.heic).")
+    assert said == f"{tmp_path}: 4 images (3 .png, 1 .bmp), also of 2 folders below (b, b/c)."
+    assert warned.startswith("1 file that may hold images is not read: 1 .heic (photo.heic).")
 
 
 def test_what_is_not_there_or_is_something_else_is_said(tmp_path):
-    assert "there is no such file or folder.\n  Give a folder of pictures" in message_of(tmp_path / "nowhere")
+    assert "there is no such file or folder.\n  Give a folder of images" in message_of(tmp_path / "nowhere")
     (tmp_path / "a.txt").write_text("")
     assert "that is a file of another kind." in message_of(tmp_path / "a.txt")
     (tmp_path / "empty").mkdir()
-    assert "it holds no pictures that can be read: there are no files." in message_of(tmp_path / "empty")
+    assert "it holds no images that can be read: there are no files." in message_of(tmp_path / "empty")
     (tmp_path / "empty/a.heic").write_text("")
-    assert "it holds no pictures that can be read: there are 1 .heic." in message_of(tmp_path / "empty")
+    assert "it holds no images that can be read: there are 1 .heic." in message_of(tmp_path / "empty")
     (tmp_path / "empty/drawn.npz").write_text("")
     assert message_of(tmp_path / "empty").endswith(f"Try samples={tmp_path}/empty/drawn.npz")
 
 
 def in_mode(image, mode):
-    """A picture as Pillow has it in a mode, none of whose pixels changes on the way."""
+    """An image as Pillow has it in a mode, none of whose pixels changes on the way."""
     if mode == "P":
         return Image.fromarray(image[..., 0]).convert("P")  # 256 levels in a palette
     picture = Image.fromarray(image.squeeze())
@@ -97,14 +97,14 @@ def test_grey_pictures_are_the_same_in_whatever_mode_and_format_a_program_writes
             pytest.skip(f"Pillow writes no {ending} of mode {mode}")
     assert torch.equal(read_samples(str(tmp_path), GREY), as_tensor(images))
     save(pixels(COLOUR)[0], tmp_path / "z.png")
-    said = "1 of 6 pictures (z.png) has colours, where the real pictures are grey.\n  Write the pictures in grey"
+    said = "1 of 6 images (z.png) has colours, where the real images are grey.\n  Write the images in grey"
     assert said in message_of(tmp_path)
 
 
 def test_a_grey_file_among_colour_ones_is_a_colour_picture_and_nothing_but_grey_files_are_not(tmp_path):
     grey, colour = pixels(GREY)[0], pixels(COLOUR)[0]
     save(grey, tmp_path / "a.png")
-    said = "all its pictures are grey, where the real pictures are in colour.\n  Write the pictures in RGB"
+    said = "all its images are grey, where the real images are in colour.\n  Write the images in RGB"
     assert said in message_of(tmp_path, COLOUR)
     save(colour, tmp_path / "b.png")
     read = read_samples(str(tmp_path), COLOUR)
@@ -118,25 +118,25 @@ def test_a_jpeg_of_grey_pictures_is_grey(tmp_path):
 
 def test_pictures_of_more_than_8_bits_are_refused(tmp_path):
     save(pixels(GREY)[0].astype(np.uint16) * 257, tmp_path / "a.png")
-    assert "1 of 1 picture (a.png) has more than 8 bits a channel" in message_of(tmp_path)
+    assert "1 of 1 image (a.png) has more than 8 bits a channel" in message_of(tmp_path)
 
 
 def test_a_picture_that_a_camera_turned_has_the_size_that_it_is_shown_at(tmp_path):
     turned = Image.Exif()
     turned[0x0112] = 6
     save(pixels(COLOUR)[0], tmp_path / "a.jpg", exif=turned)
-    assert "its pictures are of 8x6 pixels, where the real pictures are of 6x8." in message_of(tmp_path, COLOUR)
+    assert "its images are of 8x6 pixels, where the real images are of 6x8." in message_of(tmp_path, COLOUR)
 
 
 @pytest.mark.parametrize(
     ("sizes", "said"),
     [
-        ([(9, 9)] * 3, "its pictures are of 9 pixels, where the real pictures are of 8.\n  Try data.image_size=9, or"),
-        ([(9, 8)] * 3, "its pictures are of 9x8 pixels, where the real pictures are of 8.\n  Write them at 8 pixels"),
-        ([(8, 8), (9, 9)], "pictures of 8 and 9 pixels (1 differ: 1.png), where the real pictures are of 8."),
-        ([(8, 8), (10, 10), (9, 9)], "pictures of 8, 9 and 10 pixels (2 differ: 1.png, 2.png), where"),
-        ([(7, 7), (9, 8)] * 2, "pictures of 7 and 9x8 pixels (4 differ: 0.png, 1.png, ...), where"),
-        ([(8, 8 + n) for n in range(7)], "pictures of 7 sizes from 8 to 8x14 pixels (6 differ: 1.png, 2.png, ...)"),
+        ([(9, 9)] * 3, "its images are of 9 pixels, where the real images are of 8.\n  Try data.image_size=9, or"),
+        ([(9, 8)] * 3, "its images are of 9x8 pixels, where the real images are of 8.\n  Write them at 8 pixels"),
+        ([(8, 8), (9, 9)], "images of 8 and 9 pixels (1 differ: 1.png), where the real images are of 8."),
+        ([(8, 8), (10, 10), (9, 9)], "images of 8, 9 and 10 pixels (2 differ: 1.png, 2.png), where"),
+        ([(7, 7), (9, 8)] * 2, "images of 7 and 9x8 pixels (4 differ: 0.png, 1.png, ...), where"),
+        ([(8, 8 + n) for n in range(7)], "images of 7 sizes from 8 to 8x14 pixels (6 differ: 1.png, 2.png, ...)"),
     ],
 )
 def test_all_sizes_are_named_at_once_before_any_picture_is_decoded(tmp_path, monkeypatch, sizes, said):
@@ -145,27 +145,27 @@ def test_all_sizes_are_named_at_once_before_any_picture_is_decoded(tmp_path, mon
         save(Image.new("L", size), tmp_path / f"{number}.png")
     assert said in (message := message_of(tmp_path, (1, 8, 8)))
     if len(set(sizes)) > 1:
-        assert message.endswith("Write all pictures at 8 pixels, or remove those of other sizes.")
+        assert message.endswith("Write all images at 8 pixels, or remove those of other sizes.")
 
 
 def test_a_broken_png_is_named(tmp_path):
     Image.fromarray(pixels(GREY)[0, ..., 0]).save(tmp_path / "a.png")
     content = (tmp_path / "a.png").read_bytes()
     (tmp_path / "a.png").write_bytes(content[:50])
-    assert "not all its pictures can be read: 1 file cannot be decoded (a.png)" in message_of(tmp_path)
+    assert "not all its images can be read: 1 file cannot be decoded (a.png)" in message_of(tmp_path)
     (tmp_path / "a.png").write_bytes(content[:20])
-    assert "not all its pictures can be read: 1 file cannot be decoded (a.png)" in message_of(tmp_path)
+    assert "not all its images can be read: 1 file cannot be decoded (a.png)" in message_of(tmp_path)
 
 
 @pytest.mark.parametrize(
     ("array", "said"),
     [
         (pixels(GREY).astype(np.float32), "arr_0 is float32 [5, 8, 6, 1], where uint8 [N, height, width, channels] is"),
-        (pixels(GREY)[..., 0], "Reshape the array; grey pictures have one channel at the end: x[..., None]."),
+        (pixels(GREY)[..., 0], "Reshape the array; grey images have one channel at the end: x[..., None]."),
         (pixels(GREY).transpose(0, 3, 1, 2), "Move the channels to the end: x.transpose(0, 2, 3, 1)."),
-        (pixels(COLOUR), "arr_0 has colours, where the real pictures are grey."),
-        (pixels(GREY).repeat(2, -1), "arr_0 has 2 channels, where the real pictures have 1."),
-        (pixels((1, 8, 8)), "its pictures are of 8 pixels, where the real pictures are of 6x8."),
+        (pixels(COLOUR), "arr_0 has colours, where the real images are grey."),
+        (pixels(GREY).repeat(2, -1), "arr_0 has 2 channels, where the real images have 1."),
+        (pixels((1, 8, 8)), "its images are of 8 pixels, where the real images are of 6x8."),
         (pixels(GREY)[:0], "arr_0 is empty."),
         (pixels(GREY) // 128, "no pixel is above 1, where they go from 0 to 255."),
         (np.array([{"code": 1}], dtype=object), "arr_0 is object [1]"),
@@ -181,7 +181,7 @@ def test_an_array_of_grey_pictures_in_three_channels_is_grey(tmp_path):
     np.savez(tmp_path / "a.npz", pixels(GREY).repeat(3, -1))
     assert torch.equal(read_samples(str(tmp_path / "a.npz"), GREY), as_tensor(pixels(GREY)))
     np.savez(tmp_path / "a.npz", pixels(GREY))
-    assert "arr_0 has 1 channel, where the real pictures have 3." in message_of(tmp_path / "a.npz", COLOUR)
+    assert "arr_0 has 1 channel, where the real images have 3." in message_of(tmp_path / "a.npz", COLOUR)
 
 
 def test_an_npz_without_the_array_or_that_is_none_is_said(tmp_path):
@@ -197,16 +197,14 @@ def test_a_file_that_would_unpack_to_more_than_is_read_is_refused_by_its_header(
     header = {"descr": "|u1", "fortran_order": False, "shape": (10**9, 8, 6, 1)}
     with zipfile.ZipFile(tmp_path / "bomb.npz", "w") as archive, archive.open("arr_0.npy", "w") as member:
         np.lib.format.write_array_header_1_0(member, header)
-    assert "its 1,000,000,000 pictures take 48.0 GB, where 4.3 GB are read at most." in message_of(
-        tmp_path / "bomb.npz"
-    )
+    assert "its 1,000,000,000 images take 48.0 GB, where 4.3 GB are read at most." in message_of(tmp_path / "bomb.npz")
 
 
 def test_a_folder_of_too_many_is_refused_before_any_is_read(tmp_path, monkeypatch):
     monkeypatch.setattr(samples, "_LARGEST", 100)
     for name in "abc":
         (tmp_path / f"{name}.png").write_bytes(b"")
-    assert "its 3 pictures take 0.0 GB" in message_of(tmp_path)
+    assert "its 3 images take 0.0 GB" in message_of(tmp_path)
 
 
 @pytest.mark.parametrize("names", [("arr_0.npy", "arr_0"), ("arr_0.npy", "arr_0.npy")])

@@ -205,7 +205,7 @@ def test_a_checkpoint_of_another_format_is_refused_by_name_and_number(files):
         files.load("last", CPU)
     assert str(refusal.value) == (
         f"{path} has format 99, where this version of gan-runner reads format {FORMAT}.\n"
-        "  Go on with the version of gan-runner that wrote it, or start a new run."
+        "  Resume with the version of gan-runner that wrote it, or start a new run."
     )
 
 

@@ -14,7 +14,8 @@ from tensorboard.backend.event_processing.plugin_event_accumulator import (
 from tensorboard.plugins.custom_scalar import layout_pb2
 from tensorboard.plugins.hparams import api_pb2, metadata
 
-from gan_runner.record.tensorboard import Hyperparameters, TensorBoard, begin_and_fail, dashboard_line, flatten
+from gan_runner.record.loggers import Hyperparameters, RunToLog
+from gan_runner.record.tensorboard import TensorBoard, dashboard_line, flatten
 
 CHARTS = {
     "loss": ["loss/d", "loss/g"],
@@ -40,22 +41,22 @@ def points(events, tag):
 
 def test_a_start_writes_one_event_file_at_the_top_of_the_folder(tmp_path):
     folder = tmp_path / "run"
-    with LOGGER.open(folder, first_iteration=1) as events:
+    with LOGGER.open(RunToLog(folder, first_iteration=1)) as events:
         events.begin(ROW, metrics=["loss/d"])
         events.scalars({"loss/d": 1.0}, 1)
-        events.end(succeeded=True)
+        events.end("finished")
     (file,) = folder.rglob("*")
     assert file.name.startswith("events.out.tfevents.")
     assert file.parent == folder
 
 
 def test_a_start_that_writes_nothing_leaves_no_file(tmp_path):
-    LOGGER.open(tmp_path, first_iteration=1).close()
+    LOGGER.open(RunToLog(tmp_path, first_iteration=1)).close()
     assert not list(tmp_path.iterdir())
 
 
 def test_every_scalar_comes_back_at_its_iteration(tmp_path):
-    with LOGGER.open(tmp_path, first_iteration=1) as events:
+    with LOGGER.open(RunToLog(tmp_path, first_iteration=1)) as events:
         for iteration in range(1, 31):
             events.scalars({"loss/d": iteration / 2, "speed/images_per_second": 1e6}, iteration)
     stored = read(tmp_path)
@@ -65,7 +66,7 @@ def test_every_scalar_comes_back_at_its_iteration(tmp_path):
 
 
 def test_a_diverged_loss_is_logged_as_nan(tmp_path):
-    with LOGGER.open(tmp_path, first_iteration=1) as events:
+    with LOGGER.open(RunToLog(tmp_path, first_iteration=1)) as events:
         events.scalars({"loss/d": float("nan")}, 1)
     ((_, value),) = points(read(tmp_path), "loss/d")
     assert np.isnan(value)
@@ -74,7 +75,7 @@ def test_a_diverged_loss_is_logged_as_nan(tmp_path):
 @pytest.mark.parametrize("mode", ["L", "RGB"])
 def test_a_picture_comes_back_pixel_by_pixel(tmp_path, mode):
     picture = Image.fromarray(np.arange(48, dtype=np.uint8).reshape(6, 8)).convert(mode)
-    with LOGGER.open(tmp_path, first_iteration=1) as events:
+    with LOGGER.open(RunToLog(tmp_path, first_iteration=1)) as events:
         events.image("samples/fixed", picture, 7)
     (stored,) = read(tmp_path).Images("samples/fixed")
     assert stored.step == 7
@@ -83,21 +84,21 @@ def test_a_picture_comes_back_pixel_by_pixel(tmp_path, mode):
 
 
 def test_pictures_can_be_left_out_of_the_event_file(tmp_path):
-    with TensorBoard(flush_seconds=60, charts=CHARTS, images=False).open(tmp_path, first_iteration=1) as events:
+    with TensorBoard(flush_seconds=60, charts=CHARTS, images=False).open(RunToLog(tmp_path)) as events:
         events.image("samples/fixed", Image.new("L", (64, 64)), 1)
         events.scalars({"loss/d": 1.0}, 1)
     assert read(tmp_path).Tags()["images"] == []
 
 
 def test_a_text_comes_back(tmp_path):
-    with LOGGER.open(tmp_path, first_iteration=1) as events:
+    with LOGGER.open(RunToLog(tmp_path, first_iteration=1)) as events:
         events.text("config", "**seed**: 0", 0)
     (stored,) = read(tmp_path).Tensors("config/text_summary")
     assert stored.tensor_proto.string_val[0] == b"**seed**: 0"
 
 
 def test_the_custom_scalars_page_has_a_chart_for_each_title(tmp_path):
-    with LOGGER.open(tmp_path, first_iteration=1) as events:
+    with LOGGER.open(RunToLog(tmp_path, first_iteration=1)) as events:
         events.scalars({"loss/d": 1.0}, 1)
     (stored,) = read(tmp_path).Tensors("custom_scalars__config__")
     (category,) = layout_pb2.Layout.FromString(stored.tensor_proto.string_val[0]).category
@@ -106,7 +107,7 @@ def test_the_custom_scalars_page_has_a_chart_for_each_title(tmp_path):
 
 def test_charts_may_come_from_a_config(tmp_path):
     config = OmegaConf.create(CHARTS)
-    with TensorBoard(flush_seconds=60, charts=config).open(tmp_path, first_iteration=1) as events:
+    with TensorBoard(flush_seconds=60, charts=config).open(RunToLog(tmp_path, first_iteration=1)) as events:
         events.scalars({"loss/d": 1.0}, 1)
     assert "custom_scalars__config__" in read(tmp_path).Tags()["tensors"]
 
@@ -114,7 +115,7 @@ def test_charts_may_come_from_a_config(tmp_path):
 @pytest.mark.parametrize("reader", [EventAccumulator, EventAccumulatorOfTheServer])
 def test_a_resumed_run_has_no_point_twice(tmp_path, reader):
     for first, last, value in [(1, 9, 0.0), (6, 12, 1.0)]:
-        with LOGGER.open(tmp_path, first_iteration=first) as events:
+        with LOGGER.open(RunToLog(tmp_path, first_iteration=first)) as events:
             for iteration in range(first, last + 1):
                 events.scalars({"loss/d": value}, iteration)
                 events.image("samples/fixed", Image.new("L", (2, 2)), iteration)
@@ -126,7 +127,7 @@ def test_a_resumed_run_has_no_point_twice(tmp_path, reader):
 
 
 def test_a_running_job_is_on_the_hparams_page_with_its_values(tmp_path):
-    with LOGGER.open(tmp_path, first_iteration=1) as events:
+    with LOGGER.open(RunToLog(tmp_path, first_iteration=1)) as events:
         row = Hyperparameters(
             values={"optimizer.lr": 2e-4, "seed": 3, "data.download": False, "loss": "Hinge", "untold": "x"},
             columns={"optimizer.lr": "number", "seed": "number", "data.download": "truth", "loss": "text"},
@@ -151,17 +152,19 @@ def test_a_running_job_is_on_the_hparams_page_with_its_values(tmp_path):
     assert values == {"optimizer.lr": 2e-4, "seed": 3.0, "data.download": False, "loss": "Hinge", "untold": "x"}
 
 
-@pytest.mark.parametrize(("succeeded", "status"), [(True, api_pb2.STATUS_SUCCESS), (False, api_pb2.STATUS_FAILURE)])
-def test_a_run_that_ended_says_how_on_the_hparams_page(tmp_path, succeeded, status):
-    with LOGGER.open(tmp_path, first_iteration=1) as events:
-        events.end(succeeded)
+@pytest.mark.parametrize(
+    ("outcome", "status"), [("finished", api_pb2.STATUS_SUCCESS), ("failed", api_pb2.STATUS_FAILURE)]
+)
+def test_a_run_that_ended_says_how_on_the_hparams_page(tmp_path, outcome, status):
+    with LOGGER.open(RunToLog(tmp_path, first_iteration=1)) as events:
+        events.end(outcome)
     end = metadata.parse_session_end_info_plugin_data(hparams(tmp_path)[metadata.SESSION_END_INFO_TAG])
     assert end.status == status
     assert end.end_time_secs > 0
 
 
 def test_what_was_logged_before_an_error_is_kept(tmp_path):
-    with pytest.raises(KeyboardInterrupt), LOGGER.open(tmp_path, first_iteration=1) as events:  # noqa: PT012
+    with pytest.raises(KeyboardInterrupt), LOGGER.open(RunToLog(tmp_path, first_iteration=1)) as events:  # noqa: PT012
         events.scalars({"loss/d": 1.0}, 1)
         raise KeyboardInterrupt
     assert points(read(tmp_path), "loss/d") == [(1, 1.0)]
@@ -198,7 +201,7 @@ def test_importing_the_module_does_not_load_tensorboard_or_torch():
 
 
 def test_a_closed_file_takes_nothing_more_and_no_other_is_begun(tmp_path):
-    with LOGGER.open(tmp_path, first_iteration=1) as events:
+    with LOGGER.open(RunToLog(tmp_path, first_iteration=1)) as events:
         events.scalars({"loss/d": 1.0}, 1)
     for late in (
         lambda: events.image("samples/fixed", Image.new("L", (2, 2)), 2),
@@ -210,24 +213,26 @@ def test_a_closed_file_takes_nothing_more_and_no_other_is_begun(tmp_path):
 
 
 def test_a_run_that_failed_and_then_went_well_is_a_success_on_the_hparams_page(tmp_path):
-    for succeeded in (False, True):
-        with LOGGER.open(tmp_path, first_iteration=1) as events:
+    for outcome in ("failed", "interrupted", "finished"):
+        with LOGGER.open(RunToLog(tmp_path, first_iteration=1)) as events:
             events.begin(ROW, metrics=["loss/d"])
-            events.end(succeeded)
+            events.end(outcome)
     end = metadata.parse_session_end_info_plugin_data(hparams(tmp_path)[metadata.SESSION_END_INFO_TAG])
     assert end.status == api_pb2.STATUS_SUCCESS
 
 
 def test_a_run_that_fails_before_it_begins_is_a_row_until_it_starts_again(tmp_path):
-    begin_and_fail(tmp_path, ROW)
-    begin_and_fail(tmp_path, ROW)
+    for _ in range(2):
+        with LOGGER.open(RunToLog(tmp_path)) as events:
+            events.begin(ROW, metrics=["loss/d"])
+            events.end("failed")
     assert len(list(tmp_path.iterdir())) == 1
     parts = hparams(tmp_path)
     start = metadata.parse_session_start_info_plugin_data(parts[metadata.SESSION_START_INFO_TAG])
     assert start.hparams["seed"].number_value == 0.0
     end = metadata.parse_session_end_info_plugin_data(parts[metadata.SESSION_END_INFO_TAG])
     assert end.status == api_pb2.STATUS_FAILURE
-    LOGGER.open(tmp_path, first_iteration=1).close()
+    LOGGER.open(RunToLog(tmp_path, first_iteration=1)).close()
     assert not list(tmp_path.iterdir())
 
 
@@ -241,7 +246,7 @@ def test_the_line_that_opens_the_dashboard_asks_for_all_pictures_where_it_would_
 
 def test_a_chart_says_what_its_scalar_means_wherever_the_first_point_is_read(tmp_path):
     for start in (1, 3):
-        with LOGGER.open(tmp_path, first_iteration=start) as events:
+        with LOGGER.open(RunToLog(tmp_path, first_iteration=start)) as events:
             events.describe({"metric/a": "Lower is better: a distance."})
             for iteration in (start, start + 1):
                 events.scalars({"metric/a": 0.5, "loss/d": 1.0}, iteration)

@@ -10,6 +10,7 @@ from tqdm import tqdm
 from gan_runner.config.build import build
 from gan_runner.health.watch import Watch
 from gan_runner.record.journal import Journal
+from gan_runner.record.loggers import RunToLog
 from gan_runner.record.run_folder import RunFolder
 from gan_runner.training.loop import Run
 
@@ -44,7 +45,7 @@ def start(tmp_path, compose_config):
             path.mkdir(exist_ok=True)
             run_folder = stack.enter_context(contextlib.closing(RunFolder(path)))
             stack.enter_context(contextlib.closing(experiment.loader))
-            events = stack.enter_context(experiment.dashboard.open(path, 1))
+            events = stack.enter_context(experiment.logger.open(RunToLog(path)))
             bar = stack.enter_context(tqdm(disable=True))
             return Run(experiment, Journal(run_folder, events, bar, experiment.settings.sample_columns))
 

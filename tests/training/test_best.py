@@ -63,7 +63,7 @@ def test_a_best_that_was_measured_otherwise_is_not_compared_with(other, caplog):
     first.offer({TAG: 2.0}, 4)
     other.load_state_dict(copy.deepcopy(first.state_dict()))
     assert other.found is None
-    assert "the search for it begins anew" in caplog.text
+    assert "the search for it begins again" in caplog.text
 
 
 def test_where_there_was_no_best_yet_nothing_begins_anew(caplog):

@@ -190,7 +190,7 @@ def test_a_run_without_finite_losses_ends_with_its_alarm_and_keeps_the_last_good
                 next(poison.parameters()).fill_(torch.nan)
         return False
 
-    with pytest.raises(UserError, match="not_finite: a loss is no finite number, since iteration 10") as error:
+    with pytest.raises(UserError, match="not_finite: a loss is NaN or infinite, since iteration 10") as error:
         train(run, poisoned_at_nine)
     assert error.value.remedy == "The last checkpoint is of iteration 6."
     state = checkpoint_of(run)

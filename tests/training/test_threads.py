@@ -118,7 +118,7 @@ def test_a_number_insists_then_comes_the_checkpoint_then_the_environment_then_wh
         ("auto", about(2), 0.0, []),
         ("auto", about(1), 0.0, ["Computing on 1 thread, as this run did before."]),
         ("auto", about(3), 0.0, ["This run computed on 3 threads, and there are 2 here: its last bits may differ."]),
-        (2, about(1), 0.0, ["This run computed on 1 thread, and goes on with 2: its last bits may differ."]),
+        (2, about(1), 0.0, ["This run was computed on 1 thread, and is resumed with 2: its last bits may differ."]),
         (2, about(2), 0.0, []),
         (1, None, 0.0, []),
     ],

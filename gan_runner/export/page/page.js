@@ -33,10 +33,16 @@ function between(first, second, place) {
   return first.map((value, at) => a * value + b * second[at]);
 }
 
+// A network that is given a class takes ones and zeros behind the latent, a one at the class.
+function joined(latent) {
+  const one = Number($("class").value);
+  return Float32Array.from([...latent, ...given.classes.map((_, number) => Number(number === one))]);
+}
+
 function show(canvas, latent) {
   canvas.width = width;
   canvas.height = height;
-  const levels = pictureOf(latent), image = new ImageData(width, height);
+  const levels = pictureOf(joined(latent)), image = new ImageData(width, height);
   for (let pixel = 0; pixel < width * height; pixel++) {
     for (let colour = 0; colour < 3; colour++)
       image.data[4 * pixel + colour] = levels[channels * pixel + (channels === 1 ? 0 : colour)];
@@ -97,6 +103,13 @@ $("more").addEventListener("click", () => {
   showGrid();
 });
 $("seed").addEventListener("change", showGrid);
+$("class").addEventListener("change", () => {
+  showEnds();
+  showGrid();
+});
+
+for (const [number, name] of given.classes.entries()) $("class").add(new Option(name, number));
+$("classes").hidden = !given.classes.length;
 
 for (let number = 0; number < cells; number++) {
   const button = document.createElement("button");

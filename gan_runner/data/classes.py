@@ -1,0 +1,75 @@
+"""Classes of images: how often each comes, and classes to draw that come as often, evenly, or as they are asked for."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from gan_runner.data.image_set import ImageSet
+from gan_runner.errors import UserError, closest
+from gan_runner.ranges import Count
+
+LIKE_DATA = "like_data"
+"""What is asked for where classes are to come as often as in the data."""
+
+_NAMED = 20  # classes that a message names
+
+
+def class_counts(images: ImageSet) -> tuple[int, ...] | None:
+    """How many images of each class a set has; None where more than the class is known of an image, or nothing is."""
+    if images.labels is None or images.conditions(torch.tensor([0])).keys() != {"label"}:
+        return None
+    counts: list[int] = images.labels.bincount(minlength=len(images.classes)).tolist()
+    return tuple(counts)
+
+
+def as_often(counts: Sequence[int], count: Count) -> Tensor:
+    """Classes of `count` images as often as a set has them, as nearly as whole numbers do: int64 [count], ascending.
+
+    Args:
+        counts: images of each class in the set, one above 0 at least.
+        count: how many.
+    """
+    quotas = torch.tensor(counts, dtype=torch.float64) * (count / sum(counts))
+    taken = quotas.floor().long()
+    left = count - int(taken.sum())
+    taken[(quotas - taken).argsort(descending=True, stable=True)[:left]] += 1
+    return torch.arange(len(counts)).repeat_interleave(taken)
+
+
+def evenly_many(classes: Sequence[int], count: Count) -> Tensor:
+    """Classes of `count` images, as many of each of `classes` as even sharing allows, in their order: int64 [count]."""
+    return torch.tensor(classes)[torch.arange(count) * len(classes) // count]
+
+
+def classes_asked_for(asked: object, names: Sequence[str], key: str = "classes") -> list[int]:
+    """The classes that somebody names.
+
+    Args:
+        asked: a class, or several, each by its name or, where none has that name, by its number from 0 on.
+        names: of the classes.
+        key: what they were given as, for messages.
+
+    Raises:
+        UserError: there is no such class.
+    """
+    several = asked if isinstance(asked, Sequence) and not isinstance(asked, str) else [asked]
+    if not several:
+        raise UserError(f"{key} is [], but must name a class.", f"Leave {key} out for all of them.")
+    return [_class_of(each, names, key) for each in several]
+
+
+def _class_of(asked: object, names: Sequence[str], key: str) -> int:
+    name = str(asked)
+    if name in names:
+        return names.index(name)
+    if name.isdecimal() and int(name) < len(names):
+        return int(name)
+    near = closest(name, names)
+    shown = ", ".join(names[:_NAMED]) + ", ..." * (len(names) > _NAMED)
+    raise UserError(
+        f"{key} has {name}, but there are {len(names)} classes, 0 to {len(names) - 1}: {shown}.",
+        f"Try {key}=[{near or names[-1]}].",
+    )

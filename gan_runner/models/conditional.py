@@ -1,0 +1,159 @@
+"""Networks that take a class besides: any generator and discriminator of latents and images, wrapped.
+
+The network inside is made as its YAML file says and need not know of classes. There is no conditional batch norm: it
+would make an image depend on the others of its batch.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+
+import torch
+from torch import Tensor, nn
+from torch.nn.utils import parametrize
+
+from gan_runner.contracts import described
+from gan_runner.errors import UserError
+from gan_runner.models.spectral_norm import normalise_spectrally
+from gan_runner.ranges import Count
+
+ImageShape = tuple[int, int, int]
+Make = Callable[..., nn.Module]
+"""Makes a network for images of `image_shape`, and with `latent_dim` instead of its own."""
+
+Answer = nn.Linear | nn.Conv2d
+
+
+def one_hot(label: Tensor, num_classes: Count, dtype: torch.dtype) -> Tensor:
+    """Classes int64 [B] as floats [B, num_classes]: 1 at the class, 0 elsewhere."""
+    # Products with these have the same gradient on every device whatever the order of its sums, unlike a lookup's.
+    return (label[:, None] == torch.arange(num_classes, device=label.device)).to(dtype)
+
+
+class ConditionalGenerator(nn.Module):
+    """Latents and classes to images: the network is given each latent joined with an embedding of the class.
+
+    Args:
+        make: makes the network, for latents of another size.
+        image_shape: (channels, height, width) of the images to draw.
+        latent_dim: size of a latent.
+        num_classes: classes of the data, at least 1.
+        embedding_dim: size of the embedding, N(0, 1) at the start.
+    """
+
+    def __init__(
+        self, make: Make, image_shape: ImageShape, latent_dim: Count, num_classes: Count, embedding_dim: Count
+    ) -> None:
+        super().__init__()
+        self.net = make(image_shape=image_shape, latent_dim=latent_dim + embedding_dim)
+        self.embedding = nn.Linear(num_classes, embedding_dim, bias=False)
+        nn.init.normal_(self.embedding.weight)
+
+    def forward(self, latents: Tensor, label: Tensor) -> Tensor:
+        """Draw an image [B, C, H, W] of class `label`, int64 [B], for each latent [B, latent_dim]."""
+        weight = self.embedding.weight
+        classes = self.embedding(one_hot(label, weight.shape[1], weight.dtype))
+        images: Tensor = self.net(torch.cat([latents, classes.to(latents.dtype)], 1))
+        return images
+
+
+class ProjectionDiscriminator(nn.Module):
+    """Images and classes to logits by projection (Miyato and Koyama 2018, arXiv:1802.05637, equation 3).
+
+        D(x, y) = answer(f(x)) + v_y . f(x)
+
+    f(x) is what the network's last layer, `answer`, is given, and v_y an embedding of the class; a convolution answers
+    a map, of which the same holds at every place. v_y begins as N(0, 1 / (features * num_classes)), small beside the
+    unconditional part, and is normalised spectrally where the last layer is.
+
+    Args:
+        make: makes the network, whose last linear or convolutional layer has one output.
+        image_shape: (channels, height, width) of the images to judge.
+        num_classes: classes of the data, at least 1.
+
+    Raises:
+        UserError: the network has no such layer.
+    """
+
+    def __init__(self, make: Make, image_shape: ImageShape, num_classes: Count) -> None:
+        super().__init__()
+        self.net = make(image_shape=image_shape)
+        self._answer, answer = _answer_of(self.net)
+        self.classes = _alike(answer, num_classes)
+
+    def forward(self, images: Tensor, label: Tensor) -> Tensor:
+        """Give a logit [B], or a map of them, for each image [B, C, H, W] of class `label`, int64 [B]."""
+
+        def with_class(_: nn.Module, features: tuple[Tensor, ...], logits: Tensor) -> Tensor:
+            of_all = self.classes(*features)  # [B, num_classes, ...]
+            chosen = one_hot(label, of_all.shape[1], of_all.dtype).view(*of_all.shape[:2], *[1] * (of_all.dim() - 2))
+            projected: Tensor = (of_all * chosen).sum(1, keepdim=True)
+            return logits + projected
+
+        with self.net.get_submodule(self._answer).register_forward_hook(with_class):
+            logits: Tensor = self.net(images)
+        return logits
+
+
+class ConcatenationDiscriminator(nn.Module):
+    """Images and classes to logits: the network is given each image with an embedding of the class as a channel more.
+
+    After Mirza and Osindero (2014, arXiv:1411.1784).
+
+    Args:
+        make: makes the network, for images of a channel more.
+        image_shape: (channels, height, width) of the images to judge.
+        num_classes: classes of the data, at least 1.
+    """
+
+    def __init__(self, make: Make, image_shape: ImageShape, num_classes: Count) -> None:
+        super().__init__()
+        channels, height, width = image_shape
+        self.net = make(image_shape=(channels + 1, height, width))
+        self.embedding = nn.Linear(num_classes, height * width, bias=False)
+        nn.init.normal_(self.embedding.weight)
+
+    def forward(self, images: Tensor, label: Tensor) -> Tensor:
+        """Give a logit [B], or a map of them, for each image [B, C, H, W] of class `label`, int64 [B]."""
+        weight = self.embedding.weight
+        channel = self.embedding(one_hot(label, weight.shape[1], weight.dtype)).view(-1, 1, *images.shape[2:])
+        logits: Tensor = self.net(torch.cat([images, channel.to(images.dtype)], 1))
+        return logits
+
+
+def _answer_of(net: nn.Module) -> tuple[str, Answer]:
+    """The last linear or convolutional layer of a discriminator, and its name."""
+    layers = [(name, module) for name, module in net.named_modules() if isinstance(module, nn.Linear | nn.Conv2d)]
+    name, answer = layers[-1] if layers else ("", None)
+    outputs = answer.weight.shape[0] if answer is not None else 0
+    if answer is None or outputs != 1:
+        found = f"its last, {name}, has {outputs}" if layers else "it has none"
+        raise UserError(
+            f"game.conditioning is projection, which looks for the layer of model.discriminator "
+            f"({described(net)}) that gives the logit: the last torch.nn.Linear or Conv2d, with one output; "
+            f"but {found}.",
+            "Try game.conditioning=concatenation; or give it a parameter num_classes, and a forward(images, label).",
+        )
+    return name, answer
+
+
+def _alike(answer: Answer, num_classes: Count) -> Answer:
+    """A layer that takes the features that `answer` does, and gives one value for each class."""
+    if isinstance(answer, nn.Linear):
+        layer: Answer = nn.Linear(answer.in_features, num_classes, bias=False)
+    else:
+        layer = nn.Conv2d(
+            answer.in_channels,
+            num_classes,
+            answer.kernel_size,  # type: ignore[arg-type]
+            answer.stride,  # type: ignore[arg-type]
+            answer.padding,  # type: ignore[arg-type]
+            answer.dilation,  # type: ignore[arg-type]
+            bias=False,
+            padding_mode=answer.padding_mode,
+        )
+    nn.init.normal_(layer.weight, std=1 / math.sqrt(layer.weight[0].numel() * num_classes))
+    if parametrize.is_parametrized(answer, "weight"):
+        normalise_spectrally(layer)
+    return layer

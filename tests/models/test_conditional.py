@@ -1,0 +1,102 @@
+"""Wrapped networks give what the equations say, and know of classes whatever they are made of."""
+
+import pytest
+import torch
+from torch import nn
+
+from gan_runner.errors import UserError
+from gan_runner.models.conditional import ConcatenationDiscriminator, ConditionalGenerator, ProjectionDiscriminator
+from gan_runner.models.spectral_norm import normalise_spectrally
+
+SHAPE, CLASSES = (1, 4, 4), 5
+LABEL = torch.tensor([3, 0, 4])
+
+
+@pytest.fixture(autouse=True)
+def _double_precision():
+    torch.set_default_dtype(torch.float64)
+    yield
+    torch.set_default_dtype(torch.float32)
+
+
+class Discriminator(nn.Module):
+    """One of a user's own: its last layer is registered last, and its answer is reshaped afterwards."""
+
+    def __init__(self, layers, answer):
+        super().__init__()
+        self.layers, self.answer = layers, answer
+
+    def forward(self, images):
+        return self.answer(self.layers(images)).squeeze(1)
+
+
+def dense(image_shape, answer=1):
+    return Discriminator(nn.Sequential(nn.Flatten(), nn.Linear(16, 6), nn.Tanh()), nn.Linear(6, answer))
+
+
+def patches(image_shape):
+    return Discriminator(nn.Sequential(nn.Conv2d(1, 3, 3, padding=1), nn.Tanh()), nn.Conv2d(3, 1, 2, stride=2))
+
+
+def test_the_logit_is_the_unconditional_one_and_the_features_times_the_embedding_of_the_class():
+    d, images = ProjectionDiscriminator(dense, SHAPE, CLASSES), torch.randn(3, *SHAPE)
+    features = d.net.layers(images)
+    expected = d.net(images) + (features * d.classes.weight[LABEL]).sum(1)
+    torch.testing.assert_close(d(images, LABEL), expected, rtol=0, atol=1e-14)
+    assert not torch.allclose(d(images, LABEL), d(images, LABEL.flip(0)))
+
+
+def test_a_map_of_logits_is_projected_at_every_place():
+    d, images = ProjectionDiscriminator(patches, SHAPE, CLASSES), torch.randn(3, *SHAPE)
+    features = d.net.layers(images)
+    unconditional = d.net(images)
+    for row, label in enumerate(LABEL):
+        by_class = nn.functional.conv2d(features[row : row + 1], d.classes.weight[label][None], stride=2)
+        torch.testing.assert_close(d(images, LABEL)[row], unconditional[row] + by_class[0, 0], rtol=0, atol=1e-14)
+
+
+def test_the_embedding_of_a_class_learns_from_images_of_that_class_alone():
+    d = ProjectionDiscriminator(dense, SHAPE, CLASSES)
+    d(torch.randn(3, *SHAPE), LABEL).sum().backward()
+    assert d.classes.weight.grad.any(1).tolist() == [True, False, False, True, True]
+
+
+def test_a_network_that_is_normalised_spectrally_has_its_projection_normalised_too():
+    def make(image_shape):
+        net = dense(image_shape)
+        normalise_spectrally(net)
+        return net
+
+    d = ProjectionDiscriminator(make, SHAPE, CLASSES)
+    assert torch.linalg.matrix_norm(d.classes.weight, 2).item() == pytest.approx(1, abs=1e-3)
+
+
+@pytest.mark.parametrize(
+    ("make", "said"),
+    [
+        (lambda image_shape: dense(image_shape, answer=2), "its last, answer, has 2"),
+        (lambda image_shape: nn.Flatten(), "it has none"),
+    ],
+)
+def test_a_discriminator_without_a_layer_that_gives_the_logit_is_refused(make, said):
+    with pytest.raises(UserError, match=f"game.conditioning is projection.*{said}") as refused:
+        ProjectionDiscriminator(make, SHAPE, CLASSES)
+    assert "game.conditioning=concatenation" in refused.value.remedy
+
+
+def test_the_generator_is_given_each_latent_joined_with_the_embedding_of_its_class():
+    g = ConditionalGenerator(lambda image_shape, latent_dim: nn.Linear(latent_dim, 1), SHAPE, 4, CLASSES, 3)
+    g.net = nn.Identity()
+    latents = torch.randn(3, 4)
+    torch.testing.assert_close(
+        g(latents, LABEL), torch.cat([latents, g.embedding.weight.T[LABEL]], 1), rtol=0, atol=1e-14
+    )
+
+
+def test_concatenation_gives_the_discriminator_a_channel_more_that_is_of_the_class():
+    d = ConcatenationDiscriminator(lambda image_shape: nn.Conv2d(image_shape[0], 1, 1), SHAPE, CLASSES)
+    d.net = nn.Identity()
+    images = torch.randn(3, *SHAPE)
+    given = d(images, LABEL)
+    assert torch.equal(given[:, :1], images)
+    torch.testing.assert_close(given[:, 1], d.embedding.weight.T[LABEL].view(3, 4, 4), rtol=0, atol=1e-14)

@@ -1,0 +1,71 @@
+"""Pages, messages, docstrings and comments use the field's words: docs/terms.md has them; these are retired."""
+
+import io
+import re
+import tokenize
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+CHANGES = ROOT / "docs/CHANGELOG.md"  # says what things were called
+RETIRED = {
+    r"\byardsticks?\b": "metric fingerprint",
+    r"\brestless\b": "noisy",
+    r"\bsick\b": "say what fails: collapse, no gradient, an overconfident discriminator",
+    r"\bin so long\b": "at least every N minutes",
+    r"as a coin would": "no better than chance",
+    r"sits at the table|take leave of|police and the thief": "say what it does",
+    r"believe what you see": "know whether the result is any good",
+    r"\bthe finite numbers\b": "became NaN or infinite",
+    r"\bthe same words\b": "the same overrides, or settings",
+    r"\bof yours\b": "your own",
+    r"\bdo(es)? without a word\b|without a word\b": "by default",
+    r"\brings? when\b": "is raised when",
+    r"\bgo(es)? on with\b": "resume",
+    r"what usually helps, one at a time": "try one of these",
+    r"\bstands? still at\b": "has not changed from",
+    r"there is none to assume": "is required",
+    r"takes away what every run needs": "removes a required setting",
+    r"could not be brought": "could not be downloaded",
+    r"look at the network\b": "check the connection",
+    r"\bno finite number": "NaN or infinite",
+    r"may come from anybody": "may come from others",
+    r"\blies without\b": "has no matching",
+    r"\bto the bit\b": "bit-exactly, or bit for bit",
+    r"\banew\b": "again",
+    r"one word away|change one word": "one setting",
+}
+
+
+def prose():
+    """Every piece of text that somebody reads, with where it stands: pages, YAML, strings and comments of Python."""
+    pages = (ROOT / "README.md", *ROOT.glob("docs/**/*.md"), *ROOT.glob("conf/**/*.yaml"))
+    for path in sorted({*pages} - {CHANGES}):
+        for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), 1):
+            yield f"{path.relative_to(ROOT)}:{number}", line
+    for path in sorted(ROOT.glob("gan_runner/**/*.py")):
+        tokens = tokenize.generate_tokens(io.StringIO(path.read_text(encoding="utf-8")).readline)
+        for token in tokens:
+            if token.type in (tokenize.STRING, tokenize.COMMENT, getattr(tokenize, "FSTRING_MIDDLE", -1)):
+                yield f"{path.relative_to(ROOT)}:{token.start[0]}", token.string
+
+
+@pytest.fixture(scope="module")
+def texts():
+    return list(prose())
+
+
+@pytest.mark.parametrize("retired", RETIRED, ids=lambda pattern: re.sub(r"\W+", " ", pattern))
+def test_no_retired_word_comes_back(texts, retired):
+    pattern = re.compile(retired, re.IGNORECASE)
+    used = [(place, match[0]) for place, text in texts for match in pattern.finditer(text)]
+    assert used == [], f"say instead: {RETIRED[retired]}"
+
+
+def test_every_term_is_listed_once():
+    page = (ROOT / "docs/terms.md").read_text(encoding="utf-8")
+    rows = re.findall(r"^\| ([^-|][^|]*?) \|", page, re.MULTILINE)[1:]
+    terms = [term for row in rows for term in row.split(", ")]
+    assert sorted(terms) == sorted(set(terms))
+    assert len(terms) > 40
