@@ -46,7 +46,7 @@ def make_player(
     Raises:
         UserError: the network cannot be made, or not be given the class.
     """
-    if conditioning_of(game, node, classes):
+    if conditioning_of(game, classes) and not asked_for(node, {"num_classes": len(classes)}):
         return _told_the_class(which, node, key, game, image_shape, classes)
     packing = packing_of(game) if which == "discriminator" else 1
     channels, height, width = image_shape
@@ -59,9 +59,9 @@ def packing_of(game: Mapping[str, Any]) -> int:
     return int(game.get("packing", 1))
 
 
-def conditioning_of(game: Mapping[str, Any], node: Mapping[str, Any], classes: Sequence[str]) -> dict[str, Any]:
-    """The settings by which a game has a network given the class; {} where it is given none, or takes it by itself."""
-    if game.get("conditioning") is None or not classes or asked_for(node, {"num_classes": len(classes)}):
+def conditioning_of(game: Mapping[str, Any], classes: Sequence[str]) -> dict[str, Any]:
+    """The settings by which a game gives its networks the class; {} if it does not, or the data have none."""
+    if game.get("conditioning") is None or not classes:
         return {}
     return {name: game[name] for name in ("conditioning", "embedding_dim")}
 

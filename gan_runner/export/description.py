@@ -10,7 +10,6 @@ from typing import Any, Literal, get_args
 
 from gan_runner import files
 from gan_runner.building.games import PARTS_OF_A_GAME
-from gan_runner.building.making import asked_for
 from gan_runner.building.parts import Parts
 from gan_runner.building.signatures import check_settings
 from gan_runner.errors import UserError, dotted, is_one_line
@@ -46,7 +45,7 @@ class Description:
             else all of them; empty for D.
         facts: what else is told of it, which nothing is made of.
         conditioning: how the network is given the class, as the game's settings of that name and of `embedding_dim`
-            have it; {} for a network that is given none, or takes it by itself.
+            have it; {} for a network that is given none.
         class_counts: images of each class in the data; None where they had none, or an older program exported it.
     """
 
@@ -73,7 +72,7 @@ class Description:
     @property
     def takes_class(self) -> bool:
         """Whether the network is given a class besides."""
-        return bool(self.conditioning) or bool(asked_for(self.network, {"num_classes": len(self.classes)}))
+        return bool(self.conditioning)
 
     @property
     def from_latents_alone(self) -> bool:

@@ -153,7 +153,7 @@ def _describe(
                 "fingerprint": about["data_fingerprint"],
             },
         },
-        conditioning=conditioning_of(plain(config.game), plain(config.model[what]), about["classes"]),
+        conditioning=conditioning_of(plain(config.game), about["classes"]),
         class_counts=None if (counts := about.get("class_counts")) is None else tuple(counts),
     )
 

@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -204,3 +205,21 @@ def test_graphs_take_the_class_as_a_second_input_and_a_page_has_its_names(folder
 
 def generator_inputs(count):
     return Normal(100, 1.0).sample(count, torch.device("cpu"), generator_for(0, PURPOSE)).numpy()
+
+
+def test_networks_that_take_the_class_by_themselves_train_draw_and_are_exported(tmp_path):
+    """Those of the conditional game from outside the package, by the game of the package."""
+    plugins = str(Path(__file__).parents[1] / "plugins/conf")
+    words = [word for word in SMALL if not word.startswith("model.")]
+    result = gan_run(
+        tmp_path, "--config-dir", plugins, *words, "model=conditional", "trainer.iterations=4", "hydra.run.dir=run"
+    )
+    assert result.code == 0, result.text
+    weights_of_g = weights(tmp_path / "run")
+    assert "generator.embed.weight" in weights_of_g, "nothing is wrapped"
+    for what in ("generator", "discriminator"):
+        exported = call(main.export, tmp_path, "run=run", f"what={what}", f"output={what}", "trust=tests", "device=cpu")
+        assert exported.code == 0, exported.text
+    images = load_exported(tmp_path / "generator", trust="tests").sample(6, classes=[5])
+    d = load_exported(tmp_path / "discriminator", trust="tests")
+    assert not np.allclose(d.judge(images, images.label), d.judge(images, 4 * [1] + [2, 3]))
