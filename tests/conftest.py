@@ -39,9 +39,18 @@ torch.set_num_threads(1)  # networks this small lose time to a second one
 os.environ["OMP_NUM_THREADS"] = "1"  # in the processes that tests start, too
 # Whole commands, processes, browsers: what the fast tier leaves out besides tests that are marked by themselves.
 SLOW = (
-    *("commands/", "attacks/", "export/", "plugins/test_growth.py", "runs/test_in_python.py", "runs/test_notebook.py"),
-    *("machine/test_imitated.py", "machine/test_signals.py", "report/test_in_a_browser.py"),
-    *("training/test_distributed.py",),
+    *("attacks/", "commands/", "export/", "plugins/", "runs/", "report/test_in_a_browser.py"),
+    *("config/test_every_choice.py", "config/test_stored.py", "health/test_advice.py", "health/test_alarms.py"),
+    *("machine/test_imitated.py", "machine/test_signals.py", "machine/test_load.py"),
+    *(
+        "metrics/test_damage.py",
+        "metrics/test_feature_metrics.py",
+        "metrics/test_features.py",
+        "metrics/test_report.py",
+    ),
+    *("models/test_batch_mates.py", "models/test_recipes.py", "record/test_loggers.py", "record/test_tensorboard.py"),
+    *("training/test_contract.py", "training/test_distributed.py", "training/test_log_point.py"),
+    *("training/test_loop.py", "training/test_rollback.py", "training/test_threads.py"),
 )
 for ignored in set(STOPPING) - set(not_ignored(STOPPING)):  # as by nohup, or a script's `&`: tests send them
     signal.signal(ignored, signal.default_int_handler if ignored is signal.SIGINT else signal.SIG_DFL)
