@@ -109,6 +109,19 @@ def is_folder(path: Path) -> bool:
     return _has_kind(path, stat.S_ISDIR)
 
 
+def stays_below(name: str) -> bool:
+    """Whether a path leads from a folder to that folder or below it, links left aside."""
+    path = Path(name)
+    return not path.anchor and ".." not in path.parts and "\0" not in name
+
+
+def folder_below(folder: Path, name: str) -> Path | None:
+    """The folder of a name that may come from others; None where it lies elsewhere, is a link or behind one."""
+    path = folder / name
+    there = stays_below(name) and all(map(is_folder, (path, *_between(folder, path))))
+    return path if there else None
+
+
 def is_empty_folder(path: Path) -> bool:
     """Whether a folder lies there, rather than a link to one, with nothing in it."""
     if not is_folder(path):
@@ -279,6 +292,25 @@ def made_folder(path: Path) -> Path:
         if not is_folder(path):
             raise _refusal(path, _LINK)
     return path
+
+
+def make_folders_to(output: Path, typed: str) -> None:
+    """Make the folders on the way to what a command writes.
+
+    Args:
+        output: what it will write.
+        typed: how that was typed, such as "output=a/b.png".
+
+    Raises:
+        UserError: they cannot be made.
+    """
+    try:
+        output.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UserError(
+            f"{typed} cannot be written: {output.parent} is no folder, and cannot be made one.",
+            f"Choose another path for {typed.partition('=')[0]}.",
+        ) from error
 
 
 def unused_folder(path: Path) -> Path:

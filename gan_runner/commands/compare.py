@@ -30,7 +30,7 @@ def compare_job(config: DictConfig) -> None:
     Raises:
         UserError: a setting is wrong, there is nothing to compare, or the files cannot be written.
     """
-    validate(config, SETTINGS, [Reader("pictures", Thumbnails)], typed_overrides(), _no_default)
+    validate(config, SETTINGS, [Reader("pictures", Thumbnails)], typed_overrides())
     if (config.sweep is None) == (config.runs is None):
         given = "neither sweep nor runs is given" if config.sweep is None else "sweep and runs are both given"
         raise UserError(
@@ -49,7 +49,3 @@ def compare_job(config: DictConfig) -> None:
     table, page = report.write(folder, Thumbnails(**config.pictures))
     width = shutil.get_terminal_size(fallback=(200, 50)).columns
     log.info("%s\n\nTable: %s\nPage: %s", report.as_text(width), table, page)
-
-
-def _no_default(key: str) -> object:
-    raise KeyError(key)

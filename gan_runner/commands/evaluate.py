@@ -45,7 +45,7 @@ def evaluate_job(config: DictConfig) -> None:
     Raises:
         UserError: a setting is wrong, or there is nothing to evaluate, or nothing to hold it against.
     """
-    validate(config, SETTINGS, (), typed_overrides(), _no_default)
+    validate(config, SETTINGS, (), typed_overrides())
     if (config.run is None) == (config.samples is None):
         raise UserError(
             "gan-eval looks at a run or at pictures, and needs one of the two.",
@@ -106,7 +106,3 @@ def _tell_of_runs(config: DictConfig, device: torch.device) -> None:
         tell_report(f"{run}, the {checkpoint} checkpoint", found[run], output)
     if len(found) > 1:
         log.info("\n%s", side_by_side(found))
-
-
-def _no_default(key: str) -> object:
-    raise KeyError(key)

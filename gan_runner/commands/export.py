@@ -34,14 +34,10 @@ def export_job(config: DictConfig) -> None:
         UserError: a setting is wrong, `run` is no run's folder, something is at `output` already, or the network cannot
             be written in that form.
     """
-    validate(config, SETTINGS, (), typed_overrides(), _no_default)
+    validate(config, SETTINGS, (), typed_overrides())
     choose_device(config.device, "device")  # what is wrong with it is told first
     run = SavedRun(config.run, config.trust)
     config.checkpoint = run.checkpoint_for(str(config.checkpoint))  # which names the folder, too
     asked = any(override.startswith("output=") for override in typed_overrides())
     output = config.output if asked else free_name(config.output)
     log.info("%s: %s", output, run.export(output, config.checkpoint, config.what, config.device))
-
-
-def _no_default(key: str) -> object:
-    raise KeyError(key)

@@ -26,6 +26,7 @@ from omegaconf import DictConfig, OmegaConf
 from gan_runner import CONFIG_MODULE, launched
 from gan_runner.commands.console import any_console
 from gan_runner.config.command_line import Typed, keep_words, parted, typed, typed_overrides
+from gan_runner.config.composing import VERSION_BASE
 from gan_runner.config.explaining import composed_by_choices, explain
 from gan_runner.config.mistyped import refuse_mistyped
 from gan_runner.config.overrides import in_hydras_grammar
@@ -216,7 +217,7 @@ def _launch(config_name: str, job: Callable[[DictConfig], object], arguments: li
     _begun.clear()
     # Whatever is asked of Hydra, paths are those of the folder that the command was typed in.
     sys.argv[1:] = [*arguments, "hydra.job.chdir=false"]
-    hydra.main(version_base="1.3", config_path=f"pkg://{CONFIG_MODULE}", config_name=config_name)(job)()
+    hydra.main(version_base=VERSION_BASE, config_path=f"pkg://{CONFIG_MODULE}", config_name=config_name)(job)()
 
 
 def job_folder(number: int, overrides: str, *, _root_: DictConfig) -> str:

@@ -37,7 +37,7 @@ def sample_job(config: DictConfig) -> None:
     Raises:
         UserError: a setting is wrong, `run` is no run's folder, or something is at `output` already.
     """
-    validate(config, SETTINGS, (), typed_overrides(), _no_default)
+    validate(config, SETTINGS, (), typed_overrides())
     choose_device(config.device, "device")  # what is wrong with it is told first
     run = SavedRun(config.run, config.trust)
     checkpoint = config.checkpoint = run.checkpoint_for(str(config.checkpoint))
@@ -50,7 +50,3 @@ def sample_job(config: DictConfig) -> None:
     images = run.sample(config.num, config.seed, checkpoint, config.device, classes)
     write_samples(images, output, images.label, images.classes)
     log.info("%d images from the %s checkpoint: %s", config.num, checkpoint, output)
-
-
-def _no_default(key: str) -> object:
-    raise KeyError(key)

@@ -93,17 +93,13 @@ def check_stored(config: Mapping[str, object], groups: Collection[str], where: s
     """
     try:
         node = OmegaConf.create(dict(config))
-        validate(node, {}, READERS, (), _no_default, groups)
+        validate(node, {}, READERS, (), groups=groups)
         _check_parts(node, groups)
     except UserError as error:
         raise UserError(
             f"{where}, but in its config {error.problem}",
             "Correct or restore its .hydra/config.yaml, or start a new run.",
         ) from error
-
-
-def _no_default(key: str) -> object:
-    raise KeyError(key)
 
 
 def _check_parts(config: DictConfig, groups: Collection[str]) -> None:

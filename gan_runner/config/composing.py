@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
 import threading
 from collections.abc import Iterator, Sequence
 
@@ -15,7 +16,8 @@ from omegaconf import DictConfig, OmegaConf
 
 from gan_runner import CONFIG_MODULE
 
-_VERSION_BASE = "1.3"  # of Hydra's behaviour; gan_runner.commands.main gives hydra.main the same
+VERSION_BASE = "1.3"  # of Hydra's behaviour
+_SEARCH_PATH = "hydra.searchpath"
 _one_at_a_time = threading.Lock()
 
 
@@ -32,7 +34,7 @@ def compose(config_name: str, overrides: Sequence[str]) -> DictConfig:
     Raises:
         HydraException: the overrides do not go together, or cannot be read.
     """
-    with _one_at_a_time, _behaving_as(_VERSION_BASE):
+    with _one_at_a_time, _behaving_as(VERSION_BASE):
         loader = ConfigLoaderImpl(create_config_search_path(f"pkg://{CONFIG_MODULE}"))
         return loader.load_configuration(config_name, list(overrides), RunMode.RUN, from_shell=False)
 
@@ -46,6 +48,12 @@ def _behaving_as(wanted: str) -> Iterator[None]:
         yield
     finally:
         kept.version_base = before
+
+
+def search_path(*folders: str | None) -> list[str]:
+    """The override by which folders of YAML files of the user's own are looked through too; none without a folder."""
+    named = [f"file://{os.path.abspath(folder)}" for folder in folders if folder]
+    return [f"{_SEARCH_PATH}={json.dumps(named)}"] if named else []
 
 
 def default_of(config_name: str, overrides: Sequence[str], hydra: DictConfig, key: str) -> object:
@@ -62,8 +70,8 @@ def default_of(config_name: str, overrides: Sequence[str], hydra: DictConfig, ke
     """
     choices = [override for override in overrides if override.lstrip("+").partition("=")[0] in hydra.runtime.choices]
     # Wherever folders of the user's own were named: by --config-dir, or as an override.
-    folders = [f"file://{source.path}" for source in hydra.runtime.config_sources if source.schema == "file"]
-    config = compose(config_name, [*choices, *([f"hydra.searchpath={json.dumps(folders)}"] if folders else [])])
+    folders = [source.path for source in hydra.runtime.config_sources if source.schema == "file"]
+    config = compose(config_name, [*choices, *search_path(*folders)])
     value = OmegaConf.select(config, key, default=KeyError)
     if value is KeyError:
         raise KeyError(key)

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import json
-import os
 import re
 from collections.abc import Iterator
 from dataclasses import replace
@@ -19,7 +17,7 @@ from yaml import YAMLError
 
 from gan_runner import CONFIG_MODULE
 from gan_runner.config.command_line import command_line, config_dir_of, hydras_arguments, parted
-from gan_runner.config.composing import compose
+from gan_runner.config.composing import compose, search_path
 from gan_runner.config.experiments import folder_with, without_first_line
 from gan_runner.config.overrides import Override
 from gan_runner.errors import UserError, closest, either
@@ -293,9 +291,7 @@ def composed_by_choices(config_name: str) -> DictConfig:
 def _composed_with_hydras(config_name: str) -> DictConfig:
     """The same with Hydra's own settings."""
     choices = [argument for argument in hydras_arguments() if re.fullmatch(r"[\w/]+=[\w]+", argument)]
-    if folder := config_dir_of(hydras_arguments()):
-        choices.append(f"hydra.searchpath={json.dumps(['file://' + os.path.abspath(folder)])}")
     try:
-        return compose(config_name, choices)
+        return compose(config_name, [*choices, *search_path(config_dir_of(hydras_arguments()))])
     except HydraException:
         return compose(config_name, [])

@@ -51,12 +51,16 @@ def _callables(readers: Sequence[Reader], path: str) -> list[Callable[..., objec
     return [reader.callable for reader in readers if reader.path == path]
 
 
+def _no_default(key: str) -> object:
+    raise KeyError(key)
+
+
 def validate(
     config: DictConfig,
     settings: Mapping[str, object],
     readers: Sequence[Reader],
     overrides: Sequence[str],
-    default_of: Callable[[str], object],
+    default_of: Callable[[str], object] = _no_default,
     groups: Collection[str] | None = None,
 ) -> None:
     """Refuse the first thing in a composed config that cannot be meant.
@@ -66,7 +70,8 @@ def validate(
         settings: annotated type of each key at the top that is no group.
         readers: further readers of nodes.
         overrides: what the user typed, such as `trainer.epochs=5`.
-        default_of: the value that a key has without overrides; the remedy offers it. Raises KeyError.
+        default_of: the value that a key has without overrides, which the remedy offers; raises KeyError where it has
+            none.
         groups: the keys at the top whose nodes are looked at; None looks at all.
 
     Raises:

@@ -20,7 +20,7 @@ from PIL import Image, ImageDraw, ImageFont
 from PIL.PngImagePlugin import PngInfo
 
 from gan_runner.errors import UserError, printable
-from gan_runner.files import MEGABYTE, opened, replacing
+from gan_runner.files import MEGABYTE, make_folders_to, opened, replacing
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -278,13 +278,7 @@ def write_samples(
     """
     check_output(output)
     path = Path(output)
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise UserError(
-            f"output={output} cannot be written: {path.parent} is no folder, and cannot be made one.",
-            "Choose another path for output.",
-        ) from error
+    make_folders_to(path, f"output={output}")
     if _is_folder(output):
         path.mkdir(exist_ok=True)
         folders = [path] * len(images) if label is None else [path / _as_file_name(classes[each]) for each in label]

@@ -5,9 +5,7 @@ from __future__ import annotations
 import contextlib
 import copy
 import datetime
-import json
-import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 
@@ -15,7 +13,7 @@ from hydra.core.config_store import ConfigStore
 from omegaconf import DictConfig, open_dict, read_write
 
 from gan_runner.config.command_line import Typed, command_in_python, shown, typed, typed_overrides
-from gan_runner.config.composing import compose, default_of
+from gan_runner.config.composing import compose, default_of, search_path
 from gan_runner.config.explaining import composed_by_choices, explain
 from gan_runner.config.mistyped import refuse_mistyped
 from gan_runner.errors import UserError
@@ -23,6 +21,7 @@ from gan_runner.files import unused_folder
 from gan_runner.record import links
 from gan_runner.runs.resuming import STORED, prepare_to_resume
 from gan_runner.runs.start import Start
+from gan_runner.runs.words import words_of
 
 GAN_RUN = "gan-run"
 
@@ -66,7 +65,7 @@ def start_of(words: Sequence[str]) -> Iterator[Start]:
             raise UserError("-m asks for a sweep, but this trains one run.", "Try gan_runner.sweep(...).")
         if arguments.value_of("sweep_resume") is not None:
             raise UserError("sweep_resume asks for a sweep, but this trains one run.", "Try gan_runner.sweep(...).")
-        name, given = "config", [*arguments.overrides, *_further_files(arguments)]
+        name, given = "config", [*arguments.overrides, *search_path(arguments.config_dir)]
         resumed = arguments.value_of("resume")
         if resumed is not None:
             prepare_to_resume(arguments)
@@ -115,7 +114,12 @@ def new_name(parent: str) -> Path:
     return Path(parent, f"{datetime.datetime.now():%Y-%m-%d/%H-%M-%S}")
 
 
-def _further_files(arguments: Typed) -> list[str]:
-    """The folder of YAML files that --config-dir names, as Hydra's search path."""
-    folder = arguments.config_dir
-    return [f"hydra.searchpath={json.dumps(['file://' + os.path.abspath(folder)])}"] if folder else []
+def evaluation_settings(words: Sequence[str], settings: Mapping[str, object]) -> DictConfig:
+    """The settings of gan-eval with some of them given, those of what it looks at left out.
+
+    Raises:
+        UserError: one of them is wrong.
+    """
+    given = words_of(words, settings)
+    with explained(given, "evaluate") as arguments:
+        return compose("evaluate", arguments.overrides)

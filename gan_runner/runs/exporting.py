@@ -176,11 +176,5 @@ def checked_output(output: str) -> Path:
             f"output={output} is there already, and nothing is exported over anything.",
             "Choose another path for output, or move away what is there.",
         )
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise UserError(
-            f"output={output} cannot be written: {path.parent} is no folder, and cannot be made one.",
-            "Choose another path for output.",
-        ) from error
+    files.make_folders_to(path, f"output={output}")
     return path

@@ -5,18 +5,15 @@ from __future__ import annotations
 import contextlib
 import signal
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from omegaconf import DictConfig
-
-from gan_runner.config.composing import compose
 from gan_runner.errors import UserError
-from gan_runner.files import unused_folder
+from gan_runner.files import folder_below, is_folder, unused_folder
 from gan_runner.machine.processes import interrupt, started_apart
-from gan_runner.record.data_folder import DataFolder
-from gan_runner.runs.composing import explained, new_name, start_of
+from gan_runner.record.data_folder import DataFolder, items, mapping, number, text
+from gan_runner.runs.composing import new_name, start_of
 from gan_runner.runs.job import run_job
 from gan_runner.runs.saved import SavedRun
 from gan_runner.runs.surroundings import logging_to, one_at_a_time
@@ -83,23 +80,37 @@ class SavedSweep:
 
     @property
     def jobs(self) -> list[dict[str, Any]]:
-        """Its jobs as sweep.json has them: name, overrides, state, objective, seconds."""
-        found = DataFolder(self.folder).json("sweep.json").get("jobs")
-        return [dict(job) for job in found if isinstance(job, Mapping)] if isinstance(found, list) else []
+        """Its jobs as sweep.json has them: name, folder, overrides, state, objective, seconds, error."""
+        found = items(DataFolder(self.folder).json("sweep.json").get("jobs"))
+        return [
+            {
+                "name": text(job.get("name")),
+                "folder": next((at for at in (job.get("folder"), job.get("name")) if at and isinstance(at, str)), ""),
+                "overrides": [text(override) for override in items(job.get("overrides"))],
+                "state": text(job.get("state")) or "unknown",
+                "objective": number(job.get("objective")),
+                "seconds": number(job.get("seconds")),
+                "error": text(job.get("error")) or None,
+            }
+            for job in map(mapping, found)
+            if job
+        ]
 
     @property
     def runs(self) -> list[SavedRun]:
         """Its jobs that have saved something, opened."""
-        folders = [self.folder / str(job.get("folder") or job.get("name")) for job in self.jobs]
-        return [SavedRun(path, self._trust, key="folder") for path in folders if (path / "checkpoints").is_dir()]
+        places = [folder_below(self.folder, job["folder"]) for job in self.jobs]
+        return [
+            SavedRun(path, self._trust, key="folder") for path in places if path and is_folder(path / "checkpoints")
+        ]
 
     @property
     def table(self) -> Any:
         """A row a job: what it varies, its state, objective and seconds; a DataFrame where pandas is installed."""
         rows = []
         for job in self.jobs:
-            varied = dict(str(word).partition("=")[::2] for word in job.get("overrides") or [])
-            rows.append({**varied, **{key: job.get(key) for key in ("state", "objective", "seconds", "error")}})
+            varied = dict(word.partition("=")[::2] for word in job["overrides"])
+            rows.append({**varied, **{key: job[key] for key in ("state", "objective", "seconds", "error")}})
         return as_table(rows)
 
     def resume(self, *words: str, quiet: bool = False) -> SavedSweep:
@@ -107,7 +118,7 @@ class SavedSweep:
         return _run_sweep([f"sweep_resume={self.folder}", *words], self.folder, quiet, self._trust)
 
     def __repr__(self) -> str:
-        states = [str(job.get("state")) for job in self.jobs]
+        states = [job["state"] for job in self.jobs]
         told = ", ".join(f"{states.count(state)} {state}" for state in dict.fromkeys(states))
         return f"<SavedSweep {self.folder}, {told or 'no jobs'}>"
 
@@ -155,14 +166,3 @@ def _run_sweep(words: Sequence[str], folder: Path, quiet: bool, trust: Sequence[
         problem, _, remedy = "".join(said).strip().partition("\n  ")
         raise UserError(problem or "The sweep has not begun.", remedy or "Try the same overrides with gan-run -m.")
     return SavedSweep(folder, trust)
-
-
-def evaluation_settings(words: Sequence[str], settings: Mapping[str, object]) -> DictConfig:
-    """The settings of gan-eval with some of them given, those of what it looks at left out.
-
-    Raises:
-        UserError: one of them is wrong.
-    """
-    given = words_of(words, settings)
-    with explained(given, "evaluate") as arguments:
-        return compose("evaluate", arguments.overrides)

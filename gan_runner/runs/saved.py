@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import html
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
@@ -19,10 +19,11 @@ from gan_runner.config.stored import Stored, read_stored
 from gan_runner.errors import UserError, too_little_memory_explained
 from gan_runner.metrics.feature_metrics import FeatureMetrics
 from gan_runner.metrics.report import Report
-from gan_runner.record.data_folder import DataFolder
+from gan_runner.record.data_folder import DataFolder, items, mapping, number, text, whole
 from gan_runner.record.images import GeneratedImages
 from gan_runner.record.links import check_way_to
 from gan_runner.record.run_folder import RunFolder
+from gan_runner.runs.composing import evaluation_settings
 from gan_runner.runs.judging import report_of_checkpoint
 from gan_runner.runs.resuming import LENGTHS
 from gan_runner.runs.surroundings import one_at_a_time
@@ -73,25 +74,31 @@ class SavedRun:
     @property
     def status(self) -> str:
         """`running`, `finished`, `pruned`, `interrupted` or `failed`; `unknown` where no summary tells."""
-        return str(self.summary.get("status", "unknown"))
+        return text(self.summary.get("status")) or "unknown"
 
     @property
     def metrics(self) -> dict[str, float | None]:
         """What its last evaluation measured, by tag, such as `metric/frechet_cnn_1k`."""
-        found = self.summary.get("metrics")
-        return dict(found) if isinstance(found, Mapping) else {}
+        return {tag: number(value) for tag, value in mapping(self.summary.get("metrics")).items()}
 
     @property
     def best(self) -> dict[str, Any] | None:
         """The best value of the objective and its iteration; None where nothing was measured."""
-        found = self.summary.get("best")
-        return dict(found) if isinstance(found, Mapping) else None
+        best = mapping(self.summary.get("best"))
+        value = number(best.get("value"))
+        return None if value is None else {"value": value, "iteration": whole(best.get("iteration"))}
 
     @property
     def alarms(self) -> list[dict[str, Any]]:
         """The alarms that were raised, each with its name, message and iteration."""
-        found = self.summary.get("alarms")
-        return [dict(alarm) for alarm in found] if isinstance(found, list) else []
+        return [
+            {
+                "name": text(alarm.get("name")),
+                "message": text(alarm.get("message")),
+                "iteration": whole(alarm.get("iteration")),
+            }
+            for alarm in map(mapping, items(self.summary.get("alarms")))
+        ]
 
     @property
     def history(self) -> Any:
@@ -252,8 +259,6 @@ class SavedRun:
         Raises:
             UserError: a setting is wrong, or the data cannot be had.
         """
-        from gan_runner.runs.in_python import evaluation_settings
-
         config = evaluation_settings(words, settings)
         metrics: FeatureMetrics = make(config.metrics)
         checkpoint = self.checkpoint_for(str(config.checkpoint))
@@ -284,17 +289,18 @@ class SavedRun:
         return train(f"resume={self.folder}", *trust, *length, *words, quiet=quiet, **settings)
 
     def __repr__(self) -> str:
-        summary, objective = self.summary, self.summary.get("objective_name")
+        summary, best, alarms = self.summary, self.best, self.alarms
         parts = [str(self.folder), self.status]
-        if "iterations" in summary:
-            parts.append(f"{summary['iterations']:,} iterations")
-        if objective and self.best:
-            parts.append(f"{objective} {self.best['value']:.4g} at best")
-        if self.alarms:
-            parts.append(f"{len(self.alarms)} alarm{'s' * (len(self.alarms) > 1)}")
+        if (iterations := whole(summary.get("iterations"))) is not None:
+            parts.append(f"{iterations:,} iterations")
+        if (objective := text(summary.get("objective_name"))) and best:
+            parts.append(f"{objective} {best['value']:.4g} at best")
+        if alarms:
+            parts.append(f"{len(alarms)} alarm{'s' * (len(alarms) > 1)}")
         return f"<SavedRun {', '.join(parts)}>"
 
     def _repr_html_(self) -> str:
-        rows = {"status": self.status, **{name: f"{value:.4g}" for name, value in self.metrics.items() if value}}
+        measured = {name: f"{value:.4g}" for name, value in self.metrics.items() if value is not None}
+        rows = {"status": self.status, **measured}
         cells = "".join(f"<tr><td>{html.escape(k)}</td><td>{html.escape(v)}</td></tr>" for k, v in rows.items())
         return f"<p><code>{html.escape(str(self.folder))}</code></p><table>{cells}</table>"
