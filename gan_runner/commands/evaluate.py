@@ -18,6 +18,7 @@ from gan_runner.machine.shell import quoted
 from gan_runner.metrics.feature_metrics import FeatureMetrics
 from gan_runner.metrics.report import Report, evaluate_samples, side_by_side
 from gan_runner.metrics.samples import read_samples
+from gan_runner.override import key_of
 from gan_runner.ranges import Count, Seed, TwoOrMore
 from gan_runner.record.links import check_way_to
 from gan_runner.runs.judging import split_of, tell_report
@@ -79,7 +80,7 @@ def _of_samples(config: DictConfig, device: torch.device) -> Report:
 
 
 def _tell_of_runs(config: DictConfig, device: torch.device) -> None:
-    typed = [override for override in typed_overrides() if override.lstrip("+~").partition("=")[0].startswith("data")]
+    typed = [override for override in typed_overrides() if key_of(override).startswith("data")]
     if typed:
         raise UserError(
             f"{' '.join(typed)} is given beside run={config.run}, but a run is judged by its own data.",

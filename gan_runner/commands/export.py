@@ -10,6 +10,7 @@ from omegaconf import DictConfig
 
 from gan_runner.config.command_line import typed_overrides
 from gan_runner.config.validation import validate
+from gan_runner.override import values_by_key
 from gan_runner.ranges import CountOrZero
 from gan_runner.record.pictures import free_name
 from gan_runner.runs.saved import SavedRun
@@ -38,6 +39,6 @@ def export_job(config: DictConfig) -> None:
     choose_device(config.device, "device")  # what is wrong with it is told first
     run = SavedRun(config.run, config.trust)
     config.checkpoint = run.checkpoint_for(str(config.checkpoint))  # which names the folder, too
-    asked = any(override.startswith("output=") for override in typed_overrides())
+    asked = "output" in values_by_key(typed_overrides())
     output = config.output if asked else free_name(config.output)
     log.info("%s: %s", output, run.export(output, config.checkpoint, config.what, config.device))

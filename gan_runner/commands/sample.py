@@ -11,6 +11,7 @@ from omegaconf import DictConfig
 
 from gan_runner.config.command_line import typed_overrides
 from gan_runner.config.validation import validate
+from gan_runner.override import values_by_key
 from gan_runner.ranges import Count, CountOrZero, Seed
 from gan_runner.record.links import check_way_to
 from gan_runner.record.pictures import check_output, free_name, write_samples
@@ -42,7 +43,7 @@ def sample_job(config: DictConfig) -> None:
     run = SavedRun(config.run, config.trust)
     checkpoint = config.checkpoint = run.checkpoint_for(str(config.checkpoint))
     output = config.output
-    if not any(override.startswith("output=") for override in typed_overrides()):
+    if "output" not in values_by_key(typed_overrides()):
         output = free_name(output)
     check_output(output)
     check_way_to(Path(output), run.folder, "output")

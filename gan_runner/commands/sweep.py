@@ -53,6 +53,7 @@ from gan_runner.machine.cores import cores
 from gan_runner.machine.processes import semaphores
 from gan_runner.machine.shell import command_line, quoted
 from gan_runner.machine.signals import PREEMPTING, STOPPING, handled, held_back, held_back_in_new_processes, let_through
+from gan_runner.override import key_of
 from gan_runner.record import links
 from gan_runner.record.loggers import Logger
 from gan_runner.record.sweep_folder import GONE_THROUGH, Job, Sweep, SweepFolder, read_summary
@@ -145,7 +146,7 @@ class WholeSweep:
                     f"hydra.sweep.dir is {folder.path}, but that sweep has other settings:\n" + "\n".join(changes),
                     "Leave these as they were, or try another hydra.sweep.dir.",
                 )
-            sweep.arguments = [o for o in self._typed.overrides if _key(o) not in ("hydra.sweep.dir", "trust")]
+            sweep.arguments = [o for o in self._typed.overrides if key_of(o) not in ("hydra.sweep.dir", "trust")]
             sweep.swept, sweep.settings, sweep.total = swept, settings, planned.total
             sweep.vouched = self._vouched
             folder.begin(sweep)
@@ -498,10 +499,6 @@ def _names_of(jobs: Sequence[Job], total: int) -> str:
 
 def _as_list(value: Any) -> list[str]:
     return [value] if isinstance(value, str) else list(value)
-
-
-def _key(override: str) -> str:
-    return override.lstrip("+~").partition("=")[0]
 
 
 def _say(line: str) -> None:

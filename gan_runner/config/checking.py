@@ -18,6 +18,7 @@ from gan_runner.config.validation import Reader, drop_what_a_replaced_part_took,
 from gan_runner.data import make_loader
 from gan_runner.errors import UserError, too_little_memory_explained
 from gan_runner.machine.cores import cores
+from gan_runner.override import key_of, values_by_key
 from gan_runner.ranges import CountOrZero, Seed
 from gan_runner.training.devices import choose_device
 
@@ -145,7 +146,7 @@ def _check_threads(config: DictConfig) -> None:
 
 def _check_length(config: DictConfig, overrides: Sequence[str]) -> None:
     """A run has one length; who types several beside each other knows that epochs count last."""
-    typed = {override.lstrip("+").partition("=")[0] for override in overrides}
+    typed = values_by_key(overrides)
     trainer = config.trainer
     minutes = trainer.get("minutes")  # runs of earlier versions have none
     if minutes is not None and trainer.iterations is not None:
@@ -167,7 +168,7 @@ def _check_labels(config: DictConfig, overrides: Sequence[str], choices: Mapping
     if takes_labels(config.loss):
         _check_generator_labels(config, overrides, choices)
         return
-    touched = [override for override in overrides if override.startswith("labels.")]
+    touched = [override for override in overrides if key_of(override).startswith("labels.")]
     chosen = choices.get("labels", HARD_LABELS)  # a run that goes on has chosen before, and was held to this then
     if touched or chosen != HARD_LABELS:
         raise UserError(
@@ -178,7 +179,7 @@ def _check_labels(config: DictConfig, overrides: Sequence[str], choices: Mapping
 
 
 def _check_generator_labels(config: DictConfig, overrides: Sequence[str], choices: Mapping[str, str]) -> None:
-    touched = [override for override in overrides if override.lstrip("+").startswith("labels.generator.")]
+    touched = [override for override in overrides if key_of(override).startswith("labels.generator.")]
     if touched and not getattr(resolve_name(config.loss._target_), "takes_generator_labels", True):
         raise UserError(
             f"{' '.join(touched)} has no effect: in loss={choices.get('loss', config.loss._target_)} G has no targets "
@@ -245,8 +246,7 @@ def _check_several(config: DictConfig) -> None:
 
 
 def _check_ramp(config: DictConfig, overrides: Sequence[str]) -> None:
-    typed = any(override.lstrip("+").startswith("trainer.ema_ramp_up=") for override in overrides)
-    if typed and config.trainer.ema_half_life is None:
+    if "trainer.ema_ramp_up" in values_by_key(overrides) and config.trainer.ema_half_life is None:
         raise UserError(
             f"trainer.ema_ramp_up is {as_typed(config.trainer.ema_ramp_up)}, but there is no half-life that it would "
             "lead to.",

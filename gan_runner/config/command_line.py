@@ -16,8 +16,9 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
 
-from gan_runner.config.overrides import Override, in_hydras_grammar, path_of
+from gan_runner.config.overrides import in_hydras_grammar, path_of
 from gan_runner.errors import UserError, either
+from gan_runner.override import Override
 
 _SWEEP = frozenset({"-m", "--multirun"})
 

@@ -15,6 +15,7 @@ from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
 from gan_runner import CONFIG_MODULE
+from gan_runner.override import Override
 
 VERSION_BASE = "1.3"  # of Hydra's behaviour
 _SEARCH_PATH = "hydra.searchpath"
@@ -68,7 +69,9 @@ def default_of(config_name: str, overrides: Sequence[str], hydra: DictConfig, ke
     Raises:
         KeyError: there is no such key then.
     """
-    choices = [override for override in overrides if override.lstrip("+").partition("=")[0] in hydra.runtime.choices]
+    groups = hydra.runtime.choices
+    typed = map(Override.of, overrides)
+    choices = [str(override) for override in typed if override.key in groups and not override.takes_away]
     # Wherever folders of the user's own were named: by --config-dir, or as an override.
     folders = [source.path for source in hydra.runtime.config_sources if source.schema == "file"]
     config = compose(config_name, [*choices, *search_path(*folders)])

@@ -19,9 +19,9 @@ from gan_runner import CONFIG_MODULE
 from gan_runner.config.command_line import command_line, config_dir_of, hydras_arguments, parted
 from gan_runner.config.composing import compose, search_path
 from gan_runner.config.experiments import folder_with, without_first_line
-from gan_runner.config.overrides import Override
 from gan_runner.errors import UserError, closest, either
 from gan_runner.machine import shell
+from gan_runner.override import Override
 
 # Keys that nobody means who types the last part of one: what is usual, and what suits a model.
 _NOT_OFFERED = ("health.usual.", "model.r1.", "model.recommended.")

@@ -12,15 +12,14 @@ class Group:
     Attributes:
         name: its key, and its folder in conf/.
         parts: where in it a `_target_` says what to make; "" is the group itself.
-        trained: the keys in it that a checkpoint's weights depend on, which a resume may not change; "" is all of it.
-        untrained: of those, the ones that change nothing.
+        trained: the keys in it that a checkpoint's weights depend on, which a resume may not change; "" is all of it
+            that is not incidental.
         optional: whether a choice of it may be empty, and makes nothing.
     """
 
     name: str
     parts: tuple[str, ...] = ("",)
     trained: tuple[str, ...] = ()
-    untrained: tuple[str, ...] = ()
     optional: bool = False
 
     def keys(self, names: tuple[str, ...]) -> list[str]:
@@ -29,8 +28,7 @@ class Group:
 
 
 GROUPS = (
-    # Where images lie and how they are fed changes nothing about them; their fingerprint is looked at besides.
-    Group("data", trained=("",), untrained=("root", "download", "resident", "workers")),
+    Group("data", trained=("",)),  # their fingerprint is looked at besides
     Group("model", parts=("discriminator", "generator"), trained=("",)),
     Group("game", trained=("",)),
     Group("optimizer", parts=("d", "g"), trained=("d._target_", "g._target_")),

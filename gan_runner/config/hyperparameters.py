@@ -10,9 +10,9 @@ from omegaconf import DictConfig, OmegaConf
 
 from gan_runner.building.signatures import plain_kinds
 from gan_runner.config.checking import READERS, SETTINGS
-from gan_runner.config.sweeping import changes_nothing
 from gan_runner.config.validation import annotations_of
 from gan_runner.errors import UserError
+from gan_runner.incidental import is_incidental
 from gan_runner.record.loggers import Hyperparameters, Kind, Scalar
 from gan_runner.record.tensorboard import flatten
 
@@ -34,7 +34,7 @@ def hyperparameters_of(
     """
     values = flatten(cast("dict[str, Any]", OmegaConf.to_container(config, resolve=True)))
     values |= {group: choice for group, choice in choices.items() if "/" not in group}
-    telling = {key: value for key, value in values.items() if key in swept or not changes_nothing(key)}
+    telling = {key: value for key, value in values.items() if key in swept or not is_incidental(key)}
     kinds = _kinds(config)
     columns = [key for key in dict.fromkeys([*swept, *typed, "seed"]) if key in telling]
     cells = {key: _cell(value, kinds.get(key, "text")) for key, value in telling.items()}

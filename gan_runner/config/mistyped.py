@@ -14,9 +14,10 @@ from omegaconf import DictConfig, ListConfig, OmegaConf
 from gan_runner.building.signatures import as_typed
 from gan_runner.config.command_line import UnknownOptionError, command_line, option_named, parted
 from gan_runner.config.explaining import choices_of, settings, whole_keys
-from gan_runner.config.overrides import UNREADABLE, Override, reading, takes_a_path
+from gan_runner.config.overrides import UNREADABLE, reading, takes_a_path
 from gan_runner.errors import UserError, closest
 from gan_runner.machine import shell
+from gan_runner.override import Override
 
 _KEY = re.compile(r"[\w$][\w$./-]*(@[\w$./:]*)?")
 _TYPOGRAPHIC = str.maketrans(

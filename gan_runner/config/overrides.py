@@ -9,11 +9,9 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
 from pkgutil import resolve_name
-from typing import Self
 
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Quote, QuotedString
@@ -29,6 +27,7 @@ from gan_runner.building.signatures import hints_of, is_path
 from gan_runner.config.groups import GROUPS
 from gan_runner.errors import UserError
 from gan_runner.machine.files import at_home
+from gan_runner.override import Override
 
 # The commands' own keys that take paths, and may be null.
 _SETTINGS = frozenset({"resume", "sweep_resume", "run", "runs", "samples", "output", "sweep"})
@@ -39,31 +38,6 @@ _OF_PARTS = re.compile(rf"data(\.\w+)*\.root|{_FOLDERS_OF_HYDRA.pattern}")
 _CHOSEN = frozenset({"experiment", *(group.name for group in GROUPS)})
 _CHOICE = re.compile(r"\w[\w-]*")
 _FUNCTION = re.compile(r"(choice|glob|shuffle|sort|tag|str)\(.*\)")
-
-
-@dataclass(frozen=True)
-class Override:
-    """One word that sets a key.
-
-    Attributes:
-        sign: "+", "++" or "~" before the key, or "".
-        key: such as "trainer.epochs" or "penalty@penalty.parts.r1".
-        value: the text behind the equals sign; None where there is no such sign.
-    """
-
-    sign: str
-    key: str
-    value: str | None
-
-    @classmethod
-    def of(cls, word: str) -> Self:
-        """Take a word apart."""
-        front, equals, value = word.partition("=")
-        key = front.lstrip("+~")
-        return cls(front[: len(front) - len(key)], key, value if equals else None)
-
-    def __str__(self) -> str:
-        return f"{self.sign}{self.key}" + (f"={self.value}" if self.value is not None else "")
 
 
 def takes_a_path(key: str) -> bool:

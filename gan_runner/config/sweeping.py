@@ -27,7 +27,9 @@ from gan_runner.config.command_line import Typed
 from gan_runner.config.groups import GROUPS
 from gan_runner.config.references import is_plain, is_plain_with_any, leaves
 from gan_runner.errors import UserError, is_one_line, printable
+from gan_runner.incidental import OF_A_START, is_below, is_incidental
 from gan_runner.machine.shell import command_line, quoted
+from gan_runner.override import key_of
 from gan_runner.record.plain_yaml import LARGEST, LONGEST
 
 # What of Hydra's own settings a sweep's folder may say: which sweeper searches where, and how many jobs at a time. The
@@ -51,12 +53,6 @@ _MOST_VALUES = 1000  # that references of a folder's words make of one
 _NAMED = re.compile(r"_target_['\"]?\s*:\s*['\"]?([\w.]+)")
 _MOST_CHOICES = 50  # files of a group
 _DEEPEST = 20  # levels of brackets in an override
-# The keys that say how a run goes on, computes and is shown, but not what it is.
-_OF_NO_CONSEQUENCE = (
-    *("resume", "resume_force", "resume_from", "trust", "trainer.device", "trainer.progress", "trainer.keep"),
-    *("logger", "pruning", "hydra"),
-    *(key for group in GROUPS if group.name == "data" for key in group.keys(group.untrained)),
-)
 
 
 @dataclass(frozen=True)
@@ -86,7 +82,7 @@ def plan(config: DictConfig, loader: ConfigLoader) -> Plan:
     typed = OmegaConf.to_container(config.hydra.overrides.task, resolve=False)
     assert isinstance(typed, list)
     overrides = OverridesParser.create(config_loader=loader).parse_overrides([*given, *map(str, typed)])
-    swept = [override.get_key_element().lstrip("+") for override in overrides if override.is_sweep_override()]
+    swept = [key_of(override.get_key_element()) for override in overrides if override.is_sweep_override()]
     swept += [str(key) for key in sweeper.get("search_space") or {}]
     if sweeper._target_.rpartition(".")[2] != BasicSweeper.__name__:
         return Plan(swept, None, sweeper.get("n_trials"))
@@ -158,7 +154,7 @@ def settings_of(config: Mapping[str, Any] | DictConfig, *, resolve: bool) -> dic
         }
     else:
         leaves = {key: value for key, _, value in _leaves(OmegaConf.to_container(own, resolve=False))}
-    return {key: value for key, value in leaves.items() if not changes_nothing(key)}
+    return {key: value for key, value in leaves.items() if not is_incidental(key)}
 
 
 def _resolved(config: DictConfig, path: str) -> Any:
@@ -167,15 +163,10 @@ def _resolved(config: DictConfig, path: str) -> Any:
     return OmegaConf.to_container(value, resolve=True) if OmegaConf.is_config(value) else value
 
 
-def changes_nothing(key: str) -> bool:
-    """Whether a setting says how a run goes on, computes and is shown, but not what it is."""
-    return _below(key.partition("@")[0], _OF_NO_CONSEQUENCE)
-
-
 def choices_of(config: DictConfig) -> dict[str, str]:
     """The choice of each group that makes a run what it is."""
     choices = {str(group): str(choice) for group, choice in config.hydra.runtime.choices.items()}
-    return {k: v for k, v in choices.items() if "hydra/" not in k and not changes_nothing(k)}
+    return {k: v for k, v in choices.items() if "hydra/" not in k and not is_incidental(k)}
 
 
 def with_later_groups(old: Mapping[str, Any], new: Mapping[str, Any], config: DictConfig) -> dict[str, Any]:
@@ -206,16 +197,12 @@ def differences(old: Mapping[str, Any], new: Mapping[str, Any], but: Sequence[st
     return [
         f"  {printable(key)}: {_text(old.get(key, 'none'))} -> {_text(new.get(key, 'none'))}"
         for key in sorted(old.keys() | new.keys())
-        if not _below(key, but) and _text(old.get(key)) != _text(new.get(key))
+        if not is_below(key, list(but)) and _text(old.get(key)) != _text(new.get(key))
     ]
 
 
 def _text(value: Any) -> str:
     return json.dumps(value, default=str).strip('"')
-
-
-def _below(key: str, parents: Sequence[str]) -> bool:
-    return any(key == parent or key.startswith(f"{parent}.") for parent in parents)
 
 
 def _leaves(value: Any, key: str = "", path: str = "") -> Iterator[tuple[str, str, Any]]:
@@ -283,17 +270,17 @@ def words_of_sweep(arguments: Sequence[str], folder: Path, typed: Typed, parts: 
         raise UserError(
             f"sweep_resume is {folder}, but its sweep.json is damaged: {' '.join(str(error).split())}", type_it
         ) from error
-    now = [o for o in typed.overrides if o.lstrip("+").partition("=")[0] != "sweep_resume"]
-    keys = {o.lstrip("+~").partition("=")[0] for o in now}
+    now = [o for o in typed.overrides if key_of(o) != "sweep_resume"]
+    keys = set(map(key_of, now))
     kept, refused, notes = [], [], []
     outside = any(_may_log_outside(override) for override in stored)
     jobs = values = 1
     for override in stored:
         text = override.input_line or ""
         key = override.key_or_group
-        if override.get_key_element().lstrip("+~") in keys or f"hydra/{'.'.join(key.split('.')[1:2])}" in keys:
+        if key_of(override.get_key_element()) in keys or f"hydra/{'.'.join(key.split('.')[1:2])}" in keys:
             continue  # typed again, or a setting of a launcher or sweeper that is
-        if key in ("resume", "resume_force", "resume_from", "trust"):
+        if key in OF_A_START:
             continue
         if key.partition(".")[0] == "logger" and outside:
             notes.append(f"Where data go is not for a sweep's folder to say: {printable(text)} is left out.")
@@ -370,7 +357,7 @@ def _jobs_asked_for(override: Override, folder: Path, typed: Typed, parts: Parts
     Raises:
         UserError: it asks for a part that may not be built.
     """
-    key, element, text = override.key_or_group, override.get_key_element().lstrip("+~"), override.input_line or ""
+    key, element, text = override.key_or_group, key_of(override.get_key_element()), override.input_line or ""
     value = override.value()
     if key.startswith("hydra"):
         if found := _OF_A_SEARCH.fullmatch(text):

@@ -32,6 +32,7 @@ from gan_runner.building.signatures import (
     taken_as,
 )
 from gan_runner.errors import UserError, closest, printable
+from gan_runner.override import Override, values_by_key
 
 
 @dataclass(frozen=True)
@@ -85,8 +86,8 @@ def validate(
     except OmegaConfBaseException as error:
         raise UserError(f"The config does not resolve: {error}", "Look for the ${...} that it names.") from error
     assert isinstance(resolved, dict)
-    for override in overrides:
-        if override.startswith("~") and (group := override[1:].partition("=")[0]) not in resolved and "." not in group:
+    for override in map(Override.of, overrides):
+        if override.takes_away and override.key not in resolved and "." not in override.key:
             raise UserError(f"{override} removes a required setting.", f"Leave {override} out.")
     sources = dict(_interpolated(as_written))
     read = set(sources.values())
@@ -146,7 +147,7 @@ def drop_what_a_replaced_part_took(config: DictConfig, readers: Sequence[Reader]
     Raises:
         UserError: there is no such part.
     """
-    typed = [override.lstrip("+").partition("=")[0] for override in overrides]
+    typed = list(values_by_key(overrides))
     followed = set(dict(_interpolated(OmegaConf.to_container(config, resolve=False))).values())
     for path in (key.removesuffix("._target_") for key in typed if key.endswith("._target_")):
         node = OmegaConf.select(config, path, throw_on_resolution_failure=False)
@@ -276,7 +277,7 @@ def _unknown(parent: str, key: object, value: object, known: Sequence[str], over
     """
     full_key = f"{parent}.{printable(key)}"
     group = full_key.partition(".")[0]
-    if full_key not in {override.lstrip("+").partition("=")[0] for override in overrides}:
+    if full_key not in values_by_key(overrides):
         return UserError(
             f"{full_key} is {as_typed(value)}, set by a file, but nothing in this choice of {group} reads it.",
             f"Leave out {group}=..., or the experiment that sets it, or add ~{full_key}.",

@@ -26,6 +26,7 @@ from gan_runner.errors import UserError
 from gan_runner.files import refusals_explained, set_aside, write_text
 from gan_runner.machine.files import is_name_everywhere, once_more
 from gan_runner.machine.locks import Lock
+from gan_runner.override import values_by_key
 from gan_runner.record.data_folder import DataFolder, mapping
 from gan_runner.record.run_lock import is_training
 
@@ -114,7 +115,7 @@ class Sweep:
 
     def point(self, overrides: Sequence[str]) -> dict[str, str]:
         """Where in the grid a job lies: the value of every key that is swept, as text."""
-        given = dict(_key_and_value(override) for override in overrides)
+        given = values_by_key(overrides)
         return {key: given.get(key, str(self.settings.get(key))) for key in self.swept}
 
     def claim(self, number: int, overrides: Sequence[str], folder: Path, name: str | None = None) -> Job:
@@ -145,7 +146,7 @@ class Sweep:
         return job
 
     def _new_name(self, number: int, overrides: Sequence[str]) -> str:
-        swept = sorted(o.lstrip("+") for o in overrides if _key_and_value(o)[0] in self.swept)
+        swept = sorted(f"{key}={value}" for key, value in values_by_key(overrides).items() if key in self.swept)
         name = folder_name(number, ",".join(swept))
         taken = {job.name.casefold() for job in self.jobs}  # macOS and Windows take a and A for the same
         names = itertools.chain([name], (f"{name}-{another}" for another in itertools.count(2)))
@@ -398,11 +399,6 @@ def _add_numbers(job: Job, sweep: Path) -> None:
 
 def _numbered(sweep: Sweep, number: int) -> Job:
     return next(job for job in sweep.jobs if (job.start, job.number) == (sweep.start, number))
-
-
-def _key_and_value(override: str) -> tuple[str, str]:
-    key, _, value = override.lstrip("+").partition("=")
-    return key, value
 
 
 def _number(value: object) -> float | None:

@@ -7,13 +7,13 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
+from gan_runner.incidental import is_incidental
 from gan_runner.machine.shell import command_line
+from gan_runner.override import key_of
 from gan_runner.record.data_folder import Plain
-from gan_runner.report.runs import RESUMING, Run, shown
+from gan_runner.report.runs import Run, shown
 
 SEED = "seed"
-# Where the images lie and how they are fed changes no image.
-_CHANGES_NOTHING = {"data.root", "data.download", "data.resident", "data.workers"} | RESUMING
 # What ends a run early, or looks at it once it has ended, measures the objective as it is measured without. So does how
 # often a run is evaluated; but the best of more evaluations is better by chance alone, which the notes say.
 _OFTEN = "evaluation.every"
@@ -103,7 +103,7 @@ class Group:
         seeds = dict.fromkeys(run.seed for run in self.runs)
         if len(seeds) < 2 or None in seeds or not self.runs[0].command:
             return ""
-        others = [override for override in self.runs[0].to_paste if override.lstrip("+").partition("=")[0] != SEED]
+        others = [override for override in self.runs[0].to_paste if key_of(override) != SEED]
         return command_line(["gan-run", "-m", *others, f"{SEED}={','.join(map(shown, seeds))}"])
 
     @property
@@ -197,7 +197,9 @@ def _agree(identity: _Identity, other: _Identity) -> bool:
 
 def _below(run: Run, prefix: str) -> _Settings:
     """A run's settings below a key, without those that change nothing about what is compared."""
-    return tuple((key, run.settings[key]) for key in sorted(run.settings) if key.startswith(prefix) and _matters(key))
+    return tuple(
+        (key, run.settings[key]) for key in sorted(run.settings) if key.startswith(prefix) and not is_incidental(key)
+    )
 
 
 def _evaluation(run: Run) -> _Settings:
@@ -210,10 +212,6 @@ def _measured(runs: Sequence[Run]) -> dict[str, Plain]:
     settings = next((dict(_evaluation(run)) for run in runs if run.settings), {})
     metric_fingerprint = next((run.metric_fingerprint for run in runs if run.metric_fingerprint), None)
     return settings | ({"metric fingerprint": metric_fingerprint} if metric_fingerprint else {})
-
-
-def _matters(key: str) -> bool:
-    return key not in _CHANGES_NOTHING
 
 
 def _told_apart(settings: Sequence[Mapping[str, Plain]]) -> list[str]:
@@ -259,7 +257,9 @@ def differing_keys(runs: Sequence[Run]) -> list[str]:
     untold: dict[str, None] = {}
     for group in _groups([run for run in telling if run.settings], keys):
         everything = dict.fromkeys(key for run in group.runs for key in run.settings)
-        untold |= dict.fromkeys(key for key in everything if key != SEED and _matters(key) and _differ(group.runs, key))
+        untold |= dict.fromkeys(
+            key for key in everything if key != SEED and not is_incidental(key) and _differ(group.runs, key)
+        )
     return keys + [key for key in untold if key not in keys][:_MOST_KEYS]
 
 

@@ -12,13 +12,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gan_runner.errors import UserError
+from gan_runner.incidental import OF_A_PLACE, OF_A_START
 from gan_runner.machine.shell import command_line, quoted
+from gan_runner.override import Override, key_of
 from gan_runner.record.data_folder import DataFolder, Plain, items, mapping, number, text, whole
-
-# How a run was gone on with, which says nothing about what it trains.
-RESUMING = {"resume", "resume_from", "resume_force", "sweep_resume", "trust"}
-# Where the images lie says nothing about a run: they are known by their fingerprint.
-_LOCATIONS = {"data.root", "data.download"}
 
 NULL = "null"  # as it is typed; None stands for what is not known
 UNKNOWN = "-"
@@ -130,7 +127,7 @@ class Run:
     @property
     def to_paste(self) -> list[str]:
         """The overrides of its command: what was downloaded is there."""
-        return [override for override in self.typed if _key(override) != "data.download"]
+        return [override for override in self.typed if key_of(override) != "data.download"]
 
     @property
     def known(self) -> bool:
@@ -302,11 +299,11 @@ def read_run(path: Path, name: str) -> Run:
 
 
 def _take_overrides(run: Run, typed: Sequence[str]) -> None:
-    last = {_key(override): override for override in typed}  # a resumed run has what it was resumed with at the end
-    run.typed = [override for key, override in last.items() if key not in RESUMING]
-    for override in run.typed:
-        if (key := _key(override)) not in _LOCATIONS:
-            run.overrides[key] = "removed" if override.startswith("~") else as_plain(override.partition("=")[2])
+    last = {key_of(override): override for override in typed}  # a resumed run has what it was resumed with at the end
+    run.typed = [override for key, override in last.items() if key not in OF_A_START]
+    for override in map(Override.of, run.typed):
+        if override.key not in OF_A_PLACE:
+            run.overrides[override.key] = "removed" if override.takes_away else as_plain(override.value or "")
     run.seed = run.value("seed")
 
 
@@ -317,10 +314,6 @@ def _is_a_setting(override: str) -> bool:
     # The choice of a group is a file's name, which must not lead elsewhere.
     choice = re.fullmatch(r"[+~]*(?!hydra\b)\w+(=[^/\\]*)?", override)
     return bool(choice or re.match(r"[+~]*(?!hydra\b)\w+([.@]\w[\w.]*|/\w+)(=|$)", override))
-
-
-def _key(override: str) -> str:
-    return override.lstrip("+~").partition("=")[0]
 
 
 def _take_summary(run: Run, summary: Mapping[str, Any]) -> None:

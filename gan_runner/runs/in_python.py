@@ -12,6 +12,7 @@ from typing import Any
 from gan_runner.errors import UserError
 from gan_runner.files import folder_below, is_folder, unused_folder
 from gan_runner.machine.processes import interrupt, started_apart
+from gan_runner.override import values_by_key
 from gan_runner.record.data_folder import DataFolder, items, mapping, number, text
 from gan_runner.runs.composing import new_name, start_of
 from gan_runner.runs.job import run_job
@@ -107,10 +108,8 @@ class SavedSweep:
     @property
     def table(self) -> Any:
         """A row a job: what it varies, its state, objective and seconds; a DataFrame where pandas is installed."""
-        rows = []
-        for job in self.jobs:
-            varied = dict(word.partition("=")[::2] for word in job["overrides"])
-            rows.append({**varied, **{key: job[key] for key in ("state", "objective", "seconds", "error")}})
+        of_a_job = ("state", "objective", "seconds", "error")
+        rows = [values_by_key(job["overrides"]) | {key: job[key] for key in of_a_job} for job in self.jobs]
         return as_table(rows)
 
     def resume(self, *words: str, quiet: bool = False) -> SavedSweep:
@@ -137,9 +136,8 @@ def sweep(*words: str, quiet: bool = False, **settings: object) -> SavedSweep:
         UserError: nothing was trained, with what the command has printed.
     """
     given = words_of(words, settings)
-    folders = [word for word in given if word.startswith("hydra.sweep.dir=")]
-    if folders:
-        folder = Path(folders[-1].partition("=")[2])
+    if "hydra.sweep.dir" in (asked := values_by_key(given)):
+        folder = Path(asked["hydra.sweep.dir"])
     else:
         folder = unused_folder(new_name("multirun"))
         given.append(f"hydra.sweep.dir={folder}")

@@ -23,6 +23,7 @@ from gan_runner.config.stored import Stored, read_stored, to_store
 from gan_runner.contracts import hold_to
 from gan_runner.errors import FirstError, UserError, mark_as_told, problem_of
 from gan_runner.machine import shell
+from gan_runner.override import key_of
 from gan_runner.record.journal import Journal, Silence
 from gan_runner.record.loggers import Hyperparameters, Logger, RunToLog, opened_log
 from gan_runner.record.progress_bar import progress_bar
@@ -337,7 +338,7 @@ def _length_in_words(run: Run) -> str:
 
 def _hyperparameters(start: Start) -> Hyperparameters:
     """The run's row on the page of hyperparameters; all jobs of a sweep name the same columns."""
-    typed = [override.lstrip("+~").partition("=")[0] for override in start.overrides]
+    typed = [key_of(override) for override in start.overrides]
     return hyperparameters_of(start.config, start.choices, typed, start.swept)
 
 

@@ -20,12 +20,11 @@ from gan_runner.config.groups import GROUPS
 from gan_runner.config.stored import Stored, read_stored
 from gan_runner.data import ImageSet
 from gan_runner.errors import UserError
+from gan_runner.incidental import OF_A_START, is_incidental
+from gan_runner.override import values_by_key
 from gan_runner.record.run_folder import RunFolder
 
 log = logging.getLogger(__name__)
-
-# The keys of a start rather than of the run.
-OF_A_START = ("resume", "resume_force", "resume_from", "trust")
 
 LENGTHS = ("epochs", "iterations", "minutes")
 """The keys of trainer that say how long a run is, of which one counts."""
@@ -56,7 +55,7 @@ def prepare_to_resume(words: Typed) -> str:
         )
     RunFolder.of_run(folder, "resume")
     offer_to_hydra(read_stored(Path(folder), trusted(words), "resume"), words.overrides)
-    return next(o for o in words.overrides if o.startswith("resume=")).partition("=")[2]
+    return values_by_key(words.overrides)["resume"]
 
 
 def trusted(words: Typed) -> Parts:
@@ -111,7 +110,7 @@ def offer_to_hydra(stored: Stored, typed: list[str]) -> None:
     kept = {name: value for name, value in config.items() if name not in anew and name not in parts}
     own = OmegaConf.load(str(resources.files(CONFIG_MODULE).joinpath("config.yaml")))
     assert isinstance(own, DictConfig)
-    of_this_start = {name: own[name] for name in OF_A_START}
+    of_this_start = {name: own[name] for name in OF_A_START if name in own}
     shared = {name: own[name] for name in anew if name in own}  # what every choice of a group has
     node = {"defaults": defaults, **kept, **shared, **of_this_start, "hydra": own.hydra}
     ConfigStore.instance().store(STORED, node)
@@ -175,11 +174,10 @@ def refusing_what_does_not_fit(folder: str) -> Iterator[None]:
 
 def _leaves(config: DictConfig) -> Iterator[tuple[str, object]]:
     """Values of what is trained, by dotted key."""
-    untrained = {key for group in GROUPS for key in group.keys(group.untrained)}
     for path in ["seed", *(key for group in GROUPS for key in group.keys(group.trained))]:
         value = OmegaConf.select(config, path, throw_on_resolution_failure=False)
         plain = OmegaConf.to_container(value, resolve=True) if OmegaConf.is_config(value) else value
-        yield from ((key, leaf) for key, leaf in _flat(path, plain) if key not in untrained)
+        yield from ((key, leaf) for key, leaf in _flat(path, plain) if not is_incidental(key))
 
 
 def _flat(key: str, value: object) -> Iterator[tuple[str, object]]:
