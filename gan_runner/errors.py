@@ -10,6 +10,8 @@ from collections.abc import Iterator, Sequence
 from types import TracebackType
 from typing import Self
 
+from gan_runner.trees import dotted
+
 
 class UserError(Exception):
     """A mistake in what was asked for; printed as one message without a traceback.
@@ -113,9 +115,9 @@ def printable(text: object) -> str:
     return "".join(each if each.isprintable() else _escaped(each) for each in str(text))
 
 
-def dotted(path: Sequence[object]) -> str:
+def shown_key(path: Sequence[object]) -> str:
     """A path of keys as one types it, printable."""
-    return printable(".".join(map(str, path)))
+    return printable(dotted(path))
 
 
 def is_one_line(text: str) -> bool:

@@ -18,8 +18,9 @@ from typing import Any
 
 import gan_runner
 from gan_runner import CONFIG_MODULE
-from gan_runner.errors import UserError, dotted, either, printable
+from gan_runner.errors import UserError, either, printable, shown_key
 from gan_runner.record.plain_yaml import Tree
+from gan_runner.trees import leaves
 
 # What of PyTorch a config may name in any group, besides this package's own parts.
 _TORCH = re.compile(
@@ -78,12 +79,12 @@ class Parts:
         if "_target_" in tree:
             target = tree["_target_"]
             if not isinstance(target, str) or not self.may_be_built(target, group):
-                raise _refusal(target, group, f"{asking} asks for {dotted((*path, '_target_'))}")
+                raise _refusal(target, group, f"{asking} asks for {shown_key((*path, '_target_'))}")
         if not self._vouched_for(str(tree.get("_target_", ""))) and (
             how := next((key for key in _OTHERWISE if key in tree), None)
         ):
             raise UserError(
-                f"{asking} asks for {dotted((*path, how))}, which a folder that may come from others cannot.",
+                f"{asking} asks for {shown_key((*path, how))}, which a folder that may come from others cannot.",
                 "Give the part its settings by their names there, or start a new run.",
             )
         for key, inner in tree.items():
@@ -116,10 +117,7 @@ def write_outside(tree: object) -> list[str]:
 
 def names_in(tree: object) -> frozenset[str]:
     """Every name of a class or function in a config."""
-    if isinstance(tree, dict):
-        own = [tree["_target_"]] if isinstance(tree.get("_target_"), str) else []
-        return frozenset(own).union(*map(names_in, tree.values()))
-    return frozenset().union(*map(names_in, tree)) if isinstance(tree, list) else frozenset()
+    return frozenset(name for path, name in leaves(tree) if path and path[-1] == "_target_" and isinstance(name, str))
 
 
 def _refusal(target: object, group: str, asked: str) -> UserError:

@@ -17,7 +17,7 @@ from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_typ
 
 from annotated_types import Ge, Gt, Le, Lt
 
-from gan_runner.errors import UserError, dotted, either, printable
+from gan_runner.errors import UserError, either, printable, shown_key
 from gan_runner.machine import shell
 
 HYDRA_KEYS: dict[str, object] = {
@@ -131,12 +131,13 @@ def check_settings(node: Mapping[str, Any], path: str, asking: str) -> None:
             continue
         if key not in HYDRA_KEYS and key not in parameters:
             raise UserError(
-                f"{asking} sets {dotted((path, key))}, which nothing reads.", "Take it out, or restore that file."
+                f"{asking} sets {shown_key((path, key))}, which nothing reads.",
+                "Take it out, or restore that file.",
             )
         annotation = HYDRA_KEYS[key] if key in HYDRA_KEYS else parameters[key]
         if not matches(value, annotation):
             raise UserError(
-                f"{asking} says that {dotted((path, key))} is {as_typed(value)[:200]}, but it must be "
+                f"{asking} says that {shown_key((path, key))} is {as_typed(value)[:200]}, but it must be "
                 f"{describe(annotation)}.",
                 "Restore that file.",
             )

@@ -7,13 +7,12 @@ and no text that is put together gives one.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Mapping
-from typing import Any, TypeAlias
+from collections.abc import Callable, Mapping
+from typing import Any
 
-from gan_runner.errors import dotted, printable
+from gan_runner.errors import printable, shown_key
 from gan_runner.record.plain_yaml import LONGEST, MOST, NotPlainError, Tree
-
-Path: TypeAlias = "tuple[Any, ...]"
+from gan_runner.trees import KeyPath
 
 _DEEPEST = 64  # levels of nesting and of references to references
 _KEY = r"\.*[\w-]+(?:\.[\w-]+|\[[\w-]+\])*"
@@ -31,15 +30,6 @@ def is_plain(text: str) -> bool:
 def is_plain_with_any(text: str) -> bool:
     """Whether a text is plain whatever it is put together with: a dollar sign and a brace may come from two texts."""
     return is_plain(text) and "$" not in _REFERENCE.sub("", text)
-
-
-def leaves(tree: Tree, path: Path = ()) -> Iterator[tuple[Path, Any]]:
-    """Every value that is no mapping and no list, and every empty one, by its path."""
-    inner = tree.items() if isinstance(tree, dict) else enumerate(tree) if isinstance(tree, list) else ()
-    for key, value in inner:
-        yield from leaves(value, (*path, key))
-    if not isinstance(tree, dict | list) or not tree:
-        yield path, tree
 
 
 def resolved(tree: dict[str, Any]) -> dict[str, Any]:
@@ -68,7 +58,7 @@ def without_references_to(tree: dict[str, Any], is_gone: Callable[[str], bool]) 
     """
     following = _Following(tree)
 
-    def kept(value: Tree, path: Path) -> Tree:
+    def kept(value: Tree, path: KeyPath) -> Tree:
         if isinstance(value, dict):
             return {key: kept(inner, (*path, key)) for key, inner in value.items()}
         if isinstance(value, list):
@@ -88,7 +78,7 @@ class _Following:
         self._root = root
         self._count = 0
 
-    def value(self, tree: Tree, path: Path, depth: int) -> Tree:
+    def value(self, tree: Tree, path: KeyPath, depth: int) -> Tree:
         """What stands at a path, its references followed."""
         self._note(path, depth)
         if isinstance(tree, dict):
@@ -104,22 +94,24 @@ class _Following:
         for part in _REFERENCE.finditer(tree):
             inner = self.value(*self._at(_absolute(part[1], path), path, depth), depth + 1)
             if isinstance(inner, dict | list):
-                raise NotPlainError(f"{dotted(path)} is {printable(tree)}, but {printable(part[1])} is no single value")
+                raise NotPlainError(
+                    f"{shown_key(path)} is {printable(tree)}, but {printable(part[1])} is no single value"
+                )
             text += tree[end : part.start()] + str(inner)
             end = part.end()
             if len(text) > LONGEST:
                 break
         text += tree[end:]
         if len(text) > LONGEST:
-            raise NotPlainError(f"{dotted(path)} refers to more than {LONGEST:,} characters")
+            raise NotPlainError(f"{shown_key(path)} refers to more than {LONGEST:,} characters")
         if "${" in text:
-            raise NotPlainError(f"{dotted(path)} is put together to {printable(text)}, which would be computed")
+            raise NotPlainError(f"{shown_key(path)} is put together to {printable(text)}, which would be computed")
         return text
 
-    def _at(self, wanted: Path, asking: Path, depth: int) -> tuple[Tree, Path]:
+    def _at(self, wanted: KeyPath, asking: KeyPath, depth: int) -> tuple[Tree, KeyPath]:
         """The value at a path, and where it stands: references on the way there are followed."""
         value: Tree = dict(self._root)
-        here: Path = ()
+        here: KeyPath = ()
         for name in wanted:
             while isinstance(value, str) and (whole := _REFERENCE.fullmatch(value)):
                 depth += 1
@@ -130,18 +122,18 @@ class _Following:
             elif isinstance(value, list) and str(name).isdecimal() and int(name) < len(value):
                 value, here = value[int(name)], (*here, int(name))
             else:
-                raise NotPlainError(f"{dotted(asking)} refers to {dotted(wanted)}, which it does not have")
+                raise NotPlainError(f"{shown_key(asking)} refers to {shown_key(wanted)}, which it does not have")
         return value, here
 
-    def _note(self, path: Path, depth: int) -> None:
+    def _note(self, path: KeyPath, depth: int) -> None:
         self._count += 1
         if depth > _DEEPEST:
-            raise NotPlainError(f"{dotted(path)} refers to itself, or nests deeper than {_DEEPEST} levels")
+            raise NotPlainError(f"{shown_key(path)} refers to itself, or nests deeper than {_DEEPEST} levels")
         if self._count > MOST:
             raise NotPlainError(f"its references lead to more than {MOST:,} values")
 
 
-def _absolute(key: str, path: Path) -> Path:
+def _absolute(key: str, path: KeyPath) -> KeyPath:
     """The path that a reference at `path` names; dots in front count from the collection that it stands in."""
     names = tuple(re.findall(r"[\w-]+", key))
     dots = len(key) - len(key.lstrip("."))

@@ -18,9 +18,10 @@ from omegaconf import DictConfig, OmegaConf
 from gan_runner import files
 from gan_runner.building.parts import Parts
 from gan_runner.config.groups import GROUPS
-from gan_runner.config.references import is_plain, leaves, resolved, without_references_to
-from gan_runner.errors import UserError, dotted, is_one_line, printable
+from gan_runner.config.references import is_plain, resolved, without_references_to
+from gan_runner.errors import UserError, is_one_line, printable, shown_key
 from gan_runner.record.plain_yaml import LARGEST, NotPlainError, Tree, plain_yaml
+from gan_runner.trees import leaves
 
 _NAME = re.compile(r"[\w.-]{1,100}")
 _TAKEN = {"seed", *(group.name for group in GROUPS)}
@@ -132,12 +133,14 @@ def _refuse_computed(config: dict[str, Tree], folder: Path, key: str) -> None:
         for text in (text for text in (*path, value) if isinstance(text, str)):
             if not is_plain(text) or (text is not value and "${" in text):
                 raise UserError(
-                    f"{key} is {folder}, but in its config {dotted(path)} is {printable(value)[:200]}, which would be "
-                    "computed when it is read.",
+                    f"{key} is {folder}, but in its config {shown_key(path)} is {printable(value)[:200]}, which would "
+                    "be computed when it is read.",
                     "A run's folder is data: write the value itself there, or start a new run.",
                 )
             if not is_one_line(text):
-                raise NotPlainError(f"{dotted(path)} is {printable(value)[:200]}, which is more than one line of text")
+                raise NotPlainError(
+                    f"{shown_key(path)} is {printable(value)[:200]}, which is more than one line of text"
+                )
 
 
 def _without_downloads(tree: Any) -> Any:

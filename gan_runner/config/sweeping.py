@@ -6,7 +6,7 @@ import functools
 import json
 import math
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from hashlib import sha256
 from importlib import resources
@@ -25,12 +25,13 @@ from gan_runner import CONFIG_MODULE, files
 from gan_runner.building.parts import Parts, names_in, table
 from gan_runner.config.command_line import Typed
 from gan_runner.config.groups import GROUPS
-from gan_runner.config.references import is_plain, is_plain_with_any, leaves
+from gan_runner.config.references import is_plain, is_plain_with_any
 from gan_runner.errors import UserError, is_one_line, printable
 from gan_runner.incidental import OF_A_START, is_below, is_incidental
 from gan_runner.machine.shell import command_line, quoted
 from gan_runner.override import key_of
 from gan_runner.record.plain_yaml import LARGEST, LONGEST
+from gan_runner.trees import KeyPath, dotted, leaves, nodes
 
 # What of Hydra's own settings a sweep's folder may say: which sweeper searches where, and how many jobs at a time. The
 # rest could write anywhere or run commands, and has to be typed again.
@@ -147,19 +148,25 @@ def settings_of(config: Mapping[str, Any] | DictConfig, *, resolve: bool) -> dic
     node = config if isinstance(config, DictConfig) else OmegaConf.create(dict(config))
     own = OmegaConf.masked_copy(node, [str(key) for key in node if key != "hydra"])
     if resolve:
-        leaves = {
+        found = {
             inner: value
-            for key, path, _ in _leaves(OmegaConf.to_container(own, resolve=False))
-            for inner, _, value in _leaves(_resolved(own, path), key)
+            for path, _ in leaves(OmegaConf.to_container(own, resolve=False))
+            for inner, value in leaves(_resolved(own, path), path)
         }
     else:
-        leaves = {key: value for key, _, value in _leaves(OmegaConf.to_container(own, resolve=False))}
-    return {key: value for key, value in leaves.items() if not is_incidental(key)}
+        found = dict(leaves(OmegaConf.to_container(own, resolve=False)))
+    return {dotted(path): value for path, value in found.items() if not is_incidental(dotted(path))}
 
 
-def _resolved(config: DictConfig, path: str) -> Any:
+def _resolved(config: DictConfig, path: KeyPath) -> Any:
     """The plain value at a path; None where it does not resolve."""
-    value = OmegaConf.select(config, path, throw_on_resolution_failure=False, throw_on_missing=False)
+    first, *more = path or ("",)
+    value = OmegaConf.select(
+        config,
+        f"{first}{''.join(f'[{step}]' for step in more)}",
+        throw_on_resolution_failure=False,
+        throw_on_missing=False,
+    )
     return OmegaConf.to_container(value, resolve=True) if OmegaConf.is_config(value) else value
 
 
@@ -203,18 +210,6 @@ def differences(old: Mapping[str, Any], new: Mapping[str, Any], but: Sequence[st
 
 def _text(value: Any) -> str:
     return json.dumps(value, default=str).strip('"')
-
-
-def _leaves(value: Any, key: str = "", path: str = "") -> Iterator[tuple[str, str, Any]]:
-    """Dotted key, the path that OmegaConf takes there, and the plain value."""
-    if isinstance(value, dict) and value:
-        for name, inner in value.items():
-            yield from _leaves(inner, f"{key}.{name}" if key else str(name), f"{path}[{name}]" if path else str(name))
-    elif isinstance(value, list) and value:
-        for number, inner in enumerate(value):
-            yield from _leaves(inner, f"{key}.{number}", f"{path}[{number}]")
-    else:
-        yield key, path, value
 
 
 # ---- going on by the folder alone -----------------------------------------------------------------------
@@ -382,7 +377,7 @@ def _jobs_asked_for(override: Override, folder: Path, typed: Typed, parts: Parts
         return _points(value) if chosen else 0
     for each in values:
         tree = _placed(below, each)
-        if any(word in _names_of(tree) for word in _OF_MAKING):
+        if any(word in path for path, _ in nodes(tree) for word in _OF_MAKING):
             return 0
         parts.hold(tree, group, (group,), f"sweep_resume is {folder}, but its sweep.json")
     return _points(value)
@@ -423,12 +418,6 @@ def _plain(value: Any) -> Any:
     if isinstance(value, list):
         return [_plain(inner) for inner in value]
     return value.text if isinstance(value, QuotedString) else value
-
-
-def _names_of(tree: Any) -> set[str]:
-    """The keys of mappings anywhere in a value."""
-    inner = list(tree.values()) if isinstance(tree, dict) else tree if isinstance(tree, list) else []
-    return set(tree if isinstance(tree, dict) else ()).union(*map(_names_of, inner))
 
 
 def _points(value: Any) -> int:

@@ -33,6 +33,7 @@ from gan_runner.building.signatures import (
 )
 from gan_runner.errors import UserError, closest, printable
 from gan_runner.override import Override, values_by_key
+from gan_runner.trees import dotted, leaves, nodes
 
 
 @dataclass(frozen=True)
@@ -79,7 +80,7 @@ def validate(
         UserError: an unknown key, a value out of range or of the wrong type, an override without effect.
     """
     as_written = OmegaConf.to_container(config, resolve=False)
-    for missing in _missing(as_written):
+    for missing in (dotted(path) for path, value in leaves(as_written, lists=False) if value == "???"):
         raise UserError(f"{missing} is required, and has no default.", f"Give it: {missing}=...")
     try:
         resolved = OmegaConf.to_container(config, resolve=True)
@@ -89,7 +90,7 @@ def validate(
     for override in map(Override.of, overrides):
         if override.takes_away and override.key not in resolved and "." not in override.key:
             raise UserError(f"{override} removes a required setting.", f"Leave {override} out.")
-    sources = dict(_interpolated(as_written))
+    sources = _interpolated(as_written)
     read = set(sources.values())
 
     def check(key: str, value: object, annotation: object) -> None:
@@ -148,7 +149,7 @@ def drop_what_a_replaced_part_took(config: DictConfig, readers: Sequence[Reader]
         UserError: there is no such part.
     """
     typed = list(values_by_key(overrides))
-    followed = set(dict(_interpolated(OmegaConf.to_container(config, resolve=False))).values())
+    followed = set(_interpolated(OmegaConf.to_container(config, resolve=False)).values())
     for path in (key.removesuffix("._target_") for key in typed if key.endswith("._target_")):
         node = OmegaConf.select(config, path, throw_on_resolution_failure=False)
         target = OmegaConf.select(config, f"{path}._target_", throw_on_resolution_failure=False)
@@ -163,22 +164,10 @@ def drop_what_a_replaced_part_took(config: DictConfig, readers: Sequence[Reader]
                     del node[key]
 
 
-def _missing(tree: object, path: str = "") -> Iterator[str]:
-    """The keys that have to be given, and were not."""
-    if isinstance(tree, dict):
-        for key, value in tree.items():
-            yield from _missing(value, f"{path}.{key}" if path else str(key))
-    elif tree == "???":
-        yield path
-
-
-def _nodes(tree: object, path: str = "") -> Iterator[tuple[str, dict[str, Any]]]:
+def _nodes(tree: object) -> Iterator[tuple[str, dict[str, Any]]]:
     """Every mapping below `tree` with its dotted path, the root left out."""
-    if isinstance(tree, dict):
-        if path:
-            yield path, tree
-        for key, value in tree.items():
-            yield from _nodes(value, f"{path}.{key}" if path else str(key))
+    found = nodes(tree, lists=False)
+    return ((dotted(path), node) for path, node in found if path and isinstance(node, dict))
 
 
 def _refuse_empty_parts(path: str, parts: Mapping[str, object], annotation: object) -> None:
@@ -208,7 +197,7 @@ def annotations_of(config: DictConfig, settings: Mapping[str, object], readers: 
     for path, node in _nodes(as_written):
         parameters = parameters_of(path, node, _callables(readers, path)) or {}
         annotations |= {f"{path}.{key}": parameters[key] for key in node if key in parameters}
-    sources = dict(_interpolated(as_written))
+    sources = _interpolated(as_written)
     for follower in sources:
         if follower in annotations:
             key = follower
@@ -218,13 +207,10 @@ def annotations_of(config: DictConfig, settings: Mapping[str, object], readers: 
     return annotations
 
 
-def _interpolated(tree: object, path: str = "") -> Iterator[tuple[str, str]]:
+def _interpolated(tree: object) -> dict[str, str]:
     """Each key whose value follows another's, such as `${model.latent_dim}`, and that other key."""
-    if isinstance(tree, dict):
-        for key, value in tree.items():
-            yield from _interpolated(value, f"{path}.{key}" if path else str(key))
-    elif isinstance(tree, str) and (found := re.fullmatch(r"\$\{([\w.]+)\}", tree)):
-        yield path, found[1]
+    texts = ((path, value) for path, value in leaves(tree, lists=False) if isinstance(value, str))
+    return {dotted(path): found[1] for path, text in texts if (found := re.fullmatch(r"\$\{([\w.]+)\}", text))}
 
 
 def _refuse_empty_interval(path: str, low: object, high: object) -> None:

@@ -12,7 +12,7 @@ from gan_runner import files
 from gan_runner.building.games import PARTS_OF_A_GAME
 from gan_runner.building.parts import Parts
 from gan_runner.building.signatures import check_settings
-from gan_runner.errors import UserError, dotted, is_one_line
+from gan_runner.errors import UserError, is_one_line, shown_key
 from gan_runner.games.conditional import Conditioning
 
 NAME = "config.json"
@@ -130,7 +130,7 @@ def _check_tree(tree: Any, path: tuple[Any, ...]) -> None:
         raise ValueError(f"it nests deeper than {_DEEPEST} levels")
     texts = [*(tree if isinstance(tree, dict) else ()), *([tree] if isinstance(tree, str) else ())]
     if not all(is_one_line(text) and len(text) <= _LONGEST for text in texts):
-        raise ValueError(f"{dotted(path)} is more than one line of text, or a very long one")
+        raise ValueError(f"{shown_key(path)} is more than one line of text, or a very long one")
     for key, inner in tree.items() if isinstance(tree, dict) else enumerate(tree) if isinstance(tree, list) else ():
         _check_tree(inner, (*path, key))
 

@@ -6,11 +6,12 @@ leads out of that range.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from gan_runner.errors import UserError
 from gan_runner.machine.shell import quoted
+from gan_runner.trees import values
 
 # The running config by dotted key, as `flatten` gives it.
 Settings = Mapping[str, Any]
@@ -30,7 +31,7 @@ class Usual:
     """
 
     def __init__(self, ranges: Mapping[str, Any]) -> None:
-        self._ranges = dict(_leaves(ranges))
+        self._ranges = {key: value for key, value in values(ranges).items() if value is not None}
         for key, value in self._ranges.items():
             if not (isinstance(value, Sequence) and len(value) == 3 and all(map(_is_number, value))):
                 raise UserError(
@@ -56,14 +57,6 @@ class Usual:
                 tried = [found.pop(key) for key in followers]
                 found[shared] = tried[0]
         return found
-
-
-def _leaves(tree: Mapping[str, Any], path: str = "") -> Iterator[tuple[str, Sequence[float]]]:
-    for key, value in tree.items():
-        if isinstance(value, Mapping):
-            yield from _leaves(value, f"{path}{key}.")
-        elif value is not None:
-            yield f"{path}{key}", value
 
 
 # Makes an override of what is set; "" where it would change nothing, or nothing for the better.

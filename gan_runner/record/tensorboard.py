@@ -22,6 +22,7 @@ from gan_runner import files
 from gan_runner.machine.shell import quoted
 from gan_runner.ranges import Positive
 from gan_runner.record.loggers import Hyperparameters, RunToLog, Scalar, Status
+from gan_runner.trees import values
 
 if TYPE_CHECKING:
     from torch.utils.tensorboard import SummaryWriter
@@ -277,12 +278,11 @@ def flatten(config: Mapping[str, Any]) -> dict[str, Scalar]:
         config: a resolved config of plain values, lists and mappings, whose keys may be numbers.
     """
     flat: dict[str, Scalar] = {}
-    for key, value in ((str(key), value) for key, value in config.items()):
-        if isinstance(value, Mapping):
-            if "_target_" in value:
-                flat[key] = value["_target_"].rpartition(".")[-1]
-            flat |= {f"{key}.{inner}": leaf for inner, leaf in flatten(value).items()}
-        elif not key.startswith("_"):
+    for key, value in values(config).items():
+        owner, _, name = key.rpartition(".")
+        if name == "_target_" and owner:
+            flat[owner] = value.rpartition(".")[-1]
+        elif not name.startswith("_"):
             flat[key] = _as_scalar(value)
     return flat
 

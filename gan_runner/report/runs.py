@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -16,6 +17,7 @@ from gan_runner.incidental import OF_A_PLACE, OF_A_START
 from gan_runner.machine.shell import command_line, quoted
 from gan_runner.override import Override, key_of
 from gan_runner.record.data_folder import DataFolder, Plain, items, mapping, number, text, whole
+from gan_runner.trees import dotted, leaves
 
 NULL = "null"  # as it is typed; None stands for what is not known
 UNKNOWN = "-"
@@ -277,7 +279,8 @@ def read_run(path: Path, name: str) -> Run:
     """
     folder = DataFolder(path)
     run = Run(name=text(name), folder=path)
-    run.settings = dict(_leaves(folder.yaml(".hydra/config.yaml")))
+    settings = itertools.islice(leaves(folder.yaml(".hydra/config.yaml"), lists=False), _MOST_SETTINGS)
+    run.settings = {dotted([*map(text, path)]): _plain(value) for path, value in settings if path}
     runtime = mapping(mapping(folder.yaml(".hydra/hydra.yaml").get("hydra")).get("runtime"))
     run.choices = {k: _plain(v) for k, v in mapping(runtime.get("choices")).items() if "/" not in k}
     _take_overrides(run, folder.yaml_list(".hydra/overrides.yaml"))
@@ -402,20 +405,6 @@ def _tag(name: str, known: Sequence[str]) -> str:
     if full in known:
         return full
     return next((tag for tag in known if re.fullmatch(re.escape(full) + r"_\d+[kM]?", tag)), full)
-
-
-def _leaves(tree: Mapping[str, Any]) -> Iterator[tuple[str, Plain]]:
-    """Values of a nested config by dotted key, a bounded number of them."""
-    waiting: list[tuple[str, object]] = [("", tree)]
-    for _ in range(_MOST_SETTINGS):
-        if not waiting:
-            return
-        key, value = waiting.pop()
-        if isinstance(value, Mapping) and value:
-            inner = [(f"{key}.{text(name)}" if key else text(name), item) for name, item in value.items()]
-            waiting += reversed(inner)
-        elif key:
-            yield key, _plain(value)
 
 
 def _plain(value: object) -> Plain:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from importlib import resources
 from pathlib import Path
 
@@ -23,6 +23,7 @@ from gan_runner.errors import UserError
 from gan_runner.incidental import OF_A_START, is_incidental
 from gan_runner.override import values_by_key
 from gan_runner.record.run_folder import RunFolder
+from gan_runner.trees import values
 
 log = logging.getLogger(__name__)
 
@@ -177,12 +178,5 @@ def _leaves(config: DictConfig) -> Iterator[tuple[str, object]]:
     for path in ["seed", *(key for group in GROUPS for key in group.keys(group.trained))]:
         value = OmegaConf.select(config, path, throw_on_resolution_failure=False)
         plain = OmegaConf.to_container(value, resolve=True) if OmegaConf.is_config(value) else value
-        yield from ((key, leaf) for key, leaf in _flat(path, plain) if not is_incidental(key))
-
-
-def _flat(key: str, value: object) -> Iterator[tuple[str, object]]:
-    if isinstance(value, Mapping):
-        for name, inner in value.items():
-            yield from _flat(f"{key}.{name}", inner)
-    else:
-        yield key, value
+        inner = values({path: plain})  # whose keys go on from the path's
+        yield from ((key, leaf) for key, leaf in inner.items() if not is_incidental(key))
