@@ -342,7 +342,7 @@ def _is_readable(text: str) -> bool:
 def _may_log_outside(override: Override) -> bool:
     """Whether a word chooses another logger than TensorBoard, which writes into the jobs' own folders."""
     group, *below = override.key_or_group.split(".")
-    of_no_choice = below and "_target_" not in _names_of(_placed(below, override.value()))
+    of_no_choice = below and not any("_target_" in path for path, _ in nodes(_placed(below, override.value())))
     return group == "logger" and not of_no_choice and override.value() != "tensorboard"
 
 

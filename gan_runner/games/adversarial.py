@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from gan_runner import tags
 from gan_runner.data import Batch
 from gan_runner.errors import UserError
 from gan_runner.games.drawing import FromLatents
@@ -114,12 +115,12 @@ class Adversarial(FromLatents):
     def _measured(self, real: Tensor, fake: Tensor) -> dict[str, Tensor]:
         if not self.loss.classifies:
             area = area_under_roc(*(logits.reshape(len(logits), -1).mean(1) for logits in (real, fake)))
-            return {"accuracy/d_real": area, "accuracy/d_fake": area}
+            return {tags.ACCURACY_REAL: area, tags.ACCURACY_FAKE: area}
         return {
-            "accuracy/d_real": (real > 0).mean(dtype=torch.float32),
-            "accuracy/d_fake": (fake <= 0).mean(dtype=torch.float32),
-            "probability/real": real.sigmoid().mean(),
-            "probability/fake": fake.sigmoid().mean(),
+            tags.ACCURACY_REAL: (real > 0).mean(dtype=torch.float32),
+            tags.ACCURACY_FAKE: (fake <= 0).mean(dtype=torch.float32),
+            tags.PROBABILITY_REAL: real.sigmoid().mean(),
+            tags.PROBABILITY_FAKE: fake.sigmoid().mean(),
         }
 
     def g_terms(self, d: nn.Module, g: nn.Module, latents: Tensor, real: Batch | None) -> Outcome:
@@ -138,8 +139,8 @@ class Adversarial(FromLatents):
         measured = {}
         if self.loss.classifies:
             fake = fake_logits.detach()
-            measured["probability/fake"] = fake.sigmoid().mean()
-            measured["accuracy/d_fake"] = (fake <= 0).mean(dtype=torch.float32)
+            measured[tags.PROBABILITY_FAKE] = fake.sigmoid().mean()
+            measured[tags.ACCURACY_FAKE] = (fake <= 0).mean(dtype=torch.float32)
         return Outcome({"adversarial": loss}, measured)
 
     def state_dict(self) -> dict[str, Any]:

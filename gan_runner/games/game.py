@@ -10,6 +10,7 @@ from typing import Protocol, runtime_checkable
 import torch
 from torch import Tensor, nn
 
+from gan_runner import tags
 from gan_runner.data import Batch
 from gan_runner.errors import UserError
 from gan_runner.games.drawing import Drawing
@@ -90,7 +91,7 @@ def checked_logits(logits: Tensor, count: int) -> Tensor:
 
 def accuracy_of(means: Mapping[str, float]) -> float:
     """D's accuracy over real and generated images, which count alike, from the two by their names."""
-    return 0.5 * (means["accuracy/d_real"] + means["accuracy/d_fake"])
+    return 0.5 * (means[tags.ACCURACY_REAL] + means[tags.ACCURACY_FAKE])
 
 
 def area_under_roc(real_scores: Tensor, fake_scores: Tensor) -> Tensor:

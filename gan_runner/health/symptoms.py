@@ -12,6 +12,19 @@ from gan_runner.games.game import accuracy_of
 from gan_runner.health import advice
 from gan_runner.health.advice import Help
 from gan_runner.ranges import Count, CountOrZero, Fraction, NonNegative, Positive
+from gan_runner.tags import (
+    ACCURACY_D,
+    ACCURACY_FAKE,
+    ACCURACY_REAL,
+    DISTANCE,
+    DIVERSITY,
+    GRAD_NORM_G,
+    JUDGED,
+    PROBABILITY_FAKE,
+    PROBABILITY_REAL,
+    REPEATS,
+    UNTRAINED,
+)
 
 Point = Mapping[str, float]
 
@@ -236,7 +249,7 @@ class Sure(OnAverage):
     """
 
     # While G alone plays, D stands still: right about real images as before, about generated ones as measured now.
-    tags = ("accuracy/d_real", "accuracy/d_fake")
+    tags = (ACCURACY_REAL, ACCURACY_FAKE)
     helps = (advice.slower_d, advice.smooth_labels, advice.more_dropout, advice.penalty, advice.nonsaturating)
     consequence = ", and G gains nothing on it"
 
@@ -282,7 +295,7 @@ class Saturated(Symptom):
         patience: see `Symptom`.
     """
 
-    tags = ("accuracy/d_real", "accuracy/d_fake", "grad_norm/g")
+    tags = (ACCURACY_REAL, ACCURACY_FAKE, GRAD_NORM_G)
     helps = (advice.nonsaturating, advice.smooth_labels, advice.slower_d, advice.more_dropout)
 
     def __init__(self, accuracy: Fraction, gradient: NonNegative, patience: CountOrZero) -> None:
@@ -292,7 +305,7 @@ class Saturated(Symptom):
 
     def observe(self, point: Point, now: Moment) -> Observation | None:
         """See `Symptom`."""
-        accuracy, gradient = accuracy_of(point), point["grad_norm/g"]
+        accuracy, gradient = accuracy_of(point), point[GRAD_NORM_G]
         if not (accuracy >= self._accuracy and gradient <= self._gradient):
             return None
         return Observation(f"D is right {accuracy:.1%} of the time and G's gradient has vanished (norm {gradient:.2g})")
@@ -315,7 +328,7 @@ class CoinToss(OnAverage):
             which they are near; 0 where none are.
     """
 
-    tags = ("accuracy/d",)
+    tags = (ACCURACY_D,)
     clock = "d"
     helps = (advice.faster_d, advice.slower_g, advice.more_d_steps, advice.less_dropout)
 
@@ -329,12 +342,12 @@ class CoinToss(OnAverage):
 
     def values(self, point: Point) -> tuple[float, ...]:
         """D's accuracy, and by how much D(x) is above D(G(z)): 0 where a logit is no probability."""
-        return (point["accuracy/d"], point.get("probability/real", 0.0) - point.get("probability/fake", 0.0))
+        return (point[ACCURACY_D], point.get(PROBABILITY_REAL, 0.0) - point.get(PROBABILITY_FAKE, 0.0))
 
     def observe(self, point: Point, now: Moment) -> Observation | None:
         """See `Symptom`."""
         observation = super().observe(point, now)
-        return None if point.get("health/distance", math.inf) < self._distance else observation
+        return None if point.get(DISTANCE, math.inf) < self._distance else observation
 
     def judge(self, means: Sequence[float], now: Moment) -> str:
         """See `OnAverage`."""
@@ -417,7 +430,7 @@ class Collapse(OnAverage):
         where: see `Symptom`.
     """
 
-    tags = ("health/diversity", "health/repeats", "health/distance")
+    tags = (DIVERSITY, REPEATS, DISTANCE)
     helps = (advice.slower_d, advice.slower_g, advice.smooth_labels, advice.larger_batch, advice.penalty)
 
     def __init__(
@@ -436,8 +449,8 @@ class Collapse(OnAverage):
 
     def values(self, point: Point) -> tuple[float, ...]:
         """The three, and how different from each other the untrained G's images were."""
-        untrained = point.get("untrained/diversity", math.inf)
-        return (point["health/diversity"], point["health/repeats"], point["health/distance"], untrained)
+        untrained = point.get(f"{UNTRAINED}diversity", math.inf)
+        return (point[DIVERSITY], point[REPEATS], point[DISTANCE], untrained)
 
     def judge(self, means: Sequence[float], now: Moment) -> str:
         """See `OnAverage`."""
@@ -460,7 +473,7 @@ class NoProgress(OnAverage):
         patience: see `Symptom`.
     """
 
-    tags = ("health/distance",)
+    tags = (DISTANCE,)
     helps = (advice.faster_g, advice.slower_d, advice.smooth_labels, advice.nonsaturating, advice.penalty)
 
     def __init__(self, distance: Positive, patience: CountOrZero) -> None:
@@ -483,7 +496,7 @@ class Worse(AgainstBest):
         patience: see `Symptom`.
     """
 
-    tags = ("health/distance",)
+    tags = (DISTANCE,)
     lower_is_better = True
     helps = (advice.slower_d, advice.slower_g, advice.average, advice.decay, advice.penalty)
 
@@ -506,7 +519,7 @@ class FewClasses(OnAverage):
         patience: see `Symptom`.
     """
 
-    tags = ("judged/classes",)
+    tags = (f"{JUDGED}classes",)
     helps = Collapse.helps
 
     def __init__(self, share: Fraction, patience: CountOrZero) -> None:
@@ -529,7 +542,7 @@ class Narrower(AgainstBest):
         patience: see `Symptom`.
     """
 
-    tags = ("judged/coverage",)
+    tags = (f"{JUDGED}coverage",)
     lower_is_better = False
     helps = Collapse.helps
 

@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, astuple, dataclass
 from typing import Any, Literal
 
+from gan_runner import tags
 from gan_runner.contracts import described, what_it_is
 from gan_runner.errors import UserError
 from gan_runner.health import advice
@@ -122,7 +123,7 @@ class Watch:
             1 or 0 for each symptom by tag, as it is present or not, which stays as it was where the point has
             nothing to judge it by; and the alarms that are new.
         """
-        seen = {f"health/{NOT_FINITE}": float(not_finite is not None)}
+        seen = {f"{tags.HEALTH}{NOT_FINITE}": float(not_finite is not None)}
         new = []
         if not_finite is not None:
             new += self._follow(NOT_FINITE, not_finite, now, 0, _NOT_FINITE_HELPS)
@@ -141,7 +142,7 @@ class Watch:
                     since = self._courses[name].since or (observation and observation.since) or now
                     lasted = symptom.updates(now) - symptom.updates(since)
                     new += self._follow(name, observation, now, symptom.patience - lasted, symptom.helps)
-                seen[f"health/{name}"] = float(self._courses[name].since is not None)
+                seen[f"{tags.HEALTH}{name}"] = float(self._courses[name].since is not None)
         self.raised += new
         return seen, new
 
@@ -181,7 +182,7 @@ class Watch:
     def forget_what_was_judged(self) -> None:
         """Reset the symptoms of an evaluation's numbers, as when another evaluation measures them from now on."""
         for name, symptom in self._symptoms.items():
-            if any(tag.startswith("judged/") for tag in symptom.tags):
+            if any(tag.startswith(tags.JUDGED) for tag in symptom.tags):
                 symptom.forget()
                 self._courses[name] = _Course()
 

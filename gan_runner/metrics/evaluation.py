@@ -11,6 +11,7 @@ import torch
 from annotated_types import Ge, Le
 from torch import Tensor
 
+from gan_runner import tags
 from gan_runner.arithmetic import measuring_device
 from gan_runner.contracts import described, hold_to, what_it_is
 from gan_runner.data import Batch, ImageSet, Loader
@@ -347,7 +348,7 @@ class Evaluation:
 
     def _tag(self, name: str) -> str:
         thousands, rest = divmod(self.num_images, 1000)
-        return f"metric/{name}_{self.num_images if rest else f'{thousands}k'}"
+        return f"{tags.METRIC}{name}_{self.num_images if rest else f'{thousands}k'}"
 
     def measure(self, real: RealImages, fake: Sequence[Batch], only: Collection[str] | None = None) -> dict[str, float]:
         """Give every number by its tag.
@@ -419,7 +420,7 @@ class Evaluation:
         for metric in self.on_data.values():
             numbers = {name: measured[self._tag(name)] for name in metric.names}
             found |= metric.for_alarms(numbers, self.num_images)
-        return {f"judged/{name}": share for name, share in found.items()}
+        return {f"{tags.JUDGED}{name}": share for name, share in found.items()}
 
     def improves(self, value: float, best: float | None) -> bool:
         """Whether an objective is better than the best so far; NaN and infinite values never are."""

@@ -10,6 +10,7 @@ from typing import Any
 from torch import Tensor
 from tqdm import tqdm
 
+from gan_runner import tags
 from gan_runner.record.loggers import RunLog
 from gan_runner.record.pictures import grid, to_uint8
 from gan_runner.record.run_folder import RunFolder
@@ -83,7 +84,7 @@ class Journal:
             due: whether samples or an evaluation are.
         """
         self._bar.set_description_str(standing.where, refresh=False)
-        speed = f"{standing.point['speed/images_per_second']:,.0f} images/s"
+        speed = f"{standing.point[tags.SPEED]:,.0f} images/s"
         self._bar.set_postfix_str(", ".join([*standing.parts, speed]))
         log.log(logging.INFO if due else logging.DEBUG, "%s", standing)
 
@@ -100,14 +101,14 @@ class Journal:
         self.folder.save_samples(fixed_pixels, columns, iteration, names)
 
         def to_dashboard() -> None:
-            self._run_log.image("samples/fixed", grid(fixed_pixels, columns, names), iteration)
-            self._run_log.image("samples/random", grid(fresh_pixels, columns, names), iteration)
+            self._run_log.image(tags.FIXED, grid(fixed_pixels, columns, names), iteration)
+            self._run_log.image(tags.RANDOM, grid(fresh_pixels, columns, names), iteration)
 
         self.folder.in_background(to_dashboard)
 
     def real_images(self, images: Tensor, iteration: int) -> None:
         """Put a grid of real images [N, C, H, W] in [-1, 1] on the dashboard, to compare with."""
-        self._run_log.image("samples/real", grid(to_uint8(images), self._columns), iteration)
+        self._run_log.image(tags.REAL, grid(to_uint8(images), self._columns), iteration)
 
     def checkpoint(self, state: Mapping[str, Any], *, best: bool, keep: int | None) -> None:
         """Write a checkpoint in the background; see `RunFolder.save_checkpoint`."""

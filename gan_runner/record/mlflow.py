@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from PIL import Image
 
+from gan_runner import tags
 from gan_runner.errors import UserError
 from gan_runner.machine.shell import quoted
 from gan_runner.record.loggers import Hyperparameters, InBackground, RunToLog, Status, keep_id, kept_id, require
@@ -148,9 +149,8 @@ class MLflowRun:
             for start in range(0, len(new), _IN_A_BATCH):
                 self._client.log_batch(run_id, params=new[start : start + _IN_A_BATCH])
             changed = {key: value for key, value in values.items() if before.get(key, value) != value}
-            tags = [RunTag(f"resumed.{key}", value[:_LONGEST_TAG]) for key, value in changed.items()]
-            if tags:
-                self._client.log_batch(run_id, tags=tags)
+            if resumed := [RunTag(f"resumed.{key}", value[:_LONGEST_TAG]) for key, value in changed.items()]:
+                self._client.log_batch(run_id, tags=resumed)
 
         self._soon(log)
 
@@ -179,7 +179,7 @@ class MLflowRun:
         """Log an alarm as a tag, which has the last one of its name, and as a text."""
         if iteration > self._last_logged:
             self._soon(self._client.set_tag, f"alarm.{name}", f"iteration {iteration}: {message}"[:_LONGEST_TAG])
-            self.text(f"health/{name}", message, iteration)
+            self.text(f"{tags.HEALTH}{name}", message, iteration)
 
     def end(self, status: Status) -> None:
         """Set the status of MLflow's run."""

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, Self
 import numpy as np
 from PIL import Image
 
-from gan_runner import files
+from gan_runner import files, tags
 from gan_runner.machine.shell import quoted
 from gan_runner.ranges import Positive
 from gan_runner.record.loggers import Hyperparameters, RunToLog, Scalar, Status
@@ -181,7 +181,7 @@ class EventFile:
 
     def alarm(self, name: str, message: str, iteration: int) -> None:
         """Add an alarm to the TEXT page."""
-        self.text(f"health/{name}", message, iteration)
+        self.text(f"{tags.HEALTH}{name}", message, iteration)
 
     def close(self) -> None:
         """Write what is still in memory and close the file; the file takes nothing more."""

@@ -12,6 +12,7 @@ from typing import Any
 
 from PIL import Image
 
+from gan_runner import tags
 from gan_runner.errors import UserError
 from gan_runner.machine.shell import quoted
 from gan_runner.record.loggers import Hyperparameters, RunToLog, Status, keep_id, kept_id, require
@@ -132,7 +133,7 @@ class WandBRun:
         if iteration > self._last_logged:
             self._run.tags = (*(self._run.tags or ()), f"alarm: {name}"[:64])
             self._run.summary[f"alarm/{name}"] = f"iteration {iteration}: {message}"
-            self.text(f"health/{name}", message, iteration)
+            self.text(f"{tags.HEALTH}{name}", message, iteration)
 
     def end(self, status: Status) -> None:
         """Log how the run ended in its summary, and by its exit code when it closes."""

@@ -11,10 +11,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from gan_runner import tags
 from gan_runner.record.data_folder import Plain
 from gan_runner.report.comparison import Comparable, Group, Statistics, sort_key
 from gan_runner.report.offline import offline_page
-from gan_runner.report.runs import ACCURACY, LOSS_D, LOSS_G, Curve, Run, shown
+from gan_runner.report.runs import SHOWN, Curve, Run, shown
 from gan_runner.report.thumbnails import Strip, Thumbnails
 
 MARK = '<meta name="generator" content="gan-compare">'  # by which a page of ours is known
@@ -121,7 +122,7 @@ def _run(run: Run, group: Group, number: int, strip: Strip | None) -> dict[str, 
         "precision": run.precision,
         "written": run.written,
         "metrics": run.metrics,
-        "losses": {tag: float(run.curves[tag].values[-1]) for tag in (LOSS_D, LOSS_G, ACCURACY) if tag in run.curves},
+        "losses": {tag: float(run.curves[tag].values[-1]) for tag in SHOWN if tag in run.curves},
         "alarms": [vars(alarm) for alarm in run.alarms],
         "command": run.command,
         "problems": run.problems,
@@ -141,16 +142,16 @@ def _measures(one: Comparable) -> list[dict[str, str]]:
         measures += [{"key": key, "label": f"{one.objective}, {key}", "goal": one.goal} for key in ("best", "last")]
     tags = dict.fromkeys(tag for run in one.runs for tag in run.metrics if tag != one.objective)
     measures += [{"key": tag, "label": f"{tag}, last", "goal": ""} for tag in tags]
-    measures += [{"key": tag, "label": f"{tag}, last", "goal": ""} for tag in (LOSS_D, LOSS_G, ACCURACY)]
+    measures += [{"key": tag, "label": f"{tag}, last", "goal": ""} for tag in SHOWN]
     measures.append({"key": "speed", "label": "images per second", "goal": "higher"})
     measures.append({"key": "seconds", "label": "seconds", "goal": ""})
     return measures
 
 
 def _curve_tags(one: Comparable) -> list[str]:
-    metrics = dict.fromkeys(tag for run in one.runs for tag in run.curves if tag.startswith("metric/"))
+    metrics = dict.fromkeys(tag for run in one.runs for tag in run.curves if tag.startswith(tags.METRIC))
     objective = [one.objective] if one.objective in metrics else []
-    return [LOSS_D, LOSS_G, ACCURACY, *objective, *(tag for tag in metrics if tag not in objective)]
+    return [*SHOWN, *objective, *(tag for tag in metrics if tag not in objective)]
 
 
 def _curves(tag: str, groups: Sequence[Group]) -> list[Mapping[str, list[float]] | None]:

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from gan_runner import tags
 from gan_runner.errors import UserError
 from gan_runner.incidental import OF_A_PLACE, OF_A_START
 from gan_runner.machine.shell import command_line, quoted
@@ -21,7 +22,7 @@ from gan_runner.trees import dotted, leaves
 
 NULL = "null"  # as it is typed; None stands for what is not known
 UNKNOWN = "-"
-LOSS_D, LOSS_G, ACCURACY = "loss/d", "loss/g", "accuracy/d"
+SHOWN = (tags.LOSS_D, tags.LOSS_G, tags.ACCURACY_D)  # besides metrics
 _MOST_METRICS = 12  # curves and columns of a run
 _MOST_POINTS = 1000  # of a curve that are kept; what is finer is averaged
 _MOST_SETTINGS = 5000
@@ -344,7 +345,7 @@ def _take_summary(run: Run, summary: Mapping[str, Any]) -> None:
 
 
 def _take_curves(run: Run, folder: DataFolder) -> None:
-    points: dict[str, list[tuple[int, float]]] = {tag: [] for tag in (LOSS_D, LOSS_G, ACCURACY)}
+    points: dict[str, list[tuple[int, float]]] = {tag: [] for tag in SHOWN}
     epochs: float | None = None
     speed: float | None = None
     for point in folder.json_lines("metrics.jsonl"):
@@ -352,19 +353,19 @@ def _take_curves(run: Run, folder: DataFolder) -> None:
         if iteration is None:
             continue
         for tag, value in point.items():
-            if tag not in points and tag.startswith("metric/") and len(points) < 3 + _MOST_METRICS:
+            if tag not in points and tag.startswith(tags.METRIC) and len(points) < 3 + _MOST_METRICS:
                 points[text(tag)] = []
             found = number(value)
             if tag in points and found is not None:
                 points[tag].append((iteration, found))
         run.iterations = max(run.iterations or 0, iteration)  # a running one's summary is older
         epochs = number(point.get("epoch")) or epochs
-        speed = number(point.get("speed/images_per_second")) or speed
+        speed = number(point.get(tags.SPEED)) or speed
     run.epochs = max((epoch for epoch in (run.epochs, epochs) if epoch is not None), default=None)
     run.images_per_second = speed if run.images_per_second is None else run.images_per_second
     run.curves = {tag: _curve(measured) for tag, measured in points.items() if measured}
     for tag, measured in points.items():
-        if measured and tag.startswith("metric/"):
+        if measured and tag.startswith(tags.METRIC):
             run.metrics.setdefault(tag, measured[-1][1])
 
 
@@ -401,7 +402,7 @@ def _take_objective(run: Run, summary: Mapping[str, Any]) -> None:
 
 def _tag(name: str, known: Sequence[str]) -> str:
     """The tag of a metric, whose name may lack `metric/` and the count of images at its end, such as _10k."""
-    full = name if name.startswith("metric/") else f"metric/{name}"
+    full = name if name.startswith(tags.METRIC) else f"{tags.METRIC}{name}"
     if full in known:
         return full
     return next((tag for tag in known if re.fullmatch(re.escape(full) + r"_\d+[kM]?", tag)), full)

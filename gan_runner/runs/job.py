@@ -15,6 +15,7 @@ import torch
 from omegaconf import OmegaConf, read_write
 from tqdm.contrib.logging import logging_redirect_tqdm
 
+from gan_runner import tags
 from gan_runner.building.parts import Parts, names_in, only, trusting
 from gan_runner.config.build import NETWORKS, build, make, refuse_other_networks
 from gan_runner.config.checking import check, too_much_asked
@@ -46,7 +47,7 @@ from gan_runner.training.threads import choose_threads
 log = logging.getLogger(__name__)
 
 # What the dashboard's page of hyperparameters shows of a run besides the evaluation's metrics.
-_TELLING_SCALARS = ("accuracy/d", "loss/d", "loss/g", "health/diversity", "speed/images_per_second")
+_TELLING_SCALARS = (tags.ACCURACY_D, tags.LOSS_D, tags.LOSS_G, tags.DIVERSITY, tags.SPEED)
 
 
 @dataclass(frozen=True)

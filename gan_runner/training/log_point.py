@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from dataclasses import asdict
 from typing import Any
 
+from gan_runner import tags
 from gan_runner.games import accuracy_of
 from gan_runner.metrics.comparison import Comparison
 from gan_runner.training.experiment import Experiment
@@ -46,7 +47,7 @@ class LogPoint:
     @property
     def references(self) -> dict[str, float]:
         """Reference values that are not recorded: those of the real images, and of the untrained G."""
-        untrained = {f"untrained/{name}": value for name, value in self._untrained.items()}
+        untrained = {f"{tags.UNTRAINED}{name}": value for name, value in self._untrained.items()}
         return self._comparison.data | untrained
 
     def measure(self, progress: Progress) -> dict[str, float]:
@@ -56,19 +57,19 @@ class LogPoint:
         # D's own measurements come last, for they are of the same images for all its scalars.
         point = g_now.means_since(self._g_seen) | d_now.means_since(self._d_seen)
         self._d_seen, self._g_seen = d_now, g_now
-        if "accuracy/d_real" in point:
-            point["accuracy/d"] = accuracy_of(point)
-        if not all(math.isfinite(value) for tag, value in point.items() if tag.startswith("loss/")):
+        if tags.ACCURACY_REAL in point:
+            point[tags.ACCURACY_D] = accuracy_of(point)
+        if not all(math.isfinite(value) for tag, value in point.items() if tag.startswith(tags.LOSS)):
             # A logit that is no number is neither above 0 nor below: nobody was right or wrong about it.
-            point |= {tag: math.nan for tag in point if tag.startswith("accuracy/")}
+            point |= {tag: math.nan for tag in point if tag.startswith(tags.ACCURACY)}
         for letter, player in players.by_letter().items():
-            if f"loss/{letter}" in point:
-                point[f"grad_norm/{letter}"] = float(player.gradient_norm())
-            point[f"learning_rate/{letter}"] = player.rate
+            if f"{tags.LOSS}{letter}" in point:
+                point[f"{tags.GRAD_NORM}{letter}"] = float(player.gradient_norm())
+            point[f"{tags.LEARNING_RATE}{letter}"] = player.rate
         pictures = self._sampler(progress.g_steps).pictures(self._fixed)
         point |= _relative(self._comparison.measure(pictures), self._untrained)
         point |= self._experiment.schedule.status()
-        point["speed/images_per_second"] = self._speed(progress)
+        point[tags.SPEED] = self._speed(progress)
         return point
 
     def _sampler(self, g_updates: int) -> Sampler:
@@ -103,4 +104,4 @@ def _relative(measured: Mapping[str, float], untrained: Mapping[str, float]) -> 
     """What `Comparison` measured, by tag, the distance as a share of the untrained G's: NaN where that is 0."""
     start = untrained["distance"]
     distance = measured["distance"] / start if start else math.nan
-    return {f"health/{name}": value for name, value in measured.items()} | {"health/distance": distance}
+    return {f"{tags.HEALTH}{name}": value for name, value in measured.items()} | {tags.DISTANCE: distance}

@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Literal, Protocol, runtime_checkable
 
+from gan_runner import tags
 from gan_runner.errors import UserError
 from gan_runner.games.game import accuracy_of
 from gan_runner.ranges import Count, CountOrZero, Fraction
@@ -263,7 +264,7 @@ class Rounds:
             assert self._since is not None
             means = now.means_since(self._since)
             self._since = now
-            value = accuracy_of(means) if self._player == "d" else means["probability/fake"]
+            value = accuracy_of(means) if self._player == "d" else means[tags.PROBABILITY_FAKE]
             if value >= goal and not warming_up:
                 return f"{_MEASURED[self._player]} reached {value:.3f} after {self._steps} updates"
         return f"the limit of {limit} updates" if self._steps >= limit else ""

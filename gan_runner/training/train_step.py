@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from gan_runner import tags
 from gan_runner.data import Batch, Loader
 from gan_runner.data.batch import joined
 from gan_runner.games import Game, WithLazyTerms
@@ -160,7 +161,7 @@ class TrainStep:
                 fake = self._generate(latents, shown)
             outcome = self._game.d_terms(self._players.discriminator.net, shown, fake)
         loss = self._players.discriminator.minimise(outcome.terms)
-        self._d_meter.add({"loss/d": loss, **outcome.measured})
+        self._d_meter.add({tags.LOSS_D: loss, **outcome.measured})
         if not lazy:
             return [loss]
         assert isinstance(self._game, WithLazyTerms)
@@ -181,7 +182,7 @@ class TrainStep:
             loss = generator.minimise(outcome.terms)
         if self._players.average is not None:
             self._players.average.update(generator.net)
-        self._g_meter.add({"loss/g": loss, **outcome.measured})
+        self._g_meter.add({tags.LOSS_G: loss, **outcome.measured})
         return loss
 
     def _generate(self, latents: Tensor, shown: Batch) -> Batch:

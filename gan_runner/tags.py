@@ -1,0 +1,29 @@
+"""The tags under which a run's numbers, pictures and texts are logged: one table for who measures, logs and reads.
+
+A tag is a kind and a name, such as "loss/d". docs/dashboard.md says what each means.
+"""
+
+from __future__ import annotations
+
+# Kinds, with the names that follow.
+LOSS = "loss/"
+ACCURACY = "accuracy/"
+PROBABILITY = "probability/"
+GRAD_NORM = "grad_norm/"
+LEARNING_RATE = "learning_rate/"
+HEALTH = "health/"  # what alarms look at, and for each alarm whether its symptom is present
+METRIC = "metric/"  # what an evaluation measures
+SAMPLES = "samples/"
+
+# What symptoms are given besides and the log does not show.
+JUDGED = "judged/"  # shares in [0, 1] of an evaluation
+UNTRAINED = "untrained/"  # what the untrained G measured
+
+LOSS_D, LOSS_G = f"{LOSS}d", f"{LOSS}g"
+ACCURACY_D = f"{ACCURACY}d"  # over real and generated images, which count alike
+ACCURACY_REAL, ACCURACY_FAKE = f"{ACCURACY}d_real", f"{ACCURACY}d_fake"
+PROBABILITY_REAL, PROBABILITY_FAKE = f"{PROBABILITY}real", f"{PROBABILITY}fake"  # the means of D(x) and D(G(z))
+GRAD_NORM_G = f"{GRAD_NORM}g"
+DIVERSITY, REPEATS, DISTANCE = f"{HEALTH}diversity", f"{HEALTH}repeats", f"{HEALTH}distance"
+SPEED = "speed/images_per_second"
+FIXED, RANDOM, REAL = f"{SAMPLES}fixed", f"{SAMPLES}random", f"{SAMPLES}real"
