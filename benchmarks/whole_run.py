@@ -22,7 +22,7 @@ from pathlib import Path
 from tqdm import tqdm
 
 from benchmarks.step import composed, our_step, synchronise
-from gan_runner.record.journal import Journal
+from gan_runner.record.journal import RunJournal
 from gan_runner.record.loggers import RunToLog
 from gan_runner.record.run_folder import RunFolder
 from gan_runner.training.loop import Run
@@ -41,7 +41,7 @@ def overhead(folder: Path, overrides: list[str], epochs: int) -> tuple[float, fl
         contextlib.closing(whole.logger.open(RunToLog(folder))) as run_log,
         tqdm(disable=True) as bar,
     ):
-        run = Run(whole, Journal(directory, run_log, bar, whole.settings.sample_columns))
+        run = Run(whole, RunJournal(directory, run_log, bar, whole.settings.sample_columns))
         iterations = (whole.timetable.iterations(run.progress) or 0) // epochs
 
         def iterate() -> None:

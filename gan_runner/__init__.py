@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from gan_runner.health.symptoms import Moment as Moment
     from gan_runner.health.symptoms import Observation as Observation
     from gan_runner.health.symptoms import Symptom as Symptom
+    from gan_runner.health.watch import Alarm as Alarm
+    from gan_runner.health.watch import Health as Health
     from gan_runner.metrics.evaluation import Metric as Metric
     from gan_runner.metrics.number import Number as Number
     from gan_runner.objectives.latents import Latent as Latent
@@ -49,6 +51,7 @@ if TYPE_CHECKING:
     from gan_runner.runs.loading import load as load
     from gan_runner.runs.loading import load_sweep as load_sweep
     from gan_runner.runs.saved import SavedRun as SavedRun
+    from gan_runner.training.pruning import Pruning as Pruning
     from gan_runner.training.schedules import EpochLength as EpochLength
     from gan_runner.training.schedules import Schedule as Schedule
     from gan_runner.training.schedules import Scores as Scores
@@ -65,6 +68,7 @@ _HOMES = {
     "games.drawing": ["Examples"],
     "games.game": ["Game", "Outcome", "checked_logits"],
     "health.symptoms": ["Moment", "Observation", "Symptom"],
+    "health.watch": ["Alarm", "Health"],
     "metrics.evaluation": ["Metric"],
     "metrics.number": ["Number"],
     "objectives.latents": ["Latent"],
@@ -80,6 +84,7 @@ _HOMES = {
     "runs.in_python": ["SavedSweep", "sweep", "train"],
     "runs.loading": ["load", "load_sweep"],
     "runs.saved": ["SavedRun"],
+    "training.pruning": ["Pruning"],
     "training.schedules": ["EpochLength", "Schedule", "Scores", "Turn"],
 }
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}

@@ -29,6 +29,7 @@ from gan_runner.data.loader import sampled_rows
 from gan_runner.data.splits import NoTestSplitError
 from gan_runner.errors import UserError
 from gan_runner.games import Game
+from gan_runner.health.watch import Health
 from gan_runner.metrics.evaluation import Evaluation, NoEvaluation, OnData
 from gan_runner.objectives.penalties import Penalty, Several, interval_of, parts_of
 from gan_runner.optim.averages import HalfLife, MovingAverage
@@ -41,6 +42,7 @@ from gan_runner.training.devices import Compute, PrecisionName, choose_device, c
 from gan_runner.training.distributed import ALONE, World
 from gan_runner.training.experiment import Experiment
 from gan_runner.training.player import Player, Players, drawing_weights
+from gan_runner.training.pruning import Pruning
 from gan_runner.training.sampler import Sampler
 from gan_runner.training.schedules import Schedule
 from gan_runner.training.settings import Trainer
@@ -103,13 +105,13 @@ def build(config: DictConfig, world: World = ALONE) -> Experiment:
         average,
     )
     evaluation = make(config.evaluation) if config.evaluation else NoEvaluation()
-    if not isinstance(evaluation, Evaluation):
+    if not isinstance(evaluation, Evaluation | NoEvaluation):
         raise UserError(
             f"evaluation is {what_it_is(evaluation)}, but must be an Evaluation.",
             "Try evaluation=fast; what it measures is added below evaluation.metrics.",
         )
     with world.main_process_first():
-        if evaluation.on_data:
+        if isinstance(evaluation, Evaluation) and evaluation.on_data:
             bind_to_data(evaluation, config, images, device)
         if evaluation.at_end is not None:  # what it lacks is better told now than when all is trained
             bind_to_data(evaluation.at_end.metrics, config, images, device)
@@ -125,9 +127,9 @@ def build(config: DictConfig, world: World = ALONE) -> Experiment:
         players=players,
         schedule=schedule,
         step=TrainStep(game, players, loader, sizes, compute, world),
-        watch=make(config.health, settings=_settings(config, compute.precision)),
+        watch=hold_to(make(config.health, settings=_settings(config, compute.precision)), Health, "health"),
         evaluation=evaluation,
-        pruning=make(config.pruning) if config.pruning else None,
+        pruning=hold_to(make(config.pruning), Pruning, "pruning") if config.pruning else None,
         logger=hold_to(make(config.logger), Logger, "logger"),
         world=world,
     )

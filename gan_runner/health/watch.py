@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, astuple, dataclass
-from typing import Any, Literal
+from typing import Any, Literal, Protocol
 
 from gan_runner import tags
 from gan_runner.contracts import described, what_it_is
@@ -34,6 +34,62 @@ class Alarm:
     iteration: int
     since: int
     message: str
+
+
+class Health(Protocol):
+    """A choice of the `health` group: what looks at every log point, raises alarms, and says what follows from one.
+
+    Attributes:
+        on_alarm: "warn" says so and goes on, "stop" ends the run as failed, "rollback" goes back to the last
+            checkpoint from before the symptom with a lower learning rate.
+        rollback_rate: factor on both learning rates at a rollback.
+        max_rollbacks: after so many the run stops.
+        pictures: pictures from fixed latents that are measured for it at a log point.
+        raised: all alarms so far.
+    """
+
+    on_alarm: Literal["warn", "stop", "rollback"]
+    rollback_rate: float
+    max_rollbacks: int
+    pictures: int
+    raised: list[Alarm]
+
+    @property
+    def unusual(self) -> str:
+        """What is set to an unusual value, in words, with values to try; "" where nothing is."""
+        ...
+
+    @property
+    def suspects(self) -> list[int]:
+        """The past iterations that coming alarms may name as the beginning of their symptoms."""
+        ...
+
+    def look(self, point: Point, now: Moment, not_finite: Observation | None) -> tuple[dict[str, float], list[Alarm]]:
+        """Look at a log point.
+
+        Args:
+            point: what was measured, by tag, and what it is compared with.
+            now: the log point's place in the run.
+            not_finite: what became NaN or infinite, or None.
+
+        Returns:
+            1 or 0 for each symptom by tag, as it is present or not, which stays as it was where the point has
+            nothing to judge it by; and the alarms that are new.
+        """
+        ...
+
+    def forget(self) -> None:
+        """Start again, as after a rollback: what was seen belongs to weights that are gone."""
+
+    def forget_what_was_judged(self) -> None:
+        """Let symptoms of an evaluation's values start again, as where another evaluation measures from now on."""
+
+    def state_dict(self) -> dict[str, Any]:
+        """What a checkpoint keeps: plain values."""
+        ...
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Go on from a checkpoint."""
 
 
 @dataclass
@@ -112,17 +168,7 @@ class Watch:
         return not all(self._usual.allows(key, value) for key, value in known.items())
 
     def look(self, point: Point, now: Moment, not_finite: Observation | None) -> tuple[dict[str, float], list[Alarm]]:
-        """Look at a log point.
-
-        Args:
-            point: what was measured, by tag, and what it is compared with.
-            now: the log point's place in the run.
-            not_finite: what became NaN or infinite, or None.
-
-        Returns:
-            1 or 0 for each symptom by tag, as it is present or not, which stays as it was where the point has
-            nothing to judge it by; and the alarms that are new.
-        """
+        """Look at a log point; see `Health.look`."""
         seen = {f"{tags.HEALTH}{NOT_FINITE}": float(not_finite is not None)}
         new = []
         if not_finite is not None:

@@ -244,10 +244,10 @@ class Evaluation:
         stop_after: Count | None = None,
         at_end: AtEnd | None = None,
     ) -> None:
-        self.every: int | None = every
+        self.every = every
         self.num_images = num_images
         self.metrics = {name: metric for name, metric in metrics.items() if metric is not None}
-        self.goal: Literal["lower", "higher"] | None = goal
+        self.goal = goal
         self.stop_after = stop_after
         self.at_end = at_end
         self._objective = objective
@@ -271,8 +271,7 @@ class Evaluation:
         for metric in self.metrics.values():
             numbers: Mapping[str, Number] = getattr(metric, "numbers", {})
             told |= {self._tag(name): str(number) for name, number in numbers.items()}
-        if self.objective is not None and self.goal is not None:
-            told.setdefault(self.objective, f"{self.goal.capitalize()} is better.")
+        told.setdefault(self.objective, f"{self.goal.capitalize()} is better.")
         return told
 
     def bind(
@@ -306,7 +305,7 @@ class Evaluation:
         return any(metric.looks_at_held_out for metric in self.on_data.values())
 
     @property
-    def objective(self) -> str | None:
+    def objective(self) -> str:
         """The tag of the number that decides which checkpoint is the best."""
         return self._tag(self._objective)
 
@@ -316,7 +315,7 @@ class Evaluation:
         return [self._tag(name) for name in self._names()]
 
     @property
-    def fingerprint(self) -> dict[str, Any] | None:
+    def fingerprint(self) -> dict[str, Any]:
         """What two values of the objective must have in common to be compared."""
         said: dict[str, Any] = {"objective": self._objective, "goal": self.goal, "num_images": self.num_images}
         how = getattr(self._measuring, "fingerprint", None)
@@ -433,25 +432,38 @@ class Evaluation:
         return -value if self.goal == "higher" else value
 
 
-class NoEvaluation(Evaluation):
-    """No metrics, and so no best checkpoint."""
+class NoEvaluation:
+    """What stands in the place of an `Evaluation` where nothing is measured, and no checkpoint is the best."""
+
+    every: None = None
+    num_images = 0
+    goal: None = None
+    stop_after: None = None
+    at_end: None = None
+    objective: None = None
+    fingerprint: None = None
+    real: None = None
+    scale = ""
+    objective_in_words = ""
 
     def __init__(self) -> None:
-        self.every = None
-        self.num_images = 0
-        self.goal = None
-        self.stop_after = None
-        self.at_end = None
-        self.metrics = {}
-        self.on_data = {}
-        self._real_numbers = None
+        self.metrics: dict[str, Metric] = {}
+        self.on_data: dict[str, OnData] = {}
+        self.tags: list[str] = []
+        self.descriptions: dict[str, str] = {}
 
-    @property
-    def objective(self) -> None:
-        """There is none."""
-        return
+    def measure(self, real: RealImages, fake: Sequence[Batch], only: Collection[str] | None = None) -> dict[str, float]:
+        """Nothing."""
+        return {}
 
-    @property
-    def fingerprint(self) -> None:
-        """Nothing is compared."""
-        return
+    def for_alarms(self, measured: Mapping[str, float]) -> dict[str, float]:
+        """Nothing."""
+        return {}
+
+    def improves(self, value: float, best: float | None) -> bool:
+        """Never."""
+        return False
+
+    def to_minimise(self, value: float) -> float:
+        """The value itself."""
+        return value

@@ -37,9 +37,9 @@ class Standing:
     @property
     def parts(self) -> list[str]:
         """The numbers, in words."""
-        said = [f"D accuracy {self.point['accuracy/d']:.0%}"] if "accuracy/d" in self.point else []
+        said = [f"D accuracy {self.point[tags.ACCURACY_D]:.0%}"] if tags.ACCURACY_D in self.point else []
         losses = [
-            f"{letter} {self.point[tag]:.2f}" for letter, tag in (("D", "loss/d"), ("G", "loss/g")) if tag in self.point
+            f"{letter} {self.point[tag]:.2f}" for letter, tag in (("D", tags.LOSS_D), ("G", tags.LOSS_G)) if tag in self.point
         ]
         return [*said, *([f"loss {' '.join(losses)}"] if losses else []), *([self.objective] if self.objective else [])]
 
@@ -48,6 +48,37 @@ class Standing:
 
 
 class Journal:
+    """Where a run says how it goes on: by itself nowhere, as in a process that leaves the record to another one."""
+
+    def turn_played(self) -> None:
+        """An iteration is over."""
+
+    def say(self, sentence: str) -> None:
+        """A sentence about the run."""
+
+    def point(self, point: Mapping[str, float], iteration: int, epoch: float) -> None:
+        """A log point: what was measured, by tag."""
+
+    def tell(self, standing: Standing, *, due: bool) -> None:
+        """How the run stands at a log point; `due` says whether samples or an evaluation are."""
+
+    def samples(self, fixed: Tensor, fresh: Tensor, iteration: int, names: Sequence[str] = ()) -> None:
+        """Pictures [N, C, H, W] in [-1, 1], from fixed and from fresh latents; `names` belong beside the rows."""
+
+    def real_images(self, images: Tensor, iteration: int) -> None:
+        """Real images [N, C, H, W] in [-1, 1], to compare with."""
+
+    def checkpoint(self, state: Mapping[str, Any], *, best: bool, keep: int | None) -> None:
+        """A checkpoint to keep; see `RunFolder.save_checkpoint`."""
+
+    def timeline(self, until: int, *, by_epoch: bool) -> None:
+        """The grids up to an iteration are to be shown side by side, captioned by epoch or by iteration."""
+
+    def alarm(self, name: str, message: str, iteration: int) -> None:
+        """An alarm was raised."""
+
+
+class RunJournal(Journal):
     """Writes log points, pictures and alarms to wherever somebody may look.
 
     Args:
@@ -124,34 +155,6 @@ class Journal:
         """Tell of an alarm."""
         log.warning("Alarm at iteration %d: %s", iteration, message)
         self._run_log.alarm(name, message, iteration)
-
-
-class Silence(Journal):
-    """The journal of a process that leaves the record to another one."""
-
-    def __init__(self) -> None:
-        """It needs nothing to say nothing."""
-
-    def turn_played(self) -> None:
-        """Nothing."""
-
-    def say(self, sentence: str) -> None:
-        """Nothing."""
-
-    def point(self, point: Mapping[str, float], iteration: int, epoch: float) -> None:
-        """Nothing."""
-
-    def tell(self, standing: Standing, *, due: bool) -> None:
-        """Nothing."""
-
-    def samples(self, fixed: Tensor, fresh: Tensor, iteration: int, names: Sequence[str] = ()) -> None:
-        """Nothing."""
-
-    def checkpoint(self, state: Mapping[str, Any], *, best: bool, keep: int | None) -> None:
-        """Nothing."""
-
-    def alarm(self, name: str, message: str, iteration: int) -> None:
-        """Nothing."""
 
 
 def name_of_epoch(number: float) -> str:

@@ -25,7 +25,7 @@ from gan_runner.contracts import hold_to
 from gan_runner.errors import FirstError, UserError, mark_as_told, problem_of
 from gan_runner.machine import shell
 from gan_runner.override import key_of
-from gan_runner.record.journal import Journal, Silence
+from gan_runner.record.journal import Journal, RunJournal
 from gan_runner.record.loggers import Hyperparameters, Logger, RunToLog, opened_log
 from gan_runner.record.progress_bar import progress_bar
 from gan_runner.record.run_folder import RunFolder
@@ -172,7 +172,7 @@ def _take_part(job: _Job) -> None:
     with contextlib.closing(job.folder), stop, too_much_asked():
         experiment, state, _ = _made(job, stop)
         with contextlib.closing(experiment.loader):
-            run = Run(experiment, Silence())
+            run = Run(experiment, Journal())
             if not _go_on(job, run, state):
                 train(run, stop.wanted)
     if stop.signal and not run.finished:
@@ -225,7 +225,7 @@ def _train(job: _Job, stop: Stop, within: Within | None) -> None:
         contextlib.nullcontext() if bar.disable else logging_redirect_tqdm(),
         contextlib.closing(experiment.loader),
     ):
-        journal = Journal(folder, run_log, bar, experiment.settings.sample_columns)
+        journal = RunJournal(folder, run_log, bar, experiment.settings.sample_columns)
         run = Run(experiment, journal, on_checkpoint=lambda: job.write("running"))
         job.run = run
         nothing_left = _go_on(job, run, state)

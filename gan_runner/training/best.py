@@ -6,7 +6,7 @@ import logging
 from collections.abc import Mapping
 from typing import Any
 
-from gan_runner.metrics import Evaluation
+from gan_runner.metrics import Evaluation, NoEvaluation
 
 log = logging.getLogger(__name__)
 
@@ -21,7 +21,7 @@ class Best:
         since: evaluations since then, or since the first one.
     """
 
-    def __init__(self, evaluation: Evaluation) -> None:
+    def __init__(self, evaluation: Evaluation | NoEvaluation) -> None:
         self._evaluation = evaluation
         self.metrics: dict[str, float] = {}
         self.measured_at: int | None = None

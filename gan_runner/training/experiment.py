@@ -11,8 +11,8 @@ from torch import nn
 from gan_runner.data import Batch, ImageSet, Loader
 from gan_runner.data.classes import class_counts
 from gan_runner.games import Game
-from gan_runner.health.watch import Watch
-from gan_runner.metrics import Evaluation, RealImages
+from gan_runner.health.watch import Health
+from gan_runner.metrics import Evaluation, NoEvaluation, RealImages
 from gan_runner.optim.averages import MovingAverage
 from gan_runner.record.loggers import Logger
 from gan_runner.seeds import derived_seed
@@ -20,7 +20,7 @@ from gan_runner.training.devices import Compute
 from gan_runner.training.distributed import ALONE, World
 from gan_runner.training.player import Players
 from gan_runner.training.progress import Timetable
-from gan_runner.training.pruning import Median
+from gan_runner.training.pruning import Pruning
 from gan_runner.training.sampler import STATISTICS_OF, STATISTICS_TO_WATCH, Sampler
 from gan_runner.training.schedules import Choosy, EpochLength, Schedule
 from gan_runner.training.settings import Trainer
@@ -40,9 +40,9 @@ class Experiment:
     players: Players
     schedule: Schedule
     step: TrainStep
-    watch: Watch
-    evaluation: Evaluation
-    pruning: Median | None
+    watch: Health
+    evaluation: Evaluation | NoEvaluation
+    pruning: Pruning | None
     logger: Logger
     world: World = field(default=ALONE)
 

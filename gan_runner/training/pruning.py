@@ -5,8 +5,23 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from statistics import median
+from typing import Protocol
 
 from gan_runner.ranges import Count, CountOrZero
+
+
+class Pruning(Protocol):
+    """A choice of the `pruning` group: which jobs of a sweep are stopped."""
+
+    def hopeless(self, iteration: int, best: float, others: Sequence[float]) -> bool:
+        """Whether to stop a job; asked after each of its evaluations.
+
+        Args:
+            iteration: where the job is.
+            best: its best objective so far, lower is better.
+            others: what finished jobs had at that iteration, turned alike; it may not be finite.
+        """
+        ...
 
 
 class Median:
@@ -24,12 +39,6 @@ class Median:
         self._after = after
 
     def hopeless(self, iteration: int, best: float, others: Sequence[float]) -> bool:
-        """Whether to stop a job.
-
-        Args:
-            iteration: where the job is.
-            best: its best objective so far, lower is better.
-            others: what finished jobs had at that iteration, turned alike; what is not finite is left out.
-        """
+        """Whether to stop a job; what is not finite of the others is left out."""
         known = [value for value in others if math.isfinite(value)]
         return iteration >= self._after and len(known) >= self._jobs and best > median(known)

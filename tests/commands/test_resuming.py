@@ -18,7 +18,7 @@ from tqdm import tqdm
 
 from gan_runner.config.build import build
 from gan_runner.machine.signals import STOPPING
-from gan_runner.record.journal import Journal
+from gan_runner.record.journal import RunJournal
 from gan_runner.record.loggers import RunToLog
 from gan_runner.record.run_folder import RunFolder
 from gan_runner.training.loop import Run, train
@@ -54,7 +54,7 @@ def play(folder: Path, overrides: list[str], stop_after: int | None = None) -> N
         experiment.logger.open(RunToLog(folder)) as events,
         tqdm(disable=True) as bar,
     ):
-        run = Run(experiment, Journal(run_folder, events, bar, experiment.settings.sample_columns))
+        run = Run(experiment, RunJournal(run_folder, events, bar, experiment.settings.sample_columns))
         if resumed:
             run.load_state_dict(run_folder.checkpoints.load_newest(experiment.compute.device))
             run_folder.rewind_metrics(run.progress.iteration)

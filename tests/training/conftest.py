@@ -9,7 +9,7 @@ from tqdm import tqdm
 
 from gan_runner.config.build import build
 from gan_runner.health.watch import Watch
-from gan_runner.record.journal import Journal
+from gan_runner.record.journal import RunJournal
 from gan_runner.record.loggers import RunToLog
 from gan_runner.record.run_folder import RunFolder
 from gan_runner.training.loop import Run
@@ -47,7 +47,7 @@ def start(tmp_path, compose_config):
             stack.enter_context(contextlib.closing(experiment.loader))
             events = stack.enter_context(experiment.logger.open(RunToLog(path)))
             bar = stack.enter_context(tqdm(disable=True))
-            return Run(experiment, Journal(run_folder, events, bar, experiment.settings.sample_columns))
+            return Run(experiment, RunJournal(run_folder, events, bar, experiment.settings.sample_columns))
 
         yield begin
 

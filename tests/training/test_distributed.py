@@ -21,7 +21,7 @@ from gan_runner.config.build import build
 from gan_runner.errors import UserError
 from gan_runner.models.synchronised_norm import synchronise_norms
 from gan_runner.objectives.penalties import R1
-from gan_runner.record.journal import Silence
+from gan_runner.record.journal import Journal
 from gan_runner.training.distributed import ALONE, Processes
 from gan_runner.training.loop import Run, train
 
@@ -58,7 +58,7 @@ RUNS = {
 RANDOM = [*MLP, "model.dropout=0.5", "labels=noisy", "augment=ada", "augment.every=1", "augment.speed=100"]
 
 
-class Notes(Silence):
+class Notes(Journal):
     """A journal that is kept in memory."""
 
     def __init__(self):
