@@ -48,7 +48,7 @@ from gan_runner.config.build import build
 from gan_runner.config.checking import check, too_much_asked
 from gan_runner.errors import UserError
 from gan_runner.record.checkpoint_files import CheckpointFiles
-from gan_runner.training.contract import first_look
+from gan_runner.training.first_look import first_look
 
 for late in ("commands.check", "commands.compare", "commands.evaluate", "commands.sample", "runs.job"):
     importlib.import_module(f"gan_runner.{late}")  # so that no case waits for it

@@ -21,8 +21,8 @@ from gan_runner.games import accuracy_of
 from gan_runner.machine.memory import peak_memory
 from gan_runner.ranges import Count, Fraction, Positive
 from gan_runner.record.pictures import grid, png_bytes, save_atomically, to_uint8
-from gan_runner.training.contract import first_look
 from gan_runner.training.experiment import Experiment
+from gan_runner.training.first_look import first_look
 from gan_runner.training.progress import Progress, duration
 from gan_runner.training.schedules import Turn
 

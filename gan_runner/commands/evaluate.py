@@ -16,7 +16,7 @@ from gan_runner.config.validation import validate
 from gan_runner.errors import UserError, too_little_memory_explained
 from gan_runner.machine.shell import quoted
 from gan_runner.metrics.feature_metrics import FeatureMetrics
-from gan_runner.metrics.report import Report, evaluate_samples, side_by_side
+from gan_runner.metrics.report import EvaluationReport, evaluate_samples, side_by_side
 from gan_runner.metrics.samples import read_samples
 from gan_runner.override import key_of
 from gan_runner.ranges import Count, Seed, TwoOrMore
@@ -71,7 +71,7 @@ def _writable(output: Path) -> Path:
     return output
 
 
-def _of_samples(config: DictConfig, device: torch.device) -> Report:
+def _of_samples(config: DictConfig, device: torch.device) -> EvaluationReport:
     metrics: FeatureMetrics = make(config.metrics)
     training = load_images(config)
     images = read_samples(config.samples, training.shape)

@@ -60,7 +60,7 @@ class Row:
 
 
 @dataclass(frozen=True)
-class Report:
+class EvaluationReport:
     """What an evaluation found.
 
     Attributes:
@@ -146,7 +146,7 @@ class Report:
         return grid(columns.permute(0, 2, 3, 1).contiguous().numpy(), len(self.suspects)).convert("RGB")
 
 
-def side_by_side(found: Mapping[str, Report]) -> str:
+def side_by_side(found: Mapping[str, EvaluationReport]) -> str:
     """Several evaluations in one table, without those that cannot be compared with the first, and why.
 
     Args:
@@ -163,7 +163,7 @@ def side_by_side(found: Mapping[str, Report]) -> str:
     return "\n".join(text)
 
 
-def _columns(found: Mapping[str, Report]) -> list[str]:
+def _columns(found: Mapping[str, EvaluationReport]) -> list[str]:
     """A line for each number: its value in each evaluation, and those of real images and of noise in the first."""
     one, *_ = found.values()
     lines = [["metric", *found, "real", "noise", "better"]]
@@ -219,7 +219,7 @@ def evaluate_samples(
     generated: Count,
     seed: Seed,
     split: str = "train",
-) -> Report:
+) -> EvaluationReport:
     """Evaluate images that any program wrote.
 
     Args:
@@ -254,7 +254,7 @@ def report(
     iteration: int | None = None,
     split: str = "train",
     label: Tensor | None = None,
-) -> Report:
+) -> EvaluationReport:
     """Evaluate generated images, with the values of real images and of noise.
 
     Args:
@@ -264,7 +264,7 @@ def report(
         seed: see `evaluate_samples`.
         average: see `Fingerprint`.
         checkpoint: see `Fingerprint`.
-        iteration: see `Report`.
+        iteration: see `EvaluationReport`.
         split: see `Fingerprint`.
         label: the class that each was drawn as, int64 [N]; None where G is given none.
     """
@@ -274,7 +274,7 @@ def report(
     seen = metrics.extractor(images)
     values = metrics.numbers_of(seen, against.statistics)
     suspects, originals = most_alike(seen.vectors, metrics, _SHOWN, _NEIGHBOURS)
-    return Report(
+    return EvaluationReport(
         rows=[_row(name, number, values[name], len(images), against) for name, number in metrics.numbers.items()],
         fingerprint=Fingerprint(
             data=f"{training.name}-{training.fingerprint}",

@@ -11,7 +11,7 @@ from gan_runner.incidental import is_incidental
 from gan_runner.machine.shell import command_line
 from gan_runner.override import key_of
 from gan_runner.record.data_folder import Plain
-from gan_runner.report.runs import Run, shown
+from gan_runner.report.runs import RunRecord, shown
 
 SEED = "seed"
 # What ends a run early, or looks at it once it has ended, measures the objective as it is measured without. So does how
@@ -50,7 +50,7 @@ class Statistics:
 
 
 @dataclass(frozen=True)
-class Group:
+class SeedGroup:
     """Runs that differ by nothing but the seed.
 
     Attributes:
@@ -59,10 +59,10 @@ class Group:
     """
 
     values: tuple[Plain, ...]
-    runs: list[Run]
+    runs: list[RunRecord]
 
     @property
-    def averaged(self) -> list[Run]:
+    def averaged(self) -> list[RunRecord]:
         """The runs that count: the finished ones, or, while there are none, those that have come so far."""
         return [run for run in self.runs if run.status == "finished"] or self.runs
 
@@ -136,11 +136,11 @@ class Comparable:
     goal: str
     measured: str
     keys: list[str]
-    groups: list[Group]
+    groups: list[SeedGroup]
     notes: list[str]
 
     @property
-    def runs(self) -> list[Run]:
+    def runs(self) -> list[RunRecord]:
         """All of them, group by group."""
         return [run for group in self.groups for run in group.runs]
 
@@ -157,7 +157,7 @@ class Comparable:
 _Identity = tuple[object | None, object | None, object | None, object | None]
 
 
-def comparable_sets(runs: Sequence[Run]) -> list[Comparable]:
+def comparable_sets(runs: Sequence[RunRecord]) -> list[Comparable]:
     """Part runs into sets whose objectives can be compared, the largest first.
 
     Runs are comparable that have the same images, by their fingerprint, and the same objective and goal, measured
@@ -170,7 +170,7 @@ def comparable_sets(runs: Sequence[Run]) -> list[Comparable]:
             seen[_below(run, "data.")][run.fingerprint] += 1
     usual = {settings: counts.most_common(1)[0][0] for settings, counts in seen.items()}
     identities = [_identity(run, usual) for run in runs]
-    parted: dict[_Identity, list[Run]] = defaultdict(list)
+    parted: dict[_Identity, list[RunRecord]] = defaultdict(list)
     for run, identity in sorted(zip(runs, identities, strict=True), key=lambda pair: pair[1].count(None)):
         fitting = [other for other in parted if _agree(identity, other)]
         parted[max(fitting, key=lambda other: len(parted[other]), default=identity)].append(run)
@@ -179,7 +179,7 @@ def comparable_sets(runs: Sequence[Run]) -> list[Comparable]:
     return sorted(sets, key=lambda one: -len(one.runs))
 
 
-def _identity(run: Run, usual: Mapping[_Settings, str]) -> _Identity:
+def _identity(run: RunRecord, usual: Mapping[_Settings, str]) -> _Identity:
     data = _below(run, "data.")
     images = run.fingerprint or usual.get(data) or data or None
     measured = run.best is not None or run.last is not None or bool(run.metrics)
@@ -195,19 +195,19 @@ def _agree(identity: _Identity, other: _Identity) -> bool:
     return all(mine is None or mine == theirs for mine, theirs in zip(identity, other, strict=True))
 
 
-def _below(run: Run, prefix: str) -> _Settings:
+def _below(run: RunRecord, prefix: str) -> _Settings:
     """A run's settings below a key, without those that change nothing about what is compared."""
     return tuple(
         (key, run.settings[key]) for key in sorted(run.settings) if key.startswith(prefix) and not is_incidental(key)
     )
 
 
-def _evaluation(run: Run) -> _Settings:
+def _evaluation(run: RunRecord) -> _Settings:
     """How a run's objective is measured."""
     return tuple((key, value) for key, value in _below(run, "evaluation.") if not key.startswith(_MEASURES_NOTHING))
 
 
-def _measured(runs: Sequence[Run]) -> dict[str, Plain]:
+def _measured(runs: Sequence[RunRecord]) -> dict[str, Plain]:
     """How the objective of comparable runs is measured, by what is known of one of them."""
     settings = next((dict(_evaluation(run)) for run in runs if run.settings), {})
     metric_fingerprint = next((run.metric_fingerprint for run in runs if run.metric_fingerprint), None)
@@ -221,13 +221,13 @@ def _told_apart(settings: Sequence[Mapping[str, Plain]]) -> list[str]:
     return [", ".join(f"{key}={shown(each[key])}" for key in differing if key in each) for each in settings]
 
 
-def _comparable(runs: Sequence[Run], measured: str) -> Comparable:
+def _comparable(runs: Sequence[RunRecord], measured: str) -> Comparable:
     telling = next((run for run in runs if run.best is not None or run.last is not None), runs[0])
     keys = differing_keys(runs)
     groups = _groups(runs, keys)
     sign = -1 if telling.goal == "higher" else 1
 
-    def rank(group: Group) -> tuple[bool, bool, float]:
+    def rank(group: SeedGroup) -> tuple[bool, bool, float]:
         mean = group.best.mean
         return mean is None, group.lost > 0, 0.0 if mean is None else sign * mean
 
@@ -235,7 +235,7 @@ def _comparable(runs: Sequence[Run], measured: str) -> Comparable:
     return Comparable(_data(runs), telling.objective, telling.goal, measured, keys, groups, list(_notes(runs, groups)))
 
 
-def _data(runs: Sequence[Run]) -> str:
+def _data(runs: Sequence[RunRecord]) -> str:
     run = next((run for run in runs if run.fingerprint), None)
     if run is None:
         choice = next((run.value("data") for run in runs if run.value("data") is not None), None)
@@ -244,7 +244,7 @@ def _data(runs: Sequence[Run]) -> str:
     return f"{run.data} ({count}{run.fingerprint[:8]})"
 
 
-def differing_keys(runs: Sequence[Run]) -> list[str]:
+def differing_keys(runs: Sequence[RunRecord]) -> list[str]:
     """The settings that differ between runs, the seed left out.
 
     What was typed names them, in the order of typing; a setting that follows another one's value does not differ. Runs
@@ -263,15 +263,15 @@ def differing_keys(runs: Sequence[Run]) -> list[str]:
     return keys + [key for key in untold if key not in keys][:_MOST_KEYS]
 
 
-def _differ(runs: Sequence[Run], key: str) -> bool:
+def _differ(runs: Sequence[RunRecord], key: str) -> bool:
     return len({run.value(key) for run in runs}) > 1
 
 
-def _groups(runs: Sequence[Run], keys: Sequence[str]) -> list[Group]:
-    groups: dict[tuple[bool, tuple[Plain, ...]], list[Run]] = defaultdict(list)
+def _groups(runs: Sequence[RunRecord], keys: Sequence[str]) -> list[SeedGroup]:
+    groups: dict[tuple[bool, tuple[Plain, ...]], list[RunRecord]] = defaultdict(list)
     for run in runs:
         groups[run.known, tuple(run.value(key) for key in keys)].append(run)
-    return [Group(key[1], sorted(members, key=lambda run: sort_key(run.seed))) for key, members in groups.items()]
+    return [SeedGroup(key[1], sorted(members, key=lambda run: sort_key(run.seed))) for key, members in groups.items()]
 
 
 def sort_key(value: Plain) -> tuple[int, float, str]:
@@ -283,7 +283,7 @@ def sort_key(value: Plain) -> tuple[int, float, str]:
     return 0, float(value), ""
 
 
-def _interval(run: Run) -> tuple[Plain, Plain]:
+def _interval(run: RunRecord) -> tuple[Plain, Plain]:
     """How often a run was evaluated: the number, also where it follows another setting, and what it counts."""
     every = run.settings[_OFTEN]
     if isinstance(every, str) and every.startswith("${"):
@@ -291,7 +291,7 @@ def _interval(run: Run) -> tuple[Plain, Plain]:
     return every, run.value("trainer.intervals_in")
 
 
-def _notes(runs: Sequence[Run], groups: Sequence[Group]) -> Iterator[str]:
+def _notes(runs: Sequence[RunRecord], groups: Sequence[SeedGroup]) -> Iterator[str]:
     behind = sum(group.lost > 0 and group.best.mean is not None for group in groups)
     if behind:
         yield (

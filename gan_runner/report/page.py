@@ -13,9 +13,9 @@ from numpy.typing import NDArray
 
 from gan_runner import tags
 from gan_runner.record.data_folder import Plain
-from gan_runner.report.comparison import Comparable, Group, Statistics, sort_key
+from gan_runner.report.comparison import Comparable, SeedGroup, Statistics, sort_key
 from gan_runner.report.offline import offline_page
-from gan_runner.report.runs import SHOWN, Curve, Run, shown
+from gan_runner.report.runs import SHOWN, Curve, RunRecord, shown
 from gan_runner.report.thumbnails import Strip, Thumbnails
 
 MARK = '<meta name="generator" content="gan-compare">'  # by which a page of ours is known
@@ -81,7 +81,7 @@ def _key(name: str, values: Sequence[Plain]) -> dict[str, Any]:
     return {"name": name, "values": [shown(value) for value in distinct], "numbers": distinct if numeric else None}
 
 
-def _group(group: Group, first: int) -> dict[str, Any]:
+def _group(group: SeedGroup, first: int) -> dict[str, Any]:
     return {
         "values": [shown(value) for value in group.values],
         "runs": [first + place for place in range(len(group.runs))],
@@ -102,7 +102,7 @@ def _statistics(value: Statistics) -> dict[str, Any]:
     return {"mean": value.mean, "spread": value.spread, "count": value.count}
 
 
-def _run(run: Run, group: Group, number: int, strip: Strip | None) -> dict[str, Any]:
+def _run(run: RunRecord, group: SeedGroup, number: int, strip: Strip | None) -> dict[str, Any]:
     return {
         "name": run.name,
         "folder": "" if run.folder is None else run.folder.name,
@@ -154,7 +154,7 @@ def _curve_tags(one: Comparable) -> list[str]:
     return [*SHOWN, *objective, *(tag for tag in metrics if tag not in objective)]
 
 
-def _curves(tag: str, groups: Sequence[Group]) -> list[Mapping[str, list[float]] | None]:
+def _curves(tag: str, groups: Sequence[SeedGroup]) -> list[Mapping[str, list[float]] | None]:
     return [_band([run.curves[tag] for run in group.runs if tag in run.curves]) for group in groups]
 
 

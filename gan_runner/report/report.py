@@ -13,7 +13,7 @@ from gan_runner.files import opened, write_text
 from gan_runner.record.data_folder import text
 from gan_runner.report.comparison import Comparable, comparable_sets
 from gan_runner.report.page import MARK, as_page
-from gan_runner.report.runs import Run, runs_at, runs_of_sweep
+from gan_runner.report.runs import RunRecord, runs_at, runs_of_sweep
 from gan_runner.report.tables import FIRST_COLUMNS, as_csv, as_text
 from gan_runner.report.thumbnails import Thumbnails
 
@@ -111,7 +111,7 @@ class Report:
 
     def all_problems(self) -> list[str]:
         """What could not be read, a line each: of the sweep, and of every run."""
-        runs: list[Run] = [run for one in self.sets for run in one.runs]
+        runs: list[RunRecord] = [run for one in self.sets for run in one.runs]
         return [*self.problems, *(f"{run.name}: {problem}" for run in runs for problem in run.problems)]
 
 

@@ -45,7 +45,7 @@ class Curve:
 
 
 @dataclass(frozen=True)
-class Alarm:
+class AlarmRecord:
     """What a run's health watch raised."""
 
     name: str
@@ -54,7 +54,7 @@ class Alarm:
 
 
 @dataclass
-class Run:
+class RunRecord:
     """A run, or a job of a sweep that has not become one; what is not known is None, "" or empty.
 
     Attributes:
@@ -111,7 +111,7 @@ class Run:
     versions: dict[str, str] = field(default_factory=dict)
     metrics: dict[str, float | None] = field(default_factory=dict)
     curves: dict[str, Curve] = field(default_factory=dict)
-    alarms: list[Alarm] = field(default_factory=list)
+    alarms: list[AlarmRecord] = field(default_factory=list)
     pictures: dict[int, Path] = field(default_factory=dict)
     processor: str = ""
     commit: str = ""
@@ -148,7 +148,7 @@ class Run:
 # ---- finding --------------------------------------------------------------------------------------------
 
 
-def runs_of_sweep(folder: Path) -> tuple[list[Run], list[str]]:
+def runs_of_sweep(folder: Path) -> tuple[list[RunRecord], list[str]]:
     """Read all runs below a sweep's folder, and the jobs of its sweep.json that have no folder.
 
     Args:
@@ -184,7 +184,7 @@ def runs_of_sweep(folder: Path) -> tuple[list[Run], list[str]]:
     return sorted([*runs.values(), *missing], key=lambda run: _natural(run.name)), top.problems
 
 
-def runs_at(folders: Sequence[str]) -> list[Run]:
+def runs_at(folders: Sequence[str]) -> list[RunRecord]:
     """Read the runs in the folders that the user typed; one that is typed twice is read once.
 
     Raises:
@@ -233,7 +233,7 @@ def _natural(name: str) -> list[tuple[float, str]]:
     return [(float(part), "") if at % 2 else (0.0, part) for at, part in enumerate(parts)]
 
 
-def _run_of(job: Mapping[str, Any], sweep: Path, runs: Mapping[Path, Run]) -> Run | None:
+def _run_of(job: Mapping[str, Any], sweep: Path, runs: Mapping[Path, RunRecord]) -> RunRecord | None:
     """The run that a job of sweep.json has become."""
     for name in (job.get("folder"), job.get("name")):
         if isinstance(name, str):
@@ -243,7 +243,7 @@ def _run_of(job: Mapping[str, Any], sweep: Path, runs: Mapping[Path, Run]) -> Ru
     return None
 
 
-def _add_what_the_sweep_knows(run: Run, job: Mapping[str, Any]) -> None:
+def _add_what_the_sweep_knows(run: RunRecord, job: Mapping[str, Any]) -> None:
     state = text(job.get("state"))
     if state and _NO_SUMMARY in run.problems:  # the sweep tells instead
         run.problems.remove(_NO_SUMMARY)
@@ -257,8 +257,8 @@ def _add_what_the_sweep_knows(run: Run, job: Mapping[str, Any]) -> None:
         run.seconds = number(job.get("seconds"))
 
 
-def _job_without_folder(job: Mapping[str, Any]) -> Run:
-    run = Run(
+def _job_without_folder(job: Mapping[str, Any]) -> RunRecord:
+    run = RunRecord(
         name=text(job.get("name")) or "a job without a name",
         status=text(job.get("state")) or "unknown",
         error=text(job.get("error")),
@@ -271,7 +271,7 @@ def _job_without_folder(job: Mapping[str, Any]) -> Run:
 # ---- reading --------------------------------------------------------------------------------------------
 
 
-def read_run(path: Path, name: str) -> Run:
+def read_run(path: Path, name: str) -> RunRecord:
     """Read what a run has left so far; what is damaged is named in `problems` and left out.
 
     Args:
@@ -279,7 +279,7 @@ def read_run(path: Path, name: str) -> Run:
         name: what to call it.
     """
     folder = DataFolder(path)
-    run = Run(name=text(name), folder=path)
+    run = RunRecord(name=text(name), folder=path)
     settings = itertools.islice(leaves(folder.yaml(".hydra/config.yaml"), lists=False), _MOST_SETTINGS)
     run.settings = {dotted([*map(text, path)]): _plain(value) for path, value in settings if path}
     runtime = mapping(mapping(folder.yaml(".hydra/hydra.yaml").get("hydra")).get("runtime"))
@@ -302,7 +302,7 @@ def read_run(path: Path, name: str) -> Run:
     return run
 
 
-def _take_overrides(run: Run, typed: Sequence[str]) -> None:
+def _take_overrides(run: RunRecord, typed: Sequence[str]) -> None:
     last = {key_of(override): override for override in typed}  # a resumed run has what it was resumed with at the end
     run.typed = [override for key, override in last.items() if key not in OF_A_START]
     for override in map(Override.of, run.typed):
@@ -320,7 +320,7 @@ def _is_a_setting(override: str) -> bool:
     return bool(choice or re.match(r"[+~]*(?!hydra\b)\w+([.@]\w[\w.]*|/\w+)(=|$)", override))
 
 
-def _take_summary(run: Run, summary: Mapping[str, Any]) -> None:
+def _take_summary(run: RunRecord, summary: Mapping[str, Any]) -> None:
     run.status = text(summary.get("status")) or "unknown"
     run.error = text(summary.get("error"))
     if "seed" in summary:
@@ -341,10 +341,12 @@ def _take_summary(run: Run, summary: Mapping[str, Any]) -> None:
     metrics = mapping(summary.get("metrics"))
     run.metrics = {tag: number(metrics[tag]) for tag in list(metrics)[:_MOST_METRICS]}
     for alarm in map(mapping, items(summary.get("alarms"))[:_MOST_ALARMS]):
-        run.alarms.append(Alarm(text(alarm.get("name")), whole(alarm.get("iteration")), text(alarm.get("message"))))
+        run.alarms.append(
+            AlarmRecord(text(alarm.get("name")), whole(alarm.get("iteration")), text(alarm.get("message")))
+        )
 
 
-def _take_curves(run: Run, folder: DataFolder) -> None:
+def _take_curves(run: RunRecord, folder: DataFolder) -> None:
     points: dict[str, list[tuple[int, float]]] = {tag: [] for tag in SHOWN}
     epochs: float | None = None
     speed: float | None = None
@@ -380,7 +382,7 @@ def _curve(points: list[tuple[int, float]]) -> Curve:
     return Curve(iterations[ends - 1], np.add.reduceat(values, starts) / (ends - starts))
 
 
-def _take_objective(run: Run, summary: Mapping[str, Any]) -> None:
+def _take_objective(run: RunRecord, summary: Mapping[str, Any]) -> None:
     name, goal = (
         text(summary.get(key)) or text(run.settings.get(f"evaluation.{setting}")).removeprefix(NULL)
         for key, setting in (("objective_name", "objective"), ("goal", "goal"))

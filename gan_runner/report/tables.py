@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 
 from gan_runner.record.data_folder import Plain
 from gan_runner.report.comparison import Comparable, Statistics
-from gan_runner.report.runs import Run, shown
+from gan_runner.report.runs import RunRecord, shown
 
 _COLUMNS = (
     "name", "set", "status", "seed", "best", "best_iteration", "last", "objective", "goal", "alarms", "iterations",
@@ -41,7 +41,7 @@ def as_csv(sets: Sequence[Comparable]) -> str:
     return file.getvalue()
 
 
-def _row(run: Run, number: int) -> dict[str, Plain]:
+def _row(run: RunRecord, number: int) -> dict[str, Plain]:
     values: Mapping[str, Plain] = vars(run) | {
         "set": number,
         "alarms": " ".join(dict.fromkeys(alarm.name for alarm in run.alarms)),

@@ -19,7 +19,7 @@ from gan_runner.machine.cores import cores
 from gan_runner.ranges import Count
 from gan_runner.record.data_folder import text
 from gan_runner.record.pictures import CELL, GAP, NAMES_WIDTH, WHITE, Pixels, opened_png
-from gan_runner.report.runs import Run
+from gan_runner.report.runs import RunRecord
 
 _LARGE = 4_000_000  # pixels; of larger grids one at a time is in memory, however many cores there are
 _QUALITIES = (75, 30)  # of WebP, tried in turn until a strip is small enough
@@ -65,7 +65,7 @@ class Thumbnails:
         self._grids = grids
         self._bytes = 1000 * kilobytes
 
-    def times(self, runs: Sequence[Run]) -> list[int]:
+    def times(self, runs: Sequence[RunRecord]) -> list[int]:
         """Choose the iterations at which all runs are shown: evenly from those that any of them has drawn."""
         drawn = sorted({iteration for run in runs for iteration in run.pictures})
         most = min(self._times, max(2, self._grids // max(1, len(runs))))
@@ -74,12 +74,12 @@ class Thumbnails:
         places = np.linspace(0, len(drawn) - 1, most).round().astype(int)
         return [drawn[place] for place in places]
 
-    def strips(self, runs: Sequence[Run], times: Sequence[int]) -> list[Strip | None]:
+    def strips(self, runs: Sequence[RunRecord], times: Sequence[int]) -> list[Strip | None]:
         """Cut each run's strip; None for a run without pictures. What cannot be read goes to the run's problems."""
         with ThreadPoolExecutor(cores()) as threads:  # Pillow works outside Python's lock
             return list(threads.map(lambda run: self._strip(run, times), runs))
 
-    def _strip(self, run: Run, times: Sequence[int]) -> Strip | None:
+    def _strip(self, run: RunRecord, times: Sequence[int]) -> Strip | None:
         frames: dict[int, Pixels] = {}
         for iteration in dict.fromkeys(_until(run.pictures, time) for time in times):
             if iteration is None:
@@ -120,7 +120,7 @@ def _until(pictures: Mapping[int, Path], time: int) -> int | None:
     return max((iteration for iteration in pictures if iteration <= time), default=None)
 
 
-def _layout(run: Run) -> tuple[int, int] | None:
+def _layout(run: RunRecord) -> tuple[int, int] | None:
     """How many columns and rows a run's grids have, if its config tells."""
     columns, rows = (run.settings.get(f"trainer.sample_{name}") for name in ("columns", "rows"))
     if isinstance(columns, int) and isinstance(rows, int) and columns > 0 and rows > 0:

@@ -36,10 +36,10 @@ from gan_runner.runs.outcome import outcome_of
 from gan_runner.runs.resuming import refuse_changes, refuse_other_data, refusing_what_does_not_fit
 from gan_runner.runs.start import Start
 from gan_runner.runs.stopping import Stop
-from gan_runner.training.contract import first_look
 from gan_runner.training.devices import choose_device, precision_to_go_on, tell_other_arithmetic
 from gan_runner.training.distributed import World, init_processes
 from gan_runner.training.experiment import Experiment
+from gan_runner.training.first_look import first_look
 from gan_runner.training.loop import Run, train
 from gan_runner.training.progress import duration
 from gan_runner.training.threads import choose_threads

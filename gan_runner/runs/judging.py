@@ -15,7 +15,7 @@ from gan_runner.config.build import sampler_of_checkpoint
 from gan_runner.files import write_text
 from gan_runner.metrics.feature_metrics import FeatureMetrics
 from gan_runner.metrics.features import as_bytes
-from gan_runner.metrics.report import Report, report
+from gan_runner.metrics.report import EvaluationReport, report
 from gan_runner.ranges import Seed, TwoOrMore
 from gan_runner.record.pictures import save_atomically
 
@@ -32,7 +32,7 @@ def report_of_checkpoint(
     real: TwoOrMore,
     seed: Seed,
     device: torch.device,
-) -> Report:
+) -> EvaluationReport:
     """Draw pictures from a checkpoint and hold them against its data.
 
     Args:
@@ -68,7 +68,7 @@ def split_of(config: DictConfig) -> str:
     return str(config.data.get("split", "train"))
 
 
-def tell_report(what: str, found: Report, output: Path) -> None:
+def tell_report(what: str, found: EvaluationReport, output: Path) -> None:
     """Say what was found, and write it as JSON and as one picture.
 
     Args:

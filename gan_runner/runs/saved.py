@@ -18,7 +18,7 @@ from gan_runner.config.checking import OF_PICTURES, check_stored
 from gan_runner.config.stored import Stored, read_stored
 from gan_runner.errors import UserError, too_little_memory_explained
 from gan_runner.metrics.feature_metrics import FeatureMetrics
-from gan_runner.metrics.report import Report
+from gan_runner.metrics.report import EvaluationReport
 from gan_runner.record.data_folder import DataFolder, items, mapping, number, text, whole
 from gan_runner.record.images import GeneratedImages
 from gan_runner.record.links import check_way_to
@@ -208,7 +208,7 @@ class SavedRun:
 
     def evaluated(
         self, metrics: FeatureMetrics, *, checkpoint: str, num: int, real: int, seed: int, device: torch.device
-    ) -> Report:
+    ) -> EvaluationReport:
         """Draw images from a checkpoint and measure them against the run's data.
 
         Args:
@@ -246,7 +246,7 @@ class SavedRun:
                 config, state, metrics, checkpoint=checkpoint, num=num, real=real, seed=seed, device=device
             )
 
-    def evaluate(self, *words: str, **settings: object) -> Report:
+    def evaluate(self, *words: str, **settings: object) -> EvaluationReport:
         """Measure how good its images are, as `gan-eval` does.
 
         Args:

@@ -10,7 +10,7 @@ from typing import Any
 
 from gan_runner import tags
 from gan_runner.games import accuracy_of
-from gan_runner.metrics.comparison import Comparison
+from gan_runner.metrics.log_point_metrics import LogPointMetrics
 from gan_runner.training.experiment import Experiment
 from gan_runner.training.meters import Reading
 from gan_runner.training.progress import Progress
@@ -34,7 +34,7 @@ class LogPoint:
     def __init__(self, experiment: Experiment, fixed: Inputs) -> None:
         self._experiment = experiment
         self._fixed = fixed
-        self._comparison = Comparison(experiment.examples(experiment.watch.pictures).images)
+        self._comparison = LogPointMetrics(experiment.examples(experiment.watch.pictures).images)
         self._untrained = self._comparison.measure(experiment.sampler_of_g.pictures(fixed))
         self.look_away(Progress())
 
@@ -101,7 +101,7 @@ class LogPoint:
 
 
 def _relative(measured: Mapping[str, float], untrained: Mapping[str, float]) -> dict[str, float]:
-    """What `Comparison` measured, by tag, the distance as a share of the untrained G's: NaN where that is 0."""
+    """What `LogPointMetrics` measured, by tag, the distance as a share of the untrained G's: NaN where that is 0."""
     start = untrained["distance"]
     distance = measured["distance"] / start if start else math.nan
     return {f"{tags.HEALTH}{name}": value for name, value in measured.items()} | {tags.DISTANCE: distance}

@@ -5,8 +5,8 @@ import math
 import pytest
 import yaml
 
-from gan_runner.report.comparison import Comparable, Group, Statistics, comparable_sets, differing_keys
-from gan_runner.report.runs import Run, read_run, runs_of_sweep
+from gan_runner.report.comparison import Comparable, SeedGroup, Statistics, comparable_sets, differing_keys
+from gan_runner.report.runs import RunRecord, read_run, runs_of_sweep
 from gan_runner.report.tables import as_text
 from tests.report.made_up import make_run, make_sweep
 
@@ -156,13 +156,13 @@ def test_runs_whose_settings_nobody_knows_are_a_row_of_their_own(tmp_path):
 
 
 def a_run(status, best, seed=1, **more):
-    return Run("a", status=status, best=best, seed=seed, **more)
+    return RunRecord("a", status=status, best=best, seed=seed, **more)
 
 
 def test_the_finished_runs_are_averaged_and_before_there_are_any_all(tmp_path):
-    mixed = Group((), [a_run("finished", 1.0), a_run("failed", 9.0), a_run("running", 5.0)])
+    mixed = SeedGroup((), [a_run("finished", 1.0), a_run("failed", 9.0), a_run("running", 5.0)])
     assert (mixed.best, mixed.unfinished) == (Statistics(1.0, None, 1), False)
-    going = Group((), [a_run("failed", 9.0), a_run("running", 5.0)])
+    going = SeedGroup((), [a_run("failed", 9.0), a_run("running", 5.0)])
     assert (going.best.mean, going.unfinished) == (7.0, True)
     assert mixed.states == {"failed": 1, "finished": 1, "running": 1}
 
@@ -179,7 +179,7 @@ SURVIVORS = {
 
 @pytest.mark.parametrize(("states", "seeds", "lost"), SURVIVORS.values(), ids=SURVIVORS)
 def test_a_row_counts_the_runs_that_failed_or_were_pruned(states, seeds, lost):
-    assert Group((), [a_run(state, 1.0, seed) for state, seed in zip(states, seeds, strict=True)]).lost == lost
+    assert SeedGroup((), [a_run(state, 1.0, seed) for state, seed in zip(states, seeds, strict=True)]).lost == lost
 
 
 @pytest.mark.parametrize("goal", ["lower", "higher"])
@@ -221,9 +221,9 @@ def test_it_is_said_where_a_best_is_of_more_evaluations_than_another(tmp_path, f
 
 def test_a_row_is_run_again_by_one_command_for_all_its_seeds():
     runs = [a_run("finished", 1.0, seed, typed=["model=dcgan", f"seed={seed}"]) for seed in (2, 5)]
-    assert Group((), runs).command == "gan-run -m model=dcgan seed=2,5"
-    assert Group((), runs[:1]).command == ""
-    assert Group((), [*runs, a_run("waiting", None, None)]).command == ""
+    assert SeedGroup((), runs).command == "gan-run -m model=dcgan seed=2,5"
+    assert SeedGroup((), runs[:1]).command == ""
+    assert SeedGroup((), [*runs, a_run("waiting", None, None)]).command == ""
 
 
 def test_what_makes_a_comparison_unfair_is_said(tmp_path):

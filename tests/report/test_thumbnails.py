@@ -7,7 +7,7 @@ import pytest
 from PIL import Image
 
 from gan_runner.record.pictures import CELL, grid
-from gan_runner.report.runs import Run, read_run
+from gan_runner.report.runs import RunRecord, read_run
 from gan_runner.report.thumbnails import Thumbnails
 from tests.report.made_up import make_run
 
@@ -15,7 +15,7 @@ from tests.report.made_up import make_run
 def a_run(folder, images, columns, rows, *, told_columns=None):
     grid(images, columns).save(folder / "iteration_00000001.png")
     settings = {"trainer.sample_columns": told_columns or columns, "trainer.sample_rows": rows}
-    return Run("a", settings=settings, pictures={1: folder / "iteration_00000001.png"})
+    return RunRecord("a", settings=settings, pictures={1: folder / "iteration_00000001.png"})
 
 
 def strip_of(run, *, cells=5, times=12, grids=1000, kilobytes=1000):
@@ -76,18 +76,21 @@ def test_a_picture_of_another_layout_or_size_is_named(tmp_path):
 
 
 def test_times_are_spread_over_what_all_runs_have_drawn(tmp_path):
-    runs = [Run("a", pictures=dict.fromkeys(range(0, 100, 10))), Run("b", pictures=dict.fromkeys(range(5, 60, 10)))]
+    runs = [
+        RunRecord("a", pictures=dict.fromkeys(range(0, 100, 10))),
+        RunRecord("b", pictures=dict.fromkeys(range(5, 60, 10))),
+    ]
     assert Thumbnails(5, 20, 1000, 100).times(runs) == [0, 5, 10, 15, 20, 25, 30, 35, 40, 45, 50, 55, 60, 70, 80, 90]
     assert Thumbnails(5, 4, 1000, 100).times(runs) == [0, 25, 50, 90]
     assert Thumbnails(5, 20, 8, 100).times(runs) == [0, 25, 50, 90]
     assert Thumbnails(5, 20, 1, 100).times(runs) == [0, 90]
-    assert Thumbnails(5, 20, 1000, 100).times([Run("c")]) == []
+    assert Thumbnails(5, 20, 1000, 100).times([RunRecord("c")]) == []
 
 
 def test_a_run_shows_at_each_time_what_it_had_drawn_last(tmp_path):
     run = read_run(make_run(tmp_path / "a", iterations=40, pictures=4), "a")
     thumbnails = Thumbnails(2, 12, 1000, 100)
-    strips = thumbnails.strips([run, Run("without")], [5, 10, 35, 90])
+    strips = thumbnails.strips([run, RunRecord("without")], [5, 10, 35, 90])
     assert strips[0].iterations == [10, 30, 40]
     assert strips[1] is None
 

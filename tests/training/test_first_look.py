@@ -8,7 +8,7 @@ from omegaconf import OmegaConf, open_dict
 
 from gan_runner.config.build import build
 from gan_runner.errors import UserError
-from gan_runner.training.contract import first_look
+from gan_runner.training.first_look import first_look
 from tests.command_line import QUICK, gan_check, gan_run
 
 HERE = "tests.plugins.broken"

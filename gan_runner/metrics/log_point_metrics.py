@@ -15,7 +15,7 @@ _LINES = 128  # enough for a number that is compared with itself through time
 _NEAR = 0.1  # of a real image's usual distance to the nearest other one: what lies nearer is the same image
 
 
-class Comparison:
+class LogPointMetrics:
     """Measures images against as many real ones.
 
     Args:
