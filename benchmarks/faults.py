@@ -595,7 +595,7 @@ def tried(config: DictConfig, choices: dict[str, str], values: dict[str, object]
     first_look(experiment)
     turn = experiment.schedule.next_turn(experiment.step, experiment.epoch)
     with contextlib.closing(experiment.loader):
-        if turn.d_updates + turn.g_updates < 100:  # or it takes as long as was asked for
+        if turn.d_steps + turn.g_steps < 100:  # or it takes as long as was asked for
             experiment.step.play(turn, 0)
 
 

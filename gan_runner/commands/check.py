@@ -134,7 +134,7 @@ class Preflight:
         step, position, accuracy = experiment.step, 0, 0.0
         before = step.read_d()
         for update in range(1, self._d_updates + 1):
-            position = step.play(Turn(d_updates=1), position)
+            position = step.play(Turn(d_steps=1), position)
             if update % _LOOK_EVERY and update < self._d_updates:
                 continue
             now = step.read_d()

@@ -35,13 +35,13 @@ class Moment:
 
     Attributes:
         iteration: turns played.
-        d_updates: updates of D.
-        g_updates: updates of G.
+        d_steps: updates of D.
+        g_steps: updates of G.
     """
 
     iteration: int
-    d_updates: int
-    g_updates: int
+    d_steps: int
+    g_steps: int
 
 
 @dataclass(frozen=True)
@@ -91,7 +91,7 @@ class Symptom(ABC):
 
     def updates(self, moment: Moment) -> int:
         """What its clock shows."""
-        return moment.d_updates if self.clock == "d" else moment.g_updates
+        return moment.d_steps if self.clock == "d" else moment.g_steps
 
     def forget(self) -> None:
         """Forget earlier log points, as after a rollback."""

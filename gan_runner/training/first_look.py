@@ -184,10 +184,10 @@ def _look_at_schedule(experiment: Experiment) -> None:
         state = schedule.state_dict()
         turn = schedule.next_turn(experiment.step, experiment.epoch)
         schedule.load_state_dict(state)
-        if not isinstance(turn, Turn) or not (turn.d_updates or turn.g_updates):
+        if not isinstance(turn, Turn) or not (turn.d_steps or turn.g_steps):
             raise UserError(
                 f"schedule gives {what_it_is(turn)} from next_turn, but must give a gan_runner.Turn with an update.",
-                "Try Turn(d_updates=1, g_updates=1).",
+                "Try Turn(d_steps=1, g_steps=1).",
             )
 
 

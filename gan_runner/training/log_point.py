@@ -72,10 +72,10 @@ class LogPoint:
         point[tags.SPEED] = self._speed(progress)
         return point
 
-    def _sampler(self, g_updates: int) -> Sampler:
+    def _sampler(self, g_steps: int) -> Sampler:
         """Draws with the average of G once G's initial weights no longer dominate it; with G before."""
         average = self._experiment.players.average
-        grown = average is not None and average.share_of_start(g_updates) <= _GROWN
+        grown = average is not None and average.share_of_start(g_steps) <= _GROWN
         return self._experiment.sampler_to_watch if grown else self._experiment.sampler_of_g
 
     def _speed(self, progress: Progress) -> float:

@@ -131,7 +131,7 @@ class Run:
         begun = time.perf_counter()
         with experiment.world.own_random_numbers(experiment.seed, progress.iteration):
             progress.position = experiment.step.play(turn, progress.position)
-        news = self.threads.turn_took(time.perf_counter() - begun, turn.d_updates + turn.g_updates)
+        news = self.threads.turn_took(time.perf_counter() - begun, turn.d_steps + turn.g_steps)
         progress.advance(turn, experiment.epoch.batch_size)
         self._clock.turn_played()
         self.journal.turn_played()

@@ -36,9 +36,9 @@ class Progress:
     def advance(self, turn: Turn, batch_size: int) -> None:
         """Count a turn that has been played."""
         self.iteration += 1
-        self.d_steps += turn.d_updates
-        self.g_steps += turn.g_updates
-        self.images += turn.d_updates * batch_size
+        self.d_steps += turn.d_steps
+        self.g_steps += turn.g_steps
+        self.images += turn.d_steps * batch_size
 
     @property
     def moment(self) -> Moment:

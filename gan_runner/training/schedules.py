@@ -24,15 +24,15 @@ class Turn:
     """What one iteration plays.
 
     Attributes:
-        d_updates: updates of D, which come first.
-        g_updates: updates of G.
+        d_steps: updates of D, which come first.
+        g_steps: updates of G.
         same_latents: G's first update draws from the latents of D's last.
         fixed_set: D learns from the fixed set of images, not from the stream.
         renew_fixed_set: images of each kind to put aside as a new fixed set before this turn; 0 for none.
     """
 
-    d_updates: int = 0
-    g_updates: int = 0
+    d_steps: int = 0
+    g_steps: int = 0
     same_latents: bool = False
     fixed_set: bool = False
     renew_fixed_set: int = 0
@@ -44,7 +44,7 @@ class Turn:
 
     def __str__(self) -> str:
         """Name the turn: "2 x D, 1 x G"."""
-        updates = [f"{count} x {name}" for name, count in (("D", self.d_updates), ("G", self.g_updates)) if count]
+        updates = [f"{count} x {name}" for name, count in (("D", self.d_steps), ("G", self.g_steps)) if count]
         return ", ".join(updates) + " on a new fixed set" * bool(self.renew_fixed_set)
 
 
@@ -234,19 +234,19 @@ class Rounds:
             self._begin_stretch(verdict, scores)
         self._steps += 1
         if self._player == "g":
-            return Turn(g_updates=1)
+            return Turn(g_steps=1)
         if self._fixed_set is None:
-            return Turn(d_updates=1)
-        return Turn(d_updates=1, fixed_set=True, renew_fixed_set=self._fixed_set if self._steps == 1 else 0)
+            return Turn(d_steps=1)
+        return Turn(d_steps=1, fixed_set=True, renew_fixed_set=self._fixed_set if self._steps == 1 else 0)
 
     def kinds_of_turn(self, iterations: int | None, epoch: EpochLength) -> dict[Turn, float]:
         """D's turns and G's, as if every round went to its limit; how soon a goal is reached is not known before."""
         d, g = self._limit("d", epoch), self._limit("g", epoch)
         if self._fixed_set is None:
-            turns = {Turn(d_updates=1): d, Turn(g_updates=1): g}
+            turns = {Turn(d_steps=1): d, Turn(g_steps=1): g}
         else:
-            first = Turn(d_updates=1, fixed_set=True, renew_fixed_set=self._fixed_set)
-            turns = {first: 1, first.kind: d - 1, Turn(g_updates=1): g}
+            first = Turn(d_steps=1, fixed_set=True, renew_fixed_set=self._fixed_set)
+            turns = {first: 1, first.kind: d - 1, Turn(g_steps=1): g}
         return {turn: count / (d + g) for turn, count in turns.items() if count > 0}
 
     def _limit(self, player: str, epoch: EpochLength) -> int:

@@ -82,7 +82,7 @@ class TrainStep:
         self._fixed: _FixedSet | None = None
         self._fixed_fake: Batch | None = None  # the fixed set's next batch of generated images
         self._graphs: dict[tuple[Turn, Phases], CudaGraph] = {}
-        self._d_updates = 0  # so far, by which lazy terms have their turn
+        self._d_steps = 0  # so far, by which lazy terms have their turn
         on_gpu = compute.device.type == "cuda"
         recordable = players.discriminator.recordable and players.generator.recordable
         self._records = on_gpu and recordable and world.size == 1
@@ -101,26 +101,26 @@ class TrainStep:
         """
         if turn.renew_fixed_set:
             position = self._renew_fixed_set(turn.renew_fixed_set, position)
-        if turn.d_updates and turn.fixed_set:
+        if turn.d_steps and turn.fixed_set:
             self._load_fixed_batch()
         elif shown := self._images_shown_in(turn):
             self._loader.load(position // self._world.size, self._buffer(shown))
             position += shown * self._world.size
-        kind = (turn.kind, self._lazy_phases(turn.d_updates))
+        kind = (turn.kind, self._lazy_phases(turn.d_steps))
         if kind not in self._graphs:
             self._graphs[kind] = CudaGraph(partial(self._updates, *kind), self._records)
         self._graphs[kind]()
-        if turn.g_updates and self._players.average is not None:
+        if turn.g_steps and self._players.average is not None:
             self._players.average.statistics_of = 0
-        self._d_updates += turn.d_updates
+        self._d_steps += turn.d_steps
         return position
 
-    def _lazy_phases(self, d_updates: int) -> Phases:
+    def _lazy_phases(self, d_steps: int) -> Phases:
         """Names of the lazy terms that D minimises in extra updates after each of its next updates."""
         game = self._game
         if not isinstance(game, WithLazyTerms):
-            return ((),) * d_updates
-        return tuple(game.d_lazy_phase(self._d_updates + update) for update in range(d_updates))
+            return ((),) * d_steps
+        return tuple(game.d_lazy_phase(self._d_steps + update) for update in range(d_steps))
 
     def read_d(self) -> Reading:
         """Totals of what D's updates measured; waits for the device."""
@@ -132,8 +132,8 @@ class TrainStep:
 
     def _images_shown_in(self, turn: Turn) -> int:
         """Real images that a turn takes from the stream: D's, or G's own where it plays alone and looks at some."""
-        if turn.d_updates:
-            return turn.d_updates * self.sizes.d
+        if turn.d_steps:
+            return turn.d_steps * self.sizes.d
         return self.sizes.g if self._game.g_sees_data else 0
 
     def _updates(self, turn: Turn, lazy: Phases) -> None:
@@ -141,12 +141,12 @@ class TrainStep:
         latents: Tensor | None = None
         real: Batch | None = None
         if shown := self._images_shown_in(turn):
-            for update, real in enumerate(self._buffer(shown).split(self.sizes.d if turn.d_updates else shown)):
-                if turn.d_updates:
+            for update, real in enumerate(self._buffer(shown).split(self.sizes.d if turn.d_steps else shown)):
+                if turn.d_steps:
                     latents = self._latents(self.sizes.d)
                     fake = self._fixed_fake if turn.fixed_set else None
                     losses += self._d_step(real, latents, fake, lazy[update])
-        for _ in range(turn.g_updates):
+        for _ in range(turn.g_steps):
             if latents is None or not turn.same_latents:
                 latents = self._latents(self.sizes.g)
             losses.append(self._g_step(latents, real))
@@ -231,7 +231,7 @@ class TrainStep:
             "d_meter": self._d_meter.state_dict(),
             "g_meter": self._g_meter.state_dict(),
             "finite": self.finite.state_dict(),
-            "d_updates": self._d_updates,
+            "d_updates": self._d_steps,
             "fixed_set": fixed
             and {
                 "real": dict(fixed.real.map(self._world.interleaved).parts()),
@@ -245,7 +245,7 @@ class TrainStep:
         self._d_meter.load_state_dict(state["d_meter"])
         self._g_meter.load_state_dict(state["g_meter"])
         self.finite.load_state_dict(state["finite"])
-        self._d_updates = state["d_updates"]
+        self._d_steps = state["d_updates"]
         fixed = state["fixed_set"]
         self._fixed = fixed and _FixedSet(
             self._restored(fixed["real"]), self._restored(fixed["fake"]), fixed["used"] // self._world.size

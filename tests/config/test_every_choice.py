@@ -92,7 +92,7 @@ def test_every_choice_of_every_group_composes_is_valid_builds_and_plays(group, n
     turn = experiment.schedule.next_turn(experiment.step, experiment.epoch)
     experiment.step.play(turn, 0)
     assert experiment.step.finite.first_bad() is None
-    assert experiment.step.read_d().updates == turn.d_updates > 0
+    assert experiment.step.read_d().updates == turn.d_steps > 0
 
 
 @pytest.mark.parametrize("name", names_in(CONF))

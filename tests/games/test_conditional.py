@@ -87,22 +87,22 @@ def test_generated_images_take_the_classes_of_the_real_batch_in_both_updates(com
     labels = experiment.images.labels
     experiment.step.play(turn, 0)
     order = [labels[rows].tolist() for rows in rows_of(experiment, turn)]
-    for update in range(turn.d_updates):
+    for update in range(turn.d_steps):
         assert g.labels[update] == order[update]
         assert d.labels[update] == 2 * order[update], "real and generated images joined"
-    if turn.g_updates:
+    if turn.g_steps:
         last = order[-1]
         expected = (last + last)[:12]  # a smaller batch of D's comes round again
         assert g.labels[-1] == expected
-        assert all(labels == expected for labels in d.labels[turn.d_updates :])
-        assert len(d.labels) > turn.d_updates
+        assert all(labels == expected for labels in d.labels[turn.d_steps :])
+        assert len(d.labels) > turn.d_steps
 
 
 def rows_of(experiment, turn):
     """The rows of the data that a turn from the start takes, an update each."""
-    size = 8 if turn.d_updates else 12
+    size = 8 if turn.d_steps else 12
     order = experiment.loader._order
-    return [order.indices(update * size, size) for update in range(max(1, turn.d_updates))]
+    return [order.indices(update * size, size) for update in range(max(1, turn.d_steps))]
 
 
 @pytest.mark.parametrize("conditioning", ["projection", "concatenation"])

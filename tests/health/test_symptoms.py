@@ -73,7 +73,7 @@ def test_no_time_passes_while_the_player_stands_still():
     warming_up = [at(number, g=0) for number in range(1, 10)]
     playing = [at(number, g=10 * (number - 9)) for number in range(10, 14)]
     observations = seen(Sure(0.99, patience=30), [d_right(1.0)] * 13, [*warming_up, *playing])
-    assert [observation.since.g_updates for observation in observations] == [0] * 12 + [10]
+    assert [observation.since.g_steps for observation in observations] == [0] * 12 + [10]
     # All of the warm-up is one value, the last: here D becomes sure at its end, and the mean is 1 from then on.
     points = [d_right(0.5)] * 8 + [d_right(1.0)] * 5
     assert present(Sure(0.99, patience=30), points, [*warming_up, *playing]) == [False] * 8 + [True] * 5

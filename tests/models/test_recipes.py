@@ -367,7 +367,7 @@ def test_an_iteration_shows_d_one_joined_batch_and_then_updates_g(name, d_batch,
     players = experiment.players
     judged, drawn_from = recorded_inputs(players.discriminator.net), recorded_inputs(players.generator.net)
     (turn,) = play(experiment)
-    assert (turn.d_updates, turn.g_updates) == (1, 1)
+    assert (turn.d_steps, turn.g_steps) == (1, 1)
     assert [len(z) for z in drawn_from] == [d_batch, g_batch]
     assert [len(images) for images in judged] == [2 * d_batch, g_batch]
     order = IndexSampler(len(experiment.images), 0, replacement=name in REPLACING)
@@ -642,7 +642,7 @@ def test_rounds_plays_d_alone_on_a_fixed_set_of_1000_and_1000_then_g_alone_then_
         d_before, g_before = copy_of(d), copy_of(g)
         for step in range(10):
             turn = experiment.schedule.next_turn(experiment.step, experiment.epoch)
-            assert (turn.d_updates, turn.g_updates) == ((1, 0) if stretch == "d" else (0, 1))
+            assert (turn.d_steps, turn.g_steps) == ((1, 0) if stretch == "d" else (0, 1))
             assert turn.renew_fixed_set == (1000 if stretch == "d" and step == 0 else 0)
             position = experiment.step.play(turn, position)
         assert unchanged(d, d_before) == (stretch == "g")
@@ -666,7 +666,7 @@ def test_the_first_losses_of_both_stretches_of_a_round_are_those_of_float64_by_h
     draw, judge = players_by_hand("rounds")
     d_before, g_before = doubled(experiment.players.discriminator.net), doubled(experiment.players.generator.net)
     torch.manual_seed(SEED)
-    assert [(turn.d_updates, turn.g_updates) for turn in play(experiment, 2)] == [(1, 0), (0, 1)]
+    assert [(turn.d_steps, turn.g_steps) for turn in play(experiment, 2)] == [(1, 0), (0, 1)]
     d_after = doubled(experiment.players.discriminator.net)
 
     torch.manual_seed(SEED)

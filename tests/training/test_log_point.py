@@ -121,14 +121,14 @@ def test_speed_counts_the_images_of_both_players_updates(course, monkeypatch):
     each.measured.look_away(each.progress)
     each.play(4)
     assert each.point()["speed/images_per_second"] == 4 * (8 + 24) / 2.0
-    each.play(1, Turn(g_updates=1))  # as in rounds, where G alone was no image a second
+    each.play(1, Turn(g_steps=1))  # as in rounds, where G alone was no image a second
     assert each.point()["speed/images_per_second"] == 24 / 1.0
 
 
 def test_a_run_tells_how_far_it_is_in_updates_too(course):
     each = course()
     each.play(2, Turn(3, 1))
-    assert (each.progress.moment.iteration, each.progress.moment.d_updates, each.progress.moment.g_updates) == (2, 6, 2)
+    assert (each.progress.moment.iteration, each.progress.moment.d_steps, each.progress.moment.g_steps) == (2, 6, 2)
 
 
 def test_a_schedule_that_cannot_follow_the_game_is_refused_before_anything_is_played(course):

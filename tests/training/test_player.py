@@ -157,7 +157,7 @@ def test_while_g_plays_d_stays_the_same_to_the_bit(set_up, state_of, same_bits, 
     table = set_up(model, dropout=0.3)
     table.step.play(Turn(1, 1), 0)
     d, g = state_of(table.d), state_of(table.g)
-    table.step.play(Turn(g_updates=2), 8)
+    table.step.play(Turn(g_steps=2), 8)
     assert same_bits(state_of(table.d), d)
     assert not any(torch.equal(value, g[name]) for name, value in state_of(table.g).items() if "gradient" in name)
 
@@ -178,7 +178,7 @@ def test_whoever_is_not_named_in_a_turn_of_a_schedule_stands_still(set_up, state
         turn = schedule.next_turn(table.step, epoch)
         before = {"d": state_of(table.d), "g": state_of(table.g)}
         position = table.step.play(turn, position)
-        letters = "d" * turn.d_updates + "g" * turn.g_updates
+        letters = "d" * turn.d_steps + "g" * turn.g_steps
         after = {"d": state_of(table.d), "g": state_of(table.g)}
         assert {name for name in "dg" if not same_bits(before[name], after[name])} == set(letters)
         turns.append(letters)

@@ -13,7 +13,7 @@ EPOCH = EpochLength(count=100, batch_size=10)
 
 def letters(turn):
     """Whose updates a turn makes, in their order: "ddg"."""
-    return "d" * turn.d_updates + "g" * turn.g_updates
+    return "d" * turn.d_steps + "g" * turn.g_steps
 
 
 class Scores:
@@ -108,11 +108,11 @@ def test_alternating_foresees_its_warm_up_and_what_comes_after_by_their_shares_o
 
 
 def test_rounds_foresee_stretches_that_go_to_their_limits():
-    assert rounds(30, 10).kinds_of_turn(None, EPOCH) == {Turn(1): 0.75, Turn(g_updates=1): 0.25}
+    assert rounds(30, 10).kinds_of_turn(None, EPOCH) == {Turn(1): 0.75, Turn(g_steps=1): 0.25}
     # Passes over the fixed set of 50 are 5 updates of 10 images each: D has 10 of them and G 40.
     fixed = rounds(2, 8, unit="epochs", fixed_set=50).kinds_of_turn(None, EPOCH)
     first, again = Turn(1, fixed_set=True, renew_fixed_set=50), Turn(1, fixed_set=True)
-    assert fixed == {first: 0.02, again: 0.18, Turn(g_updates=1): 0.8}
+    assert fixed == {first: 0.02, again: 0.18, Turn(g_steps=1): 0.8}
 
 
 def test_alternating_never_looks_at_the_scores_which_would_wait_for_the_device():
@@ -206,12 +206,12 @@ def test_a_warm_up_beyond_ds_limit_is_refused_with_both_keys():
 
 def test_a_fixed_set_is_renewed_once_at_the_beginning_of_each_of_ds_stretches():
     new, same = Turn(1, fixed_set=True, renew_fixed_set=30), Turn(1, fixed_set=True)
-    expected = [new, same, same, Turn(g_updates=1), Turn(g_updates=1), new, same, same, Turn(g_updates=1)]
+    expected = [new, same, same, Turn(g_steps=1), Turn(g_steps=1), new, same, same, Turn(g_steps=1)]
     assert turns(rounds(d=3, g=2, fixed_set=30), 9) == expected
 
 
 def test_without_a_fixed_set_d_learns_from_fresh_images():
-    assert set(turns(rounds(d=3, g=2), 12)) == {Turn(1), Turn(g_updates=1)}
+    assert set(turns(rounds(d=3, g=2), 12)) == {Turn(1), Turn(g_steps=1)}
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,7 @@ from gan_runner.record.pictures import to_uint8
 from gan_runner.training.schedules import Turn
 
 F64 = torch.float64
-D, G, DG, DDG = Turn(1), Turn(g_updates=1), Turn(1, 1), Turn(2, 1)
+D, G, DG, DDG = Turn(1), Turn(g_steps=1), Turn(1, 1), Turn(2, 1)
 
 
 class ByHand:
