@@ -8,9 +8,9 @@ from typing import Any, cast
 import torch
 from torch import nn
 
-from gan_runner.building.making import asked_for, make
+from gan_runner.building.making import asked_for, make, named_by
 from gan_runner.contracts import hold_to
-from gan_runner.games import Game
+from gan_runner.games import Drawing, FromLatents, Game, draws_from_latents_alone
 from gan_runner.objectives.augment import Adaptive, Augmentation
 from gan_runner.objectives.latents import Latent
 from gan_runner.objectives.losses import AdversarialLoss
@@ -40,6 +40,28 @@ def make_game(nodes: Mapping[str, Any], classes: Sequence[str], device: torch.de
     }
     game: Game = hold_to(make(nodes["game"], **asked_for(nodes["game"], offered)), Game, "game")
     return game
+
+
+def parts_that_draw(game: Mapping[str, Any]) -> Sequence[str]:
+    """The groups that a game's pictures are drawn with: its latents alone where it draws from those, else all of it.
+
+    Args:
+        game: its node.
+    """
+    return ("latent",) if draws_from_latents_alone(named_by(game)) else PARTS_OF_A_GAME
+
+
+def make_drawing(nodes: Mapping[str, Any], classes: Sequence[str], device: torch.device) -> Drawing:
+    """Make what draws a game's pictures.
+
+    Args:
+        nodes: plain ones, by `parts_that_draw`.
+        classes: names of the data's classes.
+        device: where pictures are drawn.
+    """
+    if "game" in nodes:
+        return make_game(nodes, classes, device)
+    return FromLatents(make_latent(nodes["latent"]))
 
 
 def make_latent(node: Mapping[str, Any]) -> Latent:

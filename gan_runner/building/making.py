@@ -48,6 +48,15 @@ def make(node: Mapping[str, Any], **given: object) -> Any:
         ) from error
 
 
+def named_by(node: Mapping[str, Any]) -> Any:
+    """The class or function that a node names, imported.
+
+    Raises:
+        UserError: it may not be built here, or there is none.
+    """
+    return part_named(node["_target_"])
+
+
 def asked_for(node: Mapping[str, Any], offered: Mapping[str, object]) -> dict[str, object]:
     """Of what is offered, what the class or function that a node names has parameters for."""
     parameters = inspect.signature(resolve_name(node["_target_"])).parameters
@@ -91,7 +100,7 @@ def _with_settings(node: Mapping[str, Any]) -> functools.partial[Any]:
         unnamed, settings = _made(unnamed), {key: _made(value) for key, value in settings.items()}
     if node.get("_convert_") == "none":
         settings = {key: _as_omegaconf(value) for key, value in settings.items()}
-    return functools.partial(part_named(node["_target_"]), *unnamed, **settings)
+    return functools.partial(named_by(node), *unnamed, **settings)
 
 
 def _made(tree: Any) -> Any:

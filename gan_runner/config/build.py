@@ -18,7 +18,14 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 from gan_runner.arithmetic import measuring_device
 from gan_runner.building import making
-from gan_runner.building.games import PARTS_OF_A_GAME, make_game, make_penalty, takes_labels
+from gan_runner.building.games import (
+    PARTS_OF_A_GAME,
+    make_drawing,
+    make_game,
+    make_penalty,
+    parts_that_draw,
+    takes_labels,
+)
 from gan_runner.building.making import asked_for
 from gan_runner.building.networks import is_ours, make_player, packing_of, with_weights
 from gan_runner.contracts import described, foreign, hold_to, what_it_is
@@ -229,13 +236,14 @@ def sampler_of_checkpoint(config: DictConfig, state: Mapping[str, Any], seed: in
         rows = sampled_rows(len(images), count, derived_seed(config.seed, "real images"))
         return Batch(images.pixels(rows), images.conditions(rows)).as_float()
 
-    game = build_game(config, about["classes"], device)
+    nodes = {group: plain(config[group]) for group in parts_that_draw(config.game)}
+    drawing = make_drawing(nodes, about["classes"], device)
     counts = about.get("class_counts")  # checkpoints of earlier versions have none
     if players["average"] is not None:
         average = MovingAverage(net, decay=0.0)
         average.load_state_dict(players["averaging"])
-        Sampler(game, net, examples, config.seed, device, average, class_counts=counts).refresh()
-    return Sampler(game, net, examples, seed, device, class_counts=counts)
+        Sampler(drawing, net, examples, config.seed, device, average, class_counts=counts).refresh()
+    return Sampler(drawing, net, examples, seed, device, class_counts=counts)
 
 
 def refuse_other_networks(

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from gan_runner import files
-from gan_runner.building.games import make_game, make_latent
+from gan_runner.building.games import make_drawing, make_latent
 from gan_runner.building.networks import is_ours, make_player, with_weights
 from gan_runner.building.parts import only, trusting
 from gan_runner.data import Batch
@@ -22,7 +22,7 @@ from gan_runner.data.batch import as_float
 from gan_runner.errors import UserError, is_want_of_memory, too_little_memory_explained
 from gan_runner.export.description import NAME, Description, read_description
 from gan_runner.export.weights import read_weights
-from gan_runner.games import Drawing, FromLatents
+from gan_runner.games import Drawing
 from gan_runner.ranges import Count, Seed
 from gan_runner.record.images import GeneratedImages
 from gan_runner.record.pictures import Pixels
@@ -166,9 +166,7 @@ def _network(description: Description, weights: Mapping[str, Tensor]) -> nn.Modu
 def _drawing(description: Description, device: torch.device) -> Drawing | None:
     if description.what == "discriminator":
         return None
-    if description.from_latents_alone:
-        return FromLatents(make_latent(description.drawing["latent"]))
-    return make_game(description.drawing, description.classes, device)
+    return make_drawing(description.drawing, description.classes, device)
 
 
 def _no_examples(count: int) -> Batch:

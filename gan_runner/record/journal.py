@@ -39,7 +39,9 @@ class Standing:
         """The numbers, in words."""
         said = [f"D accuracy {self.point[tags.ACCURACY_D]:.0%}"] if tags.ACCURACY_D in self.point else []
         losses = [
-            f"{letter} {self.point[tag]:.2f}" for letter, tag in (("D", tags.LOSS_D), ("G", tags.LOSS_G)) if tag in self.point
+            f"{letter} {self.point[tag]:.2f}"
+            for letter, tag in (("D", tags.LOSS_D), ("G", tags.LOSS_G))
+            if tag in self.point
         ]
         return [*said, *([f"loss {' '.join(losses)}"] if losses else []), *([self.objective] if self.objective else [])]
 

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import importlib.metadata
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
-from pkgutil import resolve_name
 from typing import Any, Literal
 
 import torch
@@ -14,7 +13,8 @@ from omegaconf import DictConfig, OmegaConf
 from torch import nn
 
 from gan_runner import files
-from gan_runner.building.games import PARTS_OF_A_GAME, make_latent
+from gan_runner.building.games import make_latent, parts_that_draw
+from gan_runner.building.making import named_by
 from gan_runner.building.networks import conditioning_of, packing_of
 from gan_runner.building.parts import Parts
 from gan_runner.config.build import discriminator_of_checkpoint, plain, sampler_of_checkpoint
@@ -25,7 +25,7 @@ from gan_runner.export.description import Description
 from gan_runner.export.folder import SHOWN, write_folder
 from gan_runner.export.graphs import write_onnx, write_program
 from gan_runner.export.page import write_page
-from gan_runner.games import Conditional, draws_from_latents_alone
+from gan_runner.games import Conditional
 from gan_runner.optim.standing_statistics import batch_norms
 from gan_runner.record.data_folder import DataFolder
 from gan_runner.training.asked import drawn_images
@@ -105,7 +105,7 @@ def _taken(output: Path, description: Description) -> tuple[int, ...]:
             "Try what=generator, or another form: output=NAME, NAME.onnx or NAME.pt2.",
         )
     game = description.drawing.get("game")
-    by_class = game is not None and issubclass(resolve_name(game["_target_"]), Conditional)
+    by_class = game is not None and issubclass(named_by(game), Conditional)
     if not description.from_latents_alone and not by_class:
         raise UserError(
             f"output={output}, but this run's game gives its generator more than latents, which a {output.suffix} has "
@@ -125,8 +125,7 @@ def _describe(
 ) -> Description:
     about, players, draws = state["about"], state["players"], what == "generator"
     channels, height, width = about["image_shape"]
-    alone = draws_from_latents_alone(resolve_name(config.game._target_))
-    groups: Sequence[str] = ("latent",) if alone else PARTS_OF_A_GAME
+    groups = parts_that_draw(config.game)
     averaged = draws and players["average"] is not None
     data = summary.get("data")
     named = data if isinstance(data, dict) else {}
