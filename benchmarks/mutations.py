@@ -81,7 +81,7 @@ _CALLED: tuple[dict[str, Any], ...] = (
         "image_size": 28,
         "limit": None,
     },
-    {"_target_": "gan_runner.data.cifar10.load", "_args_": ["outside/new", True, 32, None]},
+    {"_target_": "gan_runner.data.torchvision_sets.load", "_args_": ["SVHN", None, "outside/new", True, 32, 3, None]},
     {"_target_": "gan_runner.data.image_folder.load", "root": "/", "image_size": 8, "channels": 3, "limit": None},
     {"_target_": "hydra.utils.instantiate", "_args_": [{"_target_": "os.getcwd"}]},
     {"_target_": "hydra._internal.utils._locate", "path": "os.system"},

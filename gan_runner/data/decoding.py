@@ -269,7 +269,7 @@ def extremes(path: Path) -> tuple[str, float, float] | None:
             return (kind, float(values.min()), float(values.max())) if values.size else None
 
 
-def _read(file: BinaryIO, size: int | None, channels: int, ranges: Ranges) -> tuple[Facts, Pixels]:
+def _read(file: BinaryIO, size: int | None, channels: Channels, ranges: Ranges) -> tuple[Facts, Pixels]:
     with _picture(file) as opened:
         facts = _facts(opened)
         width, height = opened.size
@@ -283,12 +283,13 @@ def _read(file: BinaryIO, size: int | None, channels: int, ranges: Ranges) -> tu
             raise ValueError(f"it has {width:,} x {height:,} pixels, which are too many to decode")
         with _being_decoded.taking(needed):
             try:
-                return facts, _drawn(opened, size, channels, ranges)
+                return facts, drawn(opened, size, channels, ranges)
             finally:
                 opened.close()  # which gives its memory back
 
 
-def _drawn(opened: Image.Image, size: int | None, channels: int, ranges: Ranges) -> Pixels:
+def drawn(opened: Image.Image, size: Count | None, channels: Channels, ranges: Ranges = DEFAULT_RANGES) -> Pixels:
+    """A picture that Pillow has opened, as `examined` gives it."""
     ImageOps.exif_transpose(opened, in_place=True)
     picture = _on_white(_in_eight_bits(opened, ranges))
     return _to_pixels(_in_mode(picture, "L" if channels == 1 else "RGB"), size)

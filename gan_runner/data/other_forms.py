@@ -18,8 +18,11 @@ _MOST_ENTRIES = 2000  # that are looked at
 _DEEPEST = 3
 
 _IDX = re.compile(r"(?:(?P<prefix>.+)-)?images[-.]idx3-ubyte(?:\.gz)?")
-_CIFAR_10 = re.compile(r"data_batch_1(?:\.bin)?")
+CIFAR_10_FOLDER = "cifar-10-batches-py"
+"""What CIFAR-10's Python version, which torchvision reads, unpacks to."""
+
 _OTHER_CIFARS = {
+    "cifar-10-batches-bin": "CIFAR-10's binary version",
     "cifar-100-python": "CIFAR-100",
     "cifar-100-binary": "CIFAR-100",
     "cifar-10-batches-mat": "CIFAR-10 for MATLAB",
@@ -78,11 +81,14 @@ _Found = tuple[str, str] | None
 
 
 def _deeper(name: str, files: Sequence[Path], folders: Sequence[Path]) -> _Found:
-    pattern = _CIFAR_10 if name == "cifar10" else _IDX
     for file in files:
-        match = pattern.fullmatch(file.name)
-        if match and (name == "cifar10" or match["prefix"] == "train"):
-            folder = file.parent.parent if file.parent.name == file.name else file.parent
+        if name == "cifar10":
+            wanted = file.parent.name == CIFAR_10_FOLDER
+        else:
+            wanted = (match := _IDX.fullmatch(file.name)) is not None and match["prefix"] == "train"
+        if wanted:
+            apart = name == "cifar10" or file.parent.name == file.name  # in a folder that the set's reader looks for
+            folder = file.parent.parent if apart else file.parent
             return f"what may be it lies in {folder}", f"Try data.root={quoted(str(folder))}"
     return None
 

@@ -409,7 +409,7 @@ MISTAKES = {
     "a key of other choices": (
         ["data.root=pictures"],
         "There is no key data.root here.",
-        "It is a setting of data=cifar10, data=fashion_mnist, data=idx, data=image_folder, data=mnist or data=stacked",
+        "It is a setting of data=cifar10, data=fashion_mnist, data=idx, data=image_folder, data=mnist, data=stacked",
     ),
     "the end of a key of settings": (
         ["symptoms.collapse=null"],

@@ -1,6 +1,5 @@
 """Every YAML file of every group composes, passes the validation, builds, and plays a turn."""
 
-import pickle
 import struct
 from importlib import resources
 
@@ -12,6 +11,7 @@ from PIL import Image
 
 from gan_runner.config.build import build
 from gan_runner.config.checking import check
+from tests.torchvision_files import write_cifar10
 
 CONF = resources.files("gan_runner.conf")
 
@@ -42,15 +42,14 @@ def no_default(key):
 
 
 @pytest.fixture
-def data_root(tmp_path):
+def data_root(tmp_path, monkeypatch):
     """A folder that holds four images in each of the formats: IDX pairs, CIFAR's batches, and pictures."""
     images = np.random.default_rng(0).integers(0, 256, (10, 28, 28), dtype=np.uint8)
     for name, array in (("images-idx3", images), ("labels-idx1", np.arange(10, dtype=np.uint8))):
         header = bytes([0, 0, 8, array.ndim]) + struct.pack(f">{array.ndim}I", *array.shape)
         (tmp_path / f"train-{name}-ubyte").write_bytes(header + array.tobytes())
-    for number in range(1, 6):
-        batch = {"data": np.zeros((2, 3 * 32 * 32), np.uint8), "labels": [0, 9]}
-        (tmp_path / f"data_batch_{number}").write_bytes(pickle.dumps(batch, protocol=2))
+    batch = np.zeros((2, 3, 32, 32), np.uint8), [0, 9]
+    write_cifar10(tmp_path, monkeypatch, [batch] * 5, batch)
     for number, image in enumerate(images):
         Image.fromarray(image).save(tmp_path / f"{number}.png")
     return tmp_path
@@ -70,6 +69,8 @@ def test_every_choice_of_every_group_composes_is_valid_builds_and_plays(group, n
     typed = [f"{group}={name}", *QUICK]
     if group == "data" and "root" in list(OmegaConf.load(CONF / "data" / f"{name}.yaml")):
         typed.append(f"data.root={data_root}")
+    if name == "torchvision":
+        typed.append("data.name=CIFAR10")
     if group != "data":
         typed.append("data.limit=64")
     if group not in ("evaluation", "experiment"):

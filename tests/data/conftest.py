@@ -1,6 +1,5 @@
 """Small files in the formats of the real ones."""
 
-import pickle
 from pathlib import Path
 
 import numpy as np
@@ -9,6 +8,7 @@ import torch
 from PIL import Image
 
 from gan_runner.data import InMemoryImages
+from tests.torchvision_files import write_cifar10
 
 
 def noise(*shape, seed=0):
@@ -34,21 +34,13 @@ def write_pair(write_idx):
 
 
 @pytest.fixture
-def write_cifar():
-    """Writes five batches of two images each, pickled as the real ones are."""
+def write_cifar(monkeypatch):
+    """Writes five batches of two images each, and one of three for tests."""
 
-    def write(folder: Path):
-        folder.mkdir(parents=True, exist_ok=True)
-        pixels = noise(10, 3, 32, 32)
-        for number in range(5):
-            rows = pixels[2 * number : 2 * number + 2].reshape(2, -1)
-            batch = {
-                "batch_label": "b",
-                "data": rows,
-                "labels": [number, 9 - number],
-                "filenames": ["a", "b"],
-            }
-            (folder / f"data_batch_{number + 1}").write_bytes(pickle.dumps(batch, protocol=2))
+    def write(root: Path):
+        pixels = noise(13, 3, 32, 32)
+        batches = [(pixels[2 * number :][:2], [number, 9 - number]) for number in range(5)]
+        write_cifar10(root, monkeypatch, batches, (pixels[10:], [4, 5, 6]))
         return pixels
 
     return write

@@ -1,5 +1,4 @@
 import inspect
-import pickle
 import typing
 from pathlib import Path
 from urllib.error import URLError
@@ -11,7 +10,7 @@ import torchvision
 from hydra.utils import get_method
 from omegaconf import OmegaConf
 
-from gan_runner.data import cifar10, digits, emoji, fashion_mnist, mnist
+from gan_runner.data import digits, emoji, fashion_mnist, mnist
 from gan_runner.errors import UserError
 
 CONFIGS = sorted((Path(__file__).parents[2] / "conf" / "data").glob("*.yaml"))
@@ -126,16 +125,11 @@ def test_a_set_that_is_nowhere_names_the_folders_and_the_ways_out(tmp_path):
         "  Try data.download=true, or data.root=FOLDER where it lies, "
         "or data=digits, which ships inside the package."
     )
-    assert (
-        f"cifar10 is in none of: {tmp_path}/cifar-10-batches-py, {tmp_path}/cifar-10-batches-bin, {tmp_path}."
-        in message_of(cifar10.load, tmp_path)
-    )
 
 
 def test_a_root_that_is_a_file_is_an_error(tmp_path):
     (tmp_path / "file").write_bytes(b"")
-    for load in (mnist.load, cifar10.load):
-        assert "that is a file, where a folder is needed." in message_of(load, tmp_path / "file")
+    assert "that is a file, where a folder is needed." in message_of(mnist.load, tmp_path / "file")
 
 
 def test_labels_without_images_name_the_file_that_lacks(tmp_path, write_pair):
@@ -165,99 +159,19 @@ def test_a_download_lands_in_torchvisions_layout_in_one_go(tmp_path, write_pair,
     assert len(mnist.load(str(tmp_path / "new"), False, None, None)) == 6
 
 
-@pytest.mark.parametrize(("load", "name"), [(mnist.load, "MNIST"), (cifar10.load, "CIFAR10")])
-def test_a_failed_download_is_one_message_and_leaves_nothing(tmp_path, monkeypatch, load, name):
+def test_a_failed_download_is_one_message_and_leaves_nothing(tmp_path, monkeypatch):
     def fetch(folder, download):
         (Path(folder) / "half").write_bytes(b"half")
         raise URLError("no network")
 
-    monkeypatch.setattr(torchvision.datasets, name, fetch)
-    assert message_of(load, tmp_path, download=True) == (
-        f"data.download is true, but {name.lower()} could not be downloaded to {tmp_path}: "
+    monkeypatch.setattr(torchvision.datasets, "MNIST", fetch)
+    assert message_of(mnist.load, tmp_path, download=True) == (
+        f"data.download is true, but mnist could not be downloaded to {tmp_path}: "
         "<urlopen error no network>\n"
         "  Check the connection, or put the files there by hand and use data.download=false, "
         "or try data=digits, which ships inside the package."
     )
     assert not list(tmp_path.iterdir())
-
-
-@pytest.mark.parametrize("folder", ["cifar-10-batches-py", "."])
-def test_cifar10_reads_the_five_batches(tmp_path, write_cifar, folder):
-    pixels = write_cifar(tmp_path / folder)
-    images = cifar10.load(str(tmp_path), False, 32, None)
-    assert (images.name, images.shape, images.classes[3]) == ("cifar10", (3, 32, 32), "cat")
-    assert torch.equal(images.images, torch.from_numpy(pixels))
-    assert images.labels.tolist() == [0, 9, 1, 8, 2, 7, 3, 6, 4, 5]
-
-
-def test_cifar10_reads_pickles_of_python_2(tmp_path, write_cifar):
-    # The real files name a module that has moved since, and have 0 and 1 where a type's flags are now bools.
-    write_cifar(tmp_path)
-    path = tmp_path / "data_batch_1"
-    content = path.read_bytes().replace(b"numpy._core.multiarray", b"numpy.core.multiarray")
-    true_and_false, ones_and_zeros = b"\x89\x88\x87", b"K\x00K\x01\x87"
-    assert true_and_false in content
-    path.write_bytes(content.replace(true_and_false, ones_and_zeros))
-    assert len(cifar10.load(str(tmp_path), False, None, None)) == 10
-
-
-def test_a_missing_batch_is_named(tmp_path, write_cifar):
-    write_cifar(tmp_path)
-    (tmp_path / "data_batch_4").unlink()
-    assert message_of(cifar10.load, tmp_path) == (
-        f"data.root is {tmp_path}, but {tmp_path}/data_batch_4 is missing, where data_batch_1, data_batch_2, "
-        f"data_batch_3, data_batch_4, data_batch_5 are needed.\n  {REPLACE}"
-    )
-
-
-class _Mischief:
-    def __reduce__(self):
-        return print, ("ran",)
-
-
-@pytest.mark.parametrize(
-    ("content", "reason"),
-    [
-        (b"", "the file is empty"),
-        (b"<html>", "is a web page, HTML"),
-        (b"\x80\x02}r\xff\xff\xff\x7f.", "it numbers what it remembers otherwise than Python does"),
-        (b"\x80\x02}" + b"K\x00" + b"2\x86" * 60 + b"K\x01s.", "it holds the same thing several times over"),
-        (b"\x80\x02}K\x00K\x00\x86q\x00" + b"h\x00h\x00\x86q\x00" * 60 + b"K\x01s.", "several times over"),
-        (b"\x80\x02cnumpy\nndarray\n(J\xff\xff\xff\x7ftR.", "not callable"),
-        (b"\x80\x02c_codecs\nencode\nX\x01\0\0\0aX\x04\0\0\0idna\x86R.", "it asks for the encoding idna"),
-        (pickle.dumps({"data": [[0] * 3072], "labels": [0]}, protocol=2), "its data is no array of bytes"),
-        (pickle.dumps({"data": np.zeros((1, 3072)), "labels": [0]}, protocol=2), "its data is no array of bytes"),
-        (pickle.dumps({"data": np.zeros((1, 3071), np.uint8), "labels": [0]}, protocol=2), "cannot reshape"),
-        (pickle.dumps({"labels": [0]}, protocol=2), "'data'"),
-        (pickle.dumps(_Mischief(), protocol=2), "it asks for __builtin__.print, which is not data"),
-    ],
-    ids=[
-        *("empty", "a web page", "a remembered thing of a great number", "pairs of pairs", "pairs of remembered pairs"),
-        *("an array of any size", "another encoding", "a list for an array", "an array of numbers"),
-        *("a pixel short", "no pixels", "a program"),
-    ],
-)
-def test_a_damaged_batch_is_named_and_never_run(tmp_path, write_cifar, capsys, content, reason):
-    write_cifar(tmp_path)
-    (tmp_path / "data_batch_2").write_bytes(content)
-    message = message_of(cifar10.load, tmp_path)
-    assert message.startswith(f"data.root is {tmp_path}, but {tmp_path}/data_batch_2 is no batch of CIFAR-10: ")
-    assert reason in message
-    assert capsys.readouterr().out == ""
-
-
-def test_a_batch_that_breaks_off_is_named(tmp_path, write_cifar):
-    write_cifar(tmp_path)
-    path = tmp_path / "data_batch_5"
-    path.write_bytes(path.read_bytes()[:500])
-    assert f"{path} is no batch of CIFAR-10: " in message_of(cifar10.load, tmp_path)
-
-
-def test_a_batch_needs_a_label_for_each_image(tmp_path, write_cifar):
-    write_cifar(tmp_path)
-    batch = {"data": np.zeros((2, 3072), np.uint8), "labels": [0]}
-    (tmp_path / "data_batch_1").write_bytes(pickle.dumps(batch, protocol=2))
-    assert "data_batch_1 does not hold one label from 0 to 9 for each image." in message_of(cifar10.load, tmp_path)
 
 
 def test_fashion_mnist_is_found_where_debian_puts_it(tmp_path, installed_fashion_mnist):

@@ -7,7 +7,7 @@ import pytest
 import torch
 from PIL import Image
 
-from gan_runner.data import cifar10, idx, mnist
+from gan_runner.data import idx, mnist, torchvision_sets
 from gan_runner.errors import UserError
 
 IMAGES = np.random.default_rng(0).integers(0, 256, (6, 28, 28), dtype=np.uint8)
@@ -94,19 +94,8 @@ def test_what_is_damaged_is_named_with_the_reason(tmp_path, name, content, said)
     assert f"{tmp_path / name} cannot be read: {said}" in str(error.value)
 
 
-def test_the_binary_version_of_cifar10_is_read(tmp_path):
-    pixels = np.random.default_rng(0).integers(0, 256, (10, 3072), dtype=np.uint8)
-    (tmp_path / "cifar-10-batches-bin").mkdir()
-    for number in range(5):
-        records = np.c_[[2 * number, 2 * number + 1], pixels[2 * number : 2 * number + 2]].astype(np.uint8)
-        (tmp_path / f"cifar-10-batches-bin/data_batch_{number + 1}.bin").write_bytes(records.tobytes())
-    images = cifar10.load(str(tmp_path), False, None, None)
-    assert torch.equal(images.images.flatten(1), torch.from_numpy(pixels))
-    assert images.labels.tolist() == list(range(10))
-    with (tmp_path / "cifar-10-batches-bin/data_batch_3.bin").open("ab") as file:
-        file.write(b"x")
-    with pytest.raises(UserError, match=r"data_batch_3\.bin is no batch of CIFAR-10: it has 6,147 bytes"):
-        cifar10.load(str(tmp_path), False, None, None)
+def cifar10(root, download, image_size, limit):
+    return torchvision_sets.load("CIFAR10", None, root, download, image_size, None, limit)
 
 
 PNG = io.BytesIO()
@@ -130,10 +119,11 @@ Image.new("L", (4, 4)).save(PNG, "PNG")
         (mnist.load, "mnist.pkl.gz", "1 .gz file there (mnist.pkl.gz) cannot be read as it"),
         (mnist.load, "train.csv", "CSV is read from train.csv or mnist_train.csv, with a label and 784 pixels"),
         (mnist.load, "training/0/1.png", "Try data=image_folder data.root={root}/training/0 data.image_size=28"),
-        (cifar10.load, "cifar-10-python.tar.gz", "Try tar -xf {root}/cifar-10-python.tar.gz -C {root}"),
-        (cifar10.load, "cifar-100-python/train", "{root}/cifar-100-python is CIFAR-100."),
-        (cifar10.load, "cifar-10-batches-mat/data_batch_1.mat", "is CIFAR-10 for MATLAB."),
-        (cifar10.load, "deep/cifar-10-batches-py/data_batch_1", "Try data.root={root}/deep/cifar-10-batches-py"),
+        (cifar10, "cifar-10-python.tar.gz", "Try tar -xf {root}/cifar-10-python.tar.gz -C {root}"),
+        (cifar10, "cifar-100-python/train", "{root}/cifar-100-python is CIFAR-100."),
+        (cifar10, "cifar-10-batches-mat/data_batch_1.mat", "is CIFAR-10 for MATLAB."),
+        (cifar10, "cifar-10-batches-bin/data_batch_1.bin", "is CIFAR-10's binary version."),
+        (cifar10, "deep/cifar-10-batches-py/data_batch_1", "Try data.root={root}/deep"),
     ],
 )
 def test_what_lies_there_instead_is_named_with_what_to_type(tmp_path, load, lies, said):

@@ -1,10 +1,8 @@
-import pickle
-
 import numpy as np
 import pytest
 import torch
 
-from gan_runner.data import cifar10, digits, idx, image_folder, mnist
+from gan_runner.data import digits, idx, image_folder, mnist
 from gan_runner.data.splits import NoTestSplitError, rows_of
 from gan_runner.errors import UserError
 
@@ -52,18 +50,16 @@ def test_digits_are_held_out_across_the_set_and_a_limit_is_of_the_training_digit
     assert torch.equal(digits.load(8, 5, "train", 0.25).images, train.images[:5])
 
 
-def test_the_training_split_is_what_a_set_was_before_it_had_splits(tmp_path, write_pair, write_cifar, ten_pictures):
+def test_the_training_split_is_what_a_set_was_before_it_had_splits(tmp_path, write_pair, ten_pictures):
     write_pair(tmp_path / "mnist")
-    write_cifar(tmp_path)
-    for load, extra in ((mnist.load, ()), (cifar10.load, ())):
-        before, named = load(str(tmp_path), False, None, None, *extra), load(str(tmp_path), False, None, None, "train")
-        assert before.fingerprint == named.fingerprint
+    before, named = (mnist.load(str(tmp_path), False, None, None, *split) for split in ((), ("train",)))
+    assert before.fingerprint == named.fingerprint
     assert image_folder.load(str(ten_pictures), 8, 3, None).fingerprint == (
         image_folder.load(str(ten_pictures), 8, 3, None, "train", 0.0).fingerprint
     )
 
 
-def test_the_test_files_of_known_sets_are_read_whole(tmp_path, write_idx, write_pair, write_cifar):
+def test_the_test_files_of_known_sets_are_read_whole(tmp_path, write_idx, write_pair):
     write_pair(tmp_path)
     write_idx(tmp_path / "t10k-images-idx3-ubyte", IMAGES[:4])
     write_idx(tmp_path / "t10k-labels-idx1-ubyte", np.array([3, 2, 1, 0], dtype=np.uint8))
@@ -71,20 +67,11 @@ def test_the_test_files_of_known_sets_are_read_whole(tmp_path, write_idx, write_
     assert torch.equal(images.images[:, 0], torch.from_numpy(IMAGES[:4]))
     assert images.labels.tolist() == [3, 2, 1, 0]
 
-    pixels = write_cifar(tmp_path)
-    batch = {"data": pixels[:3].reshape(3, -1), "labels": [4, 5, 6]}
-    (tmp_path / "test_batch").write_bytes(pickle.dumps(batch, protocol=2))
-    images = cifar10.load(str(tmp_path), False, None, 1, "test")
-    assert torch.equal(images.images, torch.from_numpy(pixels[:3]))
 
-
-def test_known_sets_without_their_test_files_say_which(tmp_path, write_pair, write_cifar):
+def test_known_sets_without_their_test_files_say_which(tmp_path, write_pair):
     write_pair(tmp_path / "MNIST" / "raw")
-    write_cifar(tmp_path)
-    for load, files in ((mnist.load, "t10k-images-idx3-ubyte with its labels"), (cifar10.load, "test_batch")):
-        with pytest.raises(NoTestSplitError) as error:
-            load(str(tmp_path), False, None, None, "test")
-        assert f"has its training images there and not {files}." in str(error.value)
+    with pytest.raises(NoTestSplitError, match="there and not t10k-images-idx3-ubyte with its labels"):
+        mnist.load(str(tmp_path), False, None, None, "test")
     with pytest.raises(UserError, match="is in none of") as error:
         mnist.load(str(tmp_path / "elsewhere"), False, None, None, "test")
     assert not isinstance(error.value, NoTestSplitError)
