@@ -25,9 +25,16 @@ from gan_runner.data.resources import megabytes, round_size, spare_memory
 from gan_runner.errors import UserError, either
 from gan_runner.ranges import Count
 
-Channels = Literal[1, 3]
+Channels = Literal[1, 3, 4]
+"""Grey, colour, or colour with how opaque each pixel is."""
+
+ImageSize: TypeAlias = Count | tuple[Count, Count]
+"""Pixels: one number for height and width, or both."""
+
 Pixels: TypeAlias = NDArray[np.uint8]
 Result = TypeVar("Result")
+
+_MODES: Mapping[int, str] = {1: "L", 3: "RGB", 4: "RGBA"}
 
 _SUFFIXES: Mapping[str, str] = {
     "PNG": ".png .apng",
@@ -91,12 +98,14 @@ class Facts(NamedTuple):
         height: in pixels.
         mode: Pillow's name for what a pixel is.
         several: whether there are more images in the file, as in an animation.
+        transparent: whether it says how opaque its pixels are.
     """
 
     width: int
     height: int
     mode: str
     several: bool
+    transparent: bool
 
 
 class _Budget:
@@ -158,49 +167,63 @@ def _integer_range(least: float, most: float) -> Range:
     return Range(0, 65535)
 
 
-def resized(images: Tensor, size: Count) -> Tensor:
-    """Draw images at another size: antialiased, the longer side cropped evenly to make them square.
+def height_and_width(size: ImageSize) -> tuple[Count, Count]:
+    """Both of what `data.image_size` gives."""
+    height, width = (size, size) if isinstance(size, int) else size
+    return height, width
+
+
+def size_in_words(size: tuple[int, int]) -> str:
+    """A height and a width as they are typed: 64, or [64,96]."""
+    height, width = size
+    return f"{height}" if height == width else f"[{height},{width}]"
+
+
+def resized(images: Tensor, size: tuple[Count, Count]) -> Tensor:
+    """Draw images at another size: antialiased, what is too long of a side cropped evenly.
 
     Args:
-        images: uint8 [N, C, H, W], C 1 or 3.
+        images: uint8 [N, C, H, W], C 1, 3 or 4.
         size: the new height and width.
 
     Returns:
-        uint8 [N, C, size, size]; `images` itself where it has that size already.
+        uint8 [N, C, *size]; `images` itself where it has that size already.
 
     Raises:
         UserError: the images would not fit into memory.
     """
     count, channels, height, width = images.shape
-    if (height, width) == (size, size):
+    if (height, width) == size:
         return images
     check_room(count, channels, size)
-    mode = {1: "L", 3: "RGB"}[channels]
+    mode = _MODES[channels]
 
     def draw(some: Pixels) -> Pixels:
         rows = some.transpose(0, 2, 3, 1)
         return np.stack([_to_pixels(Image.frombytes(mode, (width, height), row.tobytes()), size) for row in rows])
 
-    drawn = np.empty((count, channels, size, size), dtype=np.uint8)
+    drawn = np.empty((count, channels, *size), dtype=np.uint8)
     for start, some in in_chunks(draw, images.numpy(), "resized"):
         drawn[start : start + len(some)] = some
     return torch.from_numpy(drawn)
 
 
-def check_room(count: Count, channels: int, size: Count) -> None:
+def check_room(count: Count, channels: int, size: tuple[Count, Count]) -> None:
     """Refuse to hold `count` images of a size in memory where they take more of it than there is.
 
     Raises:
         UserError: with a size that fits.
     """
-    needed, spare = count * channels * size**2, spare_memory()
+    height, width = size
+    needed, spare = count * channels * height * width, spare_memory()
     if needed <= spare:
         return
-    fits = round_size(math.isqrt(spare // (count * channels)))
+    share = math.sqrt(spare / needed)
+    fits = round_size(int(share * height)), round_size(int(share * width))
     raise UserError(
-        f"data.image_size is {size}, but {count:,} images of {channels}x{size}x{size} take {megabytes(needed)}, and "
-        f"there are {megabytes(spare)} of memory for them.",
-        f"Try data.image_size={fits} or a smaller one.",
+        f"data.image_size is {size_in_words(size)}, but {count:,} images of {channels}x{height}x{width} take "
+        f"{megabytes(needed)}, and there are {megabytes(spare)} of memory for them.",
+        f"Try data.image_size={size_in_words(fits)} or a smaller one.",
     )
 
 
@@ -219,22 +242,22 @@ def check_header(path: Path) -> Facts:
         return _whatever_its_texts(file, look)
 
 
-def read_picture(path: Path, size: Count, channels: Channels, ranges: Ranges = DEFAULT_RANGES) -> Pixels:
-    """Decode an image, scale it so that it covers a square, and crop it evenly.
+def read_picture(path: Path, size: tuple[Count, Count], channels: Channels, ranges: Ranges = DEFAULT_RANGES) -> Pixels:
+    """Decode a image, scale it so that it covers what is to be drawn, and crop it evenly.
 
     No tensors here: a thread that is inside PyTorch when the interpreter ends takes the whole process with it.
 
-    A camera's rotation mark is obeyed, transparent parts show white, and of several images in a file the first is
-    read.
+    A camera's rotation mark is obeyed, and of several images in a file the first is read. Transparent parts show
+    white; with four channels, of which the last says how opaque a pixel is, what nobody sees is white.
 
     Args:
         path: a file of one of `FORMATS`.
         size: height and width in pixels.
-        channels: 1 for grey, 3 for colour.
+        channels: see `Channels`.
         ranges: what is drawn black and white in images of more than 8 bits; grey keeps its upper 8 of 16.
 
     Returns:
-        uint8 [channels, size, size].
+        uint8 [channels, *size].
 
     Raises:
         Exception: whatever Pillow makes of a broken file; its decoders raise many kinds.
@@ -243,7 +266,7 @@ def read_picture(path: Path, size: Count, channels: Channels, ranges: Ranges = D
 
 
 def examined(
-    path: Path, size: Count | None, channels: Channels, ranges: Ranges = DEFAULT_RANGES
+    path: Path, size: tuple[Count, Count] | None, channels: Channels, ranges: Ranges = DEFAULT_RANGES
 ) -> tuple[Facts, Pixels]:
     """What the header of an image says, and the image as `read_picture` gives it; raises what that does.
 
@@ -269,7 +292,7 @@ def extremes(path: Path) -> tuple[str, float, float] | None:
             return (kind, float(values.min()), float(values.max())) if values.size else None
 
 
-def _read(file: BinaryIO, size: int | None, channels: Channels, ranges: Ranges) -> tuple[Facts, Pixels]:
+def _read(file: BinaryIO, size: tuple[int, int] | None, channels: Channels, ranges: Ranges) -> tuple[Facts, Pixels]:
     with _picture(file) as opened:
         facts = _facts(opened)
         width, height = opened.size
@@ -277,7 +300,7 @@ def _read(file: BinaryIO, size: int | None, channels: Channels, ranges: Ranges) 
         held = 2 * width * height * len(opened.getbands()) if opened.format == "JPEG" else 0
         # A large JPEG decodes several times faster at a fraction of its size; twice the target loses nothing.
         if size is not None:
-            opened.draft(None, (2 * size, 2 * size))
+            opened.draft(None, (2 * size[1], 2 * size[0]))
         needed = max(math.prod(opened.size), held // _BYTES_A_PIXEL)
         if needed > MOST_PIXELS:
             raise ValueError(f"it has {width:,} x {height:,} pixels, which are too many to decode")
@@ -288,11 +311,13 @@ def _read(file: BinaryIO, size: int | None, channels: Channels, ranges: Ranges) 
                 opened.close()  # which gives its memory back
 
 
-def drawn(opened: Image.Image, size: Count | None, channels: Channels, ranges: Ranges = DEFAULT_RANGES) -> Pixels:
+def drawn(
+    opened: Image.Image, size: tuple[Count, Count] | None, channels: Channels, ranges: Ranges = DEFAULT_RANGES
+) -> Pixels:
     """A picture that Pillow has opened, as `examined` gives it."""
     ImageOps.exif_transpose(opened, in_place=True)
-    picture = _on_white(_in_eight_bits(opened, ranges))
-    return _to_pixels(_in_mode(picture, "L" if channels == 1 else "RGB"), size)
+    picture = _in_eight_bits(opened, ranges)
+    return _to_pixels(_in_mode(picture if channels == 4 else _on_white(picture), _MODES[channels]), size)
 
 
 @contextlib.contextmanager
@@ -318,7 +343,7 @@ def _picture(file: BinaryIO) -> Iterator[Image.Image]:
 def _facts(picture: Image.Image) -> Facts:
     # A JPEG with a second image is a camera's, which keeps a small one there.
     several = picture.format in ("GIF", "TIFF") and bool(getattr(picture, "is_animated", False))
-    return Facts(*picture.size, picture.mode, several)
+    return Facts(*picture.size, picture.mode, several, picture.has_transparency_data)
 
 
 def _whatever_its_texts(file: BinaryIO, look: Callable[[BinaryIO], Result]) -> Result:
@@ -376,8 +401,11 @@ def _in_mode(picture: Image.Image, mode: str) -> Image.Image:
     return picture if picture.mode == mode else picture.convert(mode)
 
 
-def _to_pixels(picture: Image.Image, size: int | None) -> Pixels:
-    """Uint8 [C, H, W] of an image in mode L or RGB, drawn at a size if there is one."""
+def _to_pixels(picture: Image.Image, size: tuple[int, int] | None) -> Pixels:
+    """Uint8 [C, H, W] of an image in mode L, RGB or RGBA, drawn at a size if there is one."""
     if size is not None:
-        picture = ImageOps.fit(picture, (size, size), Image.Resampling.BICUBIC)
-    return np.asarray(picture).reshape(picture.height, picture.width, -1).transpose(2, 0, 1)
+        picture = ImageOps.fit(picture, (size[1], size[0]), Image.Resampling.BICUBIC)
+    pixels = np.asarray(picture).reshape(picture.height, picture.width, -1)
+    if picture.mode == "RGBA":
+        pixels = np.where(pixels[..., 3:] == 0, np.array([255, 255, 255, 0], np.uint8), pixels)
+    return pixels.transpose(2, 0, 1)

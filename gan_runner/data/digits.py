@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from torch.nn.functional import pad
 
+from gan_runner.data.decoding import ImageSize, height_and_width
 from gan_runner.data.image_set import InMemoryImages, prepared
 from gan_runner.data.splits import Split, rows_of
 from gan_runner.ranges import Count, FractionBelowOne
@@ -17,7 +18,7 @@ _HIGHEST = 16
 
 
 def load(
-    image_size: Count | None, limit: Count | None, split: Split = "train", holdout: FractionBelowOne = 0.0
+    image_size: ImageSize | None, limit: Count | None, split: Split = "train", holdout: FractionBelowOne = 0.0
 ) -> InMemoryImages:
     """Load the test set of UCI's optical recognition of handwritten digits (Alpaydin and Kaynak 1998).
 
@@ -31,11 +32,11 @@ def load(
     Raises:
         NoTestSplitError: the test split is asked for, and nothing is held out.
     """
-    return _drawn(image_size, limit, split, holdout)
+    return _drawn(None if image_size is None else height_and_width(image_size), limit, split, holdout)
 
 
 @functools.lru_cache(maxsize=2)  # what a run trains on and the whole set, for the jobs of a sweep that follow
-def _drawn(image_size: int | None, limit: int | None, split: Split, holdout: float) -> InMemoryImages:
+def _drawn(image_size: tuple[int, int] | None, limit: int | None, split: Split, holdout: float) -> InMemoryImages:
     with resources.files("gan_runner.data").joinpath("digits.npz").open("rb") as file:
         stored = np.load(file)
         values, labels = torch.from_numpy(stored["images"]), torch.from_numpy(stored["labels"])

@@ -5,10 +5,10 @@ from __future__ import annotations
 import functools
 from importlib import resources
 
-import numpy as np
 import torch
 from PIL import Image
 
+from gan_runner.data.decoding import Channels, ImageSize, drawn, height_and_width
 from gan_runner.data.image_set import InMemoryImages, prepared
 from gan_runner.data.splits import Split, rows_of
 from gan_runner.ranges import Count, FractionBelowOne
@@ -33,12 +33,17 @@ CLASSES = {
 
 
 def load(
-    image_size: Count | None, limit: Count | None, split: Split = "train", holdout: FractionBelowOne = 0.0
+    image_size: ImageSize | None,
+    channels: Channels,
+    limit: Count | None,
+    split: Split = "train",
+    holdout: FractionBelowOne = 0.0,
 ) -> InMemoryImages:
-    """Load the Noto emoji (Google, Apache-2.0) of everything but people, on white.
+    """Load the Noto emoji (Google, Apache-2.0) of everything but people.
 
     Args:
         image_size: height and width in pixels to draw them at; None keeps 32.
+        channels: 3 shows them on white, 4 adds how opaque each pixel is, 1 makes them grey.
         limit: number of training pictures to take, as many of every class; None takes all.
         split: the pictures that train, or those that are held out.
         holdout: the share to hold out, every k-th picture; see `gan_runner.data.splits`.
@@ -46,15 +51,16 @@ def load(
     Raises:
         NoTestSplitError: the test split is asked for, and nothing is held out.
     """
-    return _drawn(image_size, limit, split, holdout)
+    return _drawn(None if image_size is None else height_and_width(image_size), channels, limit, split, holdout)
 
 
 @functools.lru_cache(maxsize=2)  # what a run trains on and the whole set, for the jobs of a sweep that follow
-def _drawn(image_size: int | None, limit: int | None, split: Split, holdout: float) -> InMemoryImages:
+def _drawn(
+    image_size: tuple[int, int] | None, channels: Channels, limit: int | None, split: Split, holdout: float
+) -> InMemoryImages:
     with resources.files("gan_runner.data").joinpath(FILE).open("rb") as file, Image.open(file) as stored:
-        sheet = Image.new("RGB", stored.size, "white")
-        sheet.paste(stored, mask=stored)
-    cells = np.asarray(sheet).reshape(-1, SIZE, COLUMNS, SIZE, 3).transpose(0, 2, 4, 1, 3).reshape(-1, 3, SIZE, SIZE)
+        sheet = drawn(stored, None, channels)
+    cells = sheet.reshape(channels, -1, SIZE, COLUMNS, SIZE).transpose(1, 3, 0, 2, 4).reshape(-1, channels, SIZE, SIZE)
     counts = torch.tensor(list(CLASSES.values()))
     labels = torch.arange(len(CLASSES)).repeat_interleave(counts)
     rows = rows_of(len(labels), holdout, split, "emoji")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from gan_runner.data.decoding import ImageSize
 from gan_runner.data.image_set import InMemoryImages
 from gan_runner.data.known_idx import KnownIdx
 from gan_runner.data.splits import Split
@@ -30,7 +31,7 @@ FASHION_MNIST = KnownIdx(
 
 
 def load(
-    root: str, download: bool, image_size: Count | None, limit: Count | None, split: Split = "train"
+    root: str, download: bool, image_size: ImageSize | None, limit: Count | None, split: Split = "train"
 ) -> InMemoryImages:
     """Load the training or test images of Fashion-MNIST (Xiao et al. 2017, arXiv:1708.07747); see `KnownIdx.load`."""
     return FASHION_MNIST.load(root, download, image_size, limit, split)

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from gan_runner.bars import Bar
-from gan_runner.data.decoding import FORMATS, Facts, Range, Ranges
+from gan_runner.data.decoding import FORMATS, Facts, Range, Ranges, size_in_words
 from gan_runner.data.folder_layout import Layout, Part
 from gan_runner.data.folder_listing import Listing
 from gan_runner.data.locations import SHIPPED
@@ -25,6 +25,7 @@ MOST_LINES = 10
 _KINDS_UNREAD = 4
 _CLASSES_SHOWN = 4
 _FOLDERS_SHOWN = 3
+_MUCH_LOST = 0.5  # of a picture, to the crop
 _DARK = 32  # of 256 levels
 _NOTEWORTHY_COPIES = 0.01  # of all images
 
@@ -73,11 +74,13 @@ class Findings:
         size: height and width that they are drawn at.
         unread: those that cannot be read.
         modes: how many have which mode of Pillow's.
+        transparent: how many say how opaque their pixels are.
     """
 
-    size: int
+    size: tuple[int, int]
     unread: list[Unread] = field(default_factory=list)
     modes: Counter[str] = field(default_factory=Counter)
+    transparent: int = 0
     _enlarged: _Worst = field(default_factory=_Worst)
     _cropped: _Worst = field(default_factory=_Worst)
     _several: list[str] = field(default_factory=list)
@@ -99,11 +102,12 @@ class Findings:
             summary: a hash of its pixels and the largest of them; None where it was not decoded.
         """
         self.modes[facts.mode] += 1
-        shorter, longer = sorted((facts.width, facts.height))
-        if self.size > 2 * shorter:
-            self._enlarged.add(self.size / shorter, name, facts)
-        if longer > 2 * shorter:
-            self._cropped.add(1 - shorter / longer, name, facts)
+        self.transparent += facts.transparent
+        scales = self.size[0] / facts.height, self.size[1] / facts.width
+        if max(scales) > 2:
+            self._enlarged.add(max(scales), name, facts)
+        if (lost := 1 - min(scales) / max(scales)) > _MUCH_LOST:
+            self._cropped.add(lost, name, facts)
         if facts.several:
             self._several.append(name)
         if summary is not None:
@@ -123,14 +127,16 @@ class Findings:
         if (enlarged := self._enlarged).count:
             notes.append(
                 f"{enlarged.count:,} of {counted(total, 'image')} {_are(enlarged.count)} enlarged more than twice "
-                f"for data.image_size={self.size}, the smallest {enlarged.degree:.3g} times ({enlarged.example}): "
+                f"for data.image_size={size_in_words(self.size)}, the smallest {enlarged.degree:.3g} times "
+                f"({enlarged.example}): "
                 "a smaller data.image_size, or larger images, would be sharper."
             )
         if (cropped := self._cropped).count:
+            crop = "square crop" if self.size[0] == self.size[1] else f"crop to {size_in_words(self.size)}"
             notes.append(
                 f"{cropped.count:,} of {counted(total, 'image')} {'loses' if cropped.count == 1 else 'lose'} more "
-                f"than half to the square crop, the worst {cropped.degree:.0%} ({cropped.example}): "
-                "the middle is kept; cut them into squares first where that is not meant."
+                f"than half to the {crop}, the worst {cropped.degree:.0%} ({cropped.example}): "
+                "the middle is kept; cut them yourself, or try data.image_size=[HEIGHT,WIDTH], where that is not meant."
             )
         if self._brightest is not None and self._brightest < _DARK and not self.deep:
             notes.append(

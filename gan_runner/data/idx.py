@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from gan_runner.data import other_forms
+from gan_runner.data.decoding import ImageSize
 from gan_runner.data.image_set import InMemoryImages, prepared
 from gan_runner.data.locations import SHIPPED, damaged, existing_folder, opened
 from gan_runner.data.resources import megabytes, spare_memory
@@ -34,7 +35,7 @@ _log = logging.getLogger(__name__)
 
 def load(
     root: str,
-    image_size: Count | None,
+    image_size: ImageSize | None,
     limit: Count | None,
     split: Split = "train",
     holdout: FractionBelowOne = 0.0,

@@ -18,12 +18,14 @@ from gan_runner.data.decoding import (
     DEFAULT_RANGES,
     Channels,
     Facts,
+    ImageSize,
     Pixels,
     Ranges,
     check_header,
     check_room,
     examined,
     extremes,
+    height_and_width,
     ranges_of,
     read_picture,
 )
@@ -52,7 +54,7 @@ _NUMBERS_TOLD = frozenset({10, 100, 1000, 10_000})
 
 def load(
     root: str,
-    image_size: Count,
+    image_size: ImageSize,
     channels: Channels,
     limit: Count | None,
     split: Split = "train",
@@ -67,7 +69,7 @@ def load(
     Args:
         root: the folder; `~` is the home folder.
         image_size: height and width in pixels that each image is scaled and cropped to.
-        channels: 1 for grey, 3 for colour.
+        channels: 1 for grey, 3 for colour, 4 for colour with transparency, which some image must have.
         limit: look at so many training files only, the same share of every class; None looks at all.
         split: the images that train, or those that are held out.
         holdout: the share to hold out, every k-th file by name; see `gan_runner.data.splits`. Of 0, what lies in a
@@ -79,21 +81,27 @@ def load(
     """
     folder = existing_folder(root)
     listing = listing_of(folder)
-    check_room(_COPIES * cores(), channels, image_size)
-    findings = Findings(image_size)
-    layout = _layout(folder, listing.pictures, findings if split == "train" else Findings(image_size))
+    size = height_and_width(image_size)
+    check_room(_COPIES * cores(), channels, size)
+    findings = Findings(size)
+    layout = _layout(folder, listing.pictures, findings if split == "train" else Findings(size))
     chosen = _chosen(layout, split, holdout, limit)
     usable = _usable(folder, chosen, channels, findings)
     if split == "test" and findings.unread:
         tell([f"Left out of what is held out: {' '.join(told(findings.unread, 1))}"])
     if not usable.files:
         raise nothing_usable(root, folder, listing, findings, split)
+    if channels == 4 and split == "train" and not findings.transparent:
+        raise UserError(
+            f"data.channels is 4, but none of the {len(usable.files):,} images of {printable(root)} is transparent.",
+            "Try data.channels=3, or PNG or WebP files with an alpha channel.",
+        )
     classes = _classes(folder, layout.training, chosen, usable, channels)
     usable = usable.with_classes_of(classes)
     ranges = _ranges(folder, listing.pictures) if findings.deep else DEFAULT_RANGES
     if split == "train":
         tell_what_trains(root, listing, layout, usable, classes, findings, ranges, holdout)
-    return FolderImages(folder, usable.files, image_size, channels, usable.labels(classes), classes, ranges)
+    return FolderImages(folder, usable.files, size, channels, usable.labels(classes), classes, ranges)
 
 
 def _layout(root: Path, files: Sequence[str], findings: Findings) -> Layout:
@@ -166,7 +174,7 @@ def _classes(root: Path, training: Part, chosen: Part, usable: Part, channels: C
     for name, file in zip(training.classes, training.files, strict=True):
         if name not in known and file not in looked_at:
             try:
-                read_picture(root / file, 1, channels)
+                read_picture(root / file, (1, 1), channels)
             except Exception:  # see _usable
                 continue
             known.add(name)
@@ -198,8 +206,8 @@ class FolderImages:
     Args:
         root: the folder that the names in `files` start from.
         files: relative paths with forward slashes.
-        image_size: height and width in pixels.
-        channels: 1 for grey, 3 for colour.
+        size: height and width in pixels.
+        channels: see `Channels`.
         labels: the class of each image, int64 [N]; None for a set without classes.
         classes: the folders that the classes are.
         ranges: what is drawn black and white in images of more than 8 bits.
@@ -211,16 +219,16 @@ class FolderImages:
         self,
         root: Path,
         files: Sequence[str],
-        image_size: Count,
+        size: tuple[Count, Count],
         channels: Channels,
         labels: Tensor | None = None,
         classes: Sequence[str] = (),
         ranges: Ranges = DEFAULT_RANGES,
     ) -> None:
-        self.shape = (channels, image_size, image_size)
+        self.shape = (channels, *size)
         self._root = root
         self._files = files
-        self._decode = partial(read_picture, size=image_size, channels=channels, ranges=ranges)
+        self._decode = partial(read_picture, size=size, channels=channels, ranges=ranges)
         self._told: set[str] = set()
         self._telling = threading.Lock()
         self.labels, self.classes = labels, tuple(map(printable, classes))

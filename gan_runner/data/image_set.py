@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from gan_runner.contracts import what_it_is
-from gan_runner.data.decoding import resized
+from gan_runner.data.decoding import ImageSize, height_and_width, resized
 from gan_runner.errors import UserError
 from gan_runner.ranges import Count
 
@@ -74,10 +74,10 @@ def checked_images(images: ImageSet, target: str) -> ImageSet:
         return UserError(f"data ({target}) has {what}, but must have {must}.", remedy)
 
     count, shape = len(images), tuple(images.shape)
-    if count < 1 or len(shape) != 3 or shape[0] not in (1, 3):
+    if count < 1 or len(shape) != 3 or shape[0] not in (1, 3, 4):
         raise refusal(
             f"{count} images of shape {list(shape)}",
-            "at least one, grey or in colour: [1, H, W] or [3, H, W]",
+            "at least one, grey, in colour, or with transparency: [1, H, W], [3, H, W] or [4, H, W]",
             "Give images of shape [N, C, H, W].",
         )
     rows = torch.tensor([0, count - 1])
@@ -162,14 +162,14 @@ def prepared(
     images: Tensor,
     labels: Tensor | None,
     classes: tuple[str, ...],
-    image_size: Count | None,
+    image_size: ImageSize | None,
     limit: Count | None,
 ) -> InMemoryImages:
     """Make a set of images as a format stores them: `limit` of them, at the size that was asked for.
 
     Args:
         name: the set's name.
-        images: uint8 [N, C, H, W], C 1 or 3.
+        images: uint8 [N, C, H, W], C 1, 3 or 4.
         labels: int64 [N], or None.
         classes: names of the classes.
         image_size: height and width to draw the images at; None keeps them as they are.
@@ -179,7 +179,7 @@ def prepared(
         rows = rows_within_limit(len(images), labels, limit)
         images, labels = images[rows], None if labels is None else labels[rows]
     if image_size is not None:
-        images = resized(images, image_size)
+        images = resized(images, height_and_width(image_size))
     return InMemoryImages(name, images, labels, classes)
 
 

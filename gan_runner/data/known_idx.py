@@ -12,6 +12,7 @@ from typing import NamedTuple, Protocol
 from torch import Tensor
 
 from gan_runner.data import idx, locations, other_forms, tables
+from gan_runner.data.decoding import ImageSize
 from gan_runner.data.image_set import InMemoryImages, prepared
 from gan_runner.data.splits import Split, no_test_files
 from gan_runner.machine.files import at_home
@@ -52,7 +53,7 @@ class KnownIdx:
     other_folders: Sequence[str]
 
     def load(
-        self, root: str, download: bool, image_size: Count | None, limit: Count | None, split: Split = "train"
+        self, root: str, download: bool, image_size: ImageSize | None, limit: Count | None, split: Split = "train"
     ) -> InMemoryImages:
         """Load the images of a split from the first folder that holds them with their labels.
 

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from gan_runner.data import digits, fashion_mnist, idx, mnist
+from gan_runner.data.decoding import ImageSize
 from gan_runner.data.image_set import ImageSet, labels_as_condition, within_limit
 from gan_runner.data.splits import NoTestSplitError, Split
 from gan_runner.errors import UserError
@@ -24,7 +25,7 @@ def load(
     source: Literal["digits", "mnist", "fashion_mnist", "idx"] | ImageSet,
     root: str,
     download: bool,
-    image_size: Count | None,
+    image_size: ImageSize | None,
     count: Count,
     stack_seed: Seed,
     limit: Count | None,
@@ -171,7 +172,7 @@ def _named(
     name: str,
     root: str,
     download: bool,
-    image_size: Count | None,
+    image_size: ImageSize | None,
     split: Split,
     holdout: FractionBelowOne,
     prefix: str | None,

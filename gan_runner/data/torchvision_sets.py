@@ -5,7 +5,6 @@ from __future__ import annotations
 import difflib
 import functools
 import logging
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -17,7 +16,7 @@ from PIL import Image
 from torch import Tensor
 
 from gan_runner.data import locations, other_forms
-from gan_runner.data.decoding import Pixels, check_room, drawn
+from gan_runner.data.decoding import ImageSize, Pixels, check_room, drawn, height_and_width
 from gan_runner.data.image_set import InMemoryImages, rows_within_limit
 from gan_runner.data.parallel import in_chunks
 from gan_runner.data.splits import Split, rows_of
@@ -107,7 +106,7 @@ def load(
     variant: str | None,
     root: str,
     download: bool,
-    image_size: Count | None,
+    image_size: ImageSize | None,
     channels: Literal[1, 3] | None,
     limit: Count | None,
     split: Split = "train",
@@ -144,7 +143,8 @@ def load(
     labels = images.labels
     if split == "train" and limit is not None:
         rows = rows[rows_within_limit(len(rows), None if labels is None else labels[rows], limit)]
-    pixels = images.pixels(rows, image_size, channels)
+    size = None if image_size is None else height_and_width(image_size)
+    pixels = images.pixels(rows, size, channels)
     return InMemoryImages(name.lower(), pixels, None if labels is None else labels[rows], images.classes)
 
 
@@ -197,7 +197,7 @@ class _Joined:
     def __len__(self) -> int:
         return int(self._ends[-1])
 
-    def pixels(self, rows: Tensor, size: int | None, channels: Literal[1, 3] | None) -> Tensor:
+    def pixels(self, rows: Tensor, size: tuple[int, int] | None, channels: Literal[1, 3] | None) -> Tensor:
         """These images at one size, uint8 [n, C, H, W], read in threads."""
         some = [self._picture(row) for row in rows[:: -(-len(rows) // _LOOKED_AT)].tolist()]
         colours: Literal[1, 3] = channels or (1 if all(picture.mode in ("L", "1") for picture in some) else 3)
@@ -207,12 +207,12 @@ class _Joined:
                 f"data.image_size is null, but the images of {self._name} have several sizes, such as {sizes}.",
                 "Try data.image_size=64, which scales and crops them.",
             )
-        height, width = (size, size) if size is not None else (some[0].height, some[0].width)
-        check_room(len(rows), colours, math.isqrt(height * width))
-        out = np.empty((len(rows), colours, height, width), np.uint8)
+        shape = size or (some[0].height, some[0].width)
+        check_room(len(rows), colours, shape)
+        out = np.empty((len(rows), colours, *shape), np.uint8)
 
         def read(chunk: Tensor) -> Pixels:
-            return np.stack([drawn(self._picture(row), size, colours) for row in chunk.tolist()])
+            return np.stack([drawn(self._picture(row), shape, colours) for row in chunk.tolist()])
 
         for start, chunk in in_chunks(read, rows, "read"):
             out[start : start + len(chunk)] = chunk

@@ -28,6 +28,7 @@ _log = logging.getLogger(__name__)
 Seen = TypeVar("Seen")
 
 _LARGEST = 2**32  # bytes of decoded images
+_KINDS = {1: "grey", 3: "RGB", 4: "RGBA"}  # by the number of channels
 _GREY = frozenset({"1", "L", "LA", "La"})  # Pillow's modes of grey images
 _SIZES_NAMED = 4
 _ARRAY = "arr_0"
@@ -100,7 +101,7 @@ def _decoded(path: str, folder: Path, facts: Mapping[str, Facts], shape: tuple[i
     """The pixels of images whose headers say that they have the size of the real ones."""
 
     def read(name: str) -> Pixels | Unread:
-        channels: Channels = 1 if facts[name].mode in _GREY else 3
+        channels: Channels = 4 if shape[0] == 4 else 1 if facts[name].mode in _GREY else 3
         return _or_unread(folder, name, lambda file: examined(file, None, channels)[1])
 
     def read_some(some: Sequence[str]) -> list[Pixels | Unread]:
@@ -148,7 +149,7 @@ def _of_all(some: Sequence[str], of: Collection[str]) -> str:
 
 
 def _in_kind(channels: int) -> str:
-    return f"Write the images in {'RGB' if channels == 3 else 'grey'}, or name the data that they were made after."
+    return f"Write the images in {_KINDS[channels]}, or name the data that they were made after."
 
 
 def _nothing_there(path: str, folder: Path, listing: Listing) -> UserError:
@@ -217,7 +218,7 @@ def _check_array(path: str, found: tuple[int, ...], dtype: np.dtype[np.generic],
         raise _unlike(path, layout, "Move the channels to the end: x.transpose(0, 2, 3, 1).")
     if found[0] == 0:
         raise _unlike(path, f"{_ARRAY} is empty", "Draw some images.")
-    if found[3] not in (1, 3) or found[3] < shape[0]:
+    if found[3] not in (1, 3, shape[0]) or found[3] < shape[0]:
         had = f"{found[3]} channel{'s' * (found[3] != 1)}"
         raise _unlike(path, f"{_ARRAY} has {had}, where the real images have {shape[0]}", _in_kind(shape[0]))
     _check_sizes(path, {_ARRAY: (found[2], found[1])}, shape)

@@ -148,13 +148,13 @@ def _check_size(height: int, width: int, doublings: int) -> None:
     multiple = 2**doublings
     if height % multiple == 0 and width % multiple == 0:
         return
-    side = max(height, width)
-    below = max(multiple, side // multiple * multiple)
+    below = max(multiple, height // multiple * multiple)
+    nearest = (max(multiple, round(length / multiple) * multiple) for length in (height, width))
     times = "twice" if doublings == _DOUBLINGS else f"{doublings} times"
     raise UserError(
         f"model=dcgan cannot draw {height}x{width} images: it doubles its size {times}, so height and width must be "
         f"multiples of {multiple}.",
         f"data.image_size is {height}. Try data.image_size={below} or {below + multiple}."
         if height == width
-        else f"Try data.image_size={below} or {below + multiple}, which crops them to squares.",
+        else "Try data.image_size=[{},{}], which scales and crops them.".format(*nearest),
     )

@@ -211,9 +211,12 @@ def _check_size(height: int, width: int) -> None:
     if height % _MULTIPLE == 0 and width % _MULTIPLE == 0:
         return
     below = max(2 * _MULTIPLE, height // _MULTIPLE * _MULTIPLE)
+    nearest = (max(2 * _MULTIPLE, round(length / _MULTIPLE) * _MULTIPLE) for length in (height, width))
     raise UserError(
         f"model=resnet cannot draw {height}x{width} images: height and width must be multiples of {_MULTIPLE}.",
-        f"data.image_size is {height}. Try data.image_size={below} or {below + _MULTIPLE}.",
+        f"data.image_size is {height}. Try data.image_size={below} or {below + _MULTIPLE}."
+        if height == width
+        else "Try data.image_size=[{},{}], which scales and crops them.".format(*nearest),
     )
 
 

@@ -14,7 +14,7 @@ _MOST_SHOWN = 400  # images in a notebook's grid
 
 
 class GeneratedImages(np.ndarray[Any, np.dtype[np.uint8]]):
-    """Images, uint8 [N, H, W, C] in 0..255, C being 1 (grey) or 3 (RGB): an array that a notebook shows as a grid.
+    """Images, uint8 [N, H, W, C] in 0..255, C being 1, 3 (RGB) or 4 (RGBA): an array that a notebook shows as a grid.
 
     Attributes:
         label: the class that each was drawn as, int64 [N]; None of a generator that is given none, and of what has been
@@ -38,7 +38,7 @@ class GeneratedImages(np.ndarray[Any, np.dtype[np.uint8]]):
 
     def _repr_png_(self) -> bytes | None:
         """The grid that a notebook shows; None for what is no longer a batch of images."""
-        if self.ndim != 4 or self.dtype != np.uint8 or self.shape[-1] not in (1, 3) or 0 in self.shape:
+        if self.ndim != 4 or self.dtype != np.uint8 or self.shape[-1] not in (1, 3, 4) or 0 in self.shape:
             return None
         shown = np.asarray(self[:_MOST_SHOWN])
         if self.label is not None:

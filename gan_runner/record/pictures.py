@@ -67,11 +67,12 @@ def grid(images: Pixels, columns: int, names: Sequence[str] = ()) -> Image.Image
     row leaves over keep the colour of the gaps.
 
     Args:
-        images: [N, H, W, C] in 0..255, C being 1 (grey) or 3 (RGB).
+        images: [N, H, W, C] in 0..255, C being 1 (grey), 3 (RGB) or 4 (RGBA), which is shown on paper.
         columns: cells in a row, >= 1.
         names: what is written beside each row, on its left; () for nothing. How wide the names are stands in the
             picture's info as `NAMES_WIDTH`, and in its PNG file.
     """
+    images = _on_paper(images) if images.shape[-1] == 4 else images
     scale = max(1, CELL // max(images.shape[1:3]))
     cells = images.repeat(scale, axis=1).repeat(scale, axis=2)
     count, height, width, channels = cells.shape
@@ -118,6 +119,13 @@ def _with_names(cells: Image.Image, names: Sequence[str], row: int) -> Image.Ima
     page.paste(cells, (width, 0))
     page.info[NAMES_WIDTH] = str(width)
     return page
+
+
+def _on_paper(images: Pixels) -> Pixels:
+    """RGBA [N, H, W, 4] as RGB, with white where it is transparent."""
+    opaque = images[..., 3:].astype(np.float32) / WHITE
+    mixed: Pixels = (images[..., :3] * opaque + WHITE * (1 - opaque)).round().astype(np.uint8)
+    return mixed
 
 
 def png_bytes(picture: Image.Image) -> bytes:
@@ -266,7 +274,7 @@ def write_samples(
     """Write images in the form that the output's ending names, making the folders on the way.
 
     Args:
-        images: [N, H, W, C] in 0..255, C being 1 or 3, N at least 1.
+        images: [N, H, W, C] in 0..255, C being 1, 3 or 4, N at least 1.
         output: `.png` is one grid, `.npz` holds `arr_0` [N, H, W, C], and a path that ends in `/`, or is an
             empty folder, becomes a folder of 00000.png, 00001.png and so on. Of pictures by class the grid has each
             class on rows of its own, the array's file `label` and `classes` besides, and the folder one for each class.

@@ -142,9 +142,9 @@ def test_a_great_jpeg_is_decoded_at_a_fraction_of_its_size(tmp_path, monkeypatch
     monkeypatch.setattr(decoding, "MOST_PIXELS", 200_000)
     Image.new("L", (800, 800), 100).save(tmp_path / "x.jpg")
     Image.new("L", (800, 800), 100).save(tmp_path / "x.png")
-    assert np.unique(decoding.read_picture(tmp_path / "x.jpg", 8, 1)).tolist() == [100]
+    assert np.unique(decoding.read_picture(tmp_path / "x.jpg", (8, 8), 1)).tolist() == [100]
     with pytest.raises(ValueError, match="800 x 800"):
-        decoding.read_picture(tmp_path / "x.png", 8, 1)
+        decoding.read_picture(tmp_path / "x.png", (8, 8), 1)
 
 
 def test_great_pictures_share_the_memory_that_decoding_may_take(tmp_path, monkeypatch):
@@ -322,5 +322,5 @@ def test_a_size_that_no_memory_has_is_refused_before_it_is_taken_with_one_that_f
 def test_the_size_that_is_proposed_fits_and_is_one_that_a_dcgan_draws(monkeypatch):
     monkeypatch.setattr(decoding, "spare_memory", lambda: 100 * 3 * 150**2)
     with pytest.raises(UserError, match=r"Try data\.image_size=128 or a smaller one\."):
-        decoding.check_room(100, 3, 151)
-    decoding.check_room(100, 3, 150)
+        decoding.check_room(100, 3, (151, 151))
+    decoding.check_room(100, 3, (150, 150))

@@ -255,7 +255,7 @@ def test_the_fingerprint_follows_classes_that_are_deeper_folders_and_the_range_o
         write_picture(tmp_path / name, np.full((8, 8), 4000, np.uint16))
     first = load(tmp_path)
     assert first.classes == ("cats", "dogs")
-    as_one_class = image_folder.FolderImages(tmp_path, ["archive/cats/a.png", "archive/dogs/b.png"], 8, 3)
+    as_one_class = image_folder.FolderImages(tmp_path, ["archive/cats/a.png", "archive/dogs/b.png"], (8, 8), 3)
     assert first.fingerprint != as_one_class.fingerprint
 
 
@@ -303,3 +303,50 @@ def test_pictures_that_break_in_a_run_are_told_of_in_a_few_lines(ten_pictures, w
     everything(images)
     assert len(caplog.messages) == 6
     assert caplog.messages[-1].startswith("10 images that cannot be read have been replaced so far, the last: ")
+
+
+@pytest.mark.parametrize("size", [(8, 12), (12, 8), (5, 5)])
+@pytest.mark.parametrize("stored", [(40, 60), (60, 40), (9, 9), (4, 30)])
+def test_pictures_cover_an_oblong_size_and_keep_their_middle(tmp_path, write_picture, size, stored):
+    rows, columns = np.mgrid[: stored[0], : stored[1]]
+    write_picture(tmp_path / "a.png", np.stack([rows, columns, rows], -1).astype(np.uint8))
+    images = load(tmp_path, list(size))
+    assert images.shape == (3, *size)
+    pixels = images.pixels(torch.tensor([0]))[0].double()
+    for axis, drawn in ((0, pixels[0].mean(1)), (1, pixels[1].mean(0))):
+        assert drawn.mean() == pytest.approx((stored[axis] - 1) / 2, abs=0.6)  # the middle
+        scale = max(size[0] / stored[0], size[1] / stored[1])
+        assert drawn[-1] - drawn[0] == pytest.approx((size[axis] - 1) / scale, abs=1.2)  # the same scale both ways
+
+
+def test_an_oblong_size_is_said_as_it_is_typed_where_it_crops_or_enlarges_much(tmp_path, write_picture, caplog):
+    write_picture(tmp_path / "tall.png", np.zeros((90, 20, 3), np.uint8) + 99)
+    with caplog.at_level("WARNING"):
+        load(tmp_path, [30, 60])
+    assert "data.image_size=[30,60], the smallest 3 times (tall.png, 20x90)" in caplog.text
+    assert "1 of 1 image loses more than half to the crop to [30,60], the worst 89%" in caplog.text
+
+
+@pytest.mark.parametrize("size", [8, 16])
+def test_transparency_is_a_fourth_channel_where_it_is_asked_for(tmp_path, write_picture, size):
+    image = np.zeros((16, 16, 4), np.uint8)
+    image[:, :8] = (10, 200, 30, 255)
+    image[:, 8:] = (77, 77, 77, 0)  # a colour that nobody sees
+    write_picture(tmp_path / "a.png", image)
+    write_picture(tmp_path / "b.png", np.full((16, 16), 50, np.uint8))
+    images = load(tmp_path, size, 4)
+    assert images.shape == (4, size, size)
+    first, second = images.pixels(torch.arange(2)).permute(0, 2, 3, 1)
+    assert (first[:, 0].tolist(), first[:, -1].tolist()) == ([[10, 200, 30, 255]] * size, [[255, 255, 255, 0]] * size)
+    assert (second == torch.tensor([50, 50, 50, 255])).all()
+    on_white = load(tmp_path, 16, 3).pixels(torch.tensor([0]))[0]
+    assert on_white[:, 0, -1].tolist() == [255, 255, 255]
+
+
+def test_a_fourth_channel_that_is_not_there_is_an_error(ten_pictures):
+    with pytest.raises(UserError) as error:
+        load(ten_pictures, channels=4)
+    assert str(error.value) == (
+        f"data.channels is 4, but none of the 10 images of {ten_pictures} is transparent.\n"
+        "  Try data.channels=3, or PNG or WebP files with an alpha channel."
+    )

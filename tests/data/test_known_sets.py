@@ -49,7 +49,7 @@ def test_the_digits_are_to_be_had_as_they_were_measured():
 
 
 def test_the_emoji_ship_inside_the_package_with_their_licence():
-    images = emoji.load(image_size=32, limit=None)
+    images = emoji.load(32, 3, None)
     assert (images.name, images.shape, len(images)) == ("emoji", (3, 32, 32), 1520)
     assert dict(zip(images.classes, images.labels.bincount().tolist(), strict=True)) == emoji.CLASSES
     corners = images.images[:, :, [0, 0, -1, -1], [0, -1, 0, -1]]
@@ -62,7 +62,7 @@ def test_the_emoji_ship_inside_the_package_with_their_licence():
 
 
 def test_a_class_of_emoji_looks_as_it_is_named():
-    images = emoji.load(image_size=None, limit=None)
+    images = emoji.load(None, 3, None)
     colours = {name: images.images[images.labels == number].double() for number, name in enumerate(images.classes)}
     yellow = {name: (some[:, 0].mean() - some[:, 2].mean()).item() for name, some in colours.items()}
     assert max(yellow, key=yellow.get) == "smileys"
@@ -70,10 +70,19 @@ def test_a_class_of_emoji_looks_as_it_is_named():
     assert max(whole, key=whole.get) == "symbols"
 
 
+def test_emoji_have_a_fourth_channel_and_oblong_sizes_where_they_are_asked_for():
+    see_through, on_white = (emoji.load([32, 48], channels, 16).images.double() for channels in (4, 3))
+    assert see_through.shape == (16, 4, 32, 48)
+    opaque = see_through[:, 3:] / 255
+    mixed = see_through[:, :3] * opaque + 255 * (1 - opaque)
+    assert (mixed - on_white).abs().mean() < 1
+    assert emoji.load(None, 1, 5).shape == (1, 32, 32)
+
+
 def test_emoji_are_limited_held_out_and_drawn_larger():
-    few = emoji.load(64, 80)
+    few = emoji.load(64, 3, 80)
     assert (few.shape, few.labels.bincount().tolist()) == ((3, 64, 64), [10] * 8)
-    assert [len(emoji.load(32, 5, split, holdout=0.1)) for split in ("train", "test")] == [5, 152]
+    assert [len(emoji.load(32, 3, 5, split, holdout=0.1)) for split in ("train", "test")] == [5, 152]
 
 
 @pytest.mark.parametrize(

@@ -61,7 +61,7 @@ def test_the_extractor_of_the_digits_ships_with_the_package_and_knows_them(shipp
 
 
 def test_the_extractor_of_the_emoji_ships_with_the_package_and_knows_them(own_cache):
-    images = emoji.load(32, None)
+    images = emoji.load(32, 3, None)
     seen = cnn(halves(images)[0], CPU)(images.images)
     assert not own_cache.exists()
     right = seen.probabilities.argmax(1) == images.labels

@@ -327,13 +327,15 @@ def test_a_dcgan_refuses_larger_sizes_by_coarser_steps_and_names_two_that_work(s
 
 
 @pytest.mark.parametrize(
-    ("shape", "sizes"), [((1, 28, 29), "28 or 32"), ((1, 30, 28), "28 or 32"), ((1, 28, 64), "64 or 72")]
+    ("shape", "size"),
+    [((1, 28, 29), (28, 28)), ((1, 30, 28), (32, 28)), ((1, 28, 64), (32, 64)), ((1, 36, 90), (32, 96))],
 )
-def test_a_dcgan_refuses_images_of_which_one_side_does_not_fit(shape, sizes):
+def test_a_dcgan_refuses_images_of_which_one_side_does_not_fit_and_names_a_size_that_does(shape, size):
     with pytest.raises(UserError) as refusal:
         small("dcgan", shape)
     assert f"cannot draw {shape[1]}x{shape[2]} images" in str(refusal.value)
-    assert f"Try data.image_size={sizes}, which crops them to squares." in str(refusal.value)
+    assert f"Try data.image_size=[{size[0]},{size[1]}], which scales and crops them." in str(refusal.value)
+    small("dcgan", (1, *size))
 
 
 def test_a_dcgan_without_widths_for_its_doublings_is_refused_with_the_key():
