@@ -124,7 +124,7 @@ def test_what_the_page_says_is_refused_is_refused_with_a_remedy(tmp_path, line):
 
 
 TRAINING = [
-    line for line in commands("gan-run") if not OF_A_RUN.search(line) and not re.search("help|sweep_resume", line)
+    line for line in commands("gan-run") if not OF_A_RUN.search(line) and not re.search("help|sweep_resume|--cfg", line)
 ]
 
 
@@ -144,10 +144,17 @@ def test_a_training_command_trains(folder, line, monkeypatch):
             warnings.simplefilter("ignore", DeprecationWarning)
         result = gan_run(folder, *words, *SHORT, *added)
     assert result.code == 0, result.text
-    runs = [path for pattern in ("outputs/*/*", "multirun/*/*/*") for path in folder.glob(f"{pattern}/summary.json")]
+    runs = [path for start in ("outputs", "multirun") for path in folder.glob(f"{start}/**/summary.json")]
     assert len(runs) == jobs
     for run in runs:
         assert json.loads(run.read_text())["status"] == "finished"
+
+
+@pytest.mark.parametrize("line", [line for line in commands("gan-run") if "--cfg" in line])
+def test_a_command_that_shows_the_settings_shows_them(folder, line):
+    result = gan_run(folder, *shlex.split(line)[1:])
+    assert result.code == 0, result.text
+    assert "batch_size: " in result.out
 
 
 @pytest.mark.slow

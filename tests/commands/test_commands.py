@@ -598,7 +598,7 @@ MISTAKES = {
         "loss._target_ is nowhere.Loss, but no such class or function can be imported.",
         "Check its spelling",
     ),
-    "a value that is missing": (["data=idx"], "data.root has no value", "Give it: data.root=..."),
+    "a value that is missing": (["data=idx"], "data.root is required", "Give it: data.root=..."),
     "data that are not there": (
         ["data=mnist", "data.root=nowhere"],
         "data.root is nowhere, but mnist is in none of: nowhere/MNIST/raw",
@@ -754,11 +754,11 @@ def test_every_command_has_a_page_of_its_own(tmp_path):
         assert page.out.startswith(f"{name}: ")
         assert f"  {name} " in page.out
         assert "Powered by Hydra" not in page.out
-    for line in ("model: dcgan, mlp", "gan-run -m key=value1,value2", "gan-run resume=FOLDER"):
+    for line in ("model: dcgan, keras_dcgan, keras_mlp, mlp", "gan-run -m key=value1,value2", "gan-run resume=FOLDER"):
         assert line in pages["gan-run"].out
     assert len(pages["gan-run"].out.splitlines()) <= 45
     assert "preflight.seconds" in pages["gan-check"].out
-    assert "model: dcgan, mlp" not in pages["gan-sample"].out
+    assert "model: dcgan, keras_dcgan, keras_mlp, mlp" not in pages["gan-sample"].out
 
 
 def test_help_does_not_wait_for_torch(tmp_path):

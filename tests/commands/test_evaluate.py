@@ -199,7 +199,7 @@ WRONG = {
     "no such run": (["run=nowhere"], "there is no such folder", "run=outputs/DATE/TIME"),
     "no such samples": (["samples=nowhere.npz"], "samples is nowhere.npz", ""),
     "another size": (["samples=small.npz"], "samples is small.npz", ""),
-    "too few": (["samples=few.npz"], "3 pictures", "Draw more"),
+    "too few": (["samples=few.npz"], "3 images", "Draw more"),
     "a misspelt key": (["nm=3"], "There is no key nm here", "num"),
 }
 
