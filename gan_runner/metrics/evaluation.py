@@ -366,7 +366,8 @@ class Evaluation:
             if only is not None and name not in only:
                 continue
             key, kept = f"evaluation.metrics.{name}", (name, real.fingerprint)
-            if kept not in self._kept:
+            first = kept not in self._kept
+            if first:
                 on_data = self.on_data.get(name)
                 batches = real.batches_of(on_data.reference, self.num_images) if on_data else None
                 statistics = metric.statistics(batches or real.batches(self.num_images))
@@ -374,10 +375,10 @@ class Evaluation:
                 self._kept[kept] = statistics
                 if on_data:
                     self._look_at_real(on_data, statistics)
-                if metric is self._measuring:
-                    self._look_at_noise(metric, statistics, fake[0].images.shape[1:])
             numbers = metric.measure(fake, self._kept[kept])
             _check_numbers(key, metric, numbers)
+            if first and metric is self._measuring:
+                self._look_at_noise(metric, self._kept[kept], fake[0].images.shape[1:])
             measured |= {self._tag(each): value for each, value in numbers.items()}
         return measured
 

@@ -75,7 +75,7 @@ class SavedSweep:
         self._trust = trust
         if not (self.folder / "sweep.json").exists():
             raise UserError(
-                f"{folder} is no folder of a sweep: it has no sweep.json.",
+                f"{folder} is not the folder of a sweep: it has no sweep.json.",
                 "Try multirun/DATE/TIME, or gan_runner.load.",
             )
 

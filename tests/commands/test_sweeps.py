@@ -347,7 +347,9 @@ def test_jobs_of_a_folders_sweep_make_no_part_that_is_neither_ours_nor_typed_now
     assert gone_on_with(*own).code == 0
 
 
-@pytest.mark.parametrize(("folder", "problem"), [("gone", "there is no such folder"), (".", "no folder of a sweep")])
+@pytest.mark.parametrize(
+    ("folder", "problem"), [("gone", "there is no such folder"), (".", "not the folder of a sweep")]
+)
 def test_a_folder_that_is_no_sweep_cannot_go_on(tmp_path, folder, problem):
     result = gan_run(tmp_path, "-m", f"sweep_resume={folder}")
     assert result.code == 1

@@ -161,7 +161,7 @@ def test_every_override_that_an_alarm_recommends_is_taken_and_changes_the_run(co
 
 
 def test_a_remedy_starts_from_what_the_run_is_set_to(compose_config):
-    overrides = ["penalty=none", "trainer.ema=null", "data.limit=40"]
+    overrides = ["penalty=none", "trainer.ema=null", "data.limit=40", "model.dropout=0.3"]
     overrides += ["optimizer=ttur", "schedule=rounds", "schedule.d_steps=70"]
     watched = build(compose_config(*overrides)).watch
     for number in (0, 600):

@@ -239,7 +239,7 @@ def test_a_folder_that_is_no_runs_is_told_with_what_to_type(tmp_path, run):
         with pytest.raises(gr.UserError, match=said):
             gr.load(folder)
     for folder in ("nowhere", "empty"):
-        with pytest.raises(gr.UserError, match="no folder of a sweep"):
+        with pytest.raises(gr.UserError, match="not the folder of a sweep"):
             gr.load_sweep(folder)
     with pytest.raises(gr.UserError, match="A checkpoint is asked for that is not there"):
         run.sample(checkpoint="7")

@@ -87,7 +87,7 @@ BROKEN = {
 
 
 def config_with(compose_config, key, node, *overrides):
-    config = compose_config(*SMALL, *overrides)
+    config = compose_config(*SMALL, "penalty=none", *overrides)  # r1 reads from a model's node, which is replaced
     OmegaConf.set_readonly(config, False)
     with open_dict(config):
         OmegaConf.update(config, key, node, merge=False)
