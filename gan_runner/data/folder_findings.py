@@ -136,7 +136,7 @@ class Findings:
             notes.append(
                 f"{cropped.count:,} of {counted(total, 'image')} {'loses' if cropped.count == 1 else 'lose'} more "
                 f"than half to the {crop}, the worst {cropped.degree:.0%} ({cropped.example}): "
-                "the middle is kept; cut them yourself, or try data.image_size=[HEIGHT,WIDTH], where that is not meant."
+                "the middle is kept; if that is not meant, cut them yourself or try 'data.image_size=[HEIGHT,WIDTH]'."
             )
         if self._brightest is not None and self._brightest < _DARK and not self.deep:
             notes.append(

@@ -156,5 +156,5 @@ def _check_size(height: int, width: int, doublings: int) -> None:
         f"multiples of {multiple}.",
         f"data.image_size is {height}. Try data.image_size={below} or {below + multiple}."
         if height == width
-        else "Try data.image_size=[{},{}], which scales and crops them.".format(*nearest),
+        else "Try 'data.image_size=[{},{}]', which scales and crops them.".format(*nearest),
     )

@@ -216,7 +216,7 @@ def _check_size(height: int, width: int) -> None:
         f"model=resnet cannot draw {height}x{width} images: height and width must be multiples of {_MULTIPLE}.",
         f"data.image_size is {height}. Try data.image_size={below} or {below + _MULTIPLE}."
         if height == width
-        else "Try data.image_size=[{},{}], which scales and crops them.".format(*nearest),
+        else "Try 'data.image_size=[{},{}]', which scales and crops them.".format(*nearest),
     )
 
 

@@ -149,7 +149,7 @@ class Several:
 
     def __init__(self, parts: Mapping[str, Logger]) -> None:
         if not parts:
-            raise UserError("logger is several, but logger.parts has none.", "Try logger=[tensorboard,mlflow].")
+            raise UserError("logger is several, but logger.parts has none.", "Try 'logger=[tensorboard,mlflow]'.")
         self.parts = dict(parts)
 
     @property

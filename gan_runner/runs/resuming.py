@@ -101,7 +101,7 @@ def offer_to_hydra(stored: Stored, typed: list[str]) -> None:
             names = [name.rpartition(".")[2].lower() for name in outside]
             log.warning(
                 "This run was logged to %s too, but where data go is not for a folder to say. To go on there, add "
-                "logger=[tensorboard,%s], and its settings.",
+                "'logger=[tensorboard,%s]', and its settings.",
                 " and ".join(names),
                 ",".join(names),
             )

@@ -187,7 +187,7 @@ def test_a_sample_larger_than_the_set_repeats_every_image_equally_often(seven_im
 
 
 def test_auto_keeps_on_the_device_what_fits_and_says_so(ten_pictures, monkeypatch, caplog):
-    caplog.set_level(logging.INFO)
+    caplog.set_level(logging.DEBUG, "gan_runner")
     pictures = image_folder.load(str(ten_pictures), image_size=8, channels=3, limit=None)
     needed = 10 * 3 * 8 * 8
     monkeypatch.setattr(loader, "free_memory", lambda device: 2 * needed)

@@ -204,7 +204,7 @@ def test_both_choices_draw_from_28_to_64_pixels(compose_config, choice):
     ("shape", "remedy"),
     [
         ((1, 29, 29), "data.image_size is 29. Try data.image_size=28 or 32."),
-        ((1, 30, 28), "data.image_size is 30. Try data.image_size=28 or 32."),
+        ((1, 30, 28), "Try 'data.image_size=[32,28]', which scales and crops them."),
         ((1, 3, 3), "data.image_size is 3. Try data.image_size=8 or 12."),
     ],
 )
