@@ -222,13 +222,13 @@ def test_a_run_that_goes_on_is_refused_what_the_command_refuses(run):
 
 def test_what_a_run_says_is_printed_where_nobody_else_logs_it(monkeypatch):
     monkeypatch.setattr(logging.getLogger(), "handlers", [])
-    for quiet, wanted in ((True, ""), (False, "4 iterations to train")):
+    for quiet, wanted in ((True, ""), (False, "4 iterations")):
         out = io.StringIO()
         with contextlib.redirect_stdout(out):
             run = gr.train(*QUICK, quiet=quiet)
         assert wanted in out.getvalue()
         assert bool(out.getvalue()) is not quiet
-        assert "4 iterations to train" in (run.folder / "gan-run.log").read_text()
+        assert "4 iterations" in (run.folder / "gan-run.log").read_text()
 
 
 def test_a_folder_that_is_no_runs_is_told_with_what_to_type(tmp_path, run):
