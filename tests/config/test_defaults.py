@@ -144,39 +144,6 @@ def test_the_common_settings_in_the_help_are_the_defaults(compose_config):
         assert default == (float(value) if isinstance(default, int | float) else value), key
 
 
-def row_of(config):
-    """A row of the table of settings, as it is on its page."""
-    batch, dropout = (
-        f"{value:g}" for value in (config.trainer.batch_size, config.model.discriminator.get("dropout", 0))
-    )
-    penalty = f"R1, gamma {config.penalty.gamma:g}, every {config.penalty.interval}" if config.penalty else "none"
-    widths = ", ".join(map(str, config.model.generator.widths))
-    average = "none" if config.trainer.ema is None else f"{config.trainer.ema:g}"
-    return [
-        f"{config.optimizer.lr:.0e}".replace("e-0", "e-"),
-        ", ".join(f"{beta:g}" for beta in config.optimizer.betas),
-        batch,
-        dropout,
-        penalty,
-        average,
-        widths,
-    ]
-
-
-def test_the_table_of_default_recommended_and_published_settings_is_what_is_composed(compose_config):
-    text = (ROOT / "docs/choices.md").read_text()
-    lines = text.partition("| | learning rate |")[2].partition("\n\n")[0].splitlines()[2:]
-    table = {
-        cells[0].strip("` "): [cell.strip() for cell in cells[1:]]
-        for cells in (line.strip("|").split("|") for line in lines)
-    }
-    wanted = [f"model={name}" for name in MODELS if name not in PUBLISHED]
-    wanted += [f"{model} experiment=recommended" for model in wanted]
-    wanted += [f"experiment={name}" for name in PUBLISHED if name in MODELS]
-    assert set(table) == set(wanted)
-    assert table == {typed: row_of(compose_config(*typed.split())) for typed in wanted}
-
-
 @pytest.mark.parametrize("model", ["mlp", "dcgan"])
 def test_what_a_run_says_the_recommended_settings_gain_is_what_was_recorded(compose_config, model):
     """At equal time, `python -m benchmarks.equal_time --minutes 0.75 --data digits --pictures 898`."""
