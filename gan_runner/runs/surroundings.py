@@ -34,23 +34,23 @@ def one_at_a_time() -> Iterator[None]:
 
 @contextlib.contextmanager
 def logging_to(folder: Path, *, printed: bool) -> Iterator[None]:
-    """In here what the run says goes to its log file, and is printed if that is asked for and nobody else does it."""
-    file = LogFile(folder / LOG, encoding="utf-8")
-    file.setFormatter(logging.Formatter("[%(asctime)s][%(levelname)s] %(message)s"))
-    handlers: list[logging.Handler] = [file]
-    if printed and not _ours.hasHandlers():
-        handlers.append(_Printing(logging.INFO))
-    level = _ours.level
-    _ours.setLevel(logging.DEBUG)  # the file is told more than is printed
-    for handler in handlers:
-        _ours.addHandler(handler)
-    try:
-        yield
-    finally:
+    """In here what the run says goes to its log file, and is printed if that is asked for and nobody else does it.
+
+    Another run of this process waits: its log would hold what this one says.
+    """
+    with _computing, contextlib.ExitStack() as restoring:
+        file = LogFile(folder / LOG, encoding="utf-8")
+        file.setFormatter(logging.Formatter("[%(asctime)s][%(levelname)s] %(message)s"))
+        handlers: list[logging.Handler] = [file]
+        if printed and not _ours.hasHandlers():
+            handlers.append(_Printing(logging.INFO))
+        restoring.callback(_ours.setLevel, _ours.level)
+        _ours.setLevel(logging.DEBUG)  # the file is told more than is printed
         for handler in handlers:
-            _ours.removeHandler(handler)
-            handler.close()
-        _ours.setLevel(level)
+            _ours.addHandler(handler)
+            restoring.callback(handler.close)
+            restoring.callback(_ours.removeHandler, handler)
+        yield
 
 
 class _Printing(logging.Handler):

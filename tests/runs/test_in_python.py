@@ -165,7 +165,7 @@ def test_a_sweep_is_not_trained_as_one_run():
 def test_runs_in_several_threads_come_to_the_bits_of_runs_one_by_one(tmp_path):
     seeds = [1, 2, 3]
     alone = [everything_but_times(gr.train(*QUICK, seed=seed, quiet=True).folder) for seed in seeds]
-    together = dict.fromkeys(seeds)
+    together, level = dict.fromkeys(seeds), logging.getLogger("gan_runner").level
 
     def train(seed):
         together[seed] = gr.train(*QUICK, f"hydra.run.dir=together/{seed}", seed=seed, quiet=True)
@@ -177,8 +177,10 @@ def test_runs_in_several_threads_come_to_the_bits_of_runs_one_by_one(tmp_path):
     for thread in threads:
         thread.join()
     assert np.array_equal(drawn[0], drawn[-1])
+    assert logging.getLogger("gan_runner").level == level
     for seed, expected in zip(seeds, alone, strict=True):
         assert everything_but_times(together[seed].folder) == expected
+        assert (together[seed].folder / "gan-run.log").read_text().count("Finished in") == 1
 
 
 def test_a_program_of_hydras_own_goes_on_with_its_own_config_and_version():
