@@ -18,7 +18,8 @@ from gan_runner.record.loggers import Hyperparameters, InBackground, RunToLog, S
 if TYPE_CHECKING:
     from mlflow.tracking import MlflowClient
 
-_LOCAL = "sqlite:///mlflow.db"
+_SQLITE = "sqlite:///"
+_LOCAL = f"{_SQLITE}mlflow.db"
 _LONGEST_PARAMETER = 6000  # characters that MLflow takes
 _LONGEST_TAG = 5000
 _IN_A_BATCH = 100  # parameters
@@ -58,7 +59,7 @@ class MLflow:
         from mlflow.tracking import MlflowClient
 
         try:
-            client = MlflowClient(tracking_uri=self.tracking_uri)
+            client = MlflowClient(tracking_uri=_absolute(self.tracking_uri))
             run_id = _earlier_run(client, run)
             begun = run_id is None
             if run_id is None:
@@ -188,3 +189,9 @@ class MLflowRun:
     def close(self) -> None:
         """Wait until MLflow has everything, for half a minute at most."""
         self._background.close()
+
+
+def _absolute(uri: str) -> str:
+    """A SQLite file by its whole path: MLflow keeps a store for each address, whatever folder the process is in."""
+    path = uri.removeprefix(_SQLITE)
+    return f"{_SQLITE}{Path(path).absolute()}" if uri.startswith(_SQLITE) and path else uri

@@ -1,7 +1,9 @@
 import logging
 import struct
+import tempfile
 import threading
 import time
+from pathlib import Path
 
 import pytest
 from PIL import Image
@@ -148,12 +150,15 @@ def starts(logger, folder):
 def test_mlflow_has_one_run_of_all_starts_and_no_point_twice(tmp_path, monkeypatch):
     pytest.importorskip("mlflow")
     pytest.importorskip("sqlalchemy")
-    monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    with tempfile.TemporaryDirectory() as gone:  # where a run of this process was kept before
+        monkeypatch.chdir(gone)
+        MLflow(None, None, True).open(RunToLog(Path(gone))).close()
+        monkeypatch.chdir(tmp_path)
     starts(MLflow(tracking_uri=None, experiment=None, images=True), tmp_path / "run")
     from mlflow.tracking import MlflowClient
 
-    client = MlflowClient(tracking_uri="sqlite:///mlflow.db")
+    client = MlflowClient(tracking_uri=f"sqlite:///{tmp_path}/mlflow.db")
     (run,) = client.search_runs([client.get_experiment_by_name("2026/a").experiment_id])
     assert [(p.step, p.value) for p in client.get_metric_history(run.info.run_id, "loss/d")] == [
         *((2, 2.0), (4, 4.0), (6, 6.0), (8, 8.0))
