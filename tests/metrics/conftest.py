@@ -70,3 +70,11 @@ def halves(small_digits):
         InMemoryImages("digits", small_digits.images[part], small_digits.labels[part], small_digits.classes)
         for part in rows
     )
+
+
+@pytest.fixture
+def bound(metrics_of, halves):
+    """Metrics that know both halves of the data."""
+    metrics = metrics_of()
+    metrics.bind(*halves, torch.device("cpu"))
+    return metrics

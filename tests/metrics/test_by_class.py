@@ -11,13 +11,6 @@ from gan_runner.metrics.by_class import ByClass, OfOneClass, by_class
 CPU = torch.device("cpu")
 
 
-@pytest.fixture
-def bound(metrics_of, halves):
-    metrics = metrics_of()
-    metrics.bind(*halves, CPU)
-    return metrics
-
-
 def measured(metrics, images, label):
     return by_class(metrics.extractor(images), label, metrics, 1000)
 

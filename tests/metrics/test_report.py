@@ -14,13 +14,6 @@ CPU = torch.device("cpu")
 
 
 @pytest.fixture
-def bound(metrics_of, halves):
-    metrics = metrics_of()
-    metrics.bind(*halves, CPU)
-    return metrics
-
-
-@pytest.fixture
 def drawn(halves, tmp_path):
     """A file of 400 pictures: a quarter copies, the others held out, shifted a little in grey."""
     training, held_out = halves
