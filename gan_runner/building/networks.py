@@ -17,6 +17,7 @@ from gan_runner.errors import UserError
 from gan_runner.models.conditional import ConcatenationDiscriminator, ConditionalGenerator, ProjectionDiscriminator
 from gan_runner.models.packing import Packed
 
+_TOLD_THE_CLASS = {"projection": ProjectionDiscriminator, "concatenation": ConcatenationDiscriminator}
 _REGISTRATIONS = 4  # of a parameter at the most, as it is made, initialised and normalised
 
 
@@ -47,7 +48,14 @@ def make_player(
         UserError: the network cannot be made, or not be given the class.
     """
     if conditioning_of(game, classes) and not asked_for(node, {"num_classes": len(classes)}):
-        return _told_the_class(which, node, key, game, image_shape, classes)
+
+        def make_it(image_shape: tuple[int, int, int], **instead: object) -> nn.Module:
+            return make_network({**node, **instead}, key, image_shape, classes)
+
+        if which == "discriminator":
+            return _TOLD_THE_CLASS[game["conditioning"]](make_it, image_shape, len(classes))
+        latent_dim, embedding_dim = _latent_dim_of(node, key), game["embedding_dim"]
+        return ConditionalGenerator(make_it, image_shape, latent_dim, len(classes), embedding_dim)
     packing = packing_of(game) if which == "discriminator" else 1
     channels, height, width = image_shape
     net = make_network(node, key, (packing * channels, height, width), classes)
@@ -66,30 +74,16 @@ def conditioning_of(game: Mapping[str, Any], classes: Sequence[str]) -> dict[str
     return {name: game[name] for name in ("conditioning", "embedding_dim")}
 
 
-def _told_the_class(
-    which: Literal["generator", "discriminator"],
-    node: Mapping[str, Any],
-    key: str,
-    game: Mapping[str, Any],
-    image_shape: tuple[int, int, int],
-    classes: Sequence[str],
-) -> nn.Module:
-    """Make a network that knows nothing of classes, and wrap it in one that does."""
-
-    def make_it(image_shape: tuple[int, int, int], **instead: object) -> nn.Module:
-        return make_network({**node, **instead}, key, image_shape, classes)
-
-    if which == "discriminator":
-        kind = {"projection": ProjectionDiscriminator, "concatenation": ConcatenationDiscriminator}
-        return kind[game["conditioning"]](make_it, image_shape, len(classes))
-    if not isinstance(node.get("latent_dim"), int):
-        raise UserError(
-            f"{key} ({node['_target_']}) has no setting latent_dim, which this game enlarges by game.embedding_dim to "
-            "give it the class beside the latent.",
-            "Give it a parameter latent_dim, with latent_dim: ${model.latent_dim} in its YAML file; or a parameter "
-            "num_classes, and a forward(latents, label).",
-        )
-    return ConditionalGenerator(make_it, image_shape, node["latent_dim"], len(classes), game["embedding_dim"])
+def _latent_dim_of(node: Mapping[str, Any], key: str) -> int:
+    """The size of a generator's latent, which the class is joined with."""
+    if isinstance(latent_dim := node.get("latent_dim"), int):
+        return latent_dim
+    raise UserError(
+        f"{key} ({node['_target_']}) has no setting latent_dim, which this game enlarges by game.embedding_dim to "
+        "give it the class beside the latent.",
+        "Give it a parameter latent_dim, with latent_dim: ${model.latent_dim} in its YAML file; or a parameter "
+        "num_classes, and a forward(latents, label).",
+    )
 
 
 def with_weights(make: Callable[[], nn.Module], weights: Mapping[str, Tensor]) -> nn.Module:
