@@ -85,7 +85,7 @@ def composing_once() -> Iterator[None]:
 def call(command: Callable[[], None], folder: Path, *arguments: str) -> Result:
     """Call a command in a folder; a bug's exception comes through."""
     out, err = io.StringIO(), io.StringIO()
-    before, level = sys.argv, logging.getLogger().level
+    before, levels = sys.argv, {logger: logger.level for logger in map(logging.getLogger, ("", "gan_runner"))}
     sys.argv = [f"gan-{command.__name__}", *arguments]
     code = 0
     try:
@@ -102,7 +102,8 @@ def call(command: Callable[[], None], folder: Path, *arguments: str) -> Result:
         sys.argv = before
         GlobalHydra.instance().clear()
         HydraConfig.instance().cfg = None  # it says where the command was typed, which the next one must not believe
-        logging.getLogger().setLevel(level)
+        for logger, level in levels.items():
+            logger.setLevel(level)
         if loky := sys.modules.get("joblib.externals.loky"):  # its processes stay in the folder that they began in
             loky.get_reusable_executor().shutdown(wait=True)
         for handler in logging.getLogger().handlers[:]:
