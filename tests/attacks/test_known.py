@@ -168,7 +168,7 @@ def test_a_folder_does_not_choose_where_data_go(run, opened, caplog, name, sever
     at("logger", value=logger)(run)
     result = opened(*RESUME)
     assert result.code == 0, result.text
-    assert f"add logger=[tensorboard,{name.lower()}]" in caplog.text
+    assert f"add 'logger=[tensorboard,{name.lower()}]'" in caplog.text
     assert yaml.safe_load((run / ".hydra/config.yaml").read_text())["logger"]["_target_"].endswith(".TensorBoard")
 
 

@@ -334,7 +334,7 @@ def test_a_dcgan_refuses_images_of_which_one_side_does_not_fit_and_names_a_size_
     with pytest.raises(UserError) as refusal:
         small("dcgan", shape)
     assert f"cannot draw {shape[1]}x{shape[2]} images" in str(refusal.value)
-    assert f"Try data.image_size=[{size[0]},{size[1]}], which scales and crops them." in str(refusal.value)
+    assert f"Try 'data.image_size=[{size[0]},{size[1]}]', which scales and crops them." in str(refusal.value)
     small("dcgan", (1, *size))
 
 
