@@ -118,3 +118,14 @@ def test_times_by_model_and_size():
         assert (image, batch) == ("x".join(map(str, row["image"])), str(row["batch"]))
         check(milliseconds.removesuffix(" ms"), [row["milliseconds"]])
         check(memory.removesuffix(" MB").replace(",", ""), [row["megabytes"]])
+
+
+def test_times_beside_other_programs():
+    rows = recorded("busy")
+    table = rows_of(SPEED, "ms an iteration | `mlp`, no busy")
+    assert [name for name, *_ in table] == list(rows[0]["milliseconds"])
+    for name, *said in table:
+        for figure, row in zip(said, rows, strict=True):
+            milliseconds, share = re.fullmatch(r"([\d.]+) \(([\d.]+)\)", figure).groups()
+            check(milliseconds, [row["milliseconds"][name]])
+            check(share, [min(row["milliseconds"].values()) / row["milliseconds"][name]])
