@@ -294,6 +294,7 @@ EXAMPLES = list(examples_of_extending())
 def test_there_is_an_example_of_each_kind_of_part():
     assert [module for module, _, _ in EXAMPLES] == [
         *("my_losses", "my_models", "my_metrics", "my_data", "my_schedules", "my_games", "my_symptoms", "my_loggers"),
+        "my_operations",
     ]
 
 

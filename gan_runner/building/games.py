@@ -11,7 +11,7 @@ from torch import nn
 from gan_runner.building.making import asked_for, make, named_by
 from gan_runner.contracts import hold_to
 from gan_runner.games import Drawing, FromLatents, Game, draws_from_latents_alone
-from gan_runner.objectives.augment import Adaptive, Augmentation
+from gan_runner.objectives.augment import AdaptiveChance, Augmentation
 from gan_runner.objectives.latents import Latent
 from gan_runner.objectives.losses import AdversarialLoss
 from gan_runner.objectives.penalties import Penalty, Several, parts_of
@@ -22,7 +22,9 @@ PARTS_OF_A_GAME = ("game", "latent", "loss", "labels", "penalty", "augment")
 """The groups that a game is made of."""
 
 
-def make_game(nodes: Mapping[str, Any], classes: Sequence[str], device: torch.device, world: World = ALONE) -> Game:
+def make_game(
+    nodes: Mapping[str, Any], classes: Sequence[str], device: torch.device, world: World = ALONE, num_images: int = 0
+) -> Game:
     """Make a game with what it asks for.
 
     Args:
@@ -30,12 +32,13 @@ def make_game(nodes: Mapping[str, Any], classes: Sequence[str], device: torch.de
         classes: names of the data's classes.
         device: where it is played.
         world: who plays it.
+        num_images: of the training set; 0 where nothing is trained.
     """
     offered = {
         "latent": make_latent(nodes["latent"]),
         "loss": _make_loss(nodes),
         "penalty": make_penalty(nodes["penalty"]),
-        "augment": _make_augment(nodes["augment"], device, world),
+        "augment": _make_augment(nodes["augment"], device, world, num_images),
         "num_classes": len(classes),
     }
     game: Game = hold_to(make(nodes["game"], **asked_for(nodes["game"], offered)), Game, "game")
@@ -80,13 +83,13 @@ def make_penalty(node: Mapping[str, Any]) -> Penalty | Several | None:
     return penalty
 
 
-def _make_augment(node: Mapping[str, Any], device: torch.device, world: World) -> Augmentation | None:
-    if not node:
+def _make_augment(node: Mapping[str, Any], device: torch.device, world: World, num_images: int) -> Augmentation | None:
+    if not node or (made := make(node, **asked_for(node, {"num_images": num_images}))) is None:
         return None
-    augment: Augmentation = hold_to(make(node), Augmentation, "augment")
+    augment: Augmentation = hold_to(made, Augmentation, "augment")
     if isinstance(augment, nn.Module):
         augment.to(device)
-    if isinstance(augment, Adaptive) and world.size > 1:
+    if isinstance(augment, AdaptiveChance) and world.size > 1:
         augment.of_all = world.interleaved
     return augment
 

@@ -94,7 +94,7 @@ def build(config: DictConfig, world: World = ALONE) -> Experiment:
     with world.main_process_first():  # what is downloaded or prepared, the others find there
         images = load_images(config)
     loader = _loader(config, images, sizes.d * (schedule.d_steps_per_turn or 1), device, world)
-    game = build_game(config, images.classes, device, world)
+    game = build_game(config, images.classes, device, world, len(images))
     generator_net = _on_device(build_network(config, "generator", images.shape, images.classes), device)
     discriminator_net = _on_device(build_network(config, "discriminator", images.shape, images.classes), device)
     # A game that takes no penalty has none, whatever is chosen for those that do.
@@ -206,9 +206,11 @@ def _refuse_batch_norm(net: nn.Module, penalty: Penalty | Several | None) -> Non
         )
 
 
-def build_game(config: DictConfig, classes: Sequence[str], device: torch.device, world: World = ALONE) -> Game:
+def build_game(
+    config: DictConfig, classes: Sequence[str], device: torch.device, world: World = ALONE, num_images: int = 0
+) -> Game:
     """Make the game that a config describes, with what it asks for of loss, latent, penalty and augmentation."""
-    return make_game({name: plain(config[name]) for name in PARTS_OF_A_GAME}, classes, device, world)
+    return make_game({name: plain(config[name]) for name in PARTS_OF_A_GAME}, classes, device, world, num_images)
 
 
 def sampler_of_checkpoint(config: DictConfig, state: Mapping[str, Any], seed: int, device: torch.device) -> Sampler:

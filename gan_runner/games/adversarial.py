@@ -13,7 +13,7 @@ from gan_runner.data import Batch
 from gan_runner.errors import UserError
 from gan_runner.games.drawing import FromLatents
 from gan_runner.games.game import Outcome, area_under_roc, checked_logits
-from gan_runner.objectives.augment import Adaptive, Augmentation, View
+from gan_runner.objectives.augment import AdaptiveChance, Augmentation, View
 from gan_runner.objectives.latents import Latent
 from gan_runner.objectives.losses import AdversarialLoss
 from gan_runner.objectives.penalties import Penalty, Several, due, interval_of, parts_of
@@ -43,10 +43,10 @@ class Adversarial(FromLatents):
         augment: Augmentation | None = None,
         packing: Count = 1,
     ) -> None:
-        if isinstance(augment, Adaptive) and not loss.classifies:
+        if isinstance(augment, AdaptiveChance) and not loss.classifies:
             raise UserError(
-                "augment is ada, which grows with how often D is right by the sign of its logits, but this loss gives "
-                "the sign no meaning.",
+                "augment adapts to how often D is right by the sign of its logits, but this loss gives the sign no "
+                "meaning.",
                 "Try augment=diffaugment, or loss=nonsaturating.",
             )
         super().__init__(latent)
@@ -77,7 +77,7 @@ class Adversarial(FromLatents):
         measured: dict[str, Tensor] = {}
         if self.augment is not None:
             self.augment.adapt(real_logits.detach(), len(real))
-            if isinstance(self.augment, Adaptive):
+            if isinstance(self.augment, AdaptiveChance):
                 measured["augment/p"] = self.augment.p.clone()
         terms = {"adversarial": self.loss.d(real_logits, fake_logits)}
         for name in (name for name, part in self.penalties.items() if interval_of(part) == 1):

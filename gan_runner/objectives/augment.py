@@ -6,7 +6,9 @@ way of changing images, write a class with `draw` and `adapt` here and a YAML fi
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Protocol
 
 import torch
@@ -30,46 +32,21 @@ class Augmentation(Protocol):
         ...
 
 
-class DiffAugment(nn.Module):
-    """Changes of colour, translation and cutout (Zhao et al. 2020, arXiv:2006.10738, appendix A).
+@dataclass(frozen=True)
+class _Changes:
+    """The five changes of `DiffAugment`, at any chance."""
 
-    Each of the five touches an image with chance `p`, by itself, in this order. What a translation brings in, and what
-    a cutout takes out, is 0: the middle of the range of pixels. Of a grey image, saturation changes nothing.
-
-    Args:
-        p: chance of each change; 1 is the paper's.
-        brightness: added to an image, by up to this much either way.
-        saturation: share by which a pixel's distance from its own grey grows or shrinks at most.
-        contrast: share by which a pixel's distance from the image's mean grows or shrinks at most.
-        translation: share of the height and of the width by which an image moves at most.
-        cutout: share of the height and of the width that the square left out has; it may lie across an edge.
-    """
-
-    p: Tensor
-
-    def __init__(
-        self,
-        p: Fraction,
-        brightness: NonNegative,
-        saturation: Fraction,
-        contrast: Fraction,
-        translation: FractionBelowOne,
-        cutout: Fraction,
-    ) -> None:
-        super().__init__()
-        # On the device, so that a recorded step sees it change.
-        self.register_buffer("p", torch.tensor(float(p)), persistent=False)
-        self.brightness = brightness
-        self.saturation = saturation
-        self.contrast = contrast
-        self.translation = translation
-        self.cutout = cutout
+    brightness: float
+    saturation: float
+    contrast: float
+    translation: float
+    cutout: float
 
     @torch.no_grad()
-    def draw(self, images: Tensor) -> View:
-        """See `Augmentation`."""
+    def draw(self, images: Tensor, p: Tensor) -> View:
+        """Draw changes with chance `p`, 0-d; see `Augmentation`."""
         count, _, height, width = images.shape
-        applied = torch.rand(5, count, device=images.device) < self.p
+        applied = torch.rand(5, count, device=images.device) < p
         uniform = torch.rand(7, count, device=images.device)
         either_way = (2.0 * uniform[:3] - 1.0) * applied[:3]
         brightness, saturation, contrast = (
@@ -105,33 +82,23 @@ class DiffAugment(nn.Module):
 
         return view
 
-    def adapt(self, real_logits: Tensor, images: int) -> None:
-        """The chance stays as it is."""
 
+class DiffAugment(nn.Module):
+    """Changes of colour, translation and cutout (Zhao et al. 2020, arXiv:2006.10738, appendix A).
 
-class Adaptive(DiffAugment):
-    """`DiffAugment` with a strength that follows D's overfitting (ADA; Karras et al. 2020, arXiv:2006.06676).
-
-    Overfitting shows in how sure D is of real images, r = E[sign D(x)]. Every few updates, p rises where r is above
-    the target and falls where it is below, by as much as would take it from 0 to 1 in `speed` images.
-
-    It takes a loss after which a logit's sign tells real from generated.
+    Each of the five touches an image with chance `p`, by itself, in this order. What a translation brings in, and what
+    a cutout takes out, is 0: the middle of the range of pixels. Of a grey image, saturation changes nothing.
 
     Args:
-        p: chance of each change at the start.
-        brightness: see `DiffAugment`; so are the next four.
-        saturation: see there.
-        contrast: see there.
-        translation: see there.
-        cutout: see there.
-        target: of r.
-        every: updates of D between two changes of p.
-        speed: real images shown to D.
+        p: chance of each change; 1 is the paper's.
+        brightness: added to an image, by up to this much either way.
+        saturation: share by which a pixel's distance from its own grey grows or shrinks at most.
+        contrast: share by which a pixel's distance from the image's mean grows or shrinks at most.
+        translation: share of the height and of the width by which an image moves at most.
+        cutout: share of the height and of the width that the square left out has; it may lie across an edge.
     """
 
-    signs: Tensor
-    images: Tensor
-    updates: Tensor
+    p: Tensor
 
     def __init__(
         self,
@@ -141,19 +108,54 @@ class Adaptive(DiffAugment):
         contrast: Fraction,
         translation: FractionBelowOne,
         cutout: Fraction,
-        target: Fraction,
-        every: Count,
-        speed: Count,
     ) -> None:
-        super().__init__(p, brightness, saturation, contrast, translation, cutout)
+        super().__init__()
+        # On the device, so that a recorded step sees it change.
+        self.register_buffer("p", torch.tensor(float(p)), persistent=False)
+        self._changes = _Changes(brightness, saturation, contrast, translation, cutout)
+
+    def draw(self, images: Tensor) -> View:
+        """See `Augmentation`."""
+        return self._changes.draw(images, self.p)
+
+    def adapt(self, real_logits: Tensor, images: int) -> None:
+        """The chance stays as it is."""
+
+
+class AdaptiveChance(nn.Module, ABC):
+    """A chance of changes that follows D's overfitting (ADA; Karras et al. 2020, arXiv:2006.06676, section 3.1).
+
+    Overfitting shows in how sure D is of real images, r = E[sign D(x)]. Every few updates, p rises where r is above
+    the target and falls where it is below, by as much as would take it from 0 to 1 in `speed` images.
+
+    It takes a loss after which a logit's sign tells real from generated. What is changed, a subclass says in `draw`.
+
+    Args:
+        p: chance of each change at the start.
+        target: of r.
+        every: updates of D between two changes of p.
+        speed: real images shown to D.
+    """
+
+    p: Tensor
+    signs: Tensor
+    images: Tensor
+    updates: Tensor
+
+    def __init__(self, p: Fraction, target: Fraction, every: Count, speed: Count) -> None:
+        super().__init__()
+        self.register_buffer("p", torch.tensor(float(p)))
         self.target = target
         self.every = every
         self.speed = speed
-        self.register_buffer("p", self.p)  # which belongs in a checkpoint now
         for name in ("signs", "images", "updates"):  # since p changed last
             self.register_buffer(name, torch.zeros(()))
         # Where several processes share a batch: the logits of all from those of one.
         self.of_all: Callable[[Tensor], Tensor] | None = None
+
+    @abstractmethod
+    def draw(self, images: Tensor) -> View:
+        """See `Augmentation`."""
 
     @torch.no_grad()
     def adapt(self, real_logits: Tensor, images: int) -> None:
@@ -169,6 +171,52 @@ class Adaptive(DiffAugment):
         self.p.copy_(torch.where(due, (self.p + step).clamp(0.0, 1.0), self.p))
         for seen in (self.signs, self.images, self.updates):
             seen *= ~due
+
+
+class Adaptive(AdaptiveChance):
+    """The changes of `DiffAugment`, with a chance that follows D's overfitting.
+
+    Args:
+        p: see `AdaptiveChance`; so are the last three.
+        brightness: see `DiffAugment`; so are the next four.
+        saturation: see there.
+        contrast: see there.
+        translation: see there.
+        cutout: see there.
+        target: see `AdaptiveChance`.
+        every: see there.
+        speed: see there.
+    """
+
+    def __init__(
+        self,
+        p: Fraction,
+        brightness: NonNegative,
+        saturation: Fraction,
+        contrast: Fraction,
+        translation: FractionBelowOne,
+        cutout: Fraction,
+        target: Fraction,
+        every: Count,
+        speed: Count,
+    ) -> None:
+        super().__init__(p, target, every, speed)
+        self._changes = _Changes(brightness, saturation, contrast, translation, cutout)
+
+    def draw(self, images: Tensor) -> View:
+        """See `Augmentation`."""
+        return self._changes.draw(images, self.p)
+
+
+def where_few(few: Augmentation, at_most: Count, num_images: int) -> Augmentation | None:
+    """An augmentation for small training sets; None, which shows images as they are, for larger ones.
+
+    Args:
+        few: the augmentation.
+        at_most: images of a training set that counts as small.
+        num_images: of the training set.
+    """
+    return few if num_images <= at_most else None
 
 
 def _moved(size: int, share: float, uniform: Tensor, applied: Tensor) -> tuple[Tensor, Tensor]:
