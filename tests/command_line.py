@@ -82,9 +82,9 @@ def composing_once() -> Iterator[None]:
         yield
 
 
-def call(command: Callable[[], None], folder: Path, *arguments: str) -> Result:
-    """Call a command in a folder; a bug's exception comes through."""
-    out, err = io.StringIO(), io.StringIO()
+def call(command: Callable[[], None], folder: Path, *arguments: str, terminal: io.StringIO | None = None) -> Result:
+    """Call a command in a folder, perhaps on a terminal; a bug's exception comes through."""
+    out, err = (io.StringIO(), io.StringIO()) if terminal is None else (terminal, terminal)
     before, levels = sys.argv, {logger: logger.level for logger in map(logging.getLogger, ("", "gan_runner"))}
     sys.argv = [f"gan-{command.__name__}", *arguments]
     code = 0
@@ -107,14 +107,14 @@ def call(command: Callable[[], None], folder: Path, *arguments: str) -> Result:
         if loky := sys.modules.get("joblib.externals.loky"):  # its processes stay in the folder that they began in
             loky.get_reusable_executor().shutdown(wait=True)
         for handler in logging.getLogger().handlers[:]:
-            if handler.__class__.__module__ in ("logging", "logging.handlers"):
+            if handler.__class__.__module__ in ("logging", "logging.handlers", "gan_runner.bars"):
                 logging.getLogger().removeHandler(handler)
                 handler.close()
     return Result(code, out.getvalue(), err.getvalue())
 
 
-def gan_run(folder: Path, *arguments: str) -> Result:
-    return call(main.run, folder, *arguments)
+def gan_run(folder: Path, *arguments: str, terminal: io.StringIO | None = None) -> Result:
+    return call(main.run, folder, *arguments, terminal=terminal)
 
 
 def gan_check(folder: Path, *arguments: str) -> Result:

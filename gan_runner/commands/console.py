@@ -1,4 +1,4 @@
-"""The terminal, or what stands in its place: a pipe that broke, a closed stream, a console that knows few letters."""
+"""The terminal, or what replaces it: a broken pipe, a closed stream, a console with a limited character set."""
 
 from __future__ import annotations
 
@@ -10,19 +10,18 @@ import sys
 from collections.abc import Iterator
 from typing import Any
 
-from gan_runner.bars import on_a_terminal
+from gan_runner.bars import on_a_screen
 
 
 class Coloured(logging.Formatter):
-    """Messages alone, warnings and errors in colour where the terminal has it and NO_COLOR is not set."""
+    """The message only; warnings and errors are coloured on a terminal, unless NO_COLOR is set."""
 
     def __init__(self, *args: Any, **settings: Any) -> None:
         super().__init__(*args, **settings)
-        wanted = "NO_COLOR" not in os.environ and os.environ.get("TERM") not in (None, "dumb")
-        self._colours = _COLOURS if wanted and on_a_terminal() and sys.stdout.isatty() else {}
+        self._colours = _COLOURS if not os.environ.get("NO_COLOR") and on_a_screen() else {}
 
     def format(self, record: logging.LogRecord) -> str:
-        """The message, in the colour of its level."""
+        """Return the message in the colour of its level."""
         text, colour = super().format(record), self._colours.get(record.levelno)
         return text if colour is None else f"\033[{colour}m{text}\033[0m"
 
@@ -31,24 +30,24 @@ _COLOURS = {logging.WARNING: 33, logging.ERROR: 31}  # yellow, red
 
 
 class BelowError(logging.Filter):
-    """Keeps errors out of a handler's output: conf/config.yaml has them go to stderr, the rest to stdout."""
+    """Drops errors: conf/config.yaml sends them to stderr and everything else to stdout."""
 
     def filter(self, record: logging.LogRecord) -> bool:
-        """Whether this is said on stdout."""
+        """Whether the message goes to stdout."""
         return record.levelno < logging.ERROR
 
 
 class NotRepeated(logging.Filter):
-    """Keeps out of a handler's output what another job of the sweep has said already."""
+    """Drops errors that another job of the sweep has printed already."""
 
     def filter(self, record: logging.LogRecord) -> bool:
-        """Whether this is said for the first time."""
+        """Whether the message is new."""
         return not getattr(record, "repeated", False)
 
 
 @contextlib.contextmanager
 def any_console() -> Iterator[None]:
-    """While a command runs: closed streams lead nowhere, unknown letters are replaced, broken pipes forgiven."""
+    """While a command runs, closed streams write nowhere, unencodable characters are escaped, broken pipes ignored."""
     _open_closed_streams()
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
@@ -60,12 +59,12 @@ def any_console() -> Iterator[None]:
             try:
                 stream.flush()
             except (OSError, ValueError):
-                with contextlib.suppress(OSError):  # or Python would stumble over it once more, and exit with 120
+                with contextlib.suppress(OSError):  # or Python would fail to flush it at exit, and return 120
                     os.dup2(os.open(os.devnull, os.O_WRONLY), number)
 
 
 def _open_closed_streams() -> None:
-    """Give numbers 0 to 2 to the void where they are free: else the next file to be opened gets one, and our words."""
+    """Open the null device for each closed descriptor of 0 to 2: else the next opened file would get our output."""
     for number, name in enumerate(("stdin", "stdout", "stderr")):
         try:
             os.fstat(number)

@@ -1,6 +1,6 @@
-"""The commands: compose a config, hand it on, and put what goes wrong into words.
+"""The commands: compose a config, pass it to the job, and explain errors.
 
-PyTorch is imported by the job, not here, so that help and completion answer at once.
+PyTorch is imported by the job, not here, so that help and completion are fast.
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
 from gan_runner import CONFIG_MODULE, launched
+from gan_runner.bars import say
 from gan_runner.commands.console import any_console
 from gan_runner.config.command_line import Typed, keep_words, parted, typed, typed_overrides
 from gan_runner.config.composing import VERSION_BASE
@@ -37,13 +38,13 @@ from gan_runner.machine.load import METER
 from gan_runner.machine.signals import unwinding
 from gan_runner.record.sweep_folder import SweepFolder, folder_name
 
-# How long OpenMP's threads spin while they wait. The shorter, the more it costs a run that has its cores to itself: up
-# to a tenth of its speed at 10,000, nothing at 50,000. The longer, the more it costs where others come to share them:
-# beside three busy processes a run with 200,000 is two to three times slower than with 50,000 (benchmarks/busy.py).
+# How long OpenMP's threads spin while they wait. Short spins slow down a run that has its cores to itself: by up to a
+# tenth at 10,000, not at all at 50,000. Long spins slow down a run that shares its cores: beside three busy
+# processes, 200,000 is two to three times slower than 50,000 (benchmarks/busy.py).
 OPENMP = {"GOMP_SPINCOUNT": "50000"}
 SHORT_SPIN = "10000"
 
-_begun: list[bool] = []  # whether this command has come as far as a job, so that an error is no longer Hydra's
+_begun: list[bool] = []  # whether a job has started, so that an error is no longer Hydra's
 
 
 def run() -> None:
@@ -75,7 +76,7 @@ def run() -> None:
 
 
 def _train(config: DictConfig) -> float | None:
-    # Not inside `run`: launchers that start processes find it by its name, and this module with it.
+    # Not inside `run`: launchers that start processes import it by name.
     if HydraConfig.get().mode is RunMode.MULTIRUN:
         from gan_runner.commands.sweep import train_in_sweep
 
@@ -88,7 +89,7 @@ def _train(config: DictConfig) -> float | None:
 
 
 def _taking_part(words: Typed) -> list[str]:
-    """Meet the other processes that torchrun has started; gives what this one adds to what was typed.
+    """Connect to the other processes that torchrun has started; returns the overrides that this one adds.
 
     Raises:
         UserError: a sweep is asked for, which is many runs.
@@ -106,13 +107,13 @@ def _taking_part(words: Typed) -> list[str]:
 
 
 def _be_quiet() -> None:
-    """Leave the screen to the first of several processes, but for errors that this one alone has met with."""
+    """Print nothing in processes other than the first, except errors that only this one has."""
     sys.stdout = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115
     warnings.simplefilter("ignore")
 
 
 def check() -> None:
-    """`gan-check`: look over what `gan-run` would do with the same overrides; with `-m` every job of a sweep."""
+    """`gan-check`: check what `gan-run` would do with the same overrides; with `-m` every job of a sweep."""
 
     def job(config: DictConfig) -> None:
         from gan_runner.commands.check import check_job
@@ -133,7 +134,7 @@ def check() -> None:
 
 
 def sample() -> None:
-    """`gan-sample`: pictures from a run."""
+    """`gan-sample`: draw images from a run."""
 
     def job(config: DictConfig) -> None:
         from gan_runner.commands.sample import sample_job
@@ -147,7 +148,7 @@ def sample() -> None:
 
 
 def export() -> None:
-    """`gan-export`: a run's network for other programs."""
+    """`gan-export`: write a run's network for other programs."""
 
     def job(config: DictConfig) -> None:
         from gan_runner.commands.export import export_job
@@ -161,7 +162,7 @@ def export() -> None:
 
 
 def evaluate() -> None:
-    """`gan-eval`: how good pictures are."""
+    """`gan-eval`: measure how good images are."""
 
     def job(config: DictConfig) -> None:
         from gan_runner.commands.evaluate import evaluate_job
@@ -171,12 +172,12 @@ def evaluate() -> None:
 
     with _explained("evaluate"):
         _tell_version("gan-eval")
-        # What gan-run chooses as a whole file is one setting here, which Hydra would take for that file.
+        # `evaluation` is a group in gan-run but one setting here, which Hydra would look up as a group.
         _launch("evaluate", job, _typed("evaluate", names={"evaluation": "metrics.numbers"}).arguments)
 
 
 def compare() -> None:
-    """`gan-compare`: runs side by side."""
+    """`gan-compare`: compare runs."""
 
     def job(config: DictConfig) -> None:
         from gan_runner.commands.compare import compare_job
@@ -197,35 +198,35 @@ def _typed(config_name: str, *, sweeps: bool = False, names: Mapping[str, str] |
 
 
 def _tell_version(command: str) -> None:
-    """Answer `--version` for this program, where Hydra would for itself."""
+    """Print this program's version for `--version`; Hydra would print its own."""
     if "--version" in sys.argv[1:]:
         print(command, importlib.metadata.version("gan-runner"))
         sys.exit(0)
 
 
 def _launch(config_name: str, job: Callable[[DictConfig], object], arguments: list[str]) -> None:
-    # Read once, when PyTorch is loaded; a sweep whose jobs share cores shortens it.
+    # Read once, when PyTorch is imported; a sweep whose jobs share cores sets a shorter one.
     threads = os.environ.get("OMP_NUM_THREADS", "")
     crowded = threads.isdecimal() and int(threads) > cores()
     for name, value in OPENMP.items():
         os.environ.setdefault(name, SHORT_SPIN if crowded else value)
-    METER.look()  # what others take of the processor is measured from here on, while PyTorch is imported
-    # What a Mac's GPU cannot compute, PyTorch computes on the CPU, and warns of it.
+    METER.look()  # measure the load by other processes from here on, while PyTorch is imported
+    # PyTorch computes on the CPU what a Mac's GPU cannot, and warns.
     os.environ.setdefault("PYTORCH_ENABLE_MPS_FALLBACK", "1")
-    # Hydra would print errors in its own words and leave; this has it raise them.
+    # Makes Hydra raise errors, where it would print its own message and exit.
     os.environ["HYDRA_FULL_ERROR"] = "1"
     _begun.clear()
-    # Whatever is asked of Hydra, paths are those of the folder that the command was typed in.
+    # Paths are relative to the folder in which the command was typed.
     sys.argv[1:] = [*arguments, "hydra.job.chdir=false"]
     hydra.main(version_base=VERSION_BASE, config_path=f"pkg://{CONFIG_MODULE}", config_name=config_name)(job)()
 
 
 def job_folder(number: int, overrides: str, *, _root_: DictConfig) -> str:
-    """Name a sweep job's folder: by what is swept, as its sweep plans it.
+    """Name a sweep job's folder by the swept keys, as planned by its sweep.
 
     Args:
         number: the job's number in the sweep.
-        overrides: such as "model.dropout=0.1,optimizer.lr=0.0001"; they name it where there is no sweep to ask.
+        overrides: such as "model.dropout=0.1,optimizer.lr=0.0001"; used for the name if there is no sweep.
         _root_: the job's config.
     """
     hydra = _root_.hydra
@@ -236,9 +237,9 @@ def job_folder(number: int, overrides: str, *, _root_: DictConfig) -> str:
 
 
 def new_folder(path: str) -> str:
-    """Make a folder for a run or a sweep to begin in, and give its name: `path`, or `path-2` where that is taken.
+    """Make a new folder for a run or a sweep and return its name: `path`, or `path-2` if that exists.
 
-    Several processes of one run are given the first one's.
+    All processes of one run get the folder of the first.
     """
     if launched.by_torchrun():
         from gan_runner.training.distributed import init_processes
@@ -250,12 +251,12 @@ def new_folder(path: str) -> str:
 def _make_folder(path: str) -> str:
     try:
         return str(unused_folder(Path(path)))
-    except UserError as error:  # OmegaConf would put an exception into words of its own
+    except UserError as error:  # OmegaConf would replace the message
         _leave(str(error))
 
 
-# A line that nobody is left to read, as behind `| head -3`, is dropped by every handler, and the work goes on. Said
-# here and not in a command, so that it holds in the processes that a launcher starts.
+# Handlers drop lines that cannot be written, as behind `| head -3`, and the run continues. Set here and not in a
+# command, so that it also applies in the processes that a launcher starts.
 logging.raiseExceptions = False
 
 OmegaConf.register_new_resolver("job_folder", job_folder, replace=True)
@@ -264,7 +265,7 @@ OmegaConf.register_new_resolver("new_folder", new_folder, replace=True, use_cach
 
 @contextlib.contextmanager
 def _explained(config_name: str) -> Iterator[None]:
-    """Leave with one message where the user can put things right; anything else is a bug and keeps its traceback."""
+    """Exit with one message if the user can fix the problem; anything else is a bug and keeps its traceback."""
     try:
         with unwinding(), any_console():
             yield
@@ -273,7 +274,7 @@ def _explained(config_name: str) -> Iterator[None]:
     except Exception as error:
         if _came_from_an_interrupt(error):
             sys.exit(128 + signal.SIGINT)
-        nobody_reads = isinstance(error, BrokenPipeError) and not _begun  # help and configs, behind `| head`
+        nobody_reads = isinstance(error, BrokenPipeError) and not _begun  # of --help or --cfg, behind `| head`
         if nobody_reads or was_told(error) or _told_elsewhere(error):
             _leave("")
         elif (said := explain(error, config_name, composing=not _begun)) is not None:
@@ -282,12 +283,12 @@ def _explained(config_name: str) -> Iterator[None]:
             _leave(f"{error.filename} cannot be used: {error.strerror}.\n  Give another folder or file.")
         elif isinstance(error, ValueError) and str(error).startswith("Unable to configure"):
             why = error.__cause__ or error
-            _leave(f"The log cannot be set up: {why}.\n  See what lies in its place, and what was typed of hydra.")
+            _leave(f"The log cannot be set up: {why}.\n  Check what is at its path, and the overrides of hydra.")
         raise
 
 
 def _came_from_an_interrupt(error: BaseException | None) -> bool:
-    """Whether a library has stumbled while Ctrl-C took it out of the middle of its work."""
+    """Whether the error was caused by Ctrl-C in the middle of a library's work."""
     while error is not None and not isinstance(error, KeyboardInterrupt):
         error = error.__context__
     return error is not None
@@ -295,12 +296,12 @@ def _came_from_an_interrupt(error: BaseException | None) -> bool:
 
 @contextlib.contextmanager
 def _begin_job() -> Iterator[None]:
-    """Begin a job, and leave a single one with its one message: Hydra adds a line to an error that reaches it.
+    """Begin a job; a single run exits with its own message, because Hydra would add a line to it.
 
-    In a sweep the error goes through, for Hydra to tell which job failed and to run the others.
+    In a sweep the error is passed on: Hydra says which job failed and runs the others.
     """
     single = HydraConfig.get().mode is RunMode.RUN
-    if single:  # of a sweep's, the next one is still to be composed
+    if single:  # in a sweep, the next job is still to be composed
         _begun.append(True)
     try:
         yield
@@ -314,7 +315,7 @@ def _begin_job() -> Iterator[None]:
 
 
 def _told_elsewhere(error: Exception) -> bool:
-    """Whether another process of the same run says what has gone wrong."""
+    """Whether another process of the same run prints the error."""
     if not launched.by_torchrun():
         return False
     from gan_runner.training.distributed import init_processes
@@ -324,5 +325,5 @@ def _told_elsewhere(error: Exception) -> bool:
 
 def _leave(message: str) -> NoReturn:
     if message:
-        print(f"Process {launched.rank()}: {message}" if launched.rank() else message, file=sys.stderr)
+        say(f"Process {launched.rank()}: {message}" if launched.rank() else message, sys.stderr)
     sys.exit(1)

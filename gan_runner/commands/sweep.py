@@ -1,24 +1,26 @@
-"""What `gan-run -m` does around its jobs, and in each of them: plan, skip, go on, stop, and say what became of them.
+"""Sweeps, `gan-run -m`: plan the jobs, skip finished ones, resume, stop, and report how each has ended.
 
-PyTorch is imported by the jobs that train, so that planning and skipping cost little.
+PyTorch is imported by the jobs that train, so that planning and skipping are fast.
 """
 
 from __future__ import annotations
 
 import contextlib
 import logging
+import math
 import os
 import shutil
 import signal
 import sys
 import textwrap
 import threading
+import time
 import traceback
 from collections.abc import Iterator, Sequence
 from importlib import resources
 from pathlib import Path
 from types import FrameType, TracebackType
-from typing import Any, NoReturn, Self, cast
+from typing import TYPE_CHECKING, Any, NoReturn, Self, cast
 
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.hydra_config import HydraConfig
@@ -27,6 +29,7 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from gan_runner import CONFIG_MODULE
+from gan_runner.bars import Quiet, on_a_screen, say
 from gan_runner.building.making import make
 from gan_runner.building.parts import Parts, only, trusting
 from gan_runner.commands.starting import start_of_job
@@ -57,20 +60,25 @@ from gan_runner.override import key_of
 from gan_runner.record import links
 from gan_runner.record.loggers import Logger
 from gan_runner.record.sweep_folder import GONE_THROUGH, Job, Sweep, SweepFolder, read_summary
+from gan_runner.report.job_table import JobTable
+
+if TYPE_CHECKING:
+    from gan_runner.record.journal import Standing
 
 log = logging.getLogger(__name__)
 
 _SECONDS_BETWEEN_LOOKS = 1.0
-_MOST_NAMES = 5  # of jobs that have failed for the same reason
+_MOST_NAMES = 5  # of failed jobs named in one line
+_RAY = ".ray_launcher."
 _JOBLIB = ".joblib_launcher.JoblibLauncher"
 _SUBMITIT, _SUBMITIT_HERE = ".submitit_launcher.", ".submitit_launcher.LocalLauncher"
 
 
 def words_to_go_on(typed: Typed) -> FromFolder:
-    """What the folder says of the sweep, for `gan-run -m sweep_resume=DIR`; what is to be told of it has been.
+    """Read a sweep's overrides from its folder, for `gan-run -m sweep_resume=DIR`, and print the notes on them.
 
     Raises:
-        UserError: there is no sweep, or it asks for what is not to be trusted.
+        UserError: there is no sweep, or its config names code that is not trusted.
     """
     from gan_runner.runs.resuming import trusted
 
@@ -93,11 +101,11 @@ def words_to_go_on(typed: Typed) -> FromFolder:
 
 
 class WholeSweep:
-    """The sweep that this process starts, if it starts one: a context manager around Hydra's part.
+    """The sweep that this process starts, if any: a context manager around Hydra's part.
 
     Args:
-        typed: what was typed, or what a sweep's folder gave in its place.
-        vouched: the parts that a folder may have made besides the table's; None where all was typed.
+        typed: what was typed, or the overrides read from a sweep's folder.
+        vouched: the additional components that a folder's config may name; None if everything was typed.
         short_spin: how long OpenMP's threads spin where jobs share cores.
     """
 
@@ -106,25 +114,25 @@ class WholeSweep:
     def __init__(self, typed: Typed, *, vouched: list[str] | None, short_spin: str) -> None:
         self._typed = typed
         self._vouched = vouched
-        self._short_spin = None if "GOMP_SPINCOUNT" in os.environ else short_spin  # the user's own stays
+        self._short_spin = None if "GOMP_SPINCOUNT" in os.environ else short_spin  # the user's own value is kept
         self._folder: SweepFolder | None = None
         self._logger: Logger | None = None
         self._signal: int | None = None
         self._listening = contextlib.ExitStack()
-        self._teller: _Teller | None = None
+        self._teller: _Teller | JobTable | None = None
 
     def __enter__(self) -> Self:
         WholeSweep.current = self
         return self
 
     def begin(self, config: DictConfig) -> None:
-        """Plan the jobs, or refuse to.
+        """Plan the jobs.
 
         Args:
-            config: of the whole sweep, with Hydra's part.
+            config: the whole sweep's, with Hydra's part.
 
         Raises:
-            UserError: the folder is in use, or holds a sweep of something else.
+            UserError: the folder is in use, or holds a sweep with other settings.
         """
         refuse_senseless_search(config)
         folder = SweepFolder(Path(config.hydra.sweep.dir))
@@ -165,13 +173,16 @@ class WholeSweep:
         launcher = config.hydra.launcher._target_
         self._listen(parallel=launcher.rpartition(".")[2] != "BasicLauncher")
         self._share_cores(_jobs_at_once(config, planned.total), divide=launcher.endswith(_SUBMITIT_HERE))
-        if _SUBMITIT in launcher:
+        if _shows_a_table(launcher, config):
+            self._listening.enter_context(Quiet.below(logging.WARNING))
+            self._teller = JobTable(folder)
+        elif _SUBMITIT in launcher:
             self._teller = _Teller(folder)
 
     def _share_cores(self, jobs: int, *, divide: bool) -> None:
-        """Have so many jobs at a time share this machine's cores; joblib and Ray divide them by themselves.
+        """Share this machine's cores between parallel jobs; joblib and Ray do so themselves.
 
-        The jobs' processes have the environment from here.
+        The jobs' processes inherit the environment.
         """
         if jobs == 1:
             return
@@ -181,11 +192,11 @@ class WholeSweep:
             os.environ.setdefault("OMP_NUM_THREADS", str(max(1, cores() // jobs)))
 
     def _listen(self, *, parallel: bool) -> None:
-        """Have signals end the sweep: jobs in processes of their own are asked to, and waited for."""
+        """Handle signals: jobs in their own processes are asked to stop, and waited for."""
         self._listening.enter_context(handled(STOPPING, self._note if parallel else _leave_at_once))
         if parallel:
-            # A Ctrl-C reaches the jobs' processes too, and would end one that is just starting, and with it the
-            # others. Each lets signals through once its run can save (`gan_runner.runs.job`).
+            # Ctrl-C reaches the jobs' processes too. It would kill one that is just starting, and the launcher then
+            # kills the others. So each handles signals only once its run can save (`gan_runner.runs.job`).
             self._listening.enter_context(held_back_in_new_processes(STOPPING))
 
     def _note(self, number: int, frame: FrameType | None) -> None:
@@ -194,7 +205,7 @@ class WholeSweep:
         self._signal = number
         assert self._folder is not None
         self._folder.ask_to_stop()
-        _warn("Stopping: every job saves and ends. Once more stops at once.")
+        _warn("Stopping: every job saves and ends. A second signal stops at once.")
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
@@ -206,7 +217,7 @@ class WholeSweep:
         sweep = self._folder.end()
         self._folder.release()
         if self._teller is not None:
-            self._teller.stop()
+            self._teller.close()
         for line in [*self._compared(), *self._ending(sweep)]:
             _say(line)
         failed = sweep.count("failed")
@@ -215,16 +226,16 @@ class WholeSweep:
         if error is None and failed + sweep.count("interrupted"):
             sys.exit(1)
         if error is not None and type(error).__name__ == "TerminatedWorkerError":
-            _warn("A job's process was killed, by a user or for lack of memory, and the others with it.")
+            _warn("A job's process was killed, by a user or for lack of memory, and the launcher killed the others.")
             sys.exit(1)
         if error is not None and type(error).__name__ == "UncompletedJobError":  # of submitit
-            _warn("A job's process was killed, by a user or by the cluster. Those that still run end by themselves.")
+            _warn("A job's process was killed, by a user or by the cluster. The others continue.")
             sys.exit(1)
-        if isinstance(error, ValueError) and failed == len(sweep.jobs):  # so that a search has found nothing
+        if isinstance(error, ValueError) and failed == len(sweep.jobs):  # a search with no result
             sys.exit(1)
 
     def _compared(self) -> list[str]:
-        """Put the runs side by side, as gan-compare does; gives what to say of it."""
+        """Compare the runs, as gan-compare does; returns the lines to print."""
         from gan_runner.report.report import Report
         from gan_runner.report.thumbnails import Thumbnails
 
@@ -232,21 +243,21 @@ class WholeSweep:
         try:
             report = Report.of_sweep(self._folder_path())
             _, page = report.write(self._folder_path(), Thumbnails(**own.pictures))
-        except UserError as error:  # no run has got so far, or a file stands in the way: no reason to fail
-            return [f"There is no page that compares the runs: {error.problem}"]
+        except UserError as error:  # no run has metrics yet, or a file is in the way: not an error
+            return [f"No page that compares the runs was written: {error.problem}"]
         width = shutil.get_terminal_size(fallback=(200, 50)).columns
         return [report.as_text(width, failures=False), f"All runs on one page: {shown(page)}"]
 
     def _ending(self, sweep: Sweep) -> list[str]:
-        """How the sweep has ended, what failed and why, and what to type."""
+        """The lines printed at the end: counts, failures with their reasons, and commands to type next."""
         lines = [sweep.progress()]
         flags = [flag for flag in self._typed.flags if flag not in ("-m", "--multirun")]
         for problem, jobs in sweep.failures().items():
             own = next((job for job in jobs if job.start == sweep.start), None)
-            if own is None:  # the folder says so, and would print lines of its own
+            if own is None:  # read from the folder: keep it on one line
                 problem = " ".join(problem.split())
             lines += [f"Failed: {printable(_names_of(jobs, len(sweep.jobs)))}", textwrap.indent(problem, "  ")]
-            if own is not None:  # of another start, the folder alone says what it was
+            if own is not None:  # known only from the folder for jobs of another start
                 lines.append(f"  Again, alone: {printable(command_line(['gan-run', *flags, *own.overrides]))}")
         if any(job.state not in GONE_THROUGH for job in sweep.jobs) or len(sweep.jobs) < (sweep.total or 0):
             words = ["gan-run", "-m", *flags, f"sweep_resume={shown(self._folder_path())}"]
@@ -254,7 +265,7 @@ class WholeSweep:
         return [*lines, *self._dashboard()]
 
     def _dashboard(self) -> list[str]:
-        """What to type to see all jobs in each of their loggers."""
+        """The commands that show all jobs in each of their loggers."""
         assert self._logger is not None
         path = self._folder_path()
         return [f"Dashboard: {command}" for command in self._logger.view_commands(path, shown(path))]
@@ -265,7 +276,7 @@ class WholeSweep:
 
 
 class _Teller:
-    """Says how jobs end whose own words do not come to this terminal, in a thread of its own."""
+    """Prints how jobs end that do not print to this terminal; runs in a thread."""
 
     def __init__(self, folder: SweepFolder) -> None:
         self._folder = folder
@@ -282,7 +293,7 @@ class _Teller:
         sweep = self._folder.read()
         for job in sweep.jobs:
             ended = job.ran and job.start == sweep.start and job.state not in ("waiting", "running")
-            if job.name in self._told and not ended:  # queued again
+            if job.name in self._told and not ended:  # it was queued again
                 self._told.discard(job.name)
             elif ended and job.name not in self._told:
                 self._told.add(job.name)
@@ -290,23 +301,23 @@ class _Teller:
                     _warn(job.error)
                 _say(f"{printable(job.name)}: {printable(job.state)}. {sweep.progress()}")
 
-    def stop(self) -> None:
-        """Say the last of it."""
+    def close(self) -> None:
+        """Print what is left, and stop."""
         self._done.set()
         self._thread.join()
         self._tell()
 
 
 class BeforeJobs(Callback):
-    """Hydra's hooks before it opens a file: look over the folder, and tell the sweep, if there is one, of its config.
+    """Hydra's callbacks before it opens a file: check the folder, and begin the sweep, if there is one.
 
-    Hydra only warns of an exception and goes on, so here any exception ends the program.
+    Hydra only warns of an exception in a callback and continues, so here any exception ends the program.
     """
 
     def on_run_start(self, config: DictConfig, **_: Any) -> None:
-        """Look over the folder of a single run, which may have been there before."""
+        """Check the folder of a single run, which may exist already."""
         with _ending_the_program():
-            folder = OmegaConf.select(config, "hydra.run.dir", throw_on_resolution_failure=False)  # or Hydra says why
+            folder = OmegaConf.select(config, "hydra.run.dir", throw_on_resolution_failure=False)  # Hydra reports it
             if isinstance(folder, str) and Path(folder).is_dir():
                 links.check_run(Path(folder), "hydra.run.dir")
 
@@ -334,10 +345,10 @@ def _ending_the_program() -> Iterator[None]:
 
 
 def train_in_sweep(config: DictConfig) -> float | None:
-    """Train, resume or skip one job of a sweep; a failure is told and noted, and the others go on.
+    """Train, resume or skip one job of a sweep; a failure is printed and recorded, and the other jobs continue.
 
     Returns:
-        What a sweeper is to minimise: see `gan_runner.runs.job.run_job`. None where the job has failed.
+        The value for the sweeper to minimise: see `gan_runner.runs.job.run_job`. None if the job failed.
     """
     hydra = HydraConfig.get()
     path = Path(hydra.runtime.cwd, hydra.sweep.dir)
@@ -347,10 +358,13 @@ def train_in_sweep(config: DictConfig) -> float | None:
 
         return run_job(start_of_job(config))
     number = int(hydra.job.num)
+    # A job in a process of its own would print into the middle of the table.
+    alone = in_own_process() and _shows_a_table(hydra.launcher._target_, config)
     job = sweep.claim(number, typed_overrides(), os.path.relpath(run, path))
     if sweep.asked_to_stop():
         return None
-    with held_back(PREEMPTING):  # until the run can save
+    quiet = Quiet.below(logging.CRITICAL) if alone else contextlib.nullcontext()
+    with quiet, held_back(PREEMPTING):  # until the run can save
         found, stopped_by = _train_and_note(config, sweep, run, job)
         _give_back_memory()
         if in_own_process():
@@ -403,7 +417,8 @@ def _train_and_note(config: DictConfig, sweep: SweepFolder, run: Path, job: Job)
         return None, stopped_by  # an exception would have a launcher kill the other jobs, which are still saving
     except Exception as error:
         if isinstance(error, UserError) and not was_told(error):
-            _warn(str(error))
+            if Quiet.shows(logging.ERROR):
+                _warn(str(error))
         elif not isinstance(error, UserError) and not was_told(error):
             raise
         problem = problem_of(error)
@@ -428,7 +443,7 @@ def _train(config: DictConfig, sweep: SweepFolder, run: Path, job: Job) -> float
     if (run / ".hydra/config.yaml").is_file() and job.hash != hash_of(settings):
         _refuse_other_settings(config, run, settings, names)
     if job.state in GONE_THROUGH:
-        _say(f"{printable(job.name)} is {job.state} already, with objective {job.objective}.")
+        _say_of_job(f"{printable(job.name)} is {job.state} already, with objective {job.objective}.")
         return _to_minimise(job.objective, config)
     from gan_runner.record.run_folder import RunFolder
     from gan_runner.runs.job import Within, choose_gpu, gpus, run_job
@@ -442,21 +457,43 @@ def _train(config: DictConfig, sweep: SweepFolder, run: Path, job: Job) -> float
         *(sweep.asked_to_stop, sweep.measured_at, sweep.failed_so),
         parts=parts,
         again=job.state != "waiting",
-        bar=not in_own_process(),
+        bar=not in_own_process() and Quiet.shows(logging.INFO),
+        listener=_Noting(sweep, number),
     )
     found = run_job(start_of_job(config), within)
     _ended(sweep, number, str(read_summary(run).get("status")), run)
     return found
 
 
+class _Noting:
+    """Notes how a job stands for the sweep's table, at most once a second."""
+
+    def __init__(self, sweep: SweepFolder, number: int) -> None:
+        self._sweep, self._number, self._noted = sweep, number, -math.inf
+
+    def __call__(self, standing: Standing) -> None:
+        if time.monotonic() - self._noted >= _SECONDS_BETWEEN_LOOKS:
+            self._noted = time.monotonic()
+            self._sweep.note_standing(self._number, standing.as_row)
+
+
+def _shows_a_table(launcher: str, config: DictConfig) -> bool:
+    """Whether a table on the terminal shows how the jobs stand, rather than lines that they print.
+
+    Ray prints what its processes say itself.
+    """
+    wanted = OmegaConf.select(config, "trainer.progress") is not False
+    return wanted and on_a_screen() and _RAY not in launcher
+
+
 def _ended(sweep: SweepFolder, number: int, state: str, run: Path, error: str | None = None) -> None:
     stands = sweep.job_ended(number, state, error)
-    _say(f"{os.path.relpath(run, sweep.path)}: {state}. {stands.progress()}")
+    _say_of_job(f"{os.path.relpath(run, sweep.path)}: {state}. {stands.progress()}")
 
 
 def _refuse_other_settings(config: DictConfig, run: Path, settings: dict[str, Any], names: list[str]) -> None:
     stored = read_stored(run, trusting(names), "hydra.sweep.dir")
-    # A resume writes down the precision that `auto` has come to.
+    # A resume stores the precision that `auto` has chosen.
     but = ["trainer.precision"] if config.trainer.precision == "auto" else []
     if changes := differences(settings_of(stored.values, resolve=True), settings, but):
         raise UserError(
@@ -466,13 +503,13 @@ def _refuse_other_settings(config: DictConfig, run: Path, settings: dict[str, An
 
 
 def _to_minimise(objective: float | None, config: DictConfig) -> float | None:
-    """What a sweeper gets of a job that is skipped, as a run's evaluation would turn it."""
+    """The value that a sweeper gets for a skipped job, negated if higher is better."""
     higher = OmegaConf.select(config, "evaluation.goal") == "higher"
     return -objective if objective is not None and higher else objective
 
 
 def _refuse_processes_without_semaphores(config: DictConfig, total: int | None) -> None:
-    """Refuse what joblib would train in threads of this process, where runs take each other's random numbers."""
+    """Refuse joblib where it would train in threads of this process, which share their random numbers."""
     if config.hydra.launcher._target_.endswith(_JOBLIB) and _jobs_at_once(config, total) != 1 and not semaphores():
         raise UserError(
             "hydra/launcher=joblib trains in processes that need semaphores in /dev/shm, but that is closed here.",
@@ -481,15 +518,15 @@ def _refuse_processes_without_semaphores(config: DictConfig, total: int | None) 
 
 
 def _jobs_at_once(config: DictConfig, total: int | None) -> int:
-    """How many jobs share this machine, as far as the launcher says so."""
+    """How many jobs share this machine, according to the launcher."""
     launcher, sweeper = config.hydra.launcher, config.hydra.sweeper
-    if launcher._target_.endswith(_SUBMITIT_HERE):  # begins all that it is given
+    if launcher._target_.endswith(_SUBMITIT_HERE):  # starts all jobs at once
         return int(sweeper.get("n_jobs") or sweeper.get("max_batch_size") or total or 1)
     return int(launcher.get("n_jobs", 1))
 
 
 def _names_of(jobs: Sequence[Job], total: int) -> str:
-    """Name jobs that have something in common: one or a few by their names, all as such."""
+    """Name one or a few jobs, or say that it is all of them."""
     if 1 < len(jobs) == total:
         return f"all {total} jobs"
     names = [job.name for job in jobs[:_MOST_NAMES]]
@@ -501,14 +538,17 @@ def _as_list(value: Any) -> list[str]:
     return [value] if isinstance(value, str) else list(value)
 
 
+def _say_of_job(line: str) -> None:
+    if Quiet.shows(logging.INFO):
+        _say(line)
+
+
 def _say(line: str) -> None:
-    with contextlib.suppress(OSError):
-        print(printable_lines(line), flush=True)
+    say(printable_lines(line))
 
 
 def _warn(text: str) -> None:
-    with contextlib.suppress(OSError):
-        print(printable_lines(text), file=sys.stderr, flush=True)
+    say(printable_lines(text), sys.stderr)
 
 
 def _leave_at_once(number: int, frame: FrameType | None) -> NoReturn:

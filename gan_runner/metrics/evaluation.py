@@ -116,13 +116,13 @@ class RealNumbers:
         return found | {"noise": dict(self.noise)}
 
     def beside(self, tag: str) -> str:
-        """What real pictures and noise have of a number, in words; nothing where neither is known."""
+        """What real images and noise score in a number, in words; "" where neither is known."""
         said = []
         if (value := self.metrics.get(tag)) is not None:
             which = "held out" if self.held_out else "outside the reference"
-            said.append(f"real images have {value:.3g} ({self.count:,} {which})")
+            said.append(f"real images {value:.3g} ({self.count:,} {which})")
         if (value := self.noise.get(tag)) is not None:
-            said.append(f"noise has {value:.3g}")
+            said.append(f"noise {value:.3g}")
         return ", ".join(said)
 
 
@@ -195,7 +195,7 @@ class AtEnd:
     Args:
         checkpoints: which.
         num: images that are drawn.
-        real: real images that they are held against.
+        real: real images to compare with.
         metrics: the numbers.
     """
 
@@ -402,7 +402,7 @@ class Evaluation:
 
     @property
     def scale(self) -> str:
-        """The objective in words, which way of it is better, and what real pictures and noise have of it."""
+        """The objective in words, which way of it is better, and what real images and noise have."""
         better = f"{self.objective_in_words}: {self.goal} is better"
         beside = self.real.beside(self.objective) if self.real is not None and self.objective is not None else ""
         return f"{better}; {beside}." if beside else f"{better}."

@@ -1,9 +1,9 @@
-"""What a run says of itself while it goes on: its log, its bar, metrics.jsonl and the dashboard."""
+"""Where a run reports its progress: the log, the progress bar, metrics.jsonl and the dashboard."""
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -20,23 +20,25 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Standing:
-    """How a run stands.
+    """The progress of a run.
 
     Attributes:
         where: how far it is, such as "epoch 10/70".
         point: what the log point measured, by tag.
-        objective: what the last evaluation came to, in words; "" where there was none.
-        left: how long the rest will take, in words; "" where nobody can tell.
+        objective: the last evaluation's objective as text; "" if there was none.
+        left: the remaining time as text; "" if unknown.
+        best: the best objective so far; None if there was no evaluation.
     """
 
     where: str
     point: Mapping[str, float]
     objective: str
     left: str
+    best: float | None = None
 
     @property
     def parts(self) -> list[str]:
-        """The numbers, in words."""
+        """The numbers as short texts."""
         said = [f"D accuracy {self.point[tags.ACCURACY_D]:.0%}"] if tags.ACCURACY_D in self.point else []
         losses = [
             f"{letter} {self.point[tag]:.2f}"
@@ -45,59 +47,74 @@ class Standing:
         ]
         return [*said, *([f"loss {' '.join(losses)}"] if losses else []), *([self.objective] if self.objective else [])]
 
+    @property
+    def as_row(self) -> dict[str, str | float | None]:
+        """The values that a sweep's table shows."""
+        accuracy = self.point.get(tags.ACCURACY_D)
+        return {"where": self.where, "accuracy": accuracy, "best": self.best, "left": self.left.removesuffix(" left")}
+
     def __str__(self) -> str:
         return "  ".join([self.where, *self.parts, *([self.left] if self.left else [])])
 
 
 class Journal:
-    """Where a run says how it goes on: by itself nowhere, as in a process that leaves the record to another one."""
+    """Where a run reports its progress. This base class discards everything, for processes that keep no record."""
 
     def turn_played(self) -> None:
-        """An iteration is over."""
+        """Called after an iteration."""
 
     def say(self, sentence: str) -> None:
-        """A sentence about the run."""
+        """Report a sentence about the run."""
 
     def point(self, point: Mapping[str, float], iteration: int, epoch: float) -> None:
-        """A log point: what was measured, by tag."""
+        """Report a log point: values by tag."""
 
     def tell(self, standing: Standing, *, due: bool) -> None:
-        """How the run stands at a log point; `due` says whether samples or an evaluation are."""
+        """Report the progress at a log point; `due` says whether samples or an evaluation were due."""
 
     def samples(self, fixed: Tensor, fresh: Tensor, iteration: int, names: Sequence[str] = ()) -> None:
-        """Pictures [N, C, H, W] in [-1, 1], from fixed and from fresh latents; `names` belong beside the rows."""
+        """Report samples [N, C, H, W] in [-1, 1], from fixed and from fresh latents; `names` label the rows."""
 
     def real_images(self, images: Tensor, iteration: int) -> None:
-        """Real images [N, C, H, W] in [-1, 1], to compare with."""
+        """Report real images [N, C, H, W] in [-1, 1], to compare with."""
 
     def checkpoint(self, state: Mapping[str, Any], *, best: bool, keep: int | None) -> None:
-        """A checkpoint to keep; see `RunFolder.save_checkpoint`."""
+        """Keep a checkpoint; see `RunFolder.save_checkpoint`."""
 
     def timeline(self, until: int, *, by_epoch: bool) -> None:
-        """The grids up to an iteration are to be shown side by side, captioned by epoch or by iteration."""
+        """Show the grids up to an iteration side by side, captioned by epoch or by iteration."""
 
     def alarm(self, name: str, message: str, iteration: int) -> None:
-        """An alarm was raised."""
+        """Report an alarm."""
 
 
 class RunJournal(Journal):
-    """Writes log points, pictures and alarms to wherever somebody may look.
+    """Writes log points, samples and alarms to the run's folder, its loggers and the console.
 
     Args:
         folder: the run's.
-        run_log: what this start logs to.
+        run_log: the loggers of this start.
         bar: the progress bar.
-        columns: pictures in a row of a grid.
+        columns: images in a row of a grid.
+        listener: called with the progress at each log point.
     """
 
-    def __init__(self, folder: RunFolder, run_log: RunLog, bar: tqdm[Any], columns: int) -> None:
+    def __init__(
+        self,
+        folder: RunFolder,
+        run_log: RunLog,
+        bar: tqdm[Any],
+        columns: int,
+        listener: Callable[[Standing], None] = lambda standing: None,
+    ) -> None:
         self.folder = folder
         self._run_log = run_log
         self._bar = bar
         self._columns = columns
+        self._listener = listener
 
     def turn_played(self) -> None:
-        """Move the bar."""
+        """Advance the bar."""
         self._bar.update()
 
     def say(self, sentence: str) -> None:
@@ -110,19 +127,20 @@ class RunJournal(Journal):
         self._run_log.scalars(point, iteration)
 
     def tell(self, standing: Standing, *, due: bool) -> None:
-        """Say how the run stands: on the bar, in the log file and, where something is due, on the console.
+        """Show the progress on the bar, in the log file and, if something was due, on the console.
 
         Args:
-            standing: how it stands.
-            due: whether samples or an evaluation are.
+            standing: the progress.
+            due: whether samples or an evaluation were due.
         """
         self._bar.set_description_str(standing.where, refresh=False)
         speed = f"{standing.point[tags.SPEED]:,.0f} images/s"
         self._bar.set_postfix_str(", ".join([*standing.parts, speed]))
         log.log(logging.INFO if due else logging.DEBUG, "%s", standing)
+        self._listener(standing)
 
     def samples(self, fixed: Tensor, fresh: Tensor, iteration: int, names: Sequence[str] = ()) -> None:
-        """Write grids of pictures [N, C, H, W] in [-1, 1], from fixed and from fresh latents, in the background.
+        """Write grids of samples [N, C, H, W] in [-1, 1], from fixed and from fresh latents, in the background.
 
         Args:
             fixed: from fixed latents.
@@ -154,11 +172,11 @@ class RunJournal(Journal):
         self.folder.write_timeline(captions, until)
 
     def alarm(self, name: str, message: str, iteration: int) -> None:
-        """Tell of an alarm."""
+        """Log an alarm."""
         log.warning("Alarm at iteration %d: %s", iteration, message)
         self._run_log.alarm(name, message, iteration)
 
 
 def name_of_epoch(number: float) -> str:
-    """Name an epoch in four digits, and in more where it has as many before the point."""
+    """Format an epoch with four significant digits, or more for whole numbers above 1,000."""
     return f"epoch {number:.4g}" if number < 1000 else f"epoch {number:.0f}"

@@ -1,7 +1,7 @@
-"""What a sweep leaves on disk besides its jobs' folders: sweep.json, which says what each job is and how it stands.
+"""A sweep's record besides its jobs' folders: sweep.json, with the overrides and the state of each job.
 
-The jobs of a sweep may be processes of their own, on machines of their own: each writes its part, under a lock, and the
-file is replaced as a whole, so that a kill at any moment leaves a file that can be read. PyTorch is not imported here.
+The jobs of a sweep may be processes of their own, on machines of their own: each updates its entry under a lock, and
+the file is replaced as a whole, so that it is readable after a kill at any moment. PyTorch is not imported here.
 """
 
 from __future__ import annotations
@@ -27,20 +27,20 @@ from gan_runner.files import refusals_explained, set_aside, write_text
 from gan_runner.machine.files import is_name_everywhere, once_more
 from gan_runner.machine.locks import Lock
 from gan_runner.override import values_by_key
-from gan_runner.record.data_folder import DataFolder, mapping
+from gan_runner.record.data_folder import DataFolder, Plain, mapping
 from gan_runner.record.run_lock import is_training
 
 log = logging.getLogger(__name__)
 
 FILE = "sweep.json"
-_OWN = ".sweep"  # locks, and the wish to stop
+_OWN = ".sweep"  # locks, the request to stop, and the jobs' progress
 _LONGEST_NAME = 100  # paths on Windows end at 260
 _LONGEST_WAIT = 60.0  # seconds for another job to write sweep.json, which takes it milliseconds
 _MOST_JOBS = 100_000
 _LARGEST = 64 * files.MEGABYTE  # of sweep.json, which has about 1 kB a job, and of summaries
 
 GONE_THROUGH = ("finished", "pruned")
-"""The states in which a sweep has done with a job."""
+"""The states of jobs that are not run again."""
 
 
 @dataclass
@@ -48,18 +48,18 @@ class Job:
     """One job of a sweep.
 
     Attributes:
-        name: what it is called, which is its folder below the sweep's.
-        overrides: what composes its config.
+        name: its name, which is its folder below the sweep's.
+        overrides: the overrides of its config.
         state: waiting, running, finished, pruned, interrupted or failed.
         hash: of its composed config, once it has started.
-        seconds: of training, all starts together.
+        seconds: of training, in all starts.
         objective: the best that was measured.
-        error: what it failed of.
+        error: why it failed.
         folder: as `name`.
-        start: the start of the sweep that has planned or run it last.
+        start: the start of the sweep that planned or ran it last.
         number: its number in that start.
         ran: whether that start has trained it.
-        gpu: which GPU it computes on, where there are several.
+        gpu: its GPU, if there are several.
     """
 
     name: str
@@ -106,7 +106,7 @@ class Sweep:
         return sum(job.state == state for job in self.jobs)
 
     def failures(self) -> dict[str, list[Job]]:
-        """The jobs that have failed, by the reason why."""
+        """The failed jobs, by reason."""
         failures: dict[str, list[Job]] = {}
         for job in self.jobs:
             if job.state == "failed":
@@ -114,7 +114,7 @@ class Sweep:
         return failures
 
     def point(self, overrides: Sequence[str]) -> dict[str, str]:
-        """Where in the grid a job lies: the value of every key that is swept, as text."""
+        """A job's position in the grid: the value of each swept key, as text."""
         given = values_by_key(overrides)
         return {key: given.get(key, str(self.settings.get(key))) for key in self.swept}
 
@@ -153,7 +153,7 @@ class Sweep:
         return next(each for each in names if each.casefold() not in taken)
 
     def progress(self) -> str:
-        """How the sweep stands, in a line."""
+        """The progress of the sweep, in a line."""
         total = max(self.total or 0, len(self.jobs))
         counts = [f"{self.count('finished')} of {total} done"]
         counts += [
@@ -193,7 +193,7 @@ class SweepFolder:
     # ---- the whole sweep --------------------------------------------------------------------------------
 
     def take(self) -> None:
-        """Keep every other sweep out of this folder, until it is released or this process ends.
+        """Lock the folder against other sweeps, until it is released or this process ends.
 
         Raises:
             UserError: another sweep is going on here, or a job of one that was killed still trains.
@@ -223,12 +223,12 @@ class SweepFolder:
         files.remove(self._wish)
 
     def release(self) -> None:
-        """Let other sweeps in."""
+        """Unlock the folder."""
         if self._sweep_lock is not None:
             self._sweep_lock.release()
 
     def begin(self, sweep: Sweep) -> None:
-        """Note a start: what was running when the last one ended is interrupted."""
+        """Record a start: jobs that were running when the last one ended are interrupted."""
         sweep.start, sweep.started = uuid.uuid4().hex, time.time()
         self._settle(sweep)
         for job in sweep.jobs:
@@ -237,7 +237,7 @@ class SweepFolder:
         self.write(sweep)
 
     def end(self) -> Sweep:
-        """Note that this start has ended, and give how it did."""
+        """Record that this start has ended, and return the sweep."""
         with self._changing() as sweep:
             self._settle(sweep)
         return sweep
@@ -245,7 +245,7 @@ class SweepFolder:
     # ---- its jobs ---------------------------------------------------------------------------------------
 
     def read(self) -> Sweep:
-        """What sweep.json says; a damaged one is set aside, and what it said is read from the jobs as they come."""
+        """Read sweep.json; a damaged one is renamed, and its content is restored from the jobs' folders."""
         if not os.path.lexists(self.file):
             return Sweep()
         try:
@@ -253,7 +253,7 @@ class SweepFolder:
                 content = json.loads(files.read(self.file, _LARGEST))
             return _as_sweep(content)
         except (ValueError, TypeError, RecursionError):
-            log.warning("%s is damaged: it is set aside as %s.", self.file, set_aside(self.file).name)
+            log.warning("%s is damaged: it is renamed %s.", self.file, set_aside(self.file).name)
             return Sweep()
 
     def claim(self, number: int, overrides: Sequence[str], name: str | None = None) -> Job:
@@ -262,7 +262,7 @@ class SweepFolder:
             return sweep.claim(number, overrides, self.path, name)
 
     def job_started(self, number: int, hash_: str, gpus: int) -> Job:
-        """Note that a job trains from now on, on the GPU that the fewest jobs are on.
+        """Record that a job is training, on the GPU with the fewest jobs.
 
         Args:
             number: the job's, in this start.
@@ -276,14 +276,29 @@ class SweepFolder:
             job.gpu = min(range(gpus), key=on.count) if gpus > 1 else None
         return job
 
+    def note_standing(self, number: int, standing: Mapping[str, Plain]) -> None:
+        """Record a running job's progress, for the sweep's table."""
+        with contextlib.suppress(OSError, UserError):  # the table alone misses it
+            write_text(self.path / _standing_of(number), json.dumps(standing))
+
+    def standings(self) -> dict[str, Mapping[str, Plain]]:
+        """The progress of running jobs, by name; {} for jobs that have not recorded it."""
+        sweep, folder = self.read(), DataFolder(self.path)
+        return {
+            job.name: mapping(folder.json(_standing_of(job.number)))
+            for job in sweep.jobs
+            if job.state == "running" and job.number is not None and job.start == sweep.start
+        }
+
     def job_ended(self, number: int, state: str, error: str | None) -> Sweep:
-        """Note how a job has ended, with what its summary says, and give how the sweep stands."""
+        """Record how a job has ended, with the values of its summary, and return the sweep."""
         with self._changing() as sweep:
             job = _numbered(sweep, number)
             job.state = state
             _add_numbers(job, self.path)
             if state == "failed":
                 job.error = error or str(read_summary(self.path / job.folder).get("error"))
+        files.remove(self.path / _standing_of(number))
         return sweep
 
     def failed_so(self, problem: str) -> bool:
@@ -292,7 +307,7 @@ class SweepFolder:
         return any(job.ran and job.start == sweep.start for job in sweep.failures().get(problem, []))
 
     def measured_at(self, tag: str, iteration: int, fingerprint: str) -> list[float]:
-        """What the finished jobs had at an iteration.
+        """The values of finished jobs at an iteration.
 
         Args:
             tag: of the number.
@@ -315,7 +330,7 @@ class SweepFolder:
         return self.path / _OWN / "stop"
 
     def ask_to_stop(self) -> None:
-        """Have every job save and end, and those that wait not begin."""
+        """Ask every running job to save and end, and waiting ones not to start."""
         with files.appending(self._wish):
             pass
 
@@ -324,7 +339,7 @@ class SweepFolder:
         return once_more(lambda: os.path.lexists(self._wish))
 
     def _settle(self, sweep: Sweep) -> None:
-        """What is said to run, and does not, was cut short, unless its own record says how it ended."""
+        """Jobs that are recorded as running but are not were interrupted, unless their summary says how they ended."""
         for job in sweep.jobs:
             job.gpu = None
             if job.state == "running" and not is_training(self.path / job.folder):
@@ -351,6 +366,10 @@ class SweepFolder:
     def write(self, sweep: Sweep) -> None:
         """Replace sweep.json."""
         write_text(self.file, json.dumps(asdict(sweep), indent=1, allow_nan=False) + "\n")
+
+
+def _standing_of(number: int) -> str:
+    return f"{_OWN}/job-{number}.json"
 
 
 def folder_name(number: int, overrides: str) -> str:
@@ -380,11 +399,11 @@ def read_summary(run: Path) -> dict[str, Any]:
 
 
 def _state_on_disk(run: Path, without: str) -> str:
-    """How a job that no process trains has ended, by its own record.
+    """How a job that is not running has ended, according to its summary.
 
     Args:
         run: its folder.
-        without: what it is where it has left no record.
+        without: the state if there is no summary.
     """
     status = read_summary(run).get("status")
     if status in (*GONE_THROUGH, "failed"):
@@ -406,7 +425,7 @@ def _number(value: object) -> float | None:
 
 
 def _as_sweep(content: Any) -> Sweep:
-    """Check what was read, which may be damaged or from a stranger; what is missing is as in a sweep that begins.
+    """Check what was read, which may be damaged or untrusted; missing fields get their defaults.
 
     Raises:
         ValueError: it is no sweep.

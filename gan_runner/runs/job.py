@@ -1,4 +1,4 @@
-"""A run from its start to its end: check, make, train, judge, and leave a record whatever happens."""
+"""A run from start to end: check, build, train, evaluate, and always leave a record."""
 
 from __future__ import annotations
 
@@ -13,7 +13,6 @@ from typing import Any
 
 import torch
 from omegaconf import OmegaConf, read_write
-from tqdm.contrib.logging import logging_redirect_tqdm
 
 from gan_runner import tags
 from gan_runner.building.parts import Parts, names_in, only, trusting
@@ -25,7 +24,7 @@ from gan_runner.contracts import hold_to
 from gan_runner.errors import FirstError, UserError, mark_as_told, problem_of
 from gan_runner.machine import shell
 from gan_runner.override import key_of
-from gan_runner.record.journal import Journal, RunJournal
+from gan_runner.record.journal import Journal, RunJournal, Standing
 from gan_runner.record.loggers import Hyperparameters, Logger, RunToLog, opened_log
 from gan_runner.record.progress_bar import progress_bar
 from gan_runner.record.run_folder import RunFolder
@@ -46,21 +45,22 @@ from gan_runner.training.threads import choose_threads
 
 log = logging.getLogger(__name__)
 
-# What the dashboard's page of hyperparameters shows of a run besides the evaluation's metrics.
+# The scalars of the HPARAMS page besides the evaluation's metrics.
 _TELLING_SCALARS = (tags.ACCURACY_D, tags.LOSS_D, tags.LOSS_G, tags.DIVERSITY, tags.SPEED)
 
 
 @dataclass(frozen=True)
 class Within:
-    """What the sweep that a run is a job of asks of it.
+    """The settings that a sweep passes to its jobs.
 
     Attributes:
         asked_to_stop: whether all jobs are to save and end.
-        measured_at: what finished jobs measured: see `SweepFolder.measured_at`.
-        failed_so: whether another of its jobs has failed for the same reason, which is then on the screen already.
-        parts: what it may have made, where the sweep's folder has said what its jobs are; None where that was typed.
-        again: an earlier start was cut short before it saved anything, and is started again in its folder.
-        bar: whether it may show a bar of its own.
+        measured_at: the values of finished jobs: see `SweepFolder.measured_at`.
+        failed_so: whether another job has failed for the same reason, which was then printed already.
+        parts: the components that it may build if the jobs were read from the sweep's folder; None if they were typed.
+        again: an earlier start was interrupted before it saved anything, and is repeated in its folder.
+        bar: whether it may show its own progress bar.
+        listener: called with the progress at each log point.
     """
 
     asked_to_stop: Callable[[], bool]
@@ -69,24 +69,25 @@ class Within:
     parts: Parts | None
     again: bool
     bar: bool
+    listener: Callable[[Standing], None]
 
 
 def run_job(start: Start, within: Within | None = None) -> float | None:
-    """Train as a config says, and leave a record whatever happens.
+    """Train a run, and always leave a record.
 
     Args:
-        start: what is asked for.
-        within: where the run is a job of a sweep.
+        start: the run's config and folder.
+        within: if the run is a job of a sweep.
 
     Returns:
-        The best objective for sweepers that search, which minimise: its negative where the goal is higher; None where
-        there is no evaluation.
+        The best objective for sweepers that search, which minimise: its negative if higher is better; None if there
+        is no evaluation.
 
     Raises:
-        UserError: something that the user can put right.
+        UserError: an error that the user can correct.
         SystemExit: the run was interrupted, with 128 and the signal's number, as 130 (SIGINT), 143 (SIGTERM) or 138
-            (SIGUSR1), after it has saved; or a second time, before it could. With 1: a part of the user's own has left
-            the program.
+            (SIGUSR1), after it has saved; or a second time, before it could. With 1: the user's own component has
+            called sys.exit.
     """
     world = init_processes()
     folder = RunFolder(start.folder)
@@ -97,14 +98,14 @@ def run_job(start: Start, within: Within | None = None) -> float | None:
     try:
         _check(start)
     except UserError as error:
-        if start.job:  # the job's folder is kept, and says why nothing else is in it
+        if start.job:  # the job's folder is kept, with the error in its log
             _tell_failure(error, within)
             job.log_failure_to_begin()
         elif job.stored is None:
             folder.discard_unbegun()
         raise
     stop = Stop(within.asked_to_stop if within else lambda: False, world)
-    # To the end of the record, for torchrun sends a signal to the others as soon as one process has failed.
+    # Until the record is complete: torchrun sends a signal to the others as soon as one process has failed.
     with contextlib.closing(folder), stop:
         if job.stored is not None:
             folder.claim("resume", new=False)
@@ -123,11 +124,11 @@ def run_job(start: Start, within: Within | None = None) -> float | None:
                 stopped_by = stop.signal
                 job.write("interrupted" if stopped_by else "pruned" if job.pruned else "finished")
         except Exception as error:
-            if stop.left is not None:  # what a library on the way out has made of it
+            if stop.left is not None:  # raised by a library during the exit
                 job.write_after_failure("interrupted")
                 sys.exit(stop.left)
             told = world.to_tell(error)
-            assert told is not None, "the first process speaks"
+            assert told is not None, "the first process reports errors"
             _tell_failure(told, within)
             job.write_after_failure("failed", str(told) or repr(told))
             job.log_failure_to_begin()
@@ -146,13 +147,13 @@ def run_job(start: Start, within: Within | None = None) -> float | None:
             and_then = f"To go on: {command}" if folder.checkpoints.any() else "Nothing was saved."
             log.info("Interrupted by %s. %s", stopped_by.name, and_then)
             sys.exit(128 + stopped_by)
-    if within is None:  # or the sweep says it
+    if within is None:  # the sweep prints its own
         job.tell_what_to_do_next()
     return job.to_minimise()
 
 
 def _tell_failure(error: Exception, within: Within | None) -> None:
-    """Say why the run fails: in its log, and on the screen unless another job of its sweep has said the same."""
+    """Log why the run fails, and print it unless another job of its sweep has failed for the same reason."""
     repeated = {"repeated": within is not None and within.failed_so(problem_of(error))}
     if isinstance(error, UserError):
         log.error("%s", error, extra=repeated)
@@ -162,7 +163,7 @@ def _tell_failure(error: Exception, within: Within | None) -> None:
 
 
 def _take_part(job: _Job) -> None:
-    """Train beside the first process, which keeps the record.
+    """Train in a process other than the first, which keeps the record.
 
     Raises:
         SystemExit: the run was interrupted.
@@ -180,14 +181,14 @@ def _take_part(job: _Job) -> None:
 
 
 def _made(job: _Job, stop: Stop) -> tuple[Experiment, dict[str, Any] | None, dict[str, str]]:
-    """Make what is to be trained and try it out; gives it with the checkpoint to go on from, and what is said of it."""
+    """Build the experiment and test it on one batch; returns it, the checkpoint and the tables of layers."""
     config = job.config
     if job.stored is not None and not config.resume_force:
         refuse_changes(config.resume, job.stored, config)
     state = job.world.broadcast(job.checkpoint)
     device = choose_device(job.world.device(config.trainer.device), "trainer.device")
     if state and config.trainer.precision == "auto":
-        config = copy.deepcopy(config)  # what was chosen stays stored as it was
+        config = copy.deepcopy(config)  # the stored config keeps `auto`
         config.trainer.precision = precision_to_go_on(state, device)
     threads = OmegaConf.select(config, "trainer.threads", default="auto")  # runs of earlier versions have none
     choose_threads(threads, device, state["about"] if state else None, job.world)
@@ -206,7 +207,7 @@ def _made(job: _Job, stop: Stop) -> tuple[Experiment, dict[str, Any] | None, dic
 
 
 def _go_on(job: _Job, run: Run, state: dict[str, Any] | None) -> bool:
-    """Take over a checkpoint, if there is one; gives whether nothing is left to do."""
+    """Load a checkpoint, if there is one; returns whether the run is already finished."""
     if not state:
         return False
     with refusing_what_does_not_fit(job.config.resume):
@@ -222,10 +223,10 @@ def _train(job: _Job, stop: Stop, within: Within | None) -> None:
         FirstError() as first,
         contextlib.closing(opened_log(experiment.logger, job.to_log(state))) as run_log,
         progress_bar(experiment.settings.progress if within is None or within.bar else False) as bar,
-        contextlib.nullcontext() if bar.disable else logging_redirect_tqdm(),
         contextlib.closing(experiment.loader),
     ):
-        journal = RunJournal(folder, run_log, bar, experiment.settings.sample_columns)
+        listener = (lambda standing: None) if within is None else within.listener
+        journal = RunJournal(folder, run_log, bar, experiment.settings.sample_columns, listener)
         run = Run(experiment, journal, on_checkpoint=lambda: job.write("running"))
         job.run = run
         nothing_left = _go_on(job, run, state)
@@ -248,7 +249,8 @@ def _train(job: _Job, stop: Stop, within: Within | None) -> None:
             run.tell_changed_rates()
         bar.total = experiment.timetable.iterations(run.progress)
         log.info("%s", what_is_trained(experiment, config, job.start.choices))
-        log.info("Training %s; samples appear in %s", _length_in_words(run), folder.path / "samples")
+        log.info("Training %s", _length_in_words(run))
+        log.info("Samples: %s", folder.path / "samples")
         if short := experiment.timetable.too_short:
             log.info("%s", short)
         if unusual := experiment.watch.unusual:
@@ -281,7 +283,7 @@ def _train(job: _Job, stop: Stop, within: Within | None) -> None:
             folder.abandon()
             raise
         finally:
-            folder.settle()  # for some of what is being written goes to the event file, which closes now
+            folder.settle()  # background writes include the event file, which is closed now
 
 
 def _what_is_better(start: Start) -> str | None:
@@ -289,11 +291,11 @@ def _what_is_better(start: Start) -> str | None:
     gain = OmegaConf.select(start.config, "model.recommended.gain")
     if gain is None or start.choices.get("experiment") is not None:
         return None
-    return f"experiment=recommended gives better images: a Frechet distance {gain:g} times lower in the same time."
+    return f"experiment=recommended: a Frechet distance {gain:g} times lower in the same time."
 
 
 def _look_closely(job: _Job) -> None:
-    """Say how good the finished run's checkpoints are, if the evaluation asks for that."""
+    """Evaluate the finished run's checkpoints in full, if evaluation.at_end is set."""
     run, folder = job.run, job.folder
     assert run is not None
     experiment = run.experiment
@@ -302,7 +304,7 @@ def _look_closely(job: _Job) -> None:
     device = experiment.compute.device
     for checkpoint in at_end.checkpoints:
         if checkpoint == "best" and run.best.found is None:
-            log.warning("No evaluation gave a finite number, so that no checkpoint is the best.")
+            log.warning("No evaluation gave a finite number, so there is no best checkpoint.")
             continue
         with job.only_its_parts():
             found = report_of_checkpoint(
@@ -320,13 +322,13 @@ def _look_closely(job: _Job) -> None:
 
 
 def _length(run: Run) -> str:
-    """The key that says how long a run is."""
+    """The key of the run's length."""
     settings = run.experiment.settings
     return next((f"trainer.{key}" for key in ("iterations", "minutes") if getattr(settings, key)), "trainer.epochs")
 
 
 def _length_in_words(run: Run) -> str:
-    """How long a run is to be, all starts together."""
+    """The run's total length as text."""
     settings, timetable = run.experiment.settings, run.experiment.timetable
     total = timetable.iterations(run.progress)
     if settings.minutes is not None and settings.iterations is None:
@@ -338,13 +340,13 @@ def _length_in_words(run: Run) -> str:
 
 
 def _hyperparameters(start: Start) -> Hyperparameters:
-    """The run's row on the page of hyperparameters; all jobs of a sweep name the same columns."""
+    """The run's row on the HPARAMS page; all jobs of a sweep have the same columns."""
     typed = [key_of(override) for override in start.overrides]
     return hyperparameters_of(start.config, start.choices, typed, start.swept)
 
 
 def _check(start: Start) -> None:
-    """Refuse a config that cannot be meant, before anything is loaded."""
+    """Refuse an inconsistent config, before anything is loaded."""
     check(start.config, start.overrides, start.choices, start.default_of)
 
 
@@ -354,13 +356,13 @@ def gpus() -> int:
 
 
 def choose_gpu(number: int | None) -> None:
-    """Make a GPU the one that trainer.device=auto means."""
+    """Set the GPU for trainer.device=auto."""
     if number is not None:
         torch.cuda.set_device(number)
 
 
 class _Job:
-    """One start of a run, and what is written of it whatever becomes of it."""
+    """One start of a run, and its record."""
 
     def __init__(self, start: Start, folder: RunFolder, world: World, within: Within | None) -> None:
         self.start = start
@@ -373,7 +375,7 @@ class _Job:
         self.stored: Stored | None = None
         self.pruned = False
         self.begun = False
-        self.logger_asked = False  # whether its logger has been asked to open a log, which may take long to fail
+        self.logger_asked = False  # whether its logger has been called, which may take long to fail
         self._last_logged = 0 if self.again else None
         self._looked_at: dict[str, float] | None = None
         self.judged: dict[str, dict[str, float | None]] = {}
@@ -383,11 +385,11 @@ class _Job:
         self._summary = Summary(folder, {"command": list(start.command), "seed": seed})
 
     def begin(self) -> None:
-        """Put this start's config and summary in the place of an earlier one's."""
+        """Replace an earlier start's config and summary by this one's."""
         before = self.stored.overrides if self.stored and not self.start.job else []  # a sweep's job has all of them
         overrides = [*before, *self.start.overrides]
         hydra = self.start.hydra
-        if self.stored:  # a start that goes on chooses nothing but what is typed
+        if self.stored:  # a resume chooses only the options that are typed
             hydra = copy.deepcopy(hydra)
             chosen = self.stored.choices | dict(hydra.hydra.runtime.choices)
             with read_write(hydra), read_write(hydra.hydra):
@@ -405,7 +407,7 @@ class _Job:
         self.write("running")
 
     def only_its_parts(self) -> contextlib.AbstractContextManager[None]:
-        """While parts are made: of what a folder asks for, what it may, and what has been typed now."""
+        """Restricts building to the components that a folder may name, and those that are typed now."""
         if self._parts is not None:
             return only(self._parts)
         if self.stored is None:
@@ -422,15 +424,15 @@ class _Job:
         return to_store(config)
 
     def _looks_elsewhere(self) -> bool:
-        """Whether the data are read from where the run began, though the command was typed in another folder.
+        """Whether the data are read from the folder in which the run was started, not from the current one.
 
-        That is not what the run stores: it may move, with its data beside it.
+        The path is not stored: the run may be moved together with its data.
         """
         root = self.stored.root_from_elsewhere() if self.stored else None
         return root is not None and OmegaConf.select(self.config, "data.root") == str(root)
 
     def checkpoint(self) -> dict[str, Any] | None:
-        """The checkpoint to go on from; None where a run begins."""
+        """The checkpoint to resume from; None for a new run."""
         if self.stored is None:
             return None
         if self.config.resume_from is not None:
@@ -438,12 +440,12 @@ class _Job:
         return self.folder.checkpoints.load_newest(torch.device("cpu"))
 
     def look_up_what_was_logged(self) -> None:
-        """Find out what earlier starts have logged, where this one continues their log."""
+        """Find the last iteration that earlier starts have logged, if this one continues their log."""
         if self.config.resume_from is None:
             self._last_logged = max((point["iteration"] for point in self.folder.read_metrics()), default=0)
 
     def to_log(self, state: Mapping[str, Any] | None) -> RunToLog:
-        """This start as a logger is told of it."""
+        """This start, as passed to a logger."""
         path, of_sweep = self.folder.path.absolute(), self.start.job
         return RunToLog(
             self.folder.path,
@@ -454,7 +456,7 @@ class _Job:
         )
 
     def log_failure_to_begin(self) -> None:
-        """Have a job of a sweep that has failed before it began to train be a row beside the others in its loggers.
+        """Log a sweep's job that failed before training, so that the loggers show a row for it.
 
         A resume that fails before it begins leaves the run as it was.
         """
@@ -466,7 +468,7 @@ class _Job:
             with contextlib.closing(opened_log(logger, self.to_log(None))) as run_log:
                 run_log.begin(_hyperparameters(self.start), [])
                 run_log.end("failed")
-        except Exception:  # the job's own failure has been told
+        except Exception:  # the job's own failure has been printed
             log.debug("The failure was not logged.", exc_info=True)
 
     def write(self, status: str, error: str | None = None) -> None:
@@ -475,12 +477,12 @@ class _Job:
         self._summary.write(status, error, found)
 
     def write_after_failure(self, status: str, error: str | None = None) -> None:
-        """Write summary.json after a failure, which may keep that from being written too, and is what is told."""
+        """Write summary.json after a failure; an error in that is ignored, because the first one is reported."""
         with contextlib.suppress(Exception):
             self.write(status, error)
 
     def hopeless(self, within: Within | None) -> bool:
-        """Whether the sweep gives the run up: looked at once after each evaluation."""
+        """Whether the sweep prunes the run: checked once after each evaluation."""
         run = self.run
         if within is None or run is None or run.experiment.pruning is None or run.best.metrics is self._looked_at:
             return False
@@ -499,13 +501,13 @@ class _Job:
         return self.pruned
 
     def tell_how_it_went(self, run: Run) -> None:
-        """Say how long the run took, and how often something was wrong."""
+        """Log how long the run took, and the number of alarms."""
         raised = len(run.experiment.watch.raised)
         alarms = f"{raised} alarm{'s' * (raised > 1)}" if raised else "no alarms"
         log.info("Finished in %s, %s iterations, %s.", duration(run.seconds), f"{run.progress.iteration:,}", alarms)
 
     def tell_what_to_do_next(self) -> None:
-        """Say where to look, and what to type next."""
+        """Log where the results are, and what to type next."""
         path = self.folder.path
         log.info("Look: %s", path / "samples" / "timeline.png")
         run = self.run
@@ -528,7 +530,7 @@ class _Job:
             log.info("%s %s", "     " if number else "Next:", shell.command_line(words))
 
     def to_minimise(self) -> float | None:
-        """The best objective, turned so that lower is better."""
+        """The best objective, negated if higher is better."""
         if self.run is None or self.run.best.found is None:
             return None
         return self.run.experiment.evaluation.to_minimise(self.run.best.found["value"])

@@ -1,16 +1,16 @@
-"""What a run changes of its process while it trains in a program of the user's own, and how that is put back."""
+"""The process-wide state that a run changes while it trains within the user's program, and restoring it."""
 
 from __future__ import annotations
 
 import contextlib
 import logging
-import sys
 import threading
 from collections.abc import Iterator
 from pathlib import Path
 
 import torch
 
+from gan_runner.bars import say
 from gan_runner.files import LogFile
 from gan_runner.record.run_folder import LOG
 
@@ -20,7 +20,7 @@ _computing = threading.RLock()
 
 @contextlib.contextmanager
 def one_at_a_time() -> Iterator[None]:
-    """In here no other run trains or draws in this process: they would take each other's random numbers and threads.
+    """Inside the context no other run trains or draws in this process: they share random numbers and threads.
 
     Random numbers, the number of threads, PyTorch's settings and the log are as before afterwards.
     """
@@ -34,9 +34,9 @@ def one_at_a_time() -> Iterator[None]:
 
 @contextlib.contextmanager
 def logging_to(folder: Path, *, printed: bool) -> Iterator[None]:
-    """In here what the run says goes to its log file, and is printed if that is asked for and nobody else does it.
+    """Inside the context the run's messages go to its log file, and are printed if wanted and no other handler does.
 
-    Another run of this process waits: its log would hold what this one says.
+    Another run of this process waits: its log would get this one's messages.
     """
     with _computing, contextlib.ExitStack() as restoring:
         file = LogFile(folder / LOG, encoding="utf-8")
@@ -45,7 +45,7 @@ def logging_to(folder: Path, *, printed: bool) -> Iterator[None]:
         if printed and not _ours.hasHandlers():
             handlers.append(_Printing(logging.INFO))
         restoring.callback(_ours.setLevel, _ours.level)
-        _ours.setLevel(logging.DEBUG)  # the file is told more than is printed
+        _ours.setLevel(logging.DEBUG)  # the file has more than is printed
         for handler in handlers:
             _ours.addHandler(handler)
             restoring.callback(handler.close)
@@ -58,5 +58,4 @@ class _Printing(logging.Handler):
 
     def emit(self, record: logging.LogRecord) -> None:
         """Print one message."""
-        with contextlib.suppress(OSError, ValueError):
-            print(record.getMessage(), file=sys.stdout, flush=True)
+        say(record.getMessage())

@@ -175,7 +175,8 @@ class Run:
         left = ""
         if total is not None and total > progress.iteration and pace is not None:
             left = f"{about(pace[1] / pace[0] * (total - progress.iteration))} left"
-        return Standing(where, point, objective, left)
+        found = self.best.found
+        return Standing(where, point, objective, left, None if found is None else found["value"])
 
     def _rates(self) -> dict[str, dict[str, float]]:
         """Each network's learning rate: as configured, at its last update, and at its next one."""
@@ -217,8 +218,8 @@ class Run:
             last = self.best.measured_at or self.progress.iteration  # checkpoints of earlier versions do not know
             now = self.best.metrics[objective]
             self.journal.say(
-                f"{self.experiment.evaluation.objective_in_words}: {found['value']:.4g} at best, at iteration "
-                f"{found['iteration']:,.0f} (checkpoints/best.pt); {now:.4g} at iteration {last:,}."
+                f"{self.experiment.evaluation.objective_in_words}: {found['value']:.4g} at iteration "
+                f"{found['iteration']:,.0f} (best.pt), {now:.4g} at {last:,} (last)."
             )
             self.journal.say(self.experiment.evaluation.scale)
 

@@ -107,7 +107,7 @@ def test_the_data_of_a_run_from_another_folder_are_found(tmp_path):
     (tmp_path / "there/pictures").rename(tmp_path / "moved")
     result = gan_eval(tmp_path, "run=there/run", "num=40", "metrics.numbers=[frechet]")
     assert result.code == 1
-    assert "the images that it was trained on cannot be had" in result.err
+    assert "the images that it was trained on are not available" in result.err
     assert "samples=PATH data=NAME" in result.err
 
 
@@ -186,7 +186,7 @@ def test_a_run_says_what_real_pictures_have_at_as_many(tmp_path):
     real = json.loads((tmp_path / "run/summary.json").read_text())["real"]
     assert (real["count"], real["of"]) == (16, "test")
     value = real["metrics"]["metric/frechet_cnn_16"]
-    assert f"real images have {value:.3g} (16 held out), noise has " in result.out
+    assert f"real images {value:.3g} (16 held out), noise " in result.out
 
 
 WRONG = {
@@ -194,8 +194,8 @@ WRONG = {
     "data beside a run": (["run=a", "data=mnist"], "data=mnist is given beside run=a", "Leave data=mnist out"),
     "no numbers": (["samples=small.npz", "metrics.numbers=[]"], "numbers is [], but must hold one.", "numbers=full"),
     "no folder for it": (["samples=small.npz", "output=no/where"], "there is no folder no.", "mkdir -p no"),
-    "nothing to look at": ([], "needs one of the two", "run=outputs/DATE/TIME"),
-    "both": (["run=a", "samples=b"], "needs one of the two", "samples=PATH"),
+    "nothing to look at": ([], "needs a run or samples", "run=outputs/DATE/TIME"),
+    "both": (["run=a", "samples=b"], "needs a run or samples", "samples=PATH"),
     "no such run": (["run=nowhere"], "there is no such folder", "run=outputs/DATE/TIME"),
     "no such samples": (["samples=nowhere.npz"], "samples is nowhere.npz", ""),
     "another size": (["samples=small.npz"], "samples is small.npz", ""),
