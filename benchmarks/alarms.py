@@ -64,8 +64,8 @@ FAULTS = {
     "labels_nan": Fault("labels.real.value=nan", "labels.real.value=1"),
     "labels_swapped": Fault("labels.real.value=0 labels.fake.value=1", "labels.real.value=1"),
     "labels_flipped": Fault("labels.flip=0.5", "labels.flip=0"),
-    "noise": Fault("data._target_=benchmarks.alarms.noise", "samples/real"),
-    "constant": Fault("data._target_=benchmarks.alarms.constant", "samples/real"),
+    "noise": Fault("data._target_=benchmarks.alarms.noise", "the files that data names"),
+    "constant": Fault("data._target_=benchmarks.alarms.constant", "the files that data names"),
     "healthy": Fault(""),
     "healthy_smooth": Fault("labels=smooth"),
     "healthy_ema_0.999": Fault("trainer.ema=0.999"),
@@ -162,8 +162,8 @@ def run(cell: Cell, keep: Path | None) -> dict[str, Any]:
     return asdict(cell) | ending | {"alarms": summary["alarms"]}
 
 
-def as_it_should(line: dict[str, Any]) -> bool:
-    """Whether a cell's run raised an alarm that names what is wrong, and none where nothing is."""
+def passed(line: dict[str, Any]) -> bool:
+    """Whether a faulty run raised an alarm that names the cause, or a healthy run raised none."""
     advice = FAULTS[line["fault"]].advice
     if advice is None:
         return not line["alarms"]
@@ -176,17 +176,17 @@ def known() -> list[dict[str, Any]]:
 
 
 def table(lines: Sequence[dict[str, Any]]) -> str:
-    """A row a fault: how many of its cells went as they should, and when which alarm first rang in them."""
-    rows = ["| fault | as it should | alarms (iteration) |", "|---|---|---|"]
+    """A row for each fault: how many of its cells passed, and at which iteration each alarm was first raised."""
+    rows = ["| fault | passed | alarms (iteration) |", "|---|---|---|"]
     for name in FAULTS:
         cells = [line for line in lines if line["fault"] == name]
         if cells:
-            rang: dict[str, list[int]] = {}
+            raised: dict[str, list[int]] = {}
             for alarm in itertools.chain.from_iterable(line["alarms"] for line in cells):
-                rang.setdefault(alarm["name"], []).append(alarm["iteration"])
-            first = sorted((min(at), alarm) for alarm, at in rang.items())
+                raised.setdefault(alarm["name"], []).append(alarm["iteration"])
+            first = sorted((min(at), alarm) for alarm, at in raised.items())
             said = ", ".join(f"{alarm} ({iteration})" for iteration, alarm in first)
-            rows.append(f"| {name} | {sum(map(as_it_should, cells))} of {len(cells)} | {said or 'none'} |")
+            rows.append(f"| {name} | {sum(map(passed, cells))} of {len(cells)} | {said or 'none'} |")
     return "\n".join(rows)
 
 
@@ -215,7 +215,7 @@ def main() -> None:
         line = run(cell, options.keep)
         with RESULTS.open("a") as file:
             file.write(json.dumps(line) + "\n")
-        print("as it should" if as_it_should(line) else "NOT as it should", " ".join(cell.overrides), flush=True)
+        print("as it should" if passed(line) else "NOT as it should", " ".join(cell.overrides), flush=True)
     print(table(known()))
 
 

@@ -54,7 +54,7 @@ CHECK_SHORT = [
 # What is no program of ours, or is called by .ci/run, which is looked at below.
 ELSEWHERE = (
     *("pip install ", "pytest ", "python -m benchmarks.", "python3 -m venv ", "tensorboard --logdir "),
-    *(".ci/run", "pre-commit "),
+    *(".ci/run", "pre-commit ", "mkdocs "),
 )
 # Programs that are called with what they assume by tests of their own.
 READ_BY = {

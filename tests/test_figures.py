@@ -7,6 +7,8 @@ from statistics import mean, stdev
 
 import pytest
 
+from benchmarks.alarms import passed, table
+
 ROOT = Path(__file__).parent.parent
 RECOMMENDED = (ROOT / "docs/evidence/recommended.md").read_text(encoding="utf-8")
 SPEED = (ROOT / "docs/evidence/speed.md").read_text(encoding="utf-8")
@@ -81,6 +83,16 @@ def test_how_many_times_as_fast():
             check(ratio, [float(script[column]) / float(taken)])
 
 
+def test_the_readme_says_how_many_times_as_fast():
+    heading = "median ms an iteration (ratio to the script) | `keras_mlp` | `keras_dcgan`"
+    said = []
+    for text in SPEED.split("## On a GPU"):
+        (row,) = (row for row in rows_of(text, heading) if row[0].startswith("gan-runner, bf16"))
+        said.append(" to ".join(sorted((cell.partition("(")[2].removesuffix("x)") for cell in row[1:]), key=float)))
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    assert f"{said[0]} times a plain PyTorch script on 2 cores, {said[1]} times on an H100" in readme
+
+
 def test_the_readme_has_the_runs_by_the_clock():
     runs = {(each["iterations"], each["minutes"]): each["metrics"] for each in recorded("equal_time")}
     by_the_clock = rows_of(RECOMMENDED, "| iterations | Fréchet, `cnn` | coverage | Fréchet, `cnn_b` | coverage")
@@ -129,3 +141,16 @@ def test_times_beside_other_programs():
             milliseconds, share = re.fullmatch(r"([\d.]+) \(([\d.]+)\)", figure).groups()
             check(milliseconds, [row["milliseconds"][name]])
             check(share, [min(row["milliseconds"].values()) / row["milliseconds"][name]])
+
+
+def test_faults_that_alarms_find():
+    page = (ROOT / "docs/evidence/alarms.md").read_text(encoding="utf-8")
+    sentence = "{} of {} faulty runs raise an alarm that names the cause, and {} of {} healthy runs raise none"
+    for experiment in ("recommended", "plain"):
+        runs = [each for each in recorded("alarms") if each["experiment"] == experiment]
+        healthy = [each for each in runs if each["fault"].startswith("healthy")]
+        faulty = [each for each in runs if each not in healthy]
+        counts = [count for some in (faulty, healthy) for count in (sum(map(passed, some)), len(some))]
+        assert sentence.format(*counts) in " ".join(page.split())
+        if experiment == "recommended":
+            assert table(runs) in page
