@@ -1,6 +1,6 @@
 """The files of runs, sweeps and data sets: the only place that opens, lists, replaces and removes them.
 
-A folder may come from a stranger, or may have been damaged. So no link in it is followed, nothing but a regular file is
+A folder may be untrusted or damaged. So no link in it is followed, nothing but a regular file is
 opened, for a FIFO or a device could keep its reader waiting for ever, and every file that is read as a whole has a
 largest size. What is written appears whole or not at all.
 """

@@ -1,4 +1,4 @@
-"""The tags under which a run's numbers, pictures and texts are logged: one table for who measures, logs and reads.
+"""The tags under which a run's numbers, images and texts are logged: one table for who measures, logs and reads.
 
 A tag is a kind and a name, such as "loss/d". docs/dashboard.md says what each means.
 """

@@ -35,6 +35,15 @@ RETIRED = {
     r"\bto the bit\b": "bit-exactly, or bit for bit",
     r"\banew\b": "again",
     r"one word away|change one word": "one setting",
+    r"\b(a|the|real|training|generated) pictures?\b(?![.(])": "image, or sample for a generated one",
+    r"\bheld against\b|\bhold (it|them) against\b": "compared with",
+    r"\bstrangers?\b": "untrusted, or from others",
+    r"\bcannot be meant\b": "say what is wrong",
+    r"\bin its own words\b|\bin this program's words\b|\bput .{1,40} into words\b": "explain",
+    r"\bthe void\b": "the null device",
+    r"\bwhatever the broken byte\b": "anything, for damaged bytes",
+    r"\bset(s)? aside as\b": "renamed",
+    r"\bwords that one would type\b|\bwords of (a|the) command\b": "overrides, or arguments",
 }
 
 

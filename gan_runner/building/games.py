@@ -46,7 +46,7 @@ def make_game(
 
 
 def parts_that_draw(game: Mapping[str, Any]) -> Sequence[str]:
-    """The groups that a game's pictures are drawn with: its latents alone where it draws from those, else all of it.
+    """The groups that a game's images are drawn with: its latents alone where it draws from those, else all of it.
 
     Args:
         game: its node.
@@ -55,12 +55,12 @@ def parts_that_draw(game: Mapping[str, Any]) -> Sequence[str]:
 
 
 def make_drawing(nodes: Mapping[str, Any], classes: Sequence[str], device: torch.device) -> Drawing:
-    """Make what draws a game's pictures.
+    """Make what draws a game's samples.
 
     Args:
         nodes: plain ones, by `parts_that_draw`.
         classes: names of the data's classes.
-        device: where pictures are drawn.
+        device: where images are drawn.
     """
     if "game" in nodes:
         return make_game(nodes, classes, device)

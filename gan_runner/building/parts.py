@@ -85,7 +85,7 @@ class Parts:
         ):
             raise UserError(
                 f"{asking} asks for {shown_key((*path, how))}, which a folder that may come from others cannot.",
-                "Give the part its settings by their names there, or start a new run.",
+                "Give the component its settings by name there, or start a new run.",
             )
         for key, inner in tree.items():
             self.hold(inner, group, (*path, key), asking)
@@ -124,7 +124,7 @@ def _refusal(target: object, group: str, asked: str) -> UserError:
     shown = printable(target)[:200]
     if isinstance(target, str) and target in table():
         return UserError(
-            f"{asked}={shown}, which is a part of {either(sorted(table()[target]))}, and none of {group}.",
+            f"{asked}={shown}, which belongs to {either(sorted(table()[target]))}, not to {group}.",
             "Start a new run.",
         )
     module = str(target).partition(".")[0]
@@ -133,7 +133,7 @@ def _refusal(target: object, group: str, asked: str) -> UserError:
     else:
         remedy = "Start a new run."
     return UserError(
-        f"{asked}={shown}, which is no part of gan-runner: a run's folder may come from others, and that would run.",
+        f"{asked}={shown}, which is not part of gan-runner: it would execute code from an untrusted folder.",
         remedy,
     )
 
@@ -195,7 +195,7 @@ def _refuse_borrowed(name: str, found: object, parts: Parts) -> None:
     home = str(found.__module__)
     if home.partition(".")[0] != name.partition(".")[0]:
         raise UserError(
-            f"_target_ is {printable(name)}, which trust={','.join(parts.trust)} does not vouch for: it is a part of "
+            f"_target_ is {printable(name)}, which trust={','.join(parts.trust)} does not include: it is from "
             f"{printable(home)}.",
-            "Start a new run, or add the module that it is a part of to trust if you know what it does.",
+            "Start a new run, or add its module to trust if you know what it does.",
         )

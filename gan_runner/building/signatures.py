@@ -302,7 +302,7 @@ def describe(annotation: object) -> str:
     if inspect.isclass(origin) and issubclass(origin, Sequence | Mapping):
         kind = "a list" if issubclass(origin, Sequence) else "a mapping"
         return f"{kind}, each {describe(arguments[-1])}"
-    return _NAMES.get(annotation, "a part with a _target_")  # type: ignore[call-overload, no-any-return]
+    return _NAMES.get(annotation, "a component with a _target_")  # type: ignore[call-overload, no-any-return]
 
 
 def as_typed(value: object) -> str:

@@ -1,1 +1,1 @@
-"""The commands a user types: each composes a config, calls what does the work, and prints; none imports another."""
+"""The commands: each composes a config, calls the code that does the work, and prints; none imports another."""

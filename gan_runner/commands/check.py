@@ -1,4 +1,4 @@
-"""The job of `gan-check`: what would fail, before anybody waits for it."""
+"""The job of `gan-check`: find what would fail before a long run starts."""
 
 from __future__ import annotations
 
@@ -28,13 +28,13 @@ from gan_runner.training.schedules import Turn
 
 log = logging.getLogger(__name__)
 
-# A GPU runs the first turns of a kind eagerly and then records one; only what comes after tells how long a turn takes.
+# A GPU runs the first turns of a kind eagerly and then captures a CUDA graph; only later turns are worth timing.
 _WARM_UP_TURNS = 5
 _LOOK_EVERY = 10
 
 
 def check_job(config: DictConfig, verdicts: list[str]) -> None:
-    """Check one job, print what was found, and add a line about it to the verdicts.
+    """Check one job, print the findings, and add a line about it to the verdicts.
 
     Raises:
         UserError: the first thing that would fail.
@@ -62,19 +62,19 @@ def check_job(config: DictConfig, verdicts: list[str]) -> None:
 
 
 def as_table(rows: list[tuple[str, str]]) -> str:
-    """Set two columns of text."""
+    """Format two columns of text."""
     width = max(len(name) for name, _ in rows)
     return "\n".join(f"  {name:<{width}}  {value}" for name, value in rows)
 
 
 class Preflight:
-    """Looks an experiment over by using it up.
+    """Checks an experiment; training it afterwards is not possible, because the networks have been updated.
 
     Args:
         d_updates: updates in which D must learn to tell real images from the untrained G's.
         d_accuracy: how often it must come to be right.
         seconds: for which each kind of turn is timed.
-        picture: the PNG file that a grid of the pictures that D learns from is written to; None writes none.
+        picture: the PNG file for a grid of the images that D is trained on; None writes none.
     """
 
     def __init__(self, d_updates: Count, d_accuracy: Fraction, seconds: Positive, picture: str | None) -> None:
@@ -84,7 +84,7 @@ class Preflight:
         self._picture = picture
 
     def look_over(self, experiment: Experiment) -> list[tuple[str, str]]:
-        """Give named findings, in words.
+        """Return the findings as pairs of a name and a text.
 
         Raises:
             UserError: something that would fail in a run.
@@ -120,14 +120,14 @@ class Preflight:
         return rows
 
     def _show(self, experiment: Experiment, path: Path) -> str:
-        """Write a grid of real pictures as they come to D, and say where; a folder closed to that is no fault."""
+        """Write a grid of real images as D sees them; that it cannot be written is no error."""
         settings = experiment.settings
         images = experiment.examples(settings.sample_columns * settings.sample_rows).images
         try:
             save_atomically(grid(to_uint8(images), settings.sample_columns), path)
         except UserError as error:
             return f"not shown: {error.problem}"
-        return f"a grid of real pictures: {path}"
+        return f"a grid of real images: {path}"
 
     def _tell_apart(self, experiment: Experiment) -> str:
         """Train D alone: a GAN cannot start to learn from a D that fails against an untrained G."""
@@ -151,7 +151,7 @@ class Preflight:
         )
 
     def _time(self, experiment: Experiment) -> list[tuple[str, str]]:
-        """Play every kind of turn, and estimate the run from how long each takes and how often it comes."""
+        """Time every kind of turn, and estimate the run's time from how often each occurs."""
         iterations = experiment.timetable.iterations(Progress())
         shares = experiment.schedule.kinds_of_turn(iterations, experiment.epoch)
         seconds = {turn: self._seconds_of(turn, experiment) for turn in shares}
@@ -183,7 +183,7 @@ class Preflight:
         return (time.perf_counter() - start) / played
 
     def _memory(self, experiment: Experiment) -> list[tuple[str, str]]:
-        """Read the peak after all that a run does with many images at once: a grid, and an evaluation."""
+        """Read the peak memory after a grid of samples and an evaluation, which need the most."""
         settings = experiment.settings
         count, columns = settings.sample_columns * settings.sample_rows, settings.sample_columns
         experiment.sampler.draw(experiment.sampler.for_grid("fixed latents", count, columns))
@@ -191,13 +191,13 @@ class Preflight:
         if experiment.compute.device.type == "cuda":
             peak = torch.cuda.max_memory_allocated(experiment.compute.device)
         elif experiment.compute.device.type == "mps":
-            peak = torch.mps.driver_allocated_memory()  # PyTorch gives none of it back
+            peak = torch.mps.driver_allocated_memory()  # PyTorch never frees it
         else:
             peak = peak_memory()
         return [
             (
                 "memory",
-                f"{peak / 1e6:,.0f} MB at the most on {experiment.compute.device}, pictures and metrics included",
+                f"{peak / 1e6:,.0f} MB at the most on {experiment.compute.device}, samples and metrics included",
             )
         ]
 

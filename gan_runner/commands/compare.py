@@ -25,7 +25,7 @@ SETTINGS: dict[str, object] = {
 
 
 def compare_job(config: DictConfig) -> None:
-    """Compare the runs of a sweep, or those that are named; print a table, and write summary.csv and compare.html.
+    """Compare the runs of a sweep, or the named ones; print a table, and write summary.csv and compare.html.
 
     Raises:
         UserError: a setting is wrong, there is nothing to compare, or the files cannot be written.
@@ -34,7 +34,7 @@ def compare_job(config: DictConfig) -> None:
     if (config.sweep is None) == (config.runs is None):
         given = "neither sweep nor runs is given" if config.sweep is None else "sweep and runs are both given"
         raise UserError(
-            f"One of the two says what to compare, but {given}.",
+            f"gan-compare needs sweep or runs, but {given}.",
             "Try sweep=multirun/DATE/TIME, or runs=A,B with the folders of runs.",
         )
     if config.sweep is not None:

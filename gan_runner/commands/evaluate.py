@@ -1,4 +1,4 @@
-"""The job of `gan-eval`: how good a run's pictures are, or those of any program."""
+"""The job of `gan-eval`: measure how good a run's images are, or those of any program."""
 
 from __future__ import annotations
 
@@ -41,15 +41,15 @@ SETTINGS: dict[str, object] = {
 
 
 def evaluate_job(config: DictConfig) -> None:
-    """Evaluate, print a table, and write JSON and a picture beside what was evaluated.
+    """Evaluate, print a table, and write a JSON file and an image beside what was evaluated.
 
     Raises:
-        UserError: a setting is wrong, or there is nothing to evaluate, or nothing to hold it against.
+        UserError: a setting is wrong, or there is nothing to evaluate, or no real images to compare with.
     """
     validate(config, SETTINGS, (), typed_overrides())
     if (config.run is None) == (config.samples is None):
         raise UserError(
-            "gan-eval looks at a run or at pictures, and needs one of the two.",
+            "gan-eval needs a run or samples, and only one of the two.",
             "Try gan-eval run=outputs/DATE/TIME, or gan-eval samples=PATH data=NAME.",
         )
     device = choose_device(config.device, "device")
@@ -62,7 +62,7 @@ def evaluate_job(config: DictConfig) -> None:
 
 
 def _writable(output: Path) -> Path:
-    """A place for what is found, looked at before anything is computed."""
+    """The path to write to, checked before anything is computed."""
     if not output.parent.is_dir():
         raise UserError(
             f"output is {output}, but there is no folder {output.parent}.",
@@ -91,7 +91,7 @@ def _tell_of_runs(config: DictConfig, device: torch.device) -> None:
         raise UserError("run is [], but must name a run.", "Try run=outputs/DATE/TIME, or run=A,B.")
     if len(runs) > 1 and config.output is not None and Path(config.output).is_absolute():
         raise UserError(
-            f"output is {config.output}, but {len(runs)} runs are looked at, and each would write there.",
+            f"output is {config.output}, but {len(runs)} runs are evaluated, and each would write there.",
             "Give a name, which is written into each run's folder.",
         )
     found = {}

@@ -1,4 +1,4 @@
-"""The job of `gan-export`: a run's network for other programs."""
+"""The job of `gan-export`: write a run's network for other programs."""
 
 from __future__ import annotations
 
@@ -36,9 +36,9 @@ def export_job(config: DictConfig) -> None:
             be written in that form.
     """
     validate(config, SETTINGS, (), typed_overrides())
-    choose_device(config.device, "device")  # what is wrong with it is told first
+    choose_device(config.device, "device")  # so that its errors come first
     run = SavedRun(config.run, config.trust)
-    config.checkpoint = run.checkpoint_for(str(config.checkpoint))  # which names the folder, too
+    config.checkpoint = run.checkpoint_for(str(config.checkpoint))  # part of the folder's name
     asked = "output" in values_by_key(typed_overrides())
     output = config.output if asked else free_name(config.output)
     log.info("%s: %s", output, run.export(output, config.checkpoint, config.what, config.device))

@@ -1,4 +1,4 @@
-"""The job of `gan-sample`: pictures from a run."""
+"""The job of `gan-sample`: draw images from a run."""
 
 from __future__ import annotations
 
@@ -33,13 +33,13 @@ SETTINGS: dict[str, object] = {
 
 
 def sample_job(config: DictConfig) -> None:
-    """Draw `num` pictures with a run's generator, or its moving average, and write them.
+    """Draw `num` images with a run's generator, or its moving average, and write them.
 
     Raises:
         UserError: a setting is wrong, `run` is no run's folder, or something is at `output` already.
     """
     validate(config, SETTINGS, (), typed_overrides())
-    choose_device(config.device, "device")  # what is wrong with it is told first
+    choose_device(config.device, "device")  # so that its errors come first
     run = SavedRun(config.run, config.trust)
     checkpoint = config.checkpoint = run.checkpoint_for(str(config.checkpoint))
     output = config.output

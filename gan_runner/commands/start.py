@@ -1,6 +1,6 @@
-"""Where the commands start: a signal is answered from here on, while what they need is still being loaded.
+"""Entry points of the commands: signals are handled from here on, while modules are still being imported.
 
-Nothing but a command may import this.
+Only commands may import this.
 """
 
 from gan_runner.machine.signals import end_at_once

@@ -1,4 +1,4 @@
-"""What Hydra hands to a job, as the start of a run."""
+"""From Hydra's job to the start of a run."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ from gan_runner.runs.start import Start
 
 
 def start_of_job(config: DictConfig) -> Start:
-    """The start of the run that is Hydra's job at hand.
+    """The start of the run for Hydra's current job.
 
     Args:
-        config: as Hydra has composed it for the job.
+        config: as composed by Hydra for the job.
     """
     hydra, overrides = HydraConfig.get(), typed_overrides()
     job = hydra.mode is RunMode.MULTIRUN

@@ -1,4 +1,4 @@
-"""From YAML to objects: the table of groups, the rules that a config is held to, what may be built, and building.
+"""From YAML to objects: the table of groups, the validation of configs, and building.
 
-Mathematics and training know nothing of it.
+Training code does not depend on it.
 """

@@ -64,7 +64,7 @@ _OF_LOADERS = frozenset(inspect.signature(make_loader).parameters)
 
 
 def build(config: DictConfig, world: World = ALONE) -> Experiment:
-    """Make everything that a checked config names; random numbers start from its seed.
+    """Build everything that a checked config names; random numbers start from its seed.
 
     Args:
         config: as checked.
@@ -91,16 +91,16 @@ def build(config: DictConfig, world: World = ALONE) -> Experiment:
     torch.manual_seed(config.seed)
 
     schedule: Schedule = hold_to(make(config.schedule), Schedule, "schedule")
-    with world.main_process_first():  # what is downloaded or prepared, the others find there
+    with world.main_process_first():  # so that the others find downloads and caches
         images = load_images(config)
     loader = _loader(config, images, sizes.d * (schedule.d_steps_per_turn or 1), device, world)
     game = build_game(config, images.classes, device, world, len(images))
     generator_net = _on_device(build_network(config, "generator", images.shape, images.classes), device)
     discriminator_net = _on_device(build_network(config, "discriminator", images.shape, images.classes), device)
-    # A game that takes no penalty has none, whatever is chosen for those that do.
+    # A game without a penalty has none, whatever the penalty group says.
     penalty = make_penalty(plain(config.penalty)) if asked_for(config.game, {"penalty": None}) else None
     _refuse_batch_norm(discriminator_net, penalty)
-    average = _average(generator_net, settings, device)  # of a G whose batch norm waits for no other process
+    average = _average(generator_net, settings, device)  # of a G whose batch norm is not synchronised
     for net in (generator_net, discriminator_net):
         world.broadcast_weights(net)
     if average is not None:
@@ -120,7 +120,7 @@ def build(config: DictConfig, world: World = ALONE) -> Experiment:
     with world.main_process_first():
         if isinstance(evaluation, Evaluation) and evaluation.on_data:
             bind_to_data(evaluation, config, images, device)
-        if evaluation.at_end is not None:  # what it lacks is better told now than when all is trained
+        if evaluation.at_end is not None:  # report missing packages now rather than after training
             bind_to_data(evaluation.at_end.metrics, config, images, device)
             evaluation.at_end.check()
     world.fork_rng(device)
@@ -143,7 +143,7 @@ def build(config: DictConfig, world: World = ALONE) -> Experiment:
 
 
 def _average(net: nn.Module, settings: Trainer, device: torch.device) -> MovingAverage | None:
-    """Make the moving average that the settings ask for, by decay or by half-life."""
+    """Make the moving average of the settings, by decay or by half-life."""
     decay: float | HalfLife | None = settings.ema
     if settings.ema_half_life is not None:
         if settings.ema is not None:
@@ -162,7 +162,7 @@ def make(node: Any, **given: object) -> Any:
 
 
 def plain(node: Any) -> Any:
-    """A node as mappings, lists and plain values, its references followed."""
+    """A node as mappings, lists and plain values, with references resolved."""
     if OmegaConf.is_config(node):
         return OmegaConf.to_container(node, resolve=True)
     return {key: plain(value) for key, value in node.items()} if isinstance(node, dict) else node
@@ -180,7 +180,7 @@ def build_network(
 
 
 def _refuse_torn_packs(config: DictConfig, world: World) -> None:
-    """Refuse batches that leave images over: real and generated ones would share a pack."""
+    """Refuse batches that are not a multiple of the pack: real and generated images would share one."""
     packing = packing_of(config.game)
     unit = packing * world.size
     for key in ("batch_size", "g_batch_size"):
@@ -195,13 +195,13 @@ def _refuse_torn_packs(config: DictConfig, world: World) -> None:
 
 
 def _refuse_batch_norm(net: nn.Module, penalty: Penalty | Several | None) -> None:
-    """Refuse a gradient with respect to each image for a D that answers to a whole batch at once."""
+    """Refuse per-image gradients for a D whose output for an image depends on the rest of the batch."""
     norms = [name for name, module in net.named_modules() if isinstance(module, _BatchNorm)]
     ours = [name for name, part in parts_of(penalty).items() if not foreign(part)]
     if norms and ours:
         raise UserError(
             f"penalty ({described(parts_of(penalty)[ours[0]])}) bounds the gradient norm of D at each image by itself, "
-            f"but D has batch normalisation ({norms[0]}), by which its output depends on the rest of the batch.",
+            f"but D has batch normalisation ({norms[0]}), so its output depends on the rest of the batch.",
             "Try penalty=none, or a D with layer, instance or spectral normalisation, or none.",
         )
 
@@ -209,15 +209,14 @@ def _refuse_batch_norm(net: nn.Module, penalty: Penalty | Several | None) -> Non
 def build_game(
     config: DictConfig, classes: Sequence[str], device: torch.device, world: World = ALONE, num_images: int = 0
 ) -> Game:
-    """Make the game that a config describes, with what it asks for of loss, latent, penalty and augmentation."""
+    """Make the game that a config describes, with the loss, latent, penalty and augmentation that it takes."""
     return make_game({name: plain(config[name]) for name in PARTS_OF_A_GAME}, classes, device, world, num_images)
 
 
 def sampler_of_checkpoint(config: DictConfig, state: Mapping[str, Any], seed: int, device: torch.device) -> Sampler:
-    """Make what draws a run's pictures, from its config and a checkpoint.
+    """Make the sampler of a run from its config and a checkpoint.
 
-    Data are loaded where the game needs real images, or conditions beyond classes: how often these come, the checkpoint
-    has.
+    Data are loaded if the game needs real images, or conditions beyond classes, whose frequencies the checkpoint has.
 
     Raises:
         UserError: the checkpoint is of another model.
@@ -251,9 +250,9 @@ def sampler_of_checkpoint(config: DictConfig, state: Mapping[str, Any], seed: in
 def refuse_other_networks(
     config: DictConfig, about: Mapping[str, Any], weights: Mapping[str, Mapping[str, Any]]
 ) -> None:
-    """Refuse networks that are not those of a checkpoint before they are made: a folder may ask for ones of any size.
+    """Refuse networks that differ from a checkpoint's before they are made: an untrusted folder may ask for any size.
 
-    Those of the user's own are looked at once they are made.
+    The user's own networks are checked after they are made.
 
     Args:
         config: the run's.
@@ -288,15 +287,15 @@ def discriminator_of_checkpoint(config: DictConfig, state: Mapping[str, Any], de
 def _refusing_another_model() -> Iterator[None]:
     try:
         yield
-    except RuntimeError as error:  # what PyTorch raises for other names and shapes
+    except RuntimeError as error:  # raised by PyTorch for other names and shapes
         raise UserError(
             f"The checkpoint is of another model than the run's config describes: {error}",
-            "Restore the run's .hydra/config.yaml, or take the checkpoint back to its own folder.",
+            "Restore the run's .hydra/config.yaml, or move the checkpoint back to its own folder.",
         ) from error
 
 
 def _on_device(net: nn.Module, device: torch.device) -> nn.Module:
-    # Channels-last is what convolutions are fastest in, on GPUs and CPUs alike; on a Mac's GPU it was up to 30 times
+    # Convolutions are fastest with channels-last, on GPUs and CPUs; on a Mac's GPU it was up to 30 times
     # slower (PyTorch's issue 193349), and at times wrong (180984).
     layout = torch.contiguous_format if device.type == "mps" else torch.channels_last
     return net.to(device).to(memory_format=layout)
@@ -318,16 +317,16 @@ def load_images(config: DictConfig, **instead: object) -> ImageSet:
 
 
 def bind_to_data(metrics: OnData | Evaluation, config: DictConfig, training: ImageSet, device: torch.device) -> None:
-    """Tell metrics of the data that a config names: what trains, what is held out, and the whole of a limited set.
+    """Bind metrics to the data that a config names: training images, held-out images, and the whole of a limited set.
 
-    Features are learned from the whole set even where `data.limit` has a run learn from a part of it: that makes a
-    better judge, and the same one for every limit. A loader of the user's own need not know of a set without a limit.
+    Extractors are trained on the whole set even if `data.limit` restricts the run to a part of it: they are better,
+    and the same for every limit. The user's own loader need not support an unlimited set.
 
     Args:
-        metrics: what is bound.
+        metrics: the metrics.
         config: the run's.
         training: the images that it names.
-        device: where pictures are drawn, and measured too if it has float64.
+        device: where images are drawn, and measured too if it has float64.
 
     Raises:
         UserError: see `OnData.bind`.
@@ -335,11 +334,11 @@ def bind_to_data(metrics: OnData | Evaluation, config: DictConfig, training: Ima
     held_out = None
     if config.data.get("split", "test") != "test":
         try:
-            with silently():  # what its folder holds was told when the training pictures were loaded
+            with silently():  # notes on its folder have been logged
                 held_out = load_images(config, split="test", limit=None)
         except NoTestSplitError:
             if metrics.looks_at_held_out:
-                log.info("%s holds nothing out: copies are looked for, but not tested for.", training.name)
+                log.info("%s has no held-out images, so whether G copies training images is not tested.", training.name)
     limited = config.data.get("limit") is not None and config.data._target_.startswith("gan_runner.")
     with silently():
         whole = load_images(config, limit=None) if limited else None

@@ -1,4 +1,4 @@
-"""What a config must not be, beyond what the parts' signatures say: checked before anything is loaded."""
+"""Checks of a config beyond the components' signatures, before anything is loaded."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ HARD_LABELS = "hard"
 
 
 def too_much_asked() -> contextlib.AbstractContextManager[None]:
-    """While a job works: what runs out of memory is told what to ask less of."""
+    """Explains errors for lack of memory inside the context."""
     return too_little_memory_explained(
         "Try a smaller trainer.batch_size, data.image_size or data.limit, or a smaller model."
     )
@@ -48,7 +48,7 @@ def check(
     choices: Mapping[str, str],
     default_of: Callable[[str], object],
 ) -> None:
-    """Refuse a config that cannot be meant, before anything is loaded.
+    """Refuse an inconsistent config, before anything is loaded.
 
     Args:
         config: as composed; loses what only the file of a replaced part has (see `drop_what_a_replaced_part_took`).
@@ -57,7 +57,7 @@ def check(
         default_of: see `validate`.
 
     Raises:
-        UserError: see `gan_runner.config.validation.validate`; also a combination of choices that has no meaning.
+        UserError: see `gan_runner.config.validation.validate`; also for options that cannot be combined.
     """
     if isinstance(config.get("experiment"), DictConfig) and (name := choices.get("experiment")):
         key = next(iter(map(str, config.experiment)), "...")
@@ -77,12 +77,12 @@ def check(
     _check_ramp(config, overrides)
 
 
-# What a run's pictures are drawn with.
+# The groups that a run's samples depend on.
 OF_PICTURES = ("model", "game", "latent", "loss", "labels", "penalty", "augment")
 
 
 def check_stored(config: Mapping[str, object], groups: Collection[str], where: str) -> None:
-    """Refuse what in the config of a run's folder cannot be meant, in the groups of which something is made.
+    """Refuse errors in the config of a run's folder, in the groups that are built.
 
     Args:
         config: as stored.
@@ -104,7 +104,7 @@ def check_stored(config: Mapping[str, object], groups: Collection[str], where: s
 
 
 def _check_parts(config: DictConfig, groups: Collection[str]) -> None:
-    """Refuse a group that has become none, and a file of the user's own that does not say what to make."""
+    """Refuse a group that was replaced by null, and the user's own file without a `_target_`."""
     for group in GROUPS:
         if group.name not in groups:
             continue
@@ -113,12 +113,12 @@ def _check_parts(config: DictConfig, groups: Collection[str]) -> None:
             node = OmegaConf.select(config, owner) if owner else config
             if isinstance(node, DictConfig):
                 node = node.get(key)
-            else:  # nothing can lie below it
+            else:  # it has no keys
                 path = owner
             if not isinstance(node, DictConfig) or (not node and not group.optional):
                 raise UserError(
                     f"{path} is {as_typed(OmegaConf.to_object(node) if OmegaConf.is_config(node) else node)}, but must "
-                    f"be a part that a file of {group.name} describes.",
+                    f"be a component that a file of {group.name} describes.",
                     f"Try {group.name}=NAME, one of the options that --help lists.",
                 )
             if node and not isinstance(node.get("_target_"), str):
@@ -145,7 +145,7 @@ def _check_threads(config: DictConfig) -> None:
 
 
 def _check_length(config: DictConfig, overrides: Sequence[str]) -> None:
-    """A run has one length; who types several beside each other knows that epochs count last."""
+    """Refuse two lengths, except where the user typed both: then epochs have the lowest priority."""
     typed = values_by_key(overrides)
     trainer = config.trainer
     minutes = trainer.get("minutes")  # runs of earlier versions have none
@@ -164,12 +164,12 @@ def _check_length(config: DictConfig, overrides: Sequence[str]) -> None:
 
 
 def _check_labels(config: DictConfig, overrides: Sequence[str], choices: Mapping[str, str]) -> None:
-    """Labels that the loss does not look at would make two equal runs look different."""
+    """Refuse labels that the loss ignores: two equal runs would look different."""
     if takes_labels(config.loss):
         _check_generator_labels(config, overrides, choices)
         return
     touched = [override for override in overrides if key_of(override).startswith("labels.")]
-    chosen = choices.get("labels", HARD_LABELS)  # a run that goes on has chosen before, and was held to this then
+    chosen = choices.get("labels", HARD_LABELS)  # a resumed run was checked when it was started
     if touched or chosen != HARD_LABELS:
         raise UserError(
             f"labels is {chosen}{' with ' * bool(touched)}{' '.join(touched)}, but "
@@ -183,13 +183,13 @@ def _check_generator_labels(config: DictConfig, overrides: Sequence[str], choice
     if touched and not getattr(resolve_name(config.loss._target_), "takes_generator_labels", True):
         raise UserError(
             f"{' '.join(touched)} has no effect: in loss={choices.get('loss', config.loss._target_)} G has no targets "
-            "of its own, but plays against D's.",
+            "of its own; it uses D's.",
             f"Leave out {' '.join(touched)}, or try loss=nonsaturating.",
         )
 
 
 def _penalties(config: DictConfig) -> list[DictConfig]:
-    """The penalties on D that have a say: the one, or each of several."""
+    """The penalties on D that are in effect: the one, or each of several."""
     if not config.penalty:
         return []
     parts = config.penalty.parts.values() if "parts" in config.penalty else [config.penalty]
@@ -197,7 +197,7 @@ def _penalties(config: DictConfig) -> list[DictConfig]:
 
 
 def _check_finite_difference(config: DictConfig) -> None:
-    """The difference of two outputs is no gradient where D is random."""
+    """Refuse finite differences of a D with dropout: they are not gradients."""
     dropout = config.model.discriminator.get("dropout")
     if dropout and any(part._target_.endswith(".FiniteDifference") for part in _penalties(config)):
         raise UserError(
@@ -208,7 +208,7 @@ def _check_finite_difference(config: DictConfig) -> None:
 
 
 def _dropout_of_d(config: DictConfig) -> str:
-    """The key that D's dropout is set by: the model's, unless it has one of its own."""
+    """The key of D's dropout: the model's, unless D has its own."""
     shared = config.model.get("dropout") == config.model.discriminator.dropout
     return "model.dropout" if shared else "model.discriminator.dropout"
 
@@ -216,12 +216,12 @@ def _dropout_of_d(config: DictConfig) -> str:
 def _check_pruning(config: DictConfig) -> None:
     if config.pruning and not config.evaluation:
         raise UserError(
-            "pruning goes by the objective, but evaluation is off.", "Leave out evaluation=off, or try pruning=none."
+            "pruning needs the objective, but evaluation is off.", "Leave out evaluation=off, or try pruning=none."
         )
 
 
 def _check_slope(config: DictConfig, choices: Mapping[str, str]) -> None:
-    """A loss that falls without end where D may grow steep says nothing; a D of the user's own may see to it itself."""
+    """Refuse an unbounded loss without a bound on D's gradient; the user's own D may bound it itself."""
     d = config.model.discriminator
     own = not d._target_.startswith(f"{gan_runner.__name__}.")
     if not getattr(resolve_name(config.loss._target_), "wants_bounded_slope", False):
@@ -237,7 +237,7 @@ def _check_slope(config: DictConfig, choices: Mapping[str, str]) -> None:
 
 
 def _check_several(config: DictConfig) -> None:
-    """Several penalties of which there is none would make a run that looks different from one with penalty=none."""
+    """Refuse an empty list of penalties: the run would look different from one with penalty=none."""
     if config.penalty and "parts" in config.penalty and not config.penalty.parts:
         raise UserError(
             "penalty is several, but penalty.parts has none.",

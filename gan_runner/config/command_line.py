@@ -26,7 +26,7 @@ _SWEEP = frozenset({"-m", "--multirun"})
 def named_folders(typed: str | Sequence[str]) -> list[str]:
     """The folders in `[A,B,C]`, `A,B,C` or `A`, as it was typed, or in a list.
 
-    A comma that is part of a folder's name, as of most jobs', parts nothing: the longest names that there are count.
+    A comma may be part of a folder's name, as in most jobs' names: the longest existing names are taken.
     """
     if not isinstance(typed, str):
         return [str(folder) for folder in typed]
@@ -56,7 +56,7 @@ class Typed:
 
     @property
     def arguments(self) -> list[str]:
-        """All of it, as Hydra takes it: options first, wherever they were typed."""
+        """The whole command line in Hydra's order: options first."""
         return [*self.flags, *self.overrides]
 
     @property
@@ -70,7 +70,7 @@ class Typed:
         return config_dir_of(self.flags)
 
     def value_of(self, key: str) -> object:
-        """The value that an override gives a key; None where none does, or where it cannot be read as one."""
+        """The value that an override gives a key; None if there is none, or if it cannot be parsed."""
         for override in self.overrides:
             if (parts := Override.of(override)).key == key and parts.value is not None:
                 try:
@@ -81,29 +81,29 @@ class Typed:
 
 
 def config_dir_of(words: Sequence[str]) -> str | None:
-    """The folder that `--config-dir` names, among whatever other words; None where there is none."""
+    """The folder that `--config-dir` names; None if it is not given."""
     parser = argparse.ArgumentParser(add_help=False, exit_on_error=False)
     parser.add_argument("--config-dir", "-cd", nargs="?")
     found: str | None = parser.parse_known_args(list(words))[0].config_dir
     return found
 
 
-# Of the command: before anything is made of them for Hydra, and as Hydra takes them.
+# The command's arguments as typed, and as passed to Hydra.
 _words: ContextVar[Sequence[str]] = ContextVar("_words", default=())
 _arguments: ContextVar[Sequence[str] | None] = ContextVar("_arguments", default=None)
 
 
 def keep_words(words: Sequence[str]) -> None:
-    """Keep the words of a command as they were typed."""
+    """Keep a command's arguments as they were typed."""
     _words.set(list(words))
 
 
 @contextlib.contextmanager
 def command_in_python(words: Sequence[str], arguments: Sequence[str]) -> Iterator[None]:
-    """In here a command is carried out that a function of Python's was called for.
+    """While a Python function executes a command.
 
     Args:
-        words: that would have been typed, the command's name first.
+        words: the arguments that would have been typed, with the command's name first.
         arguments: what follows the name, as Hydra takes it.
     """
     tokens = _words.set(list(words)), _arguments.set(list(arguments))
@@ -115,7 +115,7 @@ def command_in_python(words: Sequence[str], arguments: Sequence[str]) -> Iterato
 
 
 def command_line() -> list[str]:
-    """The command that was typed, word by word; in a launcher's own process what that calls itself."""
+    """The command that was typed, as a list of arguments; in a launcher's own process, that process's command."""
     command, *arguments = _words.get() or sys.argv
     return [Path(command).name, *arguments]
 
@@ -127,10 +127,10 @@ def hydras_arguments() -> list[str]:
 
 
 def parted(arguments: Sequence[str]) -> Typed:
-    """Tell Hydra's options from overrides, wherever they stand.
+    """Separate Hydra's options from overrides, in any order.
 
     Raises:
-        UnknownOptionError: a word begins like an option and is none.
+        UnknownOptionError: an argument begins with a dash but is not an option.
     """
     flags: list[str] = []
     overrides: list[str] = []
@@ -171,7 +171,7 @@ def _existing(option: str, folder: str) -> str:
 
 
 class UnknownOptionError(UserError):
-    """A word that begins with a dash and is no option of Hydra's.
+    """An argument that begins with a dash and is not one of Hydra's options.
 
     Attributes:
         word: as it was typed.
@@ -203,7 +203,7 @@ class Option:
 
 @functools.cache
 def option_named(name: str) -> Option | None:
-    """The option of Hydra's that a word names, in full or by its beginning; None where it names none."""
+    """Hydra's option that an argument names, in full or by a prefix; None if there is none."""
     from hydra._internal.utils import get_args_parser
 
     options = get_args_parser()._option_string_actions
@@ -218,32 +218,32 @@ def option_named(name: str) -> Option | None:
 
 
 def typed(arguments: Sequence[str], names: Mapping[str, str] | None = None) -> Typed:
-    """What the shell handed over, as Hydra takes it.
+    """The arguments from the shell, in Hydra's grammar.
 
     Args:
         arguments: the words after the command's name.
         names: other names of keys, such as {"evaluation": "metrics.numbers"}.
 
     Raises:
-        UserError: an option that there is not, or a path without a name.
+        UserError: an unknown option, or an empty path.
     """
     words = parted(arguments)
     return Typed(words.flags, in_hydras_grammar(words.overrides, words.config_dir, sweep=words.multirun, names=names))
 
 
 def typed_overrides(hydra: DictConfig | None = None) -> list[str]:
-    """What the user typed to compose a job's config, Hydra's own settings left out.
+    """The overrides of a job's config, without Hydra's own settings.
 
     Args:
         hydra: Hydra's part of the job's config; by default the job at hand.
     """
-    # Hydra keeps them in a config, which would put values in the place of what is typed as ${...}.
+    # Hydra keeps them in a config, which would replace ${...} by values.
     overrides = OmegaConf.to_container((hydra or HydraConfig.get()).overrides.task, resolve=False)
     assert isinstance(overrides, list)
     return [str(override) for override in overrides]
 
 
 def shown(path: Path) -> Path:
-    """A path as one would type it where the command was typed."""
+    """A path relative to the folder in which the command was typed, if it is below it."""
     path, here = path.absolute(), Path.cwd()
     return path.relative_to(here) if path.is_relative_to(here) else path

@@ -1,4 +1,4 @@
-"""Composing a config by Hydra's rules, without touching the state that Hydra keeps for the program that it runs."""
+"""Composing a config by Hydra's rules, without changing Hydra's global state."""
 
 from __future__ import annotations
 
@@ -25,15 +25,15 @@ _one_at_a_time = threading.Lock()
 def compose(config_name: str, overrides: Sequence[str]) -> DictConfig:
     """Compose one of the package's primary configs, with Hydra's own part below `hydra`.
 
-    The program that calls this may be one of Hydra's itself, with a config, a search path and a version of behaviour of
-    its own: none of them counts here, and none is changed.
+    The calling program may use Hydra itself, with its own config, search path and version base: they have no effect
+    here, and are not changed.
 
     Args:
         config_name: such as "config" for what gan-run composes.
         overrides: in Hydra's grammar.
 
     Raises:
-        HydraException: the overrides do not go together, or cannot be read.
+        HydraException: the overrides contradict each other, or cannot be parsed.
     """
     with _one_at_a_time, _behaving_as(VERSION_BASE):
         loader = ConfigLoaderImpl(create_config_search_path(f"pkg://{CONFIG_MODULE}"))
@@ -52,7 +52,7 @@ def _behaving_as(wanted: str) -> Iterator[None]:
 
 
 def search_path(*folders: str | None) -> list[str]:
-    """The override by which folders of YAML files of the user's own are looked through too; none without a folder."""
+    """The override that adds the user's folders of YAML files to the search path; none without a folder."""
     named = [f"file://{os.path.abspath(folder)}" for folder in folders if folder]
     return [f"{_SEARCH_PATH}={json.dumps(named)}"] if named else []
 

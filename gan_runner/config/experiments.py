@@ -1,4 +1,4 @@
-"""Experiment files of the user's own: where they lie, and the line that each begins with."""
+"""The user's own experiment files: where they are, and their required first line."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def without_first_line(name: str, config_dir: str | None, key: str) -> UserError
     """
     file = Path(config_dir or "", "experiment", f"{name}.yaml")
     return UserError(
-        f"experiment is {name}, but its file {file} does not say that its settings are those of the whole config: "
+        f"experiment is {name}, but its file {file} does not apply to the whole config: "
         f"{key} would be experiment.{key}, which nothing reads.",
         f"Make the first line of that file: {FIRST_LINE}",
     )

@@ -1,4 +1,4 @@
-"""Hydra's refusals in this program's words: key, value, rule, what to type."""
+"""Explains Hydra's errors: key, value, rule, and what to type instead."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ from gan_runner.errors import UserError, closest, either
 from gan_runner.machine import shell
 from gan_runner.override import Override
 
-# Keys that nobody means who types the last part of one: what is usual, and what suits a model.
+# Keys that are not suggested for a mistyped last part: usual ranges, and a model's settings.
 _NOT_OFFERED = ("health.usual.", "model.r1.", "model.recommended.")
 
 
 def explain(error: Exception, config_name: str, *, composing: bool) -> str | None:
-    """What went wrong, in this program's words, where what was typed or a YAML file is to blame; None where not.
+    """Explain an error that is caused by the command line or a YAML file; None for other errors.
 
     Args:
         error: what came while a config was composed or used.
@@ -49,14 +49,14 @@ def explain(error: Exception, config_name: str, *, composing: bool) -> str | Non
         case OmegaConfBaseException():
             return f"The config does not resolve: {error}\n  Look for the ${{...}} that it names."
         case YAMLError():
-            return f"A YAML file of the config cannot be read: {error}\n  Mend it there, or leave out what chooses it."
+            return f"A YAML file of the config cannot be read: {error}\n  Correct it, or leave out its option."
         case ValueError() | TypeError() if composing and not str(error).startswith("Unable to configure"):
-            return f"Hydra cannot read this: {error}\n  Look at what was typed, or see --help."
+            return f"Hydra cannot parse this: {error}\n  Check the command line, or see --help."
     return None
 
 
 def explain_composition(error: HydraException, config_name: str) -> str:
-    """Put Hydra's refusal of an override into this program's words: key, value, rule, what to type."""
+    """Explain Hydra's refusal of an override: key, value, rule, and what to type."""
     text = _said(error)
     if found := re.search(r"Could not override '(\S+)@experiment\b", text):
         return str(without_first_line(_typed_value("experiment") or "?", config_dir_of(hydras_arguments()), found[1]))
@@ -77,10 +77,10 @@ def explain_composition(error: HydraException, config_name: str) -> str:
 
 
 def _said(error: BaseException | None) -> str:
-    """What an error says, or where it says nothing what it came from."""
+    """An error's message, or that of its cause if it has none."""
     while error is not None and not str(error):
         error = error.__cause__ or error.__context__
-    return str(error) if error is not None else "Hydra cannot read this, and does not say why."
+    return str(error) if error is not None else "Hydra cannot parse this, and does not say why."
 
 
 def _typed_value(key: str) -> str | None:
@@ -120,7 +120,7 @@ _EXTRAS = {"joblib": "parallel", "submitit": "slurm", "ray": "ray", "optuna": "s
 def _explain_unknown_choice(group: str, choice: str, options: list[str]) -> str:
     stem = Path(choice).stem
     if stem != choice and (folder := _folder_of_file(group, choice)):
-        return f"{group} is {choice}, but is chosen by its name.\n  Try: {_again(group, stem, folder)}"
+        return f"{group} is {choice}, but must be a name without its folder.\n  Try: {_again(group, stem, folder)}"
     if folder := folder_with(group, stem, config_dir_of(hydras_arguments())):
         return (
             f"{group} is {choice}, which lies in {folder}: --config-dir names the folder of files of your own.\n"
@@ -233,14 +233,14 @@ def settings(config: DictConfig, path: str = "") -> Iterator[str]:
 
 
 def explain_grammar(error: OverrideParseException) -> str:
-    """Put Hydra's refusal of what it cannot read into this program's words."""
+    """Explain a parse error of Hydra's."""
     key, equals, value = error.override.partition("=")
     if not equals:
         return f"{key} lacks an equals sign: a setting is KEY=VALUE.\n  Try {key}=VALUE or KEY={key}, or see --help."
-    return f"{key} is {value}, which cannot be read as a value.\n  In quotes anything can: '{key}=\"{value}\"'"
+    return f"{key} is {value}, which cannot be parsed as a value.\n  Quoted, it is text: '{key}=\"{value}\"'"
 
 
-# Groups whose name makes one expect a number, and the key that takes it.
+# Groups whose names suggest a number, and the key that takes it.
 _TAKES_THE_NUMBER = {"learning_rate": "optimizer.lr"}
 
 
@@ -256,10 +256,7 @@ def explain_no_choice() -> str:
         if override.is_delete():
             return f"~{group} removes a required setting.\n  Leave {override.input_line} out."
         if value is None:
-            return (
-                f"{group} is chosen as nothing, but a group needs one of its choices.\n"
-                f"  Leave {group} out, or see --help."
-            )
+            return f"{group} is empty, but a group needs one of its options.\n  Leave {group} out, or see --help."
         remedy = f"Try {_TAKES_THE_NUMBER.get(group, group)}={value if group in _TAKES_THE_NUMBER else choices[0]}."
         return f"{group} is {value}, but must be {either(choices)}.\n  {remedy}"
     return ""

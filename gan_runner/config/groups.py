@@ -1,4 +1,4 @@
-"""Which groups there are. Building, checking and what is being trained derive from this one table."""
+"""The config's groups. Building, checking and the comparison on a resume derive from this table."""
 
 from __future__ import annotations
 

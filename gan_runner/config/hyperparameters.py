@@ -1,4 +1,4 @@
-"""A row of the page of hyperparameters: every setting that makes a run another one, and which of them are columns."""
+"""A run's row on the HPARAMS page: every setting that changes a run, and which of them are columns."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ def hyperparameters_of(
 ) -> Hyperparameters:
     """Read a run's hyperparameters from its config.
 
-    All runs tell all settings, so that a setting which one run leaves at its default has a value beside another run's
-    own. The kind of a column follows from what its setting may be, not from its value, so that it is the same in all
-    runs: TensorBoard cannot sort numbers and words together.
+    All runs log all settings, so that a default value is shown beside another run's own value. A column's type
+    follows from its setting's type, not from its value, so that it is the same in all runs: TensorBoard cannot sort
+    numbers and text together.
 
     Args:
         config: as composed; it need not be valid.
@@ -48,7 +48,7 @@ def hyperparameters_of(
 def _kinds(config: DictConfig) -> dict[str, Kind]:
     """The kind of each setting that is a number or true or false in every run; all others are text."""
     annotations: dict[str, object] = {}
-    with contextlib.suppress(UserError):  # of a config that is refused, what can be known
+    with contextlib.suppress(UserError):  # as far as possible for an invalid config
         annotations = annotations_of(config, SETTINGS, READERS)
     kinds: dict[str, Kind] = {}
     for key, annotation in annotations.items():

@@ -1,6 +1,6 @@
-"""What people type who come from other programs: `--lr 1e-4`, `model = dcgan`, `lr: 1e-4`, quotes from a web page.
+"""Common mistakes on the command line: `--lr 1e-4`, `model = dcgan`, `lr: 1e-4`, typographic quotes.
 
-Nothing of it is guessed at in silence: it is refused, with the whole command as it was probably meant, to be pasted.
+They are refused with the whole corrected command, ready to paste; nothing is corrected silently.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ _TYPOGRAPHIC = str.maketrans(
 
 
 def refuse_mistyped(arguments: Sequence[str], compose: Callable[[], DictConfig], *, sweeps: bool) -> None:
-    """Refuse words that are neither an option nor an override, or several values where there is no sweep.
+    """Refuse arguments that are neither an option nor an override, and several values outside of a sweep.
 
     Args:
         arguments: the words after the command's name.
@@ -42,7 +42,7 @@ def refuse_mistyped(arguments: Sequence[str], compose: Callable[[], DictConfig],
         sweeps: whether the command has sweeps.
 
     Raises:
-        UserError: there is such a word; it has the whole command as it was probably meant.
+        UserError: there is such an argument; the message has the whole corrected command.
     """
     problem = _problem(arguments)
     if problem is None:
@@ -55,16 +55,16 @@ def refuse_mistyped(arguments: Sequence[str], compose: Callable[[], DictConfig],
 
 
 def _problem(arguments: Sequence[str]) -> str | None:
-    """What is wrong with the first word that cannot be meant; None where all is well."""
+    """The problem with the first wrong argument; None if there is none."""
     try:
         words = parted(arguments)
     except UnknownOptionError as error:
-        return f"{error.word} is no option: a setting is KEY=VALUE, without dashes."
+        return f"{error.word} is not an option: a setting is KEY=VALUE, without dashes."
     for word in words.overrides:
         override = Override.of(word)
         key, value = override.key, override.value
         if plain(word.partition("=")[0]) != word.partition("=")[0]:
-            return f"{word} has quotes, dashes or spaces of printed text, which are not part of a setting."
+            return f"{word} has typographic quotes, dashes or spaces, which are not allowed in a setting."
         if value is None and override.sign != "~":
             return f"{word} lacks an equals sign: a setting is KEY=VALUE, in one word."
         if not _KEY.fullmatch(key):
@@ -75,14 +75,14 @@ def _problem(arguments: Sequence[str]) -> str | None:
         if len(_overrides_in(word)) > 1:
             return f"{word} is one word, but several settings: quotes go around each."
         if found is UNREADABLE and _mended_value(value) != value:
-            return f"{key} is {value}, which cannot be read as a value."
+            return f"{key} is {value}, which cannot be parsed as a value."
         if isinstance(found, Sweep) and not words.multirun:
             return f"{key} is {value}: several values, which only a sweep takes (-m), or a list in brackets."
     return None
 
 
 def plain(text: str) -> str:
-    """A text with the quotes, dashes and spaces of a keyboard in the place of those of printed text."""
+    """A text with typographic quotes, dashes and spaces replaced by plain ones."""
     return text.translate(_TYPOGRAPHIC)
 
 

@@ -1,7 +1,7 @@
-"""Overrides: what the shell hands over for `key=value`, and the same in Hydra's grammar.
+"""Overrides: `key=value` as the shell passes it, and in Hydra's grammar.
 
-Hydra reads `1e3` as a number, `a,b` as two values, and cannot read `archive (1)` at all. For a key that takes a path
-the text is that path whatever stands in it, and what cannot be read for any other key is text.
+Hydra reads `1e3` as a number, `a,b` as two values, and cannot read `archive (1)` at all. For a key that takes a path,
+the text is the path, whatever its characters; for other keys, what Hydra cannot parse is text.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ def in_hydras_grammar(
     sweep: bool = False,
     names: Mapping[str, str] | None = None,
 ) -> list[str]:
-    """Overrides as the shell hands them over, in Hydra's grammar.
+    """Overrides as the shell passes them, in Hydra's grammar.
 
     Args:
         words: such as "data.root=archive (1)".
@@ -109,7 +109,7 @@ def _one_path(key: str, text: str) -> str:
     if not text:
         raise UserError(
             f"{key} is empty, but must name a folder or a file.",
-            f"Give {key} a path, or leave it out; a variable of the shell that is not set gives none.",
+            f"Give {key} a path, or leave it out; perhaps a shell variable is not set.",
         )
     if text == "null" and not _OF_PARTS.fullmatch(key):
         return text

@@ -1,7 +1,7 @@
 """Texts that refer to other keys, as `${model.latent_dim}` does, in a config that may come from others.
 
-They are followed here, within bounds. Nothing else that OmegaConf would evaluate between `${` and `}` is a reference,
-and no text that is put together gives one.
+They are resolved here, within bounds. Anything else that OmegaConf would evaluate between `${` and `}` is refused,
+also in composed text.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ _REFERENCE = re.compile(rf"\$\{{({_KEY})\}}")
 
 
 def is_plain(text: str) -> bool:
-    """Whether a text is what it says, or text and references alone, which compute nothing."""
+    """Whether a text is plain, or consists of plain text and references, which compute nothing."""
     if "${" not in text:
         return True
     # A backslash would escape what follows.

@@ -1,8 +1,8 @@
-"""Configs that lie in a run's folder: data that may come from a stranger, and never a program.
+"""Configs in runs' folders, which may be untrusted: they are data, and never executed.
 
-They are read as plain values (`gan_runner.record.plain_yaml`), their references are followed by us
-(`gan_runner.config.references`), and what they ask to build is looked up in a table (`gan_runner.building.parts`). Only
-groups and the seed are taken from them; what they say of Hydra itself is never obeyed.
+They are read as plain values (`gan_runner.record.plain_yaml`), their references are resolved by us
+(`gan_runner.config.references`), and the components that they name are looked up in a table
+(`gan_runner.building.parts`). Only groups and the seed are taken from them; their settings of Hydra are ignored.
 """
 
 from __future__ import annotations

@@ -1,10 +1,9 @@
-"""Hold the config to what the parts' signatures say, before anything is loaded.
+"""Validation of the config against the components' signatures, before anything is loaded.
 
 Every node with a `_target_` is checked against that callable's signature: each key must be one of its
-parameters, each plain value must be of the annotated type and within its range (`gan_runner.ranges`). A new
-part is checked the same way, with nothing to add here. A part that takes `low` and `high` takes an interval,
-which must not be empty. A key that the user set and that nothing reads is
-refused, since a sweep over it would compare equal runs.
+parameters, each plain value must be of the annotated type and within its range (`gan_runner.ranges`). New components
+are checked in the same way, without changes here. If a component takes `low` and `high`, low must be below high. A
+key that the user set but nothing reads is refused, because a sweep over it would compare equal runs.
 """
 
 from __future__ import annotations
@@ -38,7 +37,7 @@ from gan_runner.trees import dotted, leaves, nodes
 
 @dataclass(frozen=True)
 class Reader:
-    """Whoever reads a node's keys besides its `_target_`.
+    """Code that reads a node's keys besides its `_target_`.
 
     Attributes:
         path: the node's key.
@@ -65,16 +64,15 @@ def validate(
     default_of: Callable[[str], object] = _no_default,
     groups: Collection[str] | None = None,
 ) -> None:
-    """Refuse the first thing in a composed config that cannot be meant.
+    """Validate a composed config: raises at the first error.
 
     Args:
-        config: as composed, interpolations unresolved; text that reads as the number that is asked for becomes it.
-        settings: annotated type of each key at the top that is no group.
+        config: as composed, interpolations unresolved; text is converted where a number is expected.
+        settings: annotated type of each top-level key that is not a group.
         readers: further readers of nodes.
         overrides: what the user typed, such as `trainer.epochs=5`.
-        default_of: the value that a key has without overrides, which the remedy offers; raises KeyError where it has
-            none.
-        groups: the keys at the top whose nodes are looked at; None looks at all.
+        default_of: a key's value without overrides, for messages; raises KeyError if there is none.
+        groups: the top-level keys to check; None checks all.
 
     Raises:
         UserError: an unknown key, a value out of range or of the wrong type, an override without effect.
@@ -124,8 +122,8 @@ def validate(
                     _refuse_empty_parts(full_key, value, parameters[key])
                 elif is_mapping(parameters[key]):
                     raise UserError(
-                        f"{full_key} is {as_typed(value)}, but must be settings by name, and no part itself.",
-                        f"Leave out {full_key}._target_, or name a part below {full_key}.",
+                        f"{full_key} is {as_typed(value)}, but must be a mapping of names, not a component.",
+                        f"Leave out {full_key}._target_, or name a component below {full_key}.",
                     )
             else:
                 check(full_key, value, parameters[key])
@@ -135,10 +133,10 @@ def validate(
 
 
 def drop_what_a_replaced_part_took(config: DictConfig, readers: Sequence[Reader], overrides: Sequence[str]) -> None:
-    """Take the keys out of a config that a part named by its `_target_` on the command line has no parameters for.
+    """Remove the keys for which a component whose `_target_` was typed has no parameters.
 
-    They come from the file of the part whose place it takes. What the user typed stays, and is refused if nothing
-    reads it.
+    They come from the file of the replaced component. Keys that the user typed stay, and are refused if nothing reads
+    them.
 
     Args:
         config: as composed; changed.
@@ -165,24 +163,24 @@ def drop_what_a_replaced_part_took(config: DictConfig, readers: Sequence[Reader]
 
 
 def _nodes(tree: object) -> Iterator[tuple[str, dict[str, Any]]]:
-    """Every mapping below `tree` with its dotted path, the root left out."""
+    """Every mapping below `tree` with its dotted path, without the root."""
     found = nodes(tree, lists=False)
     return ((dotted(path), node) for path, node in found if path and isinstance(node, dict))
 
 
 def _refuse_empty_parts(path: str, parts: Mapping[str, object], annotation: object) -> None:
-    """Of parts by name, each must be one, or null where that means to leave it out."""
+    """Check a mapping of components: each must be one, or null if it may be left out."""
     may_be_null = any(matches(None, inner) for inner in get_args(annotation)[1:])
     for name, part in parts.items():
         if not holds_parts(part) and not (part is None and may_be_null):
             raise UserError(
-                f"{path}.{name} is {as_typed(part)}, but must be a part with a _target_.",
+                f"{path}.{name} is {as_typed(part)}, but must be a component with a _target_.",
                 f"To leave it out, type ~{path}.{name}.",
             )
 
 
 def annotations_of(config: DictConfig, settings: Mapping[str, object], readers: Sequence[Reader]) -> dict[str, object]:
-    """The annotated type of each key that something reads, by dotted key; of a key that others follow, theirs.
+    """The annotated type of each key that is read, by dotted key; for a key that others refer to, theirs.
 
     Args:
         config: as composed.
@@ -238,7 +236,7 @@ def _not_as_annotated(key: str, value: object, annotation: object, default_of: C
 
 
 def _meant(value: object) -> Iterator[str]:
-    """What was probably meant by a text: without what stands around it, with a point for a decimal comma."""
+    """A text's probable meaning: without surrounding characters, and with a decimal point for a comma."""
     if isinstance(value, str):
         bare = value.strip().strip("'\"[](),;")
         yield from (bare, bare.replace(",", "."), bare.lower())
@@ -252,7 +250,7 @@ def _put(config: DictConfig, key: str, value: object) -> None:
 
 
 def _unknown(parent: str, key: object, value: object, known: Sequence[str], overrides: Sequence[str]) -> UserError:
-    """The error for a key that nothing reads.
+    """The error for a key that is not read.
 
     Args:
         parent: the node that it lies in.

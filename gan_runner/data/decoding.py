@@ -314,7 +314,7 @@ def _read(file: BinaryIO, size: tuple[int, int] | None, channels: Channels, rang
 def drawn(
     opened: Image.Image, size: tuple[Count, Count] | None, channels: Channels, ranges: Ranges = DEFAULT_RANGES
 ) -> Pixels:
-    """A picture that Pillow has opened, as `examined` gives it."""
+    """A image that Pillow has opened, as `examined` gives it."""
     ImageOps.exif_transpose(opened, in_place=True)
     picture = _in_eight_bits(opened, ranges)
     return _to_pixels(_in_mode(picture if channels == 4 else _on_white(picture), _MODES[channels]), size)

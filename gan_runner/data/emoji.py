@@ -1,4 +1,4 @@
-"""Emoji that ship inside the package: 1,520 small pictures in colour of eight kinds, 32x32."""
+"""Emoji that ship inside the package: 1,520 small images in colour of eight kinds, 32x32."""
 
 from __future__ import annotations
 
@@ -44,9 +44,9 @@ def load(
     Args:
         image_size: height and width in pixels to draw them at; None keeps 32.
         channels: 3 shows them on white, 4 adds how opaque each pixel is, 1 makes them grey.
-        limit: number of training pictures to take, as many of every class; None takes all.
-        split: the pictures that train, or those that are held out.
-        holdout: the share to hold out, every k-th picture; see `gan_runner.data.splits`.
+        limit: number of training images to take, as many of every class; None takes all.
+        split: the images that train, or those that are held out.
+        holdout: the share to hold out, every k-th image; see `gan_runner.data.splits`.
 
     Raises:
         NoTestSplitError: the test split is asked for, and nothing is held out.

@@ -25,7 +25,7 @@ MOST_LINES = 10
 _KINDS_UNREAD = 4
 _CLASSES_SHOWN = 4
 _FOLDERS_SHOWN = 3
-_MUCH_LOST = 0.5  # of a picture, to the crop
+_MUCH_LOST = 0.5  # of an image, to the crop
 _DARK = 32  # of 256 levels
 _NOTEWORTHY_COPIES = 0.01  # of all images
 

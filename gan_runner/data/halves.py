@@ -1,4 +1,4 @@
-"""A set in two halves, for those that hold nothing out: what is measured on one is held against the other."""
+"""The two halves of a data set without held-out images: one is compared with the other."""
 
 from __future__ import annotations
 

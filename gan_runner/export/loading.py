@@ -66,7 +66,7 @@ class Exported:
             raise UserError("This exported folder has a discriminator, which draws nothing.", "Use judge(images).")
         counts, names = self.description.class_counts, self.description.classes
         sampler = Sampler(self._drawing, self.net, _no_examples, seed, self._device, class_counts=counts)
-        with too_little_memory_explained("Try fewer images, and another seed for each part."):
+        with too_little_memory_explained("Try fewer images at a time, each with another seed."):
             return drawn_images(sampler, num, classes, names, "This exported folder")
 
     def judge(self, images: Pixels, label: Label | None = None) -> NDArray[np.float32]:

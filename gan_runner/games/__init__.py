@@ -1,6 +1,6 @@
-"""What the players play: what G is given, what D is shown, which terms each minimises and what is measured.
+"""Games: G's inputs, D's inputs, the loss terms of each network and what is measured.
 
-No optimizer, no schedule and no run belongs here: the players are handed in at every call.
+Optimizers, schedules and runs are elsewhere: the networks are passed in at every call.
 """
 
 from gan_runner.games.adversarial import Adversarial

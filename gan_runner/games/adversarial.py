@@ -1,4 +1,4 @@
-"""The game of Goodfellow et al. (2014, arXiv:1406.2661): G draws, D tells real from drawn."""
+"""The game of Goodfellow et al. (2014, arXiv:1406.2661): G generates images, D classifies them as real or generated."""
 
 from __future__ import annotations
 
@@ -21,19 +21,19 @@ from gan_runner.ranges import Count
 
 
 class Adversarial(FromLatents):
-    """G maps latents to images and knows nothing else; D looks at images alone.
+    """G maps latents to images, and D images to logits, without further inputs.
 
-    A game in which both are given more overrides `generate`, `judge` and `grid_conditions`.
+    Games with further inputs override `generate`, `judge` and `grid_conditions`.
 
     Args:
         latent: where G's input comes from.
         loss: what both minimise.
         penalty: one or several further terms of D's, or None.
-        augment: changes what D is shown, real and generated images alike; None shows them as they are.
+        augment: transforms real and generated images before D sees them; None leaves them as they are.
         packing: images that D judges at a time.
     """
 
-    g_sees_data = False  # unless the loss compares, or a game that builds on this one says so
+    g_sees_data = False  # unless the loss compares with real images, or a subclass says so
 
     def __init__(
         self,
@@ -45,8 +45,7 @@ class Adversarial(FromLatents):
     ) -> None:
         if isinstance(augment, AdaptiveChance) and not loss.classifies:
             raise UserError(
-                "augment adapts to how often D is right by the sign of its logits, but this loss gives the sign no "
-                "meaning.",
+                "augment is adapted by the sign of D's logits, but this loss gives the sign no meaning.",
                 "Try augment=diffaugment, or loss=nonsaturating.",
             )
         super().__init__(latent)
@@ -66,8 +65,8 @@ class Adversarial(FromLatents):
     def d_terms(self, d: nn.Module, real: Batch, fake: Batch) -> Outcome:
         """D's terms on real and generated images, judged as one joined batch.
 
-        D is measured by what the images are, never by their targets. Where the sign of a logit means nothing (a
-        critic), the chance that a real image scores above a generated one (the area under the ROC curve) stands in
+        D's accuracy counts real against generated, never the targets. If the sign of a logit has no meaning (a
+        critic), the area under the ROC curve (the probability that a real image scores above a generated one) is used
         for both accuracies.
         """
         shown = self._view(real.images)
@@ -86,16 +85,16 @@ class Adversarial(FromLatents):
         return Outcome(terms, measured | self._measured(real_logits.detach(), fake_logits.detach()))
 
     def d_lazy_phase(self, update: int) -> tuple[str, ...]:
-        """The penalties that have an update of their own after D's of this number, the first being 0."""
+        """The penalties with an update of their own after D's update number `update`, counted from 0."""
         return tuple(due(self.penalties, update))
 
     def d_lazy_terms(self, d: nn.Module, real: Batch, fake: Batch, names: Sequence[str]) -> dict[str, Tensor]:
-        """Those penalties, as many times as strong as they are rare."""
+        """Those penalties, each multiplied by its interval."""
         shown = self._view(real.images)
         return {name: interval_of(self.penalties[name]) * self._penalty(name, d, real, fake, shown) for name in names}
 
     def _penalty(self, name: str, d: nn.Module, real: Batch, fake: Batch, shown: View) -> Tensor:
-        """A penalty on D as a function of pictures, by way of what they become before D sees them."""
+        """A penalty on D as a function of the images, differentiated through the augmentation."""
 
         def critic(images: Tensor) -> Tensor:
             conditions = {
@@ -124,15 +123,15 @@ class Adversarial(FromLatents):
         }
 
     def g_terms(self, d: nn.Module, g: nn.Module, latents: Tensor, real: Batch | None) -> Outcome:
-        """G's terms on what it draws from latents, beside real images where the loss compares with some.
+        """G's terms on samples from latents, with real images if the loss compares with them.
 
-        Where the sign of a logit means nothing, generated images alone tell nothing about D.
+        If the sign of a logit has no meaning, generated images alone give no accuracy of D.
         """
         drawn = self.generate(g, latents, real.conditions if real is not None else {})
         shown = self._view(drawn.images)
         fake_logits = self._logits(d, shown(drawn.images), drawn.conditions)
         if self._paired:
-            assert real is not None, "whoever compares sees data"
+            assert real is not None, "a loss that compares needs real images"
             loss = self.loss.g(fake_logits, self._logits(d, shown(real.images), real.conditions))
         else:
             loss = self.loss.g(fake_logits)
@@ -144,7 +143,7 @@ class Adversarial(FromLatents):
         return Outcome({"adversarial": loss}, measured)
 
     def state_dict(self) -> dict[str, Any]:
-        """What a checkpoint keeps: how strong the augmentation has become."""
+        """The state for a checkpoint: the strength of the augmentation."""
         augment: object = self.augment
         return dict(augment.state_dict()) if isinstance(augment, nn.Module) else {}
 

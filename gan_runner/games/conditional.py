@@ -1,4 +1,4 @@
-"""The game of images by class (Mirza and Osindero 2014, arXiv:1411.1784): G draws a class, D judges an image as one."""
+"""The class-conditional game (Mirza and Osindero 2014, arXiv:1411.1784): G and D are given a class label."""
 
 from __future__ import annotations
 
@@ -24,10 +24,10 @@ Conditioning = Literal["projection", "concatenation"]
 class Conditional(Adversarial):
     """G is given a latent and a class, D an image and its class.
 
-    Generated images take the classes of the real batch, in D's update and in G's, so that how often a class comes
-    tells D nothing. Penalties are of D at (image, class), and a loss that compares does so within a class.
+    Generated images take the classes of the real batch, in D's update and in G's, so that D learns nothing from class
+    frequencies. Penalties are of D at (image, class), and a loss that compares does so within a class.
 
-    The networks are wrapped as `gan_runner.models.conditional` has it, unless a network takes `num_classes`: it is
+    The networks are wrapped by `gan_runner.models.conditional`, unless a network takes `num_classes`: it is
     then called with the class, int64 [B], as a second argument.
 
     Args:
@@ -58,7 +58,7 @@ class Conditional(Adversarial):
         if not num_classes:
             raise UserError(
                 "game=conditional draws images by class, but these data have no classes.",
-                "For a folder, put the pictures of each class into a folder of its own; or try data=digits, or "
+                "For a folder, put the images of each class into a folder of its own; or try data=digits, or "
                 "game=adversarial.",
             )
         super().__init__(latent, loss, penalty, augment)
@@ -67,16 +67,16 @@ class Conditional(Adversarial):
         self.embedding_dim = embedding_dim
 
     def generate(self, g: nn.Module, latents: Tensor, conditions: Mapping[str, Tensor]) -> Batch:
-        """See `Drawing`; of the conditions the class, `label`, is all that G is given."""
+        """See `Drawing`; of the conditions, G is given only the class, `label`."""
         label = conditions["label"]
         return Batch(g(latents, label), {"label": label})
 
     def judge(self, d: nn.Module, images: Tensor, conditions: Mapping[str, Tensor]) -> Tensor:
-        """D's logits for images as ones of the class `label`."""
+        """D's logits for images of the class `label`."""
         logits: Tensor = d(images, conditions["label"])
         return logits
 
     def grid_conditions(self, count: int, columns: int, examples: Examples) -> dict[str, Tensor]:
-        """One class a row: all of them in turn, or of more classes than rows some at even distances."""
+        """One class per row: all in turn, or some at even distances if there are more classes than rows."""
         row, rows, classes = torch.arange(count) // columns, -(-count // columns), self.num_classes
         return {"label": row % classes if rows >= classes else row * classes // rows}

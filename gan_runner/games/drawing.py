@@ -1,4 +1,4 @@
-"""How a game's pictures are drawn, apart from what its players minimise."""
+"""How a game's samples are drawn; the losses are in `game`."""
 
 from __future__ import annotations
 
@@ -16,19 +16,19 @@ Examples = Callable[[int], Batch]
 
 
 class Drawing(Protocol):
-    """What G is given, and how it is asked to draw."""
+    """G's inputs, and how samples are drawn from them."""
 
     def latents(self, count: int, device: torch.device, generator: torch.Generator | None = None) -> Tensor:
         """Draw G's random input, float32 [count, latent_dim]; from the device's own numbers without `generator`."""
         ...
 
     def generate(self, g: nn.Module, latents: Tensor, conditions: Mapping[str, Tensor]) -> Batch:
-        """Have G draw.
+        """Draw samples from G.
 
         Args:
             g: the generator, its average or a copy.
             latents: [B, latent_dim].
-            conditions: of the real images beside which D will be shown these; see `Batch`.
+            conditions: of the real images in the same batch; see `Batch`.
 
         Returns:
             Images [B, C, H, W] in [-1, 1], with the conditions that they were drawn for.
@@ -36,18 +36,18 @@ class Drawing(Protocol):
         ...
 
     def grid_conditions(self, count: int, columns: int, examples: Examples) -> dict[str, Tensor]:
-        """What G is given besides latents for a grid of pictures: one class a row, say. {} where G takes latents alone.
+        """G's inputs besides latents for a grid of samples, such as one class per row. {} if G takes only latents.
 
         Args:
-            count: pictures in the grid, in reading order.
-            columns: pictures in a row.
-            examples: gives real images where the game needs some.
+            count: samples in the grid, in reading order.
+            columns: samples in a row.
+            examples: gives real images, if the game needs them.
         """
         ...
 
 
 class FromLatents:
-    """G maps latents to images and knows nothing else.
+    """G maps latents to images, without further inputs.
 
     Args:
         latent: where G's input comes from.
@@ -70,6 +70,6 @@ class FromLatents:
 
 
 def draws_from_latents_alone(game: object) -> bool:
-    """Whether a class of games draws as `FromLatents` does, so that a latent is all that its drawing needs."""
+    """Whether a class of games draws as `FromLatents` does, from latents only."""
     methods = ("latents", "generate", "grid_conditions")
     return all(getattr(game, name, None) is getattr(FromLatents, name) for name in methods)

@@ -1,4 +1,4 @@
-"""What a game is: the rules by which D and G play, for whichever networks are at the table."""
+"""The interface of a game: the losses of D and G, for any networks."""
 
 from __future__ import annotations
 
@@ -19,16 +19,16 @@ Terms = Mapping[str, Tensor]
 
 
 def total(terms: Terms) -> Tensor:
-    """What a player minimises: the sum of its terms, 0-d."""
+    """The loss: the sum of the terms, 0-d."""
     return reduce(torch.add, terms.values())
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """What came of an update's forward pass.
+    """The result of an update's forward pass.
 
     Attributes:
-        terms: named and weighted 0-d losses; the player minimises their sum.
+        terms: named and weighted 0-d losses, of which the network minimises the sum.
         measured: 0-d numbers by tag, such as "accuracy/d_real"; the log shows their means over updates. An update of D
             always measures the same tags, and so does one of G.
     """
@@ -38,7 +38,7 @@ class Outcome:
 
 
 class Game(Drawing, Protocol):
-    """Which terms D and G minimise. The players are handed in at every call; a player may hold several networks."""
+    """The loss terms of D and G. The networks are passed in at every call."""
 
     #: Whether G's update is shown real images and conditions; if not, its batch is None.
     g_sees_data: bool
@@ -46,14 +46,14 @@ class Game(Drawing, Protocol):
     classifies: bool
 
     def d_terms(self, d: nn.Module, real: Batch, fake: Batch) -> Outcome:
-        """What D minimises, shown real images and generated ones; no gradient leads back to G."""
+        """D's loss on real and generated images; no gradient flows to G."""
         ...
 
     def g_terms(self, d: nn.Module, g: nn.Module, latents: Tensor, real: Batch | None) -> Outcome:
-        """What G minimises.
+        """G's loss.
 
         Args:
-            d: the discriminator, whose weights stand still.
+            d: the discriminator, whose weights are frozen.
             g: the generator.
             latents: [B, latent_dim].
             real: B real images with their conditions; None unless `g_sees_data`.
@@ -63,7 +63,7 @@ class Game(Drawing, Protocol):
 
 @runtime_checkable
 class WithLazyTerms(Protocol):
-    """A game in which D has further updates of its own now and then."""
+    """A game with additional updates of D at intervals, as for lazy regularisation."""
 
     def d_lazy_phase(self, update: int) -> tuple[str, ...]:
         """Names of the terms of the one that follows D's update of this number, the first being 0; () for most."""
@@ -75,10 +75,10 @@ class WithLazyTerms(Protocol):
 
 
 def checked_logits(logits: Tensor, count: int) -> Tensor:
-    """Refuse logits that are neither one an image, [B], nor a map an image, [B, ...] with two or more further axes.
+    """Refuse logits that are neither [B], one for each image, nor a map [B, ...] with two or more further axes.
 
     Raises:
-        UserError: D, a part of the user's own, answers something else.
+        UserError: the user's own D returns something else.
     """
     if not isinstance(logits, Tensor) or not logits.shape or logits.shape[0] != count or logits.dim() == 2:
         shape = "x".join(map(str, logits.shape)) if isinstance(logits, Tensor) else type(logits).__name__
@@ -90,7 +90,7 @@ def checked_logits(logits: Tensor, count: int) -> Tensor:
 
 
 def accuracy_of(means: Mapping[str, float]) -> float:
-    """D's accuracy over real and generated images, which count alike, from the two by their names."""
+    """D's accuracy, the mean of its accuracies on real and on generated images, from a mapping that has both."""
     return 0.5 * (means[tags.ACCURACY_REAL] + means[tags.ACCURACY_FAKE])
 
 

@@ -44,7 +44,7 @@ class Health(Protocol):
             checkpoint from before the symptom with a lower learning rate.
         rollback_rate: factor on both learning rates at a rollback.
         max_rollbacks: after so many the run stops.
-        pictures: pictures from fixed latents that are measured for it at a log point.
+        pictures: images from fixed latents that are measured for it at a log point.
         raised: all alarms so far.
     """
 

@@ -53,7 +53,7 @@ NOTHING = OfOneClass(0, None, None, None, None)
 
 @dataclass(frozen=True)
 class ByClass:
-    """Pictures that were drawn by class, and real ones beside them.
+    """Samples by class, with real images to compare with.
 
     Attributes:
         names: of the classes.
@@ -132,7 +132,7 @@ def by_class(seen: Features, label: Tensor, metrics: FeatureMetrics, most: Count
         seen: what the extractor sees in them.
         label: the class that each was drawn as, int64 [N].
         metrics: bound to the data.
-        most: real images that they are held against, at most.
+        most: real images to compare with, at most.
 
     Returns:
         The numbers; None where the extractor does not tell the classes of the data apart.

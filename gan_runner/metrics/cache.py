@@ -46,7 +46,7 @@ def digest(*said: object) -> str:
 def kept(name: str, make: Callable[[], Mapping[str, Any]]) -> dict[str, Any]:
     """Return what the cache has under a name, or compute and store it.
 
-    A file that is damaged is set aside as `NAME.damaged` and made again. No cache, or one that cannot be written to,
+    A damaged file is renamed `NAME.damaged` and made again. No cache, or one that cannot be written to,
     costs time and ends nothing.
 
     Args:
@@ -80,7 +80,7 @@ def _read(path: Path) -> dict[str, Any] | None:
     except PermissionError as error:
         _log.warning("%s may not be read (%s) and is computed again.", path, error.strerror)
     except Exception as error:  # whatever unpickling makes of damage
-        _log.warning("%s is damaged: %s. It is set aside as %s.damaged and made again.", path, error, path.name)
+        _log.warning("%s is damaged: %s. It is renamed %s.damaged and made again.", path, error, path.name)
         with suppress(OSError):
             path.replace(path.with_name(f"{path.name}.damaged"))
     return None

@@ -16,7 +16,7 @@ class Fingerprint:
         held_out: those of the held-out ones, or `none`.
         extractor: its name and fingerprint.
         neighbours: the k of nearest neighbours.
-        real: how many real images the generated ones were held against.
+        real: how many real images the generated ones were compared with.
         generated: how many generated images.
         split: which real images those were, `train` or `test`.
         seed: of the latents, and of noise.

@@ -175,7 +175,7 @@ def _columns(found: Mapping[str, EvaluationReport]) -> list[str]:
 
 
 def _lines_by_class(found: ByClass) -> list[str]:
-    """A line for each class, numbers of real pictures of it in brackets, and what looks wrong."""
+    """A line for each class, numbers of real images of it in brackets, and what looks wrong."""
     head = ["class", "images", "recognised", "(real)", "taken for", "frechet", "(real)", "coverage", "(real)"]
     lines = [head]
     for number, (name, drawn, real) in enumerate(
@@ -226,7 +226,7 @@ def evaluate_samples(
         samples: what the user named.
         images: the images that were found there, uint8 [N, C, H, W].
         metrics: bound to the images that the program learned from.
-        real: how many training images to hold them against, at most.
+        real: how many training images to compare with, at most.
         generated: how many of the images to look at, at most; no more than real ones can stand beside them.
         seed: of what is drawn in measuring.
         split: see `Fingerprint`.

@@ -1,7 +1,7 @@
-"""Networks that take a class besides: any generator and discriminator of latents and images, wrapped.
+"""Class-conditional networks: wrappers for any generator and discriminator.
 
-The network inside is made as its YAML file says and need not know of classes. There is no conditional batch norm: it
-would make an image depend on the others of its batch.
+The wrapped network is made from its YAML file and need not support classes. There is no conditional batch norm: with
+it, an image would depend on the rest of its batch.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ def one_hot(label: Tensor, num_classes: Count, dtype: torch.dtype) -> Tensor:
 
 
 class ConditionalGenerator(nn.Module):
-    """Latents and classes to images: the network is given each latent joined with an embedding of the class.
+    """Latents and classes to images: the network's input is the latent concatenated with an embedding of the class.
 
     Args:
         make: makes the network, for latents of another size.
@@ -63,9 +63,10 @@ class ProjectionDiscriminator(nn.Module):
 
         D(x, y) = answer(f(x)) + v_y . f(x)
 
-    f(x) is what the network's last layer, `answer`, is given, and v_y an embedding of the class; a convolution answers
-    a map, of which the same holds at every place. v_y begins as N(0, 1 / (features * num_classes)), small beside the
-    unconditional part, and is normalised spectrally where the last layer is.
+    f(x) is the input of the network's last layer, `answer`, and v_y an embedding of the class; if the last layer is a
+    convolution, this holds at every position of its map. v_y begins as
+    N(0, 1 / (features * num_classes)), small beside the unconditional part, and is normalised spectrally where the last
+    layer is.
 
     Args:
         make: makes the network, whose last linear or convolutional layer has one output.
@@ -97,12 +98,12 @@ class ProjectionDiscriminator(nn.Module):
 
 
 class ConcatenationDiscriminator(nn.Module):
-    """Images and classes to logits: the network is given each image with an embedding of the class as a channel more.
+    """Images and classes to logits: the network's input is the image with an embedding of the class as another channel.
 
     After Mirza and Osindero (2014, arXiv:1411.1784).
 
     Args:
-        make: makes the network, for images of a channel more.
+        make: makes the network, for images with another channel.
         image_shape: (channels, height, width) of the images to judge.
         num_classes: classes of the data, at least 1.
     """
@@ -139,7 +140,7 @@ def _answer_of(net: nn.Module) -> tuple[str, Answer]:
 
 
 def _alike(answer: Answer, num_classes: Count) -> Answer:
-    """A layer that takes the features that `answer` does, and gives one value for each class."""
+    """A layer with the input of `answer`, and one output for each class."""
     if isinstance(answer, nn.Linear):
         layer: Answer = nn.Linear(answer.in_features, num_classes, bias=False)
     else:

@@ -1,10 +1,10 @@
-"""Convolutional players in the manner of DCGAN (Radford et al. 2016, arXiv:1511.06434), for square or oblong images.
+"""Convolutional networks in the style of DCGAN (Radford et al. 2016, arXiv:1511.06434), for any aspect ratio.
 
 The default widths are those of the published Keras recipe at 28x28, which doubles the size twice. Larger images get
-further doublings, so that G starts from 8x8 at the most, and D as many further halvings. So both keep the size of the
+further doublings, so that G starts from 8x8 at most, and D as many further halvings. So both keep the size of the
 recipe's networks; with two doublings whatever the size, the dense layer would grow with the image. Strided layers pad
-as `same` does in Keras, seen in a mirror: Keras pads the far edge where PyTorch pads the near one, so that a network
-here is the published one looking at flipped images.
+as Keras' `same` does, but mirrored: Keras pads the far edge and PyTorch the near one, so that a network here equals
+the published one on flipped images.
 """
 
 from __future__ import annotations
@@ -20,12 +20,12 @@ from gan_runner.models.initial_weights import Initialiser, initialise
 from gan_runner.models.layers import ConvTranspose2d, Dropout, Flatten
 from gan_runner.ranges import Count, Fraction, FractionBelowOne, NonNegative, Positive
 
-_DOUBLINGS = 2  # at the least, as many as the recipe has
+_DOUBLINGS = 2  # at least, as many as the recipe has
 _LARGEST_BASE = 8  # height and width that G starts from
 
 
 class Generator(nn.Module):
-    """Latents to images: a dense layer, transposed convolutions that double the size, then some that do not.
+    """Latents to images: a dense layer, transposed convolutions that double the size, then some that keep it.
 
     Args:
         image_shape: (channels, height, width) of the images to draw; height and width are multiples of 4 up to 32,
@@ -86,7 +86,7 @@ class Generator(nn.Module):
 
     def forward(self, z: Tensor) -> Tensor:
         """Draw an image [B, C, H, W] in [-1, 1] for each latent [B, latent_dim]."""
-        # Keras' order of the dense layer's units, pixels before channels, is channels-last without a copy.
+        # The dense layer's units are in Keras' order, pixels before channels: channels-last without a copy.
         base = self.dense(z).view(-1, *self.base).permute(0, 3, 1, 2)
         images: Tensor = self.layers(base)
         return images

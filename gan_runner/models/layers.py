@@ -1,4 +1,4 @@
-"""Layers that this runner computes in its own way."""
+"""Layers with faster implementations than PyTorch's."""
 
 from __future__ import annotations
 
@@ -7,15 +7,15 @@ from torch import Tensor, nn
 
 from gan_runner.ranges import FractionBelowOne
 
-_BITS = 16  # of randomness for one decision to drop
+_BITS = 16  # random bits for each element
 _LEVELS = 2**_BITS
 
 
 class Dropout(nn.Module):
     """`nn.Dropout` with masks cut from cheap random bits on the CPU, 3 to 7 times as fast there.
 
-    PyTorch's own layer draws a slow random number an element; here one 64-bit draw serves four elements. The
-    mask is a constant to autograd, so the backward pass is one product and a second one (R1) needs no care.
+    PyTorch's own layer draws a slow random number an element; here one 64-bit draw serves four elements. The mask is
+    a constant to autograd, so the backward pass is one product, and double backward (R1) works.
 
     Args:
         p: chance that a value becomes 0, rounded to a multiple of 1/65536 on the CPU. The others are scaled by
@@ -56,8 +56,8 @@ def _kept(x: Tensor, dropped_levels: int) -> Tensor:
 class Flatten(nn.Module):
     """`nn.Flatten` in Keras' order, pixels before channels: that of channels-last images in memory.
 
-    So neither they nor their gradient are put into another order; a gradient in the other one makes the layers
-    before this up to ten times as slow.
+    So neither they nor their gradients are reordered; a gradient in another order makes the layers before this one up
+    to ten times slower.
     """
 
     def forward(self, images: Tensor) -> Tensor:

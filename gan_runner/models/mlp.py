@@ -1,4 +1,4 @@
-"""Fully connected players (Goodfellow et al. 2014, arXiv:1406.2661, section 5), for images of any size."""
+"""Fully connected networks (Goodfellow et al. 2014, arXiv:1406.2661, section 5), for images of any size."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Several images at a time for D, so that it sees when they are too much alike."""
+"""Packing: D judges several images at a time, so that it can detect a lack of diversity."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from gan_runner.ranges import Count
 def packed(images: Tensor, size: Count) -> Tensor:
     """Stack every `size` neighbouring images of a batch in channels: [B, C, H, W] to [B / size, size * C, H, W].
 
-    B is a multiple of `size` where images of one kind are, which the config is held to.
+    B is a multiple of `size`, as validated in the config.
     """
     count, channels, height, width = images.shape
     return images.reshape(count // size, size * channels, height, width)
 
 
 class Packed(nn.Module):
-    """A discriminator of packs, all real or all generated (PacGAN; Lin et al. 2018, arXiv:1712.04086).
+    """A discriminator of packs that are all real or all generated (PacGAN; Lin et al. 2018, arXiv:1712.04086).
 
     Args:
         net: the discriminator of a pack; its image shape is (size * C, H, W).
@@ -34,11 +34,11 @@ class Packed(nn.Module):
         """Give a logit [B / size, ...] for every `size` neighbouring images of [B, C, H, W].
 
         Raises:
-            UserError: D is told more than images, such as their classes, which differ within a pack.
+            UserError: D has further inputs, such as classes, which differ within a pack.
         """
         if conditions or named:
             raise UserError(
-                f"game.packing is {self.size}, but this game tells D something of each image besides, such as its "
+                f"game.packing is {self.size}, but in this game D has another input for each image, such as its "
                 "class, and neighbouring images differ in that.",
                 "Try game.packing=1.",
             )

@@ -1,18 +1,17 @@
-"""Residual players in the manner of R3GAN (Huang et al. 2024, arXiv:2501.05441), for images of 28 to 64 pixels or so.
+"""Residual networks in the style of R3GAN (Huang et al. 2024, arXiv:2501.05441), for images of about 28 to 64 pixels.
 
-No layer normalises: blocks that begin as the identity and weights of a fixed variance make up for it. Both players
-are built of stages, each of half the size of the one before.
+There is no normalisation: blocks start as the identity, and weights with a fixed variance. Both networks consist of
+stages, each at half the size of the one before.
 
-Blocks, their initialisation, learned basis and resampling are R3GAN's. Not as published:
+Blocks, their initialisation, learned basis and resampling are R3GAN's. Differences from the paper:
 
-- A 3x3 convolution with a LeakyReLU and a bias stands next to the pixels, in the place of a 1x1 without either: then
-  the stage of the image's own size, which costs most, can do without blocks.
-- tanh ends G, which would otherwise leave the range of pixels: whatever is drawn, in training, by the average or
-  elsewhere, is a picture as it is, and D cannot tell one by its range.
-- Between two stages a 1x1 convolution always stands, where R3GAN has none if their widths are equal.
+- A 3x3 convolution with a LeakyReLU and a bias is next to the pixels, instead of a 1x1 without either: then the stage
+  at the image's own size, the most expensive one, needs no blocks.
+- G ends with tanh. Without it, samples could leave the range of pixels, and D could recognise them by that.
+- There is always a 1x1 convolution between two stages; R3GAN has none if their widths are equal.
 - The coarsest stage is as small as halving gives from 4 pixels on: 7x7 for images of 28 pixels, where R3GAN's is 4x4.
 - A 3x3 convolution mixes as many channels as `group` says: 8 in `model=resnet`, 16 in `resnet_large` and in R3GAN.
-- In the training loop, not here: G's step compares with the real images of D's last step, where R3GAN draws others.
+- In the training loop: G's update compares with the real images of D's last update; R3GAN draws others.
 """
 
 from __future__ import annotations
@@ -44,7 +43,7 @@ class Block(nn.Module):
 
     Args:
         channels: between blocks.
-        group: channels within the block that the 3x3 convolution mixes.
+        group: channels in each group of the block's 3x3 convolution.
         gain: factor on the spread of the weights at the start.
         from_zero: the last layer begins at zero, and so the block as the identity.
     """
@@ -71,7 +70,7 @@ class Block(nn.Module):
 
 
 class Generator(nn.Module):
-    """Latents to images: learned patterns, as strong as a linear map of the latent says, refined stage by stage.
+    """Latents to images: a learned basis, weighted by a linear map of the latent, refined stage by stage.
 
     Args:
         image_shape: (channels, height, width) of the images to draw; height and width are multiples of 4.
@@ -122,8 +121,8 @@ class Discriminator(nn.Module):
         widths: see `Generator`.
         blocks: see `Generator`.
         group: see `Generator`.
-        spectral_norm: divide every layer's weight by its largest singular value (arXiv:1802.05957). A block then
-            begins no longer as the identity, which a normalised layer cannot give.
+        spectral_norm: divide every layer's weight by its largest singular value (arXiv:1802.05957). Blocks then do
+            not start as the identity, which normalised layers cannot represent.
 
     Raises:
         UserError: the image's size does not fit, or a width the group.
@@ -174,7 +173,7 @@ def _doubled(x: Tensor) -> Tensor:
 
 
 class _Stage:
-    """What happens at one size."""
+    """The layers at one size."""
 
     def __init__(self, size: tuple[int, int], width: int, blocks: int) -> None:
         self.size = size
@@ -190,7 +189,7 @@ def _stages(
     _check_size(height, width)
     for key, numbers in {"widths": widths, "blocks": blocks}.items():
         if not numbers:
-            raise UserError(f"model.{key} is [], but must say something of the stages.", f"Leave model.{key} out.")
+            raise UserError(f"model.{key} is [], but needs a value for each stage.", f"Leave model.{key} out.")
     for number in widths:
         if (_EXPANSION * number) % group:
             raise UserError(
@@ -221,7 +220,7 @@ def _check_size(height: int, width: int) -> None:
 
 
 def _gain(stages: Sequence[_Stage]) -> float:
-    """Factor on a block's first weights, by which the depth of the network does not show in its updates.
+    """Factor on a block's first weights, which makes the size of updates independent of the depth.
 
     That of Fixup (Zhang et al. 2019, arXiv:1901.09321) for blocks of three layers.
     """
@@ -233,7 +232,10 @@ def _blocks(stage: _Stage, group: int, gain: float, from_zero: bool) -> nn.Seque
 
 
 def _spread(layer: Layer, gain: float = 1.0) -> Layer:
-    """Set the weights to N(0, gain^2 / inputs), so that `gain` is what becomes of the size of a value; biases to 0."""
+    """Set the weights to N(0, gain^2 / inputs), so that the layer multiplies the scale of its input by `gain`.
+
+    Biases are 0.
+    """
     nn.init.normal_(layer.weight, std=gain / math.sqrt(layer.weight[0].numel()))
     if layer.bias is not None:
         nn.init.zeros_(layer.bias)

@@ -27,7 +27,7 @@ class SynchronisedBatchNorm(_BatchNorm):
         self.train(norm.training)
 
     def _check_input_dim(self, input: Tensor) -> None:
-        """Any number of dimensions will do: [B, C] or [B, C, ...]."""
+        """Any number of dimensions is allowed: [B, C] or [B, C, ...]."""
 
     def forward(self, input: Tensor) -> Tensor:
         """Normalise [B, C, ...], a share of a batch that is the same size in every process."""
@@ -89,7 +89,7 @@ def _summed(own: Tensor) -> Tensor:
 def _over_all_processes(variance: Tensor, mean: Tensor) -> tuple[Tensor, Tensor]:
     """Variance and mean [C] of the whole batch from those of equal shares (Chan et al. 1979), in one message.
 
-    Everybody gets everybody's by a sum, for that is what has a gradient, and this one a further one.
+    Each process gets all others' by an all-reduce, which can be differentiated twice.
     """
     shares = torch.zeros(dist.get_world_size(), 2, len(mean), dtype=mean.dtype, device=mean.device)
     shares[dist.get_rank()] = torch.stack([variance, mean])

@@ -163,8 +163,8 @@ class Several:
     def __init__(self, parts: Mapping[str, Penalty]) -> None:
         for taken in parts.keys() & {"adversarial", "d"}:
             raise UserError(
-                f"penalty.parts has a penalty by the name {taken}, which is taken.",
-                f"Give it another, such as penalty.parts.{taken}_penalty.",
+                f"penalty.parts has a penalty named {taken}, but that name is reserved.",
+                f"Give it another name, such as penalty.parts.{taken}_penalty.",
             )
         self.parts = dict(parts)
 

@@ -1,1 +1,1 @@
-"""What is left on disk: a run's folder, pictures, event files. Nothing here computes on a network."""
+"""A run's record on disk: its folder, images and event files. Nothing here runs a network."""

@@ -1,4 +1,4 @@
-"""Checkpoints on disk: the newest, those before it to fall back on, and the best; each is checked when it is read."""
+"""Checkpoints on disk: the newest, the ones before it as a fallback, and the best; each is checked when it is read."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from gan_runner.errors import UserError, either, is_one_line
 log = logging.getLogger(__name__)
 
 FORMAT = 2
-"""Counts up whenever an older program could not read what is written; a checkpoint of another format is refused."""
+"""Increased whenever an older version could not read new checkpoints; other formats are refused."""
 
 _MOST_VALUES = 3_000_000
 _MOST_SHARING = 8  # times the bytes of a file that its tensors have, where some of them share theirs
@@ -40,10 +40,10 @@ class CheckpointFiles:
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
-        self._iteration_of_last: int | None = None  # where this object has written it
+        self._iteration_of_last: int | None = None  # if this object has written one
 
     def any(self) -> bool:
-        """Whether there is one to go on from."""
+        """Whether there is one to resume from."""
         return any(files.is_file(self.path(name)) for name in self._to_go_on_from())
 
     def path(self, name: str) -> Path:
@@ -65,7 +65,7 @@ class CheckpointFiles:
         """
         files.made_folder(self._folder)
         last = self.path(_LAST)
-        # Not by its name: PyTorch's own file would outlive a failure, and keep a full disk full.
+        # Not by path: PyTorch would leave its partial file behind on a full disk.
         with files.replacing(last) as file:
             torch.save(dict(state), file)
             if best:
@@ -80,7 +80,7 @@ class CheckpointFiles:
                 files.remove(self.path(str(iteration)))
 
     def _keep_the_one_before(self, last: Path, iteration: int) -> None:
-        if not files.is_file(last):  # somebody has moved or removed it
+        if not files.is_file(last):  # it has been moved or removed
             return
         before = self._iteration_of_last
         if before is None:
@@ -99,14 +99,14 @@ class CheckpointFiles:
         if not files.is_file(path):
             there = [each for each in (_LAST, _BEST, *map(str, self.iterations())) if files.is_file(self.path(each))]
             raise UserError(
-                f"A checkpoint is asked for that is not there: {path}.",
+                f"There is no checkpoint {path}.",
                 f"There is {either(there)}." if there else "Try another run's folder.",
             )
         try:
             return _checked(path, _read(path, device))
         except UserError:
             raise
-        except Exception as error:  # torch raises whatever the broken byte led it to
+        except Exception as error:  # torch raises anything for damaged bytes
             why = "it asks for more than weights and plain values" if isinstance(error, UnpicklingError) else error
             raise UserError(
                 f"{path} is damaged, and cannot be read as a checkpoint: {why}",
@@ -114,11 +114,11 @@ class CheckpointFiles:
             ) from error
 
     def abandon_after(self, iteration: int, best: int | None) -> bool:
-        """Set checkpoints aside that are later than an iteration from which a run goes on once more.
+        """Set aside the checkpoints later than the iteration from which a run is resumed.
 
         Args:
-            iteration: the one to go on from.
-            best: the iteration that had been the best by then; None where none had.
+            iteration: the one to resume from.
+            best: the best iteration so far; None if there was none.
 
         Returns:
             Whether best.pt is that one.
@@ -142,7 +142,7 @@ class CheckpointFiles:
         return None
 
     def load_newest(self, device: torch.device) -> dict[str, Any]:
-        """Read the newest checkpoint that is whole: last.pt, the ones before it, then best.pt.
+        """Read the newest undamaged checkpoint: last.pt, the ones before it, then best.pt.
 
         Raises:
             UserError: none of them is.
@@ -158,7 +158,7 @@ class CheckpointFiles:
                 log.warning("%s", error.problem)
                 continue
             if name != _LAST:
-                log.warning("Going on from %s, iteration %d.", self.path(name), state["progress"]["iteration"])
+                log.warning("Resuming from %s, iteration %d.", self.path(name), state["progress"]["iteration"])
             return state
         assert first is not None, "there is a checkpoint, or the folder would have been refused"
         raise first
@@ -168,12 +168,12 @@ class CheckpointFiles:
 
 
 def _read(path: Path, device: torch.device) -> Any:
-    """Read a file of `torch.save`, holding every byte of content to the checksum that was written with it.
+    """Read a file of `torch.save` and check all content against its checksums.
 
     Raises:
         OSError: it cannot be read, or is no regular file.
         ValueError: it is not as `torch.save` writes files, or holds more than weights and plain values.
-        Exception: whatever the broken byte has led PyTorch to.
+        Exception: anything that PyTorch raises for damaged bytes.
     """
     with files.opened(path) as file:
         files.refuse_holes(path)
@@ -188,7 +188,7 @@ def _read(path: Path, device: torch.device) -> Any:
 
 
 def _check_entries(entries: Sequence[zipfile.ZipInfo], size: int) -> None:
-    """Refuse an archive that may take more memory than it has bytes, as none of PyTorch's does."""
+    """Refuse an archive whose content is larger than the file, which PyTorch never writes."""
     if any(entry.compress_type != zipfile.ZIP_STORED or entry.file_size != entry.compress_size for entry in entries):
         raise ValueError("its content is compressed, which PyTorch never does")
     if len({entry.filename for entry in entries}) < len(entries) or sum(entry.file_size for entry in entries) > size:
@@ -196,7 +196,7 @@ def _check_entries(entries: Sequence[zipfile.ZipInfo], size: int) -> None:
 
 
 class Plain:
-    """Copies what a checkpoint may hold: tensors, numbers, texts, truth values, None, lists, tuples and mappings.
+    """Copies what a checkpoint may hold: tensors, numbers, strings, booleans, None, lists, tuples and mappings.
 
     Everything else that PyTorch's safe loader makes is refused, and so is what takes more memory than it was read from.
 
@@ -213,7 +213,7 @@ class Plain:
         """Copy a value, keys and items in their order, tensors not copied.
 
         Raises:
-            ValueError: it holds what a checkpoint of ours never holds.
+            ValueError: it holds other types than our checkpoints do.
         """
         self._values_left -= 1
         if self._values_left < 0 or len(self._within) > _DEEPEST or id(value) in self._within:
@@ -250,7 +250,7 @@ class Plain:
 
 
 def _checked(path: Path, state: object) -> dict[str, Any]:
-    """Refuse another format, and what has not got what every checkpoint has."""
+    """Refuse other formats, and a state without the entries that every checkpoint has."""
     found = state.get("format") if isinstance(state, dict) else None
     if not isinstance(state, dict) or type(found) is not int or found != FORMAT:
         said = f"format {found}" if type(found) is int else "a format without a number"
@@ -312,7 +312,7 @@ def _is_generator_state(value: object) -> bool:
 
 
 def _is_text(value: object) -> bool:
-    return type(value) is str and is_one_line(value)  # for it is told
+    return type(value) is str and is_one_line(value)  # for the message
 
 
 _Check: TypeAlias = tuple[Callable[[Any], bool], str]

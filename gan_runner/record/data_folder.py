@@ -1,4 +1,4 @@
-"""A folder of files that nobody vouches for: each is read as data, within bounds, or named as what cannot be read."""
+"""Reading untrusted folders: each file is parsed as plain data within size limits, or listed as unreadable."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ class DataFolder:
         self.problems: list[str] = []
 
     def has(self, name: str) -> bool:
-        """Whether there is something of that name, readable or not."""
+        """Whether a file of that name exists, readable or not."""
         return os.path.lexists(self.path / name)
 
     def json(self, name: str) -> dict[str, Any]:
@@ -118,7 +118,7 @@ def number(value: object) -> float | None:
 
 
 def whole(value: object) -> int | None:
-    """A number as a whole one that every program can hold, or None."""
+    """A number as an integer below 2^53 in magnitude, or None."""
     found = number(value)
     return None if found is None or abs(found) >= 2**53 else int(found)
 
@@ -127,7 +127,7 @@ def text(value: object, longest: int = LONGEST_TEXT) -> str:
     """Text on one line that any encoding, terminal and page can take, cut where it is too long; "" for None."""
     if value is None:
         return ""
-    if isinstance(value, int) and abs(value) >= _LARGEST_TEXT:  # Python refuses to write what is far longer
+    if isinstance(value, int) and abs(value) >= _LARGEST_TEXT:  # Python refuses to convert far longer ones
         return "a number that is too long"
     line = str(value)[: 4 * longest].encode("utf-8", "replace").decode()
     line = re.sub(r"\s+", " ", line).strip()

@@ -1,4 +1,4 @@
-"""Generated images as an array that shows itself."""
+"""Generated images as an array that a notebook displays."""
 
 from __future__ import annotations
 
@@ -27,13 +27,13 @@ class GeneratedImages(np.ndarray[Any, np.dtype[np.uint8]]):
 
     @classmethod
     def of(cls, pixels: Pixels, label: NDArray[np.int64] | None = None, classes: Sequence[str] = ()) -> Self:
-        """The same bytes, as such an array."""
+        """The same bytes as `GeneratedImages`."""
         images = pixels.view(cls)
         images.label, images.classes = label, tuple(classes)
         return images
 
     def __array_finalize__(self, _: object) -> None:
-        """An array that comes of this one has other images."""
+        """A derived array may hold other images."""
         self.label, self.classes = None, ()
 
     def _repr_png_(self) -> bytes | None:

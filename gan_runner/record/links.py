@@ -1,4 +1,4 @@
-"""Folders of runs and sweeps hold files and folders and nothing else: looked at before anything in them is opened.
+"""Checks that a run's or sweep's folder holds only files and folders, before anything in it is opened.
 
 A link could lead what a run reads or writes to any file of the user's, and a FIFO or a device could keep it waiting for
 ever. `gan_runner.files` refuses each of them where it is opened; here all are refused at once, and with one message,
@@ -22,10 +22,10 @@ _MOST = 1_000_000  # files and folders of a sweep
 
 
 def check_run(folder: Path, key: str) -> None:
-    """Look over what a run reads and writes in its folder; what else a user keeps there is left alone.
+    """Check the files that a run reads and writes in its folder; other files are ignored.
 
     Args:
-        folder: the run's; it may itself be a link, for the user has named it.
+        folder: the run's; it may itself be a link, because the user has named it.
         key: what it was typed as, for the message.
 
     Raises:
@@ -40,14 +40,14 @@ def check_run(folder: Path, key: str) -> None:
 
 
 def check_sweep(folder: Path, key: str) -> None:
-    """Look over everything in and below a sweep's folder, in which any name may be that of a job.
+    """Check everything in and below a sweep's folder, in which any name may be a job's.
 
     Args:
         folder: the sweep's; it may itself be a link, and it need not be there.
         key: what it was typed as, for the message.
 
     Raises:
-        UserError: something is neither a file nor a folder; or a folder cannot be looked into; or there is too much.
+        UserError: something is neither a file nor a folder; or a folder cannot be read; or there are too many files.
     """
     waiting, count = [folder] if folder.is_dir() else [], 0
     while waiting:
@@ -63,15 +63,15 @@ def check_sweep(folder: Path, key: str) -> None:
 
 
 def check_way_to(path: Path, folder: Path, key: str) -> None:
-    """Look over the way from a run's or sweep's folder to something to be written below it.
+    """Check the folders between a run's or sweep's folder and a path to be written below it.
 
     Args:
-        path: what is to be written; where it lies elsewhere, the user has chosen the place, and may have links there.
+        path: the path to be written; outside of `folder` links are allowed, because the user has chosen the path.
         folder: the run's or the sweep's.
         key: what `path` was typed as, for the message.
 
     Raises:
-        UserError: a link lies on the way.
+        UserError: one of the folders is a link.
     """
     path, folder = (Path(os.path.abspath(each)) for each in (path, folder))
     if not path.is_relative_to(folder):
@@ -87,7 +87,7 @@ def _entries(folder: Path, key: str) -> Iterator[os.DirEntry[str]]:
             yield from entries
     except OSError as error:
         raise UserError(
-            f"{key} is {folder}, but that folder cannot be read: {error.strerror}.", "Give it back its permissions."
+            f"{key} is {folder}, but that folder cannot be read: {error.strerror}.", "Restore its permissions."
         ) from error
 
 
@@ -100,6 +100,6 @@ def _check(folder: Path, entry: os.DirEntry[str], key: str) -> None:
 
 def _unlike(chosen: str, place: Path, what: str) -> UserError:
     return UserError(
-        f"{chosen}, but {place} is {what}, and what a run reads and writes has to lie in its own folder.",
-        "Put the file or folder itself in its place, or take it away.",
+        f"{chosen}, but {place} is {what}, and a run reads and writes only in its own folder.",
+        "Replace it by the file or folder itself, or remove it.",
     )

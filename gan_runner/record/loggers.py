@@ -1,7 +1,7 @@
-"""What a run tells programs that show runs: the contract of the `logger` group, and several loggers at once.
+"""Loggers, which write runs for programs that display them: the interface of the `logger` group, and several at once.
 
-A `Logger` holds settings; `Logger.open` starts what one start of a run writes to, a `RunLog`. What a run keeps of
-itself in its own folder (metrics.jsonl, samples, checkpoints) does not depend on any logger.
+A `Logger` holds settings; `Logger.open` starts what one start of a run writes to, a `RunLog`. The run's own folder
+(metrics.jsonl, samples, checkpoints) does not depend on any logger.
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ class Hyperparameters:
 
 @dataclass(frozen=True)
 class RunToLog:
-    """One start of a run, as a logger is told of it.
+    """One start of a run, as passed to a logger.
 
     Attributes:
         folder: the run's; it exists. A resumed run's may come from others: what is read of it is data.
@@ -62,7 +62,7 @@ class RunToLog:
         last_logged: the last iteration that earlier starts logged: it may lie after `first_iteration`, where a start
             was cut short. None where there is no earlier log to continue: a run begins, or takes another course from
             an earlier checkpoint (`resume_from`).
-        name: for people to know the run by.
+        name: the name that people see.
         sweep: the name of the sweep that the run is a job of, if it is one.
     """
 
@@ -88,19 +88,19 @@ class RunLog(Protocol):
         """
 
     def describe(self, descriptions: Mapping[str, str]) -> None:
-        """Say what scalars mean, by their tags, before the first of each."""
+        """Log descriptions of scalars by tag, before their first values."""
 
     def scalars(self, values: Mapping[str, float], iteration: int) -> None:
         """Log a point of each curve: tag -> value, which may be NaN or infinite."""
 
     def image(self, tag: str, picture: Image.Image, iteration: int) -> None:
-        """Log a picture, grey or RGB."""
+        """Log an image, grey or RGB."""
 
     def text(self, tag: str, markdown: str, iteration: int) -> None:
         """Log a text, such as the config."""
 
     def alarm(self, name: str, message: str, iteration: int) -> None:
-        """Log an alarm of the health watch."""
+        """Log an alarm."""
 
     def end(self, status: Status) -> None:
         """Log how this start ended; an interrupted run, and a failed one too, may be resumed."""
@@ -129,7 +129,7 @@ class Logger(Protocol):
         """
 
     def view_commands(self, folder: Path, shown: Path) -> list[str]:
-        """What to type to look at what was logged.
+        """The commands that show what was logged.
 
         Args:
             folder: the run's or the sweep's.
@@ -186,7 +186,7 @@ def opened_log(logger: Logger, run: RunToLog) -> RunLog:
 
 
 class _ToEach:
-    """Hands every call on."""
+    """Passes every call on."""
 
     def _call(self, call: Callable[[RunLog], None]) -> None:
         raise NotImplementedError
@@ -217,7 +217,7 @@ class _ToEach:
 
 
 class _SeveralLogs(_ToEach):
-    """Hands every call on to several; where one fails, the others are called all the same."""
+    """Passes every call on to several logs; if one fails, the others are still called."""
 
     def __init__(self, logs: Sequence[RunLog]) -> None:
         self._logs = logs
@@ -229,7 +229,7 @@ class _SeveralLogs(_ToEach):
 
 
 class _Guarded(_ToEach):
-    """A log outside of the run's folder: its first failure is a warning, and the last that is heard of it."""
+    """A log outside of the run's folder: its first failure is a warning, after which it is not used any more."""
 
     def __init__(self, guarded: RunLog, name: str) -> None:
         self._log = guarded
@@ -244,7 +244,7 @@ class _Guarded(_ToEach):
         except Exception as error:
             self._failed = True
             why = " ".join(str(error).split())[:300] or type(error).__name__
-            log.warning("%s has failed, and gets no more of this run, which goes on: %s", self._name, why)
+            log.warning("%s has failed and is not used any more; the run continues: %s", self._name, why)
             log.debug("", exc_info=error)
 
     def close(self) -> None:
@@ -255,7 +255,7 @@ class _Guarded(_ToEach):
 
 
 class InBackground:
-    """Carries calls out one after the other in a thread of its own, so that a slow server slows no training.
+    """Executes calls in order in a background thread, so that a slow server does not slow down training.
 
     After a call has failed the rest is dropped, and `do` and `close` raise what it raised.
     """
@@ -275,7 +275,7 @@ class InBackground:
                     self._error = error
 
     def do(self, call: Callable[[], object]) -> None:
-        """Have a call made soon.
+        """Queue a call.
 
         Raises:
             Exception: an earlier call has failed, or thousands are waiting.
@@ -285,10 +285,10 @@ class InBackground:
         try:
             self._calls.put_nowait(call)
         except queue.Full:
-            raise TimeoutError("it is too slow, and much is waiting for it") from None
+            raise TimeoutError("it is too slow, and too many calls are waiting") from None
 
     def close(self) -> None:
-        """Wait for all calls, but not for ever.
+        """Wait for all calls, for half a minute at most.
 
         Raises:
             Exception: one has failed, or half a minute is over.

@@ -168,7 +168,7 @@ class MLflowRun:
             self._soon(self._client.log_batch, metrics=metrics)
 
     def image(self, tag: str, picture: Image.Image, iteration: int) -> None:
-        """Log a picture, if they are wanted."""
+        """Log an image, if images are wanted."""
         if self._images and iteration > self._last_logged:
             self._soon(self._client.log_image, picture, key=tag, step=iteration)
 

@@ -1,7 +1,7 @@
-"""Pictures of what G draws: grids, timelines, animations, and the files that they go to.
+"""Grids, timelines and animations of samples, and their files.
 
 Images reach this module either as the network's floats in [-1, 1], which `to_uint8` turns into bytes, or as
-those bytes. Every file is written under another name first, so that whoever looks never sees half a picture.
+those bytes. Every file is written under another name first, so that no half-written image is ever seen.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ MOST_FRAMES = 100  # of an animation; five hundred would take 10 s and half a gi
 NAMES_WIDTH = "names-width"
 """The key of a PNG file's text that says how many pixels on the left are for names."""
 _NAME_SIZE, _LONGEST_NAME = 16, 24  # pixels; characters
-_NARROW = 10  # columns that a grid by class may have, however few pictures there are
+_NARROW = 10  # columns that a grid by class may have, however few images there are
 LAST_FRAME = 2.0  # seconds; the result is what one looks at
 
 
@@ -69,8 +69,8 @@ def grid(images: Pixels, columns: int, names: Sequence[str] = ()) -> Image.Image
     Args:
         images: [N, H, W, C] in 0..255, C being 1 (grey), 3 (RGB) or 4 (RGBA), which is shown on paper.
         columns: cells in a row, >= 1.
-        names: what is written beside each row, on its left; () for nothing. How wide the names are stands in the
-            picture's info as `NAMES_WIDTH`, and in its PNG file.
+        names: what is written beside each row, on its left; () for nothing. The width of the names is stored as
+            `NAMES_WIDTH` in the image's info, and in its PNG file.
     """
     images = _on_paper(images) if images.shape[-1] == 4 else images
     scale = max(1, CELL // max(images.shape[1:3]))
@@ -129,7 +129,7 @@ def _on_paper(images: Pixels) -> Pixels:
 
 
 def png_bytes(picture: Image.Image) -> bytes:
-    """A picture as a PNG file."""
+    """An image as the bytes of a PNG file."""
     buffer = io.BytesIO()
     _save_png(picture, buffer)
     return buffer.getvalue()
@@ -143,19 +143,19 @@ def _save_png(picture: Image.Image, file: IO[bytes]) -> None:
 
 
 def near_square(count: int) -> int:
-    """How many columns make a grid of `count` >= 1 cells as good as square, never higher than wide."""
+    """The number of columns that makes a grid of `count` >= 1 cells nearly square, never higher than wide."""
     return math.isqrt(count - 1) + 1
 
 
 def evenly(items: Sequence[Item], most: int) -> list[Item]:
-    """Pick at most so many items, at even distances and the first and the last among them."""
+    """Pick at most `most` items at even distances, including the first and the last."""
     if len(items) <= most:
         return list(items)
     return [items[round(number * (len(items) - 1) / (most - 1))] for number in range(most)]
 
 
 def first_middle_last(frames: Sequence[Frame]) -> list[Frame]:
-    """Pick the three frames that tell how a run went; all of them where there are three or fewer."""
+    """Pick the first, a middle and the last frame; all of them if there are three or fewer."""
     return [frames[i] for i in sorted({0, len(frames) // 2, len(frames) - 1})]
 
 
@@ -163,7 +163,7 @@ def timeline(frames: Sequence[Frame]) -> Image.Image:
     """Set frames side by side, each under its caption.
 
     Args:
-        frames: one or more captions ("epoch 1") with their pictures, grey or RGB; RGB if any of them is.
+        frames: one or more captions ("epoch 1") with their images, grey or RGB; the result is RGB if any of them is.
     """
     captioned = [_captioned(frame, _width(frame)) for frame in frames]
     mode = "RGB" if any(picture.mode == "RGB" for picture in captioned) else "L"
@@ -185,7 +185,7 @@ def animation(frames: Sequence[Frame], path: Path) -> None:
     Few frames are shown for half a second each; many share about eight seconds, as far as viewers can follow.
 
     Args:
-        frames: one or more captions with their pictures, all of one size and mode.
+        frames: one or more captions with their images, all of one size and mode.
         path: the file to write or replace.
     """
     width = max(_width(frame) for frame in frames)
@@ -197,21 +197,21 @@ def animation(frames: Sequence[Frame], path: Path) -> None:
             file,
             format="GIF",
             save_all=True,
-            append_images=(_captioned(frame, width) for frame in others),  # each made when its turn comes
+            append_images=(_captioned(frame, width) for frame in others),  # made one at a time
             duration=milliseconds,
             loop=0,
         )
 
 
 def save_atomically(image: Image.Image, path: Path) -> None:
-    """Write or replace a picture as a PNG file; nobody ever sees half of it."""
+    """Write or replace a PNG file; no half-written file is ever seen."""
     with replacing(path) as file:
         _save_png(image, file)
 
 
 @contextmanager
 def opened_png(path: Path, most: int = LARGEST_GRID) -> Iterator[Image.Image]:
-    """Open a PNG file that may come from a stranger, and read its header alone.
+    """Open an untrusted PNG file, reading only its header.
 
     Args:
         path: the file.
@@ -220,7 +220,7 @@ def opened_png(path: Path, most: int = LARGEST_GRID) -> Iterator[Image.Image]:
     Raises:
         OSError: it cannot be opened, or is no regular file.
         ValueError: it is too large.
-        Exception: whatever Pillow raises for what is no PNG file.
+        Exception: anything that Pillow raises for other files.
     """
     with opened(path) as file:
         if os.fstat(file.fileno()).st_size > 4 * most + MEGABYTE:
@@ -232,7 +232,7 @@ def opened_png(path: Path, most: int = LARGEST_GRID) -> Iterator[Image.Image]:
 
 
 def free_name(path: str) -> str:
-    """The path itself, or where something is there already the same with -2, -3, ... before its ending."""
+    """The path, or the path with -2, -3, ... before its ending if it exists already."""
     wanted, number = Path(path), 2
     free = wanted
     while os.path.lexists(free):
@@ -242,7 +242,7 @@ def free_name(path: str) -> str:
 
 
 def check_output(output: Path | str) -> None:
-    """Refuse a place for samples before they are drawn.
+    """Refuse an output path for samples before they are drawn.
 
     Args:
         output: what `write_samples` will be given.
@@ -257,14 +257,14 @@ def check_output(output: Path | str) -> None:
         taken = os.path.lexists(path)
     else:
         raise UserError(
-            f"output={output} names no format that samples are written in.",
+            f"output={output} has no known format for samples.",
             "End it in .png for one grid, in .npz for an array arr_0 of uint8 [N, H, W, C], "
             "or in / for a folder of PNG files.",
         )
     if taken:
         raise UserError(
-            f"output={output} is there already, and samples are not written over anything.",
-            "Choose another path for output, or move away what is there.",
+            f"output={output} exists already, and gan-sample overwrites nothing.",
+            "Choose another path for output, or move it away.",
         )
 
 
@@ -276,8 +276,9 @@ def write_samples(
     Args:
         images: [N, H, W, C] in 0..255, C being 1, 3 or 4, N at least 1.
         output: `.png` is one grid, `.npz` holds `arr_0` [N, H, W, C], and a path that ends in `/`, or is an
-            empty folder, becomes a folder of 00000.png, 00001.png and so on. Of pictures by class the grid has each
-            class on rows of its own, the array's file `label` and `classes` besides, and the folder one for each class.
+            empty folder, becomes a folder of 00000.png, 00001.png and so on. For images by class, the grid starts a
+            row for each class, the array's file also has `label` and `classes`, and the folder has one folder for
+            each class.
         label: the class of each, [N]; those of one class are neighbours. None where they have none.
         classes: names of the classes.
 
@@ -312,12 +313,12 @@ def _as_file_name(name: str) -> str:
 
 
 def _is_folder(output: Path | str) -> bool:
-    # A Path forgets the slash at its end, so a folder that is yet to be made can only be asked for as text.
+    # A Path drops its trailing slash, so a new folder can only be recognised in the text.
     return str(output).endswith(("/", os.sep)) or Path(output).is_dir()
 
 
 def _captioned(frame: Frame, width: int) -> Image.Image:
-    """Write the caption into a strip of paper above the picture, `width` pixels wide."""
+    """Write the caption into a strip of paper above the image, `width` pixels wide."""
     caption, picture = frame
     page = Image.new(picture.mode, (width, CAPTION_HEIGHT + picture.height), PAPER)
     page.paste(picture, (0, CAPTION_HEIGHT))
@@ -326,7 +327,7 @@ def _captioned(frame: Frame, width: int) -> Image.Image:
 
 
 def _width(frame: Frame) -> int:
-    """How wide a frame is with its caption, which may be wider than a small picture."""
+    """The width of a frame with its caption, which may be wider than a small image."""
     caption, picture = frame
     return max(picture.width, math.ceil(_font().getlength(caption)) + 2 * GAP)
 

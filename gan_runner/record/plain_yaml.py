@@ -1,4 +1,4 @@
-"""YAML as data: mappings, sequences, texts, numbers, truth and null, within bounds; all else it can say is refused.
+"""YAML as plain data: mappings, sequences, strings, numbers, booleans and null, within bounds; the rest is refused.
 
 Tags, anchors, aliases and further documents are refused. Numbers are decimal, as in YAML 1.2's core schema
 (https://yaml.org/spec/1.2.2/#103-core-schema): 0x10, 1:30, 1_000 and 2026-11-30 are texts, and so are yes and <<.
@@ -30,7 +30,7 @@ _SURROGATE = re.compile(r"\\u[dD][89a-fA-F]")  # half of a character, which the 
 
 
 class NotPlainError(ValueError):
-    """A text is no YAML, or says more than plain values within bounds; the message says what and where."""
+    """The text is not YAML, or is more than plain values within bounds; the message says what and where."""
 
 
 def plain_yaml(source: str) -> Tree:

@@ -1,7 +1,7 @@
-"""What a run leaves on disk: checkpoints, pictures, metrics and a summary.
+"""A run's folder: checkpoints, samples, metrics and a summary.
 
-Files are written whole or not at all, off the training loop where they are large. What is read may be damaged, or come
-from somebody else: it is data, and a side file that cannot be read is set aside by name and stops nothing.
+Files are written whole or not at all, off the training loop where they are large. Files that are read may be damaged
+or untrusted: they are parsed as data, and a secondary file that cannot be read is renamed and does not stop the run.
 """
 
 from __future__ import annotations
@@ -45,9 +45,9 @@ _CLAIM = "Process %s writes to %s"
 _SAMPLE = "iteration_{:08d}.png"
 _LARGEST_METRICS = _LARGEST_LOG = 128 * files.MEGABYTE
 _LARGEST_SUMMARY = 16 * files.MEGABYTE
-_LARGEST_UNSEEN = 2**25  # pixels of a grid that this start has not drawn itself
+_LARGEST_UNSEEN = 2**25  # pixels of a grid that an earlier start has drawn
 _PIXELS_IN_MEMORY = 2**28  # of all frames of a timeline
-_MOST_PENDING = 4  # writings in the background that wait for their turn
+_MOST_PENDING = 4  # queued background writes
 
 
 class RunFolder:
@@ -67,11 +67,11 @@ class RunFolder:
         self._largest_grid = _LARGEST_UNSEEN  # pixels
 
     def claim(self, key: str, *, new: bool) -> None:
-        """Keep every other process from training in this folder until it is closed, or this process ends.
+        """Lock the folder against other processes that train, until it is closed or this process ends.
 
         Args:
             key: what chose the folder, for the message.
-            new: a run begins here, so there must be none yet.
+            new: whether a new run begins here, so that there must be none yet.
 
         Raises:
             UserError: another process trains here, or a new run would write over one.
@@ -90,14 +90,14 @@ class RunFolder:
             )
         if new and os.path.lexists(self.path / "summary.json"):
             raise UserError(
-                f"{key} is {self.path}, but there is a run already, and runs are not written over.",
+                f"{key} is {self.path}, but there is a run already, and runs are not overwritten.",
                 f"Try {quoted(f'resume={self.path}')} to resume it, or another {key}.",
             )
         log.debug(_CLAIM, os.getpid(), self.path)
         log.info("Run folder: %s", self.path)
 
     def discard_unbegun(self) -> None:
-        """Take away a folder that was made for a run which never began, if it holds nothing but the log."""
+        """Remove the folder of a run that never began, if it holds nothing but the log."""
         with contextlib.suppress(OSError, UserError):
             if [path.name for path in self.path.iterdir()] in ([], [LOG]):
                 files.remove(self.path / LOG)
@@ -105,7 +105,7 @@ class RunFolder:
                 self.path.parent.rmdir()  # the day's, if it is empty now
 
     def _process(self) -> str:
-        """The process that claimed the folder last, as the log tells."""
+        """The process that locked the folder last, according to the log."""
         with contextlib.suppress(OSError):
             log_so_far = files.read(self.path / LOG, _LARGEST_LOG).decode(errors="replace")
             said = re.findall(_CLAIM % (r"(\d+)", ""), log_so_far)
@@ -133,7 +133,9 @@ class RunFolder:
             raise UserError(f"{key} is {path}, but there is no such folder.", remedy)
         links.check_run(folder, key)
         if not files.is_file(folder / CONFIG / "config.yaml"):
-            raise UserError(f"{key} is {path}, but that is no folder of a run: it has no {CONFIG}/config.yaml.", remedy)
+            raise UserError(
+                f"{key} is {path}, but that is not the folder of a run: it has no {CONFIG}/config.yaml.", remedy
+            )
         opened = cls(folder)
         if not opened.checkpoints.any():
             raise UserError(
@@ -143,7 +145,7 @@ class RunFolder:
         return opened
 
     def read_metrics(self) -> list[dict[str, Any]]:
-        """The lines of metrics.jsonl, oldest first; damage is set aside, and a half-written end left out."""
+        """The lines of metrics.jsonl, oldest first; a damaged file is renamed, a half-written line left out."""
         path = self.path / "metrics.jsonl"
         if not os.path.lexists(path):
             return []
@@ -153,12 +155,12 @@ class RunFolder:
         good = [point for point in points if point is not None]
         if len(good) < len(points):
             aside = set_aside(path)
-            log.warning("%s is damaged: it is set aside as %s, and what can be read goes on.", path, aside.name)
+            log.warning("%s is damaged: it is renamed %s, and its readable lines are kept.", path, aside.name)
             write_text(path, "".join(_as_json(point) + "\n" for point in good))
         return good
 
     def read_summary(self) -> dict[str, Any]:
-        """The last summary, {} before the first; a damaged one is set aside."""
+        """The last summary, {} before the first; a damaged one is renamed."""
         path = self.path / "summary.json"
         if not os.path.lexists(path):
             return {}
@@ -166,7 +168,7 @@ class RunFolder:
             summary = json.loads(files.read(path, _LARGEST_SUMMARY))
             if isinstance(summary, dict):
                 return summary
-        log.warning("%s is damaged: it is set aside as %s.", path, set_aside(path).name)
+        log.warning("%s is damaged: it is renamed %s.", path, set_aside(path).name)
         return {}
 
     # ---- writing ----------------------------------------------------------------------------------------
@@ -178,7 +180,7 @@ class RunFolder:
             file.write(_as_json(dict(point)) + "\n")
 
     def rewind_metrics(self, iteration: int) -> None:
-        """Make metrics.jsonl end at a checkpoint's iteration; what came later moves to metrics.abandoned.jsonl."""
+        """End metrics.jsonl at a checkpoint's iteration; later lines move to metrics.abandoned.jsonl."""
         points = self.read_metrics()
         later = [_as_json(point) + "\n" for point in points if point["iteration"] > iteration]
         abandoned = self.path / "metrics.abandoned.jsonl"
@@ -214,7 +216,7 @@ class RunFolder:
 
         Args:
             captions: by iteration.
-            until: the last iteration. A start that was killed may have drawn later ones, which are no part of the run.
+            until: the last iteration. A killed start may have drawn later ones, which are not part of the run.
         """
         self.finish_writing()
         grids: dict[Path, int] = {}
@@ -228,7 +230,7 @@ class RunFolder:
                 with opened_png(path, self._largest_grid) as picture:
                     frames.append((captions.get(grids[path], f"iteration {grids[path]:,}"), picture.copy()))
             except Exception as error:  # Pillow's decoders raise anything
-                log.warning("%s is damaged and no part of the timeline: %s", path, error)
+                log.warning("%s is damaged and left out of the timeline: %s", path, error)
         if not frames:
             return
         save_atomically(timeline(first_middle_last(frames)), self.path / "samples/timeline.png")
@@ -242,11 +244,14 @@ class RunFolder:
                 with opened_png(path, self._largest_grid) as picture:
                     kinds[path] = picture.mode, picture.size
             except Exception as error:  # Pillow's decoders raise anything
-                log.warning("%s is damaged and no part of the timeline: %s", path, error)
+                log.warning("%s is damaged and left out of the timeline: %s", path, error)
         newest = next(reversed(kinds.values()), ("", (1, 1)))
         alike = [path for path, kind in kinds.items() if kind == newest and newest[0] in ("L", "RGB")]
         if len(alike) < len(kinds):
-            log.warning("%d grids are no part of the timeline: they are unlike the newest.", len(kinds) - len(alike))
+            log.warning(
+                "%d grids are left out of the timeline: their size or mode differs from the newest.",
+                len(kinds) - len(alike),
+            )
         return evenly(alike, max(3, _PIXELS_IN_MEMORY // math.prod(newest[1])))
 
     def save_checkpoint(self, state: Mapping[str, Any], *, best: bool, keep: int | None) -> None:

@@ -1,4 +1,4 @@
-"""What a run tells TensorBoard: curves, pictures, text, and a row on the page that compares hyperparameters.
+"""What a run logs to TensorBoard: curves, images, text, and a row on the HPARAMS page.
 
 `TensorBoard` holds the settings; `TensorBoard.open` starts the event file that a run writes to. TensorBoard's
 code is imported where it is used, since commands that train nothing can do without the wait.
@@ -164,7 +164,7 @@ class EventFile:
         self._file.add_summary(Summary(value=points), iteration)
 
     def image(self, tag: str, picture: Image.Image, iteration: int) -> None:
-        """Add a picture, grey or RGB, to the IMAGES page, if the file takes images."""
+        """Add an image, grey or RGB, to the IMAGES page, if images are wanted."""
         if not self._images:
             return
         from torch.utils.tensorboard.summary import image
@@ -238,7 +238,7 @@ def _of_hparams_page(**message: object) -> Any:
 
 
 def dashboard_line(folder: Path, shown: Path) -> str:
-    """The line that opens TensorBoard on a run or a sweep, with all its pictures where there are more than it keeps.
+    """The line that opens TensorBoard on a run or a sweep, with more images than it loads by default.
 
     Args:
         folder: the run's or the sweep's.

@@ -116,7 +116,7 @@ class WandBRun:
             self._log(values, iteration)
 
     def image(self, tag: str, picture: Image.Image, iteration: int) -> None:
-        """Log a picture, if they are wanted."""
+        """Log an image, if images are wanted."""
         import wandb
 
         if self._images and iteration > self._last_logged:

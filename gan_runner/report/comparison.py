@@ -1,4 +1,4 @@
-"""Which runs can be compared, what differs between them, and what their seeds add up to."""
+"""Which runs can be compared, what differs between them, and statistics over their seeds."""
 
 from __future__ import annotations
 
@@ -14,19 +14,19 @@ from gan_runner.record.data_folder import Plain
 from gan_runner.report.runs import RunRecord, shown
 
 SEED = "seed"
-# What ends a run early, or looks at it once it has ended, measures the objective as it is measured without. So does how
-# often a run is evaluated; but the best of more evaluations is better by chance alone, which the notes say.
+# Settings that end a run early, or evaluate it at its end, do not change how the objective is measured. Nor does how
+# often it is evaluated; but the best of more evaluations is better by chance alone, which the notes say.
 _OFTEN = "evaluation.every"
 _MEASURES_NOTHING = ("evaluation.stop_after", "evaluation.at_end", _OFTEN)
-_LOST = {"failed", "pruned"}  # how a run ends that tends to be one of the bad ones
+_LOST = {"failed", "pruned"}  # states in which the worse runs tend to end
 _TOLD_ANYWAY = {"evaluation.objective", "evaluation.goal"}
 _Settings = tuple[tuple[str, Plain], ...]
-_MOST_KEYS = 20  # differences that are shown where the overrides do not tell them
+_MOST_KEYS = 20  # differences that are shown if the overrides do not show them
 
 
 @dataclass(frozen=True)
 class Statistics:
-    """What the seeds of a group add up to.
+    """Mean and spread over the seeds of a group.
 
     Attributes:
         mean: None where there is nothing to average.
@@ -40,7 +40,7 @@ class Statistics:
 
     @classmethod
     def of(cls, values: Iterable[float | None]) -> Statistics:
-        """Add up the values that are there."""
+        """The statistics of the values that are known."""
         known = [value for value in values if value is not None]
         return cls(
             statistics.fmean(known) if known else None,
@@ -51,7 +51,7 @@ class Statistics:
 
 @dataclass(frozen=True)
 class SeedGroup:
-    """Runs that differ by nothing but the seed.
+    """Runs that differ only in the seed.
 
     Attributes:
         values: of the set's keys, in their order.
@@ -63,17 +63,17 @@ class SeedGroup:
 
     @property
     def averaged(self) -> list[RunRecord]:
-        """The runs that count: the finished ones, or, while there are none, those that have come so far."""
+        """The runs that are averaged: the finished ones, or all that have a value if none has finished."""
         return [run for run in self.runs if run.status == "finished"] or self.runs
 
     @property
     def unfinished(self) -> bool:
-        """Whether what counts is only what has been reached so far."""
+        """Whether the averaged runs have not finished."""
         return all(run.status != "finished" for run in self.runs)
 
     @property
     def lost(self) -> int:
-        """How many runs failed or were pruned, but for those whose seed has finished in another run."""
+        """How many runs failed or were pruned, except those whose seed has finished in another run."""
         done = {run.seed for run in self.runs if run.status == "finished" and run.seed is not None}
         return sum(run.status in _LOST and run.seed not in done for run in self.runs)
 
@@ -127,8 +127,8 @@ class Comparable:
         goal: "lower", "higher", or "".
         measured: how the evaluation is set where sets differ in it, otherwise "".
         keys: the settings, or choices of groups, that differ between the groups.
-        groups: the best first; those that have lost runs after all others, for their means are of the survivors alone.
-        notes: what to bear in mind when comparing them.
+        groups: the best first; those with failed or pruned runs last, because their means are of the survivors only.
+        notes: warnings about the comparison.
     """
 
     data: str
@@ -158,11 +158,11 @@ _Identity = tuple[object | None, object | None, object | None, object | None]
 
 
 def comparable_sets(runs: Sequence[RunRecord]) -> list[Comparable]:
-    """Part runs into sets whose objectives can be compared, the largest first.
+    """Divide runs into sets whose objectives can be compared, the largest first.
 
     Runs are comparable that have the same images, by their fingerprint, and the same objective and goal, measured
-    with the same settings and the same extractor. A run that has not come as far as to tell joins those that its
-    settings agree with.
+    with the same settings and the same extractor. A run without a measurement yet joins the set that its settings
+    agree with.
     """
     seen: dict[_Settings, Counter[str]] = defaultdict(Counter)
     for run in runs:
@@ -208,14 +208,14 @@ def _evaluation(run: RunRecord) -> _Settings:
 
 
 def _measured(runs: Sequence[RunRecord]) -> dict[str, Plain]:
-    """How the objective of comparable runs is measured, by what is known of one of them."""
+    """How the objective of comparable runs is measured, from what is known of one of them."""
     settings = next((dict(_evaluation(run)) for run in runs if run.settings), {})
     metric_fingerprint = next((run.metric_fingerprint for run in runs if run.metric_fingerprint), None)
     return settings | ({"metric fingerprint": metric_fingerprint} if metric_fingerprint else {})
 
 
 def _told_apart(settings: Sequence[Mapping[str, Plain]]) -> list[str]:
-    """What tells each of several settings from the others, in words."""
+    """What distinguishes each of several settings from the others, as text."""
     keys = sorted({key for each in settings for key in each} - _TOLD_ANYWAY)
     differing = [key for key in keys if len({shown(each.get(key)) for each in settings if each}) > 1][:_MOST_KEYS]
     return [", ".join(f"{key}={shown(each[key])}" for key in differing if key in each) for each in settings]
@@ -295,7 +295,7 @@ def _notes(runs: Sequence[RunRecord], groups: Sequence[SeedGroup]) -> Iterator[s
     behind = sum(group.lost > 0 and group.best.mean is not None for group in groups)
     if behind:
         yield (
-            f"Rows with runs that failed or were pruned stand below all others ({behind} of {len(groups)}): the runs "
+            f"Rows with failed or pruned runs are below all others ({behind} of {len(groups)}): the runs "
             "that are left tend to be the better ones."
         )
     if len({_interval(run) for run in runs if _OFTEN in run.settings}) > 1:

@@ -1,4 +1,4 @@
-"""Pages that are one file: each opens from the disk, and reaches no other file, no server and no network."""
+"""Pages in one file, which open from the disk and use no other file, server or network."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def offline_page(
     data: Mapping[str, object],
     fields: Mapping[str, str],
 ) -> str:
-    """Put a page together.
+    """Build a page.
 
     Args:
         part: gives the text of a file by its name.
@@ -32,7 +32,7 @@ def offline_page(
     content = json.dumps(data, ensure_ascii=False, allow_nan=False, separators=(",", ":")).replace("<", "\\u003c")
     look = part(style)
     script = "(() => {\n" + "\n".join(map(part, scripts)) + "})();\n"
-    # Nothing but this very script and style works on the page.
+    # Only this script and this style are allowed on the page.
     policy = f"default-src 'none'; img-src data:; style-src {_hash(look)}; script-src {_hash(script)}"
     filled = {"POLICY": html.escape(policy), "STYLE": look, "DATA": content, "SCRIPT": script, **fields}
     before, *pieces = part(template).split("{{")

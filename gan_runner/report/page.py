@@ -1,4 +1,4 @@
-"""The comparison as one page: a file that needs no other, no server and no network."""
+"""The comparison as a page in one file, without a server or network."""
 
 from __future__ import annotations
 
@@ -32,8 +32,8 @@ def as_page(
         title: what is compared.
         made: when.
         sets: what can be compared; each is a tab.
-        problems: what could not be read; asked for last, since pictures may be among it.
-        thumbnails: how much of the pictures is shown.
+        problems: what could not be read; asked for last, since images may be among it.
+        thumbnails: how many samples are shown, and how large.
     """
     described = [_set(one, thumbnails) for one in sets]
     data = {"title": title, "made": made, "problems": list(problems()), "sets": described}
@@ -136,7 +136,7 @@ def _strip(strip: Strip) -> dict[str, Any]:
 
 
 def _measures(one: Comparable) -> list[dict[str, str]]:
-    """What runs can be compared by: the objective first, then all else that has a number."""
+    """The quantities to compare runs by: the objective first, then all other numbers."""
     measures = []
     if one.objective:
         measures += [{"key": key, "label": f"{one.objective}, {key}", "goal": one.goal} for key in ("best", "last")]
@@ -159,10 +159,10 @@ def _curves(tag: str, groups: Sequence[SeedGroup]) -> list[Mapping[str, list[flo
 
 
 def _band(curves: Sequence[Curve]) -> Mapping[str, list[float]] | None:
-    """The mean of a group's curves and the band that they lie in, at most _MOST_POINTS of them.
+    """The mean of a group's curves and their range, at most _MOST_POINTS points.
 
-    Points of the same iteration are taken together; where there are more iterations than points, neighbours are too,
-    each run's averaged first.
+    Points of the same iteration are combined; if there are more iterations than points, so are neighbours, averaged
+    for each run first.
     """
     if not curves:
         return None

@@ -1,4 +1,4 @@
-"""From the folders of runs to what is shown of them: a table, summary.csv and compare.html."""
+"""From the folders of runs to the comparison: a table, summary.csv and compare.html."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from gan_runner.report.thumbnails import Thumbnails
 _PAGE, _TABLE = "compare.html", "summary.csv"
 _MOST_ROWS = 40  # of the table in the terminal
 _MOST_PROBLEMS = 10
-# Below so many bytes lies what a file of ours is known by.
+# bytes at the start of a file that show that gan-compare has written it
 _BEGINNING = 1000
 
 
@@ -40,7 +40,7 @@ class Report:
 
     @classmethod
     def of_sweep(cls, folder: str | Path) -> Report:
-        """Compare all runs of a sweep, as far as they have come.
+        """Compare all runs of a sweep, also unfinished ones.
 
         Raises:
             UserError: there is no such folder, or no run in it.
@@ -54,7 +54,7 @@ class Report:
         """Compare runs by their folders.
 
         Raises:
-            UserError: one of them is no folder of a run.
+            UserError: one of them is not the folder of a run.
         """
         runs = runs_at(folders)
         return cls(f"{len(runs)} runs", comparable_sets(runs), [])
@@ -63,14 +63,14 @@ class Report:
         """Write summary.csv and compare.html, in the place of earlier ones.
 
         Args:
-            folder: where to; made if need be.
-            thumbnails: how much of the pictures is shown.
+            folder: the output folder; made if it does not exist.
+            thumbnails: how many samples are shown, and how large.
 
         Returns:
             The paths of the two.
 
         Raises:
-            UserError: there is something of that name that is no such file, or it cannot be written.
+            UserError: a file of that name was not written by gan-compare, or cannot be written.
         """
         table, page = folder / _TABLE, folder / _PAGE
         _refuse_what_is_not_ours(table, FIRST_COLUMNS)
@@ -79,7 +79,7 @@ class Report:
             folder.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise UserError(
-                f"output is {folder}, but that is no folder, and cannot be made one.", "Choose another output."
+                f"output is {folder}, but that is not a folder, and cannot be made.", "Choose another output."
             ) from error
         made = time.strftime("%Y-%m-%d %H:%M")
         content = as_page(self.title, made, self.sets, self.all_problems, thumbnails)
@@ -88,7 +88,7 @@ class Report:
         return table, page
 
     def as_text(self, width: int, *, failures: bool = True) -> str:
-        """The table for the terminal, one for each set, and what is wrong.
+        """The table for the terminal, one for each set, and what failed.
 
         Args:
             width: of the terminal, in characters.
@@ -96,7 +96,7 @@ class Report:
         """
         parts = []
         if len(self.sets) > 1:
-            parts.append(f"These runs fall into {len(self.sets)} sets that do not compare with each other.")
+            parts.append(f"These runs form {len(self.sets)} sets that cannot be compared with each other.")
         for one in self.sets:
             count = len(one.runs)
             lines = [f"{count} run{'' if count == 1 else 's'} of {one.title}", as_text(one, _MOST_ROWS, width)]
@@ -125,7 +125,7 @@ def _refuse_what_is_not_ours(path: Path, mark: str) -> None:
         ours = False
     if not ours:
         raise UserError(
-            f"{path} is there already, and gan-compare has not written it.",
+            f"{path} exists already, and is not a file of gan-compare's.",
             "Give another folder for it, such as output=comparison, or move it away.",
         )
 

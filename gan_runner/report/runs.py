@@ -1,4 +1,4 @@
-"""What runs have left in their folders: each as it is, finished, running, failed or hardly begun."""
+"""Reading the folders of runs: finished, running, failed or just started."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ from gan_runner.override import Override, key_of
 from gan_runner.record.data_folder import DataFolder, Plain, items, mapping, number, text, whole
 from gan_runner.trees import dotted, leaves
 
-NULL = "null"  # as it is typed; None stands for what is not known
+NULL = "null"  # as it is typed; None is unknown
 UNKNOWN = "-"
 SHOWN = (tags.LOSS_D, tags.LOSS_G, tags.ACCURACY_D)  # besides metrics
 _MOST_METRICS = 12  # curves and columns of a run
-_MOST_POINTS = 1000  # of a curve that are kept; what is finer is averaged
+_MOST_POINTS = 1000  # of a curve that are kept; more are averaged
 _MOST_SETTINGS = 5000
 _MOST_ALARMS = 100
-_NO_SUMMARY = "summary.json is not there: the run ended before it began, or is just beginning."
+_NO_SUMMARY = "summary.json is missing: the run ended before training, or is just starting."
 _DEEPEST_RUN = 4  # folders below the sweep's
 
 
@@ -46,7 +46,7 @@ class Curve:
 
 @dataclass(frozen=True)
 class AlarmRecord:
-    """What a run's health watch raised."""
+    """An alarm of a run."""
 
     name: str
     iteration: int | None
@@ -55,14 +55,14 @@ class AlarmRecord:
 
 @dataclass
 class RunRecord:
-    """A run, or a job of a sweep that has not become one; what is not known is None, "" or empty.
+    """A run, or a job of a sweep that has not started; unknown values are None, "" or empty.
 
     Attributes:
         name: its folder's, below the sweep's where it is part of one.
         folder: None for a job that has made none.
         status: running, finished, pruned, interrupted, failed, waiting, or unknown.
         error: why it failed.
-        seed: everything random follows from it.
+        seed: of all random numbers.
         settings: the composed config: values by dotted key, interpolations as they are written.
         choices: the choice of each config group.
         overrides: key -> value, as typed.
@@ -72,9 +72,9 @@ class RunRecord:
         count: how many images.
         objective: tag of the metric that says which run is the best.
         goal: "lower" or "higher".
-        metric_fingerprint: its extractor and whatever else the settings do not tell of how it was measured.
+        metric_fingerprint: its extractor, and how it was measured beyond the settings.
         best: the objective's best value.
-        best_iteration: where that was.
+        best_iteration: its iteration.
         last: the objective's last value.
         metrics: last values by tag.
         curves: by tag.
@@ -120,25 +120,25 @@ class RunRecord:
 
     @property
     def command(self) -> str:
-        """The line that runs it again, from the beginning and on its own; "" where it says more than settings do.
+        """The command that runs it again on its own, from the start; "" if it has more than plain settings.
 
-        Whoever pastes it vouches for it, and the folder may be a stranger's: parts by their names, further files of
-        settings, Hydra's own settings and texts that are computed are for the user to type.
+        The folder may be untrusted, and a pasted command is run with trust: so class names, further config files,
+        Hydra's own settings and interpolations are left for the user to type.
         """
         return command_line(["gan-run", *self.to_paste]) if all(map(_is_a_setting, self.typed)) else ""
 
     @property
     def to_paste(self) -> list[str]:
-        """The overrides of its command: what was downloaded is there."""
+        """The overrides of its command without downloads, which are done already."""
         return [override for override in self.typed if key_of(override) != "data.download"]
 
     @property
     def known(self) -> bool:
-        """Whether anything tells what it was set to."""
+        """Whether its settings are known."""
         return bool(self.settings or self.overrides)
 
     def value(self, key: str) -> Plain:
-        """What a setting or a choice of a group was; None where that is not known."""
+        """The value of a setting or the option of a group; None if unknown."""
         for known in (self.choices, self.settings, self.overrides):
             if key in known:
                 return known[key]
@@ -155,7 +155,7 @@ def runs_of_sweep(folder: Path) -> tuple[list[RunRecord], list[str]]:
         folder: as the user typed it.
 
     Returns:
-        The runs by name, and what could not be read besides.
+        The runs by name, and what could not be read.
 
     Raises:
         UserError: there is no such folder, or no run in it.
@@ -180,15 +180,15 @@ def runs_of_sweep(folder: Path) -> tuple[list[RunRecord], list[str]]:
         else:
             missing.append(_job_without_folder(job))
     if not runs and not missing:
-        raise UserError(f"sweep is {folder}, but there are no runs in it, nor a sweep.json that names any.", remedy)
+        raise UserError(f"sweep is {folder}, but there are no runs in it, and no sweep.json with jobs.", remedy)
     return sorted([*runs.values(), *missing], key=lambda run: _natural(run.name)), top.problems
 
 
 def runs_at(folders: Sequence[str]) -> list[RunRecord]:
-    """Read the runs in the folders that the user typed; one that is typed twice is read once.
+    """Read the runs in the folders that the user typed, without duplicates.
 
     Raises:
-        UserError: one of them is no folder of a run.
+        UserError: one of them is not the folder of a run.
     """
     paths: dict[Path, Path] = {}
     for folder in folders:
@@ -200,7 +200,7 @@ def runs_at(folders: Sequence[str]) -> list[RunRecord]:
             )
         if not _is_run(path):
             remedy = f"Try {quoted(f'sweep={folder}')}." if any(_run_folders(path, _DEEPEST_RUN)) else "Leave it out."
-            raise UserError(f"runs names {folder}, but that is no folder of a run: it has no .hydra.", remedy)
+            raise UserError(f"runs names {folder}, but that is not the folder of a run: it has no .hydra.", remedy)
         paths.setdefault(path.resolve(), path)
     return [read_run(path, str(path)) for path in paths.values()]
 
@@ -234,7 +234,7 @@ def _natural(name: str) -> list[tuple[float, str]]:
 
 
 def _run_of(job: Mapping[str, Any], sweep: Path, runs: Mapping[Path, RunRecord]) -> RunRecord | None:
-    """The run that a job of sweep.json has become."""
+    """The run of a job in sweep.json."""
     for name in (job.get("folder"), job.get("name")):
         if isinstance(name, str):
             for path in (sweep / name, sweep / Path(name).name):
@@ -245,7 +245,7 @@ def _run_of(job: Mapping[str, Any], sweep: Path, runs: Mapping[Path, RunRecord])
 
 def _add_what_the_sweep_knows(run: RunRecord, job: Mapping[str, Any]) -> None:
     state = text(job.get("state"))
-    if state and _NO_SUMMARY in run.problems:  # the sweep tells instead
+    if state and _NO_SUMMARY in run.problems:  # sweep.json has it instead
         run.problems.remove(_NO_SUMMARY)
     # A job that was killed could not write how it ended; the sweep may have seen it.
     if state and (run.status == "unknown" or (run.status == "running" and state != "waiting")):
@@ -272,7 +272,7 @@ def _job_without_folder(job: Mapping[str, Any]) -> RunRecord:
 
 
 def read_run(path: Path, name: str) -> RunRecord:
-    """Read what a run has left so far; what is damaged is named in `problems` and left out.
+    """Read a run as far as it has come; damaged files are listed in `problems` and left out.
 
     Args:
         path: the run's folder.
@@ -303,7 +303,7 @@ def read_run(path: Path, name: str) -> RunRecord:
 
 
 def _take_overrides(run: RunRecord, typed: Sequence[str]) -> None:
-    last = {key_of(override): override for override in typed}  # a resumed run has what it was resumed with at the end
+    last = {key_of(override): override for override in typed}  # a resumed run has the later overrides at the end
     run.typed = [override for key, override in last.items() if key not in OF_A_START]
     for override in map(Override.of, run.typed):
         if override.key not in OF_A_PLACE:
@@ -439,7 +439,7 @@ def as_plain(typed: str) -> Plain:
 
 
 def shown(value: Plain) -> str:
-    """A value the way one types it; a dash where it is not known."""
+    """A value as a user types it; a dash if unknown."""
     match value:
         case None:
             return UNKNOWN

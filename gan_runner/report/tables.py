@@ -1,4 +1,4 @@
-"""The comparison in rows: a CSV file with one a run, and a table for the terminal with one a group."""
+"""The comparison as tables: a CSV file with a row for each run, and one for the terminal with a row for each group."""
 
 from __future__ import annotations
 
@@ -17,16 +17,16 @@ _COLUMNS = (
     "epochs", "seconds", "images_per_second", "device", "precision", "data", "data_fingerprint", "data_count", "error",
     "command",
 )  # fmt: skip
-FIRST_COLUMNS = ",".join(_COLUMNS[:4])  # by which a file of ours is known
+FIRST_COLUMNS = ",".join(_COLUMNS[:4])  # by which our files are recognised
 # Begins of formulas; the last four characters are those of Chinese keyboards.
 _FORMULA = re.compile(r"(?:^|(?<=;))(?=[\s\"]*[=+\-@\uff1d\uff0b\uff0d\uff20])")
 _WIDEST = 28  # characters of a cell in the terminal
 
 
 def as_csv(sets: Sequence[Comparable]) -> str:
-    """One row a run: what it is and how it went, the settings that differ, and its metrics.
+    """A row for each run: name, outcome, the settings that differ, and metrics.
 
-    The column `set` numbers the sets: objectives of different sets do not compare.
+    The column `set` numbers the sets: objectives of different sets cannot be compared.
     """
     keys = list(dict.fromkeys(key for one in sets for key in one.keys))
     metrics = list(dict.fromkeys(tag for one in sets for run in one.runs for tag in run.metrics))
@@ -53,9 +53,9 @@ def _row(run: RunRecord, number: int) -> dict[str, Plain]:
 
 
 def _as_cell(value: Plain) -> str:
-    """A value as a spreadsheet may open it: what would begin a cell like a formula is marked as text.
+    """A value that is safe in a spreadsheet: text that would be read as a formula is marked as text.
 
-    In countries that write a comma in numbers, spreadsheets part cells at semicolons.
+    In countries with decimal commas, spreadsheets separate cells at semicolons.
     """
     if value is None:
         return ""
@@ -65,11 +65,11 @@ def _as_cell(value: Plain) -> str:
 
 
 def as_text(one: Comparable, most_rows: int, width: int) -> str:
-    """One row a group, the best first.
+    """A row for each group, the best first.
 
     Args:
-        one: what to show.
-        most_rows: of the table; how many are left out is said.
+        one: the runs to show.
+        most_rows: rows of the table; a line says how many are left out.
         width: of the terminal, in characters.
     """
     header = [*one.keys, "runs", *(["best", "last"] if one.objective else []), "status", "images/s", "alarms"]
@@ -92,7 +92,7 @@ def as_text(one: Comparable, most_rows: int, width: int) -> str:
 
 
 def in_words(value: Statistics) -> str:
-    """A mean with its spread, to as many digits as the spread leaves meaning: 0.1234 ± 0.0021, 160 ± 130."""
+    """A mean with its spread, rounded to two digits of the spread: 0.1234 ± 0.0021, 160 ± 130."""
     if value.mean is None:
         return ""
     if value.spread is None:
@@ -102,7 +102,7 @@ def in_words(value: Statistics) -> str:
     places = 1 - math.floor(math.log10(value.spread))
     if places > 6 or max(abs(value.mean), value.spread) >= 1e7:
         return f"{value.mean:.4g} ± {value.spread:.2g}"
-    mean, spread = (round(part, places) + 0.0 for part in (value.mean, value.spread))  # to tens and hundreds too
+    mean, spread = (round(part, places) + 0.0 for part in (value.mean, value.spread))  # also to tens and hundreds
     return f"{mean:.{max(places, 0)}f} ± {spread:.{max(places, 0)}f}"
 
 

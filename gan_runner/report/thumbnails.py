@@ -1,4 +1,4 @@
-"""A run's pictures in few bytes: the same latents through time, cut from its grids and laid into one strip."""
+"""A run's samples as small thumbnails: the same latents over time, cut from its grids, in one strip."""
 
 from __future__ import annotations
 
@@ -50,13 +50,13 @@ class Strip:
 
 
 class Thumbnails:
-    """How much of the runs' pictures is shown.
+    """How many samples are shown, and how large.
 
     Args:
-        cells: of each grid, so many rows and columns.
-        times: of each run, at most so many grids.
-        grids: of all runs together, at most so many, as long as each shows its first and its last.
-        kilobytes: a run, at most; what takes more is shown less sharply, in the end at half the size.
+        cells: rows and columns of each grid.
+        times: grids of each run, at most.
+        grids: grids of all runs together, at most, except that each run shows its first and its last.
+        kilobytes: of each run, at most; larger strips are compressed more, and finally halved in size.
     """
 
     def __init__(self, cells: _UpToTen, times: _UpToTwentyFour, grids: Count, kilobytes: Count) -> None:
@@ -75,8 +75,8 @@ class Thumbnails:
         return [drawn[place] for place in places]
 
     def strips(self, runs: Sequence[RunRecord], times: Sequence[int]) -> list[Strip | None]:
-        """Cut each run's strip; None for a run without pictures. What cannot be read goes to the run's problems."""
-        with ThreadPoolExecutor(cores()) as threads:  # Pillow works outside Python's lock
+        """Cut each run's strip; None for a run without samples. Unreadable files are added to the run's problems."""
+        with ThreadPoolExecutor(cores()) as threads:  # Pillow releases the GIL
             return list(threads.map(lambda run: self._strip(run, times), runs))
 
     def _strip(self, run: RunRecord, times: Sequence[int]) -> Strip | None:
@@ -87,11 +87,11 @@ class Thumbnails:
             try:
                 cells = _first_cells(run.pictures[iteration], _layout(run), self._cells)
                 if frames and cells.shape != next(iter(frames.values())).shape:
-                    raise ValueError("it is of another size than the earlier ones")
+                    raise ValueError("its size differs from the earlier ones")
                 frames[iteration] = cells
-            except Exception as error:  # Pillow raises whatever the broken byte led it to
+            except Exception as error:  # Pillow raises anything for damaged bytes
                 name = f"samples/{run.pictures[iteration].name}"
-                why = "it is no PNG file" if isinstance(error, UnidentifiedImageError) else text(error)
+                why = "it is not a PNG file" if isinstance(error, UnidentifiedImageError) else text(error)
                 run.problems.append(f"{name} cannot be read: {why or type(error).__name__}.")
         if not frames:
             return None
@@ -116,7 +116,7 @@ def _webp(picture: Image.Image, quality: int) -> bytes:
 
 
 def _until(pictures: Mapping[int, Path], time: int) -> int | None:
-    """The last of a run's pictures up to an iteration."""
+    """The last of a run's grids up to an iteration."""
     return max((iteration for iteration in pictures if iteration <= time), default=None)
 
 
@@ -132,15 +132,15 @@ def _first_cells(path: Path, layout: tuple[int, int] | None, most: int) -> Pixel
     """Cut the first cells from a grid, and shrink them where they have more than CELL pixels.
 
     Args:
-        path: a picture.
-        layout: columns and rows of the grid; None shows the picture whole, as one cell.
+        path: an image file.
+        layout: columns and rows of the grid; None shows the whole image, as one cell.
         most: columns, and rows, of what is cut out.
 
     Returns:
         [rows, height, columns, width, channels]
 
     Raises:
-        Exception: it cannot be read as a picture, or is no such grid.
+        Exception: it is not an image, or not such a grid.
     """
     with opened_png(path) as picture, _large if picture.width * picture.height > _LARGE else nullcontext():
         image = picture if picture.mode in ("L", "RGB") else picture.convert("RGB")
@@ -151,7 +151,7 @@ def _first_cells(path: Path, layout: tuple[int, int] | None, most: int) -> Pixel
         if (names := picture.info.get(NAMES_WIDTH, "")).isdecimal():
             image = image.crop((min(int(names), image.width - 1), 0, image.width, image.height))
         if (image.width - GAP) % columns or (image.height - GAP) % rows:
-            raise ValueError(f"it is no grid of {columns} columns and {rows} rows")
+            raise ValueError(f"it is not a grid of {columns} columns and {rows} rows")
         width, height = (image.width - GAP) // columns, (image.height - GAP) // rows
         columns, rows = min(most, columns), min(most, rows)
         pixels = np.asarray(image.crop((GAP, GAP, columns * width + GAP, rows * height + GAP)))

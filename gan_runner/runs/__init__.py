@@ -1,4 +1,4 @@
-"""A run as a thing of its own, between what is typed and what is trained: started, stopped, resumed, judged, opened.
+"""Runs: start, stop, resume, evaluate and open them.
 
-Commands and Python functions hand in what they were asked for; this package knows no Hydra job and no terminal.
+Commands and Python functions pass a config in; this package uses neither Hydra's current job nor a terminal.
 """

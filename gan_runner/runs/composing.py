@@ -1,4 +1,4 @@
-"""From the words of a command to the start of a run, in a program of the user's own."""
+"""From a command's overrides to the start of a run, within the user's own program."""
 
 from __future__ import annotations
 
@@ -28,14 +28,14 @@ GAN_RUN = "gan-run"
 
 @contextlib.contextmanager
 def explained(words: Sequence[str], config_name: str = "config") -> Iterator[Typed]:
-    """What was given as Hydra takes it; in here what is wrong with it is a UserError, as the command would print it.
+    """The arguments in Hydra's form; inside the context errors are UserErrors with the command's message.
 
     Args:
-        words: that follow the command's name.
+        words: the arguments after the command's name.
         config_name: of the command's primary config.
 
     Raises:
-        UserError: they cannot be meant.
+        UserError: one of them is wrong.
     """
     command = {"config": GAN_RUN, "evaluate": "gan-eval"}[config_name]
     with command_in_python([command, *words], words):
@@ -55,10 +55,10 @@ def explained(words: Sequence[str], config_name: str = "config") -> Iterator[Typ
 
 @contextlib.contextmanager
 def start_of(words: Sequence[str]) -> Iterator[Start]:
-    """The start of a run from the words of `gan-run`; in here it is composed and its folder is there.
+    """The start of a run from `gan-run`'s overrides; inside the context its config is composed and its folder exists.
 
     Raises:
-        UserError: they do not go together, or ask for a sweep.
+        UserError: they contradict each other, or ask for a sweep.
     """
     with explained(words) as arguments:
         if arguments.multirun:
@@ -82,7 +82,7 @@ def start_of(words: Sequence[str]) -> Iterator[Start]:
 def _start(
     config: DictConfig, arguments: Typed, words: Sequence[str], find_default: Callable[[str], object], resumed: object
 ) -> Start:
-    """Make the folder of a run, and give what it is started with."""
+    """Make the folder of a run, and return its start."""
     elsewhere = arguments.value_of("hydra.run.dir")
     if resumed is not None:
         folder = Path(str(resumed))
@@ -110,12 +110,12 @@ def _start(
 
 
 def new_name(parent: str) -> Path:
-    """A folder named by now, as `gan-run` names it: DATE/TIME below `outputs` or `multirun`."""
+    """A folder named by date and time, as `gan-run` names it: DATE/TIME below `outputs` or `multirun`."""
     return Path(parent, f"{datetime.datetime.now():%Y-%m-%d/%H-%M-%S}")
 
 
 def evaluation_settings(words: Sequence[str], settings: Mapping[str, object]) -> DictConfig:
-    """The settings of gan-eval with some of them given, those of what it looks at left out.
+    """gan-eval's settings with some of them overridden, without those that say what to evaluate.
 
     Raises:
         UserError: one of them is wrong.

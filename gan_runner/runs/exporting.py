@@ -1,4 +1,4 @@
-"""A run's network for other programs: as a folder, a graph or a page."""
+"""Export a run's network for other programs: as a folder, a graph or a page."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ from gan_runner.training.asked import drawn_images
 from gan_runner.training.sampler import STATISTICS_OF
 
 Player = Literal["generator", "discriminator"]
-_FORMS = {".onnx": "for an ONNX file", ".pt2": "for a program of PyTorch's", ".html": "for a page to draw on"}
+_FORMS = {".onnx": "for an ONNX file", ".pt2": "for a PyTorch program", ".html": "for a page to draw on"}
 _DOES = {"generator": "draws the same images", "discriminator": "gives the same logits"}
 
 
@@ -57,10 +57,10 @@ def export_run(
         checkpoint: which that is: `best` or `last`, or an iteration.
         what: the player.
         device: where to draw.
-        parts: what may be built.
+        parts: which components may be built.
 
     Returns:
-        How near what was written is to the network, in words.
+        A sentence on how close the output of the exported network is to the original.
 
     Raises:
         UserError: the checkpoint is of another model, or the network cannot be written in that form.
@@ -83,19 +83,19 @@ def export_run(
     net.cpu()
     if output.suffix == ".html":
         precision, levels = write_page(output, net, description)
-        return f"open it in a browser. Its weights are {precision}; a pixel differs by {levels} of 255 at the most."
+        return f"open it in a browser. Its weights are {precision}; a pixel differs by at most {levels} of 255."
     if output.suffix == ".onnx":
         difference = write_onnx(output, net, shape, description)
     else:
         difference = write_program(output, net, shape, description)
-    return f"run at two batch sizes, its values differ from the network's by {difference:.1g} at the most."
+    return f"run at two batch sizes, its values differ from the network's by at most {difference:.1g}."
 
 
 def _taken(output: Path, description: Description) -> tuple[int, ...]:
-    """The shape of what a network takes, without the batch.
+    """The shape of a network's input, without the batch.
 
     Raises:
-        UserError: it takes more than latents, or images.
+        UserError: it takes other inputs than latents, or images.
     """
     if description.what == "discriminator" and output.suffix != ".html":
         return description.image_shape
@@ -158,22 +158,22 @@ def _describe(
 
 
 def checked_output(output: str) -> Path:
-    """The place to write to, its parents made.
+    """The path to write to; its parent folders are made.
 
     Raises:
-        UserError: its ending names no form, or there is something already.
+        UserError: its ending is not a known format, or the path exists already.
     """
     path = Path(output)
     if path.suffix not in ("", *_FORMS) and not output.endswith(("/", os.sep)):
         raise UserError(
-            f"output={output} names no form that networks are exported in.",
+            f"output={output} has no known format for networks.",
             f"End it in {either([f'{ending} {what}' for ending, what in _FORMS.items()])}; without an ending it is a "
             "folder, which load_exported and model hubs read.",
         )
     if os.path.lexists(path) and not files.is_empty_folder(path):
         raise UserError(
-            f"output={output} is there already, and nothing is exported over anything.",
-            "Choose another path for output, or move away what is there.",
+            f"output={output} exists already, and gan-export overwrites nothing.",
+            "Choose another path for output, or move it away.",
         )
     files.make_folders_to(path, f"output={output}")
     return path

@@ -25,7 +25,7 @@ from gan_runner.runs.words import words_of
 def train(*words: str, quiet: bool = False, **settings: object) -> SavedRun:
     """Train a run, as `gan-run` does with the same overrides, and return it.
 
-    Ctrl-C, or a notebook's stop button, saves the run and gives it back; its `status` is then `interrupted`.
+    Ctrl-C, or a notebook's stop button, saves the run and returns it; its `status` is then `interrupted`.
 
     Args:
         *words: overrides, such as "model=dcgan" or "trainer.epochs=50".
@@ -50,7 +50,7 @@ def train(*words: str, quiet: bool = False, **settings: object) -> SavedRun:
 
 
 def _unless_interrupted(end: SystemExit, folder: Path) -> None:
-    """Go on where a run has ended because it was asked to, and has saved itself."""
+    """Ignore that a run exits after a signal: it has saved."""
     if end.code == 128 + signal.SIGINT and not (folder / "checkpoints/last.pt").is_file():
         raise KeyboardInterrupt from end
     if not isinstance(end.code, int) or end.code <= 128:
@@ -99,7 +99,7 @@ class SavedSweep:
 
     @property
     def runs(self) -> list[SavedRun]:
-        """Its jobs that have saved something, opened."""
+        """Its jobs that have saved a checkpoint, opened."""
         places = [folder_below(self.folder, job["folder"]) for job in self.jobs]
         return [
             SavedRun(path, self._trust, key="folder") for path in places if path and is_folder(path / "checkpoints")
@@ -107,13 +107,13 @@ class SavedSweep:
 
     @property
     def table(self) -> Any:
-        """A row a job: what it varies, its state, objective and seconds; a DataFrame where pandas is installed."""
+        """One row per job: swept values, state, objective and seconds; a DataFrame if pandas is installed."""
         of_a_job = ("state", "objective", "seconds", "error")
         rows = [values_by_key(job["overrides"]) | {key: job[key] for key in of_a_job} for job in self.jobs]
         return as_table(rows)
 
     def resume(self, *words: str, quiet: bool = False) -> SavedSweep:
-        """Resume what is left of it, as `gan-run -m sweep_resume=multirun/DATE/TIME` does."""
+        """Resume unfinished jobs, as `gan-run -m sweep_resume=multirun/DATE/TIME` does."""
         return _run_sweep([f"sweep_resume={self.folder}", *words], self.folder, quiet, self._trust)
 
     def __repr__(self) -> str:
@@ -125,10 +125,10 @@ class SavedSweep:
 def sweep(*words: str, quiet: bool = False, **settings: object) -> SavedSweep:
     """Train every combination of values, as `gan-run -m` does with the same overrides, in a process of its own.
 
-    Ctrl-C, or a notebook's stop button, has every job save and gives the sweep back; its `resume` resumes it.
+    Ctrl-C, or a notebook's stop button, makes every job save and returns the sweep; its `resume` resumes it.
 
     Args:
-        *words: overrides, several values apart by commas: "optimizer.lr=1e-4,2e-4".
+        *words: overrides, with several values separated by commas: "optimizer.lr=1e-4,2e-4".
         quiet: print nothing.
         **settings: overrides as keyword arguments.
 
@@ -159,8 +159,8 @@ def _run_sweep(words: Sequence[str], folder: Path, quiet: bool, trust: Sequence[
             except KeyboardInterrupt:
                 interrupt(process)
     if not (folder / "sweep.json").exists():
-        with contextlib.suppress(OSError):  # something lies in it, or there is none
+        with contextlib.suppress(OSError):  # it is not empty, or does not exist
             folder.rmdir()
         problem, _, remedy = "".join(said).strip().partition("\n  ")
-        raise UserError(problem or "The sweep has not begun.", remedy or "Try the same overrides with gan-run -m.")
+        raise UserError(problem or "The sweep has not started.", remedy or "Try the same overrides with gan-run -m.")
     return SavedSweep(folder, trust)

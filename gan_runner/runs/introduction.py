@@ -1,4 +1,4 @@
-"""What a run says before it trains: the data, the device, what is trained, and both networks layer by layer."""
+"""What a run prints before it trains: data, device, settings, and tables of the networks' layers."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ log = logging.getLogger(__name__)
 
 
 def introduce(experiment: Experiment) -> dict[str, str]:
-    """Say on what is trained, and where; gives the tables of layers by name, which only the log file has."""
+    """Log data and device; returns the tables of layers by name, which go to the log file only."""
     images, compute, game = experiment.images, experiment.compute, experiment.game
     channels, height, width = images.shape
     held = "in memory" if isinstance(experiment.loader, ResidentLoader) else "read from files"
@@ -45,14 +45,14 @@ def layer_tables(experiment: Experiment) -> dict[str, str]:
             table = parameter_summary(
                 net, input_data=inputs, verbose=0, col_names=("output_size", "num_params"), depth=2
             )
-        except RuntimeError:  # a network that takes more than a picture or a latent: without the shapes
+        except RuntimeError:  # a network with further inputs: without the shapes
             table = parameter_summary(net, verbose=0, col_names=("num_params",), depth=2)
         tables[name] = str(table)
     return tables
 
 
 def what_is_trained(experiment: Experiment, config: DictConfig, choices: Mapping[str, str]) -> str:
-    """The choices that decide what is trained, rates, batch and the sizes of the networks, in two lines."""
+    """The chosen options, learning rates, batch size and the sizes of the networks, in two lines."""
     chosen = [f"{group}={choices[group]}" for group in ("experiment", "model", "loss", "penalty") if choices.get(group)]
     rates = {letter.upper(): config.optimizer[letter].get("lr") for letter in ("d", "g")}
     if len(set(rates.values())) == 1:
@@ -66,7 +66,7 @@ def what_is_trained(experiment: Experiment, config: DictConfig, choices: Mapping
 
 
 def _rate(rate: object) -> str:
-    """A learning rate as one types it: 2e-4."""
+    """A learning rate as a user types it: 2e-4."""
     if not isinstance(rate, float) or rate >= 0.01 or rate <= 0:
         return str(rate)
     digits, _, power = f"{rate:.3e}".partition("e-")

@@ -1,4 +1,4 @@
-"""How good the pictures of a run's checkpoint are: what gan-eval says of it, and a run at its end."""
+"""Evaluate the images of a run's checkpoint, for gan-eval and for the end of a run."""
 
 from __future__ import annotations
 
@@ -33,21 +33,21 @@ def report_of_checkpoint(
     seed: Seed,
     device: torch.device,
 ) -> EvaluationReport:
-    """Draw pictures from a checkpoint and hold them against its data.
+    """Draw images from a checkpoint and compare them with its data.
 
     Args:
         config: the run's.
         state: the checkpoint.
-        metrics: the numbers, bound to what the run was trained on.
-        checkpoint: which that is: `best` or `last`, or an iteration.
-        num: pictures that are drawn, but no more than real ones can stand beside them.
-        real: real pictures that they are held against.
-        seed: of what is drawn.
+        metrics: the metrics, bound to the run's training data.
+        checkpoint: `best`, `last` or an iteration.
+        num: images to draw, at most as many as there are real ones to compare with.
+        real: real images to compare with.
+        seed: of the latents.
         device: where to compute.
     """
     sampler = sampler_of_checkpoint(config, state, seed, device)
     if (fewer := metrics.comparable(num)) < num:
-        log.info("%s pictures are drawn and not %s: as many as there are real ones to stand beside them.", fewer, num)
+        log.info("Only %s images are drawn, not %s: there are no more real images to compare with.", fewer, num)
     drawn = sampler.draw(sampler.like_data("evaluation latents", fewer))
     images = as_bytes(torch.cat([batch.images for batch in drawn]))
     return report(
@@ -64,20 +64,20 @@ def report_of_checkpoint(
 
 
 def split_of(config: DictConfig) -> str:
-    """Which part of a data set a config names."""
+    """Which split of a data set a config names."""
     return str(config.data.get("split", "train"))
 
 
 def tell_report(what: str, found: EvaluationReport, output: Path) -> None:
-    """Say what was found, and write it as JSON and as one picture.
+    """Log the report, and write it as JSON and as one image.
 
     Args:
-        what: what was looked at.
-        found: what came of it.
+        what: what was evaluated.
+        found: the report.
         output: a path that .json and .png are added to.
     """
     numbers, picture = (output.with_name(f"{output.name}{end}") for end in (".json", ".png"))
     log.info("%s\n%s", what, found.table())
     write_text(numbers, json.dumps(found.as_dict(), indent=2, allow_nan=False) + "\n")
     save_atomically(found.picture(), picture)
-    log.info("Numbers: %s\nPicture: %s", numbers, picture)
+    log.info("Numbers: %s\nImage: %s", numbers, picture)

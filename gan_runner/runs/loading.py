@@ -1,4 +1,4 @@
-"""Open what a run or a sweep has left on disk."""
+"""Open the folder of a run or of a sweep."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ if TYPE_CHECKING:
 
 
 def load(folder: str | Path, trust: Sequence[str] | str = ()) -> SavedRun | Exported:
-    """Open the folder of a run, or one that was exported, for which neither Hydra nor TensorBoard is needed.
+    """Open the folder of a run, or an exported folder, which needs neither Hydra nor TensorBoard.
 
     Args:
-        folder: such as "outputs/DATE/TIME", a job's folder of a sweep, or what `gan-export` has written.
+        folder: such as "outputs/DATE/TIME", the folder of a sweep's job, or one that `gan-export` has written.
         trust: your own modules that its config may name.
 
     Raises:

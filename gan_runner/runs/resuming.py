@@ -166,7 +166,7 @@ def refusing_what_does_not_fit(folder: str) -> Iterator[None]:
         yield
     except UserError:
         raise
-    except Exception as error:  # a stranger may have written it, and parts raise whatever a value has led them to
+    except Exception as error:  # untrusted, and components raise anything for wrong values
         raise UserError(
             f"resume is {folder}, but its checkpoint does not fit what is trained now: {type(error).__name__}: {error}",
             "Leave out the overrides that change the model or the optimizer, or start a new run.",

@@ -1,4 +1,4 @@
-"""A run's folder, opened: what it was asked for, how it went, and its generator."""
+"""A run's folder, opened: its config, its results, and its generator."""
 
 from __future__ import annotations
 
@@ -33,12 +33,12 @@ from gan_runner.training.devices import choose_device
 
 log = logging.getLogger(__name__)
 
-OTHERWISE = "or draw pictures with gan-sample and give samples=PATH data=NAME."
-"""What else to do where a run's data cannot be had."""
+OTHERWISE = "or draw images with gan-sample and give samples=PATH data=NAME."
+"""The alternative if a run's data are not available."""
 
 
 class SavedRun:
-    """The folder of a run that has saved something. A stranger's folder is data: see `trust`.
+    """The folder of a run that has saved something. An untrusted folder is only read as data: see `trust`.
 
     Args:
         folder: the run's.
@@ -46,7 +46,7 @@ class SavedRun:
         key: what the folder was given as, for messages.
 
     Raises:
-        UserError: it is no folder of a run, or its config asks for what may not be built.
+        UserError: it is not the folder of a run, or its config names components that may not be built.
     """
 
     def __init__(self, folder: str | Path, trust: Sequence[str] | str = (), *, key: str = "run") -> None:
@@ -68,12 +68,12 @@ class SavedRun:
 
     @property
     def summary(self) -> dict[str, Any]:
-        """Its summary.json: how far it came, on what, how fast; {} where there is none to be read."""
+        """Its summary.json: iterations, device, speed and more; {} if it cannot be read."""
         return self._data.json("summary.json")
 
     @property
     def status(self) -> str:
-        """`running`, `finished`, `pruned`, `interrupted` or `failed`; `unknown` where no summary tells."""
+        """`running`, `finished`, `pruned`, `interrupted` or `failed`; `unknown` without a summary."""
         return text(self.summary.get("status")) or "unknown"
 
     @property
@@ -83,7 +83,7 @@ class SavedRun:
 
     @property
     def best(self) -> dict[str, Any] | None:
-        """The best value of the objective and its iteration; None where nothing was measured."""
+        """The best value of the objective and its iteration; None if nothing was measured."""
         best = mapping(self.summary.get("best"))
         value = number(best.get("value"))
         return None if value is None else {"value": value, "iteration": whole(best.get("iteration"))}
@@ -107,19 +107,21 @@ class SavedRun:
 
     @property
     def checkpoints(self) -> list[str]:
-        """What `checkpoint` may be: `last`, `best`, and iterations that were kept."""
+        """The names of its checkpoints: `last`, `best`, and the iterations that were kept."""
         kept = self._record.checkpoints
         return [name for name in ("last", "best", *map(str, kept.iterations())) if kept.path(name).is_file()]
 
     def checkpoint_for(self, asked: str) -> str:
-        """The checkpoint that is asked for; the last of a run in which no evaluation came to a number."""
+        """The named checkpoint; the last instead of the best if no evaluation gave a finite number."""
         if asked != "best" or "best" in self.checkpoints or "last" not in self.checkpoints:
             return asked
-        log.warning("%s has no best checkpoint, for no evaluation came to a number: the last is taken.", self.folder)
+        log.warning(
+            "%s has no best checkpoint, because no evaluation gave a finite number: the last is taken.", self.folder
+        )
         return "last"
 
     def load_checkpoint(self, checkpoint: str | int = "last", device: str = "auto") -> dict[str, Any]:
-        """The whole state that a checkpoint holds, on a device.
+        """A checkpoint's whole state, on a device.
 
         Raises:
             UserError: there is none of that name, or it is damaged.
@@ -134,7 +136,7 @@ class SavedRun:
         device: str = "auto",
         classes: Asked = None,
     ) -> GeneratedImages:
-        """Draw images with its generator, or with the moving average of that where it has one.
+        """Draw images with its generator, or with its moving average if it has one.
 
         Args:
             num: images, at least 1.
@@ -154,7 +156,7 @@ class SavedRun:
             raise UserError(f"num is {num}, but must be at least 1.", "Try num=64.")
         stored, chosen = self.stored, choose_device(device, "device")
         state = self._record.checkpoints.load(self.checkpoint_for(str(checkpoint)), chosen)
-        explained = too_little_memory_explained("Try a smaller num, and another seed for each part.")
+        explained = too_little_memory_explained("Try a smaller num several times, each with another seed.")
         with one_at_a_time(), only(self._parts), explained:
             check_stored(stored.config, OF_PICTURES, f"{self._key} is {self.folder}")
             sampler = sampler_of_checkpoint(OmegaConf.create(stored.values), state, seed, chosen)
@@ -167,7 +169,7 @@ class SavedRun:
         what: Literal["generator", "discriminator"] = "generator",
         device: str = "auto",
     ) -> str:
-        """Write its generator, or the moving average of that, or its discriminator, for other programs.
+        """Write its generator, or its moving average, or its discriminator, for other programs.
 
         Args:
             output: a path without an ending is a folder that `gan_runner.load` and model hubs read; .onnx, .pt2 or
@@ -177,7 +179,7 @@ class SavedRun:
             device: auto, cpu, mps, cuda or cuda:N, where its images are drawn.
 
         Returns:
-            How near what was written is to the network, in words.
+            A sentence on how close the output of the exported network is to the original.
 
         Raises:
             UserError: something lies there, or the network cannot be written in that form.
@@ -215,7 +217,7 @@ class SavedRun:
             metrics: the numbers, not yet bound to data.
             checkpoint: `last`, `best` or an iteration.
             num: images that are drawn, at most.
-            real: real images that they are held against, at most.
+            real: real images to compare with, at most.
             seed: of what is drawn.
             device: where to compute.
 
@@ -233,14 +235,14 @@ class SavedRun:
                 training = load_images(config)
             except UserError as error:
                 raise UserError(
-                    f"{where}, but the images that it was trained on cannot be had: {error.problem}",
-                    f"Put them back to where its data.root leads, {OTHERWISE}",
+                    f"{where}, but the images that it was trained on are not available: {error.problem}",
+                    f"Put them back into its data.root, {OTHERWISE}",
                 ) from error
             bind_to_data(metrics, config, training, device)
             if training.fingerprint != state["about"]["data_fingerprint"]:
                 raise UserError(
                     f"{where}, but the images that its config names are no longer those that it was trained on.",
-                    f"Put them back to where data.root leads, {OTHERWISE}",
+                    f"Put them back into data.root, {OTHERWISE}",
                 )
             return report_of_checkpoint(
                 config, state, metrics, checkpoint=checkpoint, num=num, real=real, seed=seed, device=device

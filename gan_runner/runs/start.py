@@ -1,4 +1,4 @@
-"""One start of a run: what is asked for, how that was said, and where its record goes."""
+"""One start of a run: its config, the overrides, and the folder of its record."""
 
 from __future__ import annotations
 
@@ -11,16 +11,16 @@ from omegaconf import DictConfig
 
 @dataclass(frozen=True)
 class Start:
-    """What a run is started with.
+    """The start of a run.
 
     Attributes:
-        config: as composed and not checked yet, without Hydra's part.
+        config: as composed, not yet validated, without Hydra's part.
         hydra: the config with Hydra's part, which the run's folder keeps as `.hydra/hydra.yaml`.
         folder: for the record; it exists.
         overrides: what was typed to compose the config, Hydra's own settings left out.
         choices: the file chosen of each group.
-        command: the words that start the same run from a shell.
-        default_of: the value that a key has with the same choices and no other override; raises KeyError.
+        command: the arguments that start the same run from a shell.
+        default_of: a key's value with the same options and no other override; raises KeyError.
         job: whether the run is a job of a sweep.
         swept: the keys that the sweep varies.
     """

@@ -1,4 +1,4 @@
-"""How a run is stopped: by a signal, or by the sweep that it is a job of."""
+"""Stopping a run: by a signal, or by its sweep."""
 
 from __future__ import annotations
 
@@ -19,31 +19,31 @@ from gan_runner.training.distributed import World
 log = logging.getLogger(__name__)
 
 _SECONDS_BETWEEN_ASKING = 0.2
-_SECONDS_OF_ONE_WISH = 0.5  # in which a terminal and a supervisor, say, send what is one wish to stop
+_SECONDS_OF_ONE_WISH = 0.5  # within which two signals count as one, as from a terminal and a supervisor
 
 
 class Stop:
-    """Turns the first signal that stops a run into a wish to, says so, and leaves at a second one.
+    """Turns the first signal into a request to stop, with a message, and exits at the second.
 
     Args:
-        asked: whether somebody else wishes it: looked at now and then.
-        world: who stops together.
+        asked: whether the sweep asks to stop; called at intervals.
+        world: the processes that stop together.
     """
 
     def __init__(self, asked: Callable[[], bool], world: World) -> None:
         self.signal: signal.Signals | None = None
-        self.left: int | None = None  # the exit code with which the program was told to leave at once
+        self.left: int | None = None  # the exit code of an immediate exit
         self._asked = asked
         self._poll = world.poll()
         self._silent = not world.first
         self._asks_again_at = 0.0
         self._noted_at: float | None = None
         self._restoring = contextlib.ExitStack()
-        self._handled: list[signal.Signals] = []  # none where a launcher handles signals itself
+        self._handled: list[signal.Signals] = []  # none if a launcher handles signals itself
         self._at_once = False
 
     def wanted(self) -> bool:
-        """Whether the run is to end."""
+        """Whether the run should end."""
         if self.signal is None and time.monotonic() >= self._asks_again_at:
             self._asks_again_at = time.monotonic() + _SECONDS_BETWEEN_ASKING
             if self._asked():
@@ -55,7 +55,7 @@ class Stop:
 
     def __enter__(self) -> Stop:
         self._handled = self._restoring.enter_context(handled(STOPPING, self._note))
-        self._restoring.enter_context(let_through(self._handled))  # a sweep has its jobs wait until here
+        self._restoring.enter_context(let_through(self._handled))  # a sweep's jobs hold signals back until here
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -63,7 +63,7 @@ class Stop:
 
     @contextlib.contextmanager
     def at_once(self) -> Iterator[None]:
-        """In here the first signal leaves at once, as where data load: nothing is there yet that could be lost."""
+        """Inside the context the first signal exits at once, as while data load, when there is nothing to save."""
         self._at_once = True
         done = threading.Event()
         asking = threading.Thread(target=self._ask_until, args=(done,), daemon=True)
@@ -76,14 +76,14 @@ class Stop:
             if self.left is None or self.signal is None:
                 raise
             log.info("Interrupted by %s before the training began.", self.signal.name)
-            sys.exit(self.left)  # whatever a library on the way out has made of it
+            sys.exit(self.left)  # raised by a library during the exit
         finally:
             done.set()
             asking.join()
             self._at_once = False
 
     def _ask_until(self, done: threading.Event) -> None:
-        """Where nobody calls `wanted`: turn the wish of somebody else into a signal."""
+        """Turn the sweep's request into a signal, where `wanted` is not called."""
         while self._handled and not done.wait(_SECONDS_BETWEEN_ASKING):
             if self.signal is None and self._asked():
                 send_to_main_thread(signal.SIGTERM)
@@ -99,10 +99,10 @@ class Stop:
             self._leave(number, frame)
         if self._silent:
             return
-        # Straight to standard error: the signal may have come in the middle of a line of the log. Whoever reads that
-        # may have been stopped too.
+        # Directly to standard error: the signal may interrupt a line of the log, and its reader may have been stopped
+        # too.
         with contextlib.suppress(OSError):
-            os.write(2, b"Stopping; once more to stop at once.\n")
+            os.write(2, b"Stopping; a second signal stops at once.\n")
 
     def _leave(self, number: int, frame: FrameType | None) -> NoReturn:
         self.left = 128 + number

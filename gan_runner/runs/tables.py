@@ -1,4 +1,4 @@
-"""Rows for people: a pandas DataFrame where pandas is installed."""
+"""Tables: pandas DataFrames if pandas is installed."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Settings given to Python functions, as the words that one would type."""
+"""From the arguments of Python functions to overrides."""
 
 from __future__ import annotations
 
@@ -10,20 +10,20 @@ from gan_runner.errors import UserError
 
 
 def words_of(words: Sequence[object], settings: Mapping[str, object]) -> list[str]:
-    """Overrides as typed, from words and from keyword arguments.
+    """Overrides in the form that is typed, from strings and from keyword arguments.
 
     Args:
         words: such as "model=dcgan"; paths are taken as text.
         settings: such as {"model": "dcgan", "trainer": {"epochs": 50}}, which is model=dcgan trainer.epochs=50.
 
     Raises:
-        UserError: a word is no text, or a value is none that a setting can have.
+        UserError: an argument is not a string, or a value is not possible for a setting.
     """
     for word in words:
         if not isinstance(word, str):
             raise UserError(
-                f"{word!r} is given for a setting, but a setting is a text such as 'trainer.epochs=50'.",
-                "Try trainer={'epochs': 50}, or the words of gan-run, one text each.",
+                f"{word!r} is given as a setting, but a setting is a string such as 'trainer.epochs=50'.",
+                "Try trainer={'epochs': 50}, or the arguments of gan-run, each as a string.",
             )
     return [*map(str, words), *_flat(settings, "")]
 
@@ -38,7 +38,7 @@ def _flat(settings: Mapping[str, object], prefix: str) -> Iterator[str]:
 
 
 def _typed(key: str, value: object) -> str:
-    """A value as one types it."""
+    """A value as a user types it."""
     match value:
         case None:
             return "null"

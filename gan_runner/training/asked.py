@@ -1,4 +1,4 @@
-"""Pictures that somebody asks for, by number and classes: as gan-sample, Python and exported folders draw them."""
+"""Samples by number and classes, as gan-sample, Python and exported folders draw them."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ PURPOSE = "sampled latents"
 
 
 def drawn_images(sampler: Sampler, num: int, classes: Asked, names: Sequence[str], where: str) -> GeneratedImages:
-    """Draw pictures from the latents of this purpose.
+    """Draw images from the latents of this purpose.
 
     Args:
         sampler: draws.
-        num: pictures, at least 1.
+        num: images, at least 1.
         classes: of a generator that is given a class: one or several by name or number, each of which has as many
-            pictures as even sharing allows, in their order; `like_data` as often as in the data, class after class;
-            None all of them. The first picture of every class has the same latent, and so on.
+            images as even sharing allows, in their order; `like_data` as often as in the data, class after class;
+            None all of them. The first image of every class has the same latent, and so on.
         names: of the data's classes.
         where: whose generator it is, for messages: "run is DIR".
 

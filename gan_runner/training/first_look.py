@@ -135,7 +135,7 @@ def _check_outcome(parts: dict[str, object], letter: str, player: Player, outcom
     if unused:
         net = "model.discriminator" if letter == "d" else "model.generator"
         raise UserError(
-            f"{net} has weights that take no part in its answer: {', '.join(unused[:5])}.",
+            f"{net} has weights that do not affect its output: {', '.join(unused[:5])}.",
             "Use them in forward, leave them out, or make them buffers with register_buffer.",
         )
 

@@ -1,4 +1,4 @@
-"""The one way to draw pictures: fixed, fresh and evaluation images, and those that a command asks for."""
+"""Sampling: from fixed and fresh latents, for evaluations, and for commands."""
 
 from __future__ import annotations
 

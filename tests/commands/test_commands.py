@@ -288,7 +288,7 @@ def test_a_check_traces_shapes_tells_apart_and_leaves_nothing_but_a_picture_of_t
         assert said in result.out
     assert "for 8,000 iterations" in result.out
     assert "Unusual: optimizer.lr is 0.01. Try: optimizer.lr=0.0002." in result.out
-    assert "a grid of real pictures: gan-check.png" in result.out
+    assert "a grid of real images: gan-check.png" in result.out
     assert [path.name for path in tmp_path.iterdir()] == ["gan-check.png"]
 
 
@@ -373,7 +373,7 @@ MISTAKES = {
         "Leave out loss=..., or the experiment that sets it, or add ~loss.joined.",
     ),
     "an unknown choice": (["model=mlpp"], "model is mlpp, but must be dcgan, keras_dcgan", "Try model=mlp."),
-    "no choice of a group": (["model=null"], "model is chosen as nothing, but a group needs one", "Leave model out"),
+    "no choice of a group": (["model=null"], "model is empty, but a group needs one", "Leave model out"),
     "a number for a choice": (
         ["learning_rate=0.001"],
         "learning_rate is 0.001, but must be constant, cosine, linear or time_decay.",
@@ -392,7 +392,7 @@ MISTAKES = {
     "no log": (
         ["hydra/job_logging=disabled"],
         "The log cannot be set up: ",
-        "what was typed of hydra",
+        "the overrides of hydra",
     ),
     "numbers for a choice": (["model=[1,2]"], "model is [1, 2], but must be dcgan, keras_dcgan", "Try model=dcgan."),
     "a number for a group taken away": (
@@ -559,7 +559,7 @@ MISTAKES = {
     ),
     "a penalty by the name of the loss": (
         ["penalty=several", "+penalty@penalty.parts.adversarial=r1"],
-        "penalty.parts has a penalty by the name adversarial, which is taken.",
+        "penalty.parts has a penalty named adversarial, but that name is reserved.",
         "Give it another",
     ),
     "targets where there are none to draw": (
@@ -608,7 +608,7 @@ MISTAKES = {
     "a truncated file": (["data=idx", "data.root=truncated"], "ends after 16 of 3,152 bytes", "data=digits"),
     "a folder that is no run": (
         ["resume=empty"],
-        "resume is empty, but that is no folder of a run: it has no .hydra/config.yaml.",
+        "resume is empty, but that is not the folder of a run: it has no .hydra/config.yaml.",
         "Try resume=outputs/DATE/TIME",
     ),
     "a folder that is not there": (
@@ -693,7 +693,7 @@ def test_a_run_is_not_written_over_by_another_that_is_given_its_folder(tmp_path,
     before = {path: path.read_bytes() for path in (tmp_path / "here").rglob("*") if path.is_file()}
     result = gan_run(tmp_path, *QUICK, override, "seed=1")
     assert result.code == 1
-    assert "hydra.run.dir is here, but there is a run already, and runs are not written over." in result.text
+    assert "hydra.run.dir is here, but there is a run already, and runs are not overwritten." in result.text
     assert "Try resume=here to resume it, or another hydra.run.dir." in result.text
     assert before == {path: path.read_bytes() for path in (tmp_path / "here").rglob("*") if path.is_file()}
 

@@ -80,7 +80,7 @@ def test_runs_that_do_not_compare_are_said_not_to(tmp_path):
     make_sweep(tmp_path / "sweep", lrs=(1e-4,), pictures=1)
     make_run(tmp_path / "sweep/other", pictures=1, told={"data": {"name": "mnist", "fingerprint": "f", "count": 9}})
     lines = gan_compare(tmp_path, "sweep=sweep").out.splitlines()
-    assert lines[0] == "These runs fall into 2 sets that do not compare with each other."
+    assert lines[0] == "These runs form 2 sets that cannot be compared with each other."
     assert [line.split(" (")[0] for line in lines if " of " in line and line[0].isdigit()][:2] == [
         "4 runs of digits",
         "1 run of mnist",
@@ -130,11 +130,11 @@ MISTAKES = {
     "a run": (["sweep=sweep/a"], "that is the folder of one run", "Try sweep=sweep, or runs=sweep/a,..."),
     "no folder of a run": (
         ["runs=[sweep/a,empty]"],
-        "runs names empty, but that is no folder of a run",
+        "runs names empty, but that is not the folder of a run",
         "Leave it out",
     ),
-    "a sweep among runs": (["runs=[sweep]"], "that is no folder of a run", "Try sweep=sweep."),
-    "a file for a folder": (["sweep=sweep", "output=file"], "that is no folder", "Choose another output."),
+    "a sweep among runs": (["runs=[sweep]"], "that is not the folder of a run", "Try sweep=sweep."),
+    "a file for a folder": (["sweep=sweep", "output=file"], "that is not a folder", "Choose another output."),
     "too many cells": (["sweep=sweep", "pictures.cells=11"], "pictures.cells is 11, but must be", "at most 10"),
     "a wrong key": (["sweeps=sweep"], "There is no key sweeps here.", "Did you mean sweep?"),
     "somebody's file": (["sweep=sweep", "output=mine"], "mine/summary.csv is there already", "output=comparison"),

@@ -105,7 +105,7 @@ def test_an_interrupted_command_saves_says_how_to_resume_and_goes_on(tmp_path, n
         process.send_signal(number)
         rest, _ = process.communicate()
     assert process.returncode == code
-    assert "Stopping; once more to stop at once." in rest
+    assert "Stopping; a second signal stops at once." in rest
     assert "gan-run resume=here" in rest
     summary = json.loads((tmp_path / "here/summary.json").read_text())
     assert summary["status"] == "interrupted"
@@ -286,7 +286,7 @@ def test_a_second_signal_stops_at_once_and_is_on_record_but_one_close_by_is_the_
     part = "evaluation.metrics.diversity._target_=impatient.Impatient"
     result = gan_run(tmp_path, *SMALL, *MLP, part, "hydra.run.dir=here")
     assert (result.code, "Traceback" in result.text) == (code, False), result.text
-    assert "Stopping; once more to stop at once." in capfd.readouterr().err
+    assert "Stopping; a second signal stops at once." in capfd.readouterr().err
     summary = json.loads((tmp_path / "here/summary.json").read_text())
     assert summary["status"] == "interrupted"
     kept = RunFolder(tmp_path / "here").checkpoints.load_newest(torch.device("cpu"))["progress"]["iteration"]

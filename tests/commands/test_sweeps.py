@@ -273,10 +273,10 @@ def test_two_sweeps_in_one_folder_at_once_are_refused(tmp_path):
 @pytest.mark.parametrize(
     ("arguments", "problem"),
     [
-        (["loss._target_=os.system"], "asks for loss._target_=os.system, which is no part of gan-runner"),
+        (["loss._target_=os.system"], "asks for loss._target_=os.system, which is not part of gan-runner"),
         (["+x={_target_:os.system}"], "cannot ask for"),
         (["+model.x={_target_:os.system}"], "asks for model.x._target_=os.system"),
-        (["loss._target_=gan_runner.a,os.system"], "which is no part of gan-runner"),
+        (["loss._target_=gan_runner.a,os.system"], "which is not part of gan-runner"),
         (["hydra.sweeper.params.loss._target_=os.system"], "asks for loss._target_=os.system"),
         (["data.root=${oc.env:HOME}"], "data.root=${oc.env:HOME}, which would be computed"),
         (["hydra.callbacks.mine._target_=os.system"], "which a folder that may come from others cannot ask for"),
@@ -341,7 +341,7 @@ def test_jobs_of_a_folders_sweep_make_no_part_that_is_neither_ours_nor_typed_now
     assert "loss=mine" in gone_on_with("-m").err, "it is no file of ours, and no folder of files is typed"
     result = gone_on_with(*own)
     assert result.code == 1
-    assert "_target_=my_losses_here.Mine, which is no part of gan-runner" in result.err
+    assert "_target_=my_losses_here.Mine, which is not part of gan-runner" in result.err
     assert "2 failed" in result.out
     (tmp_path / "own/loss/other.yaml").write_text("_target_: my_losses_here.Mine\n")
     assert gone_on_with(*own).code == 0
@@ -590,7 +590,7 @@ def test_a_job_that_is_worse_than_the_median_of_the_finished_ones_is_pruned(tmp_
 def test_pruning_without_an_objective_is_refused(tmp_path):
     result = gan_run(tmp_path, "-m", "pruning=median", "evaluation=off", "seed=1,2")
     assert result.code == 1
-    assert "pruning goes by the objective, but evaluation is off." in result.err
+    assert "pruning needs the objective, but evaluation is off." in result.err
 
 
 def test_a_sweep_from_before_a_group_came_goes_on(tmp_path):

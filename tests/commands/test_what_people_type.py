@@ -50,9 +50,9 @@ LINES = {
     "gan-run --config-dir=conf +experiment=mine": {"experiment": "mine"},
     "gan-run seed=1 --cfg job trainer.epochs=2": {"seed": 1, "trainer.epochs": 2},
     "gan-run --multirun=seed=1,2": "--multirun=seed=1,2 is no option",
-    "gan-run \N{EN DASH}m seed=1,2": "\N{EN DASH}m has quotes, dashes or spaces of printed text",
+    "gan-run \N{EN DASH}m seed=1,2": "\N{EN DASH}m has typographic quotes, dashes or spaces",
     # as of other programs
-    "gan-run --lr 1e-4": "--lr is no option: a setting is KEY=VALUE, without dashes.",
+    "gan-run --lr 1e-4": "--lr is not an option: a setting is KEY=VALUE, without dashes.",
     "gan-run --epochs=50 --batch-size 64": "--epochs=50 is no option",
     "gan-run -lr 1e-4 --no-progress": "-lr is no option",
     "gan-run lr=1e-4": "There is no key lr here.",
@@ -63,12 +63,12 @@ LINES = {
     "gan-run epochs 50": "epochs lacks an equals sign",
     "gan-run dcgan": "dcgan lacks an equals sign",
     "gan-run 'model=dcgan seed=1'": "is one word, but several settings",
-    "gan-run model=“dcgan”": "model is “dcgan”, which cannot be read as a value.",
+    "gan-run model=“dcgan”": "model is “dcgan”, which cannot be parsed as a value.",
     # numbers
-    "gan-run trainer.epochs=50, seed=1": "trainer.epochs is 50,, which cannot be read as a value.",
+    "gan-run trainer.epochs=50, seed=1": "trainer.epochs is 50,, which cannot be parsed as a value.",
     "gan-run optimizer.lr=0,1": "optimizer.lr is 0,1: several values",
     "gan-run optimizer.lr=1E-4": {"optimizer.lr": 1e-4},
-    "gan-run optimizer.lr=1e\N{EN DASH}4": "optimizer.lr is 1e\N{EN DASH}4, which cannot be read as a value.",
+    "gan-run optimizer.lr=1e\N{EN DASH}4": "optimizer.lr is 1e\N{EN DASH}4, which cannot be parsed as a value.",
     "gan-run model.generator.widths=16,16": "model.generator.widths is 16,16: several values",
     "gan-run 'model.generator.widths=[16, 16]'": {"model.generator.widths": [16, 16]},
     "gan-run seed=1,2": "seed is 1,2: several values, which only a sweep takes (-m)",
@@ -76,11 +76,11 @@ LINES = {
     # experiment files of one's own
     "gan-run experiment=mine seed=1": "--config-dir names the folder of files of your own",
     "gan-run --config-name mine": "--config-name is mine, but there is no such config",
-    "gan-run experiment=conf/experiment/mine.yaml": "is chosen by its name",
-    "gan-run --config-dir conf experiment=bare": "conf/experiment/bare.yaml does not say that",
+    "gan-run experiment=conf/experiment/mine.yaml": "must be a name without its folder",
+    "gan-run --config-dir conf experiment=bare": "conf/experiment/bare.yaml does not apply to the whole config",
 }
 # What no command can put right: something has to be written, or named.
-WITHOUT_A_COMMAND = {"data.root is empty", "conf/experiment/bare.yaml does not say that"}
+WITHOUT_A_COMMAND = {"data.root is empty", "conf/experiment/bare.yaml does not apply to the whole config"}
 
 
 def words_in(shell, lines, folder):

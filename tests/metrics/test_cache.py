@@ -53,7 +53,7 @@ def test_a_damaged_file_is_set_aside_and_made_anew(own_cache, caplog, damage):
     path.write_bytes(spoilt)
     assert cache.kept("a.pt", value(2.0))["weights"]["layer"].tolist() == [2.0] * 3
     assert (own_cache / "a.pt.damaged").read_bytes() == spoilt
-    assert "is set aside as a.pt.damaged and made again" in caplog.text
+    assert "is renamed a.pt.damaged and made again" in caplog.text
     cache.kept("a.pt", never)
 
 

@@ -231,7 +231,7 @@ def test_the_newest_whole_one_is_gone_on_from_last_then_the_ones_before_then_the
     assert files.load_newest(CPU)["progress"]["iteration"] == 1
     assert len(caplog.messages) == 5
     assert all(f"{files.path(name)} is damaged" in caplog.text for name in ("last", "3", "2", "1"))
-    assert caplog.messages[-1] == f"Going on from {files.path('best')}, iteration 1."
+    assert caplog.messages[-1] == f"Resuming from {files.path('best')}, iteration 1."
     damage(files.path("best"))
     with pytest.raises(UserError, match=r"last\.pt is damaged"):
         files.load_newest(CPU)
@@ -255,9 +255,7 @@ def test_a_name_that_is_not_there_is_refused_with_those_that_are(files):
     save(files, 1, 2)
     with pytest.raises(UserError) as refusal:
         files.load("best", CPU)
-    assert str(refusal.value) == (
-        f"A checkpoint is asked for that is not there: {files.path('best')}.\n  There is last or 1."
-    )
+    assert str(refusal.value) == (f"There is no checkpoint {files.path('best')}.\n  There is last or 1.")
     with pytest.raises(UserError, match=r"not there: .*iteration_00000007\.pt"):
         files.load("7", CPU)
 

@@ -72,7 +72,7 @@ def test_a_failure_outside_of_the_runs_folder_is_one_warning(tmp_path, failing, 
     assert parts["inside"].calls == ALL
     assert "close" in parts["outside"].calls
     (warning,) = [record.message for record in caplog.records if record.levelno == logging.WARNING]
-    assert warning == "Lists has failed, and gets no more of this run, which goes on: the server is gone"
+    assert warning == "Lists has failed and is not used any more; the run continues: the server is gone"
 
 
 def test_a_failure_in_the_runs_folder_ends_the_run_as_that_of_any_of_its_files_does(tmp_path):

@@ -166,7 +166,7 @@ def test_an_ending_without_a_format_names_the_three_possibilities(output):
     with pytest.raises(UserError) as error:
         write_samples(GREY, output)
     assert str(error.value) == (
-        f"output={output} names no format that samples are written in.\n"
+        f"output={output} has no known format for samples.\n"
         "  End it in .png for one grid, in .npz for an array arr_0 of uint8 [N, H, W, C], "
         "or in / for a folder of PNG files."
     )

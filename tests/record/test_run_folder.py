@@ -79,7 +79,7 @@ def test_a_damaged_line_is_set_aside_with_the_file_and_the_others_stay(folder, t
     assert folder.read_metrics() == points(1, 3)
     aside = tmp_path / "metrics.jsonl.damaged-1"
     assert aside.read_bytes() == broken
-    assert caplog.messages == [f"{path} is damaged: it is set aside as {aside.name}, and what can be read goes on."]
+    assert caplog.messages == [f"{path} is damaged: it is renamed {aside.name}, and its readable lines are kept."]
     assert folder.read_metrics() == points(1, 3)  # and is whole from now on
     assert len(caplog.messages) == 1
 
@@ -125,7 +125,7 @@ def test_a_damaged_summary_is_set_aside_by_name_and_stops_nothing(folder, tmp_pa
     path.write_bytes(damage)
     assert folder.read_summary() == {}
     assert (tmp_path / "summary.json.damaged-1").read_bytes() == damage
-    assert caplog.messages == [f"{path} is damaged: it is set aside as summary.json.damaged-1."]
+    assert caplog.messages == [f"{path} is damaged: it is renamed summary.json.damaged-1."]
     folder.write_summary({"status": "running"})
     assert folder.read_summary() == {"status": "running"}
 
@@ -157,7 +157,7 @@ def test_a_damaged_picture_is_named_and_no_part_of_the_timeline(folder, tmp_path
     with Image.open(tmp_path / "samples/timeline.gif") as animated:
         assert animated.n_frames == 2
     assert len(caplog.messages) == 1
-    assert caplog.messages[0].startswith(f"{path} is damaged and no part of the timeline: ")
+    assert caplog.messages[0].startswith(f"{path} is damaged and left out of the timeline: ")
 
 
 def test_files_of_other_names_among_the_samples_are_no_part_of_the_timeline(folder, tmp_path, caplog):
@@ -286,7 +286,7 @@ def test_a_folder_is_one_runs_at_a_time(folder, tmp_path):
 
 def test_a_new_run_does_not_begin_where_there_is_one(folder, tmp_path):
     (tmp_path / "summary.json").write_text("{}")
-    with pytest.raises(UserError, match=r"but there is a run already, and runs are not written over\."):
+    with pytest.raises(UserError, match=r"but there is a run already, and runs are not overwritten\."):
         folder.claim("hydra.run.dir", new=True)
 
 

@@ -195,7 +195,7 @@ def test_a_row_is_never_ranked_by_its_survivors_alone(tmp_path, goal, status):
     (one,) = sets_of(tmp_path)
     assert [group.values for group in one.groups] == [(4e-4,), (1e-4,), (2e-3,)]
     assert one.groups[-1].best == Statistics(2.0 if goal == "higher" else -2.0, 0.0, 2)
-    assert "stand below all others (1 of 3)" in one.notes[0]
+    assert "are below all others (1 of 3)" in one.notes[0]
     assert [line.split()[:4] for line in as_text(one, 9, 200).splitlines()[-1:]] == [["0.002", "2", "of", "3"]]
 
 

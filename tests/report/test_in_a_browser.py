@@ -254,7 +254,7 @@ def test_curves_are_drawn_with_bands_and_alarms_for_the_rows_that_are_ticked(pag
 
 
 def test_runs_that_do_not_compare_are_set_apart_in_tabs(page):
-    assert "2 sets that do not compare" in page.one("#sets").text
+    assert "2 sets that cannot be compared" in page.one("#sets").text
     assert [tab.get_attribute("aria-pressed") for tab in page.all(".tabs button")] == ["true", "false"]
     page.click(".tabs button:last-child")
     assert len(page.all("tr.group")) == 1

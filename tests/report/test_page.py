@@ -82,7 +82,7 @@ def test_a_group_without_curves_pictures_or_numbers_is_shown_too(tmp_path):
     data = data_of(page_of(tmp_path))
     (one,) = data["sets"]
     assert one["runs"][0]["strip"] is one["runs"][0]["best"] is None
-    assert data["problems"] == ["a: summary.json is not there: the run ended before it began, or is just beginning."]
+    assert data["problems"] == ["a: summary.json is missing: the run ended before training, or is just starting."]
 
 
 def test_a_band_is_the_mean_and_the_range_of_its_runs(tmp_path):

@@ -63,7 +63,7 @@ def test_a_run_that_has_just_begun_is_shown_by_its_curves(tmp_path):
     assert (run.status, run.iterations, run.epochs, run.images_per_second) == ("unknown", 40, 10.0, 1001.0)
     assert run.best == run.last == run.metrics["metric/distance"]
     assert run.best_iteration == 30
-    assert run.problems == ["summary.json is not there: the run ended before it began, or is just beginning."]
+    assert run.problems == ["summary.json is missing: the run ended before training, or is just starting."]
 
 
 def test_a_running_run_is_as_far_as_its_newest_line(tmp_path):
@@ -183,7 +183,7 @@ def test_runs_by_their_folders_are_each_read_once(tmp_path):
     assert [run.name for run in runs_at([*names, f"{names[0]}/."])] == names
     with pytest.raises(UserError, match="no such folder"):
         runs_at([*names, str(tmp_path / "none")])
-    with pytest.raises(UserError, match="that is no folder of a run") as raised:
+    with pytest.raises(UserError, match="that is not the folder of a run") as raised:
         runs_at([str(tmp_path / "sweep")])
     assert raised.value.remedy == f"Try sweep={tmp_path}/sweep."
 

@@ -67,7 +67,7 @@ def test_a_picture_of_another_layout_or_size_is_named(tmp_path):
     images = np.full((4, 28, 28, 1), 50, np.uint8)
     run = a_run(tmp_path, images, columns=2, rows=2, told_columns=7)
     assert strip_of(run) is None
-    assert run.problems == ["samples/iteration_00000001.png cannot be read: it is no grid of 7 columns and 2 rows."]
+    assert run.problems == ["samples/iteration_00000001.png cannot be read: it is not a grid of 7 columns and 2 rows."]
     folder = make_run(tmp_path / "a", iterations=40, pictures=4)
     grid(np.zeros((36, 12, 12, 1), np.uint8), 6).save(folder / "samples/iteration_00000030.png")
     run = read_run(folder, "a")

@@ -237,13 +237,13 @@ def test_a_folder_that_is_no_runs_is_told_with_what_to_type(tmp_path, run):
     Path("empty").mkdir()
     Path("sweep").mkdir()
     Path("sweep/sweep.json").write_text("{}")
-    for folder, said in (("nowhere", "no such folder"), ("empty", "no folder of a run"), ("sweep", "load_sweep")):
+    for folder, said in (("nowhere", "no such folder"), ("empty", "not the folder of a run"), ("sweep", "load_sweep")):
         with pytest.raises(gr.UserError, match=said):
             gr.load(folder)
     for folder in ("nowhere", "empty"):
         with pytest.raises(gr.UserError, match="not the folder of a sweep"):
             gr.load_sweep(folder)
-    with pytest.raises(gr.UserError, match="A checkpoint is asked for that is not there"):
+    with pytest.raises(gr.UserError, match="There is no checkpoint"):
         run.sample(checkpoint="7")
     with pytest.raises(gr.UserError, match="num is 0"):
         run.sample(0)

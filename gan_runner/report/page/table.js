@@ -183,7 +183,7 @@ function renderSets() {
   const several = page.sets.length > 1;
   $("sets").replaceChildren(...(several ? [
     el("p", { class: "notice" },
-      `These runs fall into ${page.sets.length} sets that do not compare: other images, or an objective that is another one or is measured otherwise. Each set is shown for itself.`),
+      `These runs form ${page.sets.length} sets that cannot be compared: their images or their objectives differ. Each set is shown separately.`),
     el("div", { class: "tabs", role: "group", "aria-label": "Sets of runs that compare" }, page.sets.map((set) =>
       el("button", { type: "button", "aria-pressed": String(set === state.set), onclick: () => choose(set) },
         el("strong", {}, set.title), el("span", {}, ` ${plural(set.runs.length, "run")}`)))),
