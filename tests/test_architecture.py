@@ -144,6 +144,7 @@ def test_a_package_of_the_core_imports_those_below_it_alone(package):
         assert not [name for name in own if not below(name, allowed)], path
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("module", ["gan_runner.training.loop", "gan_runner.training.sampler", "gan_runner.games"])
 def test_importing_the_core_loads_no_hydra(module):
     check = (

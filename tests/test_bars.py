@@ -139,6 +139,7 @@ def test_a_table_stays_in_place_below_what_is_printed(terminal, tmp_path):
     assert [line for line in screen(terminal.getvalue()) if line] == ["above"]
 
 
+@pytest.mark.slow
 def test_on_a_terminal_a_sweep_shows_its_table_and_no_line_of_its_jobs(terminal, tmp_path):
     result = gan_run(
         tmp_path,

@@ -330,6 +330,7 @@ def test_more_threads_than_cores_or_a_fixed_number_that_may_change_is_refused(mo
     assert refusal_of(*typed) == said
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("setting", ["0", "-1", "1.5", "all", "null", "true"])
 def test_what_is_no_number_of_threads_is_refused(setting):
     assert refusal_of(f"trainer.threads={setting}").startswith(f"trainer.threads is {setting}, but must be auto or ")

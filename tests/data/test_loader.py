@@ -98,6 +98,7 @@ sys.exit(7)
 """
 
 
+@pytest.mark.slow
 def test_a_process_ends_in_its_own_way_while_threads_decode(tmp_path, write_picture):
     """A thread that came out of PyTorch while the interpreter is taken down would abort it."""
     for number in range(8):

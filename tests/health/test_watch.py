@@ -289,6 +289,7 @@ def test_one_picture_alone_is_refused_since_it_differs_from_no_other(compose_con
         check(read, [f"{key}=1"], config.hydra.runtime.choices, default_of=lambda key: 64)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "changes", "iterations"),
     [
@@ -350,6 +351,7 @@ NAMES = (
 )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("form", ["health.symptoms.{}=null", "~health.symptoms.{}"])
 @pytest.mark.parametrize("names", [*[(name,) for name in NAMES], NAMES], ids=" ".join)
 def test_every_symptom_can_be_switched_off(compose_config, names, form):

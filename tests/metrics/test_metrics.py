@@ -311,6 +311,7 @@ class Note(Callback):
 """
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("goal", "sign"), [("lower", 1), ("higher", -1)])
 def test_a_run_returns_its_objective_so_that_lower_is_better_whatever_the_goal(tmp_path, monkeypatch, goal, sign):
     (tmp_path / "returned_note.py").write_text(RETURNED)

@@ -219,6 +219,7 @@ def test_keras_dcgans_norms_forget_at_keras_pace_and_its_dropout_is_as_published
     assert [m.p for m in d.modules() if isinstance(m, Dropout)] == [0.4] * 4
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("size", [28, 32])
 @pytest.mark.parametrize("channels", [1, 3])
 def test_up_to_32_pixels_keras_dcgan_is_the_recipe_bit_by_bit(compose_config, channels, size):
@@ -255,6 +256,7 @@ def test_up_to_32_pixels_keras_dcgan_is_the_recipe_bit_by_bit(compose_config, ch
 # ---- larger images ----------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("size", [16, 28, 32, 40, 48, 64, 96, 128, 256])
 def test_a_dcgan_starts_from_8x8_at_the_most_and_d_ends_at_4x4(compose_config, size):
     model = compose_config("model=keras_dcgan").model

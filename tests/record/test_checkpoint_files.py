@@ -135,6 +135,7 @@ def test_without_hard_links_the_one_before_is_copied(files, monkeypatch):
 # ---- damage -----------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_one_flipped_bit_is_noticed_or_without_effect_wherever_it_is(files):
     save(files, 4)
     path, expected = files.path("last"), state_of(4)

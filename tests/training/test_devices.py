@@ -86,6 +86,7 @@ print(wasteful, faults(10))
 """
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="only glibc is asked to")
 def test_freed_tensors_leave_their_memory_to_the_next():
     printed = subprocess.run([sys.executable, "-c", CHURN], check=True, capture_output=True, text=True).stdout
