@@ -5,8 +5,10 @@ import io
 import json
 import re
 import time
+from pathlib import Path
 
 import pytest
+import yaml
 
 from gan_runner import bars
 from gan_runner.record.sweep_folder import Job, Sweep, SweepFolder
@@ -75,6 +77,14 @@ def test_a_command_is_not_folded_for_it_is_to_be_copied(label):
 def test_what_is_no_terminal_gets_lines_as_they_are(capsys):
     bars.say(PROSE)
     assert capsys.readouterr().out == f"{PROSE}\n"
+
+
+@pytest.mark.parametrize("command", ["config", "check", "sample", "evaluate", "compare", "export"])
+def test_help_fits_a_terminal(command):
+    text = (Path(__file__).parent.parent / f"conf/{command}.yaml").read_text(encoding="utf-8")
+    page = yaml.safe_load(text)["hydra"]["help"]
+    lines = page["template"].replace("${hydra.help.header}", page["header"]).splitlines()
+    assert [line for line in lines if len(line) > WIDTH] == []
 
 
 def a_sweep(count, running=()):
