@@ -56,10 +56,10 @@ def with_a_hole(path):
 
 
 REFUSED = {
-    "a program for a network": (at("network", value=COMMAND), "no part of gan-runner"),
-    "a program within": (at("network", "first_weights", value=COMMAND), "no part of gan-runner"),
-    "a program for a latent": (at("drawing", "latent", value=COMMAND), "no part of gan-runner"),
-    "a program as a list's": (at("network", "widths", value=[COMMAND]), "no part of gan-runner"),
+    "a program for a network": (at("network", value=COMMAND), "not part of gan-runner"),
+    "a program within": (at("network", "first_weights", value=COMMAND), "not part of gan-runner"),
+    "a program for a latent": (at("drawing", "latent", value=COMMAND), "not part of gan-runner"),
+    "a program as a list's": (at("network", "widths", value=[COMMAND]), "not part of gan-runner"),
     "a loader of data": (at("network", value=LOADER), "none of model"),
     "arguments without names": (at("network", "_args_", value=[1]), "_args_"),
     "a game without its parts": (at("drawing", "game", value={"_target_": "x"}), "drawing in its config.json"),

@@ -120,7 +120,7 @@ def test_a_game_of_ones_own_is_exported_with_what_it_draws_with_and_loaded_on_tr
     assert result.code == 0, result.text
     sampled = gan_sample(tmp_path, "run=run", "num=9", "output=run.npz", "trust=tests", "device=cpu", "checkpoint=best")
     assert sampled.code == 0, sampled.text
-    with pytest.raises(UserError, match="no part of gan-runner"):
+    with pytest.raises(UserError, match="not part of gan-runner"):
         load_exported(tmp_path / "mine")
     pictures = load_exported(tmp_path / "mine", trust="tests").sample(9)
     np.testing.assert_array_equal(pictures, np.load(tmp_path / "run.npz")["arr_0"])
