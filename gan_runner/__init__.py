@@ -50,6 +50,7 @@ if TYPE_CHECKING:
     from gan_runner.runs.in_python import train as train
     from gan_runner.runs.loading import load as load
     from gan_runner.runs.loading import load_sweep as load_sweep
+    from gan_runner.runs.oversampling import GanSampler as GanSampler
     from gan_runner.runs.saved import SavedRun as SavedRun
     from gan_runner.training.pruning import Pruning as Pruning
     from gan_runner.training.schedules import EpochLength as EpochLength
@@ -83,6 +84,7 @@ _HOMES = {
     "record.loggers": ["Hyperparameters", "Logger", "RunLog", "RunToLog"],
     "runs.in_python": ["SavedSweep", "sweep", "train"],
     "runs.loading": ["load", "load_sweep"],
+    "runs.oversampling": ["GanSampler"],
     "runs.saved": ["SavedRun"],
     "training.pruning": ["Pruning"],
     "training.schedules": ["EpochLength", "Schedule", "Scores", "Turn"],

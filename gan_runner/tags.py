@@ -14,6 +14,7 @@ LEARNING_RATE = "learning_rate/"
 HEALTH = "health/"  # what alarms look at, and for each alarm whether its symptom is present
 METRIC = "metric/"  # what an evaluation measures
 SAMPLES = "samples/"
+WORTH = "worth/"  # what a classifier scores in each arm of gan-augment, by repetition
 
 # What symptoms are given besides and the log does not show.
 JUDGED = "judged/"  # shares in [0, 1] of an evaluation

@@ -14,7 +14,7 @@ import gan_runner
 from tests.machine.missing import MAC, WINDOWS, missing_on, modules_missing_on
 
 PACKAGE = Path(gan_runner.__file__).parent
-CORE = ["training", "games", "objectives", "optim", "models", "data", "metrics", "health", "record", "report"]
+CORE = ["training", "games", "objectives", "optim", "models", "data", "metrics", "health", "record", "report", "worth"]
 NOT_IN_THE_CORE = ("hydra", "omegaconf", "gan_runner.commands", "gan_runner.config")
 MODULES = sorted(PACKAGE.rglob("*.py"))
 
@@ -100,6 +100,7 @@ def test_every_import_is_of_a_declared_dependency():
         "gan_runner.runs.tables": extras["notebook"],
         "gan_runner.record.mlflow": extras["mlflow"],
         "gan_runner.record.wandb": extras["wandb"],
+        "gan_runner.runs.oversampling": extras["imbalanced"],
     }
     brought_by = importlib.metadata.packages_distributions()
     for path in MODULES:
@@ -119,6 +120,7 @@ LEAVES = {
     "metrics": {"metrics", "data", "record.pictures"},
     "health": {"health", "games"},
     "record": {"record"},
+    "worth": {"worth", "data", "metrics", "record.pictures"},
 }
 
 
@@ -240,6 +242,7 @@ MAY = {
     "metrics.cache": {"path.read_bytes", "torch.load", "torch.save", "os.link", "os.unlink"},
     # Decoders of files that `files` has opened, and locks, which are opened without following links.
     "metrics.samples": {"zipfile.ZipFile", "archive.open", "folder.iterdir"},
+    "worth.generated": {"np.savez", "np.load"},
     "record.checkpoint_files": {"zipfile.ZipFile", "torch.load", "torch.save"},
     "record.pictures": {"Image.open", "np.savez", "path.iterdir"},
     "record.run_lock": {"FileLock"},

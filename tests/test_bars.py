@@ -79,7 +79,7 @@ def test_what_is_no_terminal_gets_lines_as_they_are(capsys):
     assert capsys.readouterr().out == f"{PROSE}\n"
 
 
-@pytest.mark.parametrize("command", ["config", "check", "sample", "evaluate", "compare", "export"])
+@pytest.mark.parametrize("command", ["config", "check", "sample", "evaluate", "compare", "export", "worth"])
 def test_help_fits_a_terminal(command):
     text = (Path(__file__).parent.parent / f"conf/{command}.yaml").read_text(encoding="utf-8")
     page = yaml.safe_load(text)["hydra"]["help"]

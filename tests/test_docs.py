@@ -59,6 +59,7 @@ ELSEWHERE = (
 # Programs that are called with what they assume by tests of their own.
 READ_BY = {
     "gan-eval ": "tests/commands/test_evaluate.py",
+    "gan-augment ": "tests/commands/test_augment.py",
     "gan-compare ": "tests/commands/test_compare.py",
     "gan-export ": "tests/export/conftest.py",
     "torchrun ": "tests/commands/test_distributed.py",

@@ -176,6 +176,20 @@ def evaluate() -> None:
         _launch("evaluate", job, _typed("evaluate", names={"evaluation": "metrics.numbers"}).arguments)
 
 
+def augment() -> None:
+    """`gan-augment`: what generated images are worth to a classifier."""
+
+    def job(config: DictConfig) -> None:
+        from gan_runner.commands.augment import augment_job
+
+        with _begin_job():
+            augment_job(config)
+
+    with _explained("worth"):
+        _tell_version("gan-augment")
+        _launch("worth", job, _typed("worth").arguments)
+
+
 def compare() -> None:
     """`gan-compare`: compare runs."""
 

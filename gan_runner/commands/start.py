@@ -7,6 +7,6 @@ from gan_runner.machine.signals import end_at_once
 
 end_at_once()
 
-from gan_runner.commands.main import check, compare, evaluate, export, run, sample  # noqa: E402
+from gan_runner.commands.main import augment, check, compare, evaluate, export, run, sample  # noqa: E402
 
-__all__ = ["check", "compare", "evaluate", "export", "run", "sample"]
+__all__ = ["augment", "check", "compare", "evaluate", "export", "run", "sample"]

@@ -33,6 +33,7 @@ from gan_runner.data import Batch, ImageSet, Loader, make_loader
 from gan_runner.data.folder_findings import silently
 from gan_runner.data.image_set import checked_images
 from gan_runner.data.loader import sampled_rows
+from gan_runner.data.scarce import with_scarce_classes
 from gan_runner.data.splits import NoTestSplitError
 from gan_runner.errors import UserError
 from gan_runner.games import Game
@@ -312,8 +313,9 @@ def load_images(config: DictConfig, **instead: object) -> ImageSet:
         UserError: they cannot be had.
     """
     node = plain(config.data) | instead
-    images = make({key: value for key, value in node.items() if key not in _OF_LOADERS})
-    return checked_images(hold_to(images, ImageSet, "data"), config.data._target_)
+    scarce = None if node.get("split") == "test" else node.get("scarce")  # images to judge by are all there
+    images = make({key: value for key, value in node.items() if key not in _OF_LOADERS | {"scarce"}})
+    return with_scarce_classes(checked_images(hold_to(images, ImageSet, "data"), config.data._target_), scarce)
 
 
 def bind_to_data(metrics: OnData | Evaluation, config: DictConfig, training: ImageSet, device: torch.device) -> None:

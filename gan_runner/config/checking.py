@@ -16,6 +16,7 @@ from gan_runner.config.experiments import without_first_line
 from gan_runner.config.groups import GROUPS
 from gan_runner.config.validation import Reader, drop_what_a_replaced_part_took, validate
 from gan_runner.data import make_loader
+from gan_runner.data.scarce import with_scarce_classes
 from gan_runner.errors import UserError, too_little_memory_explained
 from gan_runner.machine.cores import cores
 from gan_runner.override import key_of, values_by_key
@@ -30,7 +31,7 @@ SETTINGS: dict[str, object] = {
     "resume_force": bool,
     "trust": Sequence[str] | str,
 }
-READERS = (Reader("data", make_loader),)
+READERS = (Reader("data", make_loader), Reader("data", with_scarce_classes))
 
 HARD_LABELS = "hard"
 

@@ -58,10 +58,21 @@ def classes_asked_for(asked: object, names: Sequence[str], key: str = "classes")
     several = asked if isinstance(asked, Sequence) and not isinstance(asked, str) else [asked]
     if not several:
         raise UserError(f"{key} is [], but must name a class.", f"Leave {key} out for all of them.")
-    return [_class_of(each, names, key) for each in several]
+    return [class_named(each, names, key, "[{}]") for each in several]
 
 
-def _class_of(asked: object, names: Sequence[str], key: str) -> int:
+def class_named(asked: object, names: Sequence[str], key: str, as_value: str) -> int:
+    """The number of a class that somebody names.
+
+    Args:
+        asked: its name or, where no class has that name, its number from 0 on.
+        names: of the classes.
+        key: what it was given in, for messages.
+        as_value: how the key's value is typed, with {} for the name of a class, for messages.
+
+    Raises:
+        UserError: there is no such class.
+    """
     name = str(asked)
     if name in names:
         return names.index(name)
@@ -71,5 +82,5 @@ def _class_of(asked: object, names: Sequence[str], key: str) -> int:
     shown = ", ".join(names[:_NAMED]) + ", ..." * (len(names) > _NAMED)
     raise UserError(
         f"{key} has {name}, but there are {len(names)} classes, 0 to {len(names) - 1}: {shown}.",
-        f"Try {key}=[{near or names[-1]}].",
+        f"Try {key}={as_value.format(near or names[-1])}.",
     )

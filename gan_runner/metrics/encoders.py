@@ -20,24 +20,25 @@ class Encoder(nn.Module):
     Args:
         shape: channels, height and width of the images.
         dim: features.
+        width: channels of the first look; those after it have twice as many.
     """
 
     version = "strided-1"
     """Changes whenever the network does, so that weights of another one are not loaded."""
 
-    def __init__(self, shape: Sequence[int], dim: int) -> None:
+    def __init__(self, shape: Sequence[int], dim: int, width: int = 32) -> None:
         super().__init__()
         layers: list[nn.Module] = []
         channels = shape[0]
         for stage in range(_halvings(shape)):
             # A wide first look costs little where there are one or three channels, and halves the work after it.
-            width, kernel = (32, 5) if stage == 0 else (64, 3)
+            out, kernel = (width, 5) if stage == 0 else (2 * width, 3)
             layers += [
-                nn.Conv2d(channels, width, kernel, stride=2, padding=kernel // 2, bias=False),
-                nn.BatchNorm2d(width),
+                nn.Conv2d(channels, out, kernel, stride=2, padding=kernel // 2, bias=False),
+                nn.BatchNorm2d(out),
                 nn.ReLU(),
             ]
-            channels = width
+            channels = out
         self.maps = nn.Sequential(*layers, nn.Flatten())
         self.features = nn.Sequential(
             nn.Linear(_flat(self.maps, shape), dim, bias=False), nn.BatchNorm1d(dim), nn.ReLU()

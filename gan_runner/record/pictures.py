@@ -7,6 +7,7 @@ those bytes. Every file is written under another name first, so that no half-wri
 from __future__ import annotations
 
 import io
+import itertools
 import math
 import os
 from collections.abc import Iterator, Sequence
@@ -290,7 +291,8 @@ def write_samples(
     make_folders_to(path, f"output={output}")
     if _is_folder(output):
         path.mkdir(exist_ok=True)
-        folders = [path] * len(images) if label is None else [path / _as_file_name(classes[each]) for each in label]
+        names = folder_names(classes)
+        folders = [path] * len(images) if label is None else [path / names[each] for each in label]
         for number, (image, folder) in enumerate(zip(images, folders, strict=True)):
             folder.mkdir(exist_ok=True)
             picture = Image.fromarray(image[..., 0] if image.shape[-1] == 1 else image)
@@ -304,6 +306,21 @@ def write_samples(
                 np.savez(file, images)
             else:
                 np.savez(file, images, label=label, classes=np.array(classes))
+
+
+def folder_names(classes: Sequence[str]) -> list[str]:
+    """The names of classes as those of folders, no two alike on any system."""
+    names: list[str] = []
+    taken: set[str] = set()
+    for wanted in map(_as_file_name, classes):
+        free = next(name for number in itertools.count(1) if (name := _numbered(wanted, number)).lower() not in taken)
+        names.append(free)
+        taken.add(free.lower())
+    return names
+
+
+def _numbered(name: str, number: int) -> str:
+    return name if number == 1 else f"{name}-{number}"
 
 
 def _as_file_name(name: str) -> str:

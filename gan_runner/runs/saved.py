@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 import torch
-from omegaconf import OmegaConf
+from omegaconf import DictConfig, OmegaConf
 
 from gan_runner.building.parts import Parts, only, trusting
 from gan_runner.config.build import bind_to_data, load_images, make, sampler_of_checkpoint
@@ -208,6 +208,13 @@ class SavedRun:
                 parts=self._parts,
             )
 
+    def data_config(self) -> DictConfig:
+        """Its config, with `data.root` as it is from the folder of today."""
+        config = OmegaConf.create(self.stored.values)
+        if root := self.stored.root_from_elsewhere():
+            config.data.root = str(root)
+        return config
+
     def evaluated(
         self, metrics: FeatureMetrics, *, checkpoint: str, num: int, real: int, seed: int, device: torch.device
     ) -> EvaluationReport:
@@ -224,9 +231,7 @@ class SavedRun:
         Raises:
             UserError: the data cannot be had, or are no longer those that the run was trained on.
         """
-        config = OmegaConf.create(self.stored.values)
-        if root := self.stored.root_from_elsewhere():
-            config.data.root = str(root)
+        config = self.data_config()
         state = self._record.checkpoints.load(checkpoint, device)
         where = f"{self._key} is {self.folder}"
         with only(self._parts):

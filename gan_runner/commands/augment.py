@@ -1,0 +1,165 @@
+"""The job of `gan-augment`: whether generated images help a classifier, and what they are worth in real ones."""
+
+from __future__ import annotations
+
+import dataclasses
+import logging
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+from hydra.core.hydra_config import HydraConfig
+from omegaconf import DictConfig, OmegaConf
+
+from gan_runner.building.signatures import as_typed
+from gan_runner.config.command_line import command_line, config_dir_of, shown, typed_overrides
+from gan_runner.config.validation import validate
+from gan_runner.data.scarce import Scarce
+from gan_runner.errors import UserError, too_little_memory_explained
+from gan_runner.machine import shell
+from gan_runner.override import key_of, values_by_key
+from gan_runner.ranges import Count, Fraction, Seed, TwoOrMore
+from gan_runner.runs.augmenting import (
+    Asked,
+    RealImages,
+    compare,
+    open_folder,
+    real_images,
+    tell_few,
+    trained_gan,
+    write_answer,
+)
+from gan_runner.runs.saved import SavedRun
+from gan_runner.training.devices import choose_device
+from gan_runner.worth.generated import IMAGES, MANIFEST, Filters
+
+log = logging.getLogger(__name__)
+
+SETTINGS: dict[str, object] = {
+    "run": str | None,
+    "scarce": Scarce,
+    "output": str | None,
+    "checkpoint": Literal["last", "best"] | Count,
+    "gan": Mapping[str, Any],
+    "seeds": TwoOrMore,
+    "updates": Count,
+    "batch_size": TwoOrMore,
+    "confidence": Fraction | None,
+    "copies": bool,
+    "seed": Seed,
+    "device": str,
+    "trust": Sequence[str] | str,
+}
+
+
+def augment_job(config: DictConfig) -> None:
+    """Compare, print the answer, and write it beside the images.
+
+    Raises:
+        UserError: a setting is wrong, the data do not allow the comparison, or the run does not draw by class.
+    """
+    validate(config, SETTINGS, (), typed_overrides())
+    device = choose_device(config.device, "device")
+    filters = Filters(config.confidence, config.copies)
+    with too_little_memory_explained("Try a smaller data.image_size or data.limit."):
+        run = None if config.run is None else _run_by_class(config)
+        real = _real_images(config) if run is None else _learned_by(run, config)
+        tell_few(real)
+        checkpoint = str(config.checkpoint) if run is None else run.checkpoint_for(str(config.checkpoint))
+        asked = Asked(config.seeds, config.updates, config.batch_size, filters, config.seed, checkpoint, device)
+        folder = open_folder(config.output, _settings(config, real, asked))
+        try:
+            if run is None:
+                run = trained_gan(folder, _words_of_data(config, real), _plain(config.gan))
+                asked = dataclasses.replace(asked, checkpoint=run.checkpoint_for(asked.checkpoint))
+            answer = compare(folder, run, real, asked)
+        except (KeyboardInterrupt, SystemExit):
+            log.info("To go on: %s", _again(folder))
+            raise
+        write_answer(folder, answer, run)
+    log.info("\n%s\n\n%s\n", "\n".join(answer.sentences()), answer.table())
+    log.info("Numbers: %s\nPicture: %s", folder / "answer.json", folder / "answer.png")
+    log.info("Images by class: %s, and what is known of each: %s", folder / IMAGES, folder / MANIFEST)
+
+
+def _real_images(config: DictConfig) -> RealImages:
+    """The images of `data`, cut by `scarce`."""
+    refused = [key for key in values_by_key(typed_overrides()) if key == "data.scarce"]
+    if refused:
+        raise UserError("data.scarce is given, but gan-augment has a setting of its own.", "Try scarce=... instead.")
+    hold_out = "data.holdout" not in values_by_key(typed_overrides())
+    return real_images(config, _plain(config.scarce), "scarce", hold_out=hold_out)
+
+
+def _run_by_class(config: DictConfig) -> SavedRun:
+    """The run that is given, if its generator is told the class."""
+    typed = [each for each in typed_overrides() if key_of(each).split(".")[0] in ("data", "scarce", "gan")]
+    if typed:
+        raise UserError(
+            f"{' '.join(typed)} is given beside run={config.run}, which has data and settings of its own.",
+            f"Leave {' '.join(typed)} out, or run.",
+        )
+    run = SavedRun(config.run, _plain(config.trust))
+    if run.sample(1, checkpoint=run.checkpoint_for(str(config.checkpoint)), device=config.device).label is None:
+        raise UserError(
+            f"run is {config.run}, but its generator is given no class, so that it cannot draw images of one.",
+            "Train one that is: gan-run experiment=conditional data=NAME data.scarce=0.5",
+        )
+    return run
+
+
+def _learned_by(run: SavedRun, config: DictConfig) -> RealImages:
+    """The images that a run has learned, and those that its `data.scarce` has kept from it."""
+    data = run.data_config()
+    if data.data.get("scarce") is None:
+        raise UserError(
+            f"run is {config.run}, but it has learned all images of its data: none are left to compare its own with.",
+            "Train it with data.scarce=0.5, which keeps half of every class; or leave run out, and gan-augment does.",
+        )
+    real = real_images(data, _plain(data.data.scarce), "data.scarce", hold_out=False)
+    about = run.load_checkpoint(run.checkpoint_for(str(config.checkpoint)), config.device)["about"]
+    if about["data_fingerprint"] != real.learned.fingerprint:
+        raise UserError(
+            f"run is {config.run}, but the images that its config names are no longer those that it was trained on.",
+            "Put them back to where data.root leads, or train another run.",
+        )
+    return real
+
+
+def _words_of_data(config: DictConfig, real: RealImages) -> list[str]:
+    """Overrides for gan-run with the same data, cut as they are here."""
+    folder = config_dir_of(command_line())
+    typed = [each for each in typed_overrides() if key_of(each).startswith("data.")]
+    words = [*(["--config-dir", folder] if folder else []), f"data={HydraConfig.get().runtime.choices['data']}", *typed]
+    if "holdout" in config.data and "data.holdout" not in values_by_key(typed):
+        words.append(f"data.holdout={config.data.holdout}")
+    kept = ", ".join(f"{number}: {count}" for number, count in zip(real.scarce, real.counts, strict=True))
+    trust = [] if not config.trust else [f"trust={as_typed(_plain(config.trust))}"]
+    return [*words, f"data.scarce={{{kept}}}", f"seed={config.seed}", f"trainer.device={config.device}", *trust]
+
+
+def _settings(config: DictConfig, real: RealImages, asked: Asked) -> dict[str, Any]:
+    """What must be the same where a comparison is gone on with; further seeds may be added."""
+    return {
+        "data": real.learned.fingerprint,
+        "test": real.test.fingerprint,
+        "scarce": dict(zip(map(str, real.scarce), real.counts, strict=True)),
+        "run": config.run,
+        "checkpoint": str(config.checkpoint),
+        "gan": None if config.run else _plain(config.gan),
+        "updates": asked.updates,
+        "batch_size": asked.batch_size,
+        "confidence": asked.filters.confidence,
+        "copies": asked.filters.copies,
+        "seed": asked.seed,
+    }
+
+
+def _again(folder: Path) -> str:
+    """The command that goes on with what lies in a folder."""
+    words = [word for word in command_line() if not word.startswith("output=")]
+    return shell.command_line([*words, f"output={shown(folder)}"])
+
+
+def _plain(node: Any) -> Any:
+    return OmegaConf.to_container(node, resolve=True) if OmegaConf.is_config(node) else node

@@ -1,0 +1,145 @@
+"""A set with fewer training images of some classes: what a run trains on, and what it never sees."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Annotated, TypeAlias
+
+import torch
+from annotated_types import Gt, Lt
+from torch import Tensor
+
+from gan_runner.data.classes import class_counts, class_named
+from gan_runner.data.image_set import ImageSet, InMemoryImages, labels_as_condition
+from gan_runner.errors import UserError
+from gan_runner.ranges import Count
+from gan_runner.seeds import generator_for
+
+Share = Annotated[float, Gt(0), Lt(1)]
+Scarce: TypeAlias = Mapping[str, Count] | Share | None
+"""How many images to keep: of some classes by name or number, all of the others; or a share of every class."""
+
+
+@dataclass(frozen=True, eq=False)
+class SomeImages:
+    """Some images of a set, itself an `ImageSet`.
+
+    Attributes:
+        images: the whole set.
+        rows: which of its images, int64 [n], n at least 1.
+    """
+
+    images: ImageSet
+    rows: Tensor
+
+    @property
+    def name(self) -> str:
+        """See `ImageSet`."""
+        return self.images.name
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """See `ImageSet`."""
+        return self.images.shape
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    @cached_property
+    def labels(self) -> Tensor | None:
+        """See `ImageSet`."""
+        return None if self.images.labels is None else self.images.labels[self.rows]
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """See `ImageSet`."""
+        return self.images.classes
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """Of the whole set's, and of which images these are."""
+        said = self.images.fingerprint.encode() + self.rows.numpy().tobytes()
+        return hashlib.sha256(said).hexdigest()[:16]
+
+    def pixels(self, indices: Tensor) -> Tensor:
+        """See `ImageSet`."""
+        return self.images.pixels(self.rows[indices])
+
+    def conditions(self, indices: Tensor) -> dict[str, Tensor]:
+        """See `ImageSet`; the class alone."""
+        return labels_as_condition(self.labels, indices)
+
+
+def with_scarce_classes(images: ImageSet, scarce: Scarce = None) -> ImageSet:
+    """A set with as many images of each class as `data.scarce` keeps; the set itself where it is None.
+
+    Raises:
+        UserError: the set has no classes, has no such class, or has fewer images of it.
+    """
+    if scarce is None:
+        return images
+    return images_at(images, kept_and_held_back(images, scarce)[0])
+
+
+def images_at(images: ImageSet, rows: Tensor) -> ImageSet:
+    """The images in these rows of a set; in memory where the set is."""
+    if isinstance(images, InMemoryImages):
+        labels = None if images.labels is None else images.labels[rows]
+        return InMemoryImages(images.name, images.images[rows], labels, images.classes)
+    return SomeImages(images, rows)
+
+
+def kept_and_held_back(images: ImageSet, scarce: Scarce, key: str = "data.scarce") -> tuple[Tensor, Tensor]:
+    """The rows of a set that are kept, and the others.
+
+    Which ones does not depend on a run's seed, and the images that a small number keeps are among those that a larger
+    one keeps.
+
+    Args:
+        images: the whole set.
+        scarce: how many to keep.
+        key: what that was given as, for messages.
+
+    Returns:
+        int64 each, ascending.
+
+    Raises:
+        UserError: see `with_scarce_classes`.
+    """
+    kept = []
+    for number, count in enumerate(counts_to_keep(images, scarce, key)):
+        assert images.labels is not None
+        of_class = (images.labels == number).nonzero().flatten()
+        order = torch.randperm(len(of_class), generator=generator_for(0, "scarce classes", number))
+        kept.append(of_class[order[:count]])
+    rows = torch.cat(kept).sort().values
+    others = torch.ones(len(images), dtype=torch.bool)
+    others[rows] = False
+    return rows, others.nonzero().flatten()
+
+
+def counts_to_keep(images: ImageSet, scarce: Scarce, key: str = "data.scarce") -> list[int]:
+    """How many images of each class are kept; see `kept_and_held_back`."""
+    there = class_counts(images)
+    if there is None:
+        raise UserError(
+            f"{key} is given, but data={images.name} has no classes.",
+            f"Try a set with classes, such as a folder with a folder for each class, or leave {key} out.",
+        )
+    if scarce is None:
+        return list(there)
+    if isinstance(scarce, float):
+        return [min(count, max(1, int(count * scarce))) for count in there]
+    counts = list(there)
+    for name, count in scarce.items():
+        number = class_named(name, images.classes, key, f"{{{{{{}}: {count}}}}}")
+        if count > there[number]:
+            raise UserError(
+                f"{key} keeps {count:,} images of class {images.classes[number]}, but there are {there[number]:,}.",
+                f"Try {key}={{{name}: {max(1, there[number] // 2)}}}.",
+            )
+        counts[number] = count
+    return counts

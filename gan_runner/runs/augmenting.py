@@ -1,0 +1,417 @@
+"""What a run's images are worth to a classifier of its data: train it, draw, compare, and keep each result."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import logging
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from signal import SIGINT
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from omegaconf import DictConfig, open_dict
+from torch import Tensor
+
+from gan_runner import tags
+from gan_runner.bars import Bar, on_a_terminal
+from gan_runner.config.build import load_images
+from gan_runner.data import ImageSet
+from gan_runner.data.classes import class_counts
+from gan_runner.data.parallel import in_chunks
+from gan_runner.data.scarce import Scarce, counts_to_keep, images_at, kept_and_held_back
+from gan_runner.data.splits import NoTestSplitError
+from gan_runner.errors import UserError, printable
+from gan_runner.files import appending, is_empty_folder, is_folder, unused_folder, write_text
+from gan_runner.ranges import Count, Seed, TwoOrMore
+from gan_runner.record.data_folder import DataFolder
+from gan_runner.record.loggers import RunToLog, opened_log
+from gan_runner.record.pictures import save_atomically
+from gan_runner.record.tensorboard import TensorBoard
+from gan_runner.runs.composing import new_name
+from gan_runner.runs.in_python import train
+from gan_runner.runs.saved import SavedRun
+from gan_runner.runs.surroundings import one_at_a_time
+from gan_runner.runs.words import words_of
+from gan_runner.seeds import derived_seed
+from gan_runner.worth import generated as generated_images
+from gan_runner.worth.answer import Answer
+from gan_runner.worth.arms import GENERATED_RATIOS, OVERSAMPLING, Arm, Pool, arms, images_added
+from gan_runner.worth.classifier import Recipe, images_shown, recognised, trained
+from gan_runner.worth.generated import Filters, Generated
+from gan_runner.worth.picture import picture_of
+from gan_runner.worth.scores import Scores, scores_of
+
+log = logging.getLogger(__name__)
+
+FEWEST = 5
+"""Images of a class that are needed to train on, and as many to hold back."""
+FEW = 50
+"""Below so many images of a class a GAN hardly learns it."""
+HELD_OUT = 0.25
+"""The share of a set without test images that is held out to test on, unless another is asked for."""
+_LEAST_HELD_BACK = 0.5  # real images that are held back, as a multiple of those that are kept
+_MOST_GENERATED = 50_000  # images of an arm
+_MOST_ALONE = 20_000  # of the arm that has generated ones alone
+_RESULTS, _SETTINGS, _GENERATED = "results.jsonl", "settings.json", "generated.npz"
+_ANSWER = "answer"
+
+
+@dataclass(frozen=True)
+class Asked:
+    """How images are compared.
+
+    Attributes:
+        seeds: repetitions.
+        updates: of each classifier.
+        batch_size: images in each update.
+        filters: which generated images are left out.
+        seed: of all random numbers.
+        checkpoint: of the run: last, best or an iteration.
+        device: where classifiers are trained and images drawn.
+    """
+
+    seeds: TwoOrMore
+    updates: Count
+    batch_size: TwoOrMore
+    filters: Filters
+    seed: Seed
+    checkpoint: str
+    device: torch.device
+
+
+@dataclass(frozen=True, eq=False)
+class RealImages:
+    """The real images of a comparison.
+
+    Attributes:
+        whole: all training images.
+        test: those to test on.
+        test_labels: their classes, by the numbers that these have in `whole`.
+        kept: rows of `whole` that the GAN and the classifiers learn.
+        held_back: rows of `whole` that neither does, but the arms with more real images.
+        scarce: the classes that are cut.
+    """
+
+    whole: ImageSet
+    test: ImageSet
+    test_labels: Tensor
+    kept: Tensor
+    held_back: Tensor
+    scarce: tuple[int, ...]
+
+    def by_class(self, rows: Tensor) -> list[Tensor]:
+        """Rows of `whole`, those of each class by themselves."""
+        assert self.whole.labels is not None
+        labels = self.whole.labels[rows]
+        return [rows[labels == number] for number in range(len(self.whole.classes))]
+
+    @property
+    def counts(self) -> list[int]:
+        """Images of each scarce class that are kept."""
+        kept = self.by_class(self.kept)
+        return [len(kept[number]) for number in self.scarce]
+
+    @property
+    def learned(self) -> ImageSet:
+        """What the GAN learns."""
+        return images_at(self.whole, self.kept)
+
+
+def real_images(config: DictConfig, scarce: Scarce, key: str, *, hold_out: bool) -> RealImages:
+    """Load real images, and part them.
+
+    Args:
+        config: with the data; gets another `data.holdout` where images have to be held out to test on.
+        scarce: how many of each class to keep.
+        key: what that was given as, for messages.
+        hold_out: whether images may be held out where there are no others to test on.
+
+    Raises:
+        UserError: they have no classes, or a class has too few to train on, to hold back or to test on.
+    """
+    whole = load_images(config, scarce=None)
+    if class_counts(whole) is not None:
+        test = _test_images(config, hold_out=hold_out)
+        whole = load_images(config, scarce=None)  # less what is held out
+    counts = class_counts(whole)
+    if counts is None:
+        raise UserError(
+            f"data={whole.name} has no classes, but a classifier is to tell them apart.",
+            "Try a set with classes, such as data=fashion_mnist, or a folder with a folder for each class.",
+        )
+    to_keep = counts_to_keep(whole, scarce, key)
+    cut = tuple(number for number, count in enumerate(to_keep) if count < counts[number])
+    for number, count in enumerate(to_keep):
+        name = printable(whole.classes[number])
+        if count < FEWEST:
+            raise UserError(
+                f"Class {name} has {count:,} images to train on, but needs {FEWEST} at least.",
+                f"Keep more of it with {key}, or take the class out of the data.",
+            )
+        if number in cut and counts[number] - count < max(FEWEST, _LEAST_HELD_BACK * count):
+            raise UserError(
+                f"{key} keeps {count:,} of the {counts[number]:,} images of class {name}, but half as many as are kept "
+                "must be left to compare with.",
+                f"Keep {int(counts[number] / (1 + _LEAST_HELD_BACK)):,} of it at most.",
+            )
+    if not cut:
+        raise UserError(
+            f"{key} is {_shown(scarce)}, which cuts no class, so that no real images are held back to compare with.",
+            f"Try {key}=0.5, which keeps half of every class.",
+        )
+    kept, held_back = kept_and_held_back(whole, scarce, key)
+    return RealImages(whole, test, _test_labels(test, whole), kept, held_back, cut)
+
+
+def _test_images(config: DictConfig, *, hold_out: bool) -> ImageSet:
+    """The images to test on: the set's own or, where there are none and that is allowed, some that are held out."""
+    try:
+        return load_images(config, split="test", limit=None)
+    except NoTestSplitError:
+        if not hold_out or config.data.get("holdout") != 0:
+            raise
+    log.info("data.holdout is %g: there are no test images, so that this share of the images is held out.", HELD_OUT)
+    with open_dict(config.data):
+        config.data.holdout = HELD_OUT
+    return load_images(config, split="test", limit=None)
+
+
+def _test_labels(test: ImageSet, whole: ImageSet) -> Tensor:
+    """The classes of the test images, int64, by their numbers among those of the training images.
+
+    Raises:
+        UserError: a class has images to train on and none to test on, or the other way round.
+    """
+    there = class_counts(test)
+    if there is None or test.labels is None:  # such as a folder of test images that has no folders in it, or one
+        raise UserError(
+            f"data={whole.name} has test images without classes.",
+            "Put them into a folder for each class, or have a share of the images held out instead with "
+            f"data.holdout={HELD_OUT}.",
+        )
+    tested = {name for name, count in zip(test.classes, there, strict=True) if count}
+    for name in (*whole.classes, *test.classes):
+        if (name in tested) == (name in whole.classes):
+            continue
+        what = "test images" if name in whole.classes else "training images"
+        raise UserError(
+            f"data={whole.name} has no {what} of class {printable(name)}.",
+            f"Add some to its {what}, or have a share of the images held out instead with data.holdout={HELD_OUT}.",
+        )
+    numbers = [whole.classes.index(name) if name in tested else -1 for name in test.classes]
+    return torch.tensor(numbers)[test.labels]
+
+
+def tell_few(real: RealImages) -> None:
+    """Warn of classes that a GAN has hardly enough images of, before it trains."""
+    counts = [len(rows) for rows in real.by_class(real.kept)]
+    few = [f"{printable(real.whole.classes[each])} ({count})" for each, count in enumerate(counts) if count < FEW]
+    if few:
+        log.warning(
+            "Fewer than %d images of a class are too few for most GANs to learn it, and images of such a GAN do a "
+            "classifier more harm than good: %s.",
+            FEW,
+            ", ".join(few),
+        )
+
+
+def open_folder(output: str | None, settings: Mapping[str, object]) -> Path:
+    """The folder of a comparison: a new one, or an earlier one with the same settings, that is gone on with.
+
+    Raises:
+        UserError: something else lies there, or the settings are others.
+    """
+    if output is None:
+        name = new_name("outputs")
+        folder = unused_folder(name.with_name(f"{name.name}-augment"))
+    else:
+        folder = Path(output)
+        if folder.exists() and not is_folder(folder):
+            raise UserError(f"output is {output}, but that is no folder.", "Give the path of a new folder.")
+        stored = DataFolder(folder).json(_SETTINGS) if is_folder(folder) else {}
+        if not stored and is_folder(folder) and not is_empty_folder(folder):
+            raise UserError(
+                f"output is {output}, but something other than gan-augment has written there.",
+                "Give the path of a new folder.",
+            )
+        for name_, value in settings.items():
+            if stored and stored.get(name_) != value:
+                raise UserError(
+                    f"output is {output}, which gan-augment has begun with {name_}={stored.get(name_)}, but "
+                    f"{name_} is {value} now.",
+                    "Give the same settings, or another output.",
+                )
+        folder.mkdir(parents=True, exist_ok=True)
+    write_text(folder / _SETTINGS, json.dumps(settings, indent=2) + "\n")
+    return folder
+
+
+def trained_gan(folder: Path, words: Sequence[str], settings: Mapping[str, object]) -> SavedRun:
+    """Train the GAN of a comparison in its folder, as gan-run does; resume what was begun there.
+
+    Args:
+        folder: of the comparison.
+        words: overrides, those of the data.
+        settings: further overrides, nested.
+
+    Raises:
+        UserError: what gan-run would say.
+        SystemExit: the training was interrupted.
+    """
+    place, number = folder / "gan", 2
+    while place.exists() and not (place / "checkpoints/last.pt").is_file():
+        place, number = folder / f"gan-{number}", number + 1
+    if place.exists():
+        run = SavedRun(place)
+        if run.status != "finished":
+            run = run.resume()
+    else:
+        run = train(*words_of(words, settings), f"hydra.run.dir={place}")
+    if run.status != "finished":
+        sys.exit(128 + SIGINT)
+    return run
+
+
+def compare(folder: Path, run: SavedRun, real: RealImages, asked: Asked) -> Answer:
+    """Draw images, train all classifiers, and write down what they are worth; what is there already is not done again.
+
+    Args:
+        folder: of the comparison.
+        run: draws by class, and has learned `real.learned`.
+        real: the real images.
+        asked: how to compare.
+
+    Raises:
+        UserError: the filters leave too few images, or nothing can be written.
+    """
+    with one_at_a_time():
+        known = _known(folder, run, real, asked)
+        plan = _arms(real)
+        pool, test, labels = _pool(real, known, asked)
+        done = _results(folder)
+        total = len(plan) * asked.seeds
+        with Bar(total=total, desc="classifiers", unit="", leave=False, disable=not on_a_terminal()) as bar:
+            for number in range(asked.seeds):
+                recipe = Recipe(asked.updates, asked.batch_size, asked.seed, number)
+                for arm in plan:
+                    if (arm.name, number) not in done:
+                        net = trained(pool.images, pool.rows(arm, asked.seed, number), arm, recipe)
+                        counts = recognised(net, test, labels, len(real.whole.classes))
+                        line = {"arm": arm.name, "seed": number, "recognised": counts}
+                        with appending(folder / _RESULTS) as file:
+                            file.write(json.dumps(line) + "\n")
+                        done[arm.name, number] = scores_of(counts)
+                    bar.update()
+                log.info("Repetition %d of %d: %d classifiers are trained.", number + 1, asked.seeds, len(plan))
+    scores = {arm.name: [done[arm.name, number] for number in range(asked.seeds)] for arm in plan}
+    return Answer(plan, scores, real.whole.classes, real.scarce, real.counts)
+
+
+def _ratios(real: RealImages) -> tuple[float, ...]:
+    own = sum(real.counts)
+    return tuple(ratio for ratio in GENERATED_RATIOS if ratio == 1 or ratio * own <= _MOST_GENERATED)
+
+
+def _arms(real: RealImages) -> list[Arm]:
+    kept, held_back = real.by_class(real.kept), real.by_class(real.held_back)
+    return arms(min(len(held_back[number]) / len(kept[number]) for number in real.scarce), _ratios(real))
+
+
+def _known(folder: Path, run: SavedRun, real: RealImages, asked: Asked) -> Generated:
+    """The generated images, judged: as they lie in the folder, or drawn now."""
+    if (folder / _GENERATED).is_file():
+        return generated_images.load(folder / _GENERATED)
+    kept, names = real.by_class(real.kept), real.whole.classes
+    recipe = Recipe(asked.updates, asked.batch_size, derived_seed(asked.seed, "judge"), 0)
+    pixels = _pixels(real.learned)
+    labels = real.learned.labels
+    assert labels is not None
+    own = [(labels == number).nonzero().flatten() for number in range(len(names))]
+    log.info("The judge learns the %s real images.", f"{len(labels):,}")
+    judge = trained(pixels.to(asked.device), own, OVERSAMPLING, recipe)
+    alone = min(max(map(len, kept)), images_shown(recipe, len(names)), -(-_MOST_ALONE // len(names)))
+    most = max(_ratios(real))
+    counts = [
+        max(alone, images_added(most, len(rows)) if number in real.scarce else 0) for number, rows in enumerate(kept)
+    ]
+
+    def draw(number: int, count: int, seed: int) -> NDArray[np.uint8]:
+        return np.asarray(run.sample(count, seed, asked.checkpoint, str(asked.device), [names[number]]))
+
+    log.info("Drawing %s images.", f"{sum(counts):,}")
+    known = generated_images.generate(draw, counts, judge, pixels, labels, names, asked.filters, asked.seed)
+    known = replace(known, nearest=real.kept[known.nearest])  # rows of the whole set
+    generated_images.save(known, folder / _GENERATED)
+    return known
+
+
+def _pixels(images: ImageSet) -> Tensor:
+    return torch.cat([part for _, part in in_chunks(images.pixels, torch.arange(len(images)), "read")])
+
+
+def _pool(real: RealImages, known: Generated, asked: Asked) -> tuple[Pool, Tensor, Tensor]:
+    assert real.whole.labels is not None
+    pool = Pool(
+        torch.cat([_pixels(real.whole), known.images]).to(asked.device),
+        real.by_class(real.kept),
+        real.by_class(real.held_back),
+        [len(real.whole) + known.of_class(number) for number in range(len(real.whole.classes))],
+        real.scarce,
+    )
+    return pool, _pixels(real.test).to(asked.device), real.test_labels
+
+
+def _results(folder: Path) -> dict[tuple[str, int], Scores]:
+    """Which classifiers are trained already, with their scores; a half-written line is taken out of the file."""
+    lines = list(DataFolder(folder).json_lines(_RESULTS))
+    write_text(folder / _RESULTS, "".join(f"{json.dumps(line)}\n" for line in lines))
+    return {(line["arm"], line["seed"]): scores_of(line["recognised"]) for line in lines}
+
+
+def write_answer(folder: Path, answer: Answer, run: SavedRun) -> None:
+    """Write an answer as JSON, as a picture, into an event file, and the generated images by class."""
+    known = generated_images.load(folder / _GENERATED)
+    facts = _facts(known, answer)
+    write_text(folder / f"{_ANSWER}.json", json.dumps(answer.as_dict() | facts, indent=2, allow_nan=False) + "\n")
+    picture = picture_of(answer)
+    save_atomically(picture, folder / f"{_ANSWER}.png")
+    board = TensorBoard(flush_seconds=30, charts={"Worth": [tags.WORTH]})
+    with contextlib.closing(opened_log(board, RunToLog(folder))) as file:
+        for number in range(len(answer.scores[OVERSAMPLING.name])):
+            values = {f"{tags.WORTH}{_as_tag(arm)}": float(answer.score(arm)[number]) for arm in answer.arms}
+            file.scalars(values, number + 1)
+        file.image(f"{tags.WORTH}{_ANSWER}", picture, 1)
+        file.text(f"{tags.WORTH}{_ANSWER}", "\n\n".join([*answer.sentences(), f"```\n{answer.table()}\n```"]), 1)
+    if not (folder / generated_images.IMAGES).exists():
+        best = answer.generated.ratio
+        own = zip(answer.scarce, answer.counts, strict=True)
+        rows = [known.of_class(number)[: images_added(best, count)] for number, count in own]
+        generated_images.write_folder(known.rows(torch.cat(rows)), answer.classes, folder, str(run.folder))
+
+
+def _facts(known: Generated, answer: Answer) -> dict[str, Any]:
+    rows = torch.cat([known.of_class(number) for number in answer.scarce])
+    confidence = known.confidence[rows]
+    return {
+        "generated_images": {
+            "judged": len(rows),
+            "copied": int(known.copied[rows].sum()),
+            "confidence_below_0.5": int((confidence < 0.5).sum()),
+            "confidence_below_0.9": int((confidence < 0.9).sum()),
+            "left_out_by_filters": int(known.left_out[list(answer.scarce)].sum()),
+        }
+    }
+
+
+def _as_tag(arm: Arm) -> str:
+    return arm.name.replace(": ", "_").replace(" ", "_")
+
+
+def _shown(scarce: Scarce) -> str:
+    return str(dict(scarce)) if isinstance(scarce, Mapping) else str(scarce)

@@ -1,0 +1,94 @@
+"""Generated images for scarce classes as a sampler of imbalanced-learn, for pipelines and cross-validation."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, ClassVar
+
+import numpy as np
+
+from gan_runner.errors import UserError
+from gan_runner.export.loading import Exported
+from gan_runner.record.loggers import require
+from gan_runner.runs.loading import load
+from gan_runner.runs.saved import SavedRun
+
+require("imblearn", "imbalanced", "gan_runner.GanSampler")
+
+from imblearn.over_sampling.base import BaseOverSampler  # noqa: E402
+from sklearn.utils import check_random_state  # noqa: E402
+
+
+class GanSampler(BaseOverSampler):  # type: ignore[misc]
+    """Adds images that a run's generator draws to the classes that have too few, with imbalanced-learn's interface.
+
+    Train the run on the images that are resampled and no others: a run that has learned the test images, or another
+    fold's, makes a score too good.
+
+    Args:
+        run: a run by class (game=conditional) or an exported one: its folder, or what `gan_runner.load` gives.
+        sampling_strategy: as of every over-sampler of imbalanced-learn: "auto" makes all classes as large as the
+            largest; {class: final count}; a ratio for two classes; a function of y.
+        random_state: of the latents.
+        scale: what pixels from 0 to 255 are multiplied with, 1 / 255 for X in [0, 1].
+
+    Attributes:
+        sampling_strategy_: how many images of each class `fit_resample` has added.
+    """
+
+    _parameter_constraints: ClassVar[dict[str, Any]] = {
+        **BaseOverSampler._parameter_constraints,
+        "run": "no_validation",
+        "scale": "no_validation",
+    }
+
+    def __init__(
+        self,
+        run: str | Path | SavedRun | Exported,
+        *,
+        sampling_strategy: Any = "auto",
+        random_state: Any = None,
+        scale: float = 1.0,
+    ) -> None:
+        super().__init__(sampling_strategy=sampling_strategy)
+        self.run = run
+        self.random_state = random_state
+        self.scale = scale
+
+    def fit_resample(self, X: Any, y: Any, **params: Any) -> tuple[Any, Any]:  # noqa: N803
+        """Add generated images behind the real ones.
+
+        Args:
+            X: images, [N, H, W, C], or [N, H * W * C] as scikit-learn has them.
+            y: the class of each, by its name or number, [N].
+            **params: none are known.
+
+        Returns:
+            X and y with the generated images at the end, of the shape and type of what was given.
+
+        Raises:
+            UserError: the generator draws other shapes, or is given no class, or there is no such class.
+        """
+        shape = np.shape(X)
+        if len(shape) != 4:
+            return super().fit_resample(X, y, **params)  # type: ignore[no-any-return]
+        resampled, classes = super().fit_resample(np.reshape(X, (len(X), -1)), y, **params)
+        return np.reshape(resampled, (-1, *shape[1:])), classes
+
+    def _fit_resample(self, X: Any, y: Any, **params: Any) -> tuple[Any, Any]:  # noqa: N803
+        """See `BaseOverSampler`; X is [N, features]."""
+        run = load(self.run) if isinstance(self.run, str | Path) else self.run
+        seed = int(check_random_state(self.random_state).randint(2**31))
+        images, classes = [X], [y]
+        for each, count in self.sampling_strategy_.items():
+            if not count:
+                continue
+            drawn = np.asarray(run.sample(int(count), seed, classes=[str(each)]))
+            if drawn[0].size != X.shape[1]:
+                raise UserError(
+                    f"X has {X.shape[1]} pixels an image, but the run draws {' x '.join(map(str, drawn.shape[1:]))}.",
+                    "Give images of the size and channels that the run was trained on.",
+                )
+            images.append((drawn.reshape(len(drawn), -1) * self.scale).astype(X.dtype))
+            classes.append(np.full(len(drawn), each, dtype=y.dtype))
+        return np.concatenate(images), np.concatenate(classes)

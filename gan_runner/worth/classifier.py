@@ -1,0 +1,140 @@
+"""The classifier that every arm trains: one small network, one recipe, as many updates for each.
+
+In repetition k all arms have the same first weights and the same random numbers, so that scores are compared in pairs.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import cross_entropy
+
+from gan_runner.metrics.encoders import Encoder
+from gan_runner.metrics.features import as_network_sees
+from gan_runner.ranges import Count, CountOrZero, Seed
+from gan_runner.seeds import derived_seed, generator_for
+from gan_runner.worth.arms import Arm, Change
+
+_FEATURES, _WIDTH = 128, 16
+_LEARNING_RATE = 3e-3
+_WEIGHT_DECAY = 1e-2
+_SHIFT = 1 / 14  # of the longer side, at most and at random: 2 pixels of 28
+_MIXUP = 0.2  # alpha of the beta distribution (Zhang et al. 2018, arXiv:1710.09412)
+_SEEN_AT_ONCE = 1000
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """How long a classifier learns.
+
+    Attributes:
+        updates: of every arm.
+        batch_size: images in each.
+        seed: of the comparison.
+        number: of the repetition.
+    """
+
+    updates: Count
+    batch_size: Count
+    seed: Seed
+    number: CountOrZero
+
+
+def trained(images: Tensor, rows: Sequence[Tensor], arm: Arm, recipe: Recipe) -> nn.Module:
+    """Train a classifier.
+
+    Args:
+        images: uint8 [N, C, H, W], on the device that it is trained on.
+        rows: those of each class that it learns from, int64 on the CPU, one at least of each.
+        arm: how they come into batches, and what is done to them.
+        recipe: for how long.
+
+    Returns:
+        The network, images float32 [B, C, H, W] in [-1, 1] to logits [B, classes], in evaluation mode.
+    """
+    seed, number, device = recipe.seed, recipe.number, images.device
+    sizes = torch.tensor([len(each) for each in rows])
+    total, classes = int(sizes.sum()), len(rows)
+    starts = sizes.cumsum(0) - sizes
+    all_rows, all_labels = torch.cat(list(rows)), torch.arange(classes).repeat_interleave(sizes)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(derived_seed(seed, "classifier", number))
+        encoder = Encoder(tuple(images.shape[1:]), _FEATURES, _WIDTH)
+        net = nn.Sequential(encoder, nn.Linear(_FEATURES, classes))
+    net = net.to(device).to(memory_format=torch.channels_last).train()
+    optimizer = torch.optim.AdamW(net.parameters(), _LEARNING_RATE, weight_decay=_WEIGHT_DECAY, fused=True)
+    rate = torch.optim.lr_scheduler.OneCycleLR(optimizer, _LEARNING_RATE, total_steps=recipe.updates + 1)
+    weight = (total / (classes * sizes)).float().to(device) if arm.weighted else None
+    chance = generator_for(seed, "batches of a classifier", number)
+    changing = generator_for(seed, "changes of images", number)
+    shares = np.random.default_rng(derived_seed(seed, "mixup", number)).beta(_MIXUP, _MIXUP, recipe.updates)
+    for update in range(recipe.updates):
+        which, place = torch.rand(2, recipe.batch_size, dtype=torch.float64, generator=chance)
+        if arm.balanced:
+            label = (which * classes).long()
+            chosen = starts[label] + (place * sizes[label]).long()
+        else:
+            chosen = (place * total).long()
+        label = all_labels[chosen].to(device)
+        batch = as_network_sees(changed(images[all_rows[chosen].to(device)], arm.change, changing))
+        if arm.change == "mixup":
+            share = float(shares[update])
+            logits = net(share * batch + (1 - share) * batch.flip(0))
+            loss = share * cross_entropy(logits, label) + (1 - share) * cross_entropy(logits, label.flip(0))
+        else:
+            loss = cross_entropy(net(batch), label, weight)
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        rate.step()
+    return net.eval()
+
+
+def changed(images: Tensor, change: Change, generator: torch.Generator) -> Tensor:
+    """Images shifted by a few pixels, the edge repeated, and where that is asked for half of them mirrored.
+
+    Args:
+        images: uint8 [B, C, H, W].
+        change: what is done; mixup is no change of one image.
+        generator: of random numbers on the CPU.
+    """
+    if change not in ("shifts", "shifts and flips"):
+        return images
+    count, _, height, width = images.shape
+    reach = max(1, round(_SHIFT * max(height, width)))
+    down, right = torch.randint(-reach, reach + 1, (2, count, 1), generator=generator)
+    mirrored = torch.rand(count, 1, generator=generator) < (0.5 if change == "shifts and flips" else 0.0)
+    columns = (torch.arange(width) + right).clamp(0, width - 1)
+    columns = torch.where(mirrored, columns.flip(1), columns).to(images.device)
+    lines = (torch.arange(height) + down).clamp(0, height - 1).to(images.device)
+    numbers = torch.arange(count, device=images.device)[:, None, None]
+    return images.permute(0, 2, 3, 1)[numbers, lines[:, :, None], columns[:, None, :]].permute(0, 3, 1, 2)
+
+
+def recognised(net: nn.Module, images: Tensor, labels: Tensor, classes: Count) -> list[list[int]]:
+    """How many images of each class a classifier takes for which, [classes, classes]; see `scores_of`."""
+    taken = probabilities(net, images).argmax(1)
+    return (labels * classes + taken).bincount(minlength=classes**2).view(classes, classes).tolist()
+
+
+def probabilities(net: nn.Module, images: Tensor) -> Tensor:
+    """How likely a classifier takes images for each class, float32 [N, classes] on the CPU.
+
+    Args:
+        net: see `trained`.
+        images: uint8 [N, C, H, W].
+    """
+    device = next(net.parameters()).device
+    with torch.inference_mode():
+        parts = [net(as_network_sees(part.to(device))).softmax(1).cpu() for part in images.split(_SEEN_AT_ONCE)]
+    return torch.cat(parts)
+
+
+def images_shown(recipe: Recipe, classes: Count) -> int:
+    """How many images of a class a classifier is shown in all, where classes come equally often."""
+    return math.ceil(recipe.updates * recipe.batch_size / classes)

@@ -1,0 +1,211 @@
+"""Generated images for the classes of a set, each with what is known of it, and folders that other libraries read."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, fields
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from PIL import Image
+from torch import Tensor, nn
+
+from gan_runner.errors import UserError
+from gan_runner.files import made_folder, new_folder, opened, replacing, write_text
+from gan_runner.metrics.neighbours import nearest, own_distances
+from gan_runner.ranges import CountOrZero, Fraction, Seed
+from gan_runner.record.pictures import folder_names
+from gan_runner.seeds import derived_seed
+from gan_runner.worth.classifier import probabilities
+
+CLOSE = 0.01
+"""An image counts as copied if it is closer to a training image than all but this share of those are to each other."""
+IMAGES, MANIFEST = "images", "manifest.csv"
+_TRIES = 10  # draws of as many images again, where filters leave too few
+
+Draw = Callable[[int, int, int], NDArray[np.uint8]]
+"""Draws images of a class: its number, how many, the seed; uint8 [n, H, W, C]."""
+
+
+@dataclass(frozen=True)
+class Filters:
+    """Which generated images are left out.
+
+    Attributes:
+        confidence: those whose class the judge gives a lower probability; None leaves none out.
+        copies: whether copied ones are left in.
+    """
+
+    confidence: Fraction | None = None
+    copies: bool = True
+
+
+@dataclass(frozen=True)
+class Generated:
+    """Generated images, class after class.
+
+    Attributes:
+        images: uint8 [N, C, H, W].
+        label: class, int64 [N].
+        seed: of the latents, int64 [N].
+        place: which image of its class and seed it is, int64 [N].
+        confidence: probability that the judge gives the class, float32 [N].
+        nearest: row of the nearest training image of the class, int64 [N].
+        distance: root mean squared difference to that, of pixels from 0 to 1, float32 [N].
+        copied: whether it is a copy of that, bool [N].
+        left_out: images that filters have left out, int64 [classes].
+    """
+
+    images: Tensor
+    label: Tensor
+    seed: Tensor
+    place: Tensor
+    confidence: Tensor
+    nearest: Tensor
+    distance: Tensor
+    copied: Tensor
+    left_out: Tensor
+
+    def rows(self, rows: Tensor) -> Generated:
+        """Some of them."""
+        every = {each.name: getattr(self, each.name) for each in fields(self)}
+        return Generated(**{name: value if name == "left_out" else value[rows] for name, value in every.items()})
+
+    def of_class(self, number: CountOrZero) -> Tensor:
+        """The rows of a class, int64."""
+        return (self.label == number).nonzero().flatten()
+
+
+def generate(
+    draw: Draw,
+    counts: Sequence[CountOrZero],
+    judge: nn.Module,
+    training: Tensor,
+    labels: Tensor,
+    classes: Sequence[str],
+    filters: Filters,
+    seed: Seed,
+) -> Generated:
+    """Draw images of each class, and find out what is known of each.
+
+    Args:
+        draw: draws.
+        counts: how many of each class.
+        judge: a classifier of real images; see `trained`.
+        training: the images that the generator has learned, uint8 [N, C, H, W] on the CPU.
+        labels: their classes, int64 [N].
+        classes: names of the classes.
+        filters: which ones to leave out; further ones are drawn in their place.
+        seed: of the latents.
+
+    Raises:
+        UserError: filters leave too few.
+    """
+    parts = []
+    for number, count in enumerate(counts):
+        known = (labels == number).nonzero().flatten()
+        of_class = _OfClass(training[known], known)
+        found: list[dict[str, Tensor]] = []
+        left_out, lacking = 0, count
+        for attempt in range(_TRIES):
+            if not lacking:
+                break
+            own_seed = seed if attempt == 0 else derived_seed(seed, "images in the place of others", attempt)
+            drawn = np.asarray(draw(number, count, own_seed))
+            images = torch.from_numpy(np.ascontiguousarray(drawn.transpose(0, 3, 1, 2)))
+            part = of_class.judged(images, probabilities(judge, images)[:, number])
+            place = torch.arange(count)
+            whole = {"label": torch.full((count,), number), "seed": torch.full((count,), own_seed), "place": place}
+            part |= whole
+            good = torch.ones(count, dtype=torch.bool)
+            if filters.confidence is not None:
+                good &= part["confidence"] >= filters.confidence
+            if not filters.copies:
+                good &= ~part["copied"]
+            rows = good.nonzero().flatten()[:lacking]
+            looked_at = int(rows[-1]) + 1 if len(rows) == lacking else count
+            left_out += looked_at - len(rows)
+            found.append({name: value[rows] for name, value in part.items()})
+            lacking -= len(rows)
+        if lacking:
+            raise UserError(
+                f"The filters leave {count - lacking:,} of {_TRIES * count:,} generated images of class "
+                f"{classes[number]}, but {count:,} are needed.",
+                "Try a lower confidence, copies=true, or a longer training.",
+            )
+        parts += [{**part, "left_out": torch.zeros(0, dtype=torch.int64)} for part in found]
+        parts[-1]["left_out"] = torch.tensor([left_out])
+    return Generated(**{name: torch.cat([part[name] for part in parts]) for name in parts[0]})
+
+
+class _OfClass:
+    """The training images of one class, among which the nearest to each generated one is looked for."""
+
+    def __init__(self, images: Tensor, rows: Tensor) -> None:
+        self._rows = rows
+        self._points = images.flatten(1).float().div_(255)
+        self._close = own_distances(self._points).quantile(CLOSE)
+
+    def judged(self, images: Tensor, confidence: Tensor) -> dict[str, Tensor]:
+        near, which = nearest(images.flatten(1).float().div_(255), self._points, 1)
+        pixels = self._points.shape[1]
+        return {
+            "images": images,
+            "confidence": confidence,
+            "nearest": self._rows[which[:, 0]],
+            "distance": (near[:, 0] / pixels).sqrt().float(),
+            "copied": near[:, 0] <= self._close,
+        }
+
+
+def write_folder(generated: Generated, classes: Sequence[str], folder: Path, run: str) -> None:
+    """Write images as PNG files, a folder for each class, and a manifest beside them.
+
+    `folder/images` is what torchvision's `ImageFolder` and Keras' `image_dataset_from_directory` read, and
+    `folder/manifest.csv` has a line for each file.
+
+    Args:
+        generated: the images.
+        classes: names of the classes.
+        folder: exists; `images` in it does not.
+        run: whose images they are.
+    """
+    names = folder_names(classes)
+    lines = io.StringIO(newline="")
+    writer = csv.writer(lines, lineterminator="\n")
+    writer.writerow(["file", "class", "run", "seed", "number", "confidence", "nearest", "distance", "copied"])
+    pixels = generated.images.permute(0, 2, 3, 1).numpy()
+    written = Counter[int]()
+    with new_folder(folder / IMAGES) as root:
+        for row, (image, label) in enumerate(zip(pixels, generated.label.tolist(), strict=True)):
+            name = f"{written[label]:05d}.png"
+            written[label] += 1
+            made_folder(root / names[label])
+            Image.fromarray(image[..., 0] if image.shape[-1] == 1 else image).save(root / names[label] / name)
+            distance, confidence = float(generated.distance[row]), float(generated.confidence[row])
+            known = [int(generated.seed[row]), int(generated.place[row]), f"{confidence:.4f}"]
+            known += [int(generated.nearest[row]), f"{distance:.4f}", str(bool(generated.copied[row])).lower()]
+            writer.writerow([f"{IMAGES}/{names[label]}/{name}", classes[label], run, *known])
+    write_text(folder / MANIFEST, lines.getvalue())
+
+
+def save(generated: Generated, path: Path) -> None:
+    """Write generated images with all that is known of them as one array file."""
+    with replacing(path) as file:
+        np.savez(file, **{each.name: getattr(generated, each.name).numpy() for each in fields(generated)})
+
+
+def load(path: Path) -> Generated:
+    """Read what `save` has written.
+
+    Raises:
+        OSError: it cannot be read.
+        ValueError: it is damaged.
+    """
+    with opened(path) as file, np.load(file, allow_pickle=False) as stored:
+        return Generated(**{each.name: torch.from_numpy(stored[each.name]) for each in fields(Generated)})

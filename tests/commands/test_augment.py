@@ -1,0 +1,229 @@
+"""gan-augment on the shipped digits, with networks too small to learn: what it writes, resumes and refuses."""
+
+import csv
+import json
+import shutil
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+from gan_runner.commands import main
+from gan_runner.worth.arms import arms
+from tests.command_line import call, gan_run
+
+SMALL = (
+    *(
+        "game=conditional",
+        "data.holdout=0.25",
+        "data.image_size=8",
+        "trainer.batch_size=20",
+        "trainer.device=cpu",
+        "trainer.iterations=2",
+    ),
+    *("model.generator.widths=[12]", "model.discriminator.widths=[12]", "trainer.progress=false", "evaluation=off"),
+    *("trainer.sample_columns=2", "trainer.sample_rows=2"),
+)
+QUICK = ("seeds=2", "updates=3", "batch_size=8", "device=cpu")
+CUT = "data.scarce={3: 10, 7: 12}"
+
+
+def gan_augment(folder, *words):
+    return call(main.augment, folder, *words)
+
+
+@pytest.fixture(scope="module")
+def home(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("augment")
+    result = gan_run(folder, *SMALL, CUT, "hydra.run.dir=run")
+    assert result.code == 0, result.text
+    result = gan_augment(folder, "run=run", "output=compared", *QUICK)
+    assert result.code == 0, result.text
+    (folder / "printed.txt").write_text(result.text, encoding="utf-8")
+    return folder
+
+
+def test_the_answer_comes_first_and_the_table_after_it(home):
+    printed = (home / "printed.txt").read_text(encoding="utf-8")
+    lines = printed.splitlines()
+    (worth,) = [number for number, line in enumerate(lines) if line.startswith("These images are worth ")]
+    assert lines[worth + 1].startswith(("Yes, ", "No, ", "No verdict: "))
+    head = lines[worth + 3].split()
+    assert head[-4:] == ["recall", "3", "recall", "7"]
+    assert "Fewer than 50 images of a class are too few for most GANs" in printed
+    assert "3 (10), 7 (12)" in printed
+    assert printed.index("Fewer than 50") < printed.index("The judge learns")
+
+
+def test_the_record_has_every_arm_and_repetition(home):
+    folder = home / "compared"
+    answer = json.loads((folder / "answer.json").read_text())
+    assert answer["scarce"] == ["3", "7"]
+    assert answer["own_images"] == 22
+    assert answer["repetitions"] == 2
+    assert len(answer["answer"]) == 2
+    plan = [arm.name for arm in arms(10.0)]
+    assert list(answer["arms"]) == plan
+    lines = [json.loads(line) for line in (folder / "results.jsonl").read_text().splitlines()]
+    assert [(line["seed"], line["arm"]) for line in lines] == [(seed, name) for seed in range(2) for name in plan]
+    assert len({sum(map(sum, line["recognised"])) for line in lines}) == 1
+    with Image.open(folder / "answer.png") as picture:
+        assert picture.width > 600
+    events = EventAccumulator(str(folder)).Reload()
+    assert set(events.Tags()["scalars"]) >= {"worth/real", "worth/generated_x3", "worth/control_repeats_x3"}
+    assert len(events.Scalars("worth/real")) == 2
+    assert events.Tags()["images"] == ["worth/answer"]
+
+
+def test_images_lie_by_class_with_a_manifest(home):
+    folder = home / "compared"
+    answer = json.loads((folder / "answer.json").read_text())
+    ratio = answer["arms"][answer["generated"]]["ratio"]
+    assert sorted(path.name for path in (folder / "images").iterdir()) == ["3", "7"]
+    with (folder / "manifest.csv").open(newline="") as file:
+        lines = list(csv.DictReader(file))
+    assert len(lines) == round(ratio * 22)
+    assert {line["run"] for line in lines} == {"run"}
+    # An image is the one that gan-sample draws of its class, seed and number.
+    line = lines[-1]
+    count = len(np.load(folder / "generated.npz")["label"].tolist()) // 10
+    words = ("run=run", f"classes=[{line['class']}]", f"seed={line['seed']}", f"num={count}", "device=cpu")
+    assert call(main.sample, home, *words, "output=again.npz", "checkpoint=last").code == 0
+    with Image.open(folder / line["file"]) as picture, np.load(home / "again.npz") as again:
+        assert np.array_equal(np.asarray(picture), again["arr_0"][int(line["number"]), ..., 0])
+
+
+def test_a_comparison_that_was_cut_short_ends_as_if_it_was_not(home, tmp_path):
+    """In the middle of a line; bit for bit, with the GAN's images drawn again and without."""
+    for name in ("kept", "drawn_again"):
+        folder = tmp_path / name
+        shutil.copytree(home / "compared", folder)
+        lines = (folder / "results.jsonl").read_text().splitlines(keepends=True)
+        (folder / "results.jsonl").write_text("".join(lines[:20]) + lines[20][:15])
+        for left in ("answer.json", "manifest.csv", *(["generated.npz"] if name == "drawn_again" else [])):
+            (folder / left).unlink()
+        shutil.rmtree(folder / "images")
+        result = gan_augment(home, "run=run", f"output={folder}", *QUICK)
+        assert result.code == 0, result.text
+        for file in ("results.jsonl", "answer.json", "answer.png", "manifest.csv"):
+            assert (folder / file).read_bytes() == (home / "compared" / file).read_bytes(), file
+        assert (folder / "generated.npz").read_bytes() == (home / "compared/generated.npz").read_bytes()
+
+
+def test_more_repetitions_are_added_to_those_that_are_there(home, tmp_path):
+    shutil.copytree(home / "compared", tmp_path / "more")
+    result = gan_augment(home, "run=run", f"output={tmp_path / 'more'}", "seeds=3", *QUICK[1:])
+    assert result.code == 0, result.text
+    before, after = ((folder / "results.jsonl").read_bytes() for folder in (home / "compared", tmp_path / "more"))
+    assert after.startswith(before)
+    assert after.count(b"\n") == before.count(b"\n") * 3 // 2
+
+
+def test_a_comparison_with_other_settings_is_another_one(home):
+    result = gan_augment(home, "run=run", "output=compared", *QUICK, "updates=4")
+    assert result.code == 1
+    assert "begun with updates=3, but updates is 4 now" in result.err
+
+
+def test_it_trains_the_gan_itself_as_gan_run_does_and_says_how_to_go_on(tmp_path, monkeypatch):
+    """Half of every class is kept; the GAN is a run like any other; stopped after that, nothing is trained twice."""
+
+    def interrupted(*_):
+        raise KeyboardInterrupt
+
+    words = (
+        "data.image_size=8",
+        "data.limit=320",
+        "gan.model=mlp",
+        "gan.trainer.minutes=null",
+        "gan.trainer.iterations=2",
+        *QUICK,
+    )
+    with monkeypatch.context() as patch:
+        patch.setattr("gan_runner.commands.augment.compare", interrupted)
+        result = gan_augment(tmp_path, *words)
+    assert result.code == 130
+    assert "data.holdout is 0.25: there are no test images" in result.out
+    (folder,) = tmp_path.glob("outputs/*/*-augment")
+    again = f"gan-augment {' '.join(words)} output={folder.relative_to(tmp_path)}"
+    assert f"To go on: {again}" in result.out
+    config = (folder / "gan/.hydra/config.yaml").read_text()
+    assert "_target_: gan_runner.games.conditional.Conditional" in config
+    about = torch.load(folder / "gan/checkpoints/last.pt", weights_only=True)["about"]
+    counts = about["class_counts"]
+    assert 10 < min(counts) <= max(counts) < 22, "half of 320 images of ten classes"
+    assert sum(counts) < 160
+    written = (folder / "gan/checkpoints/last.pt").stat().st_mtime_ns
+    result = gan_augment(tmp_path, *again.split()[1:], "updates=2", "batch_size=4")
+    assert "begun with updates=3" in result.err
+    result = gan_augment(tmp_path, *again.split()[1:])
+    assert result.code == 0, result.text
+    assert (folder / "gan/checkpoints/last.pt").stat().st_mtime_ns == written
+    assert json.loads((folder / "answer.json").read_text())["scarce"] == [str(number) for number in range(10)]
+
+
+@pytest.fixture(scope="module")
+def mistakes(home, tmp_path_factory):
+    """Runs and folders that cannot be meant."""
+    folder = tmp_path_factory.mktemp("mistakes")
+    pixels = np.random.default_rng(0).integers(0, 256, (8, 8), dtype=np.uint8)
+
+    def write(place, count):
+        (folder / place).mkdir(parents=True)
+        for number in range(count):
+            Image.fromarray(pixels + number).save(folder / place / f"{number}.png")
+
+    write("plain", 20)
+    for split, counts in {"train": {"cat": 20, "dog": 20, "owl": 4}, "test": {"cat": 3, "dog": 3, "owl": 3}}.items():
+        for name, count in counts.items():
+            write(f"few/{split}/{name}", count)
+    for split, names in {"train": ["cat", "dog", "owl"], "test": ["cat", "owl"]}.items():
+        for name in names:
+            write(f"untested/{split}/{name}", 20)
+    for place in ("train/cat", "train/dog", "test"):
+        write(f"unsorted/{place}", 15)
+    (folder / "other").mkdir()
+    (folder / "other/notes.txt").write_text("mine")
+    assert gan_run(folder, *SMALL, CUT, "game=adversarial", "hydra.run.dir=unconditional").code == 0
+    assert gan_run(folder, *SMALL, "hydra.run.dir=all").code == 0
+    return folder
+
+
+FOLDER = "data=image_folder data.image_size=8 data.channels=1"
+MISTAKES = {
+    f"{FOLDER} data.root=plain": ("has no classes", "Try a set with classes"),
+    f"{FOLDER} data.root=few": ("Class owl has 2 images to train on, but needs 5", "take the class out"),
+    f"{FOLDER} data.root=untested": ("has no test images of class dog", "data.holdout"),
+    "scarce={33: 50}": ("scarce has 33, but there are 10 classes, 0 to 9", "Try scarce={"),
+    "data=image_folder data.root=few data.channels=1 scarce={dgo: 9}": ("scarce has dgo", "Try scarce={dog: 9}."),
+    "scarce={3: 5000}": ("scarce keeps 5,000 images of class 3, but there are ", "Try scarce={3: "),
+    "scarce={3: 130}": ("half as many as are kept must be left to compare with", "Keep "),
+    "scarce={3: 4}": ("Class 3 has 4 images to train on, but needs 5 at least", "Keep more of it with scarce"),
+    "data=image_folder data.image_size=8 data.root=unsorted": ("has test images without classes", "a folder for each"),
+    "scarce=1.5": ("scarce is 1.5, but must be", "scarce"),
+    "scarce=null": ("scarce is None, which cuts no class", "Try scarce=0.5"),
+    "data.scarce=0.5": ("data.scarce", "scarce"),
+    "run=unconditional": ("its generator is given no class", "gan-run experiment=conditional"),
+    "run=all": ("has learned all images of its data", "Train it with data.scarce=0.5"),
+    "run=unconditional data=digits": ("data=digits is given beside run=unconditional", "Leave data=digits out"),
+    "run=nowhere": ("run is nowhere", ""),
+    "output=other": ("something other than gan-augment has written there", "a new folder"),
+    "seeds=1": ("seeds is 1, but must be a whole number, at least 2", "Give seeds"),
+    "confidence=2": ("confidence is 2, but must be", "confidence"),
+    "data.holdout=0": ("data.holdout is 0", "data.holdout=0.1"),
+}
+
+
+@pytest.mark.parametrize("words", MISTAKES)
+def test_what_cannot_be_meant_is_refused_before_anything_is_trained(mistakes, words):
+    parts = [part.replace("~", " ") for part in words.replace(": ", ":~").split(" ")]
+    before = sorted(mistakes.rglob("*"))
+    result = gan_augment(mistakes, *parts, *(word for word in QUICK if word.split("=")[0] not in words))
+    problem, remedy = MISTAKES[words]
+    assert (result.code, "Traceback" in result.err) == (1, False), result.text
+    assert problem in result.err, result.text
+    assert remedy in result.err, result.text
+    assert len(result.err.strip().splitlines()) <= 3
+    assert sorted(mistakes.rglob("*")) == before

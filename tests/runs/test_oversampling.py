@@ -1,0 +1,107 @@
+"""Generated images through imbalanced-learn's interface, held against its own over-sampler."""
+
+import numpy as np
+import pytest
+
+import gan_runner
+from gan_runner.errors import UserError
+from tests.command_line import gan_run
+
+imblearn = pytest.importorskip("imblearn")
+pipeline = pytest.importorskip("imblearn.pipeline")
+over_sampling = pytest.importorskip("imblearn.over_sampling")
+base = pytest.importorskip("sklearn.base")
+
+CLASSES = [3, 7, 8]
+SMALL = (
+    *("game=conditional", "data.limit=100", "data.image_size=8", "trainer.batch_size=20", "trainer.device=cpu"),
+    *("model.generator.widths=[12]", "model.discriminator.widths=[12]", "trainer.progress=false", "evaluation=off"),
+    *("trainer.iterations=2", "trainer.sample_columns=2", "trainer.sample_rows=2"),
+)
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("oversampling") / "run"
+    result = gan_run(folder.parent, *SMALL, f"hydra.run.dir={folder}")
+    assert result.code == 0, result.text
+    return folder
+
+
+@pytest.fixture
+def run(folder):
+    return gan_runner.load(folder)
+
+
+def images(counts=(12, 5, 2)):
+    y = np.repeat(CLASSES[: len(counts)], counts)
+    return np.random.default_rng(0).integers(0, 256, (len(y), 8, 8, 1), dtype=np.uint8), y
+
+
+STRATEGIES = ["auto", "minority", "not minority", "not majority", "all", {7: 9, 8: 2}, lambda y: {8: len(y)}]
+
+
+@pytest.mark.parametrize("strategy", STRATEGIES, ids=str)
+def test_as_many_images_of_each_class_come_as_from_its_own_over_sampler(run, strategy):
+    pixels, y = images()
+    flat = pixels.reshape(len(y), -1)
+    ours = gan_runner.GanSampler(run, sampling_strategy=strategy, random_state=0)
+    theirs = over_sampling.RandomOverSampler(sampling_strategy=strategy, random_state=0)
+    found, classes = ours.fit_resample(flat, y)
+    expected, expected_classes = theirs.fit_resample(flat, y)
+    assert found.shape == expected.shape
+    assert (found.dtype, classes.dtype) == (expected.dtype, expected_classes.dtype)
+    assert np.array_equal(np.bincount(classes), np.bincount(expected_classes))
+    assert ours.sampling_strategy_ == theirs.sampling_strategy_
+    assert np.array_equal(found[: len(y)], flat)
+    assert np.array_equal(classes[: len(y)], y)
+
+
+def test_a_ratio_is_of_two_classes(run):
+    pixels, y = images((12, 4))
+    flat = pixels.reshape(len(y), -1)
+    _, classes = gan_runner.GanSampler(run, sampling_strategy=0.75).fit_resample(flat, y)
+    assert np.bincount(classes)[[3, 7]].tolist() == [12, 9]
+    more, y = images()
+    with pytest.raises(ValueError, match="multi-class"):
+        gan_runner.GanSampler(run, sampling_strategy=0.75).fit_resample(more, y)
+
+
+def test_what_is_added_is_what_the_run_draws_of_the_class(run):
+    pixels, y = images()
+    sampler = gan_runner.GanSampler(run, random_state=np.random.RandomState(4))
+    found, classes = sampler.fit_resample(pixels, y)
+    assert found.shape == (36, 8, 8, 1)
+    assert classes[len(y) :].tolist() == [7] * 7 + [8] * 10
+    seed = int(np.random.RandomState(4).randint(2**31))
+    assert np.array_equal(found[len(y) : len(y) + 7], run.sample(7, seed, classes=["7"]))
+    again = gan_runner.GanSampler(run, random_state=np.random.RandomState(4)).fit_resample(pixels, y)[0]
+    assert np.array_equal(found, again)
+
+
+def test_pixels_from_0_to_1_and_names_of_classes_are_taken(folder):
+    pixels, y = images()
+    scaled = (pixels / 255).reshape(len(y), -1)
+    sampler = gan_runner.GanSampler(folder, random_state=1, scale=1 / 255)
+    found, classes = sampler.fit_resample(scaled, y.astype(str))
+    assert found.dtype == scaled.dtype
+    assert 0 <= found.min() < found.max() <= 1
+    assert sorted(set(classes)) == ["3", "7", "8"]
+
+
+def test_it_is_cloned_and_stands_in_a_pipeline(folder):
+    pixels, y = images()
+    flat = pixels.reshape(len(y), -1)
+    dummy = pytest.importorskip("sklearn.dummy")
+    sampler = base.clone(gan_runner.GanSampler(str(folder), sampling_strategy={8: 30}, random_state=0))
+    assert sampler.get_params()["sampling_strategy"] == {8: 30}
+    steps = pipeline.make_pipeline(sampler, dummy.DummyClassifier(strategy="most_frequent"))
+    assert steps.fit(flat, y).predict(flat).tolist() == [8] * len(y)
+
+
+def test_images_of_another_size_and_classes_that_are_not_there_are_refused(run):
+    pixels, y = images()
+    with pytest.raises(UserError, match="X has 16 pixels an image, but the run draws 8 x 8 x 1"):
+        gan_runner.GanSampler(run).fit_resample(pixels[:, :4, :4], y)
+    with pytest.raises(UserError, match="classes has 12, but there are 10 classes"):
+        gan_runner.GanSampler(run).fit_resample(pixels, np.where(y == 8, 12, y))

@@ -1,0 +1,131 @@
+"""Generated images by class: what is known of each, what filters leave out, and the folders that libraries read."""
+
+import csv
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from gan_runner.errors import UserError
+from gan_runner.worth.generated import Filters, generate, load, save, write_folder
+
+CLASSES = ("T-shirt/top", "t-shirt-top")  # two names that would be one folder's
+TRAINING = torch.randint(0, 256, (40, 1, 4, 4), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
+LABELS = torch.arange(40) % 2
+
+
+class Judge(nn.Module):
+    """Is sure of class 1 where the first pixel is bright."""
+
+    def __init__(self):
+        super().__init__()
+        self.scale = nn.Parameter(torch.tensor(4.0))
+
+    def forward(self, images):
+        bright = self.scale * images[:, 0, 0, 0]
+        return torch.stack([-bright, bright], 1)
+
+
+def draw(number, count, seed):
+    """Every third image is a copy of a training image of its class, the first pixel random."""
+    generator = np.random.default_rng([seed, number])
+    images = generator.integers(0, 256, (count, 4, 4, 1), dtype=np.uint8)
+    known = TRAINING[LABELS.eq(number)].permute(0, 2, 3, 1).numpy()
+    images[::3] = known[: len(images[::3])]
+    return images
+
+
+def made(filters=Filters(), counts=(6, 9)):  # noqa: B008
+    return generate(draw, counts, Judge(), TRAINING, LABELS, CLASSES, filters, seed=3)
+
+
+def test_copies_are_found_with_the_image_that_they_are_copies_of():
+    found = made()
+    assert found.label.tolist() == [0] * 6 + [1] * 9
+    assert found.copied.tolist() == [place % 3 == 0 for place in [*range(6), *range(9)]]
+    copies = found.copied.nonzero().flatten()
+    assert found.images[copies].equal(TRAINING[found.nearest[copies]])
+    assert (found.distance[copies] == 0).all()
+    assert (LABELS[found.nearest] == found.label).all()
+
+
+def test_distances_are_of_pixels_from_0_to_1():
+    found = made()
+    row = 1
+    difference = (found.images[row].double() - TRAINING[LABELS.eq(0)].double()).div(255).square().mean((1, 2, 3)).sqrt()
+    assert float(found.distance[row]) == pytest.approx(float(difference.min()), abs=1e-6)
+
+
+def test_confidence_is_the_probability_of_the_class_that_was_asked_for():
+    found = made()
+    bright = 2 * 4 * (found.images[:, 0, 0, 0].double() / 127.5 - 1)
+    expected = torch.sigmoid(torch.where(found.label == 1, bright, -bright))
+    torch.testing.assert_close(found.confidence.double(), expected, atol=1e-5, rtol=0)
+
+
+def test_filters_leave_images_out_and_draw_others_in_their_place():
+    found = made(Filters(confidence=0.9, copies=False))
+    assert found.label.tolist() == [0] * 6 + [1] * 9
+    assert (found.confidence >= 0.9).all()
+    assert not found.copied.any()
+    assert (found.left_out > 0).all()
+    assert made().left_out.tolist() == [0, 0]
+    # Each can be drawn again: gan-sample with its seed, the image of its number.
+    for image, label, seed, place in zip(found.images, found.label, found.seed, found.place, strict=True):
+        again = draw(int(label), int((6, 9)[label]), int(seed))[place]
+        assert np.array_equal(image.permute(1, 2, 0).numpy(), again)
+
+
+def test_filters_that_leave_too_few_are_refused():
+    with pytest.raises(
+        UserError, match=r"The filters leave \d+ of 60 generated images of class T-shirt/top"
+    ) as refused:
+        generate(
+            lambda number, count, seed: np.full((count, 4, 4, 1), 128, np.uint8),
+            (6, 9),
+            Judge(),
+            TRAINING,
+            LABELS,
+            CLASSES,
+            Filters(confidence=0.9),
+            seed=3,
+        )
+    assert "Try a lower confidence" in refused.value.remedy
+
+
+def test_what_is_saved_is_loaded(tmp_path):
+    found = made()
+    save(found, tmp_path / "generated.npz")
+    again = load(tmp_path / "generated.npz")
+    assert vars(again).keys() == vars(found).keys()
+    assert all(getattr(again, name).equal(value) for name, value in vars(found).items())
+
+
+@pytest.fixture
+def folder(tmp_path):
+    write_folder(made(), CLASSES, tmp_path, "outputs/run")
+    return tmp_path
+
+
+def test_a_manifest_has_a_line_for_each_file(folder):
+    with (folder / "manifest.csv").open(newline="") as file:
+        lines = list(csv.DictReader(file))
+    found = made()
+    assert len(lines) == 15
+    assert all((folder / line["file"]).is_file() for line in lines)
+    assert sum(1 for _ in (folder / "images").rglob("*.png")) == 15
+    assert [line["class"] for line in lines] == [CLASSES[0]] * 6 + [CLASSES[1]] * 9
+    assert {line["run"] for line in lines} == {"outputs/run"}
+    assert [line["copied"] == "true" for line in lines] == found.copied.tolist()
+    assert [int(line["nearest"]) for line in lines] == found.nearest.tolist()
+    assert [float(line["confidence"]) for line in lines] == pytest.approx(found.confidence.tolist(), abs=1e-4)
+
+
+def test_torchvision_reads_the_folder(folder):
+    datasets = pytest.importorskip("torchvision.datasets")
+    read = datasets.ImageFolder(folder / "images")
+    assert read.classes == ["T-shirt-top", "t-shirt-top-2"]
+    assert [label for _, label in read.samples] == [0] * 6 + [1] * 9
+    image, _ = read[7]
+    assert np.array_equal(np.asarray(image)[..., 0], made().images[7, 0].numpy())
