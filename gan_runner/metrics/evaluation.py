@@ -116,10 +116,10 @@ class RealNumbers:
         return found | {"noise": dict(self.noise)}
 
     def beside(self, tag: str) -> str:
-        """What real images and noise score in a number, in words; "" where neither is known."""
+        """The scores of real images (held out, or others than the reference) and of noise; "" if neither is known."""
         said = []
         if (value := self.metrics.get(tag)) is not None:
-            which = "held out" if self.held_out else "outside the reference"
+            which = "held out" if self.held_out else "others"
             said.append(f"real images {value:.3g} ({self.count:,} {which})")
         if (value := self.noise.get(tag)) is not None:
             said.append(f"noise {value:.3g}")

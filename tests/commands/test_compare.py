@@ -137,7 +137,7 @@ MISTAKES = {
     "a file for a folder": (["sweep=sweep", "output=file"], "that is not a folder", "Choose another output."),
     "too many cells": (["sweep=sweep", "pictures.cells=11"], "pictures.cells is 11, but must be", "at most 10"),
     "a wrong key": (["sweeps=sweep"], "There is no key sweeps here.", "Did you mean sweep?"),
-    "somebody's file": (["sweep=sweep", "output=mine"], "mine/summary.csv is there already", "output=comparison"),
+    "somebody's file": (["sweep=sweep", "output=mine"], "mine/summary.csv exists already", "output=comparison"),
 }
 
 

@@ -226,7 +226,7 @@ def test_numbers_are_read_as_python_reads_them_and_whole_ones_stay_whole():
 
 def test_settings_that_have_come_to_lie_below_experiment_are_refused_by_their_file():
     config, choices = composed([*TINY, "+experiment.trainer.iterations=20"])
-    with pytest.raises(UserError, match=r"experiment/mine\.yaml does not say .*trainer would.*\n.*# @package _global_"):
+    with pytest.raises(UserError, match=r"mine\.yaml does not apply .*trainer would.*\n.*# @package _global_"):
         check(config, TINY, {**choices, "experiment": "mine"}, no_default)
 
 

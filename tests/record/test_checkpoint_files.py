@@ -257,7 +257,7 @@ def test_a_name_that_is_not_there_is_refused_with_those_that_are(files):
     with pytest.raises(UserError) as refusal:
         files.load("best", CPU)
     assert str(refusal.value) == (f"There is no checkpoint {files.path('best')}.\n  There is last or 1.")
-    with pytest.raises(UserError, match=r"not there: .*iteration_00000007\.pt"):
+    with pytest.raises(UserError, match=r"There is no checkpoint .*iteration_00000007\.pt"):
         files.load("7", CPU)
 
 

@@ -178,12 +178,12 @@ def test_samples_are_not_written_over_anything(tmp_path, name):
     check_output(output)
     write_samples(GREY[:2], output)
     before = {file: file.read_bytes() for file in tmp_path.rglob("*.*")}
-    with pytest.raises(UserError, match=r"is there already.*\n  Choose another path for output"):
+    with pytest.raises(UserError, match=r"exists already.*\n  Choose another path for output"):
         write_samples(GREY, output)
     assert {file: file.read_bytes() for file in tmp_path.rglob("*.*")} == before
 
 
 def test_a_folder_of_samples_does_not_take_the_place_of_a_file(tmp_path):
     (tmp_path / "samples").write_text("mine")
-    with pytest.raises(UserError, match="is there already"):
+    with pytest.raises(UserError, match="exists already"):
         check_output(f"{tmp_path}/samples/")
