@@ -332,7 +332,7 @@ def test_the_ways_to_go_on_with_a_part_of_ones_own_are_those_that_the_examples_w
     assert {line for line in commands(start) if line in PAGES["docs/extending.md"]} == {line for *_, line in EXAMPLES}
 
 
-OF_PYTHON = {"train", "sweep", "load", "load_sweep", "SavedRun", "SavedSweep", "GeneratedImages"}
+OF_PYTHON = {"train", "sweep", "load", "load_sweep", "GanSampler", "SavedRun", "SavedSweep", "GeneratedImages"}
 
 
 def test_the_page_on_python_has_every_name_with_the_first_line_of_its_docstring():

@@ -341,8 +341,9 @@ def _known(folder: Path, run: SavedRun, real: RealImages, asked: Asked) -> Gener
         max(alone, images_added(most, len(rows)) if number in real.scarce else 0) for number, rows in enumerate(kept)
     ]
 
-    def draw(number: int, count: int, seed: int) -> NDArray[np.uint8]:
-        return np.asarray(run.sample(count, seed, asked.checkpoint, str(asked.device), [names[number]]))
+    def draw(numbers: Sequence[int], count: int, seed: int) -> NDArray[np.uint8]:
+        classes = [names[number] for number in numbers]
+        return np.asarray(run.sample(count * len(numbers), seed, asked.checkpoint, str(asked.device), classes))
 
     log.info("Drawing %s images.", f"{sum(counts):,}")
     known = generated_images.generate(draw, counts, judge, pixels, labels, names, asked.filters, asked.seed)

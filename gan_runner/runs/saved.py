@@ -209,7 +209,7 @@ class SavedRun:
             )
 
     def data_config(self) -> DictConfig:
-        """Its config, with `data.root` as it is from the folder of today."""
+        """Its config, with `data.root` as it is seen from this folder."""
         config = OmegaConf.create(self.stored.values)
         if root := self.stored.root_from_elsewhere():
             config.data.root = str(root)

@@ -28,8 +28,8 @@ CLOSE = 0.01
 IMAGES, MANIFEST = "images", "manifest.csv"
 _TRIES = 10  # draws of as many images again, where filters leave too few
 
-Draw = Callable[[int, int, int], NDArray[np.uint8]]
-"""Draws images of a class: its number, how many, the seed; uint8 [n, H, W, C]."""
+Draw = Callable[[Sequence[int], int, int], NDArray[np.uint8]]
+"""Draws images of classes: their numbers, how many of each, the seed; uint8 [N, H, W, C], class after class."""
 
 
 @dataclass(frozen=True)
@@ -107,6 +107,7 @@ def generate(
         UserError: filters leave too few.
     """
     parts = []
+    first = _drawn_together(draw, counts, seed)
     for number, count in enumerate(counts):
         known = (labels == number).nonzero().flatten()
         of_class = _OfClass(training[known], known)
@@ -116,7 +117,7 @@ def generate(
             if not lacking:
                 break
             own_seed = seed if attempt == 0 else derived_seed(seed, "images in the place of others", attempt)
-            drawn = np.asarray(draw(number, count, own_seed))
+            drawn = first[number] if attempt == 0 else np.asarray(draw([number], count, own_seed))
             images = torch.from_numpy(np.ascontiguousarray(drawn.transpose(0, 3, 1, 2)))
             part = of_class.judged(images, probabilities(judge, images)[:, number])
             place = torch.arange(count)
@@ -141,6 +142,16 @@ def generate(
         parts += [{**part, "left_out": torch.zeros(0, dtype=torch.int64)} for part in found]
         parts[-1]["left_out"] = torch.tensor([left_out])
     return Generated(**{name: torch.cat([part[name] for part in parts]) for name in parts[0]})
+
+
+def _drawn_together(draw: Draw, counts: Sequence[CountOrZero], seed: Seed) -> dict[int, NDArray[np.uint8]]:
+    """The images of each class; those of which there are as many are drawn at once, for a run is loaded each time."""
+    found: dict[int, NDArray[np.uint8]] = {}
+    for count in set(counts):
+        numbers = [number for number, wanted in enumerate(counts) if wanted == count]
+        images = np.split(np.asarray(draw(numbers, count, seed)), len(numbers))
+        found |= dict(zip(numbers, images, strict=True))
+    return found
 
 
 class _OfClass:

@@ -27,8 +27,12 @@ class Judge(nn.Module):
         return torch.stack([-bright, bright], 1)
 
 
-def draw(number, count, seed):
-    """Every third image is a copy of a training image of its class, the first pixel random."""
+def draw(numbers, count, seed):
+    """Of each class, every third image is a copy of one of its training images."""
+    return np.concatenate([of_class(number, count, seed) for number in numbers])
+
+
+def of_class(number, count, seed):
     generator = np.random.default_rng([seed, number])
     images = generator.integers(0, 256, (count, 4, 4, 1), dtype=np.uint8)
     known = TRAINING[LABELS.eq(number)].permute(0, 2, 3, 1).numpy()
@@ -73,7 +77,7 @@ def test_filters_leave_images_out_and_draw_others_in_their_place():
     assert made().left_out.tolist() == [0, 0]
     # Each can be drawn again: gan-sample with its seed, the image of its number.
     for image, label, seed, place in zip(found.images, found.label, found.seed, found.place, strict=True):
-        again = draw(int(label), int((6, 9)[label]), int(seed))[place]
+        again = of_class(int(label), (6, 9)[label], int(seed))[place]
         assert np.array_equal(image.permute(1, 2, 0).numpy(), again)
 
 
@@ -82,7 +86,7 @@ def test_filters_that_leave_too_few_are_refused():
         UserError, match=r"The filters leave \d+ of 60 generated images of class T-shirt/top"
     ) as refused:
         generate(
-            lambda number, count, seed: np.full((count, 4, 4, 1), 128, np.uint8),
+            lambda numbers, count, seed: np.full((count * len(numbers), 4, 4, 1), 128, np.uint8),
             (6, 9),
             Judge(),
             TRAINING,
