@@ -18,6 +18,12 @@ WORTH = "worth/"  # what a classifier scores in each arm of gan-augment, by repe
 
 # What symptoms are given besides and the log does not show.
 JUDGED = "judged/"  # shares in [0, 1] of an evaluation
+CLASS_ACCURACY = f"{JUDGED}class_accuracy"  # of images that were drawn by class, recognised as the class asked for
+CLASS_ACCURACY_REAL = f"{JUDGED}class_accuracy_real"  # of real images that the extractor has not learned
+CLASS_CHANCE = f"{JUDGED}class_chance"  # of images that have nothing to do with their classes
+CLASS_ERROR = f"{JUDGED}class_error"  # standard error of the difference between the two accuracies
+CLASS_SHARES_OFF = f"{JUDGED}class_shares_off"  # images that are of other classes than the data's shares ask for
+CLASS_SPREAD = f"{JUDGED}class_spread"  # variance of features within a class, against real images'; the least
 UNTRAINED = "untrained/"  # what the untrained G measured
 
 LOSS_D, LOSS_G = f"{LOSS}d", f"{LOSS}g"

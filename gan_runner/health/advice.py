@@ -159,6 +159,11 @@ def penalty(settings: Settings, usual: Usual) -> str:
     return "" if "penalty" in settings else "penalty=r1"
 
 
+def projection(settings: Settings, usual: Usual) -> str:
+    """Give D the class by projection, where it is given it in another way."""
+    return "" if settings.get("game.conditioning", "projection") == "projection" else "game.conditioning=projection"
+
+
 def average(settings: Settings, usual: Usual) -> str:
     """Images from a moving average of G, where there is none."""
     kept = (settings.get(key, "null") for key in ("trainer.ema", "trainer.ema_half_life"))

@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import astuple, dataclass
 from typing import Any, Literal
 
+from gan_runner.errors import printable
 from gan_runner.games.game import accuracy_of
 from gan_runner.health import advice
 from gan_runner.health.advice import Help
@@ -16,6 +17,12 @@ from gan_runner.tags import (
     ACCURACY_D,
     ACCURACY_FAKE,
     ACCURACY_REAL,
+    CLASS_ACCURACY,
+    CLASS_ACCURACY_REAL,
+    CLASS_CHANCE,
+    CLASS_ERROR,
+    CLASS_SHARES_OFF,
+    CLASS_SPREAD,
     DISTANCE,
     DIVERSITY,
     GRAD_NORM_G,
@@ -27,6 +34,8 @@ from gan_runner.tags import (
 )
 
 Point = Mapping[str, float]
+
+_NAMED = 5  # classes in a message
 
 
 @dataclass(frozen=True)
@@ -69,6 +78,7 @@ class Symptom(ABC):
         clock: whose updates those are. While that player stands still, no time passes.
         helps: what usually helps.
         where: settings by dotted key, one of which has to be unusual for the symptom to count; () where it always does.
+        of_some_runs: whether most runs measure no such thing: the log has it from when it was first judged.
     """
 
     tags: tuple[str, ...]
@@ -76,6 +86,7 @@ class Symptom(ABC):
     clock: Literal["d", "g"] = "g"
     helps: tuple[Help, ...] = ()
     where: tuple[str, ...] = ()
+    of_some_runs: bool = False
 
     @abstractmethod
     def observe(self, point: Point, now: Moment) -> Observation | None:
@@ -557,6 +568,174 @@ class Narrower(AgainstBest):
         return f"G's images cover {mean:.0%} of the real ones, and covered {best:.0%} up to iteration {iteration}"
 
 
+# ---- what images by class show, where an evaluation's extractor tells the classes apart ------------------
+
+_OF_CLASS = f"{CLASS_SPREAD}/"
+_BY_CHANCE = 3.0  # standard errors that may be chance
+
+
+class ClassesIgnored(OnAverage):
+    """G draws what it likes, whatever class is asked for.
+
+    Args:
+        share: part of the way from chance to the accuracy on real images up to which it counts, in accuracy of a
+            classifier on the classes that were asked for.
+        patience: see `Symptom`.
+    """
+
+    tags = (CLASS_ACCURACY, CLASS_ACCURACY_REAL, CLASS_CHANCE, CLASS_ERROR)
+    of_some_runs = True
+    helps = (advice.projection, advice.slower_d, advice.penalty)
+
+    def __init__(self, share: Fraction, patience: CountOrZero) -> None:
+        super().__init__(patience)
+        self._share = share
+
+    def judge(self, means: Sequence[float], now: Moment) -> str:
+        """See `OnAverage`."""
+        accuracy, real, chance, error = means
+        if real - chance <= _BY_CHANCE * error:  # labels that say nothing: see `OddLabels`
+            return ""
+        if not max(accuracy, self.newest[0]) < chance + self._share * (real - chance):  # a G that has got over it
+            return ""
+        return (
+            f"classes are ignored: {accuracy:.1%} of the images are taken for the class that was asked for, where "
+            f"chance gives {chance:.1%} and real images have {real:.1%}"
+        )
+
+
+class ClassCollapsed(OnAverage):
+    """G draws images of a class that hardly differ.
+
+    Args:
+        spread: variance of the features of a class's images, as a share of that of its real images, up to which it
+            counts.
+        patience: see `Symptom`.
+    """
+
+    tags = (CLASS_SPREAD,)
+    of_some_runs = True
+    helps = Collapse.helps
+
+    def __init__(self, spread: Fraction, patience: CountOrZero) -> None:
+        super().__init__(patience)
+        self._spread = spread
+        self._names: list[str] = []
+
+    def observe(self, point: Point, now: Moment) -> Observation | None:
+        """See `Symptom`; starts again where other classes are judged than before, as too few images of one are not."""
+        names = [tag.removeprefix(_OF_CLASS) for tag in point if tag.startswith(_OF_CLASS)]
+        if names != self._names:
+            self.forget()
+            self._names = names
+        return super().observe(point, now)
+
+    def values(self, point: Point) -> tuple[float, ...]:
+        """The spread of each class."""
+        return tuple(point[f"{_OF_CLASS}{name}"] for name in self._names)
+
+    def judge(self, means: Sequence[float], now: Moment) -> str:
+        """See `OnAverage`."""
+        of_each = {name: max(pair) for name, *pair in zip(self._names, means, self.newest, strict=True)}
+        found = {name: spread for name, spread in of_each.items() if spread <= self._spread}
+        if not found:
+            return ""
+        which = ", ".join(f"{printable(name)} ({spread:.1%})" for name, spread in list(found.items())[:_NAMED])
+        more = f" and {len(found) - _NAMED} more" if len(found) > _NAMED else ""
+        return f"images of a class vary less than {self._spread:.0%} as much as its real ones: {which}{more}"
+
+    def state_dict(self) -> dict[str, Any]:
+        """See `Symptom`."""
+        return super().state_dict() | {"names": list(self._names)}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """See `Symptom`."""
+        super().load_state_dict(state)
+        self._names = [str(name) for name in state["names"]]
+        if any(len(values) != len(self._names) for _, values in self._window):
+            raise ValueError("there is a spread for each class")
+
+
+class ClassesTooEasy(OnAverage):
+    """A classifier recognises generated images better than real ones: G draws the typical ones and leaves out others.
+
+    Ravuri and Vinyals (2019, arXiv:1905.10887).
+
+    Args:
+        margin: by how much accuracy is above that on real images from which it counts, if that is more than chance.
+        patience: see `Symptom`.
+    """
+
+    tags = (CLASS_ACCURACY, CLASS_ACCURACY_REAL, CLASS_ERROR)
+    of_some_runs = True
+    helps = (advice.projection, advice.slower_d, advice.larger_batch, advice.penalty)
+
+    def __init__(self, margin: Fraction, patience: CountOrZero) -> None:
+        super().__init__(patience)
+        self._margin = margin
+
+    def judge(self, means: Sequence[float], now: Moment) -> str:
+        """See `OnAverage`."""
+        accuracy, real, error = means
+        if not min(accuracy, self.newest[0]) > real + max(self._margin, _BY_CHANCE * error):
+            return ""
+        return (
+            f"classes are easier to recognise than in real images, {accuracy:.1%} against {real:.1%}: G draws the "
+            "typical images of a class and leaves out others"
+        )
+
+
+class ClassShares(Symptom):
+    """Classes of generated images come more or less often than in the data, so that D learns how often a class comes.
+
+    Args:
+        share: of the images that would have to be of other classes from which it counts; what chance does is
+            taken off.
+    """
+
+    tags = (CLASS_SHARES_OFF,)
+    of_some_runs = True
+    patience = 0
+
+    def __init__(self, share: Fraction) -> None:
+        self._share = share
+
+    def observe(self, point: Point, now: Moment) -> Observation | None:
+        """See `Symptom`."""
+        if point[CLASS_SHARES_OFF] < self._share:
+            return None
+        return Observation(
+            f"{point[CLASS_SHARES_OFF]:.0%} of the generated images would have to be of other classes to come as "
+            "often as in the data: D learns how often a class comes instead of what it looks like. Give generated "
+            "images the classes of the real batch"
+        )
+
+
+class OddLabels(Symptom):
+    """The labels say nothing about the real images: a classifier that learned them recognises no others.
+
+    Args:
+        gain: part of the way from chance to certainty up to which the accuracy on real images counts as chance.
+    """
+
+    tags = (CLASS_ACCURACY_REAL, CLASS_CHANCE)
+    of_some_runs = True
+    patience = 0
+
+    def __init__(self, gain: Fraction) -> None:
+        self._gain = gain
+
+    def observe(self, point: Point, now: Moment) -> Observation | None:
+        """See `Symptom`."""
+        real, chance = point[CLASS_ACCURACY_REAL], point[CLASS_CHANCE]
+        if real > chance + self._gain * (1 - chance):
+            return None
+        return Observation(
+            f"the labels do not fit the real images: a classifier that learned them recognises {real:.1%} of others, "
+            f"where chance gives {chance:.1%}; look at the labels that data names"
+        )
+
+
 # ---- what the data show ---------------------------------------------------------------------------------
 
 
@@ -586,3 +765,18 @@ class OddData(Symptom):
                 "and at the files that data names"
             )
         return None
+
+
+def seen_at_once(symptoms: Mapping[str, Symptom], point: Point) -> list[str]:
+    """What is wrong by one evaluation alone, whether it will last or not: a sentence for each symptom.
+
+    Args:
+        symptoms: by name, nothing seen yet; those that other numbers are needed for are left out.
+        point: what the evaluation has judged, by tag.
+    """
+    said, now = [], Moment(0, 0, 0)
+    for name, symptom in symptoms.items():
+        if point.keys() >= set(symptom.tags):
+            observation = symptom.observe(point, now)
+            said += [f"{name}: {observation.what}."] if observation is not None else []
+    return said

@@ -74,7 +74,7 @@ class Health(Protocol):
 
         Returns:
             1 or 0 for each symptom by tag, as it is present or not, which stays as it was where the point has
-            nothing to judge it by; and the alarms that are new.
+            nothing to judge it by, without those of some runs that were never judged; and the alarms that are new.
         """
         ...
 
@@ -188,7 +188,8 @@ class Watch:
                     since = self._courses[name].since or (observation and observation.since) or now
                     lasted = symptom.updates(now) - symptom.updates(since)
                     new += self._follow(name, observation, now, symptom.patience - lasted, symptom.helps)
-                seen[f"{tags.HEALTH}{name}"] = float(self._courses[name].since is not None)
+                if not symptom.of_some_runs or self._last.keys() >= set(symptom.tags):
+                    seen[f"{tags.HEALTH}{name}"] = float(self._courses[name].since is not None)
         self.raised += new
         return seen, new
 

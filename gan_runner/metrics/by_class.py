@@ -10,23 +10,41 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
+from typing import Protocol
 
 from torch import Tensor
 
+from gan_runner import tags
 from gan_runner.data.image_set import ImageSet
 from gan_runner.metrics import distances, neighbours
-from gan_runner.metrics.feature_metrics import FeatureMetrics
-from gan_runner.metrics.features import Features, even_rows
+from gan_runner.metrics.features import Extractor, Features, even_rows
 from gan_runner.ranges import Count
 
-# Set by planted faults and healthy runs on the shipped digits (tests/metrics/test_by_class.py).
-IGNORED = 0.5
-"""Classes count as ignored up to this part of the way from chance to the accuracy on real images."""
-COLLAPSED = 0.15
-"""A class counts as collapsed where its features vary less than this share of what those of its real images do."""
-EASIER = 0.02
-"""Classes count as too easy where accuracy is higher than on real images by more than this, and than chance gives."""
-_ERRORS = 3.0  # standard errors that are still chance
+
+class Judging(Protocol):
+    """What images by class are judged with: of `FeatureMetrics`, once they know the data."""
+
+    @property
+    def extractor(self) -> Extractor:
+        """Sees features, and tells the classes apart."""
+
+    @property
+    def training(self) -> ImageSet:
+        """What the generator learns from."""
+
+    @property
+    def reference(self) -> ImageSet:
+        """The real images that generated ones are compared with."""
+
+    @property
+    def unseen(self) -> ImageSet | None:
+        """Real images that the extractor has not learned; None where there are none."""
+
+    @property
+    def fewest(self) -> int:
+        """Images that a distance needs at least."""
+
+    neighbours: int
 
 
 @dataclass(frozen=True)
@@ -60,12 +78,16 @@ class ByClass:
         drawn: of each class.
         real: of each class, of real images that the extractor has not learned; () where there are none.
         recognised: of the images that were asked for as a row's class, how many were taken for a column's, [C, C].
+        counts: training images of each class.
+        findings: what looks wrong, a sentence each.
     """
 
     names: Sequence[str]
     drawn: Sequence[OfOneClass]
     real: Sequence[OfOneClass]
     recognised: Sequence[Sequence[int]]
+    counts: Sequence[int]
+    findings: Sequence[str] = ()
 
     @property
     def accuracy(self) -> float:
@@ -82,27 +104,27 @@ class ByClass:
         return sum(count * accuracy for count, accuracy in both) / total if total else None
 
     @property
-    def findings(self) -> list[str]:
-        """What looks wrong, a sentence each."""
-        found, real = [], self.real_accuracy
+    def judged(self) -> dict[str, float]:
+        """What alarms look at, by tag (see `gan_runner.tags`); without what is not known."""
         total = sum(each.count for each in self.drawn)
-        chance = sum((each.count / total) ** 2 for each in self.drawn)
-        if real is not None and self.accuracy < chance + IGNORED * (real - chance):
-            found.append(
-                f"Classes are ignored: {self.accuracy:.1%} of the images are taken for the class that was asked for, "
-                f"where chance gives {chance:.1%} and real images have {real:.1%}."
-            )
-        found += [
-            f"Class {name} has collapsed: its images vary {each.spread:.1%} as much as the real ones of that class."
-            for name, each in zip(self.names, self.drawn, strict=True)
-            if each.spread is not None and each.spread < COLLAPSED
-        ]
-        if real is not None and self.accuracy > real + max(EASIER, _ERRORS * self._error(real)):
-            found.append(
-                f"Classes are easier to recognise than in real images, {self.accuracy:.1%} against {real:.1%}: G "
-                "draws the typical images of a class and leaves out others. See the coverage of each class."
-            )
-        return found
+        found = {
+            tags.CLASS_ACCURACY: self.accuracy,
+            tags.CLASS_CHANCE: math.fsum((each.count / total) ** 2 for each in self.drawn),
+            tags.CLASS_SHARES_OFF: self._shares_off(total),
+        }
+        if (real := self.real_accuracy) is not None:
+            found |= {tags.CLASS_ACCURACY_REAL: real, tags.CLASS_ERROR: self._error(real)}
+        spreads = {name: each.spread for name, each in zip(self.names, self.drawn, strict=True)}
+        known = {f"{tags.CLASS_SPREAD}/{name}": spread for name, spread in spreads.items() if spread is not None}
+        return found | known | ({tags.CLASS_SPREAD: min(known.values())} if known else {})
+
+    def _shares_off(self, total: Count) -> float:
+        """Share of the images that would have to be of other classes for the data's shares, beyond what chance does."""
+        of_data = [count / sum(self.counts) for count in self.counts]
+        off = 0.5 * math.fsum(abs(each.count / total - share) for each, share in zip(self.drawn, of_data, strict=True))
+        # Of classes that are drawn at random, as often as the data have them: the mean of |normal| is sqrt(2 / pi).
+        by_chance = 0.5 * math.fsum(math.sqrt(2 / math.pi * share * (1 - share) / total) for share in of_data)
+        return max(0.0, off - by_chance)
 
     def _error(self, rate: float) -> float:
         """Standard error of the difference between the two accuracies."""
@@ -114,7 +136,7 @@ class ByClass:
         return {
             "accuracy": self.accuracy,
             "real_accuracy": self.real_accuracy,
-            "findings": self.findings,
+            "findings": list(self.findings),
             "recognised": [list(row) for row in self.recognised],
             "classes": {
                 name: {"generated": asdict(drawn), "real": asdict(real)}
@@ -125,7 +147,70 @@ class ByClass:
         }
 
 
-def by_class(seen: Features, label: Tensor, metrics: FeatureMetrics, most: Count) -> ByClass | None:
+class ClassJudge:
+    """Judges images that were drawn by class, and keeps its measurements of real ones.
+
+    Args:
+        metrics: bound to the data, whose classes its extractor tells apart; see `tells_classes`.
+        most: real images to compare with, at most.
+        unseen: real images that stand beside them, at most.
+        distances: whether to give the Fréchet distance and the coverage of each class too.
+    """
+
+    def __init__(self, metrics: Judging, most: Count, unseen: Count, *, distances: bool) -> None:
+        self._metrics = metrics
+        self._distances = distances
+        self._names = metrics.training.classes
+        assert metrics.training.labels is not None, "data whose classes are told apart have labels"
+        self._counts = metrics.training.labels.bincount(minlength=len(self._names)).tolist()
+        reference, label, _ = _features(metrics.reference, most, metrics)
+        self._reference = [reference[label == number] for number in range(len(self._names))]
+        self._real: list[OfOneClass] = []
+        if metrics.unseen is not None and metrics.unseen.labels is not None:
+            vectors, label, taken_for = _features(metrics.unseen, unseen, metrics)
+            self._real = self._of_each(vectors, taken_for, label)
+
+    def judge(self, seen: Features, label: Tensor) -> ByClass:
+        """Measure images that were drawn by class.
+
+        Args:
+            seen: what the extractor sees in them.
+            label: the class that each was drawn as, int64 [N].
+        """
+        assert seen.probabilities is not None, "it tells classes apart"
+        taken_for, label = seen.probabilities.argmax(1).cpu(), label.cpu()
+        count = len(self._names)
+        recognised = (label * count + taken_for).bincount(minlength=count**2).view(count, -1)
+        drawn = self._of_each(seen.vectors.cpu(), taken_for, label)
+        return ByClass(self._names, drawn, self._real, recognised.tolist(), self._counts)
+
+    def _of_each(self, vectors: Tensor, taken_for: Tensor, label: Tensor) -> list[OfOneClass]:
+        found = []
+        for number, reference in enumerate(self._reference):
+            mine = label == number
+            found.append(self._of_one(vectors[mine], taken_for[mine] == number, reference))
+        return found
+
+    def _of_one(self, vectors: Tensor, right: Tensor, real: Tensor) -> OfOneClass:
+        count, accuracy = len(vectors), float(right.double().mean()) if len(right) else None
+        if min(count, len(real)) < self._metrics.fewest:
+            return OfOneClass(count, accuracy, None, None, None)
+        spread = float(_variance(vectors) / _variance(real).clamp(min=1e-12))
+        if not self._distances:
+            return OfOneClass(count, accuracy, None, None, spread)
+        frechet = distances.frechet_distance(*distances.moments(real), *distances.moments(vectors)).clamp(min=0)
+        around = neighbours.balls(real, self._metrics.neighbours)
+        coverage = neighbours.fidelity_and_coverage(around, vectors, self._metrics.neighbours)["coverage"]
+        return OfOneClass(count, accuracy, float(frechet), coverage, spread)
+
+
+def tells_classes(metrics: Judging) -> bool:
+    """Whether the extractor tells the classes of the data apart: one that knows no or other classes does not."""
+    labelled = metrics.training.labels is not None and metrics.reference.labels is not None
+    return labelled and metrics.extractor.classes == len(metrics.training.classes)
+
+
+def by_class(seen: Features, label: Tensor, metrics: Judging, most: Count) -> ByClass | None:
     """Measure images that were drawn by class.
 
     Args:
@@ -137,48 +222,23 @@ def by_class(seen: Features, label: Tensor, metrics: FeatureMetrics, most: Count
     Returns:
         The numbers; None where the extractor does not tell the classes of the data apart.
     """
-    names = metrics.training.classes
-    if seen.probabilities is None or seen.probabilities.shape[1] != len(names) or metrics.reference.labels is None:
+    if not tells_classes(metrics):
         return None
-    reference, reference_label, _ = _features(metrics.reference, most, metrics)
-    drawn = seen.probabilities.argmax(1).cpu()
-    label = label.cpu()
-    recognised = (label * len(names) + drawn).bincount(minlength=len(names) ** 2).view(len(names), -1)
-
-    def of_each(vectors: Tensor, taken_for: Tensor, classes: Tensor) -> list[OfOneClass]:
-        found = []
-        for number in range(len(names)):
-            mine = classes == number
-            against = reference[reference_label == number]
-            found.append(_of_one(vectors[mine], taken_for[mine] == number, against, metrics))
-        return found
-
-    real: list[OfOneClass] = []
-    if metrics.unseen is not None and metrics.unseen.labels is not None:
-        others, others_label, taken = _features(metrics.unseen, len(label), metrics)
-        real = of_each(others, taken, others_label)
-    return ByClass(names, of_each(seen.vectors.cpu(), drawn, label), real, recognised.tolist())
+    return ClassJudge(metrics, most, len(label), distances=True).judge(seen, label)
 
 
-def _features(images: ImageSet, most: Count, metrics: FeatureMetrics) -> tuple[Tensor, Tensor, Tensor]:
+def _variance(vectors: Tensor) -> Tensor:
+    """The trace of the covariance of features [N, dim], 0-d, float64."""
+    return vectors.double().var(0).sum()
+
+
+def _features(images: ImageSet, most: Count, metrics: Judging) -> tuple[Tensor, Tensor, Tensor]:
     """Features of up to so many images of a set with classes, the class of each, and what each is taken for."""
     assert images.labels is not None
     rows = images.labels.argsort(stable=True)[even_rows(len(images), most)]  # as often of each class as there
     seen = metrics.extractor(images.pixels(rows))
     assert seen.probabilities is not None
     return seen.vectors.cpu(), images.labels[rows], seen.probabilities.argmax(1).cpu()
-
-
-def _of_one(vectors: Tensor, right: Tensor, real: Tensor, metrics: FeatureMetrics) -> OfOneClass:
-    count, accuracy = len(vectors), float(right.double().mean()) if len(right) else None
-    if min(count, len(real)) < metrics.fewest:
-        return OfOneClass(count, accuracy, None, None, None)
-    (mean, covariance), (real_mean, real_covariance) = map(distances.moments, (vectors, real))
-    around = neighbours.balls(real, metrics.neighbours)
-    coverage = neighbours.fidelity_and_coverage(around, vectors, metrics.neighbours)["coverage"]
-    spread = float(covariance.trace() / real_covariance.trace().clamp(min=1e-12))
-    frechet = float(distances.frechet_distance(real_mean, real_covariance, mean, covariance).clamp(min=0))
-    return OfOneClass(count, accuracy, frechet, coverage, spread)
 
 
 def _pooled(classes: Sequence[OfOneClass]) -> float:

@@ -13,12 +13,14 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
+from gan_runner import tags
 from gan_runner.contracts import what_it_is
 from gan_runner.data.halves import halves
 from gan_runner.data.image_set import ImageSet
 from gan_runner.data.stacked import StackedImages
 from gan_runner.errors import UserError, closest
 from gan_runner.metrics import cache, distances, neighbours
+from gan_runner.metrics.by_class import ClassJudge, tells_classes
 from gan_runner.metrics.cells import k_means, nearest_centre
 from gan_runner.metrics.features import Extractor, Features, Learn, even_rows, features_of
 from gan_runner.metrics.modes import modes
@@ -142,6 +144,8 @@ class FeatureMetrics:
         self._unseen: ImageSet | None = None
         self._known: tuple[Tensor, Tensor] | None = None
         self._originals: dict[str, Tensor] | None = None
+        self._class_judge: tuple[Count, ClassJudge] | None = None  # and the images beside which it was made
+        self._judged_by_class: dict[str, float] = {}  # of the last images that were drawn by class
         self._warned_of: set[tuple[int, int]] = set()  # counts that are few; every evaluation would say it again
 
     @property
@@ -234,6 +238,7 @@ class FeatureMetrics:
             self._unseen = None
         self._extractor = self._learn(learned, device)
         self._known = self._originals = None
+        self._class_judge, self._judged_by_class = None, {}
         self._modes = None
         if isinstance(training, StackedImages) and self.extractor.classes:
             self._modes = training.mode_frequencies
@@ -289,7 +294,16 @@ class FeatureMetrics:
         Raises:
             UserError: there are too few images, or they have another shape than the data.
         """
-        return self.numbers_of(self._seen(fake, "generated"), real)
+        fake = list(fake)
+        seen = self._seen(fake, "generated")
+        if (label := _label_of(fake)) is not None and tells_classes(self):
+            self._judged_by_class = self._judge_of(len(label)).judge(seen, label).judged
+        return self.numbers_of(seen, real)
+
+    def _judge_of(self, count: Count) -> ClassJudge:
+        if self._class_judge is None or self._class_judge[0] != count:
+            self._class_judge = (count, ClassJudge(self, count, count, distances=False))
+        return self._class_judge[1]
 
     def numbers_of(self, seen: Features, real: Mapping[str, Tensor]) -> dict[str, float]:
         """As `measure`, of features that were extracted already."""
@@ -327,6 +341,8 @@ class FeatureMetrics:
     def for_alarms(self, numbers: Mapping[str, float], pictures: Count) -> dict[str, float]:
         """The share that is drawn of the classes that so many images can show, and coverage, where measured.
 
+        Of images that were drawn by class, `ByClass.judged` besides.
+
         `classes` counts those alone that the reference shows too; so does what a share of 1 would be.
         """
         found = {number: numbers[name] for name, number in zip(self.names, self._numbers, strict=True)}
@@ -336,7 +352,7 @@ class FeatureMetrics:
             # On average, by a G that draws all equally often.
             shown = self._classes_in_reference * (1 - (1 - 1 / every) ** pictures)
             shares["classes"] = min(1.0, found["classes"] / shown)
-        return shares
+        return shares | {tag.removeprefix(tags.JUDGED): value for tag, value in self._judged_by_class.items()}
 
     def of_real(self, statistics: Mapping[str, Tensor], most: Count) -> tuple[dict[str, float | None], int]:
         """The metrics of real images that are not in the reference: the best that a generator can be expected to reach.
@@ -453,6 +469,12 @@ def _begins_with(images: ImageSet, first: ImageSet) -> bool:
     if images.labels is None or first.labels is None:
         return True
     return torch.equal(images.labels[: len(first)], first.labels)
+
+
+def _label_of(batches: Sequence[Pictures]) -> Tensor | None:
+    """The class that each image of some batches was drawn as, int64 [N]; None where none was asked for."""
+    labels = [conditions["label"] for each in batches if "label" in (conditions := getattr(each, "conditions", {}))]
+    return torch.cat(labels) if batches and len(labels) == len(batches) else None
 
 
 def class_numbers(probabilities: Tensor, real_counts: Tensor) -> dict[str, float]:

@@ -188,7 +188,9 @@ def _lines_by_class(found: ByClass) -> list[str]:
         lines.append([*line, _short(drawn.coverage), _bracketed(_short(real.coverage))])
     pooled = f"{_percent(found.accuracy)} of the images are taken for the class that was asked for"
     beside = "" if found.real_accuracy is None else f"; of real images {_percent(found.real_accuracy)}"
-    return ["", *_aligned(lines, edges=(0,)), f"{pooled}{beside}.", *found.findings]
+    lacking = [printable(name) for name, real in zip(found.names, found.real, strict=False) if not real.count]
+    apart = [f"Nothing is held out of {', '.join(lacking)}: no real images stand beside those."] if lacking else []
+    return ["", *_aligned(lines, edges=(0,)), f"{pooled}{beside}.", *apart, *found.findings]
 
 
 def _bracketed(text: str) -> str:

@@ -5,14 +5,16 @@ from __future__ import annotations
 import json
 import logging
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import torch
 from omegaconf import DictConfig
 
-from gan_runner.config.build import sampler_of_checkpoint
+from gan_runner.config.build import make, sampler_of_checkpoint
 from gan_runner.files import write_text
+from gan_runner.health.symptoms import Symptom, seen_at_once
 from gan_runner.metrics.feature_metrics import FeatureMetrics
 from gan_runner.metrics.features import as_bytes
 from gan_runner.metrics.report import EvaluationReport, report
@@ -50,7 +52,7 @@ def report_of_checkpoint(
         log.info("Only %s images are drawn, not %s: there are no more real images to compare with.", fewer, num)
     drawn = sampler.draw(sampler.like_data("evaluation latents", fewer))
     images = as_bytes(torch.cat([batch.images for batch in drawn]))
-    return report(
+    found = report(
         images,
         metrics,
         real,
@@ -61,6 +63,16 @@ def report_of_checkpoint(
         split=split_of(config),
         label=torch.cat([batch.conditions["label"] for batch in drawn]) if sampler.draws_by_class else None,
     )
+    if found.by_class is None:
+        return found
+    said = seen_at_once(_symptoms(config), found.by_class.judged)
+    return replace(found, by_class=replace(found.by_class, findings=said))
+
+
+def _symptoms(config: DictConfig) -> dict[str, Symptom]:
+    """What a run watches for, by name; nothing where its `health` is of the user's own and has no such key."""
+    nodes = config.health.get("symptoms") or {}
+    return {str(name): make(node) for name, node in nodes.items() if node is not None}
 
 
 def split_of(config: DictConfig) -> str:

@@ -1,8 +1,12 @@
+import json
 import math
 
 import pytest
 
+from gan_runner.health.advice import Usual, advise
 from gan_runner.health.symptoms import (
+    ClassCollapsed,
+    ClassesIgnored,
     CoinToss,
     Collapse,
     Constant,
@@ -279,6 +283,52 @@ def test_a_g_covers_less_than_it_did_when_its_mean_coverage_is_a_fraction_of_the
     observations = seen(Narrower(0.4, patience=20), [{"judged/coverage": share} for share in shares])
     assert [each is not None for each in observations] == [False] * 6 + [True, False]
     assert observations[6].what == "G's images cover 10% of the real ones, and covered 50% up to iteration 40"
+
+
+# ---- images by class --------------------------------------------------------------------------------------
+
+
+def spreads(**by_name):
+    return {"judged/class_spread": min(by_name.values()), **{f"judged/class_spread/{n}": v for n, v in by_name.items()}}
+
+
+def test_a_class_has_collapsed_where_its_own_mean_is_low_and_no_other_class_has_to_do_with_it():
+    points = [spreads(cat=0.01, dog=0.9), spreads(cat=0.9, dog=0.01), spreads(cat=0.02, dog=0.9)]
+    observations = seen(ClassCollapsed(0.15, patience=20), points)
+    assert observations[0].what == "images of a class vary less than 15% as much as its real ones: cat (1.0%)"
+    assert observations[1:] == [None, None], "on average neither is low"
+
+
+def test_classes_that_come_anew_into_an_evaluation_start_anew():
+    symptom = ClassCollapsed(0.15, patience=20)
+    assert present(symptom, [spreads(cat=0.01), spreads(cat=0.9, dog=0.01), spreads(cat=0.9, dog=0.02)])
+    assert symptom.observe(spreads(cat=0.9, dog=0.01), at(4)).since == at(2)
+
+
+def test_the_spreads_of_classes_come_from_a_checkpoint_by_name():
+    before, after = ClassCollapsed(0.15, patience=20), ClassCollapsed(0.15, patience=20)
+    before.observe(spreads(cat=0.01, dog=0.9), at(1))
+    after.load_state_dict(json.loads(json.dumps(before.state_dict())))
+    assert after.observe(spreads(cat=0.03, dog=0.9), at(2)) == before.observe(spreads(cat=0.03, dog=0.9), at(2))
+    with pytest.raises(ValueError, match="a spread for each class"):
+        after.load_state_dict({"window": [[1, 1, 1, 0.5]], "names": ["cat", "dog"]})
+
+
+def accuracies(drawn, real=0.9, chance=0.1, error=0.01):
+    names = ("class_accuracy", "class_accuracy_real", "class_chance", "class_error")
+    return dict(zip((f"judged/{name}" for name in names), (drawn, real, chance, error), strict=True))
+
+
+def test_classes_are_ignored_below_half_the_way_from_chance_to_real_and_a_g_that_has_got_over_it_is_well():
+    points = [accuracies(0.1), accuracies(0.49), accuracies(0.51), accuracies(0.49, real=0.12)]
+    assert present(ClassesIgnored(0.5, patience=40), points) == [True, True, False, False]
+
+
+def test_the_advice_against_classes_that_are_ignored_is_another_way_of_conditioning():
+    settings = {"game.conditioning": "concatenation", "penalty": "R1"}
+    said = advise(ClassesIgnored.helps, settings, Usual({}))
+    assert "game.conditioning=projection" in said
+    assert "conditioning" not in advise(ClassesIgnored.helps, {"penalty": "R1"}, Usual({}))
 
 
 # ---- the data ---------------------------------------------------------------------------------------------

@@ -1,12 +1,16 @@
 """Numbers by class: what healthy pictures have, and faults that were planted."""
 
-import dataclasses
+import copy
 
 import pytest
 import torch
+from hydra.utils import instantiate
 
-from gan_runner.data import InMemoryImages
+from gan_runner import tags
+from gan_runner.data import Batch, InMemoryImages
+from gan_runner.health.symptoms import seen_at_once
 from gan_runner.metrics.by_class import ByClass, OfOneClass, by_class
+from gan_runner.metrics.report import report
 
 CPU = torch.device("cpu")
 
@@ -16,12 +20,19 @@ def measured(metrics, images, label):
 
 
 @pytest.fixture
+def said(compose_config):
+    """What gan-eval says of numbers by class, with the thresholds of the config."""
+    symptoms = {name: each for name, each in instantiate(compose_config().health.symptoms).items() if each is not None}
+    return lambda found: seen_at_once(symptoms, found.judged)
+
+
+@pytest.fixture
 def held_out(halves):
     """Pictures that might have been drawn, with their classes."""
     return halves[1].images.clone(), halves[1].labels.clone()
 
 
-def test_real_pictures_are_recognised_cover_their_classes_and_nothing_is_found(bound, held_out):
+def test_real_pictures_are_recognised_cover_their_classes_and_nothing_is_found(bound, held_out, said):
     found = measured(bound, *held_out)
     assert found.accuracy == pytest.approx(found.real_accuracy)
     assert found.accuracy > 0.9
@@ -31,45 +42,80 @@ def test_real_pictures_are_recognised_cover_their_classes_and_nothing_is_found(b
         assert drawn == real
         assert drawn.coverage > 0.6
         assert 0.5 < drawn.spread < 2
-    assert found.findings == []
+    assert said(found) == []
 
 
 @pytest.mark.parametrize("seed", range(3))
-def test_classes_that_are_shuffled_or_cut_off_are_ignored(bound, held_out, seed):
+def test_classes_that_are_shuffled_or_cut_off_are_ignored(bound, held_out, said, seed):
     images, label = held_out
     shuffled = label[torch.randperm(len(label), generator=torch.Generator().manual_seed(seed))]
-    first, *_ = measured(bound, images, shuffled).findings
-    assert first.startswith("Classes are ignored: ")
+    (first,) = said(measured(bound, images, shuffled))
+    assert first.startswith("classes_ignored: classes are ignored: ")
     assert "where chance gives 10.1%" in first
 
 
 @pytest.mark.parametrize("number", [0, 7])
-def test_a_class_of_which_one_picture_is_drawn_has_collapsed_and_is_named(bound, held_out, number):
+def test_a_class_of_which_one_picture_is_drawn_has_collapsed_and_is_named(bound, held_out, said, number):
     images, label = held_out
     mine = (label == number).nonzero()[:, 0]
     images[mine] = images[mine[0]].clone()
-    (finding,) = measured(bound, images, label).findings
-    assert finding.startswith(f"Class {number} has collapsed: its images vary 0.0% as much")
+    (finding,) = said(measured(bound, images, label))
+    assert finding == (
+        f"class_collapsed: images of a class vary less than 15% as much as its real ones: {number} (0.0%)."
+    )
+
+
+def test_classes_that_come_in_other_shares_than_in_the_data_are_named(bound, held_out, said):
+    images, label = held_out
+    few = (label >= 5).nonzero()[:, 0].split(10)[::10]
+    rows = torch.cat([(label < 5).nonzero()[:, 0], *few]).sort().values
+    (finding,) = said(measured(bound, images[rows], label[rows]))
+    assert finding.startswith("class_shares: 3")
+    assert "D learns how often a class comes instead of what it looks like" in finding
+
+
+def of_counts(drawn, data):
+    of_each = [OfOneClass(count, 0.9, None, None, None) for count in drawn]
+    return ByClass([str(number) for number in range(len(drawn))], of_each, of_each, [], data)
+
+
+def test_the_part_of_the_images_that_is_of_other_classes_than_the_data_have_is_beyond_what_chance_does():
+    half_off = of_counts([500, 500], [1000, 0]).judged[tags.CLASS_SHARES_OFF]
+    assert half_off == pytest.approx(0.5)
+    assert of_counts([100, 100], [10, 10]).judged[tags.CLASS_SHARES_OFF] == 0.0
+    generator = torch.Generator().manual_seed(0)
+    data = [*range(1, 101)]
+    drawn = [torch.multinomial(torch.tensor(data).double(), 1000, True, generator=generator) for _ in range(20)]
+    offs = [of_counts(each.bincount(minlength=100).tolist(), data).judged[tags.CLASS_SHARES_OFF] for each in drawn]
+    assert max(offs) < 0.05, "classes that are drawn at random, as often as in the data"
+    even = of_counts([10] * 100, data).judged[tags.CLASS_SHARES_OFF]
+    assert even > 0.1
 
 
 def found_with(accuracy, real_accuracy, count=1000):
     def of_all(share):
         return [OfOneClass(count, share, 1.0, 0.9, 1.0)] * 2
 
-    return ByClass(("a", "b"), of_all(accuracy), of_all(real_accuracy), [[1, 0], [0, 1]])
+    return ByClass(("a", "b"), of_all(accuracy), of_all(real_accuracy), [[1, 0], [0, 1]], [7, 7])
 
 
-def test_classes_that_are_easier_to_recognise_than_real_ones_are_named_beyond_chance():
-    (finding,) = found_with(0.99, 0.92).findings
+def test_classes_that_are_easier_to_recognise_than_real_ones_are_named_beyond_chance(said):
+    (finding,) = said(found_with(0.99, 0.92))
     assert "easier to recognise than in real images, 99.0% against 92.0%" in finding
-    assert not found_with(0.93, 0.92).findings
-    assert not found_with(0.99, 0.92, count=30).findings, "of so few it may be chance"
+    assert not said(found_with(0.93, 0.92))
+    assert not said(found_with(0.99, 0.92, count=30)), "of so few it may be chance"
+
+
+def test_labels_that_say_nothing_about_real_images_are_named_instead_of_a_g_that_ignores_them(said):
+    (finding,) = said(found_with(0.5, 0.51))
+    assert finding.startswith("odd_labels: the labels do not fit the real images: ")
+    assert "recognises 51.0% of others, where chance gives 50.0%" in finding
 
 
 def test_the_accuracy_of_real_pictures_is_weighted_as_the_generated_classes_are():
     drawn = [OfOneClass(30, 1.0, None, None, None), OfOneClass(10, 0.5, None, None, None)]
     real = [OfOneClass(100, 0.8, None, None, None), OfOneClass(900, 0.4, None, None, None)]
-    found = ByClass(("a", "b"), drawn, real, [[30, 0], [5, 5]])
+    found = ByClass(("a", "b"), drawn, real, [[30, 0], [5, 5]], [3, 1])
     assert found.accuracy == pytest.approx(0.875)
     assert found.real_accuracy == pytest.approx(0.7)
 
@@ -82,10 +128,42 @@ def test_too_few_pictures_of_a_class_have_no_distance_and_none_at_all_no_accurac
     assert (found.drawn[0].frechet, found.drawn[0].coverage, found.drawn[2].accuracy) == (None, None, None)
     assert found.drawn[1].frechet is not None
     assert set(found.as_dict()["classes"]) == {str(number) for number in range(10)}
+    spreads = {tag for tag in found.judged if tag.startswith(f"{tags.CLASS_SPREAD}/")}
+    assert spreads == {f"{tags.CLASS_SPREAD}/1"}, "of the others there are too few"
 
 
-def test_where_the_extractor_does_not_know_the_classes_there_are_no_numbers_by_class(bound, held_out):
+def test_a_class_of_which_nothing_is_held_out_has_no_real_numbers_and_the_table_says_so(metrics_of, halves):
+    training, held_out = halves
+    rows = (held_out.labels != 4).nonzero()[:, 0]
+    metrics = metrics_of()
+    metrics.bind(
+        training, InMemoryImages("digits", held_out.images[rows], held_out.labels[rows], held_out.classes), CPU
+    )
+    found = report(training.images, metrics, 448, 0, average=None, checkpoint=None, label=training.labels)
+    assert found.by_class.real[4] == OfOneClass(0, None, None, None, None)
+    assert found.by_class.drawn[4].frechet is not None
+    assert "Nothing is held out of 4: no real images stand beside those." in found.table()
+    assert found.by_class.real_accuracy > 0.9
+
+
+def test_an_evaluation_judges_images_by_class_as_gan_eval_does_and_others_not(bound, batches, held_out):
     images, label = held_out
-    seen = dataclasses.replace(bound.extractor(images), probabilities=None)
-    assert by_class(seen, label, bound, 100) is None
-    assert isinstance(bound.training, InMemoryImages)
+    real = bound.statistics(batches(bound.training.images))
+    numbers = bound.measure(batches(images), real)
+    assert bound.for_alarms(numbers, 448).keys() == {"coverage", "classes"}
+    drawn = [Batch(images[:200], {"label": label[:200]}), Batch(images[200:], {"label": label[200:]})]
+    numbers = bound.measure(drawn, real)
+    bound.measure(batches(images), real)  # noise is measured after the images
+    found = bound.for_alarms(numbers, 448)
+    judged = by_class(bound.extractor(images), label, bound, len(label)).judged
+    assert {f"judged/{name}": value for name, value in found.items() if name.startswith("class_")} == judged
+
+
+def test_where_the_extractor_does_not_know_the_classes_there_are_no_numbers_by_class(metrics_of, learned, halves):
+    like = copy.copy(learned)
+    like.classes = 0
+    metrics = metrics_of("fast", extractor=like)
+    metrics.bind(*halves, CPU)
+    images, label = halves[1].images, halves[1].labels
+    assert by_class(metrics.extractor(images), label, metrics, 100) is None
+    metrics.measure([Batch(images, {"label": label})], metrics.statistics([Batch(halves[0].images)]))
