@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
 from typing import Any, Literal
 
 import torch
@@ -14,10 +15,23 @@ from torch.nn.modules.module import register_module_parameter_registration_hook
 import gan_runner
 from gan_runner.building.making import asked_for, make_network
 from gan_runner.errors import UserError
-from gan_runner.models.conditional import ConcatenationDiscriminator, ConditionalGenerator, ProjectionDiscriminator
+from gan_runner.models.conditional import (
+    ClassifyingDiscriminator,
+    ConcatenationDiscriminator,
+    ConditionalGenerator,
+    ProjectionDiscriminator,
+)
 from gan_runner.models.packing import Packed
+from gan_runner.objectives.classifiers import CLASSIFIERS
 
-_TOLD_THE_CLASS = {"projection": ProjectionDiscriminator, "concatenation": ConcatenationDiscriminator}
+_TOLD_THE_CLASS: Mapping[str, Callable[..., nn.Module]] = {
+    "projection": ProjectionDiscriminator,
+    "concatenation": ConcatenationDiscriminator,
+    **{
+        name: partial(ClassifyingDiscriminator, answers_per_class=loss.answers_per_class)
+        for name, loss in CLASSIFIERS.items()
+    },
+}
 _REGISTRATIONS = 4  # of a parameter at the most, as it is made, initialised and normalised
 
 

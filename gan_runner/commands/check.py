@@ -21,6 +21,7 @@ from gan_runner.games import accuracy_of
 from gan_runner.machine.memory import peak_memory
 from gan_runner.ranges import Count, Fraction, Positive
 from gan_runner.record.pictures import grid, png_bytes, save_atomically, to_uint8
+from gan_runner.runs.introduction import what_to_know
 from gan_runner.training.experiment import Experiment
 from gan_runner.training.first_look import first_look
 from gan_runner.training.progress import Progress, duration
@@ -100,6 +101,7 @@ class Preflight:
             rows.append(("disk", self._disk(experiment)))
         if unusual := experiment.watch.unusual:
             rows.append(("settings", unusual))
+        rows += [("settings", said) for said in what_to_know(experiment)]
         return rows
 
     def _trace(self, experiment: Experiment) -> list[tuple[str, str]]:

@@ -8,13 +8,17 @@ import torch
 from torch import Tensor
 
 from gan_runner.data.image_set import ImageSet
-from gan_runner.errors import UserError, closest
+from gan_runner.errors import UserError, closest, printable
 from gan_runner.ranges import Count
 
 LIKE_DATA = "like_data"
 """What is asked for where classes are to come as often as in the data."""
 
+FEW = 50
+"""Images of a class below which they may be too few to learn it from alone (Shahbazi et al. 2022, arXiv:2201.06578)."""
+
 _NAMED = 20  # classes that a message names
+_FEWEST_NAMED = 5
 
 
 def class_counts(images: ImageSet) -> tuple[int, ...] | None:
@@ -23,6 +27,13 @@ def class_counts(images: ImageSet) -> tuple[int, ...] | None:
         return None
     counts: list[int] = images.labels.bincount(minlength=len(images.classes)).tolist()
     return tuple(counts)
+
+
+def with_few_images(names: Sequence[str], counts: Sequence[int]) -> str:
+    """The classes with few images and how many each has, the fewest first, in words; "" where there are none."""
+    few = sorted((count, number) for number, count in enumerate(counts) if count < FEW)
+    named = [f"{printable(names[number])} ({count})" for count, number in few[:_FEWEST_NAMED]]
+    return ", ".join(named) + f" and {len(few) - _FEWEST_NAMED} more" * (len(few) > _FEWEST_NAMED)
 
 
 def as_often(counts: Sequence[int], count: Count) -> Tensor:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -20,10 +21,47 @@ from gan_runner.objectives.penalties import Penalty, Several, due, interval_of, 
 from gan_runner.ranges import Count
 
 
+@dataclass(frozen=True)
+class Answer:
+    """D's output for a batch of images.
+
+    Attributes:
+        logits: [B], or a map [B, ...].
+        conditions: D's further inputs; see `Batch`.
+        further: further outputs of D for each image, such as a classifier's logits, [B, ...]; None without any.
+    """
+
+    logits: Tensor
+    conditions: Mapping[str, Tensor]
+    further: Tensor | None = None
+
+    def split(self, first: Count, packing: Count) -> tuple[Answer, Answer]:
+        """Split into the outputs for the first images and for the rest.
+
+        Args:
+            first: number of images in the first part.
+            packing: images that D judges at a time.
+        """
+
+        def parts(values: Tensor, first: int) -> tuple[Tensor, Tensor]:
+            one, other = values.split([first, len(values) - first])
+            return one, other
+
+        conditions = {name: parts(value, first) for name, value in self.conditions.items()}
+        logits = parts(self.logits, first // packing)
+        further = (None, None) if self.further is None else parts(self.further, first)
+        one, other = (
+            Answer(logits[which], {name: pair[which] for name, pair in conditions.items()}, further[which])
+            for which in (0, 1)
+        )
+        return one, other
+
+
 class Adversarial(FromLatents):
     """G maps latents to images, and D images to logits, without further inputs.
 
-    Games with further inputs override `generate`, `judge` and `grid_conditions`.
+    Games with further inputs override `generate`, `judge` and `grid_conditions`; games in which D gives more than
+    logits, `ask`, `d_adversarial` and `g_adversarial`.
 
     Args:
         latent: where G's input comes from.
@@ -62,6 +100,18 @@ class Adversarial(FromLatents):
         logits: Tensor = d(images)
         return logits
 
+    def ask(self, d: nn.Module, images: Tensor, conditions: Mapping[str, Tensor]) -> Answer:
+        """Everything that the losses need of D for these images."""
+        return Answer(self._logits(d, images, conditions), conditions)
+
+    def d_adversarial(self, real: Answer, fake: Answer) -> dict[str, Tensor]:
+        """D's loss terms without penalties."""
+        return {"adversarial": self.loss.d(real.logits, fake.logits)}
+
+    def g_adversarial(self, fake: Answer, real: Answer | None) -> dict[str, Tensor]:
+        """G's loss terms; `real` is D's output for real images, given if the loss is `paired`."""
+        return {"adversarial": self.loss.g(fake.logits) if real is None else self.loss.g(fake.logits, real.logits)}
+
     def d_terms(self, d: nn.Module, real: Batch, fake: Batch) -> Outcome:
         """D's terms on real and generated images, judged as one joined batch.
 
@@ -71,18 +121,18 @@ class Adversarial(FromLatents):
         """
         shown = self._view(real.images)
         conditions = {name: torch.cat([real.conditions[name], value]) for name, value in fake.conditions.items()}
-        logits = self._logits(d, shown(torch.cat([real.images, fake.images])), conditions)
-        real_logits, fake_logits = logits.split([len(real) // self.packing, len(fake) // self.packing])
+        answer = self.ask(d, shown(torch.cat([real.images, fake.images])), conditions)
+        of_real, of_fake = answer.split(len(real), self.packing)
         measured: dict[str, Tensor] = {}
         if self.augment is not None:
-            self.augment.adapt(real_logits.detach(), len(real))
+            self.augment.adapt(of_real.logits.detach(), len(real))
             if isinstance(self.augment, AdaptiveChance):
                 measured["augment/p"] = self.augment.p.clone()
-        terms = {"adversarial": self.loss.d(real_logits, fake_logits)}
+        terms = self.d_adversarial(of_real, of_fake)
         for name in (name for name, part in self.penalties.items() if interval_of(part) == 1):
             terms[name] = self._penalty(name, d, real, fake, shown)
             measured[_tag(name)] = terms[name].detach()
-        return Outcome(terms, measured | self._measured(real_logits.detach(), fake_logits.detach()))
+        return Outcome(terms, measured | self._measured(of_real.logits.detach(), of_fake.logits.detach()))
 
     def d_lazy_phase(self, update: int) -> tuple[str, ...]:
         """The penalties with an update of their own after D's update number `update`, counted from 0."""
@@ -129,18 +179,17 @@ class Adversarial(FromLatents):
         """
         drawn = self.generate(g, latents, real.conditions if real is not None else {})
         shown = self._view(drawn.images)
-        fake_logits = self._logits(d, shown(drawn.images), drawn.conditions)
+        of_fake, of_real = self.ask(d, shown(drawn.images), drawn.conditions), None
         if self._paired:
             assert real is not None, "a loss that compares needs real images"
-            loss = self.loss.g(fake_logits, self._logits(d, shown(real.images), real.conditions))
-        else:
-            loss = self.loss.g(fake_logits)
+            of_real = self.ask(d, shown(real.images), real.conditions)
+        terms = self.g_adversarial(of_fake, of_real)
         measured = {}
         if self.loss.classifies:
-            fake = fake_logits.detach()
+            fake = of_fake.logits.detach()
             measured[tags.PROBABILITY_FAKE] = fake.sigmoid().mean()
             measured[tags.ACCURACY_FAKE] = (fake <= 0).mean(dtype=torch.float32)
-        return Outcome({"adversarial": loss}, measured)
+        return Outcome(terms, measured)
 
     def state_dict(self) -> dict[str, Any]:
         """The state for a checkpoint: the strength of the augmentation."""

@@ -87,14 +87,65 @@ class ProjectionDiscriminator(nn.Module):
         """Give a logit [B], or a map of them, for each image [B, C, H, W] of class `label`, int64 [B]."""
 
         def with_class(_: nn.Module, features: tuple[Tensor, ...], logits: Tensor) -> Tensor:
-            of_all = self.classes(*features)  # [B, num_classes, ...]
-            chosen = one_hot(label, of_all.shape[1], of_all.dtype).view(*of_all.shape[:2], *[1] * (of_all.dim() - 2))
-            projected: Tensor = (of_all * chosen).sum(1, keepdim=True)
-            return logits + projected
+            return logits + self._projected(features, label)
 
-        with self.net.get_submodule(self._answer).register_forward_hook(with_class):
+        return self._judged(images, with_class)
+
+    def with_unconditional(self, images: Tensor, label: Tensor) -> tuple[Tensor, Tensor]:
+        """Give the same logits, and those of the unconditional part alone."""
+
+        def both(_: nn.Module, features: tuple[Tensor, ...], logits: Tensor) -> Tensor:
+            return torch.cat([logits + self._projected(features, label), logits])  # the network continues with both
+
+        conditional, unconditional = self._judged(images, both).chunk(2)
+        return conditional, unconditional
+
+    def _projected(self, features: tuple[Tensor, ...], label: Tensor) -> Tensor:
+        of_all = self.classes(*features)  # [B, num_classes, ...]
+        chosen = one_hot(label, of_all.shape[1], of_all.dtype).view(*of_all.shape[:2], *[1] * (of_all.dim() - 2))
+        projected: Tensor = (of_all * chosen).sum(1, keepdim=True)
+        return projected
+
+    def _judged(self, images: Tensor, hook: Callable[..., Tensor]) -> Tensor:
+        with self.net.get_submodule(self._answer).register_forward_hook(hook):
             logits: Tensor = self.net(images)
         return logits
+
+
+class ClassifyingDiscriminator(nn.Module):
+    """Images to logits, and beside these to what a classifier says, which is given what the last layer is given.
+
+    Args:
+        make: makes the network, whose last linear or convolutional layer has one output.
+        image_shape: (channels, height, width) of the images to judge.
+        num_classes: classes of the data, at least 1.
+        answers_per_class: see `gan_runner.objectives.classifiers.ClassifierLoss`.
+
+    Raises:
+        UserError: the network has no such layer.
+    """
+
+    def __init__(self, make: Make, image_shape: ImageShape, num_classes: Count, answers_per_class: Count) -> None:
+        super().__init__()
+        self.net = make(image_shape=image_shape)
+        self._answer, answer = _answer_of(self.net)
+        self.classes = _alike(answer, answers_per_class * num_classes)
+
+    def forward(self, images: Tensor, label: Tensor) -> Tensor:
+        """Give a logit [B], or a map of them, for each image [B, C, H, W], whatever its class `label`."""
+        logits: Tensor = self.net(images)
+        return logits
+
+    def with_classes(self, images: Tensor) -> tuple[Tensor, Tensor]:
+        """Give the same logits, and the classifier's, [B, answers_per_class * C], means over a map."""
+        said: list[Tensor] = []
+
+        def listen(_: nn.Module, features: tuple[Tensor, ...], logits: Tensor) -> None:
+            said.append(self.classes(*features))
+
+        with self.net.get_submodule(self._answer).register_forward_hook(listen):
+            logits: Tensor = self.net(images)
+        return logits, said[0].flatten(2).mean(2) if said[0].dim() > 2 else said[0]
 
 
 class ConcatenationDiscriminator(nn.Module):
@@ -131,7 +182,7 @@ def _answer_of(net: nn.Module) -> tuple[str, Answer]:
     if answer is None or outputs != 1:
         found = f"its last, {name}, has {outputs}" if layers else "it has none"
         raise UserError(
-            f"game.conditioning is projection, which looks for the layer of model.discriminator "
+            f"This game.conditioning looks for the layer of model.discriminator "
             f"({described(net)}) that gives the logit: the last torch.nn.Linear or Conv2d, with one output; "
             f"but {found}.",
             "Try game.conditioning=concatenation; or give it a parameter num_classes, and a forward(images, label).",

@@ -11,6 +11,8 @@ from torch import nn
 from torchinfo import summary as parameter_summary
 
 from gan_runner.data import ResidentLoader
+from gan_runner.data.classes import FEW, with_few_images
+from gan_runner.games import Conditional
 from gan_runner.training.experiment import Experiment
 from gan_runner.training.threads import named
 
@@ -29,10 +31,25 @@ def introduce(experiment: Experiment) -> dict[str, str]:
         log.info("%d processes train together, each on %d images of a batch.", size, experiment.step.sizes.d)
     if not game.classifies:
         log.info("This loss does not classify: the area under the ROC curve stands in for accuracy/*.")
+    for said in what_to_know(experiment):
+        log.warning("%s", said)
     tables = layer_tables(experiment)
     for name, table in tables.items():
         log.debug("%s\n%s", name.capitalize(), table)
     return tables
+
+
+def what_to_know(experiment: Experiment) -> list[str]:
+    """What the game's settings, and the classes of the data, may lead to: a sentence or two for each."""
+    game, counts = experiment.game, experiment.class_counts
+    said = list(getattr(game, "caveats", ()))
+    if isinstance(game, Conditional) and not game.unconditional and counts is not None:
+        few = with_few_images(experiment.images.classes, counts)
+        said += [
+            f"Few images of some classes: {few}. Below {FEW}, G may draw the same few images of a class over and over. "
+            "Try augment=diffaugment, or game.unconditional=1, and look at the coverage of each class in gan-eval."
+        ] * bool(few)
+    return said
 
 
 def layer_tables(experiment: Experiment) -> dict[str, str]:

@@ -18,7 +18,7 @@ from gan_runner.objectives.latents import Normal
 from gan_runner.record.pictures import NAMES_WIDTH
 from gan_runner.seeds import generator_for
 from gan_runner.training.asked import PURPOSE
-from tests.command_line import call, gan_run, gan_sample
+from tests.command_line import call, gan_check, gan_run, gan_sample
 
 SMALL = (
     *("game=conditional", "data.limit=100", "trainer.batch_size=20", "trainer.device=cpu", "trainer.precision=fp32"),
@@ -52,6 +52,38 @@ def test_a_run_by_class_resumes_to_the_bit(folder, tmp_path):
         assert torch.equal(value, expected[name]), name
     grid = "samples/iteration_00000008.png"
     assert (tmp_path / "run" / grid).read_bytes() == (folder / "run" / grid).read_bytes()
+
+
+def test_a_run_with_a_classifier_and_lazy_penalties_resumes_to_the_bit_and_says_what_to_know(tmp_path):
+    words = (*SMALL, "game.conditioning=adc_gan", "penalty=r1", "penalty.interval=3")
+    whole = gan_run(tmp_path, *words, "trainer.iterations=8", "hydra.run.dir=whole")
+    assert "game.conditioning=adc_gan: A penalty holds back D's logit and not its classifier" in whole.text
+    assert "Few images of some classes: " in whole.text
+    assert gan_run(tmp_path, *words, "trainer.iterations=4", "hydra.run.dir=run").code == 0
+    assert gan_run(tmp_path, "resume=run", "trainer.iterations=8").code == 0
+    expected = weights(tmp_path / "whole")
+    assert "discriminator.classes.weight" in expected
+    for name, value in weights(tmp_path / "run").items():
+        assert torch.equal(value, expected[name]), name
+    for what in ("generator", "discriminator"):
+        exported = call(main.export, tmp_path, "run=run", f"what={what}", f"output={what}", "device=cpu")
+        assert exported.code == 0, exported.text
+    images = load_exported(tmp_path / "generator").sample(6, classes=[5])
+    assert load_exported(tmp_path / "discriminator").judge(images, images.label).shape == (6,)
+
+
+def test_gan_check_looks_at_a_run_by_class_and_trains_nothing(tmp_path):
+    for way in ("projection", "ac_gan"):
+        result = gan_check(tmp_path, *SMALL, f"game.conditioning={way}", "hydra.run.dir=run")
+        assert result.code == 0, result.text
+        assert ("game.conditioning=ac_gan: " in result.text) == (way == "ac_gan")
+    result = gan_check(tmp_path, *SMALL, "game.conditioning=acgan", "hydra.run.dir=run")
+    assert result.code
+    assert "game.conditioning is acgan" in result.text
+    assert "ac_gan" in result.text
+    result = gan_check(tmp_path, *SMALL, "game.conditioning=ac_gan", "game.unconditional=1", "hydra.run.dir=run")
+    assert result.code
+    assert "game.unconditional is 1, but game.conditioning is ac_gan" in result.text
 
 
 def test_a_checkpoint_knows_how_often_each_class_comes(folder):
@@ -178,7 +210,7 @@ def test_gan_eval_has_a_line_for_each_class_and_a_matrix(folder):
     assert sum(asked) == 50
     counts = torch.load(folder / "run/checkpoints/last.pt", weights_only=True)["about"]["class_counts"]
     assert max(abs(a - 0.5 * b) for a, b in zip(asked, counts, strict=True)) < 1, "as often as in the data"
-    assert "Classes are ignored" in " ".join(found["findings"]), "it has learned nothing yet"
+    assert found["findings"][0].startswith("classes_ignored: classes are ignored"), "it has learned nothing yet"
     assert "of the images are taken for the class that was asked for; of real images" in result.text
 
 

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from gan_runner.data import InMemoryImages
-from gan_runner.data.classes import as_often, class_counts, classes_asked_for, evenly_many
+from gan_runner.data.classes import as_often, class_counts, classes_asked_for, evenly_many, with_few_images
 from gan_runner.data.image_set import turns
 from gan_runner.errors import UserError
 from tests.plugins.translation import Pairs
@@ -61,3 +61,9 @@ def test_a_class_that_is_not_there_is_refused_with_the_nearest_name(asked, said,
         classes_asked_for(asked, NAMES)
     assert said in refused.value.problem
     assert remedy in refused.value.remedy
+
+
+def test_classes_with_few_images_are_named_the_fewest_first():
+    assert with_few_images(["cat", "dog", "cow"], [50, 70, 1000]) == ""
+    assert with_few_images(["cat", "dog", "cow"], [49, 70, 0]) == "cow (0), cat (49)"
+    assert with_few_images(list("abcdefg"), [1] * 7) == "a (1), b (1), c (1), d (1), e (1) and 2 more"

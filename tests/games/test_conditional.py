@@ -8,9 +8,11 @@ from gan_runner.config.build import build
 from gan_runner.data import Batch
 from gan_runner.errors import UserError
 from gan_runner.games import Conditional
+from gan_runner.objectives.classifiers import CLASSIFIERS
 from gan_runner.objectives.latents import Normal
 from gan_runner.objectives.losses import Hinge, Relativistic
 from gan_runner.objectives.penalties import R1, R1R2
+from gan_runner.training.first_look import first_look
 from gan_runner.training.schedules import Turn
 
 SLOPES = torch.tensor([[1.0, 2.0], [3.0, -1.0], [0.5, 0.0]], dtype=torch.float64)
@@ -50,8 +52,18 @@ class RecordingD(Recording):
         return images.mean((1, 2, 3)) + self.weight[label]
 
 
-def game_of(loss, penalty=None, num_classes=3):
-    return Conditional(Normal(4, 1.0), loss, penalty, None, num_classes, "projection", 2)
+class Talkative(Linear):
+    """It says more: logits that are the pixels' sum whatever the class, and a classifier's, slope_c . x for class c."""
+
+    def with_unconditional(self, images, label):
+        return self(images, label), images.flatten(1).sum(1)
+
+    def with_classes(self, images):
+        return images.flatten(1).sum(1), images.flatten(1) @ SLOPES.T
+
+
+def game_of(loss, penalty=None, num_classes=3, conditioning="projection", **further):
+    return Conditional(Normal(4, 1.0), loss, penalty, None, num_classes, conditioning, 2, **further)
 
 
 def batches():
@@ -73,6 +85,77 @@ def test_a_loss_that_compares_does_so_within_a_class():
     difference = ((real.images - fake.images).flatten(1) * SLOPES[REAL_LABEL]).sum(1)
     expected = nn.functional.softplus(-difference).mean()
     torch.testing.assert_close(outcome.terms["adversarial"], expected, rtol=0, atol=1e-12)
+
+
+class Drawing(nn.Module):
+    """G's images are its latents, whatever the class."""
+
+    def forward(self, latents, label):
+        return latents.view(-1, 1, 1, 2)
+
+
+@pytest.mark.parametrize("loss", [Hinge(), Relativistic()])
+def test_a_share_of_the_unconditional_game_is_the_same_loss_without_classes(loss):
+    game, d, (real, fake) = game_of(loss, unconditional=0.5), Talkative(), batches()
+    outcome = game.d_terms(d, real, fake)
+    whole = {name: d.with_unconditional(batch.images, REAL_LABEL) for name, batch in (("x", real), ("z", fake))}
+    for name, which, weight in (("adversarial", 0, 2 / 3), ("unconditional", 1, 1 / 3)):
+        expected = weight * loss.d(whole["x"][which], whole["z"][which])
+        torch.testing.assert_close(outcome.terms[name], expected, rtol=0, atol=1e-12)
+    outcome = game.g_terms(d, Drawing(), fake.images.flatten(1), real)
+    for name, which, weight in (("adversarial", 0, 2 / 3), ("unconditional", 1, 1 / 3)):
+        given = (whole["z"][which], whole["x"][which]) if loss.paired else (whole["z"][which],)
+        torch.testing.assert_close(outcome.terms[name], weight * loss.g(*given), rtol=0, atol=1e-12)
+
+
+@pytest.mark.parametrize("conditioning", CLASSIFIERS)
+def test_a_classifier_adds_a_term_to_d_and_to_g_and_leaves_the_penalty_to_the_logit(conditioning):
+    game = game_of(Hinge(), R1(0.6), 3, conditioning, classifier_weight=0.25)
+    loss, d, (real, fake) = CLASSIFIERS[conditioning](), Doubled(), batches()
+    said = [d.with_classes(batch.images)[1] for batch in (real, fake)]
+    terms = game.d_terms(d, real, fake).terms
+    expected = 0.25 * loss.d(said[0], REAL_LABEL, said[1], REAL_LABEL)
+    torch.testing.assert_close(terms["classifier"], expected, rtol=0, atol=1e-12)
+    logits = [batch.images.flatten(1).sum(1) for batch in (real, fake)]
+    torch.testing.assert_close(terms["adversarial"], Hinge().d(*logits), rtol=0, atol=1e-12)
+    torch.testing.assert_close(terms["penalty"].item(), 0.3 * 2, rtol=0, atol=1e-12)
+    terms = game.g_terms(d, Drawing(), fake.images.flatten(1), real).terms
+    torch.testing.assert_close(terms["classifier"], 0.25 * loss.g(said[1], REAL_LABEL), rtol=0, atol=1e-12)
+
+
+class Doubled(Talkative):
+    """As many answers for real and for generated images of a class; its logit knows no class."""
+
+    def forward(self, images, label):
+        return images.flatten(1).sum(1)
+
+    def with_classes(self, images):
+        logits, classes = super().with_classes(images)
+        return logits, torch.cat([classes, classes.flip(1)], 1)
+
+
+@pytest.mark.parametrize(
+    ("further", "method"),
+    [({"conditioning": "adc_gan"}, "with_classes"), ({"unconditional": 1.0}, "with_unconditional")],
+)
+def test_a_network_of_a_users_own_that_does_not_say_what_the_game_needs_is_refused(further, method):
+    with pytest.raises(UserError, match=rf"but model.discriminator \(.*Linear\) has no method {method}"):
+        game_of(Hinge(), **further).d_terms(Linear(), *batches())
+
+
+@pytest.mark.parametrize("conditioning", ["concatenation", "ac_gan", "adc_gan"])
+def test_only_projection_has_an_unconditional_part(conditioning):
+    with pytest.raises(UserError, match=f"game.unconditional is 1, but game.conditioning is {conditioning}"):
+        game_of(Hinge(), conditioning=conditioning, unconditional=1.0)
+
+
+def test_every_way_but_projection_alone_says_what_to_know_of_it():
+    assert game_of(Hinge()).caveats == []
+    for conditioning in ("concatenation", "ac_gan", "adc_gan"):
+        (said,) = game_of(Hinge(), conditioning=conditioning).caveats
+        assert said.startswith(f"game.conditioning={conditioning}: ")
+    (said,) = game_of(Hinge(), unconditional=1.0).caveats
+    assert said.startswith("game.unconditional=1: ")
 
 
 @pytest.mark.parametrize("loss", ["nonsaturating", "relativistic"])
@@ -105,16 +188,27 @@ def rows_of(experiment, turn):
     return [order.indices(update * size, size) for update in range(max(1, turn.d_steps))]
 
 
-@pytest.mark.parametrize("conditioning", ["projection", "concatenation"])
-@pytest.mark.parametrize("model", ["mlp", "dcgan", "resnet"])
-def test_every_model_plays_whatever_the_way_of_conditioning(compose_config, model, conditioning):
+WAYS = {
+    "projection": (),
+    "concatenation": ("game.conditioning=concatenation",),
+    "AC-GAN": ("game.conditioning=ac_gan", "trainer.precision=bf16"),
+    "ADC-GAN": ("game.conditioning=adc_gan", "game.classifier_weight=0.5"),
+    "a share without classes": ("game.unconditional=1", "trainer.precision=bf16"),
+}
+
+
+@pytest.mark.parametrize(
+    ("model", "way"), [(model, way) for model in ("mlp", "dcgan") for way in WAYS] + [("resnet", "ADC-GAN")]
+)
+def test_every_model_plays_whatever_the_way_of_conditioning(compose_config, model, way):
     widths = (
         ["model.widths=[8]"]
         if model == "resnet"
         else [f"model.{p}.widths=[4,4,4]" for p in ("generator", "discriminator")]
     )
-    config = compose_config(*SMALL, f"model={model}", *widths, f"game.conditioning={conditioning}", "trainer.ema=0.9")
-    experiment = build(config)
+    lazy = ("penalty=r1", "penalty.interval=2")
+    experiment = build(compose_config(*SMALL, f"model={model}", *widths, *lazy, *WAYS[way], "trainer.ema=0.9"))
+    first_look(experiment)
     embeddings = [name for name, _ in experiment.players.generator.net.named_parameters() if "embedding" in name]
     before = [value.clone() for value in experiment.players.generator.net.state_dict().values()]
     for position in (0, 8):

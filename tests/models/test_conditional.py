@@ -5,7 +5,12 @@ import torch
 from torch import nn
 
 from gan_runner.errors import UserError
-from gan_runner.models.conditional import ConcatenationDiscriminator, ConditionalGenerator, ProjectionDiscriminator
+from gan_runner.models.conditional import (
+    ClassifyingDiscriminator,
+    ConcatenationDiscriminator,
+    ConditionalGenerator,
+    ProjectionDiscriminator,
+)
 from gan_runner.models.spectral_norm import normalise_spectrally
 
 SHAPE, CLASSES = (1, 4, 4), 5
@@ -55,6 +60,35 @@ def test_a_map_of_logits_is_projected_at_every_place():
         torch.testing.assert_close(d(images, LABEL)[row], unconditional[row] + by_class[0, 0], rtol=0, atol=1e-14)
 
 
+@pytest.mark.parametrize("make", [dense, patches])
+def test_the_unconditional_logits_are_those_of_the_network_alone_and_take_no_second_pass(make):
+    d, images = ProjectionDiscriminator(make, SHAPE, CLASSES), torch.randn(3, *SHAPE)
+    conditional, unconditional = d.with_unconditional(images, LABEL)
+    torch.testing.assert_close(conditional, d(images, LABEL), rtol=0, atol=1e-14)
+    torch.testing.assert_close(unconditional, d.net(images), rtol=0, atol=1e-14)
+    passes = []
+    d.net.layers.register_forward_hook(lambda *_: passes.append(1))
+    d.with_unconditional(images, LABEL)
+    assert len(passes) == 1
+
+
+def test_a_classifier_beside_the_logit_is_given_the_same_features_and_leaves_the_logit_alone():
+    d, images = ClassifyingDiscriminator(dense, SHAPE, CLASSES, 2), torch.randn(3, *SHAPE)
+    logits, classes = d.with_classes(images)
+    assert torch.equal(logits, d.net(images))
+    assert torch.equal(logits, d(images, LABEL))
+    torch.testing.assert_close(classes, d.net.layers(images) @ d.classes.weight.T, rtol=0, atol=1e-14)
+    assert classes.shape == (3, 2 * CLASSES)
+
+
+def test_a_classifier_of_a_map_gives_the_mean_over_its_places():
+    d, images = ClassifyingDiscriminator(patches, SHAPE, CLASSES, 1), torch.randn(3, *SHAPE)
+    logits, classes = d.with_classes(images)
+    assert logits.dim() == 3
+    expected = d.classes(d.net.layers(images)).mean((2, 3))
+    torch.testing.assert_close(classes, expected, rtol=0, atol=1e-14)
+
+
 def test_the_embedding_of_a_class_learns_from_images_of_that_class_alone():
     d = ProjectionDiscriminator(dense, SHAPE, CLASSES)
     d(torch.randn(3, *SHAPE), LABEL).sum().backward()
@@ -79,7 +113,7 @@ def test_a_network_that_is_normalised_spectrally_has_its_projection_normalised_t
     ],
 )
 def test_a_discriminator_without_a_layer_that_gives_the_logit_is_refused(make, said):
-    with pytest.raises(UserError, match=f"game.conditioning is projection.*{said}") as refused:
+    with pytest.raises(UserError, match=f"This game.conditioning looks for .*{said}") as refused:
         ProjectionDiscriminator(make, SHAPE, CLASSES)
     assert "game.conditioning=concatenation" in refused.value.remedy
 

@@ -46,6 +46,8 @@ RUNS = {
     "mlp": [*MLP, "schedule.d_steps=2", "trainer.ema=0.5"],
     "batch norm": DCGAN,
     "pairs": [*MLP, "loss=relativistic", "penalty=r1_r2", "trainer.g_batch_size=6"],
+    "classes": [*MLP, "game=conditional", "game.conditioning=adc_gan", "penalty=r1", "penalty.interval=2"],
+    "pairs by class": [*DCGAN, "game=conditional", "game.unconditional=1", "loss=relativistic", "penalty=r1_r2"],
     "a fixed set": [*DCGAN, *ROUNDS, "schedule.fixed_set=24", "schedule.d_accuracy=0.8"],
     "a rollback": [
         *MLP,
