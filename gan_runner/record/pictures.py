@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import io
 import itertools
+import json
 import math
 import os
 from collections.abc import Iterator, Sequence
@@ -40,8 +41,8 @@ ANIMATION_SECONDS = 8.0  # what an animation aims at, as far as its frames stay 
 SHORTEST_FRAME, LONGEST_FRAME = 0.04, 0.5  # seconds; viewers slow down what is much shorter
 LARGEST_GRID = 64_000_000  # pixels; more is no grid of ours, and may be made to fill the memory
 MOST_FRAMES = 100  # of an animation; five hundred would take 10 s and half a gigabyte to write
-NAMES_WIDTH = "names-width"
-"""The key of a PNG file's text that says how many pixels on the left are for names."""
+NAMES_WIDTH, NAMES = "names-width", "names"
+"""Keys of a PNG file's text: how many pixels on the left are for the names of rows, and the names as a JSON list."""
 _NAME_SIZE, _LONGEST_NAME = 16, 24  # pixels; characters
 _NARROW = 10  # columns that a grid by class may have, however few images there are
 LAST_FRAME = 2.0  # seconds; the result is what one looks at
@@ -70,8 +71,8 @@ def grid(images: Pixels, columns: int, names: Sequence[str] = ()) -> Image.Image
     Args:
         images: [N, H, W, C] in 0..255, C being 1 (grey), 3 (RGB) or 4 (RGBA), which is shown on paper.
         columns: cells in a row, >= 1.
-        names: what is written beside each row, on its left; () for nothing. The width of the names is stored as
-            `NAMES_WIDTH` in the image's info, and in its PNG file.
+        names: what is written beside each row, on its left; () for nothing. The image's info, and its PNG file, have
+            their width as `NAMES_WIDTH` and the names as `NAMES`.
     """
     images = _on_paper(images) if images.shape[-1] == 4 else images
     scale = max(1, CELL // max(images.shape[1:3]))
@@ -118,7 +119,7 @@ def _with_names(cells: Image.Image, names: Sequence[str], row: int) -> Image.Ima
     for number, name in enumerate(shown):
         draw.text((width - MARGIN, GAP + number * row + row // 2), name, fill=INK, font=font, anchor="rm")
     page.paste(cells, (width, 0))
-    page.info[NAMES_WIDTH] = str(width)
+    page.info |= {NAMES_WIDTH: str(width), NAMES: json.dumps(shown)}
     return page
 
 
@@ -138,8 +139,9 @@ def png_bytes(picture: Image.Image) -> bytes:
 
 def _save_png(picture: Image.Image, file: IO[bytes]) -> None:
     text = PngInfo()
-    if NAMES_WIDTH in picture.info:
-        text.add_text(NAMES_WIDTH, picture.info[NAMES_WIDTH])
+    for key in (NAMES_WIDTH, NAMES):
+        if key in picture.info:
+            text.add_text(key, picture.info[key])
     picture.save(file, format="PNG", pnginfo=text)
 
 

@@ -132,7 +132,13 @@ def _run(run: RunRecord, group: SeedGroup, number: int, strip: Strip | None) -> 
 
 def _strip(strip: Strip) -> dict[str, Any]:
     data = base64.b64encode(strip.webp).decode()
-    return {"width": strip.width, "height": strip.height, "iterations": strip.iterations, "data": data}
+    return {
+        "width": strip.width,
+        "height": strip.height,
+        "iterations": strip.iterations,
+        "names": strip.names,
+        "data": data,
+    }
 
 
 def _measures(one: Comparable) -> list[dict[str, str]]:

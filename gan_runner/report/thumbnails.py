@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import nullcontext
@@ -18,11 +19,12 @@ from PIL import Image, UnidentifiedImageError
 from gan_runner.machine.cores import cores
 from gan_runner.ranges import Count
 from gan_runner.record.data_folder import text
-from gan_runner.record.pictures import CELL, GAP, NAMES_WIDTH, WHITE, Pixels, opened_png
+from gan_runner.record.pictures import CELL, GAP, NAMES, NAMES_WIDTH, WHITE, Pixels, opened_png
 from gan_runner.report.runs import RunRecord
 
 _LARGE = 4_000_000  # pixels; of larger grids one at a time is in memory, however many cores there are
 _QUALITIES = (75, 30)  # of WebP, tried in turn until a strip is small enough
+_LONGEST_NAME = 30  # letters
 _large = Lock()
 _EFFORT = 2  # of WebP's encoder, 0 to 6; more takes several times as long for a few percent
 
@@ -41,12 +43,14 @@ class Strip:
         height: of a thumbnail, in pixels.
         iterations: of each thumbnail, rising.
         webp: the strip as a file, `len(iterations)` thumbnails high.
+        names: what is written beside each row of a thumbnail; [] where nothing is.
     """
 
     width: int
     height: int
     iterations: list[int]
     webp: bytes
+    names: list[str]
 
 
 class Thumbnails:
@@ -81,11 +85,12 @@ class Thumbnails:
 
     def _strip(self, run: RunRecord, times: Sequence[int]) -> Strip | None:
         frames: dict[int, Pixels] = {}
+        names: list[str] = []
         for iteration in dict.fromkeys(_until(run.pictures, time) for time in times):
             if iteration is None:
                 continue
             try:
-                cells = _first_cells(run.pictures[iteration], _layout(run), self._cells)
+                cells, names = _first_cells(run.pictures[iteration], _layout(run), self._cells)
                 if frames and cells.shape != next(iter(frames.values())).shape:
                     raise ValueError("its size differs from the earlier ones")
                 frames[iteration] = cells
@@ -96,9 +101,11 @@ class Thumbnails:
         if not frames:
             return None
         drawn = _as_drawn(np.stack(list(frames.values())))
-        return self._encoded(Image.fromarray(np.concatenate([_laid_out(cells) for cells in drawn])), list(frames))
+        return self._encoded(
+            Image.fromarray(np.concatenate([_laid_out(cells) for cells in drawn])), list(frames), names
+        )
 
-    def _encoded(self, strip: Image.Image, iterations: list[int]) -> Strip:
+    def _encoded(self, strip: Image.Image, iterations: list[int], names: list[str]) -> Strip:
         for quality in _QUALITIES:
             if len(webp := _webp(strip, quality)) <= self._bytes:
                 break
@@ -106,7 +113,7 @@ class Thumbnails:
             height = max(1, strip.height // len(iterations) // 2)
             strip = strip.resize((max(1, strip.width // 2), height * len(iterations)), Image.Resampling.BOX)
             webp = _webp(strip, _QUALITIES[-1])
-        return Strip(strip.width, strip.height // len(iterations), iterations, webp)
+        return Strip(strip.width, strip.height // len(iterations), iterations, webp, names)
 
 
 def _webp(picture: Image.Image, quality: int) -> bytes:
@@ -128,7 +135,7 @@ def _layout(run: RunRecord) -> tuple[int, int] | None:
     return None
 
 
-def _first_cells(path: Path, layout: tuple[int, int] | None, most: int) -> Pixels:
+def _first_cells(path: Path, layout: tuple[int, int] | None, most: int) -> tuple[Pixels, list[str]]:
     """Cut the first cells from a grid, and shrink them where they have more than CELL pixels.
 
     Args:
@@ -137,7 +144,7 @@ def _first_cells(path: Path, layout: tuple[int, int] | None, most: int) -> Pixel
         most: columns, and rows, of what is cut out.
 
     Returns:
-        [rows, height, columns, width, channels]
+        [rows, height, columns, width, channels], and what is written beside each row, [] where nothing is.
 
     Raises:
         Exception: it is not an image, or not such a grid.
@@ -146,7 +153,7 @@ def _first_cells(path: Path, layout: tuple[int, int] | None, most: int) -> Pixel
         image = picture if picture.mode in ("L", "RGB") else picture.convert("RGB")
         if layout is None:
             image.thumbnail((most * CELL, most * CELL))
-            return np.asarray(image).reshape(1, image.height, 1, image.width, -1)
+            return np.asarray(image).reshape(1, image.height, 1, image.width, -1), []
         columns, rows = layout
         if (names := picture.info.get(NAMES_WIDTH, "")).isdecimal():
             image = image.crop((min(int(names), image.width - 1), 0, image.width, image.height))
@@ -155,7 +162,17 @@ def _first_cells(path: Path, layout: tuple[int, int] | None, most: int) -> Pixel
         width, height = (image.width - GAP) // columns, (image.height - GAP) // rows
         columns, rows = min(most, columns), min(most, rows)
         pixels = np.asarray(image.crop((GAP, GAP, columns * width + GAP, rows * height + GAP)))
-    return _shrunk(pixels.reshape(rows, height, columns, width, -1)[:, :-GAP, :, :-GAP])
+        names = _names(picture.info.get(NAMES))[:rows]
+    return _shrunk(pixels.reshape(rows, height, columns, width, -1)[:, :-GAP, :, :-GAP]), names
+
+
+def _names(written: object) -> list[str]:
+    """The names beside a grid's rows, as its file has them; [] where it has none, or something else."""
+    try:
+        names = json.loads(written) if isinstance(written, str) else None
+    except (ValueError, RecursionError):
+        return []
+    return [str(name)[:_LONGEST_NAME] for name in names] if isinstance(names, list) else []
 
 
 def _shrunk(cells: Pixels) -> Pixels:

@@ -1,18 +1,21 @@
 """The page draws in a browser, from the disk, what the network draws in Python."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 import torch
 
 from gan_runner.export import load_exported, page
+from gan_runner.models.conditional import ConditionalGenerator
 from gan_runner.record.pictures import to_uint8
-from tests.export.test_page import NETWORKS, describe
+from tests.export.test_page import NETWORKS, describe, make_dcgan, make_mlp
 
 pytest.importorskip("selenium")
 
 from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
-from selenium.webdriver.support.ui import WebDriverWait
+from selenium.webdriver.support.ui import Select, WebDriverWait
 
 from tests.browser import errors, started
 
@@ -52,6 +55,46 @@ def test_the_forward_pass_is_that_of_python_with_the_weights_that_the_page_holds
     expected = to_uint8(x.view(2, height, width, channels).permute(0, 3, 1, 2))
     assert np.abs(drawn(browser, latents, shape) - expected).max() <= 1
     assert browser.title == "Drawn by a network: </script><b>"
+
+
+CLASSES = ("cat", "</script><b>", "dog")
+
+
+@pytest.mark.parametrize("make", [make_mlp, make_dcgan])
+def test_a_visitor_chooses_the_class_by_name_and_sees_what_python_draws_of_it(browser, tmp_path, make):
+    shape = (1, 8, 12)
+
+    def sized(image_shape, latent_dim):
+        assert latent_dim == 6, "as the networks of this test are made"
+        return make(image_shape)
+
+    net = ConditionalGenerator(sized, shape, 4, len(CLASSES), 2).eval()
+    latent = {"_target_": "gan_runner.objectives.latents.Normal", "dim": 4, "std": 1.0}
+    by_class = {"conditioning": "projection", "embedding_dim": 2}
+    described = dataclasses.replace(describe(shape, latent), classes=CLASSES, conditioning=by_class)
+    page.write_page(tmp_path / "page.html", net, described)
+    browser.get(f"file://{tmp_path}/page.html")
+    menu = Select(browser.find_element(By.ID, "class"))
+    assert [option.text for option in menu.options] == list(CLASSES)
+    latents, seen = torch.randn(2, 4), []
+    for number, name in enumerate(CLASSES):
+        before = browser.execute_script(PIXELS, "#grid button canvas")
+        menu.select_by_visible_text(name)
+        with torch.no_grad():
+            expected = to_uint8(net(latents, torch.full((2,), number))).astype(int)
+        assert np.abs(drawn(browser, latents, shape) - expected).max() <= 1
+        seen.append(expected)
+        if number:  # the first is chosen already
+            WebDriverWait(browser, 10).until(
+                lambda _, before=before: browser.execute_script(PIXELS, "#grid button canvas") != before
+            )
+    assert np.abs(seen[0] - seen[1]).max() > 1, "the class matters"
+
+
+def test_a_page_of_a_generator_without_classes_has_no_menu_of_them(browser, tmp_path):
+    page.write_page(tmp_path / "page.html", make_mlp((1, 8, 12)), describe((1, 8, 12)))
+    browser.get(f"file://{tmp_path}/page.html")
+    assert not browser.find_element(By.ID, "class").is_displayed()
 
 
 def test_a_visitor_draws_and_moves_between_latents(browser, exported_as, exported):

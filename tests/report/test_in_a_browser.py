@@ -6,6 +6,7 @@ from importlib import resources
 import numpy as np
 import pytest
 
+from gan_runner.record.pictures import grid, png_bytes
 from gan_runner.report.report import Report
 from gan_runner.report.thumbnails import Thumbnails
 from tests.report.made_up import ALARM, make_run, make_sweep
@@ -135,6 +136,26 @@ def test_one_slider_moves_all_pictures_through_time(page):
         "return image.decode().then(() => [image.naturalWidth, image.naturalHeight])"
     )
     assert sizes == [4 * 9 - 1, 4 * (4 * 9 - 1)]
+
+
+def test_the_names_of_classes_stand_beside_the_rows_of_a_picture(browser, tmp_path):
+    names = ["cat", BROKEN, "dog", "a", "b", "c"]
+    for seed in (1, 2):
+        folder = make_run(tmp_path / f"sweep/{seed}", seed=seed)
+        for file in (folder / "samples").glob("iteration_*.png"):
+            images = np.random.default_rng(seed).integers(0, 256, (36, 8, 8, 1), np.uint8)
+            file.write_bytes(png_bytes(grid(images, 6, names if seed == 1 else ())))
+    Report.of_sweep(tmp_path / "sweep").write(tmp_path / "sweep", Thumbnails(4, 4, 1000, 100))
+    browser.get(f"file://{tmp_path}/sweep/compare.html")
+    page = Page(browser)
+    page.until(lambda: page.all(".picture"))
+    (beside,) = page.all(".names")
+    shown = [name.get_attribute("title") for name in beside.find_elements(By.TAG_NAME, "span")]
+    assert (shown[0], shown[2:]) == ("cat", ["dog", "a"]), "those of the rows that are shown"
+    box, tops = page.one(".named .picture").rect, [name.rect["y"] for name in beside.find_elements(By.TAG_NAME, "span")]
+    for row, top in enumerate(tops):
+        assert 0 <= top - box["y"] - row * box["height"] / 4 <= box["height"] / 4, "beside its row"
+    assert errors(browser) == []
 
 
 def test_pictures_are_a_matrix_of_two_keys_or_a_list(page):

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from gan_runner.record.pictures import CELL, grid
+from gan_runner.record.pictures import CELL, NAMES, grid, png_bytes
 from gan_runner.report.runs import RunRecord, read_run
 from gan_runner.report.thumbnails import Thumbnails
 from tests.report.made_up import make_run
@@ -28,6 +28,34 @@ def pixels_of(strip):
     with Image.open(io.BytesIO(strip.webp)) as picture:
         assert picture.size == (strip.width, strip.height * len(strip.iterations))
         return np.asarray(picture.convert("RGB")).astype(int)
+
+
+def a_run_by_class(folder, names):
+    images = np.random.default_rng(0).integers(0, 256, (12, 28, 28, 1), np.uint8)
+    run = a_run(folder, images, columns=4, rows=3)
+    file = folder / "iteration_00000001.png"
+    file.write_bytes(png_bytes(grid(images, 4, names)))
+    return run
+
+
+def test_the_names_beside_a_grid_come_beside_its_thumbnail_and_are_no_part_of_it(tmp_path):
+    with_names = strip_of(a_run_by_class(tmp_path, ["cat", "a dog", "</script>"]), cells=2)
+    assert with_names.names == ["cat", "a dog"], "as many as rows are shown"
+    without = strip_of(a_run_by_class(tmp_path, []), cells=2)
+    assert without.names == []
+    assert (with_names.width, with_names.height) == (without.width, without.height)
+    np.testing.assert_array_equal(pixels_of(with_names), pixels_of(without))
+
+
+@pytest.mark.parametrize("damaged", ["{", "5", '{"a": 1}', "[" * 100_000, "[1, null]"])
+def test_damaged_names_are_no_reason_to_lose_a_picture(tmp_path, damaged):
+    run = a_run_by_class(tmp_path, ["cat", "dog", "cow"])
+    with Image.open(run.pictures[1]) as picture:
+        picture.load()
+        picture.info[NAMES] = damaged
+        run.pictures[1].write_bytes(png_bytes(picture))
+    assert strip_of(run, cells=2).names in ([], ["1", "None"])
+    assert run.problems == []
 
 
 @pytest.mark.parametrize(("channels", "height", "width"), [(1, 28, 28), (3, 32, 32), (1, 8, 12), (3, 40, 64)])

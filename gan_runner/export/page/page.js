@@ -128,4 +128,4 @@ const first = randomFrom(1);
 ends = [randomLatent(first), randomLatent(first)];
 showBetween();
 setTimeout(() => { showEnds(); showGrid(); }, 0);
-window.pictureOf = pictureOf; // for whoever looks closer
+window.pictureOf = (latent) => pictureOf(joined(latent)); // of the class that is chosen, for whoever looks closer

@@ -19,7 +19,10 @@ function pictureOf(run) {
   box.style.height = `${strip.height * factor}px`;
   box.style.backgroundSize = `${strip.width * factor}px ${strip.height * strip.iterations.length * factor}px`;
   boxes.set(run, { box, height: strip.height * factor, note: el("span", { class: "muted" }) });
-  return box;
+  if (!strip.names.length) return box;
+  const names = el("div", { class: "names" }, strip.names.map((name) => el("span", { title: name }, name)));
+  names.style.height = box.style.height; // a name beside each row
+  return el("div", { class: "named" }, names, box);
 }
 
 function showTime() {
@@ -54,9 +57,10 @@ function fitPictures(set) {
   const width = set.runs.find(({ strip }) => strip)?.strip.width ?? 0;
   const values = (name) => set.keys.find((key) => key.name === name)?.values.length ?? 1;
   const across = values(state.columns) * Math.ceil(set.runs.length / values(state.columns) / values(state.rows));
+  const names = set.runs.some(({ strip }) => strip?.names.length) ? 70 : 0;
   const room = $("matrix").clientWidth - 110;
-  state.size = across * (width * 2 + 14) > room ? 1 : 2;
-  state.seed = across * (width + 12) > room ? set.runs.find(({ seed }) => seed !== null)?.seed ?? "" : "";
+  state.size = across * (width * 2 + names + 14) > room ? 1 : 2;
+  state.seed = across * (width + names + 12) > room ? set.runs.find(({ seed }) => seed !== null)?.seed ?? "" : "";
 }
 
 function pictureTools() {
