@@ -23,10 +23,11 @@ _SECOND_COLUMN = re.compile(r" +\S(?: ?\S)*  +(?=\S)")  # of a row of a table th
 class Bar(tqdm):  # type: ignore[type-arg]
     """A progress bar that does not end a run where nobody is left to look at it, as behind a pipe that broke."""
 
-    def display(self, msg: str | None = None, pos: int | None = None) -> None:
-        """See `tqdm.display`."""
+    def display(self, msg: str | None = None, pos: int | None = None) -> bool:  # type: ignore[override]
+        """See `tqdm.display`: whether it was shown, without which `close` leaves the cursor at the end of the line."""
         with contextlib.suppress(OSError, ValueError):
-            super().display(msg, pos)
+            return bool(super().display(msg, pos))  # type: ignore[func-returns-value]
+        return False
 
     def clear(self, nolock: bool = False) -> None:
         """See `tqdm.clear`."""

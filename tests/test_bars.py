@@ -140,13 +140,14 @@ def test_a_table_stays_in_place_below_what_is_printed(terminal, tmp_path):
             time.sleep(0.05)  # until the last line below that row is there
         before = terminal.getvalue()
         shown.close()
+        bars.say("below")
     above, header, *rows = screen(before)
     assert above == "above"
     assert header.split() == ["lr", "dropout", "state", "progress", "D", "accuracy", "best", "time", "left"]
     assert [row.split()[2] for row in rows[:3]] == ["waiting", "running", "waiting"]
     assert rows[3] == "Sweep: 0 of 3 done, 1 running."
     folder.release()
-    assert [line for line in screen(terminal.getvalue()) if line] == ["above"]
+    assert [line for line in screen(terminal.getvalue()) if line] == ["above", "below"]
 
 
 @pytest.mark.slow
