@@ -26,7 +26,7 @@ class Bar(tqdm):  # type: ignore[type-arg]
     def display(self, msg: str | None = None, pos: int | None = None) -> bool:  # type: ignore[override]
         """See `tqdm.display`: whether it was shown, without which `close` leaves the cursor at the end of the line."""
         with contextlib.suppress(OSError, ValueError):
-            return bool(super().display(msg, pos))  # type: ignore[func-returns-value]
+            return bool(super().display(msg, pos))
         return False
 
     def clear(self, nolock: bool = False) -> None:

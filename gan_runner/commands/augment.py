@@ -156,7 +156,7 @@ def _settings(config: DictConfig, real: RealImages, asked: Asked) -> dict[str, A
 
 
 def _again(folder: Path) -> str:
-    """The command that goes on with what lies in a folder."""
+    """The command that resumes from a folder."""
     words = [word for word in command_line() if not word.startswith("output=")]
     return shell.command_line([*words, f"output={shown(folder)}"])
 

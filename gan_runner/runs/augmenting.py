@@ -376,7 +376,7 @@ def _results(folder: Path) -> dict[tuple[str, int], Scores]:
 
 
 def write_answer(folder: Path, answer: Answer, run: SavedRun) -> None:
-    """Write an answer as JSON, as a picture, into an event file, and the generated images by class."""
+    """Write an answer as JSON, as an image, into an event file, and the generated images by class."""
     known = generated_images.load(folder / _GENERATED)
     facts = _facts(known, answer)
     write_text(folder / f"{_ANSWER}.json", json.dumps(answer.as_dict() | facts, indent=2, allow_nan=False) + "\n")

@@ -13,7 +13,7 @@ from torch import Tensor
 from gan_runner.ranges import TwoOrMore
 
 CONFIDENCE = 0.95
-_STEPS = 2000  # places of a curve at which a score is held against it
+_STEPS = 2000  # places of a curve at which a score is compared with it
 
 
 @dataclass(frozen=True)
