@@ -9,6 +9,7 @@ from torch import Tensor
 
 from gan_runner.data.image_set import ImageSet
 from gan_runner.errors import UserError, closest, printable
+from gan_runner.machine.shell import quoted
 from gan_runner.ranges import Count
 
 LIKE_DATA = "like_data"
@@ -93,5 +94,5 @@ def class_named(asked: object, names: Sequence[str], key: str, as_value: str) ->
     shown = ", ".join(names[:_NAMED]) + ", ..." * (len(names) > _NAMED)
     raise UserError(
         f"{key} has {name}, but there are {len(names)} classes, 0 to {len(names) - 1}: {shown}.",
-        f"Try {key}={as_value.format(near or names[-1])}.",
+        f"Try {quoted(f'{key}={as_value.format(near or names[-1])}')}.",
     )

@@ -15,6 +15,7 @@ from torch import Tensor
 from gan_runner.data.classes import class_counts, class_named
 from gan_runner.data.image_set import ImageSet, InMemoryImages, labels_as_condition
 from gan_runner.errors import UserError
+from gan_runner.machine.shell import quoted
 from gan_runner.ranges import Count
 from gan_runner.seeds import generator_for
 
@@ -139,7 +140,7 @@ def counts_to_keep(images: ImageSet, scarce: Scarce, key: str = "data.scarce") -
         if count > there[number]:
             raise UserError(
                 f"{key} keeps {count:,} images of class {images.classes[number]}, but there are {there[number]:,}.",
-                f"Try {key}={{{name}: {max(1, there[number] // 2)}}}.",
+                f"Try {quoted(f'{key}={{{name}: {max(1, there[number] // 2)}}}')}.",
             )
         counts[number] = count
     return counts

@@ -23,6 +23,7 @@ from gan_runner.bars import Bar, on_a_terminal
 from gan_runner.config.build import load_images
 from gan_runner.data import ImageSet
 from gan_runner.data.classes import class_counts
+from gan_runner.data.folder_findings import silently
 from gan_runner.data.parallel import in_chunks
 from gan_runner.data.scarce import Scarce, counts_to_keep, images_at, kept_and_held_back
 from gan_runner.data.splits import NoTestSplitError
@@ -59,6 +60,7 @@ _LEAST_HELD_BACK = 0.5  # real images that are held back, as a multiple of those
 _MOST_GENERATED = 50_000  # images of an arm
 _MOST_ALONE = 20_000  # of the arm that has generated ones alone
 _RESULTS, _SETTINGS, _GENERATED = "results.jsonl", "settings.json", "generated.npz"
+_KEYS_OF_RESULTS = {"arm", "seed", "recognised"}
 _ANSWER = "answer"
 
 
@@ -136,15 +138,17 @@ def real_images(config: DictConfig, scarce: Scarce, key: str, *, hold_out: bool)
         UserError: they have no classes, or a class has too few to train on, to hold back or to test on.
     """
     whole = load_images(config, scarce=None)
-    if class_counts(whole) is not None:
-        test = _test_images(config, hold_out=hold_out)
-        whole = load_images(config, scarce=None)  # less what is held out
-    counts = class_counts(whole)
-    if counts is None:
+    if class_counts(whole) is None:
         raise UserError(
             f"data={whole.name} has no classes, but a classifier is to tell them apart.",
             "Try a set with classes, such as data=fashion_mnist, or a folder with a folder for each class.",
         )
+    held_out = config.data.get("holdout")
+    test = _test_images(config, hold_out=hold_out)
+    if config.data.get("holdout") != held_out:
+        whole = load_images(config, scarce=None)
+    counts = class_counts(whole)
+    assert counts is not None
     to_keep = counts_to_keep(whole, scarce, key)
     cut = tuple(number for number, count in enumerate(to_keep) if count < counts[number])
     for number, count in enumerate(to_keep):
@@ -172,7 +176,8 @@ def real_images(config: DictConfig, scarce: Scarce, key: str, *, hold_out: bool)
 def _test_images(config: DictConfig, *, hold_out: bool) -> ImageSet:
     """The images to test on: the set's own or, where there are none and that is allowed, some that are held out."""
     try:
-        return load_images(config, split="test", limit=None)
+        with silently():  # what its folder holds was told when the training images were loaded
+            return load_images(config, split="test", limit=None)
     except NoTestSplitError:
         if not hold_out or config.data.get("holdout") != 0:
             raise
@@ -369,8 +374,8 @@ def _pool(real: RealImages, known: Generated, asked: Asked) -> tuple[Pool, Tenso
 
 
 def _results(folder: Path) -> dict[tuple[str, int], Scores]:
-    """Which classifiers are trained already, with their scores; a half-written line is taken out of the file."""
-    lines = list(DataFolder(folder).json_lines(_RESULTS))
+    """Which classifiers are trained already, with their scores; what is damaged or half-written leaves the file."""
+    lines = [line for line in DataFolder(folder).json_lines(_RESULTS) if line.keys() == _KEYS_OF_RESULTS]
     write_text(folder / _RESULTS, "".join(f"{json.dumps(line)}\n" for line in lines))
     return {(line["arm"], line["seed"]): scores_of(line["recognised"]) for line in lines}
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import zipfile
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields
@@ -215,8 +216,10 @@ def load(path: Path) -> Generated:
     """Read what `save` has written.
 
     Raises:
-        OSError: it cannot be read.
-        ValueError: it is damaged.
+        UserError: it cannot be read, or is damaged.
     """
-    with opened(path) as file, np.load(file, allow_pickle=False) as stored:
-        return Generated(**{each.name: torch.from_numpy(stored[each.name]) for each in fields(Generated)})
+    try:
+        with opened(path) as file, np.load(file, allow_pickle=False) as stored:
+            return Generated(**{each.name: torch.from_numpy(stored[each.name]) for each in fields(Generated)})
+    except (EOFError, OSError, ValueError, KeyError, TypeError, zipfile.BadZipFile) as error:
+        raise UserError(f"{path} is damaged: {error}.", "Take it away, and the images are drawn again.") from error

@@ -14,6 +14,8 @@ from gan_runner.commands import main
 from gan_runner.worth.arms import arms
 from tests.command_line import call, gan_run
 
+pytestmark = pytest.mark.slow
+
 SMALL = (
     *(
         "game=conditional",
@@ -196,9 +198,9 @@ MISTAKES = {
     f"{FOLDER} data.root=plain": ("has no classes", "Try a set with classes"),
     f"{FOLDER} data.root=few": ("Class owl has 2 images to train on, but needs 5", "take the class out"),
     f"{FOLDER} data.root=untested": ("has no test images of class dog", "data.holdout"),
-    "scarce={33: 50}": ("scarce has 33, but there are 10 classes, 0 to 9", "Try scarce={"),
-    "data=image_folder data.root=few data.channels=1 scarce={dgo: 9}": ("scarce has dgo", "Try scarce={dog: 9}."),
-    "scarce={3: 5000}": ("scarce keeps 5,000 images of class 3, but there are ", "Try scarce={3: "),
+    "scarce={33: 50}": ("scarce has 33, but there are 10 classes, 0 to 9", "Try 'scarce={"),
+    "data=image_folder data.root=few data.channels=1 scarce={dgo: 9}": ("scarce has dgo", "Try 'scarce={dog: 9}'."),
+    "scarce={3: 5000}": ("scarce keeps 5,000 images of class 3, but there are ", "Try 'scarce={3: "),
     "scarce={3: 130}": ("half as many as are kept must be left to compare with", "Keep "),
     "scarce={3: 4}": ("Class 3 has 4 images to train on, but needs 5 at least", "Keep more of it with scarce"),
     "data=image_folder data.image_size=8 data.root=unsorted": ("has test images without classes", "a folder for each"),

@@ -50,9 +50,9 @@ def test_a_class_is_asked_for_by_name_or_number():
 @pytest.mark.parametrize(
     ("asked", "said", "remedy"),
     [
-        ([4], "classes has 4, but there are 4 classes, 0 to 3: T-shirt/top, Trouser", "Try classes=[Dress]."),
-        ("Trousers", "classes has Trousers", "Try classes=[Trouser]."),
-        ([-1], "classes has -1", "Try classes=[Dress]."),
+        ([4], "classes has 4, but there are 4 classes, 0 to 3: T-shirt/top, Trouser", "Try 'classes=[Dress]'."),
+        ("Trousers", "classes has Trousers", "Try 'classes=[Trouser]'."),
+        ([-1], "classes has -1", "Try 'classes=[Dress]'."),
         ([], "classes is []", "Leave classes out"),
     ],
 )

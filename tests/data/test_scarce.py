@@ -69,9 +69,9 @@ def test_rows_of_a_set_in_memory_are_in_memory():
 @pytest.mark.parametrize(
     ("scarce", "problem", "remedy"),
     [
-        ({"bagg": 4}, "data.scarce has bagg, but there are 3 classes", "Try data.scarce={bag: 4}."),
-        ({7: 4}, "data.scarce has 7, but there are 3 classes, 0 to 2", "Try data.scarce={shoe: 4}."),
-        ({"bag": 21}, "data.scarce keeps 21 images of class bag, but there are 20.", "Try data.scarce={bag: 10}."),
+        ({"bagg": 4}, "data.scarce has bagg, but there are 3 classes", "Try 'data.scarce={bag: 4}'."),
+        ({7: 4}, "data.scarce has 7, but there are 3 classes, 0 to 2", "Try 'data.scarce={shoe: 4}'."),
+        ({"bag": 21}, "data.scarce keeps 21 images of class bag, but there are 20.", "Try 'data.scarce={bag: 10}'."),
     ],
 )
 def test_what_cannot_be_kept_is_refused_with_what_can(scarce, problem, remedy):

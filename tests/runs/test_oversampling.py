@@ -12,6 +12,8 @@ pipeline = pytest.importorskip("imblearn.pipeline")
 over_sampling = pytest.importorskip("imblearn.over_sampling")
 base = pytest.importorskip("sklearn.base")
 
+pytestmark = pytest.mark.slow
+
 CLASSES = [3, 7, 8]
 SMALL = (
     *("game=conditional", "data.limit=100", "data.image_size=8", "trainer.batch_size=20", "trainer.device=cpu"),

@@ -106,6 +106,15 @@ def test_what_is_saved_is_loaded(tmp_path):
     assert all(getattr(again, name).equal(value) for name, value in vars(found).items())
 
 
+def test_a_damaged_file_is_to_be_taken_away(tmp_path):
+    path = tmp_path / "generated.npz"
+    save(made(), path)
+    for content in (path.read_bytes()[:500], b"", b"no array"):
+        path.write_bytes(content)
+        with pytest.raises(UserError, match=r"generated.npz is damaged"):
+            load(path)
+
+
 @pytest.fixture
 def folder(tmp_path):
     write_folder(made(), CLASSES, tmp_path, "outputs/run")
