@@ -124,7 +124,7 @@ class Preflight:
     def _show(self, experiment: Experiment, path: Path) -> str:
         """Write a grid of real images as D sees them; that it cannot be written is no error."""
         settings = experiment.settings
-        images = experiment.examples(settings.sample_columns * settings.sample_rows).images
+        images = experiment.examples(settings.sample_columns * settings.sample_rows, as_shown=True).images
         try:
             save_atomically(grid(to_uint8(images), settings.sample_columns), path)
         except UserError as error:

@@ -45,6 +45,18 @@ class Batch:
         """The images with these indices, int64 [n], repeats allowed."""
         return self.map(lambda tensor: torch.index_select(tensor, 0, indices))
 
+    def mirrored(self, which: Tensor) -> Batch:
+        """The batch with left and right swapped in some of its images, and in the images among their conditions.
+
+        Args:
+            which: bool [B].
+        """
+
+        def change(tensor: Tensor) -> Tensor:
+            return torch.where(which[:, None, None, None], tensor.flip(-1), tensor) if tensor.dim() == 4 else tensor
+
+        return self.map(change)
+
     def first(self, count: int) -> Batch:
         """The first `count` images, repeated cyclically if there are fewer."""
         if count <= len(self):
@@ -64,6 +76,11 @@ class Batch:
     def like(self, count: int, device: torch.device) -> Batch:
         """An unfilled batch of `count` images of the same kind on a device."""
         return self.map(lambda tensor: torch.empty((count, *tensor.shape[1:]), dtype=tensor.dtype, device=device))
+
+    def put(self, other: Batch, start: int = 0) -> None:
+        """Copy another batch, on any device, to this one's places from `start` on."""
+        for (_, place), (_, tensor) in zip(self.parts(), other.parts(), strict=True):
+            place[start : start + len(other)].copy_(tensor)
 
     def fill_from(self, other: Batch, indices: Tensor, start: int = 0) -> None:
         """Copy rows of another batch, on the same device, to this one's places from `start` on."""

@@ -35,10 +35,14 @@ class IndexSampler:
         replacement: draw each index again, so that a pass may miss some images and repeat others, instead of
             showing each image once a pass.
         share: the positions that are looked at; they are counted from 0 on, and passes stay what they are.
+        flip: mirror each image with chance 1/2, drawn anew in every pass. Index count + i stands for image i mirrored.
     """
 
-    def __init__(self, count: Count, seed: int, replacement: bool, share: Share = EVERYTHING) -> None:
+    def __init__(
+        self, count: Count, seed: int, replacement: bool, share: Share = EVERYTHING, flip: bool = False
+    ) -> None:
         self.count = count
+        self.flip = flip
         self._share = share
         self._seed = seed
         self._replacement = replacement
@@ -74,5 +78,9 @@ class IndexSampler:
     def _drawn(self, number: int) -> Tensor:
         generator = generator_for(self._seed, "pass", number)
         if self._replacement:
-            return torch.randint(self.count, (self.count,), generator=generator)
-        return torch.randperm(self.count, generator=generator)
+            rows = torch.randint(self.count, (self.count,), generator=generator)
+        else:
+            rows = torch.randperm(self.count, generator=generator)
+        if self.flip:  # drawn last, so that the order is the same with and without
+            rows += self.count * torch.randint(2, (self.count,), generator=generator)
+        return rows

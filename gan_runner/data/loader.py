@@ -50,12 +50,13 @@ class Loader(Protocol):
     def load(self, start: CountOrZero, out: Batch) -> None:
         """Fill `out`, n images as `buffer` makes them, with images start to start + n - 1 of the order."""
 
-    def sample(self, n: Count, seed: int) -> Batch:
+    def sample(self, n: Count, seed: int, as_shown: bool = False) -> Batch:
         """Some real images for statistics and images; the order of the run takes no notice.
 
         Args:
             n: how many; up to N of them are all distinct, beyond that every image comes about equally often.
             seed: any integer; the same seed, the same images.
+            as_shown: mirror some of them, if `load` does; otherwise they are as the set has them.
 
         Returns:
             A batch on the device, its images uint8.
@@ -94,17 +95,26 @@ class ResidentLoader:
         """See `Loader`."""
         filled = 0
         for number, places in self._order.spans(start, len(out)):
-            rows = self._rows_of_pass(number)[places]
-            out.fill_from(self._all, rows, filled)
-            filled += len(rows)
+            indices = self._rows_of_pass(number)[places]
+            if self._order.flip:
+                out.put(self._picked(indices), filled)
+            else:
+                out.fill_from(self._all, indices, filled)
+            filled += len(indices)
 
-    def sample(self, n: Count, seed: int) -> Batch:
+    def sample(self, n: Count, seed: int, as_shown: bool = False) -> Batch:
         """See `Loader`."""
-        return self._all.rows(sampled_rows(len(self.images), n, seed).to(self._rows.device))
+        indices = sampled_rows(len(self.images), n, seed, as_shown and self._order.flip)
+        return self._picked(indices.to(self._rows.device))
 
     def close(self) -> None:
         """See `Loader`."""
         self._all = Batch(torch.empty(0))
+
+    def _picked(self, indices: Tensor) -> Batch:
+        count = len(self.images)
+        batch = self._all.rows(indices % count)
+        return batch.mirrored(indices >= count) if self._order.flip else batch
 
     def _rows_of_pass(self, number: int) -> Tensor:
         if number != self._pass_of_rows:
@@ -159,9 +169,10 @@ class StreamedLoader:
                 tensor = tensor.pin_memory()  # or the copy would wait for the device
             place.copy_(tensor, non_blocking=True)
 
-    def sample(self, n: Count, seed: int) -> Batch:
+    def sample(self, n: Count, seed: int, as_shown: bool = False) -> Batch:
         """See `Loader`."""
-        return _decoded(self.images, sampled_rows(len(self.images), n, seed), self._device)
+        indices = sampled_rows(len(self.images), n, seed, as_shown and self._order.flip)
+        return _decoded(self.images, indices, self._device)
 
     def close(self) -> None:
         """See `Loader`."""
@@ -199,6 +210,7 @@ def make_loader(
     seed: int,
     device: torch.device,
     share: Share = EVERYTHING,
+    flip: bool = False,
 ) -> Loader:
     """Choose how images get to the device, and say which in the log.
 
@@ -211,11 +223,12 @@ def make_loader(
         seed: what the order follows from.
         device: where the images go.
         share: the part of the order that is played here.
+        flip: see `IndexSampler`.
 
     Raises:
         UserError: a batch does not fit into memory, or `resident` is True and the set does not.
     """
-    order = IndexSampler(len(images), seed, replacement, share)
+    order = IndexSampler(len(images), seed, replacement, share, flip)
     fits = resident is not False and _fits(images, resident, device)
     _check_batch(images, batch, device)
     if fits:
@@ -257,10 +270,10 @@ def _check_batch(images: ImageSet, batch: int, device: torch.device) -> None:
     )
 
 
-def sampled_rows(count: Count, n: Count, seed: int) -> Tensor:
-    """The rows that `Loader.sample` takes of `count`, int64 [n]: at random, each once before one comes again."""
+def sampled_rows(count: Count, n: Count, seed: int, flip: bool = False) -> Tensor:
+    """The indices that `Loader.sample` takes of `count`, int64 [n]: at random, each once before one comes again."""
     # The complement keeps the sample from being the start of the run's order where the seeds are the same.
-    return IndexSampler(count, ~seed, replacement=False).indices(0, n)
+    return IndexSampler(count, ~seed, replacement=False, flip=flip).indices(0, n)
 
 
 def _one_of(images: ImageSet) -> Batch:
@@ -269,13 +282,15 @@ def _one_of(images: ImageSet) -> Batch:
 
 
 def _read(images: ImageSet, indices: Tensor) -> Batch:
-    return Batch(images.pixels(indices), images.conditions(indices))
+    """The images with these indices, of which those from the number of images on are mirrored; see `IndexSampler`."""
+    rows, mirrored = indices % len(images), indices >= len(images)
+    batch = Batch(images.pixels(rows), images.conditions(rows))
+    return batch.mirrored(mirrored) if mirrored.any() else batch
 
 
 def _decoded(images: ImageSet, indices: Tensor, device: torch.device) -> Batch:
     """The images with these indices, on the device, read in threads."""
     decoded = _one_of(images).like(len(indices), device)
     for start, chunk in in_chunks(lambda rows: _read(images, rows), indices, "decoded"):
-        for (_, place), (_, tensor) in zip(decoded.parts(), chunk.parts(), strict=True):
-            place[start : start + len(chunk)] = tensor
+        decoded.put(chunk, start)
     return decoded

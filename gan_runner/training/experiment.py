@@ -95,9 +95,14 @@ class Experiment:
             class_counts=self.class_counts,
         )
 
-    def examples(self, count: int) -> Batch:
-        """Real images to show and to compare with, float32 in [-1, 1], always the same ones."""
-        return self.loader.sample(count, derived_seed(self.seed, "real images")).as_float()
+    def examples(self, count: int, as_shown: bool = False) -> Batch:
+        """Real images to show and to compare with, float32 in [-1, 1], always the same ones.
+
+        Args:
+            count: how many.
+            as_shown: as D is shown them: `data.flip` mirrors some.
+        """
+        return self.loader.sample(count, derived_seed(self.seed, "real images"), as_shown).as_float()
 
     def evaluate(self, only: Collection[str] | None = None) -> dict[str, float]:
         """Measure samples as the evaluation says, by tag; {} if nothing is measured.

@@ -276,8 +276,8 @@ class Run:
         self.journal.samples(sampler.pictures(self._fixed), sampler.pictures(fresh), iteration, names)
 
     def show_real_images(self) -> None:
-        """Put a grid of real images on the dashboard, to compare with."""
-        self.journal.real_images(self.experiment.examples(self._grid).images, self.progress.iteration)
+        """Put a grid of real images on the dashboard, as D is shown them."""
+        self.journal.real_images(self.experiment.examples(self._grid, as_shown=True).images, self.progress.iteration)
 
     def write_timeline(self) -> None:
         """Write the timeline from the grids so far, captioned by epoch, or by iteration where intervals are those."""

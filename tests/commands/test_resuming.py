@@ -36,6 +36,7 @@ SMALL = [
 ]
 MLP = ["model=mlp", "model.generator.widths=[16]", "model.discriminator.widths=[16]"]
 DCGAN = ["model=dcgan", "model.generator.widths=[8,8,4]", "model.discriminator.widths=[8,8]", "labels=noisy"]
+FLIPPED = [*DCGAN, "data.flip=true"]
 ROUNDS = [*MLP, "schedule=rounds", "schedule.d_steps=4", "schedule.g_steps=3", "schedule.check_every=2"]
 FIXED = [*ROUNDS, "schedule.fixed_set=40", "data.replacement=true", "learning_rate=cosine"]
 
@@ -63,7 +64,7 @@ def play(folder: Path, overrides: list[str], stop_after: int | None = None) -> N
 
 
 @pytest.mark.parametrize(
-    "overrides", [MLP, DCGAN, ROUNDS, FIXED], ids=["mlp", "dcgan", "rounds", "rounds on a fixed set"]
+    "overrides", [MLP, FLIPPED, ROUNDS, FIXED], ids=["mlp", "dcgan on mirrored images", "rounds", "a fixed set"]
 )
 def test_a_run_stopped_in_the_middle_of_an_epoch_goes_on_to_the_bit(tmp_path, overrides):
     play(tmp_path / "whole", overrides)

@@ -34,6 +34,18 @@ def test_going_back_gives_what_was_there_before():
     assert torch.equal(order.indices(5, 10), early)
 
 
+@pytest.mark.parametrize("replacement", [False, True])
+def test_half_of_each_pass_is_mirrored_and_other_images_in_the_next(replacement):
+    order = IndexSampler(1000, 0, replacement, flip=True)
+    passes = [order.indices(number * 1000, 1000) for number in range(3)]
+    for indices in passes:
+        assert 430 < (indices >= 1000).sum() < 570
+        assert 0 <= indices.min() < indices.max() < 2000
+    if not replacement:
+        first, second = ((indices >= 1000)[(indices % 1000).argsort()] for indices in passes[:2])
+        assert 430 < (first != second).sum() < 570
+
+
 def test_drawing_with_replacement_repeats_and_misses_images():
     drawn = IndexSampler(1000, 0, replacement=True).indices(0, 1000)
     assert 600 < len(drawn.unique()) < 660  # 1 - 1/e of them

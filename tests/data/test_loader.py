@@ -47,6 +47,44 @@ def test_a_load_follows_the_order_across_any_number_of_passes(seven_images, repl
     assert torch.equal(loaded(source, start, n), expected)
 
 
+def either_way(images, indices):
+    """Pictures of a set by the indices of an order that flips, in the set's own way or mirrored."""
+    pixels = images.pixels(indices % len(images))
+    return torch.where((indices >= len(images))[:, None, None, None], pixels.flip(-1), pixels)
+
+
+@pytest.mark.parametrize("replacement", [False, True])
+@pytest.mark.parametrize("resident", [True, False])
+@pytest.mark.parametrize(("start", "n"), [(0, 3), (5, 3), (6, 30), (700, 7)])
+def test_a_flip_mirrors_images_wherever_a_load_begins_and_leaves_the_order(
+    seven_images, replacement, resident, start, n
+):
+    source = made(seven_images, resident=resident, replacement=replacement, flip=True)
+    indices = IndexSampler(7, 5, replacement, flip=True).indices(start, n)
+    assert torch.equal(indices % 7, IndexSampler(7, 5, replacement).indices(start, n))
+    assert torch.equal(loaded(source, start, n), either_way(seven_images, indices))
+
+
+def test_threads_stream_mirrored_what_a_resident_set_mirrors(ten_pictures):
+    pictures = image_folder.load(str(ten_pictures), image_size=8, channels=3, limit=None)
+    resident = made(pictures, resident=True, flip=True)
+    with contextlib.closing(made(pictures, resident=False, workers=2, flip=True)) as streamed:
+        for start in [*range(0, 30, 3), 100, 9]:
+            assert torch.equal(loaded(streamed, start, 3), loaded(resident, start, 3))
+
+
+@pytest.mark.parametrize("resident", [True, False])
+def test_a_sample_is_mirrored_only_where_it_is_to_be_as_shown(seven_images, resident):
+    plain, flipped = made(seven_images, resident=resident), made(seven_images, resident=resident, flip=True)
+    assert torch.equal(flipped.sample(7, 3).images, plain.sample(7, 3).images)
+    assert torch.equal(plain.sample(7, 3, as_shown=True).images, plain.sample(7, 3).images)
+    shown, as_they_are = flipped.sample(7, 3, as_shown=True).images, plain.sample(7, 3).images
+    mirrored = (shown == as_they_are.flip(-1)).flatten(1).all(1)
+    assert mirrored.any()
+    assert torch.equal(shown[~mirrored], as_they_are[~mirrored])
+    assert not mirrored.all()
+
+
 def test_a_load_after_another_elsewhere_is_right_too(seven_images):
     source = made(seven_images, resident=True)
     expected = loaded(source, 4, 5)
@@ -252,6 +290,22 @@ def test_a_cuda_device_gets_the_same_images_without_waiting(seven_images, reside
 
 
 # ---- conditions -------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("resident", [True, False])
+def test_a_mirrored_image_keeps_its_class_and_takes_its_source_along(resident):
+    class Pairs(InMemoryImages):
+        def conditions(self, indices):
+            return {"label": self.labels[indices], "source": 255 - self.pixels(indices)}
+
+    pixels = torch.arange(6, dtype=torch.uint8).view(6, 1, 1, 1) * 10 + torch.tensor([0, 1, 2, 3], dtype=torch.uint8)
+    images = Pairs("pairs", pixels, torch.arange(6), tuple("abcdef"))
+    source = made(images, resident=resident, flip=True)
+    out = source.buffer(3)
+    for start in range(0, 12, 3):
+        source.load(start, out)
+        assert torch.equal(out.images.amin((1, 2, 3)) // 10, out.conditions["label"])
+        assert torch.equal(out.images, 255 - out.conditions["source"])
 
 
 @pytest.fixture

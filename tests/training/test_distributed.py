@@ -55,7 +55,7 @@ RUNS = {
         "health.symptoms.sure.accuracy=0",
         "health.symptoms.sure.patience=1",
     ],
-    "a stream": [*MLP, "data.resident=false", "data.replacement=true"],
+    "a stream": [*MLP, "data.resident=false", "data.replacement=true", "data.flip=true"],
 }
 RANDOM = [*MLP, "model.dropout=0.5", "labels=noisy", "augment=ada", "augment.every=1", "augment.speed=100"]
 
