@@ -11,10 +11,10 @@ import itertools
 import json
 import math
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, TypeAlias, TypeVar
+from typing import IO, TYPE_CHECKING, Any, TypeAlias, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -45,6 +45,11 @@ NAMES_WIDTH, NAMES = "names-width", "names"
 """Keys of a PNG file's text: how many pixels on the left are for the names of rows, and the names as a JSON list."""
 _NAME_SIZE, _LONGEST_NAME = 16, 24  # pixels; characters
 _NARROW = 10  # columns that a grid by class may have, however few images there are
+LONGEST_SIDE = 16_383  # pixels of a WebP file
+_ANIMATIONS: Mapping[str, Mapping[str, Any]] = {
+    ".webp": {"format": "WEBP", "lossless": True, "quality": 0, "method": 0},  # more effort takes several times as long
+    ".gif": {"format": "GIF"},
+}
 LAST_FRAME = 2.0  # seconds; the result is what one looks at
 
 
@@ -183,24 +188,26 @@ def timeline(frames: Sequence[Frame]) -> Image.Image:
 
 
 def animation(frames: Sequence[Frame], path: Path) -> None:
-    """Write a GIF that shows the frames one after the other, holds the last one, and starts again.
+    """Write frames that are shown one after the other, hold the last one, and start again.
 
     Few frames are shown for half a second each; many share about eight seconds, as far as viewers can follow.
 
     Args:
         frames: one or more captions with their images, all of one size and mode.
-        path: the file to write or replace.
+        path: the file to write or replace: `.webp` keeps every colour, `.gif` 256 a frame. Frames that are larger than
+            a WebP file can hold are drawn smaller.
     """
     width = max(_width(frame) for frame in frames)
     first, *others = frames
+    smaller = math.ceil(max(width, CAPTION_HEIGHT + first[1].height) / LONGEST_SIDE)
     each = min(max(ANIMATION_SECONDS / len(frames), SHORTEST_FRAME), LONGEST_FRAME)
     milliseconds = [round(1000 * seconds) for seconds in [each] * len(others) + [LAST_FRAME]]
     with replacing(path) as file:
-        _captioned(first, width).save(
+        _captioned(first, width).reduce(smaller).save(
             file,
-            format="GIF",
+            **_ANIMATIONS[path.suffix],
             save_all=True,
-            append_images=(_captioned(frame, width) for frame in others),  # made one at a time
+            append_images=(_captioned(frame, width).reduce(smaller) for frame in others),
             duration=milliseconds,
             loop=0,
         )

@@ -46,7 +46,7 @@ _SAMPLE = "iteration_{:08d}.png"
 _LARGEST_METRICS = _LARGEST_LOG = 128 * files.MEGABYTE
 _LARGEST_SUMMARY = 16 * files.MEGABYTE
 _LARGEST_UNSEEN = 2**25  # pixels of a grid that an earlier start has drawn
-_PIXELS_IN_MEMORY = 2**28  # of all frames of a timeline
+_PIXELS_IN_MEMORY = 2**27  # of all frames of a timeline, of which there are two copies while they are written
 _MOST_PENDING = 4  # queued background writes
 
 
@@ -212,7 +212,7 @@ class RunFolder:
         self.in_background(save)
 
     def write_timeline(self, captions: Mapping[int, str], until: int) -> None:
-        """Write timeline.png and timeline.gif from the grids so far, each under its caption or its iteration.
+        """Write the timelines (PNG, WebP and GIF) from the grids so far, each under its caption or its iteration.
 
         Args:
             captions: by iteration.
@@ -234,7 +234,8 @@ class RunFolder:
         if not frames:
             return
         save_atomically(timeline(first_middle_last(frames)), self.path / "samples/timeline.png")
-        animation(frames, self.path / "samples/timeline.gif")
+        for ending in ("webp", "gif"):
+            animation(frames, self.path / f"samples/timeline.{ending}")
 
     def _alike(self, paths: list[Path]) -> list[Path]:
         """Those of a run's grids that are drawn like the newest, as many as a timeline takes and fit into memory."""

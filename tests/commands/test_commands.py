@@ -59,6 +59,7 @@ def test_a_run_leaves_the_folder_that_the_contract_names(finished):
         "samples/iteration_00000004.png",
         "samples/timeline.png",
         "samples/timeline.gif",
+        "samples/timeline.webp",
         "metrics.jsonl",
         "summary.json",
     }

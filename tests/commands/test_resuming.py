@@ -35,8 +35,8 @@ SMALL = [
     "evaluation.num_images=32",
 ]
 MLP = ["model=mlp", "model.generator.widths=[16]", "model.discriminator.widths=[16]"]
-DCGAN = ["model=dcgan", "model.generator.widths=[8,8,4]", "model.discriminator.widths=[8,8]", "labels=noisy"]
-FLIPPED = [*DCGAN, "data.flip=true"]
+DCGAN = ["model=dcgan", "model.generator.widths=[8,8,4]", "model.discriminator.widths=[8,8]"]
+FLIPPED = [*DCGAN, "labels=noisy", "data.flip=true"]
 ROUNDS = [*MLP, "schedule=rounds", "schedule.d_steps=4", "schedule.g_steps=3", "schedule.check_every=2"]
 FIXED = [*ROUNDS, "schedule.fixed_set=40", "data.replacement=true", "learning_rate=cosine"]
 

@@ -105,24 +105,44 @@ def test_a_timeline_of_grey_and_colour_is_in_colour():
     assert timeline([*frames(1, "L"), *frames(1, "RGB")]).mode == "RGB"
 
 
-@pytest.mark.parametrize(("count", "each"), [(1, None), (5, 500), (40, 200), (400, 40)])
-def test_an_animation_shows_all_frames_at_a_sensible_pace_and_holds_the_last(tmp_path, count, each):
-    path = tmp_path / "timeline.gif"
+@pytest.mark.parametrize("name", ["timeline.webp", "timeline.gif"])
+@pytest.mark.parametrize(("count", "each"), [(5, 500), (40, 200), (400, 40)])
+def test_an_animation_shows_all_frames_at_a_sensible_pace_and_holds_the_last(tmp_path, count, each, name):
+    path = tmp_path / name
     numbered = [(f"iteration {9 * i}", Image.new("L", (8, 8), i % 256)) for i in range(count)]
     animation(numbered, path)
-    with Image.open(path) as gif:
-        durations = [frame.info["duration"] for frame in ImageSequence.Iterator(gif)]
+    with Image.open(path) as animated:
+        durations = [frame.load() and frame.info["duration"] for frame in ImageSequence.Iterator(animated)]
     assert durations == [each] * (count - 1) + [2000]
-    assert [file.name for file in tmp_path.iterdir()] == ["timeline.gif"]
+    assert [file.name for file in tmp_path.iterdir()] == [name]
 
 
-def test_an_animation_keeps_colours(tmp_path):
+def test_a_gif_keeps_a_few_colours(tmp_path):
     path = tmp_path / "timeline.gif"
     colours = ["red", "lime", "blue"]
     animation([(name, Image.new("RGB", (60, 60), name)) for name in colours], path)
     with Image.open(path) as gif:
         shown = [frame.convert("RGB").getpixel((30, 60)) for frame in ImageSequence.Iterator(gif)]
     assert shown == [(255, 0, 0), (0, 255, 0), (0, 0, 255)]
+
+
+@pytest.mark.parametrize("mode", ["L", "RGB"])
+@pytest.mark.parametrize("count", [1, 3])
+def test_a_webp_keeps_every_colour_of_every_frame(tmp_path, count, mode):
+    path = tmp_path / "timeline.webp"
+    noise = np.random.default_rng(0).integers(0, 256, (count, 90, 200, 3), np.uint8)
+    pictures = [Image.fromarray(each).convert(mode) for each in noise]
+    animation([(f"epoch {number}", picture) for number, picture in enumerate(pictures)], path)
+    with Image.open(path) as webp:
+        shown = [np.asarray(frame.convert("RGB"))[30:] for frame in ImageSequence.Iterator(webp)]
+    assert np.array_equal(shown, [np.asarray(picture.convert("RGB")) for picture in pictures])
+
+
+def test_frames_too_large_for_a_webp_are_drawn_smaller(tmp_path):
+    path = tmp_path / "timeline.webp"
+    animation([(name, Image.new("L", (100, 17_000), level)) for level, name in enumerate("ab")], path)
+    with Image.open(path) as webp:
+        assert (webp.n_frames, webp.size) == (2, (50, 8_515))
 
 
 def test_a_picture_that_fails_to_be_written_leaves_the_old_one_and_nothing_else(tmp_path):

@@ -141,7 +141,7 @@ def test_the_timeline_ends_with_the_run_whatever_a_killed_start_had_drawn_beyond
     for iteration, value in ((1, 0), (2, 100), (9, 255)):
         folder.save_samples(level(value), 2, iteration)
     folder.write_timeline({}, until=2)
-    with Image.open(tmp_path / "samples/timeline.gif") as animated:
+    with Image.open(tmp_path / "samples/timeline.webp") as animated:
         assert animated.n_frames == 2
     assert (tmp_path / "samples/iteration_00000009.png").exists()
 
@@ -154,7 +154,7 @@ def test_a_damaged_picture_is_named_and_no_part_of_the_timeline(folder, tmp_path
     path = tmp_path / "samples/iteration_00000002.png"
     path.write_bytes(path.read_bytes()[:60] if damage is None else damage)
     folder.write_timeline({}, until=3)
-    with Image.open(tmp_path / "samples/timeline.gif") as animated:
+    with Image.open(tmp_path / "samples/timeline.webp") as animated:
         assert animated.n_frames == 2
     assert len(caplog.messages) == 1
     assert caplog.messages[0].startswith(f"{path} is damaged and left out of the timeline: ")
@@ -176,7 +176,7 @@ def test_pictures_of_another_size_or_kind_are_no_part_of_the_timeline(folder, tm
     folder.finish_writing()
     Image.new("RGBA", (5, 90)).save(tmp_path / "samples/iteration_00000002.png")
     folder.write_timeline({}, until=3)
-    with Image.open(tmp_path / "samples/timeline.gif") as animated:
+    with Image.open(tmp_path / "samples/timeline.webp") as animated:
         assert animated.n_frames == 2
 
 
