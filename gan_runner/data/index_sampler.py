@@ -35,7 +35,7 @@ class IndexSampler:
         replacement: draw each index again, so that a pass may miss some images and repeat others, instead of
             showing each image once a pass.
         share: the positions that are looked at; they are counted from 0 on, and passes stay what they are.
-        flip: mirror each image with chance 1/2, drawn anew in every pass. Index count + i stands for image i mirrored.
+        flip: mirror each image with chance 1/2, drawn again in every pass. Index count + i stands for image i mirrored.
     """
 
     def __init__(

@@ -29,7 +29,7 @@ from gan_runner.record.loggers import Hyperparameters, Logger, RunToLog, opened_
 from gan_runner.record.progress_bar import progress_bar
 from gan_runner.record.run_folder import RunFolder
 from gan_runner.record.summary import Summary
-from gan_runner.runs.introduction import introduce, what_is_trained
+from gan_runner.runs.introduction import introduce, what_is_better, what_is_trained
 from gan_runner.runs.judging import report_of_checkpoint, tell_report
 from gan_runner.runs.outcome import outcome_of
 from gan_runner.runs.resuming import refuse_changes, refuse_other_data, refusing_what_does_not_fit
@@ -255,7 +255,7 @@ def _train(job: _Job, stop: Stop, within: Within | None) -> None:
             log.info("%s", short)
         if unusual := experiment.watch.unusual:
             log.warning("%s", unusual)
-        if not state and within is None and (better := _what_is_better(job.start)):
+        if not state and within is None and (better := what_is_better(job.start.config, job.start.choices)):
             log.info("%s", better)
         run_log.begin(_hyperparameters(job.start), [*experiment.evaluation.tags, *_TELLING_SCALARS])
         run_log.describe(experiment.evaluation.descriptions)
@@ -284,14 +284,6 @@ def _train(job: _Job, stop: Stop, within: Within | None) -> None:
             raise
         finally:
             folder.settle()  # background writes include the event file, which is closed now
-
-
-def _what_is_better(start: Start) -> str | None:
-    """What experiment=recommended was measured to gain, where no experiment is chosen; None where that is unknown."""
-    gain = OmegaConf.select(start.config, "model.recommended.gain")
-    if gain is None or start.choices.get("experiment") is not None:
-        return None
-    return f"experiment=recommended: a Frechet distance {gain:g} times lower in the same time."
 
 
 def _look_closely(job: _Job) -> None:
