@@ -219,9 +219,9 @@ def write_page(output: Path, net: nn.Module, description: Description) -> tuple[
         UserError: the page cannot run it, or it is too large for one.
     """
     channels, height, width = description.image_shape
-    if channels not in (1, 3):
+    if channels not in (1, 3, 4):
         raise UserError(
-            f"output={output}, but a page shows images of 1 or 3 channels, and these have {channels}.",
+            f"output={output}, but a page shows images of 1, 3 or 4 channels, and these have {channels}.",
             _NOT_A_NETWORK_OF_OURS,
         )
     latent = make_latent(description.drawing["latent"])

@@ -31,7 +31,10 @@ def inception(images: ImageSet, device: torch.device) -> Extractor:
 
 
 class InceptionExtractor:
-    """An `Extractor` of 2048 features and 1008 classes; grey images are shown to it in three equal channels."""
+    """An `Extractor` of 2048 features and 1008 classes.
+
+    Grey images are shown to it in three equal channels, and transparent ones on white.
+    """
 
     name = "inception"
     dim = 2048
@@ -62,8 +65,16 @@ class InceptionExtractor:
         vectors, probabilities = [], []
         with torch.inference_mode():
             for part in images.split(_AT_ONCE):
-                shown = as_bytes(part.to(self._device)).expand(-1, 3, -1, -1)
+                shown = _in_three_channels(as_bytes(part.to(self._device)))
                 features, logits = self._net(shown)
                 vectors.append(features)
                 probabilities.append(logits.softmax(1))
         return Features(torch.cat(vectors), torch.cat(probabilities))
+
+
+def _in_three_channels(images: Tensor) -> Tensor:
+    """Colour, uint8 [N, 3, H, W], of images of 1, 3 or 4 channels; the fourth says how opaque a pixel is."""
+    if images.shape[1] < 4:
+        return images.expand(-1, 3, -1, -1)
+    opaque = images[:, 3:].float() / 255
+    return (images[:, :3] * opaque + 255 * (1 - opaque)).round().byte()

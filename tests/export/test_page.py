@@ -41,6 +41,7 @@ NETWORKS = {
     "dcgan in colours that doubles more often": (make_dcgan((3, 64, 40)), (3, 64, 40)),
     "mlp in colours": (make_mlp((3, 4, 6), nn.SiLU), (3, 4, 6)),
     "mlp": (make_mlp((1, 5, 3), nn.ELU), (1, 5, 3)),
+    "mlp with transparency": (make_mlp((4, 3, 4)), (4, 3, 4)),
 }
 
 
@@ -76,7 +77,7 @@ def test_the_weights_are_as_exact_as_there_is_room_for(tmp_path, monkeypatch):
     [
         (resnet.Generator((1, 8, 8), 6, [4], [1], 2), (1, 8, 8), NORMAL, "gan_runner.models.resnet.Generator"),
         (make_mlp((1, 4, 4), nn.Mish), (1, 4, 4), NORMAL, "has a Mish"),
-        (make_mlp((2, 4, 4)), (2, 4, 4), NORMAL, "1 or 3 channels"),
+        (make_mlp((2, 4, 4)), (2, 4, 4), NORMAL, "1, 3 or 4 channels"),
     ],
 )
 def test_a_network_that_a_page_cannot_run_is_one_message_with_what_to_do_instead(tmp_path, net, shape, latent, said):

@@ -97,6 +97,18 @@ def test_a_page_of_a_generator_without_classes_has_no_menu_of_them(browser, tmp_
     assert not browser.find_element(By.ID, "class").is_displayed()
 
 
+def test_a_page_shows_transparency(browser, tmp_path):
+    shape = (4, 3, 4)
+    net = make_mlp(shape)
+    with torch.no_grad():
+        opacity = list(net.parameters())[-1].view(shape)[3]
+        opacity[:, :2], opacity[:, 2:] = -1e3, 1e3
+    page.write_page(tmp_path / "page.html", net, describe(shape))
+    browser.get(f"file://{tmp_path}/page.html")
+    opaque = np.array(browser.execute_script(PIXELS, "#left")).reshape(shape[1], shape[2], 4)[..., 3]
+    assert (opaque == [0, 0, 255, 255]).all()
+
+
 def test_a_visitor_draws_and_moves_between_latents(browser, exported_as, exported):
     browser.get(f"file://{exported_as('.html')}")
     cells = browser.find_elements(By.CSS_SELECTOR, "#grid button")

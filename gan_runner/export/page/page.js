@@ -46,7 +46,7 @@ function show(canvas, latent) {
   for (let pixel = 0; pixel < width * height; pixel++) {
     for (let colour = 0; colour < 3; colour++)
       image.data[4 * pixel + colour] = levels[channels * pixel + (channels === 1 ? 0 : colour)];
-    image.data[4 * pixel + 3] = 255;
+    image.data[4 * pixel + 3] = channels === 4 ? levels[4 * pixel + 3] : 255;
   }
   canvas.getContext("2d").putImageData(image, 0, 0);
   document.documentElement.dataset.first ??= performance.now(); // milliseconds until the first picture
