@@ -95,6 +95,7 @@ def test_every_import_is_of_a_declared_dependency():
     project = tomllib.loads((PACKAGE.parent / "pyproject.toml").read_text(encoding="utf-8"))["project"]
     extras = project["optional-dependencies"]
     optional = {
+        "gan_runner.data.huggingface": extras["huggingface"],
         "gan_runner.metrics.inception": extras["inception"],
         "gan_runner.export.graphs": extras["export"],
         "gan_runner.runs.tables": extras["notebook"],
@@ -235,6 +236,7 @@ MAY = {
     "commands.main": {"open"},
     # A set of images: a user's own folder, in which links are followed and files are read by `data.locations.opened`.
     "data.decoding": {"Image.open"},
+    "data.huggingface": {"folder.glob", "shutil.rmtree"},
     "data.idx": {"gzip.open", "folder.glob"},
     "data.locations": {"shutil.copytree"},
     "data.tables": {"zipfile.ZipFile", "archive.open", "np.loadtxt"},  # of files that `data.locations` has opened

@@ -236,7 +236,7 @@ def check_header(path: Path) -> Facts:
 
     def look(file: BinaryIO) -> Facts:
         with _picture(file) as picture:
-            return _facts(picture)
+            return facts_of(picture)
 
     with _content(path) as file:
         return _whatever_its_texts(file, look)
@@ -276,6 +276,50 @@ def examined(
         return _whatever_its_texts(file, lambda content: _read(content, size, channels, ranges))
 
 
+def facts_in(content: bytes) -> Facts:
+    """What the header of an image that lies in memory says.
+
+    Raises:
+        Exception: whatever Pillow makes of what is none.
+    """
+    with _picture(io.BytesIO(content)) as picture:
+        return facts_of(picture)
+
+
+def pixels_of(content: bytes, size: tuple[Count, Count], channels: Channels) -> Pixels:
+    """An image that lies in memory as a file would, as `read_picture` gives it; raises what that does."""
+    return _whatever_its_texts(io.BytesIO(content), lambda file: _read(file, size, channels, DEFAULT_RANGES))[1]
+
+
+def shape_of_set(
+    name: str, some: Sequence[Facts], size: tuple[Count, Count] | None, channels: Channels | None
+) -> tuple[Channels, tuple[Count, Count]]:
+    """Channels, height and width that the images of a set are drawn with.
+
+    Args:
+        name: the set's, for the error.
+        some: what the headers of some of its images say.
+        size: what is asked for; None is the size they all have.
+        channels: what is asked for; None is 1 where they are grey, and 3 otherwise.
+
+    Raises:
+        UserError: they have several sizes, and none is asked for.
+    """
+    first = some[0]
+    if channels is None:
+        channels = 1 if all(facts.mode in ("L", "1") for facts in some) else 3
+    if size is not None:
+        return channels, size
+    other = next((facts for facts in some if (facts.width, facts.height) != (first.width, first.height)), None)
+    if other is not None:
+        sizes = " and ".join(f"{facts.height}x{facts.width}" for facts in (first, other))
+        raise UserError(
+            f"data.image_size is null, but the images of {name} have several sizes, such as {sizes}.",
+            "Try data.image_size=64, which scales and crops them.",
+        )
+    return channels, (first.height, first.width)
+
+
 def extremes(path: Path) -> tuple[str, float, float] | None:
     """The kind of an image of more than 8 bits, I or F, and its least and its greatest value; None for any other.
 
@@ -294,7 +338,7 @@ def extremes(path: Path) -> tuple[str, float, float] | None:
 
 def _read(file: BinaryIO, size: tuple[int, int] | None, channels: Channels, ranges: Ranges) -> tuple[Facts, Pixels]:
     with _picture(file) as opened:
-        facts = _facts(opened)
+        facts = facts_of(opened)
         width, height = opened.size
         # What a JPEG decoder may hold of the whole image, however small it draws it.
         held = 2 * width * height * len(opened.getbands()) if opened.format == "JPEG" else 0
@@ -340,7 +384,8 @@ def _picture(file: BinaryIO) -> Iterator[Image.Image]:
         yield picture
 
 
-def _facts(picture: Image.Image) -> Facts:
+def facts_of(picture: Image.Image) -> Facts:
+    """What the header of an opened image says."""
     # A JPEG with a second image is a camera's, which keeps a small one there.
     several = picture.format in ("GIF", "TIFF") and bool(getattr(picture, "is_animated", False))
     return Facts(*picture.size, picture.mode, several, picture.has_transparency_data)

@@ -25,6 +25,11 @@ _ROLES: dict[str, Role] = {
 _ROLE_AND_CLASS = re.compile(rf"({'|'.join(sorted(_ROLES, key=len, reverse=True))})[ _.-]*(.*)", re.IGNORECASE)
 
 
+def roles_in(name: str) -> set[Role]:
+    """What the words of a file's or folder's name say it is for: `test-00000-of-00001.parquet` is for tests."""
+    return {_ROLES[word] for word in re.split(r"[^a-z]+", name.lower()) if word in _ROLES}
+
+
 @dataclass(frozen=True)
 class Part:
     """Some of the images below a folder.

@@ -146,7 +146,7 @@ def _arrays(name: str, files: Sequence[Path], folders: Sequence[Path]) -> _Found
     if name != "cifar10" and ".csv" in endings:
         remedy = f"CSV is read from train.csv or {name}_train.csv, with a label and 784 pixels in a row. Else: {remedy}"
     if ".parquet" in endings:
-        remedy = f"Parquet is how Hugging Face has data sets, and is not read here. {remedy}"
+        remedy = f"Try data=huggingface data.path={quoted(str(os.path.commonpath([file.parent for file in found])))}"
     count = counted(len(found), f"{' and '.join(endings)} file")
     return f"{count} there ({names(file.name for file in found)}) cannot be read as it", remedy
 

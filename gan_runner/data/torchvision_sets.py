@@ -16,7 +16,7 @@ from PIL import Image
 from torch import Tensor
 
 from gan_runner.data import locations, other_forms
-from gan_runner.data.decoding import ImageSize, Pixels, check_room, drawn, height_and_width
+from gan_runner.data.decoding import ImageSize, Pixels, check_room, drawn, facts_of, height_and_width, shape_of_set
 from gan_runner.data.image_set import InMemoryImages, rows_within_limit
 from gan_runner.data.parallel import in_chunks
 from gan_runner.data.splits import Split, rows_of
@@ -199,15 +199,8 @@ class _Joined:
 
     def pixels(self, rows: Tensor, size: tuple[int, int] | None, channels: Literal[1, 3] | None) -> Tensor:
         """These images at one size, uint8 [n, C, H, W], read in threads."""
-        some = [self._picture(row) for row in rows[:: -(-len(rows) // _LOOKED_AT)].tolist()]
-        colours: Literal[1, 3] = channels or (1 if all(picture.mode in ("L", "1") for picture in some) else 3)
-        if size is None and len({picture.size for picture in some}) > 1:
-            sizes = " and ".join(f"{picture.height}x{picture.width}" for picture in (some[0], _unlike(some)))
-            raise UserError(
-                f"data.image_size is null, but the images of {self._name} have several sizes, such as {sizes}.",
-                "Try data.image_size=64, which scales and crops them.",
-            )
-        shape = size or (some[0].height, some[0].width)
+        some = [facts_of(self._picture(row)) for row in rows[:: -(-len(rows) // _LOOKED_AT)].tolist()]
+        colours, shape = shape_of_set(self._name, some, size, channels)
         check_room(len(rows), colours, shape)
         out = np.empty((len(rows), colours, *shape), np.uint8)
 
@@ -222,10 +215,6 @@ class _Joined:
         part = int(np.searchsorted(self._ends, row, side="right"))
         picture, _ = self._datasets[part][row - (self._ends[part - 1] if part else 0)]
         return picture.transpose(Image.Transpose.TRANSPOSE) if self._transposed else picture
-
-
-def _unlike(pictures: list[Image.Image]) -> Image.Image:
-    return next(picture for picture in pictures if picture.size != pictures[0].size)
 
 
 def _opened(name: str, options: Options, root: str, download: bool) -> _Dataset:

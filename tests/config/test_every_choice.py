@@ -71,6 +71,12 @@ def test_every_choice_of_every_group_composes_is_valid_builds_and_plays(group, n
         typed.append(f"data.root={data_root}")
     if name == "torchvision":
         typed.append("data.name=CIFAR10")
+    if name == "huggingface":
+        pytest.importorskip("pyarrow")
+        from tests import parquet_files
+
+        pixels = np.zeros((10, 28, 28), np.uint8)
+        typed.append(f"data.path={parquet_files.write(data_root / 'set.parquet', pixels, list(range(10)))}")
     if group != "data":
         typed.append("data.limit=64")
     if group not in ("evaluation", "experiment"):

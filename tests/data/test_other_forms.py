@@ -115,7 +115,7 @@ Image.new("L", (4, 4)).save(PNG, "PNG")
         (idx.load, "mnist.npz", "Try data=mnist data.root={root}"),
         (idx.load, "deep/my-images-idx3-ubyte", "Try data=idx data.root={root}/deep data.prefix=my"),
         (mnist.load, "archive (1).zip", "Try unzip '{root}/archive (1).zip' -d {root}"),
-        (mnist.load, "mnist/train-00000-of-00001.parquet", "Parquet is how Hugging Face has data sets"),
+        (mnist.load, "mnist/train-00000-of-00001.parquet", "Try data=huggingface data.path={root}/mnist"),
         (mnist.load, "mnist.pkl.gz", "1 .gz file there (mnist.pkl.gz) cannot be read as it"),
         (mnist.load, "train.csv", "CSV is read from train.csv or mnist_train.csv, with a label and 784 pixels"),
         (mnist.load, "training/0/1.png", "Try data=image_folder data.root={root}/training/0 data.image_size=28"),
