@@ -2,8 +2,8 @@
 
 python -m benchmarks.few --data "data=fashion_mnist data.limit=500" --augment none diffaugment ada --iterations 1500
 
-Each run trains in this process, and every so many iterations its images are held against real ones of the whole set,
-on features of two extractors. A line for each is appended to benchmarks/few.jsonl: distances, coverage, whether
+Each run trains in this process, and every so many iterations its images are held against real ones of the whole
+set. A line for each is appended to benchmarks/few.jsonl: distances, coverage, whether
 training images are copied, how often D is right about real images, and how strong the augmentation has become.
 """
 
@@ -31,12 +31,13 @@ from gan_runner.training.experiment import Experiment
 
 RESULTS = Path(__file__).with_suffix(".jsonl")
 NUMBERS = ("frechet", "precision", "coverage", "memorised", "copying_z")
+EXTRACTORS = {"cnn": cnn, "cnn_b": cnn_b}
 CPU = torch.device("cpu")
 
 
 @dataclass(frozen=True)
 class Judge:
-    """Metrics of two extractors against real images of the whole set, and what held-out ones score.
+    """Metrics against real images of the whole set, and what held-out ones score.
 
     Attributes:
         parts: metrics with the statistics that they hold images against.
@@ -49,20 +50,21 @@ class Judge:
     count: int
 
 
-def judge_of(data: Sequence[str], training: ImageSet, count: int) -> Judge:
+def judge_of(data: Sequence[str], training: ImageSet, count: int, extractors: Sequence[str]) -> Judge:
     """Make the judge of runs on this data.
 
     Args:
         data: overrides that choose it.
         training: what the runs learn from.
         count: images that are drawn, and real ones that they are held against, at most.
+        extractors: names of `EXTRACTORS`.
     """
     whole = load_images(configured(*data, "data.limit=null"))
     held_out = load_images(configured(*data, "data.split=test"))
     parts: list[tuple[FeatureMetrics, Mapping[str, torch.Tensor]]] = []
     real: dict[str, float] = {}
-    for extractor in (cnn, cnn_b):
-        metrics = FeatureMetrics(extractor, list(NUMBERS), neighbours=5, seed=0)
+    for extractor in extractors:
+        metrics = FeatureMetrics(EXTRACTORS[extractor], list(NUMBERS), neighbours=5, seed=0)
         metrics.bind(training, held_out, CPU, whole)
         statistics = metrics.statistics(reference_pictures(whole, min(count, len(whole))))
         parts.append((metrics, statistics))
@@ -92,6 +94,7 @@ def main() -> None:
     parser.add_argument("--iterations", type=int, default=1500)
     parser.add_argument("--every", type=int, help="iterations between two lines; default: only at the end")
     parser.add_argument("--seeds", type=int, nargs="+", default=[0])
+    parser.add_argument("--extractor", nargs="+", choices=sorted(EXTRACTORS), default=["cnn"])
     parser.add_argument("--pictures", type=int, default=2_000)
     parser.add_argument("--results", type=Path, default=RESULTS)
     options = parser.parse_args()
@@ -102,7 +105,7 @@ def main() -> None:
         for augment in options.augment:
             overrides = [*options.run.split(), *data, *f"augment={augment}".split(), f"seed={seed}"]
             experiment = composed(*overrides, "evaluation=off", "trainer.device=cpu")
-            judge = judge or judge_of(data, experiment.images, options.pictures)
+            judge = judge or judge_of(data, experiment.images, options.pictures, options.extractor)
             step, before, seconds = our_step(experiment), experiment.step.read_d(), 0.0
             for iteration in range(1, options.iterations + 1):
                 start = time.perf_counter()

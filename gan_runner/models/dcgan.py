@@ -1,8 +1,8 @@
 """Convolutional networks in the style of DCGAN (Radford et al. 2016, arXiv:1511.06434), for any aspect ratio.
 
 The default widths are those of the published Keras recipe at 28x28, which doubles the size twice. Larger images get
-further doublings, so that G starts from 8x8 at most, and D as many further halvings. So both keep the size of the
-recipe's networks; with two doublings whatever the size, the dense layer would grow with the image. Strided layers pad
+further doublings, so that G starts from 8x8 at most, and D as many further halvings; with two doublings whatever the
+size, the dense layer would grow with the image. Larger images may also have wider networks. Strided layers pad
 as Keras' `same` does, but mirrored: Keras pads the far edge and PyTorch the near one, so that a network here equals
 the published one on flipped images.
 """
@@ -32,12 +32,13 @@ class Generator(nn.Module):
             of 8 up to 64, of 16 up to 128, and so on.
         latent_dim: size of a latent.
         widths: channels after the dense layer, after each of the first two doublings, and after each layer that
-            keeps the size. Further doublings have half of the second one's. A last transposed convolution makes the
-            image.
+            keeps the size. A last transposed convolution makes the image.
         norm_momentum: share of a new batch in batch norm's running statistics (Keras' momentum is 1 minus it).
         norm_eps: added to batch norm's variance.
         first_weights: sets the dense layer's weights.
         weights: sets the other layers' weights.
+        widening: factor on the first three widths for images that ask for further doublings. Of these, each has half
+            the width of the one before, but no less than half of the second doubling's without the factor.
 
     Raises:
         UserError: the image's height or width is no such multiple, or `widths` is too short.
@@ -52,6 +53,7 @@ class Generator(nn.Module):
         norm_eps: Positive,
         first_weights: Initialiser | None,
         weights: Initialiser | None,
+        widening: Positive = 1.0,
     ) -> None:
         super().__init__()
         channels, height, width = image_shape
@@ -63,8 +65,8 @@ class Generator(nn.Module):
                 f"of its first {_DOUBLINGS} doublings.",
                 f"Give {_DOUBLINGS + 1} widths or more, or leave model.generator.widths out.",
             )
-        further = [max(1, widths[_DOUBLINGS] // 2)] * (doublings - _DOUBLINGS)
-        widths = [*widths[: _DOUBLINGS + 1], *further, *widths[_DOUBLINGS + 1 :]]
+        first = _for_size(widths[_DOUBLINGS::-1], doublings - _DOUBLINGS, widening)[::-1]
+        widths = [*first, *widths[_DOUBLINGS + 1 :]]
         self.base = (height // 2**doublings, width // 2**doublings, widths[0])
         features = math.prod(self.base)
         self.dense = nn.Sequential(
@@ -98,11 +100,13 @@ class Discriminator(nn.Module):
     Args:
         image_shape: (channels, height, width) of the images to judge.
         widths: channels after each convolution; all but the last halve the size. Images for which G doubles the size
-            more than twice get as many further convolutions that halve it, first of all and half as wide as the first.
+            more than twice get as many further convolutions that halve it, first of all.
         dropout: chance that a value is left out in training, after each convolution.
         slope: LeakyReLU's slope below zero.
         first_weights: sets the first convolution's weights.
         weights: sets the other layers' weights.
+        widening: factor on the widths for images that get further convolutions. Of these, each has half the width of
+            the one behind it, but no less than half of the first of `widths` without the factor.
     """
 
     def __init__(
@@ -113,6 +117,7 @@ class Discriminator(nn.Module):
         slope: NonNegative,
         first_weights: Initialiser | None,
         weights: Initialiser | None,
+        widening: Positive = 1.0,
     ) -> None:
         super().__init__()
         if not widths:
@@ -121,8 +126,7 @@ class Discriminator(nn.Module):
                 "Give one width or more, or leave model.discriminator.widths out.",
             )
         before, height, width = image_shape
-        further = [max(1, widths[0] // 2)] * (_doublings(height, width) - _DOUBLINGS)
-        widths = [*further, *widths]
+        widths = _for_size(widths, _doublings(height, width) - _DOUBLINGS, widening)
         layers: list[nn.Module] = []
         for index, after in enumerate(widths):
             stride = 2 if index < len(widths) - 1 else 1
@@ -142,6 +146,17 @@ def _doublings(height: int, width: int) -> int:
     """How often the size doubles on the way to an image, from a base that is small enough."""
     bases = -(-max(height, width) // _LARGEST_BASE)
     return max(_DOUBLINGS, (bases - 1).bit_length())
+
+
+def _for_size(widths: Sequence[int], further: int, widening: float) -> list[int]:
+    """Widths from the image inwards, for images that ask for `further` doublings or halvings beyond the first two."""
+    if not further:
+        return list(widths)
+    least = max(1, widths[0] // 2)
+    wider = [max(1, round(widening * width)) for width in widths]
+    for _ in range(further):
+        wider.insert(0, max(least, wider[0] // 2))
+    return wider
 
 
 def _check_size(height: int, width: int, doublings: int) -> None:

@@ -4,6 +4,7 @@ from functools import partial
 import pytest
 import torch
 from hydra.utils import instantiate
+from omegaconf import OmegaConf
 from torch import nn
 from torch.nn.init import constant_
 
@@ -286,6 +287,43 @@ def test_further_doublings_and_halvings_have_half_of_their_neighbours_widths():
         (1, 1),
     ]
     assert [(m.out_channels, m.stride[0]) for m in weighted(d)[:-1]] == [(8, 2), (8, 2), (16, 2), (24, 2), (32, 1)]
+
+
+def widths_of(net):
+    return [m.out_channels for m in weighted(net)[:-1] if isinstance(m, nn.Conv2d | nn.ConvTranspose2d)]
+
+
+@pytest.mark.parametrize(
+    ("size", "of_g", "of_d"),
+    [
+        (28, [128, 64, 32, 16], [32, 64, 128, 256]),
+        (32, [128, 64, 32, 16], [32, 64, 128, 256]),
+        (64, [192, 96, 48, 24, 16], [24, 48, 96, 192, 384]),
+        (128, [192, 96, 48, 24, 16, 16], [16, 24, 48, 96, 192, 384]),
+    ],
+)
+def test_a_dcgan_is_wider_for_images_above_32_pixels(compose_config, size, of_g, of_d):
+    model = compose_config("model=dcgan").model
+    g, d = (
+        instantiate(part, image_shape=(3, size, size), _convert_="all")
+        for part in (model.generator, model.discriminator)
+    )
+    assert [g.base[2], *widths_of(g)] == of_g
+    assert widths_of(d) == of_d
+
+
+def test_without_a_factor_networks_for_larger_images_are_those_of_runs_from_before_there_was_one(compose_config):
+    for size in (64, 128):
+        stored = OmegaConf.to_container(compose_config("model=dcgan").model, resolve=True)
+        for part in (stored["generator"], stored["discriminator"]):
+            del part["widening"]
+        g, d = (
+            instantiate(part, image_shape=(3, size, size), _convert_="all")
+            for part in (stored["generator"], stored["discriminator"])
+        )
+        further = [16] * (1 if size == 64 else 2)
+        assert [g.base[2], *widths_of(g)] == [128, 64, 32, *further, 16]
+        assert widths_of(d) == [*further, 32, 64, 128, 256]
 
 
 @pytest.mark.parametrize("shape", [(1, 48, 64), (3, 128, 32), (1, 64, 8)])
