@@ -21,7 +21,7 @@ from typing import Any
 import torch
 from omegaconf import DictConfig, OmegaConf
 
-from gan_runner.config.build import build_game, build_network, load_images
+from gan_runner.config.build import build_game, build_network, kind_of_checkpoint, load_images
 from gan_runner.metrics.feature_metrics import FeatureMetrics
 from gan_runner.metrics.features import cnn
 from gan_runner.metrics.reference import reference_pictures
@@ -48,14 +48,14 @@ def train(folder: Path, seed: int, iterations: int) -> None:
 def drawing(config: DictConfig, state: Mapping[str, Any], latents: int | None) -> Sampler:
     """What draws with the average of a checkpoint, by statistics of so many latents; None is by those of G."""
     about, players = state["about"], state["players"]
-    channels, height, width = about["image_shape"]
-    net = build_network(config, "generator", (channels, height, width), about["classes"])
+    kind = kind_of_checkpoint(about)
+    net = build_network(config, "generator", kind)
     of_g = {name: value for name, value in players["generator"]["net"].items() if "running" in name}
     net.load_state_dict({**players["average"], **of_g})
     average = MovingAverage(net, decay=0.0)
     if latents is not None:
         average.statistics_of = 0
-    game = build_game(config, about["classes"], CPU)
+    game = build_game(config, kind, CPU)
     return Sampler(game, net, _no_examples, config.seed, CPU, average, latents or 1)
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, cast
 
 import torch
@@ -10,6 +10,7 @@ from torch import nn
 
 from gan_runner.building.making import asked_for, make, named_by
 from gan_runner.contracts import hold_to
+from gan_runner.data.image_set import Kind
 from gan_runner.games import Drawing, FromLatents, Game, draws_from_latents_alone
 from gan_runner.objectives.augment import AdaptiveChance, Augmentation
 from gan_runner.objectives.latents import Latent
@@ -23,25 +24,27 @@ PARTS_OF_A_GAME = ("game", "latent", "loss", "labels", "penalty", "augment")
 
 
 def make_game(
-    nodes: Mapping[str, Any], classes: Sequence[str], device: torch.device, world: World = ALONE, num_images: int = 0
+    nodes: Mapping[str, Any], kind: Kind, device: torch.device, world: World = ALONE, num_images: int = 0
 ) -> Game:
     """Make a game with what it asks for.
 
     Args:
         nodes: plain ones, by `PARTS_OF_A_GAME`; penalty and augment may be empty.
-        classes: names of the data's classes.
+        kind: of the data.
         device: where it is played.
         world: who plays it.
         num_images: of the training set; 0 where nothing is trained.
     """
-    offered = {
-        "latent": make_latent(nodes["latent"]),
-        "loss": _make_loss(nodes),
-        "penalty": make_penalty(nodes["penalty"]),
-        "augment": _make_augment(nodes["augment"], device, world, num_images),
-        "num_classes": len(classes),
+    offered: dict[str, Callable[[], object]] = {
+        "latent": lambda: make_latent(nodes["latent"]),
+        "loss": lambda: _make_loss(nodes),
+        "penalty": lambda: make_penalty(nodes["penalty"]),
+        "augment": lambda: _make_augment(nodes["augment"], device, world, num_images),
+        "num_classes": lambda: len(kind.classes),
+        "source_shape": lambda: kind.source,
     }
-    game: Game = hold_to(make(nodes["game"], **asked_for(nodes["game"], offered)), Game, "game")
+    given = {name: offered[name]() for name in asked_for(nodes["game"], offered)}
+    game: Game = hold_to(make(nodes["game"], **given), Game, "game")
     return game
 
 
@@ -54,16 +57,16 @@ def parts_that_draw(game: Mapping[str, Any]) -> Sequence[str]:
     return ("latent",) if draws_from_latents_alone(named_by(game)) else PARTS_OF_A_GAME
 
 
-def make_drawing(nodes: Mapping[str, Any], classes: Sequence[str], device: torch.device) -> Drawing:
+def make_drawing(nodes: Mapping[str, Any], kind: Kind, device: torch.device) -> Drawing:
     """Make what draws a game's samples.
 
     Args:
         nodes: plain ones, by `parts_that_draw`.
-        classes: names of the data's classes.
+        kind: of the data.
         device: where images are drawn.
     """
     if "game" in nodes:
-        return make_game(nodes, classes, device)
+        return make_game(nodes, kind, device)
     return FromLatents(make_latent(nodes["latent"]))
 
 

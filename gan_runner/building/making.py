@@ -8,7 +8,7 @@ from __future__ import annotations
 import functools
 import inspect
 import traceback
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from pkgutil import resolve_name
 from typing import TYPE_CHECKING, Any
 
@@ -19,6 +19,8 @@ from gan_runner.errors import UserError, is_want_of_memory
 
 if TYPE_CHECKING:
     from torch import nn
+
+    from gan_runner.data.image_set import Kind
 
 
 def make(node: Mapping[str, Any], **given: object) -> Any:
@@ -63,23 +65,21 @@ def asked_for(node: Mapping[str, Any], offered: Mapping[str, object]) -> dict[st
     return {name: value for name, value in offered.items() if name in parameters}
 
 
-def make_network(
-    node: Mapping[str, Any], key: str, image_shape: tuple[int, int, int], classes: Sequence[str]
-) -> nn.Module:
-    """Make an untrained network for images of this shape and, if it asks, their classes.
+def make_network(node: Mapping[str, Any], key: str, kind: Kind) -> nn.Module:
+    """Make an untrained network for images of a kind: for their shape and, if it asks, classes and sources.
 
     Args:
         node: the network's.
         key: the node's, for messages.
-        image_shape: channels, height and width.
-        classes: their names.
+        kind: of the images.
 
     Raises:
         UserError: what is made is no network.
     """
     from torch import nn
 
-    net = make(node, image_shape=image_shape, **asked_for(node, {"num_classes": len(classes)}))
+    known = asked_for(node, {"num_classes": len(kind.classes), "source_shape": kind.source})
+    net = make(node, image_shape=kind.shape, **known)
     if not isinstance(net, nn.Module) or not any(True for _ in net.parameters()):
         raise UserError(
             f"{key} ({node['_target_']}) gives {what_it_is(net)}, but must be a torch.nn.Module with weights.",

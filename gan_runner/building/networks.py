@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import threading
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
 from functools import partial
 from typing import Any, Literal
 
@@ -13,12 +14,14 @@ from torch import Tensor, nn
 from torch.nn.modules.module import register_module_parameter_registration_hook
 
 import gan_runner
-from gan_runner.building.making import asked_for, make_network
+from gan_runner.building.making import asked_for, make_network, named_by
+from gan_runner.data.image_set import Kind
 from gan_runner.errors import UserError
 from gan_runner.models.conditional import (
     ClassifyingDiscriminator,
     ConcatenationDiscriminator,
     ConditionalGenerator,
+    PairDiscriminator,
     ProjectionDiscriminator,
 )
 from gan_runner.models.packing import Packed
@@ -45,35 +48,59 @@ def make_player(
     node: Mapping[str, Any],
     key: str,
     game: Mapping[str, Any],
-    image_shape: tuple[int, int, int],
-    classes: Sequence[str],
+    kind: Kind,
 ) -> nn.Module:
-    """Make an untrained G or D as a game has it: of packs of images, or beside the class of each.
+    """Make an untrained G or D as a game has it: of packs of images, or beside the class or the source of each.
+
+    A network that takes `num_classes`, or `source_shape`, is called with the class, or the source; any other is wrapped
+    as `gan_runner.models.conditional` has it.
 
     Args:
         which: the player.
         node: the network's.
         key: the node's, for messages.
-        game: the game's settings, of which `packing`, `conditioning` and `embedding_dim` are looked at, if it has them.
-        image_shape: channels, height and width.
-        classes: names of the data's classes.
+        game: the game's settings, of which `packing` and those of `conditioning_of` are looked at, if it has them.
+        kind: of the data.
 
     Raises:
-        UserError: the network cannot be made, or not be given the class.
+        UserError: the network cannot be made, or not be given the class or the source.
     """
-    if conditioning_of(game, classes) and not asked_for(node, {"num_classes": len(classes)}):
 
-        def make_it(image_shape: tuple[int, int, int], **instead: object) -> nn.Module:
-            return make_network({**node, **instead}, key, image_shape, classes)
+    def make_it(image_shape: tuple[int, int, int], **instead: object) -> nn.Module:
+        return make_network({**node, **instead}, key, replace(kind, shape=image_shape))
 
+    given, of_data = conditioning_of(game, kind), {"num_classes": len(kind.classes), "source_shape": kind.source}
+    takes = asked_for(node, of_data)
+    if "source_shape" in given or "source_shape" in takes:
+        _check_source(which, node, key, given=given, takes=takes)
+        assert kind.source is not None, "a game that gives sources has refused data without"
+        return make_it(kind.shape) if takes else PairDiscriminator(make_it, kind.shape, kind.source)
+    if given and not takes:
         if which == "discriminator":
-            return _TOLD_THE_CLASS[game["conditioning"]](make_it, image_shape, len(classes))
-        latent_dim, embedding_dim = _latent_dim_of(node, key), game["embedding_dim"]
-        return ConditionalGenerator(make_it, image_shape, latent_dim, len(classes), embedding_dim)
+            return _TOLD_THE_CLASS[given["conditioning"]](make_it, kind.shape, len(kind.classes))
+        latent_dim, embedding_dim = _latent_dim_of(node, key), given["embedding_dim"]
+        return ConditionalGenerator(make_it, kind.shape, latent_dim, len(kind.classes), embedding_dim)
     packing = packing_of(game) if which == "discriminator" else 1
-    channels, height, width = image_shape
-    net = make_network(node, key, (packing * channels, height, width), classes)
+    channels, height, width = kind.shape
+    net = make_it((packing * channels, height, width))
     return net if packing == 1 else Packed(net, packing)
+
+
+def _check_source(
+    which: str, node: Mapping[str, Any], key: str, given: Mapping[str, object], takes: Mapping[str, object]
+) -> None:
+    """Refuse a game of pairs for networks of latents, and the other way round."""
+    if "source_shape" not in given:
+        raise UserError(
+            f"{key} ({node['_target_']}) is for pairs of images, which this game gives no network.",
+            "Try game=paired data=paired, or another model, such as model=dcgan.",
+        )
+    if which == "generator" and "source_shape" not in takes:
+        raise UserError(
+            f"{key} ({node['_target_']}) has no parameter source_shape, where game=paired needs a generator that draws "
+            "from images.",
+            "Try model=unet, or give it that parameter and a forward(source).",
+        )
 
 
 def packing_of(game: Mapping[str, Any]) -> int:
@@ -81,11 +108,25 @@ def packing_of(game: Mapping[str, Any]) -> int:
     return int(game.get("packing", 1))
 
 
-def conditioning_of(game: Mapping[str, Any], classes: Sequence[str]) -> dict[str, Any]:
-    """The settings by which a game gives its networks the class; {} if it does not, or the data have none."""
-    if game.get("conditioning") is None or not classes:
+def conditioning_of(game: Mapping[str, Any], kind: Kind) -> dict[str, Any]:
+    """The settings by which a game gives its networks what is known of an image; {} if it gives nothing.
+
+    Args:
+        game: its node, or what this gave of it before.
+        kind: of the data.
+
+    Returns:
+        {"conditioning": ..., "embedding_dim": ...} for the class; {"source_shape": [C, H, W]} for a picture.
+    """
+    if "source_shape" in game or (kind.source and "_target_" in game and _gives_source(game)):
+        return {"source_shape": game.get("source_shape", list(kind.source or ()))}
+    if game.get("conditioning") is None or not kind.classes:
         return {}
     return {name: game[name] for name in ("conditioning", "embedding_dim")}
+
+
+def _gives_source(game: Mapping[str, Any]) -> bool:
+    return bool(getattr(named_by(game), "gives_source", False))
 
 
 def _latent_dim_of(node: Mapping[str, Any], key: str) -> int:

@@ -186,8 +186,7 @@ class Preflight:
 
     def _memory(self, experiment: Experiment) -> list[tuple[str, str]]:
         """Read the peak memory after a grid of samples and an evaluation, which need the most."""
-        settings = experiment.settings
-        count, columns = settings.sample_columns * settings.sample_rows, settings.sample_columns
+        count, columns = experiment.pictures_in_grid, experiment.grid_columns
         experiment.sampler.draw(experiment.sampler.for_grid("fixed latents", count, columns))
         experiment.evaluate()
         if experiment.compute.device.type == "cuda":

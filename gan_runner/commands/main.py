@@ -147,6 +147,20 @@ def sample() -> None:
         _launch("sample", job, _typed("sample").arguments)
 
 
+def translate() -> None:
+    """`gan-translate`: images into images with a run of pairs."""
+
+    def job(config: DictConfig) -> None:
+        from gan_runner.commands.translate import translate_job
+
+        with _begin_job():
+            translate_job(config)
+
+    with _explained("translate"):
+        _tell_version("gan-translate")
+        _launch("translate", job, _typed("translate").arguments)
+
+
 def export() -> None:
     """`gan-export`: write a run's network for other programs."""
 

@@ -7,6 +7,15 @@ from gan_runner.machine.signals import end_at_once
 
 end_at_once()
 
-from gan_runner.commands.main import augment, check, compare, evaluate, export, run, sample  # noqa: E402
+from gan_runner.commands.main import (  # noqa: E402
+    augment,
+    check,
+    compare,
+    evaluate,
+    export,
+    run,
+    sample,
+    translate,
+)
 
-__all__ = ["augment", "check", "compare", "evaluate", "export", "run", "sample"]
+__all__ = ["augment", "check", "compare", "evaluate", "export", "run", "sample", "translate"]

@@ -7,7 +7,7 @@ import copy
 import functools
 import inspect
 import logging
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from functools import partial
 from typing import Any, Literal, cast
 
@@ -31,12 +31,11 @@ from gan_runner.building.networks import is_ours, make_player, packing_of, with_
 from gan_runner.contracts import described, foreign, hold_to, what_it_is
 from gan_runner.data import Batch, ImageSet, Loader, make_loader
 from gan_runner.data.folder_findings import silently
-from gan_runner.data.image_set import checked_images
-from gan_runner.data.loader import sampled_rows
+from gan_runner.data.image_set import Kind, checked_images, kind_of
 from gan_runner.data.scarce import with_scarce_classes
 from gan_runner.data.splits import NoTestSplitError
 from gan_runner.errors import UserError
-from gan_runner.games import Game
+from gan_runner.games import Examples, Game
 from gan_runner.health.watch import Health
 from gan_runner.metrics.evaluation import Evaluation, NoEvaluation, OnData
 from gan_runner.objectives.penalties import Penalty, Several, interval_of, parts_of
@@ -45,13 +44,12 @@ from gan_runner.optim.lazy import corrected, main_share
 from gan_runner.optim.learning_rates import LearningRate
 from gan_runner.record.loggers import Logger, Scalar
 from gan_runner.record.tensorboard import flatten
-from gan_runner.seeds import derived_seed
 from gan_runner.training.devices import Compute, PrecisionName, choose_device, choose_precision, prepare
 from gan_runner.training.distributed import ALONE, World
 from gan_runner.training.experiment import Experiment
 from gan_runner.training.player import Player, Players, drawing_weights
 from gan_runner.training.pruning import Pruning
-from gan_runner.training.sampler import Sampler
+from gan_runner.training.sampler import Sampler, examples_of
 from gan_runner.training.schedules import Schedule
 from gan_runner.training.settings import Trainer
 from gan_runner.training.train_step import BatchSizes, TrainStep
@@ -95,9 +93,10 @@ def build(config: DictConfig, world: World = ALONE) -> Experiment:
     with world.main_process_first():  # so that the others find downloads and caches
         images = load_images(config)
     loader = _loader(config, images, sizes.d * (schedule.d_steps_per_turn or 1), device, world)
-    game = build_game(config, images.classes, device, world, len(images))
-    generator_net = _on_device(build_network(config, "generator", images.shape, images.classes), device)
-    discriminator_net = _on_device(build_network(config, "discriminator", images.shape, images.classes), device)
+    kind = kind_of(images)
+    game = build_game(config, kind, device, world, len(images))
+    generator_net = _on_device(build_network(config, "generator", kind), device)
+    discriminator_net = _on_device(build_network(config, "discriminator", kind), device)
     # A game without a penalty has none, whatever the penalty group says.
     penalty = make_penalty(plain(config.penalty)) if asked_for(config.game, {"penalty": None}) else None
     _refuse_batch_norm(discriminator_net, penalty)
@@ -140,6 +139,7 @@ def build(config: DictConfig, world: World = ALONE) -> Experiment:
         pruning=hold_to(make(config.pruning), Pruning, "pruning") if config.pruning else None,
         logger=hold_to(make(config.logger), Logger, "logger"),
         world=world,
+        held_out_pairs=load_held_out(config) if kind.source is not None else None,
     )
 
 
@@ -172,12 +172,30 @@ def plain(node: Any) -> Any:
 def build_network(
     config: DictConfig,
     which: Literal["generator", "discriminator"],
-    image_shape: tuple[int, int, int],
-    classes: Sequence[str],
+    kind: Kind,
 ) -> nn.Module:
-    """Make an untrained G or D that a config describes, for images of this shape and classes, if it asks for these."""
+    """Make an untrained G or D that a config describes, for images of this kind."""
     node, game = plain(config.model[which]), plain(config.game)
-    return make_player(which, node, f"model.{which}", game, image_shape, classes)
+    return make_player(which, node, f"model.{which}", game, kind)
+
+
+def kind_of_checkpoint(about: Mapping[str, Any]) -> Kind:
+    """The kind of images that a checkpoint is of, by what it tells of them.
+
+    Raises:
+        UserError: what it tells of sources makes no pairs.
+    """
+    channels, height, width = about["image_shape"]
+    source = about.get("source_shape")
+    if source is None:
+        return Kind((channels, height, width), tuple(about["classes"]))
+    if source not in ([number, height, width] for number in (1, 3, 4)):
+        raise UserError(
+            f"The checkpoint says that images of {height}x{width} are drawn from ones of {str(source)[:100]}, which "
+            "is no shape of theirs.",
+            "Restore it, or take an earlier one.",
+        )
+    return Kind((channels, height, width), tuple(about["classes"]), (source[0], height, width))
 
 
 def _refuse_torn_packs(config: DictConfig, world: World) -> None:
@@ -207,11 +225,9 @@ def _refuse_batch_norm(net: nn.Module, penalty: Penalty | Several | None) -> Non
         )
 
 
-def build_game(
-    config: DictConfig, classes: Sequence[str], device: torch.device, world: World = ALONE, num_images: int = 0
-) -> Game:
+def build_game(config: DictConfig, kind: Kind, device: torch.device, world: World = ALONE, num_images: int = 0) -> Game:
     """Make the game that a config describes, with the loss, latent, penalty and augmentation that it takes."""
-    return make_game({name: plain(config[name]) for name in PARTS_OF_A_GAME}, classes, device, world, num_images)
+    return make_game({name: plain(config[name]) for name in PARTS_OF_A_GAME}, kind, device, world, num_images)
 
 
 def sampler_of_checkpoint(config: DictConfig, state: Mapping[str, Any], seed: int, device: torch.device) -> Sampler:
@@ -222,24 +238,24 @@ def sampler_of_checkpoint(config: DictConfig, state: Mapping[str, Any], seed: in
     Raises:
         UserError: the checkpoint is of another model.
     """
-    about = state["about"]
-    channels, height, width = about["image_shape"]
-    players = state["players"]
+    about, players = state["about"], state["players"]
+    kind = kind_of_checkpoint(about)
     weights = drawing_weights(players)
     refuse_other_networks(config, about, {"generator": weights})
-    net = build_network(config, "generator", (channels, height, width), about["classes"]).to(device)
+    net = build_network(config, "generator", kind).to(device)
     with _refusing_another_model():
         net.load_state_dict(weights)
 
-    loaded = functools.cache(partial(load_images, config))
+    @functools.cache
+    def loaded() -> Examples:
+        held_out = load_held_out(config) if kind.source is not None else None
+        return examples_of(held_out or load_images(config), config.seed)
 
     def examples(count: int) -> Batch:
-        images = loaded()
-        rows = sampled_rows(len(images), count, derived_seed(config.seed, "real images"))
-        return Batch(images.pixels(rows), images.conditions(rows)).as_float()
+        return loaded()(count)
 
     nodes = {group: plain(config[group]) for group in parts_that_draw(config.game)}
-    drawing = make_drawing(nodes, about["classes"], device)
+    drawing = make_drawing(nodes, kind, device)
     counts = about.get("class_counts")  # checkpoints of earlier versions have none
     if players["average"] is not None:
         average = MovingAverage(net, decay=0.0)
@@ -265,7 +281,7 @@ def refuse_other_networks(
     """
     for which in NETWORKS:
         if which in weights and is_ours(config.model[which]):
-            make_it = partial(build_network, config, which, about["image_shape"], about["classes"])
+            make_it = partial(build_network, config, which, kind_of_checkpoint(about))
             with _refusing_another_model():
                 with_weights(make_it, weights[which])
 
@@ -278,7 +294,7 @@ def discriminator_of_checkpoint(config: DictConfig, state: Mapping[str, Any], de
     """
     about, weights = state["about"], state["players"]["discriminator"]["net"]
     refuse_other_networks(config, about, {"discriminator": weights})
-    net = build_network(config, "discriminator", about["image_shape"], about["classes"]).to(device)
+    net = build_network(config, "discriminator", kind_of_checkpoint(about)).to(device)
     with _refusing_another_model():
         net.load_state_dict(weights)
     return net.eval()
@@ -318,6 +334,17 @@ def load_images(config: DictConfig, **instead: object) -> ImageSet:
     return with_scarce_classes(checked_images(hold_to(images, ImageSet, "data"), config.data._target_), scarce)
 
 
+def load_held_out(config: DictConfig) -> ImageSet | None:
+    """Load the real images of a config's data that nothing is trained on; None where there are none."""
+    if config.data.get("split", "test") == "test":
+        return None
+    try:
+        with silently():  # notes on its folder have been logged
+            return load_images(config, split="test", limit=None)
+    except NoTestSplitError:
+        return None
+
+
 def bind_to_data(metrics: OnData | Evaluation, config: DictConfig, training: ImageSet, device: torch.device) -> None:
     """Bind metrics to the data that a config names: training images, held-out images, and the whole of a limited set.
 
@@ -333,14 +360,9 @@ def bind_to_data(metrics: OnData | Evaluation, config: DictConfig, training: Ima
     Raises:
         UserError: see `OnData.bind`.
     """
-    held_out = None
-    if config.data.get("split", "test") != "test":
-        try:
-            with silently():  # notes on its folder have been logged
-                held_out = load_images(config, split="test", limit=None)
-        except NoTestSplitError:
-            if metrics.looks_at_held_out:
-                log.info("%s has no held-out images, so whether G copies training images is not tested.", training.name)
+    held_out = load_held_out(config)
+    if held_out is None and metrics.looks_at_held_out and config.data.get("split", "test") != "test":
+        log.info("%s has no held-out images, so whether G copies training images is not tested.", training.name)
     limited = config.data.get("limit") is not None and config.data._target_.startswith("gan_runner.")
     with silently():
         whole = load_images(config, limit=None) if limited else None

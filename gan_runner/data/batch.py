@@ -8,6 +8,12 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
+SOURCE = "source"
+"""The condition of pairs of images: what each image is to be drawn from, images too, of the same height and width."""
+
+TRUTH = "truth"
+"""Beside an image that was drawn from a source: the real image of that pair."""
+
 
 def as_float(pixels: Tensor) -> Tensor:
     """Map uint8 [0, 255] to float32 [-1, 1], any shape."""

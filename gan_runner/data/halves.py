@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Literal
 
 from torch import Tensor
 
-from gan_runner.data.image_set import ImageSet, labels_as_condition
+from gan_runner.data.image_set import ImageSet
 from gan_runner.data.stacked import StackedImages
 
 
@@ -59,9 +60,9 @@ class EverySecond:
         """See `ImageSet`."""
         return self.images.pixels(2 * indices + self.first)
 
-    def conditions(self, indices: Tensor) -> dict[str, Tensor]:
-        """See `ImageSet`; the class alone."""
-        return labels_as_condition(self.labels, indices)
+    def conditions(self, indices: Tensor) -> Mapping[str, Tensor]:
+        """See `ImageSet`."""
+        return self.images.conditions(2 * indices + self.first)
 
 
 def halves(images: ImageSet) -> tuple[ImageSet, ImageSet]:

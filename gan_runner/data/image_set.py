@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import hashlib
 import logging
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import torch
 from torch import Tensor
 
 from gan_runner.contracts import what_it_is
+from gan_runner.data.batch import SOURCE, Batch
 from gan_runner.data.decoding import ImageSize, height_and_width, resized
 from gan_runner.errors import UserError
 from gan_runner.ranges import Count
@@ -55,8 +57,49 @@ class ImageSet(Protocol):
             uint8 [n, C, H, W] on the CPU.
         """
 
-    def conditions(self, indices: Tensor) -> dict[str, Tensor]:
-        """What else is known of the images with these indices, such as {"label": int64 [n]}; always the same names."""
+    def conditions(self, indices: Tensor) -> Mapping[str, Tensor]:
+        """What else is known of the images with these indices; always the same names.
+
+        Such as {"label": int64 [n]}, or for pairs of images {"source": uint8 [n, C', H, W]}.
+        """
+
+
+@runtime_checkable
+class InOneReading(Protocol):
+    """A set that has its images and their conditions from one reading, such as pairs that share a file."""
+
+    def batch(self, indices: Tensor) -> Batch:
+        """What `ImageSet.pixels` and `ImageSet.conditions` give."""
+        ...
+
+
+def batch_of(images: ImageSet, indices: Tensor) -> Batch:
+    """The images of a set with these indices, int64 [n], with their conditions."""
+    if isinstance(images, InOneReading):
+        return images.batch(indices)
+    return Batch(images.pixels(indices), images.conditions(indices))
+
+
+@dataclass(frozen=True)
+class Kind:
+    """What networks are made for: the shape of images, and what is known of each.
+
+    Attributes:
+        shape: channels, height and width of every image.
+        classes: names of the classes; () where there are none.
+        source: channels, height and width of the image that each is drawn from; None where these are no pairs.
+    """
+
+    shape: tuple[int, int, int]
+    classes: tuple[str, ...] = ()
+    source: tuple[int, int, int] | None = None
+
+
+def kind_of(images: ImageSet) -> Kind:
+    """What kind of images a set has."""
+    source = images.conditions(torch.tensor([0])).get(SOURCE)
+    channels, height, width = source.shape[1:] if source is not None else images.shape
+    return Kind(images.shape, images.classes, None if source is None else (channels, height, width))
 
 
 def checked_images(images: ImageSet, target: str) -> ImageSet:
@@ -106,7 +149,19 @@ def checked_images(images: ImageSet, target: str) -> ImageSet:
             raise refusal(
                 f"{what_it_is(value)} as {name} for two images", "a row an image", "Index it as the pixels are."
             )
+        if name == SOURCE and not _are_pictures(value, shape):
+            raise refusal(
+                f"{what_it_is(value)} as {name} for two images of {list(shape)}",
+                "pictures of the same height and width: uint8 [2, C, H, W] with 1, 3 or 4 channels",
+                "Bring both images of a pair to one size.",
+            )
     return images
+
+
+def _are_pictures(value: Tensor, shape: tuple[int, ...]) -> bool:
+    return (
+        value.dtype == torch.uint8 and value.dim() == 4 and value.shape[1] in (1, 3, 4) and value.shape[2:] == shape[1:]
+    )
 
 
 def labels_as_condition(labels: Tensor | None, indices: Tensor) -> dict[str, Tensor]:

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from gan_runner.data.batch import Batch, joined
-from gan_runner.data.image_set import ImageSet, InMemoryImages
+from gan_runner.data.image_set import ImageSet, InMemoryImages, batch_of, kind_of
 from gan_runner.data.index_sampler import EVERYTHING, IndexSampler, Share
 from gan_runner.data.parallel import CHUNK, in_chunks, in_order
 from gan_runner.data.resources import free_memory, megabytes, round_size
@@ -241,8 +241,7 @@ def make_loader(
 def _fits(images: ImageSet, resident: Literal["auto", True], device: torch.device) -> bool:
     if device.type == "cpu" and isinstance(images, InMemoryImages):
         return True  # it lies there already
-    channels, height, width = images.shape
-    needed = len(images) * channels * height * width
+    needed = len(images) * _bytes_of_one(images)
     allowed = SHARE_OF_FREE_MEMORY[resident] * free_memory(device)
     if needed > allowed and resident is True:
         raise UserError(
@@ -257,11 +256,11 @@ def _check_batch(images: ImageSet, batch: int, device: torch.device) -> None:
     """Refuse batches that memory cannot hold: as bytes and, on their way into a network, as floats."""
     channels, height, width = images.shape
     copies = _BATCHES_AHEAD + _COPIES_OF_A_BATCH
-    of_one = copies * channels * height * width
+    of_one = copies * _bytes_of_one(images)
     allowed = int(SHARE_OF_FREE_MEMORY[True] * free_memory(device))
     if batch * of_one <= allowed:
         return
-    fits = max(1, math.isqrt(allowed // (copies * channels * batch)))
+    fits = max(1, math.isqrt(allowed * height * width // (of_one * batch)))
     fewer = f" or trainer.batch_size={allowed // of_one}" if allowed >= of_one else ""
     raise UserError(
         f"A batch of {batch:,} images of {channels}x{height}x{width} takes {megabytes(batch * of_one)} while it is "
@@ -276,6 +275,12 @@ def sampled_rows(count: Count, n: Count, seed: int, flip: bool = False) -> Tenso
     return IndexSampler(count, ~seed, replacement=False, flip=flip).indices(0, n)
 
 
+def _bytes_of_one(images: ImageSet) -> int:
+    """What the pixels of one image take, and of a pair those of both."""
+    kind = kind_of(images)
+    return math.prod(kind.shape) + (math.prod(kind.source) if kind.source is not None else 0)
+
+
 def _one_of(images: ImageSet) -> Batch:
     """One image of a set, which tells what its batches hold."""
     return _read(images, torch.tensor([0]))
@@ -284,7 +289,7 @@ def _one_of(images: ImageSet) -> Batch:
 def _read(images: ImageSet, indices: Tensor) -> Batch:
     """The images with these indices, of which those from the number of images on are mirrored; see `IndexSampler`."""
     rows, mirrored = indices % len(images), indices >= len(images)
-    batch = Batch(images.pixels(rows), images.conditions(rows))
+    batch = batch_of(images, rows)
     return batch.mirrored(mirrored) if mirrored.any() else batch
 
 

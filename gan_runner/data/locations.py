@@ -16,8 +16,8 @@ from gan_runner.machine.files import at_home
 SHIPPED = "data=digits, which ships inside the package."
 
 
-def existing_folder(root: str) -> Path:
-    """The folder `data.root` names.
+def existing_folder(root: str, key: str = "data.root") -> Path:
+    """The folder that `data.root` names, or another key.
 
     Raises:
         UserError: it does not exist, is a file, or may not be read.
@@ -31,7 +31,7 @@ def existing_folder(root: str) -> Path:
         problem = "that folder may not be read"
     else:
         return folder
-    raise UserError(f"data.root is {root}, but {problem}.", f"Try data.root=FOLDER with another one, or {SHIPPED}")
+    raise UserError(f"{key} is {root}, but {problem}.", f"Try {key}=FOLDER with another one, or {SHIPPED}")
 
 
 def opened(path: str | Path) -> BinaryIO:

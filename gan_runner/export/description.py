@@ -12,6 +12,7 @@ from gan_runner import files
 from gan_runner.building.games import PARTS_OF_A_GAME
 from gan_runner.building.parts import Parts
 from gan_runner.building.signatures import check_settings
+from gan_runner.data.image_set import Kind
 from gan_runner.errors import UserError, is_one_line, shown_key
 from gan_runner.games.conditional import Conditioning
 
@@ -63,6 +64,11 @@ class Description:
         """The text of `config.json`."""
         version = VERSION_BY_CLASS if self.conditioning else VERSION
         return json.dumps({"format": FORMAT, "format_version": version, **asdict(self)}, indent=2) + "\n"
+
+    @property
+    def kind(self) -> Kind:
+        """The kind of images that the network is for."""
+        return Kind(self.image_shape, self.classes)
 
     @property
     def weights_file(self) -> str:

@@ -142,9 +142,8 @@ def load_exported(path: str | PathLike[str], trust: Sequence[str] | str = (), de
 
 def _network(description: Description, weights: Mapping[str, Tensor]) -> nn.Module:
     """The network with its weights, tried out without memory if it is this package's."""
-    network, classes = description.network, description.classes
-    game = {"packing": description.packing, **description.conditioning}
-    make_it = partial(make_player, description.what, network, "network", game, description.image_shape, classes)
+    network, game = description.network, {"packing": description.packing, **description.conditioning}
+    make_it = partial(make_player, description.what, network, "network", game, description.kind)
     if not is_ours(network):
         with torch.random.fork_rng(devices=[]):  # first weights, which are none of the caller's random numbers
             net = make_it()
@@ -166,7 +165,7 @@ def _network(description: Description, weights: Mapping[str, Tensor]) -> nn.Modu
 def _drawing(description: Description, device: torch.device) -> Drawing | None:
     if description.what == "discriminator":
         return None
-    return make_drawing(description.drawing, description.classes, device)
+    return make_drawing(description.drawing, description.kind, device)
 
 
 def _no_examples(count: int) -> Batch:

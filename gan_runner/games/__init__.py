@@ -15,6 +15,7 @@ from gan_runner.games.game import (
     checked_logits,
     total,
 )
+from gan_runner.games.paired import Paired
 
 __all__ = [
     "Adversarial",
@@ -24,6 +25,7 @@ __all__ = [
     "FromLatents",
     "Game",
     "Outcome",
+    "Paired",
     "WithLazyTerms",
     "accuracy_of",
     "area_under_roc",

@@ -121,7 +121,7 @@ class Adversarial(FromLatents):
         """
         shown = self._view(real.images)
         conditions = {name: torch.cat([real.conditions[name], value]) for name, value in fake.conditions.items()}
-        answer = self.ask(d, shown(torch.cat([real.images, fake.images])), conditions)
+        answer = self.ask(d, shown(torch.cat([real.images, fake.images])), _seen(conditions, shown))
         of_real, of_fake = answer.split(len(real), self.packing)
         measured: dict[str, Tensor] = {}
         if self.augment is not None:
@@ -151,7 +151,7 @@ class Adversarial(FromLatents):
                 name: value.repeat(len(images) // len(real), *[1] * (value.dim() - 1))
                 for name, value in real.conditions.items()
             }
-            return self._logits(d, shown(images), conditions)
+            return self._logits(d, shown(images), _seen(conditions, shown))
 
         return self.penalties[name](critic, real.images, fake.images)
 
@@ -177,12 +177,15 @@ class Adversarial(FromLatents):
 
         If the sign of a logit has no meaning, generated images alone give no accuracy of D.
         """
-        drawn = self.generate(g, latents, real.conditions if real is not None else {})
+        return self.against(d, self.generate(g, latents, real.conditions if real is not None else {}), real)
+
+    def against(self, d: nn.Module, drawn: Batch, real: Batch | None) -> Outcome:
+        """G's terms on what it has drawn, as `g_terms` gives them."""
         shown = self._view(drawn.images)
-        of_fake, of_real = self.ask(d, shown(drawn.images), drawn.conditions), None
+        of_fake, of_real = self.ask(d, shown(drawn.images), _seen(drawn.conditions, shown)), None
         if self._paired:
             assert real is not None, "a loss that compares needs real images"
-            of_real = self.ask(d, shown(real.images), real.conditions)
+            of_real = self.ask(d, shown(real.images), _seen(real.conditions, shown))
         terms = self.g_adversarial(of_fake, of_real)
         measured = {}
         if self.loss.classifies:
@@ -201,6 +204,14 @@ class Adversarial(FromLatents):
         augment: object = self.augment
         if isinstance(augment, nn.Module):
             augment.load_state_dict(dict(state))
+
+
+def _seen(conditions: Mapping[str, Tensor], shown: View) -> dict[str, Tensor]:
+    """Conditions as D sees them: images among them, [B, C, H, W], are transformed as those that they belong to."""
+    return {
+        name: shown(value) if value.dim() == 4 and value.is_floating_point() else value
+        for name, value in conditions.items()
+    }
 
 
 def _as_they_are(images: Tensor) -> Tensor:

@@ -15,10 +15,13 @@ from gan_runner import tags
 from gan_runner.arithmetic import measuring_device
 from gan_runner.contracts import described, hold_to, what_it_is
 from gan_runner.data import Batch, ImageSet, Loader
+from gan_runner.data.batch import TRUTH, joined
+from gan_runner.data.image_set import kind_of
 from gan_runner.data.loader import sampled_rows
 from gan_runner.errors import UserError, closest
 from gan_runner.metrics.feature_metrics import FeatureMetrics
 from gan_runner.metrics.number import Number
+from gan_runner.metrics.pairs import MEAN, UNCHANGED, baselines, mean_picture
 from gan_runner.metrics.reference import noise
 from gan_runner.ranges import Count, TwoOrMore
 
@@ -103,17 +106,21 @@ class RealNumbers:
         count: how many they are of: as many as are generated, or as there are.
         held_out: whether nothing was trained on them; if not, they are training images outside the reference.
         noise: the objective of as many images of noise, by its tag.
+        baselines: of pairs of images what stands in the place of those that are drawn, by its name, and the numbers
+            of that by their tags; see `gan_runner.metrics.pairs`.
     """
 
     metrics: Mapping[str, float | None]
     count: int
     held_out: bool
     noise: Mapping[str, float] = field(default_factory=dict)
+    baselines: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
 
     def as_dict(self) -> dict[str, Any]:
         """Plain values, for JSON."""
         found = {"count": self.count, "of": "test" if self.held_out else "train", "metrics": dict(self.metrics)}
-        return found | {"noise": dict(self.noise)}
+        found |= {"noise": dict(self.noise)}
+        return found | ({"baselines": {k: dict(v) for k, v in self.baselines.items()}} if self.baselines else {})
 
     def beside(self, tag: str) -> str:
         """The scores of real images (held out, or others than the reference) and of noise; "" if neither is known."""
@@ -123,7 +130,11 @@ class RealNumbers:
             said.append(f"real images {value:.3g} ({self.count:,} {which})")
         if (value := self.noise.get(tag)) is not None:
             said.append(f"noise {value:.3g}")
+        said += [f"{_IN_WORDS[name]} {found[tag]:.3g}" for name, found in self.baselines.items() if tag in found]
         return ", ".join(said)
+
+
+_IN_WORDS = {UNCHANGED: "the source itself", MEAN: "the mean image"}
 
 
 def _check_statistics(key: str, metric: Metric, statistics: object) -> None:
@@ -296,6 +307,8 @@ class Evaluation:
                     "Try a larger data.limit, or evaluation=pixels.",
                 )
             metric.bind(training, held_out, device, learn_from)
+        if kind_of(training).source is not None:  # there is one image to draw from each source
+            self.num_images = min(self.num_images, len(training if held_out is None else held_out))
         self._held_out = held_out is not None
         self._check_objective()
 
@@ -378,7 +391,9 @@ class Evaluation:
             numbers = metric.measure(fake, self._kept[kept])
             _check_numbers(key, metric, numbers)
             if first and metric is self._measuring:
-                self._look_at_noise(metric, self._kept[kept], fake[0].images.shape[1:])
+                self._look_at_noise(metric, self._kept[kept], fake)
+            if first:
+                self._look_at_baselines(metric, self._kept[kept], fake, real)
             measured |= {self._tag(each): value for each, value in numbers.items()}
         return measured
 
@@ -389,16 +404,36 @@ class Evaluation:
 
     def _look_at_real(self, metric: OnData, statistics: Mapping[str, Tensor]) -> None:
         numbers, count = metric.of_real(statistics, self.num_images)
-        before = self._real_numbers.metrics if self._real_numbers is not None else {}
-        told = {self._tag(name): value for name, value in numbers.items()}
-        self._real_numbers = RealNumbers({**before, **told}, count, self._held_out) if count else self._real_numbers
+        if count:
+            known = self._known_numbers
+            told = {self._tag(name): value for name, value in numbers.items()}
+            self._real_numbers = replace(known, metrics={**known.metrics, **told}, count=count)
 
-    def _look_at_noise(self, metric: Metric, statistics: Mapping[str, Tensor], shape: Sequence[int]) -> None:
-        channels, height, width = shape
+    def _look_at_noise(self, metric: Metric, statistics: Mapping[str, Tensor], fake: Sequence[Batch]) -> None:
+        channels, height, width = fake[0].images.shape[1:]
         parts = noise((channels, height, width), self.num_images, seed=0)
-        numbers = metric.measure([_measurable(Batch(part.images).as_float()) for part in parts], statistics)
-        known = self._real_numbers or RealNumbers({}, 0, self._held_out)
-        self._real_numbers = replace(known, noise={self._tag(self._objective): numbers[self._objective]})
+        batches = [_measurable(Batch(part.images).as_float()) for part in parts]
+        if TRUTH in fake[0].conditions:
+            images, conditions = joined(batches).images, joined(list(fake)).conditions
+            batches = list(Batch(images, conditions).split(_BATCH))
+        numbers = metric.measure(batches, statistics)
+        noise_of = {self._tag(self._objective): numbers[self._objective]}
+        self._real_numbers = replace(self._known_numbers, noise=noise_of)
+
+    def _look_at_baselines(
+        self, metric: Metric, statistics: Mapping[str, Tensor], fake: Sequence[Batch], real: RealImages
+    ) -> None:
+        if not all(TRUTH in batch.conditions for batch in fake):
+            return
+        found = dict(self._known_numbers.baselines)
+        for name, batches in baselines(fake, mean_picture(real.batches(self.num_images))).items():
+            numbers = metric.measure(batches, statistics)
+            found[name] = {**found.get(name, {}), **{self._tag(each): value for each, value in numbers.items()}}
+        self._real_numbers = replace(self._known_numbers, baselines=found)
+
+    @property
+    def _known_numbers(self) -> RealNumbers:
+        return self._real_numbers or RealNumbers({}, 0, self._held_out)
 
     @property
     def scale(self) -> str:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 import torch
 from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
 
+from gan_runner.data.batch import Batch, joined
 from gan_runner.data.image_set import ImageSet
 from gan_runner.errors import UserError, printable
 from gan_runner.metrics.by_class import NOTHING, ByClass, by_class
@@ -19,15 +20,18 @@ from gan_runner.metrics.features import Features, as_bytes, even_rows
 from gan_runner.metrics.fingerprint import Fingerprint
 from gan_runner.metrics.neighbours import nearest
 from gan_runner.metrics.number import Number
-from gan_runner.metrics.reference import Reference, reference
+from gan_runner.metrics.pairs import PairMetrics, baselines, mean_picture
+from gan_runner.metrics.reference import Reference, noise, reference, reference_pictures
 from gan_runner.ranges import Count, Seed
 from gan_runner.record.pictures import INK, MARGIN, PAPER, WHITE, grid
 
+_BATCH = 256
 _SHOWN, _NEIGHBOURS = 8, 3  # images in the grid, and training images beside each
 _MOST_BARS = 50  # classes that are drawn as bars
 _TEXT = 14  # pixels
 _ROW = 22
 _BAR = 320
+_BESIDE_PAIRS = "; source: each image that was drawn from, unchanged; mean: the mean real image"
 _DRAWN, _REAL, _GOOD = "#3465a4", "#b8b8b8", "#4e9a06"
 
 
@@ -42,6 +46,8 @@ class Row:
         noise: of noise, or of copies.
         better: which end is good; None where neither is.
         says: what the number says.
+        baselines: of what stands in the place of images that are drawn from others, by its name; see
+            `gan_runner.metrics.pairs`.
     """
 
     name: str
@@ -50,6 +56,7 @@ class Row:
     noise: float | None
     better: Literal["lower", "higher"] | None
     says: str
+    baselines: Mapping[str, float | None] = field(default_factory=dict)
 
     @property
     def place(self) -> float | None:
@@ -98,7 +105,7 @@ class EvaluationReport:
         real = f"{self.real_count:,} {which}" if self.real_count else "none that were kept apart"
         return (
             f"value: {self.fingerprint.generated:,} images; real: {real}; noise: as many of noise, or of copies; "
-            f"reference: {self.fingerprint.real:,} training images"
+            f"reference: {self.fingerprint.real:,} training images{_BESIDE_PAIRS * bool(self.baselines)}"
         )
 
     def as_dict(self) -> dict[str, Any]:
@@ -115,7 +122,13 @@ class EvaluationReport:
             "real_of": self.real_of,
             "classes": {name: {"generated": drawn, "real": real} for name, drawn, real in self.classes},
             **({} if self.by_class is None else {"by_class": self.by_class.as_dict()}),
+            **{name: {row.name: row.baselines.get(name) for row in self.rows} for name in self.baselines},
         }
+
+    @property
+    def baselines(self) -> list[str]:
+        """What stands in the place of images that are drawn from others: `source` and `mean`, or nothing."""
+        return list(dict.fromkeys(name for row in self.rows for name in row.baselines))
 
     def picture(self) -> Image.Image:
         """One page: suspected copies beside their originals, classes drawn, and each number's place."""
@@ -166,11 +179,12 @@ def side_by_side(found: Mapping[str, EvaluationReport]) -> str:
 def _columns(found: Mapping[str, EvaluationReport]) -> list[str]:
     """A line for each number: its value in each evaluation, and those of real images and of noise in the first."""
     one, *_ = found.values()
-    lines = [["metric", *found, "real", "noise", "better"]]
+    lines = [["metric", *found, "real", "noise", *one.baselines, "better"]]
     by_name = [{row.name: row.value for row in each.rows} for each in found.values()]
     for row in one.rows:
         values = [numbers[row.name] for numbers in by_name]
-        lines.append([row.name, *map(_short, [*values, row.real, row.noise]), row.better or ""])
+        beside = [row.real, row.noise, *(row.baselines.get(name) for name in one.baselines)]
+        lines.append([row.name, *map(_short, [*values, *beside]), row.better or ""])
     return _aligned(lines, edges=(0, len(lines[0]) - 1))
 
 
@@ -256,6 +270,7 @@ def report(
     iteration: int | None = None,
     split: str = "train",
     label: Tensor | None = None,
+    drawn: Sequence[Batch] = (),
 ) -> EvaluationReport:
     """Evaluate generated images, with the values of real images and of noise.
 
@@ -269,15 +284,19 @@ def report(
         iteration: see `EvaluationReport`.
         split: see `Fingerprint`.
         label: the class that each was drawn as, int64 [N]; None where G is given none.
+        drawn: the same images as they were drawn, floating, with their conditions: of pairs those tell the true ones.
     """
     images = as_bytes(images).cpu()
     training, held_out = metrics.training, metrics.held_out
     against = reference(metrics, real, len(images), seed)
     seen = metrics.extractor(images)
     values = metrics.numbers_of(seen, against.statistics)
+    rows = [_row(name, number, values[name], len(images), against) for name, number in metrics.numbers.items()]
+    if drawn:
+        rows = _with_pairs(rows, drawn, metrics, against)
     suspects, originals = most_alike(seen.vectors, metrics, _SHOWN, _NEIGHBOURS)
     return EvaluationReport(
-        rows=[_row(name, number, values[name], len(images), against) for name, number in metrics.numbers.items()],
+        rows=rows,
         fingerprint=Fingerprint(
             data=f"{training.name}-{training.fingerprint}",
             held_out="none" if held_out is None else f"{held_out.name}-{held_out.fingerprint}",
@@ -299,6 +318,38 @@ def report(
         originals=training.pixels(originals.flatten()).unflatten(0, originals.shape),
         by_class=None if label is None else by_class(seen, label, metrics, real),
     )
+
+
+def _with_pairs(rows: list[Row], drawn: Sequence[Batch], metrics: FeatureMetrics, against: Reference) -> list[Row]:
+    """Numbers of images that were drawn from others, with those that compare with the true ones and the baselines."""
+    mean = mean_picture(Batch(part.images).as_float() for part in reference_pictures(metrics.reference, against.count))
+    stand_ins = baselines(drawn, mean)
+    count, pairs = sum(map(len, drawn)), PairMetrics()
+    found = pairs.measure(drawn, {})
+    beside = {
+        name: metrics.measure(batches, against.statistics) | pairs.measure(batches, {})
+        for name, batches in stand_ins.items()
+    }
+    noises = [Batch(part.images).as_float().images for part in noise(metrics.reference.shape, count, seed=0)]
+    noisy = Batch(torch.cat(noises).to(drawn[0].images.device), joined(list(drawn)).conditions)
+    of_noise = pairs.measure(noisy.split(_BATCH), {})
+    best = {"l1": 0.0, "ssim": 1.0}  # of the true images themselves
+    own = [
+        Row(
+            with_count(name, count),
+            _finite(found[name]),
+            best[name],
+            _finite(of_noise[name]),
+            number.better,
+            number.says,
+        )
+        for name, number in pairs.numbers.items()
+    ]
+    names = [*metrics.names, *pairs.names]
+    return [
+        replace(row, baselines={stand_in: _finite(numbers[name]) for stand_in, numbers in beside.items()})
+        for row, name in zip([*rows, *own], names, strict=True)
+    ]
 
 
 def most_alike(vectors: Tensor, metrics: FeatureMetrics, count: Count, k: Count) -> tuple[Tensor, Tensor]:

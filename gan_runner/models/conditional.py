@@ -1,6 +1,6 @@
-"""Class-conditional networks: wrappers for any generator and discriminator.
+"""Conditional networks: wrappers for any generator and discriminator, by class or by source image.
 
-The wrapped network is made from its YAML file and need not support classes. There is no conditional batch norm: with
+The wrapped network is made from its YAML file and need not support either. There is no conditional batch norm: with
 it, an image would depend on the rest of its batch.
 """
 
@@ -171,6 +171,28 @@ class ConcatenationDiscriminator(nn.Module):
         weight = self.embedding.weight
         channel = self.embedding(one_hot(label, weight.shape[1], weight.dtype)).view(-1, 1, *images.shape[2:])
         logits: Tensor = self.net(torch.cat([images, channel.to(images.dtype)], 1))
+        return logits
+
+
+class PairDiscriminator(nn.Module):
+    """Images and the images that they were drawn from to logits: the network is given both as channels of one image.
+
+    After Isola et al. (2017, arXiv:1611.07004).
+
+    Args:
+        make: makes the network, for images of as many channels as both have.
+        image_shape: (channels, height, width) of the images to judge.
+        source_shape: of the images, of the same height and width.
+    """
+
+    def __init__(self, make: Make, image_shape: ImageShape, source_shape: ImageShape) -> None:
+        super().__init__()
+        channels, height, width = image_shape
+        self.net = make(image_shape=(source_shape[0] + channels, height, width))
+
+    def forward(self, images: Tensor, source: Tensor) -> Tensor:
+        """Give a logit [B], or a map of them, for each image [B, C, H, W] and its source [B, C', H, W]."""
+        logits: Tensor = self.net(torch.cat([source.to(images.dtype), images], 1))
         return logits
 
 

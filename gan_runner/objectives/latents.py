@@ -21,6 +21,16 @@ class Latent(Protocol):
         ...
 
 
+class Nothing:
+    """No latents at all, of size 0, for games that draw from something else."""
+
+    dim = 0
+
+    def sample(self, n: int, device: torch.device, generator: torch.Generator | None = None) -> Tensor:
+        """Draw `n` latents of size 0, float32 [n, 0]."""
+        return torch.zeros(n, 0, device=device)
+
+
 class Normal:
     """z ~ N(0, std^2) in each of `dim` directions (Goodfellow et al. 2014, arXiv:1406.2661)."""
 

@@ -17,7 +17,7 @@ from gan_runner.building.games import make_latent, parts_that_draw
 from gan_runner.building.making import named_by
 from gan_runner.building.networks import conditioning_of, packing_of
 from gan_runner.building.parts import Parts
-from gan_runner.config.build import discriminator_of_checkpoint, plain, sampler_of_checkpoint
+from gan_runner.config.build import discriminator_of_checkpoint, kind_of_checkpoint, plain, sampler_of_checkpoint
 from gan_runner.config.stored import Stored
 from gan_runner.errors import UserError, either
 from gan_runner.export.card import measured
@@ -66,6 +66,11 @@ def export_run(
         UserError: the checkpoint is of another model, or the network cannot be written in that form.
     """
     config, summary = OmegaConf.create(stored.values), DataFolder(folder).json("summary.json")
+    if "source_shape" in conditioning_of(plain(config.game), kind_of_checkpoint(state["about"])):
+        raise UserError(
+            f"run is {folder}, which draws images from images; such networks are not exported yet.",
+            "Try gan-translate run=DIR input=FOLDER output=FOLDER, or SavedRun.translate in Python.",
+        )
     pictures = None
     if what == "generator":
         sampler = sampler_of_checkpoint(config, state, 0, device)
@@ -152,7 +157,7 @@ def _describe(
                 "fingerprint": about["data_fingerprint"],
             },
         },
-        conditioning=conditioning_of(plain(config.game), about["classes"]),
+        conditioning=conditioning_of(plain(config.game), kind_of_checkpoint(about)),
         class_counts=None if (counts := about.get("class_counts")) is None else tuple(counts),
     )
 

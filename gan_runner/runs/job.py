@@ -226,7 +226,7 @@ def _train(job: _Job, stop: Stop, within: Within | None) -> None:
         contextlib.closing(experiment.loader),
     ):
         listener = (lambda standing: None) if within is None else within.listener
-        journal = RunJournal(folder, run_log, bar, experiment.settings.sample_columns, listener)
+        journal = RunJournal(folder, run_log, bar, experiment.grid_columns, listener)
         run = Run(experiment, journal, on_checkpoint=lambda: job.write("running"))
         job.run = run
         nothing_left = _go_on(job, run, state)

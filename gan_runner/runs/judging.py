@@ -11,7 +11,9 @@ from typing import Any
 
 import torch
 from omegaconf import DictConfig
+from torch import Tensor
 
+from gan_runner.arithmetic import measuring_device
 from gan_runner.config.build import make, sampler_of_checkpoint
 from gan_runner.files import write_text
 from gan_runner.health.symptoms import Symptom, seen_at_once
@@ -62,6 +64,7 @@ def report_of_checkpoint(
         iteration=state["progress"]["iteration"],
         split=split_of(config),
         label=torch.cat([batch.conditions["label"] for batch in drawn]) if sampler.draws_by_class else None,
+        drawn=[batch.to(measuring_device(device)).map(Tensor.float) for batch in drawn] if sampler.draws_pairs else (),
     )
     if found.by_class is None:
         return found

@@ -22,12 +22,14 @@ from gan_runner.metrics.report import EvaluationReport
 from gan_runner.record.data_folder import DataFolder, items, mapping, number, text, whole
 from gan_runner.record.images import GeneratedImages
 from gan_runner.record.links import check_way_to
+from gan_runner.record.pictures import Pixels
 from gan_runner.record.run_folder import RunFolder
 from gan_runner.runs.composing import evaluation_settings
 from gan_runner.runs.judging import report_of_checkpoint
 from gan_runner.runs.resuming import LENGTHS
 from gan_runner.runs.surroundings import one_at_a_time
 from gan_runner.runs.tables import as_table
+from gan_runner.runs.translating import Translator, check_folder, found_at, translate_folder, translated
 from gan_runner.training.asked import Asked, drawn_images
 from gan_runner.training.devices import choose_device
 
@@ -214,6 +216,53 @@ class SavedRun:
         if root := self.stored.root_from_elsewhere():
             config.data.root = str(root)
         return config
+
+    def _translator(self, checkpoint: str | int, device: str) -> Translator:
+        chosen = choose_device(device, "device")
+        state = self._record.checkpoints.load(self.checkpoint_for(str(checkpoint)), chosen)
+        where = f"{self._key} is {self.folder}"
+        check_stored(self.stored.config, OF_PICTURES, where)
+        return Translator(OmegaConf.create(self.stored.values), state, chosen, where)
+
+    def translate(self, images: Pixels, checkpoint: str | int = "best", device: str = "auto") -> GeneratedImages:
+        """Draw pictures from images, of a run of pairs (game=paired).
+
+        Args:
+            images: uint8 [N, H, W, C] of any size, C being 1, 3 or 4; scaled and cropped as the run's data are.
+            checkpoint: one of `checkpoints`; the last where there is no best.
+            device: auto, cpu, mps, cuda or cuda:N.
+
+        Returns:
+            uint8 [N, H, W, C] as the run draws them; each is of its own picture alone, bit for bit.
+
+        Raises:
+            UserError: the run draws from no images, or the images are something else.
+        """
+        with one_at_a_time(), only(self._parts), too_little_memory_explained("Try fewer images at a time."):
+            return translated(self._translator(checkpoint, device), images)
+
+    def translate_folder(
+        self, input: str | Path, output: str | Path, checkpoint: str | int = "best", device: str = "auto"
+    ) -> int:
+        """Draw from every image of a folder, as `gan-translate` does.
+
+        Args:
+            input: a folder, those below it included, or one image; of any sizes and formats.
+            output: a folder that is not there yet, or empty; what is drawn has the same names there, as PNG.
+            checkpoint: see `translate`.
+            device: see there.
+
+        Returns:
+            How many images were written; those that cannot be read are named in the log and left out.
+
+        Raises:
+            UserError: the run draws from no images, there are none, or something is at `output`.
+        """
+        path = check_folder(str(output))
+        check_way_to(path, self.folder, "output")
+        found = found_at(str(input))
+        with one_at_a_time(), only(self._parts), too_little_memory_explained("Translate where there is more."):
+            return translate_folder(self._translator(checkpoint, device), found, path)
 
     def evaluated(
         self, metrics: FeatureMetrics, *, checkpoint: str, num: int, real: int, seed: int, device: torch.device

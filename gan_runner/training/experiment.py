@@ -10,7 +10,8 @@ from torch import nn
 
 from gan_runner.data import Batch, ImageSet, Loader
 from gan_runner.data.classes import class_counts
-from gan_runner.games import Game
+from gan_runner.data.image_set import Kind, kind_of
+from gan_runner.games import Examples, Game
 from gan_runner.health.watch import Health
 from gan_runner.metrics import Evaluation, NoEvaluation, RealImages
 from gan_runner.optim.averages import MovingAverage
@@ -21,7 +22,13 @@ from gan_runner.training.distributed import ALONE, World
 from gan_runner.training.player import Players
 from gan_runner.training.progress import Timetable
 from gan_runner.training.pruning import Pruning
-from gan_runner.training.sampler import STATISTICS_OF, STATISTICS_TO_WATCH, Sampler
+from gan_runner.training.sampler import (
+    CELLS_OF_A_PAIR,
+    STATISTICS_OF,
+    STATISTICS_TO_WATCH,
+    Sampler,
+    examples_of,
+)
 from gan_runner.training.schedules import Choosy, EpochLength, Schedule
 from gan_runner.training.settings import Trainer
 from gan_runner.training.train_step import TrainStep
@@ -29,7 +36,12 @@ from gan_runner.training.train_step import TrainStep
 
 @dataclass
 class Experiment:
-    """Everything that a run trains with, made from a config."""
+    """Everything that a run trains with, made from a config.
+
+    Attributes:
+        held_out_pairs: of pairs of images those that nothing is trained on, whose sources grids and evaluations are
+            drawn from; None for other data, and where all pairs train.
+    """
 
     settings: Trainer
     seed: int
@@ -45,6 +57,7 @@ class Experiment:
     pruning: Pruning | None
     logger: Logger
     world: World = field(default=ALONE)
+    held_out_pairs: ImageSet | None = None
 
     def __post_init__(self) -> None:
         """Refuse a schedule that cannot follow the game."""
@@ -60,6 +73,26 @@ class Experiment:
     def timetable(self) -> Timetable:
         """What is due when."""
         return Timetable(self.settings, self.epoch, self.schedule.d_steps_per_turn, self.evaluation.every)
+
+    @cached_property
+    def kind(self) -> Kind:
+        """What kind of images the data are."""
+        return kind_of(self.images)
+
+    @property
+    def grid_columns(self) -> int:
+        """Cells in a row of a grid; of pairs an image that is drawn takes several."""
+        cells = self._cells_of_a_picture
+        return max(1, self.settings.sample_columns // cells) * cells
+
+    @property
+    def pictures_in_grid(self) -> int:
+        """Pictures that are drawn for a grid."""
+        return self.grid_columns // self._cells_of_a_picture * self.settings.sample_rows
+
+    @property
+    def _cells_of_a_picture(self) -> int:
+        return CELLS_OF_A_PAIR if self.sampler.draws_pairs else 1
 
     @cached_property
     def class_counts(self) -> tuple[int, ...] | None:
@@ -87,7 +120,7 @@ class Experiment:
         return Sampler(
             self.game,
             net,
-            self.examples,
+            self.examples if self.held_out_pairs is None else self._held_out_examples,
             self.seed,
             self.compute.device,
             average,
@@ -103,6 +136,11 @@ class Experiment:
             as_shown: as D is shown them: `data.flip` mirrors some.
         """
         return self.loader.sample(count, derived_seed(self.seed, "real images"), as_shown).as_float()
+
+    @cached_property
+    def _held_out_examples(self) -> Examples:
+        assert self.held_out_pairs is not None, "without them training pairs are drawn"
+        return examples_of(self.held_out_pairs, self.seed)
 
     def evaluate(self, only: Collection[str] | None = None) -> dict[str, float]:
         """Measure samples as the evaluation says, by tag; {} if nothing is measured.

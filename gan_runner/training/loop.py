@@ -61,10 +61,10 @@ class Run:
         self._on_checkpoint = on_checkpoint
         self._rates_before: dict[str, dict[str, float]] | None = None
         settings, watched = experiment.settings, experiment.watch.pictures
-        self._grid = settings.sample_columns * settings.sample_rows
+        self._columns, self._grid = experiment.grid_columns, experiment.pictures_in_grid
         sampler, most = experiment.sampler, max(self._grid, watched)
         in_grid = self._grid if sampler.draws_by_class else most  # rows of classes are chosen by how many there are
-        self._fixed = sampler.for_grid("fixed latents", in_grid, settings.sample_columns).first(self._grid)
+        self._fixed = sampler.for_grid("fixed latents", in_grid, self._columns).first(self._grid)
         self._measured = LogPoint(experiment, sampler.like_data("fixed latents", most).first(watched))
         self._rollback = Rollback(experiment)
         alone_on_cpu = experiment.compute.device.type == "cpu" and experiment.world.size == 1
@@ -91,6 +91,7 @@ class Run:
         return {
             "image_shape": list(images.shape),
             "classes": list(images.classes),
+            **({} if (source := self.experiment.kind.source) is None else {"source_shape": list(source)}),
             "class_counts": None if (counts := self.experiment.class_counts) is None else list(counts),
             "data_fingerprint": images.fingerprint,
             "device": self.experiment.compute.device.type,
@@ -271,9 +272,9 @@ class Run:
 
     def _save_samples(self) -> None:
         sampler, iteration = self.experiment.sampler, self.progress.iteration
-        fresh = sampler.for_grid("fresh latents", self._grid, self.experiment.settings.sample_columns, iteration)
-        names = self._fixed.names_of_rows(self.experiment.settings.sample_columns, self.experiment.images.classes)
-        self.journal.samples(sampler.pictures(self._fixed), sampler.pictures(fresh), iteration, names)
+        fresh = sampler.for_grid("fresh latents", self._grid, self._columns, iteration)
+        names = self._fixed.names_of_rows(self._columns, self.experiment.images.classes)
+        self.journal.samples(sampler.cells(self._fixed), sampler.cells(fresh), iteration, names)
 
     def show_real_images(self) -> None:
         """Put a grid of real images on the dashboard, as D is shown them."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property, partial
@@ -9,14 +10,17 @@ from functools import cached_property, partial
 import torch
 from torch import Tensor, nn
 
-from gan_runner.data import Batch
+from gan_runner.data import Batch, ImageSet
+from gan_runner.data.batch import SOURCE, TRUTH
 from gan_runner.data.classes import as_often
-from gan_runner.data.image_set import turns
+from gan_runner.data.image_set import batch_of, turns
+from gan_runner.data.loader import sampled_rows
+from gan_runner.data.transforms import with_channels
 from gan_runner.games import Drawing, Examples
 from gan_runner.optim.averages import MovingAverage
 from gan_runner.optim.standing_statistics import batch_norms, take_statistics
 from gan_runner.ranges import Count
-from gan_runner.seeds import generator_for
+from gan_runner.seeds import derived_seed, generator_for
 
 _BATCH = 256
 # Images that batch norm's statistics are taken of. By those of 256, 2,048 and 10,240 the Fréchet distance of a DCGAN
@@ -26,6 +30,20 @@ STATISTICS_OF = 2048
 STATISTICS_TO_WATCH = 256  # by which the health of a run is judged, as often as every log point
 
 
+CELLS_OF_A_PAIR = 3
+"""What a grid shows of an image that is drawn from another: that one, the image, and the real one."""
+
+
+def examples_of(images: ImageSet, seed: int) -> Examples:
+    """Real images of a set, always the same ones, on the CPU."""
+
+    @functools.cache
+    def found(count: int) -> Batch:
+        return batch_of(images, sampled_rows(len(images), count, derived_seed(seed, "real images")))
+
+    return lambda count: found(count).as_float()
+
+
 @dataclass(frozen=True)
 class Inputs:
     """What G draws images from.
@@ -33,10 +51,12 @@ class Inputs:
     Attributes:
         latents: [N, latent_dim].
         conditions: of each image; see `Batch`.
+        truth: of pairs the real image that belongs to each source, [N, C, H, W]; None for others.
     """
 
     latents: Tensor
     conditions: Mapping[str, Tensor]
+    truth: Tensor | None = None
 
     def first(self, count: int) -> Inputs:
         """Those of the first `count` images."""
@@ -54,7 +74,8 @@ class Inputs:
         return [classes[row[0]] for row in rows] if all((row == row[0]).all() for row in rows) else []
 
     def _rows(self, rows: slice) -> Inputs:
-        return Inputs(self.latents[rows], {name: value[rows] for name, value in self.conditions.items()})
+        conditions = {name: value[rows] for name, value in self.conditions.items()}
+        return Inputs(self.latents[rows], conditions, None if self.truth is None else self.truth[rows])
 
 
 class Sampler:
@@ -107,7 +128,7 @@ class Sampler:
         conditions = self._game.grid_conditions(count, columns, self._examples)
         if "label" in conditions:
             return self.of_classes(purpose, conditions["label"], number)
-        return Inputs(self._latents(purpose, count, number), self._moved(conditions))
+        return self._beside_truth(self._latents(purpose, count, number), conditions)
 
     def of_classes(self, purpose: str, label: Tensor, number: int = 0) -> Inputs:
         """Inputs for images of these classes, int64 [N]: of every class the first has the same latent, and so on.
@@ -123,7 +144,11 @@ class Sampler:
 
     def like_data(self, purpose: str, count: int) -> Inputs:
         """Inputs whose conditions come as often as in the data, classes as exactly as whole numbers do."""
-        return Inputs(self._latents(purpose, count), self._moved(self._conditions_like_data(purpose, count)))
+        return self._beside_truth(self._latents(purpose, count), self._conditions_like_data(purpose, count))
+
+    def _beside_truth(self, latents: Tensor, conditions: Mapping[str, Tensor]) -> Inputs:
+        truth = self._examples(len(latents)).images.to(self._device) if SOURCE in conditions else None
+        return Inputs(latents, self._moved(conditions), truth)
 
     def _conditions_like_data(self, purpose: str, count: int) -> Mapping[str, Tensor]:
         if not self._conditional:
@@ -139,6 +164,11 @@ class Sampler:
         return "label" in self._game.grid_conditions(1, 1, self._examples)
 
     @cached_property
+    def draws_pairs(self) -> bool:
+        """Whether G is given a picture."""
+        return SOURCE in self._game.grid_conditions(1, 1, self._examples)
+
+    @cached_property
     def _conditional(self) -> bool:
         """Whether G is given more than latents; if not, no real image need be brought for its sake."""
         return bool(self._game.grid_conditions(1, 1, self._examples))
@@ -149,9 +179,15 @@ class Sampler:
         was_training = self.net.training
         self.net.eval()
         with torch.no_grad():
-            drawn = [self._game.generate(self.net, part.latents, part.conditions) for part in inputs.split(_BATCH)]
+            drawn = [self._drawn(part) for part in inputs.split(_BATCH)]
         self.net.train(was_training)
         return drawn
+
+    def _drawn(self, inputs: Inputs) -> Batch:
+        batch = self._game.generate(self.net, inputs.latents, inputs.conditions)
+        if inputs.truth is None:
+            return batch
+        return Batch(batch.images, {**batch.conditions, TRUTH: inputs.truth})
 
     def refresh(self) -> None:
         """Take batch norm's statistics again where those of the average are of other weights, or of fewer images.
@@ -169,6 +205,23 @@ class Sampler:
     def pictures(self, inputs: Inputs) -> Tensor:
         """Draw images, float32 [N, C, H, W] in [-1, 1]."""
         return torch.cat([batch.images for batch in self.draw(inputs)])
+
+    def from_source(self, source: Tensor) -> Tensor:
+        """Draw an image [1, C, H, W] in [-1, 1] from an image, [1, C', H, W], for games that draw from one."""
+        return self.pictures(Inputs(self._latents("translated", 1), self._moved({SOURCE: source})))
+
+    def cells(self, inputs: Inputs) -> Tensor:
+        """Draw images as a grid shows them, float32 in [-1, 1]: of pairs each between its source and its truth.
+
+        Returns:
+            [N, C, H, W], or of pairs [N * CELLS_OF_A_PAIR, C, H, W], where C is that of the image with most channels.
+        """
+        drawn = self.pictures(inputs)
+        if inputs.truth is None:
+            return drawn
+        of_a_pair = (inputs.conditions[SOURCE], drawn, inputs.truth)
+        channels = max(part.shape[1] for part in of_a_pair)
+        return torch.stack([with_channels(part.float(), channels) for part in of_a_pair], 1).flatten(0, 1)
 
     def _latents(self, purpose: str, count: int, number: int = 0) -> Tensor:
         generator = generator_for(self._seed, purpose, number)

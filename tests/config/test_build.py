@@ -9,10 +9,12 @@ import pytest
 import torch
 
 from gan_runner.config.build import NETWORKS, bind_to_data, build_network, load_images, refuse_other_networks
+from gan_runner.data.image_set import Kind
 from gan_runner.errors import UserError
 
 CLASSES = [str(digit) for digit in range(10)]
 SHAPE = (1, 28, 28)
+KIND = Kind(SHAPE, tuple(CLASSES))
 ABOUT = {"image_shape": SHAPE, "classes": CLASSES}
 MODELS = {
     "mlp": ["model=mlp"],
@@ -27,7 +29,7 @@ MODELS = {
 def networks(compose_config):
     def make(*overrides):
         config = compose_config(*overrides)
-        return config, {which: build_network(config, which, SHAPE, CLASSES) for which in NETWORKS}
+        return config, {which: build_network(config, which, KIND) for which in NETWORKS}
 
     return make
 
@@ -41,7 +43,7 @@ def test_looking_at_a_checkpoints_networks_changes_nothing_of_what_is_loaded_aft
     assert torch.equal(torch.get_rng_state(), numbers)
     for which in NETWORKS:
         assert same_bits(weights[which], before[which])
-        other = build_network(config, which, SHAPE, CLASSES)
+        other = build_network(config, which, KIND)
         known = dict(other.named_parameters())  # to an optimizer, say
         other.load_state_dict(weights[which])
         assert all(parameter is known[name] for name, parameter in other.named_parameters())
@@ -99,7 +101,7 @@ def test_whatever_a_network_is_to_call_it_can_call_or_that_is_refused_in_words(c
     for target in CALLED[key] if key in config.model.generator else []:
         config.model.generator[key] = {"_target_": target, "_partial_": True}
         with contextlib.suppress(UserError):
-            build_network(config, "generator", SHAPE, CLASSES)
+            build_network(config, "generator", KIND)
         if target.endswith((".sparse_", ".constant_", ".SGD")):
             with pytest.raises(UserError, match="cannot call it: missing a required argument"):
-                build_network(config, "generator", SHAPE, CLASSES)
+                build_network(config, "generator", KIND)

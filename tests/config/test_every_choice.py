@@ -23,6 +23,7 @@ def names_in(folder):
 GROUPS = {folder.name: names_in(folder) for folder in CONF.iterdir() if folder.is_dir() and names_in(folder)}
 CHOICES = [(group, name) for group, names in sorted(GROUPS.items()) for name in names]
 SMALL_PLAYERS = ["model.generator.widths=[8,8,8]", "model.discriminator.widths=[8,8,8]"]
+PAIRS = {"data": "paired", "model": "unet", "game": "paired", "evaluation": "pairs"}  # which go with each other
 QUICK = ["trainer.device=cpu", "trainer.precision=fp32", "trainer.batch_size=4", "trainer.g_batch_size=4"]
 
 
@@ -52,6 +53,9 @@ def data_root(tmp_path, monkeypatch):
     write_cifar10(tmp_path, monkeypatch, [batch] * 5, batch)
     for number, image in enumerate(images):
         Image.fromarray(image).save(tmp_path / f"{number}.png")
+    for side in "AB":
+        (tmp_path / side).mkdir()
+        Image.fromarray(images[0]).save(tmp_path / side / "0.png")
     return tmp_path
 
 
@@ -67,6 +71,14 @@ def test_every_group_of_the_contract_has_its_choices():
 @pytest.mark.parametrize(("group", "name"), CHOICES, ids=[f"{group}={name}" for group, name in CHOICES])
 def test_every_choice_of_every_group_composes_is_valid_builds_and_plays(group, name, data_root):
     typed = [f"{group}={name}", *QUICK]
+    if PAIRS.get(group) == name != "paired" or (group, name) == ("game", "paired"):
+        typed += [f"{other}={choice}" for other, choice in PAIRS.items() if other not in (group, "evaluation")]
+    if "pix2pix" in name or "model=unet" in typed:
+        typed.append("model.width=4")
+    elif group != "model":
+        typed += SMALL_PLAYERS
+    if name == "pairs":  # or an extractor would learn these, too
+        typed += ["evaluation.metrics.features=null", "evaluation.objective=l1"]
     if group == "data" and "root" in list(OmegaConf.load(CONF / "data" / f"{name}.yaml")):
         typed.append(f"data.root={data_root}")
     if name == "torchvision":
@@ -79,10 +91,8 @@ def test_every_choice_of_every_group_composes_is_valid_builds_and_plays(group, n
         typed.append(f"data.path={parquet_files.write(data_root / 'set.parquet', pixels, list(range(10)))}")
     if group != "data":
         typed.append("data.limit=64")
-    if group not in ("evaluation", "experiment"):
+    if group not in ("evaluation", "experiment") or "pix2pix" in name:
         typed.append("evaluation=pixels")  # an extractor would learn every one of these data sets
-    if group != "model":
-        typed += SMALL_PLAYERS
     if name == "wasserstein":
         typed.append("penalty=gradient_penalty")
     if name == "several":

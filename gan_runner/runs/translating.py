@@ -1,0 +1,204 @@
+"""Images into images with a run's generator: what gan-translate does with a folder, and Python with arrays."""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from omegaconf import DictConfig
+from PIL import Image
+from torch import Tensor
+
+from gan_runner import files
+from gan_runner.building.making import named_by
+from gan_runner.config.build import kind_of_checkpoint, plain, sampler_of_checkpoint
+from gan_runner.data.batch import as_float
+from gan_runner.data.decoding import Channels, Pixels, drawn, read_picture
+from gan_runner.data.folder_listing import listing_of
+from gan_runner.data.parallel import in_chunks
+from gan_runner.data.unread import Unread, told, unread
+from gan_runner.errors import UserError, printable
+from gan_runner.games import draws_from_latents_alone
+from gan_runner.machine.files import at_home
+from gan_runner.record.images import GeneratedImages
+from gan_runner.record.pictures import save_atomically, to_uint8
+
+log = logging.getLogger(__name__)
+
+_NAMED = 20  # images that cannot be read
+
+
+@dataclass(frozen=True)
+class Found:
+    """The images that are to be translated.
+
+    Attributes:
+        folder: that they lie below.
+        names: their paths from there.
+    """
+
+    folder: Path
+    names: Sequence[str]
+
+    @property
+    def results(self) -> list[str]:
+        """Where each result goes, from the output's folder: the same name, as PNG.
+
+        Of two whose names differ in their endings alone each keeps its ending, before the new one.
+        """
+        stems = [os.path.splitext(name)[0] for name in self.names]
+        return [f"{stem if stems.count(stem) == 1 else name}.png" for stem, name in zip(stems, self.names, strict=True)]
+
+
+def found_at(path: str) -> Found:
+    """The images at a path: that file, or all below that folder.
+
+    Raises:
+        UserError: there is nothing, or no image in the folder.
+    """
+    place = Path(at_home(path))
+    if place.is_file():
+        return Found(place.parent, [place.name])
+    if not place.is_dir():
+        raise UserError(f"input is {printable(path)}, but there is no such folder or file.", "Try input=FOLDER.")
+    names = listing_of(place, "input").pictures
+    if not names:
+        raise UserError(f"input is {printable(path)}, but no image lies there.", "Put PNG, JPEG or WebP files there.")
+    return Found(place, names)
+
+
+class Translator:
+    """A run's generator that draws images from images.
+
+    It draws from each image by itself, so that what comes of one is the same bit for bit whatever comes beside it.
+
+    Args:
+        config: the run's.
+        state: its checkpoint.
+        device: where to draw.
+        where: whose generator it is, for messages: "run is DIR".
+
+    Raises:
+        UserError: its generator draws from something else.
+    """
+
+    def __init__(self, config: DictConfig, state: Mapping[str, Any], device: torch.device, where: str) -> None:
+        kind = kind_of_checkpoint(state["about"])
+        if kind.source is None or draws_from_latents_alone(named_by(plain(config.game))):
+            raise UserError(
+                f"{where}, whose generator draws from no images.",
+                "Try gan-sample, which draws with it, or train one that does: game=paired.",
+            )
+        self._source = kind.source
+        self._sampler = sampler_of_checkpoint(config, state, 0, device)
+
+    def read(self, path: Path) -> Pixels:
+        """Read an image as the generator was shown those of its data: uint8 [C, H, W].
+
+        Raises:
+            Exception: see `gan_runner.data.decoding.read_picture`.
+        """
+        channels, *size = self._source
+        return read_picture(path, (size[0], size[1]), _as_channels(channels))
+
+    def fitted(self, image: Pixels) -> Pixels:
+        """An array, uint8 [H, W, C], as `read` gives images."""
+        channels, *size = self._source
+        opened = Image.fromarray(np.ascontiguousarray(image[..., 0] if image.shape[-1] == 1 else image))
+        return drawn(opened, (size[0], size[1]), _as_channels(channels))
+
+    def __call__(self, source: Pixels) -> Pixels:
+        """Draw from an image, uint8 [C', H, W]; gives uint8 [H, W, C]."""
+        batch: Tensor = as_float(torch.from_numpy(np.array(source))[None])
+        pixels: Pixels = to_uint8(self._sampler.from_source(batch))[0]
+        return pixels
+
+
+def _as_channels(channels: int) -> Channels:
+    assert channels in (1, 3, 4), "as data are checked"
+    return channels  # type: ignore[return-value]
+
+
+def translate_folder(translator: Translator, found: Found, output: Path) -> int:
+    """Draw from every image that can be read, and write what comes of it; the others are named in warnings.
+
+    Args:
+        translator: draws.
+        found: the images.
+        output: a folder that is not there yet, or empty.
+
+    Returns:
+        How many were written.
+
+    Raises:
+        UserError: none can be read, or nothing can be written.
+    """
+    results = dict(zip(found.names, found.results, strict=True))
+
+    def read(names: Sequence[str]) -> list[tuple[str, Pixels | Unread]]:
+        return [(name, _read(translator, found.folder, name)) for name in names]
+
+    broken: list[Unread] = []
+    count = 0
+    for _, chunk in in_chunks(read, list(found.names), "translated"):
+        for name, source in chunk:
+            if isinstance(source, Unread):
+                broken.append(source)
+                if len(broken) <= _NAMED:
+                    log.warning("Left out: %s", " ".join(told([source], 1)))
+                continue
+            pixels = translator(source)
+            path = output / results[name]
+            files.make_folders_to(path, f"output={output}")
+            save_atomically(Image.fromarray(pixels[..., 0] if pixels.shape[-1] == 1 else pixels), path)
+            count += 1
+    if len(broken) > _NAMED:
+        log.warning("Left out: %s images in all.", f"{len(broken):,}")
+    if not count:
+        raise UserError(
+            f"input is {printable(found.folder)}, but none of its images can be read.", "Give other images."
+        )
+    return count
+
+
+def _read(translator: Translator, folder: Path, name: str) -> Pixels | Unread:
+    try:
+        return translator.read(folder / name)
+    except Exception as error:  # Pillow's decoders raise anything from OSError to struct.error
+        return unread(folder, name, error)
+
+
+def translated(translator: Translator, images: Pixels) -> GeneratedImages:
+    """What comes of arrays, uint8 [N, H, W, C] of any size, C being 1, 3 or 4.
+
+    Raises:
+        UserError: they are something else.
+    """
+    images = np.asarray(images)
+    if images.dtype != np.uint8 or images.ndim != 4 or images.shape[-1] not in (1, 3, 4) or 0 in images.shape:
+        raise UserError(
+            f"images are {images.dtype} {list(images.shape)}, but must be uint8 [N, H, W, C], C being 1, 3 or 4.",
+            "Bring them to that shape, 0 being black and 255 white.",
+        )
+    return GeneratedImages.of(np.stack([translator(translator.fitted(image)) for image in images]))
+
+
+def check_folder(output: str) -> Path:
+    """A folder to write to, which is not there yet, or empty.
+
+    Raises:
+        UserError: something lies there.
+    """
+    path = Path(output)
+    if os.path.lexists(path) and not files.is_empty_folder(path):
+        raise UserError(
+            f"output={output} is there already, and images are not written over anything.",
+            "Choose another folder for output, or move away what is there.",
+        )
+    return path

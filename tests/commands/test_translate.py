@@ -1,0 +1,189 @@
+"""A run of pairs from its start to the images of gan-translate: what it records, resumes, and makes of a folder."""
+
+import json
+import logging
+import shutil
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+import gan_runner
+from gan_runner.commands import main
+from gan_runner.errors import UserError
+from gan_runner.metrics import features
+from gan_runner.record.pictures import CELL, GAP
+from tests.command_line import call
+
+SMALL = {
+    "experiment": "pix2pix_recommended",
+    "data": {"limit": 96, "image_size": 16},
+    "model": {"width": 4},
+    "evaluation": {"every": 8, "num_images": 1000},
+    "trainer": {
+        "batch_size": 8,
+        "log_every": 4,
+        "sample_every": 8,
+        "checkpoint_every": 4,
+        "intervals_in": "iterations",
+        "device": "cpu",
+        "precision": "fp32",
+        "sample_rows": 2,
+    },
+    "logger": {"images": True},
+}
+LENGTH = 8
+HELD_OUT = 179  # every tenth of the digits
+
+
+def train(folder, iterations, **more):
+    return gan_runner.train(f"hydra.run.dir={folder}", f"trainer.iterations={iterations}", quiet=True, **SMALL, **more)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _a_judge_that_learns_little(tmp_path_factory):
+    """It is the same one for all of these tests, and none of what it says is looked at."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("GAN_CACHE", str(tmp_path_factory.mktemp("cache")))
+        patch.setattr(features, "_FEWEST_SHOWN", 512)
+        patch.setattr(features, "_MOST_SHOWN", 512)
+        yield
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory):
+    return train(tmp_path_factory.mktemp("pairs") / "run", LENGTH)
+
+
+@pytest.fixture
+def pictures(tmp_path):
+    """A folder of images of several sizes and formats, one of which is none."""
+    folder = tmp_path / "pictures"
+    (folder / "below").mkdir(parents=True)
+    random = np.random.default_rng(0)
+    for name, shape in {
+        "a.png": (16, 16, 3),
+        "b.jpg": (40, 30, 3),
+        "below/c.bmp": (9, 64, 3),
+        "a.gif": (20, 20),
+    }.items():
+        Image.fromarray(random.integers(0, 256, shape, dtype=np.uint8)).save(folder / name)
+    (folder / "broken.png").write_bytes(b"<html>no image</html>")
+    return folder
+
+
+def test_a_run_of_pairs_records_numbers_beside_baselines_and_is_judged_by_held_out_pairs(run):
+    measured = run.metrics
+    assert {f"metric/l1_{HELD_OUT}", f"metric/ssim_{HELD_OUT}"} <= measured.keys()
+    real = run.summary["real"]
+    assert real["baselines"].keys() == {"source", "mean"}
+    for numbers in real["baselines"].values():
+        assert measured.keys() == numbers.keys()
+    assert "l1/g" in json.loads((run.folder / "metrics.jsonl").read_text().splitlines()[-1])
+
+
+def test_a_grid_has_source_picture_and_truth_beside_each_other(run):
+    with Image.open(run.folder / f"samples/iteration_{LENGTH:08d}.png") as picture:
+        grid = np.asarray(picture).astype(int)
+    step = CELL // 16 * 16 + GAP
+    assert grid.shape == (2 * step + GAP, 9 * step + GAP)
+    cells = grid[GAP:step, GAP:].reshape(-1)  # the first row
+    assert cells.size
+    source = grid[GAP:step, GAP:step]
+    assert set(np.unique(source)) <= {0, 255}, "edges are lines on paper"
+    assert len(np.unique(grid[GAP:step, 2 * step + GAP : 3 * step])) > 2, "the truth is a digit"
+
+
+def test_it_resumes_to_the_bit(run, tmp_path):
+    stopped = train(tmp_path / "stopped", LENGTH // 2)
+    resumed = stopped.resume(iterations=LENGTH, quiet=True)
+    one, other = (each.load_checkpoint("last", "cpu")["players"] for each in (run, resumed))
+    for who in ("discriminator", "generator"):
+        for name, value in one[who]["net"].items():
+            assert torch.equal(value, other[who]["net"][name]), f"{who}.{name}"
+    for name, value in one["average"].items():
+        assert torch.equal(value, other["average"][name])
+    assert run.metrics == resumed.metrics
+
+
+def test_a_folder_is_translated_under_the_same_names_and_what_is_broken_is_named(run, pictures, tmp_path, caplog):
+    caplog.set_level(logging.INFO, "gan_runner")
+    assert run.translate_folder(pictures, tmp_path / "out", device="cpu") == 4
+    written = sorted(str(path.relative_to(tmp_path / "out")) for path in (tmp_path / "out").rglob("*.png"))
+    assert written == ["a.gif.png", "a.png.png", "b.png", "below/c.png"]
+    assert "1 file is a web page, HTML (broken.png)" in caplog.text
+    for name in written:
+        with Image.open(tmp_path / "out" / name) as picture:
+            assert (picture.size, picture.mode) == ((16, 16), "L")
+    alone = run.translate_folder(pictures / "b.jpg", tmp_path / "alone", device="cpu")
+    assert alone == 1
+    assert (tmp_path / "alone/b.png").read_bytes() == (tmp_path / "out/b.png").read_bytes()
+    with pytest.raises(UserError, match="is there already, and images are not written over anything"):
+        run.translate_folder(pictures, tmp_path / "out")
+
+
+def test_arrays_are_translated_as_their_files_are(run, pictures, tmp_path):
+    run.translate_folder(pictures / "a.png", tmp_path / "out", device="cpu")
+    with Image.open(pictures / "a.png") as picture:
+        array = np.asarray(picture)
+    drawn = run.translate(np.stack([array, array[::-1]]), device="cpu")
+    with Image.open(tmp_path / "out/a.png") as picture:
+        assert np.array_equal(drawn[0, ..., 0], np.asarray(picture))
+    assert drawn.shape == (2, 16, 16, 1)
+    with pytest.raises(UserError, match=r"images are float64 \[2, 8\], but must be uint8"):
+        run.translate(np.zeros((2, 8)))
+
+
+@pytest.mark.parametrize(
+    ("make", "problem"),
+    [
+        (lambda folder: folder / "nowhere", "there is no such folder or file"),
+        (lambda folder: (folder / "empty").mkdir() or folder / "empty", "no image lies there"),
+        (lambda folder: folder / "pictures/broken.png", "none of its images can be read"),
+    ],
+)
+def test_an_input_of_which_nothing_comes_is_refused(run, pictures, tmp_path, make, problem):
+    with pytest.raises(UserError, match=problem):
+        run.translate_folder(make(tmp_path), tmp_path / "out", device="cpu")
+
+
+def test_gan_eval_has_the_numbers_of_pairs_and_the_baselines_in_its_table(run):
+    found = run.evaluate("num=1000", "real=96", "device=cpu", "metrics.numbers=fast")
+    named = {row.name: row for row in found.rows}
+    assert {f"l1_{HELD_OUT}", f"ssim_{HELD_OUT}"} <= named.keys()
+    assert all(row.baselines.keys() == {"source", "mean"} for row in found.rows)
+    assert named[f"l1_{HELD_OUT}"].value == pytest.approx(run.metrics[f"metric/l1_{HELD_OUT}"], rel=1e-5)
+    head = found.table().splitlines()[0].split()
+    assert head == ["metric", "value", "real", "noise", "source", "mean", "better"]
+    assert found.as_dict()["source"][f"l1_{HELD_OUT}"] == named[f"l1_{HELD_OUT}"].baselines["source"]
+
+
+def test_the_command_translates_and_refuses_runs_without_pairs(run, pictures, tmp_path):
+    result = call(main.translate, tmp_path, f"run={run.folder}", "input=pictures", "output=drawn", "device=cpu")
+    assert result.code == 0, result.text
+    assert "4 images with the best checkpoint: drawn" in result.text
+    assert (tmp_path / "drawn/below/c.png").is_file()
+    unpaired = gan_runner.train(
+        "data.limit=16",
+        "trainer.iterations=1",
+        "trainer.batch_size=8",
+        "evaluation=off",
+        f"hydra.run.dir={tmp_path}/unpaired",
+        quiet=True,
+    )
+    result = call(main.translate, tmp_path, f"run={unpaired.folder}", "input=pictures", "output=none", "device=cpu")
+    assert result.code == 1
+    assert "whose generator draws from no images" in result.err
+
+
+@pytest.mark.parametrize("source", ["no shape", [1, 2], [1, 16, 10**9], [7, 16, 16], {"a": 1}])
+def test_a_strangers_checkpoint_with_another_source_is_refused(run, tmp_path, pictures, source):
+    copied = tmp_path / "copied"
+    shutil.copytree(run.folder, copied)
+    for path in (copied / "checkpoints").glob("*.pt"):
+        state = torch.load(path, weights_only=True)
+        state["about"]["source_shape"] = source
+        torch.save(state, path)
+    with pytest.raises(UserError):
+        gan_runner.load(copied).translate_folder(pictures, tmp_path / "out", device="cpu")
