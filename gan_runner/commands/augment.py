@@ -70,7 +70,7 @@ def augment_job(config: DictConfig) -> None:
         folder = open_folder(config.output, _settings(config, real, asked))
         try:
             if run is None:
-                run = trained_gan(folder, _words_of_data(config, real), _plain(config.gan))
+                run = trained_gan(folder, _words_of_data(config, real), _plain(config.gan), _plain(config.trust))
                 asked = dataclasses.replace(asked, checkpoint=run.checkpoint_for(asked.checkpoint))
             answer = compare(folder, run, real, asked)
         except (KeyboardInterrupt, SystemExit):

@@ -22,7 +22,7 @@ from gan_runner import tags
 from gan_runner.bars import Bar, on_a_terminal
 from gan_runner.config.build import load_images
 from gan_runner.data import ImageSet
-from gan_runner.data.classes import class_counts
+from gan_runner.data.classes import FEW, class_counts, with_few_images
 from gan_runner.data.folder_findings import silently
 from gan_runner.data.parallel import in_chunks
 from gan_runner.data.scarce import Scarce, counts_to_keep, images_at, kept_and_held_back
@@ -52,8 +52,6 @@ log = logging.getLogger(__name__)
 
 FEWEST = 5
 """Images of a class that are needed to train on, and as many to hold back."""
-FEW = 50
-"""Below so many images of a class a GAN hardly learns it."""
 HELD_OUT = 0.25
 """The share of a set without test images that is held out to test on, unless another is asked for."""
 _LEAST_HELD_BACK = 0.5  # real images that are held back, as a multiple of those that are kept
@@ -215,14 +213,12 @@ def _test_labels(test: ImageSet, whole: ImageSet) -> Tensor:
 
 def tell_few(real: RealImages) -> None:
     """Warn of classes that a GAN has hardly enough images of, before it trains."""
-    counts = [len(rows) for rows in real.by_class(real.kept)]
-    few = [f"{printable(real.whole.classes[each])} ({count})" for each, count in enumerate(counts) if count < FEW]
-    if few:
+    if few := with_few_images(real.whole.classes, [len(rows) for rows in real.by_class(real.kept)]):
         log.warning(
             "Fewer than %d images of a class are too few for most GANs to learn it, and images of such a GAN do a "
             "classifier more harm than good: %s.",
             FEW,
-            ", ".join(few),
+            few,
         )
 
 
@@ -257,13 +253,16 @@ def open_folder(output: str | None, settings: Mapping[str, object]) -> Path:
     return folder
 
 
-def trained_gan(folder: Path, words: Sequence[str], settings: Mapping[str, object]) -> SavedRun:
+def trained_gan(
+    folder: Path, words: Sequence[str], settings: Mapping[str, object], trust: Sequence[str] | str
+) -> SavedRun:
     """Train the GAN of a comparison in its folder, as gan-run does; resume what was begun there.
 
     Args:
         folder: of the comparison.
         words: overrides, those of the data.
         settings: further overrides, nested.
+        trust: modules of the user's own that its config may name.
 
     Raises:
         UserError: what gan-run would say.
@@ -273,7 +272,7 @@ def trained_gan(folder: Path, words: Sequence[str], settings: Mapping[str, objec
     while place.exists() and not (place / "checkpoints/last.pt").is_file():
         place, number = folder / f"gan-{number}", number + 1
     if place.exists():
-        run = SavedRun(place)
+        run = SavedRun(place, trust)
         if run.status != "finished":
             run = run.resume()
     else:
