@@ -445,7 +445,7 @@ MISTAKES = {
     "a file that is no YAML": (
         ["--config-dir", "own", "loss=broken"],
         "A YAML file of the config cannot be read",
-        "Mend it",
+        "Correct it",
     ),
     "a file that names no class": (
         ["--config-dir", "own", "loss=nameless"],

@@ -132,7 +132,7 @@ def test_a_game_of_ones_own_is_exported_with_what_it_draws_with_and_loaded_on_tr
         (("output=run",), "exists already"),
         (("output=a.pth",), "has no known format"),
         (("output=run/summary.json/x",), "is no folder"),
-        (("output=x", "checkpoint=77"), "not there"),
+        (("output=x", "checkpoint=77"), "There is no checkpoint"),
         (("output=x", "what=both"), "discriminator"),
     ],
 )
