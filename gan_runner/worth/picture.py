@@ -14,6 +14,7 @@ from gan_runner.worth.statistics import Interval, interval
 
 _TEXT, _ROW = 14, 24
 _WIDE, _HIGH = 560, 260
+_BAND = "#dbe6f3"
 _COLOURS = {
     "cheap": "#7a7a7a",
     "generated": "#3465a4",
@@ -28,9 +29,8 @@ def picture_of(answer: Answer) -> Image.Image:
     """Draw an answer: its sentences, the curve, and each arm's score with its 95% interval."""
     font = ImageFont.load_default(_TEXT)
     found = {arm.name: interval(answer.score(arm)) for arm in answer.arms}
-    low, high = min(each.low for each in found.values()), max(each.high for each in found.values())
     names = math.ceil(max(font.getlength(name) for name in found)) + MARGIN
-    width = names + _WIDE + 2 * MARGIN
+    width = names + _WIDE + 3 * MARGIN
     lines = [line for sentence in answer.sentences() for line in _wrapped(sentence, width - 2 * MARGIN, font)]
     top = MARGIN + len(lines) * _ROW + MARGIN
     height = top + _HIGH + 2 * _ROW + MARGIN + (len(found) + 2) * _ROW
@@ -39,8 +39,8 @@ def picture_of(answer: Answer) -> Image.Image:
     draw.fontmode = "L"
     for number, line in enumerate(lines):
         draw.text((MARGIN, MARGIN + number * _ROW), line, fill=INK, font=font)
-    _draw_curve(draw, answer, found, (MARGIN + names, top), (low, high), font)
-    _draw_arms(draw, answer.arms, found, (MARGIN, top + _HIGH + 2 * _ROW + MARGIN, names), (low, high), font)
+    _draw_curve(draw, answer, found, (MARGIN + names, top), font)
+    _draw_arms(draw, answer.arms, found, (MARGIN, top + _HIGH + 2 * _ROW + MARGIN, names), font)
     return page
 
 
@@ -49,11 +49,12 @@ def _draw_curve(
     answer: Answer,
     found: dict[str, Interval],
     corner: tuple[int, int],
-    scale: tuple[float, float],
     font: ImageFont.FreeTypeFont | ImageFont.ImageFont,
 ) -> None:
     left, top = corner
-    curve = answer.curve
+    curve, generated = answer.curve, answer.generated
+    places = [OVERSAMPLING, *(arm for arm in answer.arms if arm.kind == "curve")]
+    scale = _ends([found[arm.name] for arm in (*places, generated)])
     most = math.log1p(curve.ratios[-1])
 
     def across(ratio: float) -> float:
@@ -66,12 +67,11 @@ def _draw_curve(
     for score in scale:
         draw.text((left - MARGIN // 2, up(score)), f"{100 * score:.1f}", fill=INK, font=font, anchor="rm")
     draw.text((left - MARGIN // 2, top + _HIGH // 2), "F1 of scarce", fill=INK, font=font, anchor="rm")
-    for arm in answer.arms:
-        if arm.kind == "generated":
-            level = up(found[arm.name].mean)
-            draw.line([(left, level), (left + _WIDE, level)], fill=_COLOURS["generated"])
-            draw.text((left + _WIDE, level), arm.name, fill=_COLOURS["generated"], font=font, anchor="rb")
-    places = [OVERSAMPLING, *(arm for arm in answer.arms if arm.kind == "curve")]
+    found_there = found[generated.name]
+    level = up(found_there.mean)
+    draw.rectangle([left + 1, up(found_there.high), left + _WIDE, up(found_there.low)], fill=_BAND)
+    draw.line([(left, level), (left + _WIDE, level)], fill=_COLOURS["generated"], width=2)
+    draw.text((left + _WIDE, level - 3), generated.name, fill=_COLOURS["generated"], font=font, anchor="rb")
     points = [(across(arm.ratio), up(found[arm.name].mean)) for arm in places]
     draw.line(points, fill=_COLOURS["curve"], width=2)
     for arm, (x, y) in zip(places, points, strict=True):
@@ -79,7 +79,7 @@ def _draw_curve(
         draw.ellipse([x - 3, y - 3, x + 3, y + 3], fill=_COLOURS["curve"])
         number = f"{round(arm.ratio * answer.own):,}"
         draw.text((x, top + _HIGH + 4), number, fill=INK, font=font, anchor="mt")
-    title = "real images added to the scarce classes; blue lines: generated images instead"
+    title = "real images added to the scarce classes; blue: generated images instead"
     draw.text((left + _WIDE // 2, top + _HIGH + _ROW), title, fill=INK, font=font, anchor="mt")
 
 
@@ -88,10 +88,10 @@ def _draw_arms(
     arms: Sequence[Arm],
     found: dict[str, Interval],
     corner: tuple[int, int, int],
-    scale: tuple[float, float],
     font: ImageFont.FreeTypeFont | ImageFont.ImageFont,
 ) -> None:
     left, top, names = corner
+    scale = _ends(list(found.values()))
 
     def across(score: float) -> float:
         return left + names + (_WIDE - MARGIN) * _share(score, scale)
@@ -109,6 +109,10 @@ def _draw_arms(
         draw.text(place, f"{100 * score:.1f}", fill=INK, font=font, anchor="mt")
     draw.text((left + names + _WIDE // 2, top + len(arms) * _ROW + _ROW), "F1 of scarce, 95% intervals; the grey line "
               "is where images are added to", fill=INK, font=font, anchor="mt")  # fmt: skip
+
+
+def _ends(found: Sequence[Interval]) -> tuple[float, float]:
+    return min(each.low for each in found), max(each.high for each in found)
 
 
 def _share(score: float, scale: tuple[float, float]) -> float:
