@@ -62,6 +62,7 @@ READ_BY = {
     "gan-augment ": "tests/commands/test_augment.py",
     "gan-compare ": "tests/commands/test_compare.py",
     "gan-export ": "tests/export/conftest.py",
+    "gan-translate ": "tests/commands/test_translate.py",
     "torchrun ": "tests/commands/test_distributed.py",
 }
 # A sweep that is written down in a file, made smaller: what to add, and how many jobs are left.
@@ -98,6 +99,8 @@ def folder(tmp_path, monkeypatch, write_idx):
     for number in range(40):
         colours = random.integers(0, 256, (4, 6, 3), dtype=np.uint8)  # noise is what alarms are raised at
         Image.fromarray(colours.repeat(5, axis=0).repeat(5, axis=1)).save(tmp_path / f"photos/{number}.jpg")
+    for side in ("pairs/A", "pairs/B"):
+        shutil.copytree(tmp_path / "photos", tmp_path / side)
     images = random.integers(0, 256, (40, 28, 28), dtype=np.uint8)
     write_idx(tmp_path / "my_idx_files/train-images-idx3-ubyte", images)
     write_idx(tmp_path / "my_idx_files/train-labels-idx1-ubyte", np.arange(40, dtype=np.uint8) % 10)
@@ -138,6 +141,8 @@ def test_a_training_command_trains(folder, line, monkeypatch):
     monkeypatch.setenv("PATH", f"{stand_in(folder)}:{os.environ['PATH']}")
     words, jobs = smaller(line)
     added, jobs = next((less for sweep, less in WRITTEN_DOWN.items() if sweep in line), ([], jobs))
+    if "pix2pix" in line:  # or an extractor is learned for each set of pairs
+        added = ["evaluation.metrics.features=null", "evaluation.objective=l1"]
     if "evaluation=full" in line:
         added = ["evaluation.at_end.num=40", "evaluation.at_end.real=40"]
     with warnings.catch_warnings():

@@ -225,7 +225,7 @@ class SavedRun:
         return Translator(OmegaConf.create(self.stored.values), state, chosen, where)
 
     def translate(self, images: Pixels, checkpoint: str | int = "best", device: str = "auto") -> GeneratedImages:
-        """Draw pictures from images, of a run of pairs (game=paired).
+        """Draw images from images, with a run of pairs (game=paired).
 
         Args:
             images: uint8 [N, H, W, C] of any size, C being 1, 3 or 4; scaled and cropped as the run's data are.

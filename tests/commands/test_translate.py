@@ -2,7 +2,10 @@
 
 import json
 import logging
+import re
+import shlex
 import shutil
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -16,6 +19,7 @@ from gan_runner.metrics import features
 from gan_runner.record.pictures import CELL, GAP
 from tests.command_line import call
 
+PAGE = (Path(__file__).parents[2] / "docs/translate.md").read_text()
 SMALL = {
     "experiment": "pix2pix_recommended",
     "data": {"limit": 96, "image_size": 16},
@@ -159,11 +163,14 @@ def test_gan_eval_has_the_numbers_of_pairs_and_the_baselines_in_its_table(run):
     assert found.as_dict()["source"][f"l1_{HELD_OUT}"] == named[f"l1_{HELD_OUT}"].baselines["source"]
 
 
-def test_the_command_translates_and_refuses_runs_without_pairs(run, pictures, tmp_path):
-    result = call(main.translate, tmp_path, f"run={run.folder}", "input=pictures", "output=drawn", "device=cpu")
+def test_the_command_of_the_page_translates_and_a_run_without_pairs_is_refused(run, pictures, tmp_path):
+    pictures.rename(tmp_path / "drawings")
+    (line,) = set(re.findall(r"gan-translate run=outputs[^#`\n]*", PAGE))
+    words = shlex.split(line.replace("outputs/DATE/TIME", str(run.folder)))[1:]
+    result = call(main.translate, tmp_path, *words, "device=cpu")
     assert result.code == 0, result.text
-    assert "4 images with the best checkpoint: drawn" in result.text
-    assert (tmp_path / "drawn/below/c.png").is_file()
+    assert "4 images with the best checkpoint: coloured" in result.text
+    assert (tmp_path / "coloured/below/c.png").is_file()
     unpaired = gan_runner.train(
         "data.limit=16",
         "trainer.iterations=1",
@@ -172,7 +179,7 @@ def test_the_command_translates_and_refuses_runs_without_pairs(run, pictures, tm
         f"hydra.run.dir={tmp_path}/unpaired",
         quiet=True,
     )
-    result = call(main.translate, tmp_path, f"run={unpaired.folder}", "input=pictures", "output=none", "device=cpu")
+    result = call(main.translate, tmp_path, f"run={unpaired.folder}", "input=drawings", "output=none", "device=cpu")
     assert result.code == 1
     assert "whose generator draws from no images" in result.err
 
