@@ -17,6 +17,7 @@ from tests.command_line import QUICK as SMALL
 from tests.command_line import gan_run
 
 WIDTH = 80
+CONF = Path(__file__).parent.parent / "conf"
 PROSE = "optimizer.lr is 0.5, but must be between 0 and 0.1: Adam at that rate leaves D with NaN within some iteratio."
 
 
@@ -79,12 +80,13 @@ def test_what_is_no_terminal_gets_lines_as_they_are(capsys):
     assert capsys.readouterr().out == f"{PROSE}\n"
 
 
-@pytest.mark.parametrize("command", ["config", "check", "sample", "evaluate", "compare", "export", "worth"])
-def test_help_fits_a_terminal(command):
-    text = (Path(__file__).parent.parent / f"conf/{command}.yaml").read_text(encoding="utf-8")
-    page = yaml.safe_load(text)["hydra"]["help"]
+@pytest.mark.parametrize("config", sorted(CONF.glob("*.yaml")), ids=lambda path: path.stem)
+def test_every_command_prints_above_bars_and_its_help_fits_a_terminal(config):
+    hydra = yaml.safe_load(config.read_text(encoding="utf-8"))
+    page = hydra["hydra"]["help"]
     lines = page["template"].replace("${hydra.help.header}", page["header"]).splitlines()
     assert [line for line in lines if len(line) > WIDTH] == []
+    assert {"override hydra/job_logging": "stdout"} not in hydra["defaults"]
 
 
 def a_sweep(count, running=()):
