@@ -144,7 +144,7 @@ class Answer:
         gain = self.gain
         use = "the real images as they are" if self.cheap == REAL else self.cheap.name
         between = f"{_points(gain.low)} to {_points(gain.high)}"
-        beside = f"against {use}, the F1 of the scarce classes is {_points(gain.mean)} points ({between})"
+        beside = f"the F1 of the scarce classes changes by {_points(gain.mean)} points ({between}) against {use}"
         match self.verdict:
             case "controls contradict":
                 wrong = next(control for control in self.controls if not control.right)
@@ -161,7 +161,7 @@ class Answer:
             case "yes":
                 return f"Yes, add generated images: {beside}."
             case "no":
-                return f"No, use {use}: {beside}."
+                return f"No, use {use}: with generated images {beside}."
 
     def _images(self, ratio: float) -> str:
         return f"{round(ratio * self.own):,}"
