@@ -25,6 +25,7 @@ from gan_runner.data import ImageSet, InMemoryImages, digits, fashion_mnist
 from gan_runner.data.halves import halves
 from gan_runner.metrics.feature_metrics import FeatureMetrics
 from gan_runner.metrics.features import cnn, cnn_b, even_rows
+from gan_runner.metrics.grain import Grain
 
 EXTRACTORS = {"cnn": cnn, "cnn_b": cnn_b}
 
@@ -117,10 +118,18 @@ FAULTS: Mapping[str, Fault] = {
     # A little blur makes a picture more like the mean of all, where real ones lie densest; and noise drives all
     # pictures into the ball of one outlier. So density, and precision with it, may rise.
     "blur": Fault(
-        (0.5, 1.0, 1.5, 2.0), "px", blurred, _FAR | _LESS_COVERED, ("precision", "density", "clipped_density")
+        (0.5, 1.0, 1.5, 2.0),
+        "px",
+        blurred,
+        _FAR | _LESS_COVERED | {"grain": FALLS},
+        ("precision", "density", "clipped_density"),
     ),
     "noise": Fault(
-        (10, 20, 40, 80), "levels", noisy, _FAR | _LESS_COVERED | {"clipped_density": FALLS}, ("precision", "density")
+        (10, 20, 40, 80),
+        "levels",
+        noisy,
+        _FAR | _LESS_COVERED | {"clipped_density": FALLS, "grain": RISES},
+        ("precision", "density"),
     ),
     "shift": Fault((1, 2, 3, 4), "px", shifted, _FAR | _LESS_COVERED | _LESS_ALIKE),
     "dropped classes": Fault(
@@ -164,13 +173,18 @@ def material(training: InMemoryImages, held_out: InMemoryImages, references: int
 
 def measured(metrics: FeatureMetrics, pictures: Material, faults: Sequence[str]) -> dict[str, dict[str, list[float]]]:
     """Each number at each strength, the undamaged pictures first, by fault."""
-    real = metrics.statistics(batches(pictures.reference))
-    whole = metrics.measure(batches(pictures.pool[: pictures.count]), real)
+    grain = Grain()
+    real, of_pixels = metrics.statistics(batches(pictures.reference)), grain.statistics(batches(pictures.reference))
+
+    def numbers_of(images: Tensor) -> dict[str, float]:
+        return metrics.measure(batches(images), real) | grain.measure(batches(images), of_pixels)
+
+    whole = numbers_of(pictures.pool[: pictures.count])
     table: dict[str, dict[str, list[float]]] = {}
     for name in faults:
         fault = FAULTS[name]
         columns = [whole]
-        columns += [metrics.measure(batches(fault.apply(pictures, strength)), real) for strength in fault.strengths]
+        columns += [numbers_of(fault.apply(pictures, strength)) for strength in fault.strengths]
         ending = f"_{metrics.extractor.name}"
         table[name] = {key.removesuffix(ending): [column[key] for column in columns] for key in whole}
     return table

@@ -132,6 +132,15 @@ def test_times_by_model_and_size():
         check(memory.removesuffix(" MB").replace(",", ""), [row["megabytes"]])
 
 
+def test_what_wider_networks_cost():
+    times = (ROOT / "docs/times.md").read_text(encoding="utf-8")
+    table = rows_of(times, "image | `model.widening` | parameters of G | of D | an iteration")
+    for (image, widening, of_g, of_d, ratio), row in zip(table, recorded("widths"), strict=True):
+        assert (image, float(widening)) == (f"3x{row['size']}x{row['size']}", row["widening"])
+        assert [int(figure.replace(",", "")) for figure in (of_g, of_d)] == row["parameters"]
+        check(ratio, [row["ratio"]])
+
+
 def test_times_beside_other_programs():
     rows = recorded("busy")
     table = rows_of(SPEED, "ms an iteration | `mlp`, no busy")
