@@ -154,7 +154,7 @@ class ClassJudge:
         metrics: bound to the data, whose classes its extractor tells apart; see `tells_classes`.
         most: real images to compare with, at most.
         unseen: real images that stand beside them, at most.
-        distances: whether to give the Fréchet distance and the coverage of each class too.
+        distances: whether to give the Fréchet distance and the coverage of each class, and `recognised`, too.
     """
 
     def __init__(self, metrics: Judging, most: Count, unseen: Count, *, distances: bool) -> None:
@@ -179,10 +179,12 @@ class ClassJudge:
         """
         assert seen.probabilities is not None, "it tells classes apart"
         taken_for, label = seen.probabilities.argmax(1).cpu(), label.cpu()
-        count = len(self._names)
-        recognised = (label * count + taken_for).bincount(minlength=count**2).view(count, -1)
         drawn = self._of_each(seen.vectors.cpu(), taken_for, label)
-        return ByClass(self._names, drawn, self._real, recognised.tolist(), self._counts)
+        recognised: list[list[int]] = []
+        if self._distances:
+            count = len(self._names)
+            recognised = (label * count + taken_for).bincount(minlength=count**2).view(count, -1).tolist()
+        return ByClass(self._names, drawn, self._real, recognised, self._counts)
 
     def _of_each(self, vectors: Tensor, taken_for: Tensor, label: Tensor) -> list[OfOneClass]:
         found = []

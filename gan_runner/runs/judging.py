@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 from torch import Tensor
 
 from gan_runner.arithmetic import measuring_device
@@ -74,8 +74,8 @@ def report_of_checkpoint(
 
 def _symptoms(config: DictConfig) -> dict[str, Symptom]:
     """What a run watches for, by name; nothing where its `health` is of the user's own and has no such key."""
-    nodes = config.health.get("symptoms") or {}
-    return {str(name): make(node) for name, node in nodes.items() if node is not None}
+    nodes = config.health.get("symptoms")
+    return {str(name): make(node) for name, node in nodes.items() if node} if OmegaConf.is_dict(nodes) else {}
 
 
 def split_of(config: DictConfig) -> str:

@@ -15,7 +15,8 @@ SHORT = (
     *("experiment=conditional", "trainer.ema_half_life=null", "trainer.batch_size=32", "optimizer.lr=2e-3"),
     *("model.generator.widths=[64]", "model.discriminator.widths=[64]", "trainer.device=cpu"),
     *("data.image_size=null", "data.limit=null", f"evaluation.metrics.features.extractor._target_={HERE}.cnn"),
-    *("trainer.intervals_in=iterations", "trainer.iterations=360", "trainer.log_every=60", "trainer.sample_every=360"),
+    *("trainer.intervals_in=iterations", "trainer.iterations=240", "trainer.log_every=60"),
+    *("trainer.sample_every=240", "trainer.checkpoint_every=240"),
     *("evaluation.every=60", "evaluation.metrics.sliced_wasserstein=null", "evaluation.metrics.diversity=null"),
     *(f"health.symptoms.{name}.patience=120" for name in ("classes_ignored", "class_collapsed", "classes_too_easy")),
 )
@@ -105,25 +106,15 @@ def mislabelled(image_size, limit):
 FAULTS = {
     "G's class input cut": ("game", InputCut, "classes_ignored", "classes are ignored: "),
     "labels shuffled before D": ("game", Shuffled, "classes_ignored", "of the images are taken for the class"),
-    "one class constant": (
-        "game",
-        Constant,
-        "class_collapsed",
-        "vary less than 15% as much as its real ones: 3 (0.0%)",
-    ),
-    "classes drawn evenly from uneven data": (
-        "data",
-        uneven,
-        "class_shares",
-        "% of the generated images would have to",
-    ),
+    "one class constant": ("game", Constant, "class_collapsed", "3 (0.0%)"),
+    "classes drawn evenly from uneven data": ("data", uneven, "class_shares", "to be of other classes"),
     "labels of other images": ("data", mislabelled, "odd_labels", "the labels do not fit the real images"),
 }
 
 
 @pytest.mark.parametrize(("group", "planted", "name", "words"), FAULTS.values(), ids=FAULTS)
 def test_a_planted_fault_raises_its_alarm_by_class(start, group, planted, name, words):
-    changes = [f"{group}._target_={HERE}.{planted.__name__}"]
+    changes = [f"{group}._target_={HERE}.{planted.__name__}", "trainer.iterations=180"]
     if group == "data":
         changes += ["~data.split", "~data.holdout", "trainer.iterations=60"]
     if planted is uneven:
