@@ -88,10 +88,12 @@ def layers_of(output: Path, net: nn.Module) -> list[Layer]:
         if type(net) is mlp.Generator:
             channels, height, width = net.image_shape
             layers = _merged(output, list(net.layers), (1, 1))
-            last = layers[-1]
-            weight = last.weight.view(-1, channels, height, width).permute(0, 2, 3, 1).flatten(1)
-            bias = last.bias.view(channels, height, width).permute(1, 2, 0).flatten()
-            return [*layers[:-1], replace(last, weight=weight, bias=bias)]
+            *smoothing, activation = net.output
+            last = replace(layers[-1], activation=activation)
+            # What is linear after the last layer goes into its weights: an image for each unit before it.
+            images = torch.cat([last.weight, last.bias[None]]).view(-1, channels, height, width)
+            *weight, bias = nn.Sequential(*smoothing)(images).permute(0, 2, 3, 1).flatten(1)
+            return [*layers[:-1], replace(last, weight=torch.stack(weight), bias=bias)]
         if type(net) is dcgan.Generator:
             return _merged(output, [*net.dense, *net.layers], (net.base[0], net.base[1]))
         if type(net) is ConditionalGenerator:

@@ -53,6 +53,18 @@ def _kept(x: Tensor, dropped_levels: int) -> Tensor:
     return mask
 
 
+class Smoothing(nn.Module):
+    """A fixed binomial filter, [1, 2, 1] / 4 along each axis, which repeats the pixels of the border.
+
+    Two averages over 2x2 pixels are the same and need no buffer.
+    """
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Map [B, C, H, W] to the same shape; the mean of a constant image is that constant, at the border too."""
+        halfway = nn.functional.avg_pool2d(images, 2, 1, padding=1, count_include_pad=False)  # [B, C, H + 1, W + 1]
+        return nn.functional.avg_pool2d(halfway, 2, 1)
+
+
 class Flatten(nn.Module):
     """`nn.Flatten` in Keras' order, pixels before channels: that of channels-last images in memory.
 

@@ -9,7 +9,7 @@ from itertools import pairwise
 from torch import Tensor, nn
 
 from gan_runner.models.initial_weights import Initialiser, initialise
-from gan_runner.models.layers import Dropout
+from gan_runner.models.layers import Dropout, Smoothing
 from gan_runner.models.spectral_norm import normalise_spectrally
 from gan_runner.ranges import Count, FractionBelowOne
 
@@ -26,6 +26,8 @@ class Generator(nn.Module):
         activation: makes the module after each hidden layer.
         first_weights: sets the first layer's weights.
         weights: sets the other layers' weights.
+        smoothing: average neighbouring pixels before tanh (`Smoothing`). Each pixel has weights of its own, so that
+            without it images stay grainy long after their shapes are right.
     """
 
     def __init__(
@@ -36,6 +38,7 @@ class Generator(nn.Module):
         activation: Activation,
         first_weights: Initialiser | None,
         weights: Initialiser | None,
+        smoothing: bool = False,
     ) -> None:
         super().__init__()
         self.image_shape = image_shape
@@ -43,14 +46,14 @@ class Generator(nn.Module):
         layers: list[nn.Module] = []
         for before, after in pairwise(sizes):
             layers += [nn.Linear(before, after), activation()]
-        layers += [nn.Linear(sizes[-1], math.prod(image_shape)), nn.Tanh()]
-        self.layers = nn.Sequential(*layers)
+        self.layers = nn.Sequential(*layers, nn.Linear(sizes[-1], math.prod(image_shape)))
+        self.output = nn.Sequential(*[Smoothing()] * smoothing, nn.Tanh())
         initialise(self, first_weights, weights)
 
     def forward(self, z: Tensor) -> Tensor:
         """Draw an image [B, C, H, W] in [-1, 1] for each latent [B, latent_dim]."""
-        images: Tensor = self.layers(z)
-        return images.view(-1, *self.image_shape)
+        images: Tensor = self.output(self.layers(z).view(-1, *self.image_shape))
+        return images
 
 
 class Discriminator(nn.Module):

@@ -32,8 +32,8 @@ def make_dcgan(shape):
 LEAKY = partial(nn.LeakyReLU, 0.2)
 
 
-def make_mlp(shape, activation=LEAKY):
-    return mlp.Generator(shape, 6, [16], activation, None, None).eval()
+def make_mlp(shape, activation=LEAKY, smoothing=False):
+    return mlp.Generator(shape, 6, [16], activation, None, None, smoothing).eval()
 
 
 NETWORKS = {
@@ -42,6 +42,7 @@ NETWORKS = {
     "mlp in colours": (make_mlp((3, 4, 6), nn.SiLU), (3, 4, 6)),
     "mlp": (make_mlp((1, 5, 3), nn.ELU), (1, 5, 3)),
     "mlp with transparency": (make_mlp((4, 3, 4)), (4, 3, 4)),
+    "mlp that smooths": (make_mlp((3, 5, 4), smoothing=True), (3, 5, 4)),
 }
 
 

@@ -3,11 +3,11 @@
 import pytest
 import torch
 from torch import nn
-from torch.nn.functional import dropout
+from torch.nn.functional import conv2d, dropout, pad
 
 from gan_runner.data import Batch
 from gan_runner.games import total
-from gan_runner.models.layers import ConvTranspose2d, Dropout, Flatten
+from gan_runner.models.layers import ConvTranspose2d, Dropout, Flatten, Smoothing
 
 TYPES = [torch.float32, torch.bfloat16, torch.float64]
 
@@ -138,3 +138,17 @@ def test_images_are_flattened_pixel_by_pixel_as_they_lie_in_memory():
     flat.square().sum().backward()
     assert images.grad.is_contiguous(memory_format=torch.channels_last)
     assert torch.equal(images.grad, 2 * images.detach())
+
+
+@pytest.mark.parametrize("shape", [(2, 1, 28, 28), (3, 4, 5, 7), (1, 3, 1, 2)])
+def test_smoothing_is_a_binomial_filter_that_repeats_the_border(shape):
+    images = torch.randn(shape, dtype=torch.float64)
+    side = torch.tensor([1.0, 2.0, 1.0], dtype=torch.float64) / 4
+    kernel = torch.outer(side, side).expand(shape[1], 1, 3, 3)
+    expected = conv2d(pad(images, (1, 1, 1, 1), mode="replicate"), kernel, groups=shape[1])
+    torch.testing.assert_close(Smoothing()(images), expected)
+
+
+def test_smoothing_passes_on_a_gradient_of_second_order():
+    images = torch.randn(1, 1, 3, 4, dtype=torch.float64, requires_grad=True)
+    assert torch.autograd.gradgradcheck(Smoothing(), images)

@@ -197,7 +197,8 @@ def test_players_have_the_published_layers_and_first_weights(name):
 )
 def test_mlps_have_the_published_activations_and_dropout(name, activation, dropout, hidden):
     experiment = as_built(name)
-    drawing, judging = list(experiment.players.generator.net.layers), list(experiment.players.discriminator.net.layers)
+    net, judging = experiment.players.generator.net, list(experiment.players.discriminator.net.layers)
+    drawing = [*net.layers, *net.output]
     assert [type(m) for m in drawing] == [nn.Linear, activation] * hidden + [nn.Linear, nn.Tanh]
     assert [type(m).__name__ for m in judging] == (
         ["Flatten", *["Linear", activation.__name__, "Dropout"] * hidden, "Linear"]
