@@ -84,6 +84,7 @@ def test_a_run_of_pairs_records_numbers_beside_baselines_and_is_judged_by_held_o
     assert real["baselines"].keys() == {"source", "mean"}
     for numbers in real["baselines"].values():
         assert measured.keys() == numbers.keys()
+    assert "model.latent_dim" not in (run.folder / "gan-run.log").read_text(), "what nothing uses is not called unusual"
     assert "l1/g" in json.loads((run.folder / "metrics.jsonl").read_text().splitlines()[-1])
 
 
