@@ -1,10 +1,12 @@
 """Generated images by class: what is known of each, what filters leave out, and the folders that libraries read."""
 
 import csv
+from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 from torch import nn
 
 from gan_runner.errors import UserError
@@ -133,6 +135,17 @@ def test_a_manifest_has_a_line_for_each_file(folder):
     assert [line["copied"] == "true" for line in lines] == found.copied.tolist()
     assert [int(line["nearest"]) for line in lines] == found.nearest.tolist()
     assert [float(line["confidence"]) for line in lines] == pytest.approx(found.confidence.tolist(), abs=1e-4)
+
+
+def test_images_in_colour_and_with_transparency_are_written_as_they_are(tmp_path):
+    found = made(counts=(1, 1))
+    for channels in (3, 4):
+        pixels = torch.randint(0, 256, (2, channels, 4, 4), dtype=torch.uint8)
+        place = tmp_path / str(channels)
+        place.mkdir()
+        write_folder(replace(found, images=pixels), CLASSES, place, "run")
+        with Image.open(place / "images/T-shirt-top/00000.png") as image:
+            assert np.array_equal(np.asarray(image), pixels[0].permute(1, 2, 0).numpy())
 
 
 def test_torchvision_reads_the_folder(folder):
