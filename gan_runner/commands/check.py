@@ -256,7 +256,7 @@ def _by(shape: tuple[int, ...]) -> str:
 
 
 def _span(values: Tensor) -> str:
-    return f"values {values.min():.3g} to {values.max():.3g}"
+    return f"values {values.min():.3g} to {values.max():.3g}" if values.numel() else "none"
 
 
 def _parameters(net: nn.Module) -> str:

@@ -17,7 +17,7 @@ from gan_runner.commands import main
 from gan_runner.errors import UserError
 from gan_runner.metrics import features
 from gan_runner.record.pictures import CELL, GAP
-from tests.command_line import call
+from tests.command_line import call, gan_check
 
 PAGE = (Path(__file__).parents[2] / "docs/translate.md").read_text()
 SMALL = {
@@ -86,6 +86,14 @@ def test_a_run_of_pairs_records_numbers_beside_baselines_and_is_judged_by_held_o
         assert measured.keys() == numbers.keys()
     assert "model.latent_dim" not in (run.folder / "gan-run.log").read_text(), "what nothing uses is not called unusual"
     assert "l1/g" in json.loads((run.folder / "metrics.jsonl").read_text().splitlines()[-1])
+
+
+def test_gan_check_looks_over_a_run_of_pairs(tmp_path):
+    small = ["experiment=pix2pix_recommended", "evaluation=pixels", "data.limit=24", "data.image_size=16"]
+    quick = ["model.width=4", "trainer.batch_size=8", "trainer.device=cpu", "preflight.seconds=0.01"]
+    result = gan_check(tmp_path, *small, *quick, "optimizer.lr=1e-2")
+    assert result.code == 0, result.text
+    assert re.search("conditions +source 8x1x16x16, label 8", result.out)
 
 
 def test_a_grid_has_source_picture_and_truth_beside_each_other(run):
