@@ -148,6 +148,7 @@ def drop_what_a_replaced_part_took(config: DictConfig, readers: Sequence[Reader]
     """
     typed = list(values_by_key(overrides))
     followed = set(_interpolated(OmegaConf.to_container(config, resolve=False)).values())
+    dropped = False
     for path in (key.removesuffix("._target_") for key in typed if key.endswith("._target_")):
         node = OmegaConf.select(config, path, throw_on_resolution_failure=False)
         target = OmegaConf.select(config, f"{path}._target_", throw_on_resolution_failure=False)
@@ -160,6 +161,9 @@ def drop_what_a_replaced_part_took(config: DictConfig, readers: Sequence[Reader]
             if key not in (parameters or ()) and key not in HYDRA_KEYS and not kept:
                 with open_dict(node):
                     del node[key]
+                dropped = True
+    if dropped:  # a key that only a dropped one refers to is dropped too
+        drop_what_a_replaced_part_took(config, readers, overrides)
 
 
 def _nodes(tree: object) -> Iterator[tuple[str, dict[str, Any]]]:

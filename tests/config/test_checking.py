@@ -92,7 +92,7 @@ def test_a_part_that_cannot_be_imported_is_told_as_such():
 @pytest.mark.parametrize(
     ("typed", "said"),
     [
-        ("model.generator.weights._partial_=3", "must be true or false"),
+        ("model.generator.activation._partial_=3", "must be true or false"),
         ("+loss._convert_=5", "must be none, partial, object or all"),
         ("+loss._args_=5", "must be a list"),
         (f"model.latent_dim={2**63}", "at least 1, of 63 bits at most"),
@@ -108,7 +108,7 @@ def test_hydras_own_keys_and_numbers_too_large_for_arrays_are_refused(typed, sai
 @pytest.mark.parametrize(
     ("typed", "said"),
     [
-        ("model.discriminator.first_weights.std=-0.5", "std -0.5"),
+        ("model.discriminator.weights.std=-0.5", "std -0.5"),
         ("+model.discriminator.activation.inplace=null model.discriminator.activation._target_=torch.nn.Softplus", ""),
         (f"model.latent_dim={10**18}", "overflow"),
     ],
