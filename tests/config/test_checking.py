@@ -108,7 +108,7 @@ def test_hydras_own_keys_and_numbers_too_large_for_arrays_are_refused(typed, sai
 @pytest.mark.parametrize(
     ("typed", "said"),
     [
-        ("model.discriminator.weights.std=-0.5", "std -0.5"),
+        ("model=keras_mlp model.discriminator.first_weights.std=-0.5", "std -0.5"),
         ("+model.discriminator.activation.inplace=null model.discriminator.activation._target_=torch.nn.Softplus", ""),
         (f"model.latent_dim={10**18}", "overflow"),
     ],
