@@ -56,6 +56,31 @@ def test_recommended_runs_at_equal_time():
             check(figure, [each[number] for each in same])
 
 
+SEARCHED = {
+    "recommended mlp, before": "experiment=recommended model.generator.smoothing=false",
+    "neighbours averaged": "experiment=recommended model.generator.smoothing=true",
+    "gamma 1 besides": "experiment=recommended model.r1.gamma=1 model.generator.smoothing=true",
+    "first weights besides": "experiment=recommended model.generator.smoothing=true model.r1.gamma=1 "
+    "first_weights=xavier",
+    "default mlp, before": "model=mlp model.generator.smoothing=false",
+    "all three, and an average of .995": "trainer.ema=0.995 model.generator.smoothing=true model.r1.gamma=1 "
+    "first_weights=xavier",
+}
+
+
+def test_the_search_against_grain():
+    runs = {each["run"]: each for each in recorded("defaults") if each["minutes"] is None}
+    table = rows_of(
+        RECOMMENDED.partition("## Grain")[2], "| iterations | Fréchet, `cnn` | coverage | Fréchet, `cnn_b` | coverage"
+    )
+    assert [row[0] for row in table] == list(SEARCHED)
+    for name, iterations, *said in table:
+        run = runs[SEARCHED[name]]
+        assert run["iterations"] == int(iterations.replace(",", ""))
+        for number, figure in zip(NUMBERS, said, strict=True):
+            check(figure, [run["metrics"][number.replace("10k", "898")]])
+
+
 def test_runs_by_the_clock():
     runs = [each for each in recorded("equal_time") if each["minutes"] is not None]
     table = rows_of(RECOMMENDED, "| iterations | Fréchet, `cnn` | coverage | Fréchet, `cnn_b` | coverage")
