@@ -43,7 +43,9 @@ def images(counts=(12, 5, 2)):
 STRATEGIES = ["auto", "minority", "not minority", "not majority", "all", {7: 9, 8: 2}, lambda y: {8: len(y)}]
 
 
-@pytest.mark.parametrize("strategy", STRATEGIES, ids=str)
+@pytest.mark.parametrize(
+    "strategy", STRATEGIES, ids=lambda strategy: "a function" if callable(strategy) else str(strategy)
+)
 def test_as_many_images_of_each_class_come_as_from_its_own_over_sampler(run, strategy):
     pixels, y = images()
     flat = pixels.reshape(len(y), -1)
