@@ -11,6 +11,8 @@ import itertools
 import json
 import math
 import os
+import re
+import unicodedata
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -41,6 +43,9 @@ ANIMATION_SECONDS = 8.0  # what an animation aims at, as far as its frames stay 
 SHORTEST_FRAME, LONGEST_FRAME = 0.04, 0.5  # seconds; viewers slow down what is much shorter
 LARGEST_GRID = 64_000_000  # pixels; more is no grid of ours, and may be made to fill the memory
 MOST_FRAMES = 100  # of an animation; five hundred would take 10 s and half a gigabyte to write
+_LONGEST_FOLDER_NAME = 200  # bytes; file systems take 255
+# Names of devices, which Windows opens in place of a file or a folder, whatever ending they have.
+_RESERVED = re.compile("(?i:con|prn|aux|nul|conin\\$|conout\\$|(com|lpt)[0-9\u00b9\u00b2\u00b3])")
 NAMES_WIDTH, NAMES = "names-width", "names"
 """Keys of a PNG file's text: how many pixels on the left are for the names of rows, and the names as a JSON list."""
 _NAME_SIZE, _LONGEST_NAME = 16, 24  # pixels; characters
@@ -322,10 +327,15 @@ def folder_names(classes: Sequence[str]) -> list[str]:
     names: list[str] = []
     taken: set[str] = set()
     for wanted in map(_as_file_name, classes):
-        free = next(name for number in itertools.count(1) if (name := _numbered(wanted, number)).lower() not in taken)
+        free = next(name for number in itertools.count(1) if _alike(name := _numbered(wanted, number)) not in taken)
         names.append(free)
-        taken.add(free.lower())
+        taken.add(_alike(free))
     return names
+
+
+def _alike(name: str) -> str:
+    """What names have in common that some system takes for one: macOS and Windows do not tell letters' cases apart."""
+    return unicodedata.normalize("NFC", unicodedata.normalize("NFC", name).casefold())
 
 
 def _numbered(name: str, number: int) -> str:
@@ -335,7 +345,9 @@ def _numbered(name: str, number: int) -> str:
 def _as_file_name(name: str) -> str:
     """The name of a class as that of a folder on any system."""
     kept = "".join("-" if character in '<>:"/\\|?*' or not character.isprintable() else character for character in name)
-    return kept.strip(" .") or "-"
+    kept = kept.encode()[:_LONGEST_FOLDER_NAME].decode(errors="ignore").strip(" .") or "-"
+    stem, dot, ending = kept.partition(".")
+    return f"{stem}-{dot}{ending}" if _RESERVED.fullmatch(stem.rstrip()) else kept
 
 
 def _is_folder(output: Path | str) -> bool:

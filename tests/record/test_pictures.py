@@ -1,3 +1,6 @@
+import re
+import unicodedata
+
 import numpy as np
 import pytest
 import torch
@@ -8,6 +11,7 @@ from gan_runner.record.pictures import (
     animation,
     check_output,
     first_middle_last,
+    folder_names,
     grid,
     near_square,
     save_atomically,
@@ -207,3 +211,29 @@ def test_a_folder_of_samples_does_not_take_the_place_of_a_file(tmp_path):
     (tmp_path / "samples").write_text("mine")
     with pytest.raises(UserError, match="exists already"):
         check_output(f"{tmp_path}/samples/")
+
+
+NAMES = [
+    *("", ".", "..", " ", "...", "/", "//", "../..", "a/b", "a-b", "a\\b", "a:b", "a?b", ".hidden", "dot.", "blank "),
+    *("CON", "con", "Con.x", "nul", "NUL.txt", "aux ", "prn", "com1", "COM9.tar.gz", "lpt0", "com\u00b2", "conin$"),
+    *("console", "com10", "comx", "null"),
+    *("Cat", "cat", "CAT", "\u00e9t\u00e9", "e\u0301te\u0301", "stra\u00dfe", "STRASSE", "\u732b", "\U0001f408"),
+    *("line\nbreak", "\x00", "\x1b[31m", "\u202eturned", "\udcff", "a" * 300, "a" * 400, "\u732b" * 120, "cat-2"),
+]
+
+
+def test_names_of_classes_are_folders_on_any_system_and_no_two_alike(tmp_path):
+    names = folder_names(NAMES)
+    devices = re.compile(r"(con|prn|aux|nul|conin\$|conout\$|(com|lpt)[0-9\u00b9\u00b2\u00b3]) *(\..*)?", re.IGNORECASE)
+    for wanted, name in zip(NAMES, names, strict=True):
+        assert name.strip(" .") == name != "", wanted
+        assert not set(name) & set('<>:"/\\|?*'), wanted
+        assert name.isprintable(), wanted
+        assert not devices.fullmatch(name), wanted
+        assert len(name.encode()) < 250, wanted
+        (tmp_path / name).mkdir()
+        assert (tmp_path / name).resolve().parent == tmp_path.resolve(), wanted
+    for form in ("NFC", "NFD"):
+        assert len({unicodedata.normalize(form, name).lower() for name in names}) == len(NAMES)
+    for wanted in ("console", "com10", "null", "Cat", "\u732b"):
+        assert names[NAMES.index(wanted)] == wanted
