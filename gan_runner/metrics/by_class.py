@@ -107,13 +107,21 @@ class ByClass:
     def judged(self) -> dict[str, float]:
         """What alarms look at, by tag (see `gan_runner.tags`); without what is not known."""
         total = sum(each.count for each in self.drawn)
+        # Beside real images, of the classes that there are real images of: the others may be easier or harder.
+        both = [(d, r) for d, r in zip(self.drawn, self.real, strict=False) if d.count and r.accuracy is not None]
+        compared = [drawn for drawn, _ in both] or self.drawn
+        count = sum(each.count for each in compared)
         found = {
-            tags.CLASS_ACCURACY: self.accuracy,
-            tags.CLASS_CHANCE: math.fsum((each.count / total) ** 2 for each in self.drawn),
+            tags.CLASS_ACCURACY: _pooled(compared),
+            tags.CLASS_CHANCE: math.fsum(each.count / count * each.count / total for each in compared),
             tags.CLASS_SHARES_OFF: self._shares_off(total),
         }
-        if (real := self.real_accuracy) is not None:
-            found |= {tags.CLASS_ACCURACY_REAL: real, tags.CLASS_ERROR: self._error(real)}
+        if both and (real := self.real_accuracy) is not None:
+            # Each class of real ones counts as often as it is drawn: they say as much as so many that come as often.
+            as_many = 1 / math.fsum((drawn.count / count) ** 2 / beside.count for drawn, beside in both)
+            variance = max(real * (1 - real), 1 / min(count, as_many))
+            error = math.sqrt(variance * (1 / count + 1 / as_many))  # of the difference between the two accuracies
+            found |= {tags.CLASS_ACCURACY_REAL: real, tags.CLASS_ERROR: error}
         spreads = {name: each.spread for name, each in zip(self.names, self.drawn, strict=True)}
         known = {f"{tags.CLASS_SPREAD}/{name}": spread for name, spread in spreads.items() if spread is not None}
         return found | known | ({tags.CLASS_SPREAD: min(known.values())} if known else {})
@@ -125,11 +133,6 @@ class ByClass:
         # Of classes that are drawn at random, as often as the data have them: the mean of |normal| is sqrt(2 / pi).
         by_chance = 0.5 * math.fsum(math.sqrt(2 / math.pi * share * (1 - share) / total) for share in of_data)
         return max(0.0, off - by_chance)
-
-    def _error(self, rate: float) -> float:
-        """Standard error of the difference between the two accuracies."""
-        counts = [sum(each.count for each in part) for part in (self.drawn, self.real)]
-        return math.sqrt(max(rate * (1 - rate), 1 / min(counts)) * sum(1 / count for count in counts))
 
     def as_dict(self) -> dict[str, object]:
         """Plain values for JSON."""

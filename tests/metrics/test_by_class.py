@@ -120,6 +120,31 @@ def test_the_accuracy_of_real_pictures_is_weighted_as_the_generated_classes_are(
     assert found.real_accuracy == pytest.approx(0.7)
 
 
+def test_what_alarms_compare_is_of_the_classes_that_real_images_are_there_of():
+    """A class without real images beside it, which may be the easiest, neither raises nor lowers the accuracy."""
+    drawn = [OfOneClass(100, 0.6, None, None, None), OfOneClass(300, 1.0, None, None, None)]
+    real = [OfOneClass(50, 0.6, None, None, None), OfOneClass(0, None, None, None, None)]
+    judged = ByClass(("a", "b"), drawn, real, [[60, 40], [0, 300]], [1, 3]).judged
+    assert judged[tags.CLASS_ACCURACY] == pytest.approx(0.6)
+    assert judged[tags.CLASS_ACCURACY_REAL] == pytest.approx(0.6)
+    assert judged[tags.CLASS_CHANCE] == pytest.approx(0.25)
+    assert judged[tags.CLASS_ERROR] == pytest.approx((0.24 * (1 / 100 + 1 / 50)) ** 0.5)
+
+
+@pytest.mark.parametrize("real_counts", [(500, 500), (990, 10), (100, 400)])
+def test_the_error_of_the_difference_is_that_of_accuracies_weighted_by_class(real_counts):
+    counts = (200, 200)
+    generator = torch.Generator().manual_seed(0)
+
+    def drawn(counts):
+        return [torch.rand(20000, count, generator=generator).lt(0.7).double().mean(1) for count in counts]
+
+    differences = sum((a - b) / 2 for a, b in zip(drawn(counts), drawn(real_counts), strict=True))
+    of_all = [[OfOneClass(count, 0.7, None, None, None) for count in each] for each in (counts, real_counts)]
+    judged = ByClass(("a", "b"), *of_all, [[140, 60], [60, 140]], [1, 1]).judged
+    assert judged[tags.CLASS_ERROR] == pytest.approx(float(differences.std()), rel=0.03)
+
+
 def test_too_few_pictures_of_a_class_have_no_distance_and_none_at_all_no_accuracy(bound, held_out):
     images, label = held_out
     few = torch.cat([(label == 0).nonzero()[:3, 0], (label == 1).nonzero()[:, 0]])
