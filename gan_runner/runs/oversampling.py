@@ -60,7 +60,7 @@ class GanSampler(BaseOverSampler):  # type: ignore[misc]
 
         Args:
             X: images, [N, H, W, C], or [N, H * W * C] as scikit-learn has them.
-            y: the class of each, by its name or number, [N].
+            y: the class of each, [N]: all by their names or, where one is no name, all by their numbers from 0 on.
             **params: none are known.
 
         Returns:
@@ -80,10 +80,11 @@ class GanSampler(BaseOverSampler):  # type: ignore[misc]
         run = load(self.run) if isinstance(self.run, str | Path) else self.run
         seed = int(check_random_state(self.random_state).randint(2**31))
         images, classes = [X], [y]
+        names = _names(np.unique(y), run)
         for each, count in self.sampling_strategy_.items():
             if not count:
                 continue
-            drawn = np.asarray(run.sample(int(count), seed, classes=[str(each)]))
+            drawn = np.asarray(run.sample(int(count), seed, classes=[names[each]]))
             if drawn[0].size != X.shape[1]:
                 raise UserError(
                     f"X has {X.shape[1]} pixels an image, but the run draws {' x '.join(map(str, drawn.shape[1:]))}.",
@@ -92,3 +93,16 @@ class GanSampler(BaseOverSampler):  # type: ignore[misc]
             images.append((drawn.reshape(len(drawn), -1) * self.scale).astype(X.dtype))
             classes.append(np.full(len(drawn), each, dtype=y.dtype))
         return np.concatenate(images), np.concatenate(classes)
+
+
+def _names(classes: Any, run: SavedRun | Exported) -> dict[Any, str]:
+    """The run's name of each class of y: all are names or, where one of them is none, all are numbers from 0 on.
+
+    Of a run whose classes are called 1 to 10, the numbers 0 to 9 are else taken for names as far as they are some.
+    """
+    known = run.sample(1).classes
+    names = {each: str(each) for each in classes.tolist()}
+    if not set(names.values()) <= set(known):
+        numbers = {each: int(name) for each, name in names.items() if name.isdecimal() and int(name) < len(known)}
+        names |= {each: known[number] for each, number in numbers.items()}
+    return names

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from PIL import Image
 
 import gan_runner
 from gan_runner.errors import UserError
@@ -109,3 +110,32 @@ def test_images_of_another_size_and_classes_that_are_not_there_are_refused(run):
         gan_runner.GanSampler(run).fit_resample(pixels[:, :4, :4], y)
     with pytest.raises(UserError, match="classes has 12, but there are 10 classes"):
         gan_runner.GanSampler(run).fit_resample(pixels, np.where(y == 8, 12, y))
+
+
+@pytest.fixture(scope="module")
+def of_numbered_classes(tmp_path_factory):
+    """A run whose classes are called 1, 2 and 3, with the numbers 0, 1 and 2."""
+    folder = tmp_path_factory.mktemp("numbered")
+    for name in "123":
+        (folder / "set" / name).mkdir(parents=True)
+        for number in range(4):
+            pixels = np.random.default_rng([int(name), number]).integers(0, 256, (8, 8), dtype=np.uint8)
+            Image.fromarray(pixels).save(folder / "set" / name / f"{number}.png")
+    words = (*(word for word in SMALL if not word.startswith("data.limit")), "data=image_folder", "data.channels=1")
+    result = gan_run(folder, *words, "data.root=set", "trainer.batch_size=4", "hydra.run.dir=run")
+    assert result.code == 0, result.text
+    return gan_runner.load(folder / "run")
+
+
+@pytest.mark.parametrize("names", [[1, 2, 3], [0, 1, 2], ["1", "2", "3"], [0, 2], [1, 3]], ids=str)
+def test_classes_are_all_names_or_all_numbers(of_numbered_classes, names):
+    """The numbers 1 and 2 are names of other classes than 0 and 3 tell of by their places."""
+    run = of_numbered_classes
+    y = np.repeat(names, [6, 4, 3][: len(names)])
+    pixels = np.zeros((len(y), 8, 8, 1), dtype=np.uint8)
+    found, classes = gan_runner.GanSampler(run, random_state=4).fit_resample(pixels, y)
+    seed = int(np.random.RandomState(4).randint(2**31))
+    expected = [str(name + 1) if 0 in names else str(name) for name in names]
+    for name, called, count in zip(names[1:], expected[1:], [2, 3], strict=False):
+        added = found[len(y) :][classes[len(y) :] == name]
+        assert np.array_equal(added, run.sample(count, seed, classes=[called]))
