@@ -135,8 +135,15 @@ def counts_to_keep(images: ImageSet, scarce: Scarce, key: str = "data.scarce") -
     if isinstance(scarce, float):
         return [min(count, max(1, int(count * scarce))) for count in there]
     counts = list(there)
+    said: dict[int, str] = {}
     for name, count in scarce.items():
         number = class_named(name, images.classes, key, f"{{{{{{}}: {count}}}}}")
+        if number in said:
+            raise UserError(
+                f"{key} has both {said[number]} and {name}, which are one class.",
+                f"Leave one out: {images.classes[number]} is class {number}.",
+            )
+        said[number] = str(name)
         if count > there[number]:
             raise UserError(
                 f"{key} keeps {count:,} images of class {images.classes[number]}, but there are {there[number]:,}.",

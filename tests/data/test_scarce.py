@@ -85,3 +85,8 @@ def test_images_without_classes_cannot_be_scarce_by_class():
     pixels = torch.zeros(3, 1, 2, 2, dtype=torch.uint8)
     with pytest.raises(UserError, match=r"data.scarce is given, but data=some has no classes"):
         with_scarce_classes(InMemoryImages("some", pixels, None, ()), 0.5)
+
+
+def test_a_class_that_is_named_twice_is_refused():
+    with pytest.raises(UserError, match="scarce has both bag and 1, which are one class"):
+        with_scarce_classes(images(), {"bag": 4, 1: 6})
