@@ -23,6 +23,7 @@ from gan_runner.runs.augmenting import (
     Asked,
     RealImages,
     compare,
+    learned_others,
     open_folder,
     real_images,
     tell_few,
@@ -70,8 +71,14 @@ def augment_job(config: DictConfig) -> None:
         folder = open_folder(config.output, _settings(config, real, asked))
         try:
             if run is None:
-                run = trained_gan(folder, _words_of_data(config, real), _plain(config.gan), _plain(config.trust))
+                run = trained_gan(folder, _words_of_data(config), _plain(config.gan), _plain(config.trust))
                 asked = dataclasses.replace(asked, checkpoint=run.checkpoint_for(asked.checkpoint))
+                if learned_others(run, real, asked.checkpoint):
+                    raise UserError(
+                        f"The GAN in {run.folder} has learned other images than those that scarce keeps, so that what "
+                        "it is compared with may be among them.",
+                        "Leave settings of gan.data out and give them as data.KEY=VALUE, and another output.",
+                    )
             answer = compare(folder, run, real, asked)
         except (KeyboardInterrupt, SystemExit):
             log.info("To go on: %s", _again(folder))
@@ -110,15 +117,16 @@ def _run_by_class(config: DictConfig) -> SavedRun:
 
 def _learned_by(run: SavedRun, config: DictConfig) -> RealImages:
     """The images that a run has learned, and those that its `data.scarce` has kept from it."""
-    data = run.data_config()
-    if data.data.get("scarce") is None:
-        raise UserError(
-            f"run is {config.run}, but it has learned all images of its data: none are left to compare its own with.",
-            "Train it with data.scarce=0.5, which keeps half of every class; or leave run out, and gan-augment does.",
-        )
-    real = real_images(data, _plain(data.data.scarce), "data.scarce", hold_out=False)
-    about = run.load_checkpoint(run.checkpoint_for(str(config.checkpoint)), config.device)["about"]
-    if about["data_fingerprint"] != real.learned.fingerprint:
+    with run.its_data() as data:
+        if data.data.get("scarce") is None:
+            raise UserError(
+                f"run is {config.run}, but it has learned all images of its data: none are left to compare its own "
+                "with.",
+                "Train it with data.scarce=0.5, which keeps half of every class; or leave run out, and gan-augment "
+                "does.",
+            )
+        real = real_images(data, _plain(data.data.scarce), "data.scarce", hold_out=False)
+    if learned_others(run, real, run.checkpoint_for(str(config.checkpoint))):
         raise UserError(
             f"run is {config.run}, but the images that its config names are no longer those that it was trained on.",
             "Put them back to where data.root leads, or train another run.",
@@ -126,16 +134,17 @@ def _learned_by(run: SavedRun, config: DictConfig) -> RealImages:
     return real
 
 
-def _words_of_data(config: DictConfig, real: RealImages) -> list[str]:
+def _words_of_data(config: DictConfig) -> list[str]:
     """Overrides for gan-run with the same data, cut as they are here."""
     folder = config_dir_of(command_line())
     typed = [each for each in typed_overrides() if key_of(each).startswith("data.")]
     words = [*(["--config-dir", folder] if folder else []), f"data={HydraConfig.get().runtime.choices['data']}", *typed]
     if "holdout" in config.data and "data.holdout" not in values_by_key(typed):
         words.append(f"data.holdout={config.data.holdout}")
-    kept = ", ".join(f"{number}: {count}" for number, count in zip(real.scarce, real.counts, strict=True))
+    # As it was typed: a number in its place may be the name of another class.
+    scarce = values_by_key(typed_overrides()).get("scarce", as_typed(_plain(config.scarce)))
     trust = [] if not config.trust else [f"trust={as_typed(_plain(config.trust))}"]
-    return [*words, f"data.scarce={{{kept}}}", f"seed={config.seed}", f"trainer.device={config.device}", *trust]
+    return [*words, f"data.scarce={scarce}", f"seed={config.seed}", f"trainer.device={config.device}", *trust]
 
 
 def _settings(config: DictConfig, real: RealImages, asked: Asked) -> dict[str, Any]:

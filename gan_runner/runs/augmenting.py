@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import logging
+import os
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -29,7 +30,7 @@ from gan_runner.data.scarce import Scarce, counts_to_keep, images_at, kept_and_h
 from gan_runner.data.splits import NoTestSplitError
 from gan_runner.errors import UserError, printable
 from gan_runner.files import appending, is_empty_folder, is_folder, unused_folder, write_text
-from gan_runner.ranges import Count, Seed, TwoOrMore
+from gan_runner.ranges import Count, CountOrZero, Seed, TwoOrMore
 from gan_runner.record.data_folder import DataFolder
 from gan_runner.record.loggers import RunToLog, opened_log
 from gan_runner.record.pictures import save_atomically
@@ -135,6 +136,7 @@ def real_images(config: DictConfig, scarce: Scarce, key: str, *, hold_out: bool)
     Raises:
         UserError: they have no classes, or a class has too few to train on, to hold back or to test on.
     """
+    _check_split(config)
     whole = load_images(config, scarce=None)
     if class_counts(whole) is None:
         raise UserError(
@@ -157,10 +159,11 @@ def real_images(config: DictConfig, scarce: Scarce, key: str, *, hold_out: bool)
                 f"Keep more of it with {key}, or take the class out of the data.",
             )
         if number in cut and counts[number] - count < max(FEWEST, _LEAST_HELD_BACK * count):
+            most = min(int(counts[number] / (1 + _LEAST_HELD_BACK)), counts[number] - FEWEST)
             raise UserError(
                 f"{key} keeps {count:,} of the {counts[number]:,} images of class {name}, but half as many as are kept "
-                "must be left to compare with.",
-                f"Keep {int(counts[number] / (1 + _LEAST_HELD_BACK)):,} of it at most.",
+                f"must be left to compare with, and {FEWEST} at least.",
+                f"Keep {most:,} of it at most." if most >= FEWEST else "Keep all of it, or take it out of the data.",
             )
     if not cut:
         raise UserError(
@@ -169,6 +172,25 @@ def real_images(config: DictConfig, scarce: Scarce, key: str, *, hold_out: bool)
         )
     kept, held_back = kept_and_held_back(whole, scarce, key)
     return RealImages(whole, test, _test_labels(test, whole), kept, held_back, cut)
+
+
+def _check_split(config: DictConfig) -> None:
+    """Refuse data that would be tested on what they train on.
+
+    Raises:
+        UserError: they would.
+    """
+    split = config.data.get("split")
+    if split == "test":
+        raise UserError(
+            "data.split is test, so that nothing besides the images that are learned is left to test on.",
+            "Leave data.split out.",
+        )
+    if split is None:
+        raise UserError(
+            f"data ({config.data._target_}) has no setting split, so that it gives no images to test on.",
+            "Give it a parameter split, train or test, and a line split: train in its YAML file.",
+        )
 
 
 def _test_images(config: DictConfig, *, hold_out: bool) -> ImageSet:
@@ -269,7 +291,7 @@ def trained_gan(
         SystemExit: the training was interrupted.
     """
     place, number = folder / "gan", 2
-    while place.exists() and not (place / "checkpoints/last.pt").is_file():
+    while os.path.lexists(place) and not (is_folder(place) and (place / "checkpoints/last.pt").is_file()):
         place, number = folder / f"gan-{number}", number + 1
     if place.exists():
         run = SavedRun(place, trust)
@@ -280,6 +302,12 @@ def trained_gan(
     if run.status != "finished":
         sys.exit(128 + SIGINT)
     return run
+
+
+def learned_others(run: SavedRun, real: RealImages, checkpoint: str) -> bool:
+    """Whether a run has learned other images than those that are kept for it."""
+    about = run.load_checkpoint(checkpoint, "cpu")["about"]
+    return bool(about["data_fingerprint"] != real.learned.fingerprint)
 
 
 def compare(folder: Path, run: SavedRun, real: RealImages, asked: Asked) -> Answer:
@@ -298,7 +326,7 @@ def compare(folder: Path, run: SavedRun, real: RealImages, asked: Asked) -> Answ
         known = _known(folder, run, real, asked)
         plan = _arms(real)
         pool, test, labels = _pool(real, known, asked)
-        done = _results(folder)
+        done = _results(folder, labels.bincount(minlength=len(real.whole.classes)).tolist())
         total = len(plan) * asked.seeds
         with Bar(total=total, desc="classifiers", unit="", leave=False, disable=not on_a_terminal()) as bar:
             for number in range(asked.seeds):
@@ -329,21 +357,27 @@ def _arms(real: RealImages) -> list[Arm]:
 
 def _known(folder: Path, run: SavedRun, real: RealImages, asked: Asked) -> Generated:
     """The generated images, judged: as they lie in the folder, or drawn now."""
-    if (folder / _GENERATED).is_file():
-        return generated_images.load(folder / _GENERATED)
     kept, names = real.by_class(real.kept), real.whole.classes
     recipe = Recipe(asked.updates, asked.batch_size, derived_seed(asked.seed, "judge"), 0)
+    alone = min(max(map(len, kept)), images_shown(recipe, len(names)), -(-_MOST_ALONE // len(names)))
+    most = max(_ratios(real))
+    counts = [
+        max(alone, images_added(most, len(rows)) if number in real.scarce else 0) for number, rows in enumerate(kept)
+    ]
+    if (folder / _GENERATED).is_file():
+        known = generated_images.load(folder / _GENERATED)
+        if not known.fits(real.whole.shape, counts, len(real.whole)):
+            raise UserError(
+                f"{folder / _GENERATED} is damaged: it has other images than this comparison draws.",
+                "Take it away, and the images are drawn again.",
+            )
+        return known
     pixels = _pixels(real.learned)
     labels = real.learned.labels
     assert labels is not None
     own = [(labels == number).nonzero().flatten() for number in range(len(names))]
     log.info("The judge learns the %s real images.", f"{len(labels):,}")
     judge = trained(pixels.to(asked.device), own, OVERSAMPLING, recipe)
-    alone = min(max(map(len, kept)), images_shown(recipe, len(names)), -(-_MOST_ALONE // len(names)))
-    most = max(_ratios(real))
-    counts = [
-        max(alone, images_added(most, len(rows)) if number in real.scarce else 0) for number, rows in enumerate(kept)
-    ]
 
     def draw(numbers: Sequence[int], count: int, seed: int) -> NDArray[np.uint8]:
         classes = [names[number] for number in numbers]
@@ -372,11 +406,32 @@ def _pool(real: RealImages, known: Generated, asked: Asked) -> tuple[Pool, Tenso
     return pool, _pixels(real.test).to(asked.device), real.test_labels
 
 
-def _results(folder: Path) -> dict[tuple[str, int], Scores]:
-    """Which classifiers are trained already, with their scores; what is damaged or half-written leaves the file."""
-    lines = [line for line in DataFolder(folder).json_lines(_RESULTS) if line.keys() == _KEYS_OF_RESULTS]
+def _results(folder: Path, tested: Sequence[CountOrZero]) -> dict[tuple[str, int], Scores]:
+    """Which classifiers are trained already, with their scores; what is damaged or half-written leaves the file.
+
+    Args:
+        folder: of the comparison.
+        tested: test images of each class.
+    """
+    lines = [line for line in DataFolder(folder).json_lines(_RESULTS) if _is_result(line, tested)]
     write_text(folder / _RESULTS, "".join(f"{json.dumps(line)}\n" for line in lines))
     return {(line["arm"], line["seed"]): scores_of(line["recognised"]) for line in lines}
+
+
+def _is_result(line: Mapping[str, object], tested: Sequence[CountOrZero]) -> bool:
+    """Whether a line has what `compare` writes: counts of as many images of each class as are tested."""
+    if line.keys() != _KEYS_OF_RESULTS or type(line["arm"]) is not str or type(line["seed"]) is not int:
+        return False
+    rows = line["recognised"]
+    if not isinstance(rows, list) or len(rows) != len(tested):
+        return False
+    return all(
+        isinstance(row, list)
+        and len(row) == len(tested)
+        and all(type(count) is int and 0 <= count <= there for count in row)
+        and sum(row) == there
+        for row, there in zip(rows, tested, strict=True)
+    )
 
 
 def write_answer(folder: Path, answer: Answer, run: SavedRun) -> None:
@@ -393,11 +448,10 @@ def write_answer(folder: Path, answer: Answer, run: SavedRun) -> None:
             file.scalars(values, number + 1)
         file.image(f"{tags.WORTH}{_ANSWER}", picture, 1)
         file.text(f"{tags.WORTH}{_ANSWER}", "\n\n".join([*answer.sentences(), f"```\n{answer.table()}\n```"]), 1)
-    if not (folder / generated_images.IMAGES).exists():
-        best = answer.generated.ratio
-        own = zip(answer.scarce, answer.counts, strict=True)
-        rows = [known.of_class(number)[: images_added(best, count)] for number, count in own]
-        generated_images.write_folder(known.rows(torch.cat(rows)), answer.classes, folder, str(run.folder))
+    best = answer.generated.ratio
+    own = zip(answer.scarce, answer.counts, strict=True)
+    rows = [known.of_class(number)[: images_added(best, count)] for number, count in own]
+    generated_images.write_folder(known.rows(torch.cat(rows)), answer.classes, folder, str(run.folder))
 
 
 def _facts(known: Generated, answer: Answer) -> dict[str, Any]:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import html
 import logging
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
@@ -12,9 +13,8 @@ from typing import Any, Literal
 import torch
 from omegaconf import DictConfig, OmegaConf
 
-from gan_runner.building.networks import gives_source
 from gan_runner.building.parts import Parts, only, trusting
-from gan_runner.config.build import bind_to_data, load_images, make, plain, sampler_of_checkpoint
+from gan_runner.config.build import bind_to_data, load_images, make, sampler_of_checkpoint
 from gan_runner.config.checking import OF_PICTURES, check_stored
 from gan_runner.config.stored import Stored, read_stored
 from gan_runner.errors import UserError, too_little_memory_explained
@@ -157,11 +157,12 @@ class SavedRun:
         """
         if num < 1:
             raise UserError(f"num is {num}, but must be at least 1.", "Try num=64.")
-        chosen = choose_device(device, "device")
+        stored, chosen = self.stored, choose_device(device, "device")
         state = self._record.checkpoints.load(self.checkpoint_for(str(checkpoint)), chosen)
         explained = too_little_memory_explained("Try a smaller num several times, each with another seed.")
         with one_at_a_time(), only(self._parts), explained:
-            sampler = sampler_of_checkpoint(self._config_to_draw(), state, seed, chosen)
+            check_stored(stored.config, OF_PICTURES, f"{self._key} is {self.folder}")
+            sampler = sampler_of_checkpoint(OmegaConf.create(stored.values), state, seed, chosen)
             return drawn_images(sampler, num, classes, state["about"]["classes"], f"run is {self.folder}")
 
     def export(
@@ -210,26 +211,29 @@ class SavedRun:
                 parts=self._parts,
             )
 
-    def data_config(self) -> DictConfig:
-        """Its config, with `data.root` and the like as they are seen from this folder."""
-        config = OmegaConf.create(self.stored.values)
-        for name, path in self.stored.places_from_elsewhere().items():
-            config.data[name] = path
-        return config
+    @contextlib.contextmanager
+    def its_data(self) -> Iterator[DictConfig]:
+        """In here its data may be loaded, and nothing is made that its folder may not ask for.
 
-    def _config_to_draw(self) -> DictConfig:
-        """Its config once what draws is checked; of pairs its data too, whose images it may draw from."""
-        where = f"{self._key} is {self.folder}"
-        check_stored(self.stored.config, OF_PICTURES, where)
-        config = self.data_config()
-        if gives_source(plain(config.game)):
-            check_stored(self.stored.config, ("data",), where)
-        return config
+        Yields:
+            Its config, with `data.root` as it is seen from this folder.
+
+        Raises:
+            UserError: its config has errors in what is made of it.
+        """
+        config = OmegaConf.create(self.stored.values)
+        if root := self.stored.root_from_elsewhere():
+            config.data.root = str(root)
+        with only(self._parts):
+            check_stored(self.stored.config, (*OF_PICTURES, "data"), f"{self._key} is {self.folder}")
+            yield config
 
     def _translator(self, checkpoint: str | int, device: str) -> Translator:
         chosen = choose_device(device, "device")
         state = self._record.checkpoints.load(self.checkpoint_for(str(checkpoint)), chosen)
-        return Translator(self._config_to_draw(), state, chosen, f"{self._key} is {self.folder}")
+        where = f"{self._key} is {self.folder}"
+        check_stored(self.stored.config, OF_PICTURES, where)
+        return Translator(OmegaConf.create(self.stored.values), state, chosen, where)
 
     def translate(self, images: Pixels, checkpoint: str | int = "best", device: str = "auto") -> GeneratedImages:
         """Draw images from images, with a run of pairs (game=paired).
@@ -287,11 +291,9 @@ class SavedRun:
         Raises:
             UserError: the data cannot be had, or are no longer those that the run was trained on.
         """
-        config = self.data_config()
         state = self._record.checkpoints.load(checkpoint, device)
         where = f"{self._key} is {self.folder}"
-        with only(self._parts):
-            check_stored(self.stored.config, (*OF_PICTURES, "data"), where)
+        with self.its_data() as config:
             try:
                 training = load_images(config)
             except UserError as error:

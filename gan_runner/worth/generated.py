@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
-import zipfile
+import os
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields
@@ -16,10 +16,10 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor, nn
 
-from gan_runner.errors import UserError
-from gan_runner.files import made_folder, new_folder, opened, replacing, write_text
+from gan_runner.errors import UserError, printable
+from gan_runner.files import MEGABYTE, made_folder, new_folder, opened, read, replacing, set_aside, write_text
 from gan_runner.metrics.neighbours import nearest, own_distances
-from gan_runner.ranges import CountOrZero, Fraction, Seed
+from gan_runner.ranges import Count, CountOrZero, Fraction, Seed
 from gan_runner.record.pictures import folder_names
 from gan_runner.seeds import derived_seed
 from gan_runner.worth.classifier import probabilities
@@ -27,6 +27,14 @@ from gan_runner.worth.classifier import probabilities
 CLOSE = 0.01
 """An image counts as copied if it is closer to a training image than all but this share of those are to each other."""
 IMAGES, MANIFEST = "images", "manifest.csv"
+_LARGEST_MANIFEST = 128 * MEGABYTE
+_TYPES = {
+    "label": torch.int64,
+    "images": torch.uint8,
+    **dict.fromkeys(("seed", "place", "nearest", "left_out"), torch.int64),
+    **dict.fromkeys(("confidence", "distance"), torch.float32),
+    "copied": torch.bool,
+}
 _TRIES = 10  # draws of as many images again, where filters leave too few
 
 Draw = Callable[[Sequence[int], int, int], NDArray[np.uint8]]
@@ -80,6 +88,16 @@ class Generated:
     def of_class(self, number: CountOrZero) -> Tensor:
         """The rows of a class, int64."""
         return (self.label == number).nonzero().flatten()
+
+    def fits(self, shape: tuple[int, int, int], counts: Sequence[CountOrZero], known: Count) -> bool:
+        """Whether these are images of a shape, so many of each class, and the nearest ones among so many images."""
+        expected = torch.arange(len(counts)).repeat_interleave(torch.tensor(counts))
+        return (
+            tuple(self.images.shape[1:]) == shape
+            and self.label.equal(expected)
+            and len(self.left_out) == len(counts)
+            and bool(((self.nearest >= 0) & (self.nearest < known)).all())
+        )
 
 
 def generate(
@@ -179,31 +197,52 @@ def write_folder(generated: Generated, classes: Sequence[str], folder: Path, run
     """Write images as PNG files, a folder for each class, and a manifest beside them.
 
     `folder/images` is what torchvision's `ImageFolder` and Keras' `image_dataset_from_directory` read, and
-    `folder/manifest.csv` has a line for each file.
+    `folder/manifest.csv` has a line for each file. Where the same images lie there already, they stay; others get
+    another name, such as those that an answer with fewer repetitions called the best.
 
     Args:
         generated: the images.
         classes: names of the classes.
-        folder: exists; `images` in it does not.
+        folder: exists.
         run: whose images they are.
     """
-    names = folder_names(classes)
+    images, names = folder / IMAGES, folder_names(classes)
     lines = io.StringIO(newline="")
     writer = csv.writer(lines, lineterminator="\n")
     writer.writerow(["file", "class", "run", "seed", "number", "confidence", "nearest", "distance", "copied"])
-    pixels = generated.images.permute(0, 2, 3, 1).numpy()
+    files: list[str] = []
     written = Counter[int]()
-    with new_folder(folder / IMAGES) as root:
-        for row, (image, label) in enumerate(zip(pixels, generated.label.tolist(), strict=True)):
-            name = f"{written[label]:05d}.png"
-            written[label] += 1
-            made_folder(root / names[label])
-            Image.fromarray(image[..., 0] if image.shape[-1] == 1 else image).save(root / names[label] / name)
-            distance, confidence = float(generated.distance[row]), float(generated.confidence[row])
-            known = [int(generated.seed[row]), int(generated.place[row]), f"{confidence:.4f}"]
-            known += [int(generated.nearest[row]), f"{distance:.4f}", str(bool(generated.copied[row])).lower()]
-            writer.writerow([f"{IMAGES}/{names[label]}/{name}", classes[label], run, *known])
-    write_text(folder / MANIFEST, lines.getvalue())
+    for row, label in enumerate(generated.label.tolist()):
+        files.append(f"{names[label]}/{written[label]:05d}.png")
+        written[label] += 1
+        distance, confidence = float(generated.distance[row]), float(generated.confidence[row])
+        known = [int(generated.seed[row]), int(generated.place[row]), f"{confidence:.4f}"]
+        known += [int(generated.nearest[row]), f"{distance:.4f}", str(bool(generated.copied[row])).lower()]
+        writer.writerow([f"{IMAGES}/{files[-1]}", printable(classes[label]), printable(run), *known])
+    if os.path.lexists(images):
+        if _without_run(_manifest(folder)) == _without_run(lines.getvalue()):
+            return
+        set_aside(images, "earlier")
+    write_text(folder / MANIFEST, lines.getvalue())  # first: a folder of images is never without one
+    with new_folder(images) as root:
+        for name, image in zip(files, generated.images.permute(0, 2, 3, 1).numpy(), strict=True):
+            made_folder((root / name).parent)
+            Image.fromarray(image[..., 0] if image.shape[-1] == 1 else image).save(root / name)
+
+
+def _manifest(folder: Path) -> str:
+    try:
+        return read(folder / MANIFEST, _LARGEST_MANIFEST, below=folder).decode()
+    except (OSError, UnicodeDecodeError):
+        return ""
+
+
+def _without_run(manifest: str) -> list[list[str]]:
+    """The lines of a manifest without where the run lies, which may have been moved."""
+    try:
+        return [line[:2] + line[3:] for line in csv.reader(io.StringIO(manifest, newline=""))]
+    except csv.Error:
+        return []
 
 
 def save(generated: Generated, path: Path) -> None:
@@ -220,6 +259,23 @@ def load(path: Path) -> Generated:
     """
     try:
         with opened(path) as file, np.load(file, allow_pickle=False) as stored:
-            return Generated(**{each.name: torch.from_numpy(stored[each.name]) for each in fields(Generated)})
-    except (EOFError, OSError, ValueError, KeyError, TypeError, zipfile.BadZipFile) as error:
+            found = Generated(**{each.name: torch.from_numpy(stored[each.name]) for each in fields(Generated)})
+            _refuse_other_arrays(found)
+            return found
+    except MemoryError:
+        raise
+    except Exception as error:  # NumPy, zipfile, zlib and Python's parser raise what they like
         raise UserError(f"{path} is damaged: {error}.", "Take it away, and the images are drawn again.") from error
+
+
+def _refuse_other_arrays(found: Generated) -> None:
+    """Refuse arrays of other types and sizes than those of `Generated`.
+
+    Raises:
+        ValueError: there are some.
+    """
+    for name, dtype in _TYPES.items():
+        value: Tensor = getattr(found, name)
+        has = (value.dtype, value.dim(), name == "left_out" or len(value) == len(found.label))
+        if has != (dtype, 4 if name == "images" else 1, True):
+            raise ValueError(f"{name} is of {value.dtype} and shape {list(value.shape)}")

@@ -10,6 +10,7 @@ from gan_runner.commands import main
 from tests.command_line import call, gan_run
 
 COMMANDS = {
+    "augment": main.augment,
     "run": main.run,
     "sample": main.sample,
     "compare": main.compare,

@@ -123,6 +123,100 @@ def test_more_repetitions_are_added_to_those_that_are_there(home, tmp_path):
     assert after.count(b"\n") == before.count(b"\n") * 3 // 2
 
 
+NOT_RESULTS = [
+    "[]",
+    '{"arm": 3, "seed": 0, "recognised": []}',
+    '{"arm": ["real"], "seed": 0, "recognised": [[1]]}',
+    '{"arm": "real", "seed": 0, "recognised": [[1]]}',
+    '{"arm": "real", "seed": 0, "recognised": "many"}',
+    '{"arm": "real", "seed": true, "recognised": null}',
+]
+
+
+def test_lines_that_are_no_results_leave_the_file(home, tmp_path):
+    """Among them counts of fewer classes and of more, of no images, below zero, of half an image and of no list."""
+    folder = shutil.copytree(home / "compared", tmp_path / "odd")
+    content = (folder / "results.jsonl").read_text()
+    line = json.loads(content.splitlines()[0])
+    counts = line["recognised"]
+    (first, second, *rest), *others = counts
+    odd = [
+        *(counts[1:], [row[1:] for row in counts], [[*row, 0] for row in counts], [[0] * len(row) for row in counts]),
+        [[first + second + 1, -1, *rest], *others],
+        [[first + second + 0.5, -0.5, *rest], *others],
+        [[float(first), second, *rest], *others],
+        [[first, second, *rest], *others[:-1], None],
+    ]
+    odd = [json.dumps({**line, "recognised": each}) for each in odd]
+    (folder / "results.jsonl").write_text("\n".join([*NOT_RESULTS, *odd, content]))
+    result = gan_augment(home, "run=run", f"output={folder}", *QUICK)
+    assert result.code == 0, result.text
+    for file in ("results.jsonl", "answer.json", "manifest.csv"):
+        assert (folder / file).read_bytes() == (home / "compared" / file).read_bytes(), file
+    assert not list(folder.glob("images.*")), "they are the same images"
+
+
+def test_images_of_another_comparison_are_not_taken_for_this_ones(home, tmp_path):
+    folder = shutil.copytree(home / "compared", tmp_path / "other")
+    with np.load(folder / "generated.npz") as stored:
+        arrays = dict(stored)
+    for changed in ({"label": arrays["label"][::-1].copy()}, {"nearest": arrays["nearest"] + 10**6}):
+        np.savez(folder / "generated.npz", **arrays | changed)
+        result = gan_augment(home, "run=run", f"output={folder}", *QUICK)
+        assert result.code == 1
+        assert "generated.npz is damaged" in result.err
+
+
+@pytest.fixture(scope="module")
+def numbered(tmp_path_factory):
+    """A folder whose classes have numbers for names, which are not those of their places: 1, 10, 2."""
+    folder = tmp_path_factory.mktemp("numbered")
+    random = np.random.default_rng(0)
+    for split, counts in {"train": {"1": 24, "2": 30, "10": 36}, "test": {"1": 3, "2": 3, "10": 3}}.items():
+        for name, count in counts.items():
+            (folder / "set" / split / name).mkdir(parents=True)
+            for number in range(count):
+                pixels = random.integers(0, 256, (8, 8), dtype=np.uint8)
+                Image.fromarray(pixels).save(folder / "set" / split / name / f"{number}.png")
+    return folder
+
+
+OF_NUMBERED = (
+    *("data=image_folder", "data.root=set", "data.image_size=8", "data.channels=1", "gan.model=mlp"),
+    *("gan.trainer.minutes=null", "gan.trainer.iterations=1", "+gan.trainer.batch_size=8", *QUICK),
+)
+
+
+@pytest.mark.parametrize(("scarce", "counts"), [("{1: 12, 10: 14}", [12, 14, 30]), ("0.5", [12, 18, 15])])
+def test_the_gan_learns_what_is_kept_and_nothing_else_where_names_of_classes_are_numbers(
+    numbered, monkeypatch, scarce, counts
+):
+    def interrupted(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("gan_runner.commands.augment.compare", interrupted)
+    output = f"of-{sum(counts)}"
+    words = (*OF_NUMBERED, f"scarce={scarce}", f"output={output}")
+    assert gan_augment(numbered, *words).code == 130
+    folder = numbered / output
+    about = torch.load(folder / "gan/checkpoints/last.pt", weights_only=True)["about"]
+    assert about["classes"] == ["1", "10", "2"]
+    assert about["class_counts"] == counts
+    if scarce == "0.5":  # a run elsewhere that a link leads to is left alone, and another one trained
+        (folder / "gan").rename(numbered / "elsewhere")
+        (folder / "gan").symlink_to(numbered / "elsewhere", target_is_directory=True)
+        before = {path: path.stat().st_mtime_ns for path in (numbered / "elsewhere").rglob("*")}
+        assert gan_augment(numbered, *words).code == 130
+        assert (folder / "gan-2/checkpoints/last.pt").is_file()
+        assert {path: path.stat().st_mtime_ns for path in (numbered / "elsewhere").rglob("*")} == before
+
+
+def test_a_gan_that_has_learned_images_which_are_held_back_is_refused(numbered):
+    result = gan_augment(numbered, *OF_NUMBERED, "scarce=0.5", "+gan.data.scarce=0.9", "output=leaky")
+    assert result.code == 1, result.text
+    assert "has learned other images than those that scarce keeps" in result.err
+
+
 def test_a_comparison_with_other_settings_is_another_one(home):
     result = gan_augment(home, "run=run", "output=compared", *QUICK, "updates=4")
     assert result.code == 1
@@ -184,6 +278,9 @@ def mistakes(home, tmp_path_factory):
     for split, names in {"train": ["cat", "dog", "owl"], "test": ["cat", "owl"]}.items():
         for name in names:
             write(f"untested/{split}/{name}", 20)
+    for split, count in {"train": 12, "test": 3}.items():
+        for name in ("cat", "dog"):
+            write(f"small/{split}/{name}", count)
     for place in ("train/cat", "train/dog", "test"):
         write(f"unsorted/{place}", 15)
     (folder / "other").mkdir()
@@ -202,6 +299,7 @@ MISTAKES = {
     "data=image_folder data.root=few data.channels=1 scarce={dgo: 9}": ("scarce has dgo", "Try 'scarce={dog: 9}'."),
     "scarce={3: 5000}": ("scarce keeps 5,000 images of class 3, but there are ", "Try 'scarce={3: "),
     "scarce={3: 130}": ("half as many as are kept must be left to compare with", "Keep "),
+    f"{FOLDER} data.root=small scarce={{cat: 8}}": ("and 5 at least", "Keep 7 of it at most."),
     "scarce={3: 4}": ("Class 3 has 4 images to train on, but needs 5 at least", "Keep more of it with scarce"),
     "data=image_folder data.image_size=8 data.root=unsorted": ("has test images without classes", "a folder for each"),
     "scarce=1.5": ("scarce is 1.5, but must be", "scarce"),
@@ -214,6 +312,7 @@ MISTAKES = {
     "output=other": ("something other than gan-augment has written there", "a new folder"),
     "seeds=1": ("seeds is 1, but must be a whole number, at least 2", "Give seeds"),
     "confidence=2": ("confidence is 2, but must be", "confidence"),
+    "data.split=test": ("data.split is test, so that nothing besides", "Leave data.split out"),
     "data.holdout=0": ("data.holdout is 0", "data.holdout=0.1"),
 }
 

@@ -1,5 +1,6 @@
 """Generated images by class: what is known of each, what filters leave out, and the folders that libraries read."""
 
+import contextlib
 import csv
 from dataclasses import replace
 
@@ -115,6 +116,61 @@ def test_a_damaged_file_is_to_be_taken_away(tmp_path):
         path.write_bytes(content)
         with pytest.raises(UserError, match=r"generated.npz is damaged"):
             load(path)
+
+
+def test_arrays_of_other_types_and_sizes_are_damage(tmp_path):
+    """Each array by itself: left out, of another type, of another size, of other dimensions, and with objects."""
+    path = tmp_path / "generated.npz"
+    good = {name: value.numpy() for name, value in vars(made()).items()}
+    odd = [
+        lambda array: array.astype(np.float64 if array.dtype != np.float64 else np.float32),
+        lambda array: array.astype(">i4"),
+        lambda array: array.astype("U3"),
+        lambda array: array.astype(object),
+        lambda array: array[..., None],
+        lambda array: array.reshape(-1)[0],
+    ]
+    shorter = [lambda array: array[1:], lambda array: array[:0]]
+    for name in good:
+        for change in [*odd, *(shorter if name != "left_out" else [])]:
+            np.savez(path, **good | {name: change(good[name])})
+            with pytest.raises(UserError, match=r"generated\.npz is damaged"):
+                load(path)
+        np.savez(path, **{other: array for other, array in good.items() if other != name})
+        with pytest.raises(UserError, match=r"generated\.npz is damaged"):
+            load(path)
+
+
+def test_a_file_with_any_of_its_bytes_changed_is_loaded_or_damaged(tmp_path):
+    path = tmp_path / "generated.npz"
+    save(made(), path)
+    content = path.read_bytes()
+    draw = np.random.default_rng(0)
+    for _ in range(300):
+        changed = bytearray(content)
+        for place in draw.integers(0, len(content), draw.integers(1, 5)):
+            changed[place] = draw.integers(256)
+        path.write_bytes(changed[: draw.integers(1, len(content)) if draw.random() < 0.2 else None])
+        with contextlib.suppress(UserError):
+            load(path)
+
+
+def test_images_that_are_there_stay_and_others_get_another_name(tmp_path):
+    few, many = made(counts=(2, 2)), made(counts=(3, 3))
+    write_folder(few, CLASSES, tmp_path, "here/run")
+    first = {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*")}
+    write_folder(few, CLASSES, tmp_path, "elsewhere/run")
+    assert {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*")} == first
+    write_folder(many, CLASSES, tmp_path, "here/run")
+    assert len(list((tmp_path / "images").rglob("*.png"))) == 6
+    assert len(list((tmp_path / "images.earlier-1").rglob("*.png"))) == 4
+    with (tmp_path / "manifest.csv").open(newline="") as file:
+        assert sum(1 for _ in csv.DictReader(file)) == 6
+    for left in ("", '"', "a" * 200_000):  # of a disk that was full, or somebody's own
+        (tmp_path / "manifest.csv").write_text(left)
+        write_folder(many, CLASSES, tmp_path, "here/run")
+        with (tmp_path / "manifest.csv").open(newline="") as file:
+            assert sum(1 for _ in csv.DictReader(file)) == 6
 
 
 @pytest.fixture
