@@ -211,22 +211,23 @@ class SavedRun:
                 parts=self._parts,
             )
 
+    def data_config(self) -> DictConfig:
+        """Its config, with `data.root` as it is seen from this folder."""
+        config = OmegaConf.create(self.stored.values)
+        if root := self.stored.root_from_elsewhere():
+            config.data.root = str(root)
+        return config
+
     @contextlib.contextmanager
     def its_data(self) -> Iterator[DictConfig]:
-        """In here its data may be loaded, and nothing is made that its folder may not ask for.
-
-        Yields:
-            Its config, with `data.root` as it is seen from this folder.
+        """Give `data_config` while its data are loaded: nothing is made that its folder may not ask for.
 
         Raises:
             UserError: its config has errors in what is made of it.
         """
-        config = OmegaConf.create(self.stored.values)
-        if root := self.stored.root_from_elsewhere():
-            config.data.root = str(root)
         with only(self._parts):
             check_stored(self.stored.config, (*OF_PICTURES, "data"), f"{self._key} is {self.folder}")
-            yield config
+            yield self.data_config()
 
     def _translator(self, checkpoint: str | int, device: str) -> Translator:
         chosen = choose_device(device, "device")
