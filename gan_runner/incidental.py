@@ -8,7 +8,10 @@ from __future__ import annotations
 OF_A_START = ("resume", "resume_force", "resume_from", "sweep_resume", "trust")
 """Keys of one start of a run or sweep."""
 
-OF_A_PLACE = ("data.root", "data.other_root", "data.download")
+PLACES_OF_DATA = ("root", "other_root", "path")
+"""Keys of data that name a file or folder."""
+
+OF_A_PLACE = (*(f"data.{name}" for name in PLACES_OF_DATA), "data.download")
 """Keys that say where images lie; they are known by their fingerprint."""
 
 _INCIDENTAL = (

@@ -48,7 +48,7 @@ OF_A_RUN = re.compile(r"\b(resume|run)=(outputs/DATE/TIME|DIR)")
 # What makes a command quick without making it another one.
 SHORT = ["trainer.iterations=2", "data.limit=40", "evaluation.num_images=16", "trainer.batch_size=8"]
 CHECK_SHORT = [
-    *("data.limit=40", "trainer.batch_size=8", "preflight.seconds=0.01", "optimizer.lr=1e-2"),
+    *("data.limit=40", "trainer.batch_size=8", "preflight.seconds=0.01", "optimizer.lr=3e-3"),
     "evaluation=pixels",  # or an extractor is learned for each size of picture
 ]
 # What is no program of ours, or is called by .ci/run, which is looked at below.

@@ -118,14 +118,15 @@ def conditioning_of(game: Mapping[str, Any], kind: Kind) -> dict[str, Any]:
     Returns:
         {"conditioning": ..., "embedding_dim": ...} for the class; {"source_shape": [C, H, W]} for a picture.
     """
-    if "source_shape" in game or (kind.source and "_target_" in game and _gives_source(game)):
+    if "source_shape" in game or (kind.source and "_target_" in game and gives_source(game)):
         return {"source_shape": game.get("source_shape", list(kind.source or ()))}
     if game.get("conditioning") is None or not kind.classes:
         return {}
     return {name: game[name] for name in ("conditioning", "embedding_dim")}
 
 
-def _gives_source(game: Mapping[str, Any]) -> bool:
+def gives_source(game: Mapping[str, Any]) -> bool:
+    """Whether a game, by its node, gives its networks the image that each is to be drawn from."""
     return bool(getattr(named_by(game), "gives_source", False))
 
 

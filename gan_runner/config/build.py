@@ -248,8 +248,14 @@ def sampler_of_checkpoint(config: DictConfig, state: Mapping[str, Any], seed: in
 
     @functools.cache
     def loaded() -> Examples:
-        held_out = load_held_out(config) if kind.source is not None else None
-        return examples_of(held_out or load_images(config), config.seed)
+        try:
+            held_out = load_held_out(config) if kind.source is not None else None
+            return examples_of(held_out or load_images(config), config.seed)
+        except UserError as error:
+            raise UserError(
+                f"What this run draws depends on images of its data, which are not available: {error.problem}",
+                f"Put them back{', or try gan-translate with images of your own' if kind.source else ''}.",
+            ) from error
 
     def examples(count: int) -> Batch:
         return loaded()(count)

@@ -7,6 +7,7 @@ They are read as plain values (`gan_runner.record.plain_yaml`), their references
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -20,6 +21,8 @@ from gan_runner.building.parts import Parts
 from gan_runner.config.groups import GROUPS
 from gan_runner.config.references import is_plain, resolved, without_references_to
 from gan_runner.errors import UserError, is_one_line, printable, shown_key
+from gan_runner.incidental import PLACES_OF_DATA
+from gan_runner.machine.files import at_home
 from gan_runner.record.plain_yaml import LARGEST, NotPlainError, Tree, plain_yaml
 from gan_runner.trees import leaves
 
@@ -46,20 +49,19 @@ class Stored:
     choices: dict[str, str]
     cwd: Path | None
 
-    def root_from_elsewhere(self) -> Path | None:
-        """Where the run, started in another folder, found its data, if that is not where data.root leads from here."""
-        root = _at(self.values, "data", "root")
-        if not isinstance(root, str) or self.cwd is None or _expanded(root).exists():
-            return None
-        there = self.cwd / root
-        return there if there.exists() else None
+    def places_from_elsewhere(self) -> dict[str, str]:
+        """Where the run, started in another folder, found its data, by `root` and the like: where these lead elsewhere.
 
-
-def _expanded(root: str) -> Path:
-    try:
-        return Path(root).expanduser()
-    except RuntimeError:  # there is no such user
-        return Path(root)
+        Of a place that is there as seen from here, or was not there either, nothing is said.
+        """
+        found = {}
+        for name in PLACES_OF_DATA:
+            place = _at(self.values, "data", name)
+            if isinstance(place, str) and self.cwd is not None and not os.path.exists(at_home(place)):
+                there = self.cwd / place
+                if os.path.exists(there):
+                    found[name] = str(there)
+        return found
 
 
 def to_store(config: DictConfig) -> str:

@@ -94,7 +94,8 @@ class Facts(NamedTuple):
     """What the header of an image says.
 
     Attributes:
-        width: in pixels, before anything is scaled or turned.
+        width: in pixels, before anything is scaled; as it is shown, where the image has been decoded, for only then a
+            camera's rotation mark is known for sure.
         height: in pixels.
         mode: Pillow's name for what a pixel is.
         several: whether there are more images in the file, as in an animation.
@@ -233,13 +234,8 @@ def check_header(path: Path) -> Facts:
     Raises:
         Exception: whatever Pillow makes of a file that is none, or of one too large to be meant.
     """
-
-    def look(file: BinaryIO) -> Facts:
-        with _picture(file) as picture:
-            return facts_of(picture)
-
     with _content(path) as file:
-        return _whatever_its_texts(file, look)
+        return _whatever_its_texts(file, _header)
 
 
 def read_picture(path: Path, size: tuple[Count, Count], channels: Channels, ranges: Ranges = DEFAULT_RANGES) -> Pixels:
@@ -282,8 +278,7 @@ def facts_in(content: bytes) -> Facts:
     Raises:
         Exception: whatever Pillow makes of what is none.
     """
-    with _picture(io.BytesIO(content)) as picture:
-        return facts_of(picture)
+    return _whatever_its_texts(io.BytesIO(content), _header)
 
 
 def pixels_of(content: bytes, size: tuple[Count, Count], channels: Channels) -> Pixels:
@@ -350,7 +345,11 @@ def _read(file: BinaryIO, size: tuple[int, int] | None, channels: Channels, rang
             raise ValueError(f"it has {width:,} x {height:,} pixels, which are too many to decode")
         with _being_decoded.taking(needed):
             try:
-                return facts, drawn(opened, size, channels, ranges)
+                lying = opened.size
+                pixels = drawn(opened, size, channels, ranges)
+                if opened.size != lying:
+                    facts = facts._replace(width=height, height=width)
+                return facts, pixels
             finally:
                 opened.close()  # which gives its memory back
 
@@ -382,6 +381,11 @@ def _picture(file: BinaryIO) -> Iterator[Image.Image]:
         raise ValueError(f"it is not {either(FORMATS)}") from None  # Pillow names the open file
     with picture:
         yield picture
+
+
+def _header(file: BinaryIO) -> Facts:
+    with _picture(file) as picture:
+        return facts_of(picture)
 
 
 def facts_of(picture: Image.Image) -> Facts:

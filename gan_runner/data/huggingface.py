@@ -7,7 +7,7 @@ import logging
 import os
 import re
 import shutil
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import cached_property, partial
 from importlib.util import find_spec
@@ -48,7 +48,7 @@ _log = logging.getLogger(__name__)
 
 _SITE = "https://huggingface.co/datasets"
 _REVISION = "refs/convert/parquet"  # where Hugging Face keeps sets as Parquet files: SUBSET/SPLIT/0000.parquet
-_NAME_ON_THE_SITE = re.compile(r"[\w.-]+/[\w.-]+")
+_NAME_ON_THE_SITE = re.compile(r"\w[\w.-]*/\w[\w.-]*")
 _USUAL_SUBSET = "default"
 _ENDING = ".parquet"
 _USUAL = {"image": ("image", "img", "images", "picture"), "label": ("label", "labels", "class", "fine_label")}
@@ -244,12 +244,10 @@ class _Images:
                 schema = parquet.schema_arrow
         if not len(self):
             raise self._damaged(files[0], "it has no rows")
-        # The features of the package datasets, which Hugging Face writes.
-        known = json.loads((schema.metadata or {}).get(b"huggingface", b"{}"))
-        self._features: Mapping[str, Mapping[str, Any]] = known.get("info", {}).get("features", {})
-        self._encoded = {field.name: depth for field in schema if (depth := _depth_of_bytes(field.type)) is not None}
+        self._written = _written((schema.metadata or {}).get(b"huggingface", b""))
         self._columns = schema.names
-        self.image_column = self._column("image", image_column, list(self._encoded))
+        encoded = [field.name for field in schema if _depth_of_bytes(field.type) is not None]
+        self.image_column = self._column("image", image_column, encoded)
         self.label_column = label_column
         of_classes = [field.name for field in schema if _names_classes(field.type)]
         if label_column is not None or set(_USUAL["label"]).intersection(of_classes):
@@ -268,8 +266,8 @@ class _Images:
     @property
     def class_names(self) -> list[str]:
         """The names of the classes 0, 1, ..., where the files have them; [] where not."""
-        feature = self._features.get(self.label_column or "", {})
-        return list(map(str, feature.get("names", [])))
+        names = _below_keys(self._written, "info", "features", self.label_column, "names")
+        return list(map(str, names)) if isinstance(names, list) else []
 
     def pixels(self, rows: Tensor, size: tuple[int, int] | None, channels: Channels | None) -> Tensor:
         """The images in these ascending rows at one size, uint8 [n, C, H, W], decoded in threads."""
@@ -347,8 +345,14 @@ class _Images:
         from pyarrow import compute  # an extra
 
         with self._opened(file) as parquet:
-            depth = self._encoded.get(column, 0) if column == self.image_column else 0
+            kinds = {field.name: field.type for field in parquet.schema_arrow}
+            of_images = column == self.image_column
+            depth = _depth_of_bytes(kinds[column]) if column in kinds and of_images else 0
+            if column not in kinds or depth is None or not (of_images or _names_classes(kinds[column])):
+                raise self._damaged(file, f"its column {column} is missing or of another kind than in other files")
             values = parquet.read(columns=[".".join([column] + ["bytes"] * depth)]).column(0)
+            if len(values) != parquet.metadata.num_rows:
+                raise self._damaged(file, f"its column {column} has other rows than the file says")
         return compute.struct_field(values, ["bytes"] * depth) if depth else values
 
     @contextmanager
@@ -362,11 +366,28 @@ class _Images:
             raise self._damaged(file, str(error)) from error
 
     def _damaged(self, file: Path, reason: str) -> UserError:
-        said = " ".join(reason.split()).rstrip(".")
+        said = printable(" ".join(reason.split())).rstrip(".")
         return UserError(
             f"data.path is {self.path}, but {file} cannot be read: {said}.",
             "Replace that file, or leave out the row; of a download, delete its folder and try data.download=true.",
         )
+
+
+def _written(metadata: bytes) -> Any:
+    """What the package datasets has written into a file, by which Hugging Face knows columns; None where it is damaged.
+
+    Names of classes are all that is looked for there, and sets can do without.
+    """
+    try:
+        return json.loads(metadata or b"{}")
+    except (ValueError, RecursionError):
+        return None
+
+
+def _below_keys(tree: Any, *keys: str | None) -> Any:
+    for key in keys:
+        tree = tree.get(key) if isinstance(tree, dict) else None
+    return tree
 
 
 def _depth_of_bytes(kind: DataType) -> int | None:
@@ -388,13 +409,18 @@ def _names_classes(kind: DataType) -> bool:
     return bool(types.is_integer(kind) or types.is_string(kind) or types.is_large_string(kind))
 
 
+def _rank(value: int | str) -> tuple[bool, int | str]:
+    """Numbers before texts, which one file may have where another has numbers."""
+    return isinstance(value, str), value
+
+
 def _labels(images: _Images, training: _Images) -> tuple[Tensor | None, tuple[str, ...]]:
     """The class of each image, int64 [N], and the names of the classes, which are those of the training images."""
     column = images.label_column
     if column is None:
         return None, ()
     names = training.class_names
-    known: list[Any] = list(range(len(names))) or sorted(set(training.values) - {None, -1})
+    known: list[Any] = list(range(len(names))) or sorted(set(training.values) - {None, -1}, key=_rank)
     numbers = {value: number for number, value in enumerate(known)}
     values = images.values
     if not {None, -1}.isdisjoint(values):  # -1 is what datasets has for what is not known

@@ -131,10 +131,15 @@ def _pairs(root: str, folder: Path, other_root: str | None) -> dict[str, Files]:
     """The files of every pair by its name, sorted."""
     if other_root is not None:
         other = existing_folder(other_root, "data.other_root")
-        bases = {root: folder, other_root: other}
+        if os.path.samefile(folder, other):
+            raise UserError(
+                f"data.other_root is {printable(other_root)}, which is data.root too: each image would be its own "
+                "partner.",
+                "Give the folder with B's images, or leave data.other_root out where data.root has both.",
+            )
         sides = {
-            where: _by_stem(where, base, {file: file for file in listing_of(base).pictures})
-            for where, base in bases.items()
+            where: _by_stem(where, base, {file: file for file in listing_of(base, key).pictures})
+            for key, where, base in (("data.root", root, folder), ("data.other_root", other_root, other))
         }
         return _matched(sides)
     files = listing_of(folder).pictures
@@ -313,7 +318,7 @@ class FolderPairs:
             try:
                 return self._read(self._pairs[row])
             except Exception as error:  # see _fault_of
-                fault = f"{printable(self._names[row])}: {error}"
+                fault = f"{printable(self._names[row])}: {printable(error)}"
                 with self._telling:
                     known = fault in self._told
                     self._told.add(fault)
@@ -363,13 +368,18 @@ def _fault_of(pair: Files, many: bool) -> Unread | None:
         except Exception as error:  # Pillow's decoders raise anything from OSError to struct.error
             return unread(path.parent, path.name, error)
     first, second = seen[0], seen[-1]
-    if pair.b is None and (first.width % 2 or first.width <= first.height):
+    halves = pair.b is not None or (first.width % 2 == 0 and first.width > first.height)
+    difference = abs(first.width * second.height - second.width * first.height)
+    alike = difference <= _UNLIKE * first.width * second.height
+    if many and not (halves and alike):  # a header does not say whether the image is to be turned
+        return _fault_of(pair, many=False)
+    if not halves:
         raise UserError(
             f"data.root holds {printable(pair.a)}, which is {first.width}x{first.height} and cannot be two images "
             "side by side, A on the left and B on the right.",
             _REMEDY,
         )
-    if abs(first.width * second.height - second.width * first.height) > _UNLIKE * first.width * second.height:
+    if not alike:
         raise UserError(
             f"{printable(pair.a)} is {first.width}x{first.height} and its partner {printable(pair.paths[-1])} "
             f"{second.width}x{second.height}: scaled to one size, they would not lie upon each other.",

@@ -293,6 +293,16 @@ class Evaluation:
         Raises:
             UserError: the data lack what the objective or a metric needs, or `num_images` are too few.
         """
+        if kind_of(training).source is not None:  # there is one image to draw from each source
+            pairs = len(training if held_out is None else held_out)
+            fewest = max([2, *(metric.fewest for metric in self.on_data.values())])
+            if pairs < min(fewest, self.num_images):
+                raise UserError(
+                    f"Images are drawn from {pairs} {'training' if held_out is None else 'held-out'} pairs of "
+                    f"{training.name}, but the evaluation needs at least {fewest}.",
+                    "Hold out more pairs, or try evaluation=off.",
+                )
+            self.num_images = min(self.num_images, pairs)
         for name, metric in self.on_data.items():
             if self.num_images < metric.fewest:
                 raise UserError(
@@ -307,8 +317,6 @@ class Evaluation:
                     "Try a larger data.limit, or evaluation=pixels.",
                 )
             metric.bind(training, held_out, device, learn_from)
-        if kind_of(training).source is not None:  # there is one image to draw from each source
-            self.num_images = min(self.num_images, len(training if held_out is None else held_out))
         self._held_out = held_out is not None
         self._check_objective()
 

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import conv2d
 
+from gan_runner.arithmetic import exact
 from gan_runner.data import Batch, ImageSet
 from gan_runner.data.batch import SOURCE, TRUTH
 from gan_runner.data.image_set import kind_of
@@ -18,6 +19,7 @@ from gan_runner.ranges import Count
 
 _WINDOW, _SIGMA = 11, 1.5  # pixels; of the Gaussian in which structures are compared
 _K1, _K2 = 0.01, 0.03
+_AT_ONCE = 32  # images, so that memory need not hold many windows of large ones
 
 UNCHANGED, MEAN = "source", "mean"
 """The baselines: each image's source, unchanged, and the mean of all real images, the same for every source."""
@@ -35,16 +37,21 @@ def ssim(images: Tensor, truth: Tensor) -> Tensor:
     Returns:
         [B] in [-1, 1], 1 where both are the same.
     """
+    parts = zip(images.split(_AT_ONCE), truth.split(_AT_ONCE), strict=True)
+    return torch.cat([_ssim(exact(some), exact(others)) for some, others in parts]).to(images)
+
+
+def _ssim(images: Tensor, truth: Tensor) -> Tensor:
+    """The same of a few, in float64: a variance is a small difference of large numbers here."""
     size = min(_WINDOW, *images.shape[2:])
-    places = torch.arange(size, device=images.device) - (size - 1) / 2
-    row = torch.exp(-places.double().square() / (2 * _SIGMA**2))
-    window = torch.outer(row, row)
-    window = (window / window.sum()).to(images.dtype)[None, None]
+    places = torch.arange(size, device=images.device, dtype=images.dtype) - (size - 1) / 2
+    window = torch.exp(-places.square() / (2 * _SIGMA**2))
+    window = window / window.sum()
 
     def around(levels: Tensor) -> Tensor:
-        return conv2d(levels.flatten(0, 1)[:, None], window)
+        return conv2d(conv2d(levels, window.view(1, 1, -1, 1)), window.view(1, 1, 1, -1))
 
-    x, y = ((levels + 1) / 2 for levels in (images, truth))  # in [0, 1], for which the constants are
+    x, y = (((levels + 1) / 2).flatten(0, 1)[:, None] for levels in (images, truth))  # the constants are for [0, 1]
     mean_x, mean_y = around(x), around(y)
     variance_x, variance_y = around(x * x) - mean_x.square(), around(y * y) - mean_y.square()
     covariance = around(x * y) - mean_x * mean_y
@@ -105,7 +112,7 @@ class PairMetrics:
 
     def fingerprint(self) -> str:
         """See `OnData`."""
-        return "l1 and ssim 1"
+        return "l1 and ssim 2"
 
     def bind(
         self, training: ImageSet, held_out: ImageSet | None, device: torch.device, learn_from: ImageSet | None = None

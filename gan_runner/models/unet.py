@@ -107,8 +107,8 @@ class Discriminator(nn.Module):
     Args:
         image_shape: (channels, height, width) of the images to judge; of pairs the channels of both together.
         width: channels after the first layer; each halving doubles them, up to eight times as many.
-        layers: layers that halve the size; None is 3, whose patches are of 70 pixels, from 64 pixels on, and fewer for
-            smaller images: 2, of 34 pixels, from 32 on.
+        layers: layers that halve the size; None is 3, whose patches are of 70 pixels, for images of more than 32
+            pixels, 2, of 34 pixels, for those of more than 16, and 1, of 16 pixels, for smaller ones.
         norm: after each layer but the first and the last.
         spectral_norm: divide the weights by their largest singular value (Miyato et al. 2018, arXiv:1802.05957).
         weights: sets the weights of every layer.

@@ -386,7 +386,7 @@ class _Job:
             chosen = self.stored.choices | dict(hydra.hydra.runtime.choices)
             with read_write(hydra), read_write(hydra.hydra):
                 hydra.hydra.runtime.choices = chosen
-                if self._looks_elsewhere():
+                if self._places_elsewhere():
                     hydra.hydra.runtime.cwd = str(self.stored.cwd)
         self.begun = True
         texts = {
@@ -411,17 +411,18 @@ class _Job:
     def config_text(self) -> str:
         """The run's config as it is stored."""
         config = OmegaConf.masked_copy(self.config, [str(key) for key in self.config if key != "hydra"])
-        if self.stored and self._looks_elsewhere():
-            config.data.root = self.stored.config["data"]["root"]
+        for name in self._places_elsewhere():
+            assert self.stored is not None, "it says where that was"
+            config.data[name] = self.stored.config["data"][name]
         return to_store(config)
 
-    def _looks_elsewhere(self) -> bool:
-        """Whether the data are read from the folder in which the run was started, not from the current one.
+    def _places_elsewhere(self) -> list[str]:
+        """The settings of data that are read as from the folder in which the run was started, not the current one.
 
-        The path is not stored: the run may be moved together with its data.
+        Such paths are not stored: the run may be moved together with its data.
         """
-        root = self.stored.root_from_elsewhere() if self.stored else None
-        return root is not None and OmegaConf.select(self.config, "data.root") == str(root)
+        places = self.stored.places_from_elsewhere() if self.stored else {}
+        return [name for name, path in places.items() if OmegaConf.select(self.config, f"data.{name}") == path]
 
     def checkpoint(self) -> dict[str, Any] | None:
         """The checkpoint to resume from; None for a new run."""

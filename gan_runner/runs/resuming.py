@@ -90,8 +90,9 @@ def offer_to_hydra(stored: Stored, typed: list[str]) -> None:
     if typed_length and isinstance(trainer := config.get("trainer"), dict):
         stored_length = {key for key in ("iterations", "minutes") if trainer.get(key) is not None}  # would come first
         config["trainer"] = trainer | dict.fromkeys(stored_length.difference(typed_length))
-    if "data.root" not in parsed and (root := stored.root_from_elsewhere()):
-        config["data"] = {**config["data"], "root": str(root)}
+    places = {name: path for name, path in stored.places_from_elsewhere().items() if f"data.{name}" not in parsed}
+    if places:
+        config["data"] = config["data"] | places
     chosen = {group.name: parsed[group.name].value() for group in GROUPS if group.name in parsed}
     parts = {override.key_or_group for override in overrides if override.package is not None}  # of several
     if outside := write_outside(stored.values["logger"]):

@@ -13,8 +13,9 @@ from typing import Any, Literal
 import torch
 from omegaconf import DictConfig, OmegaConf
 
+from gan_runner.building.networks import gives_source
 from gan_runner.building.parts import Parts, only, trusting
-from gan_runner.config.build import bind_to_data, load_images, make, sampler_of_checkpoint
+from gan_runner.config.build import bind_to_data, load_images, make, plain, sampler_of_checkpoint
 from gan_runner.config.checking import OF_PICTURES, check_stored
 from gan_runner.config.stored import Stored, read_stored
 from gan_runner.errors import UserError, too_little_memory_explained
@@ -157,12 +158,11 @@ class SavedRun:
         """
         if num < 1:
             raise UserError(f"num is {num}, but must be at least 1.", "Try num=64.")
-        stored, chosen = self.stored, choose_device(device, "device")
+        chosen = choose_device(device, "device")
         state = self._record.checkpoints.load(self.checkpoint_for(str(checkpoint)), chosen)
         explained = too_little_memory_explained("Try a smaller num several times, each with another seed.")
         with one_at_a_time(), only(self._parts), explained:
-            check_stored(stored.config, OF_PICTURES, f"{self._key} is {self.folder}")
-            sampler = sampler_of_checkpoint(OmegaConf.create(stored.values), state, seed, chosen)
+            sampler = sampler_of_checkpoint(self._config_to_draw(), state, seed, chosen)
             return drawn_images(sampler, num, classes, state["about"]["classes"], f"run is {self.folder}")
 
     def export(
@@ -212,10 +212,19 @@ class SavedRun:
             )
 
     def data_config(self) -> DictConfig:
-        """Its config, with `data.root` as it is seen from this folder."""
+        """Its config, with `data.root` and the like as they are seen from this folder."""
         config = OmegaConf.create(self.stored.values)
-        if root := self.stored.root_from_elsewhere():
-            config.data.root = str(root)
+        for name, path in self.stored.places_from_elsewhere().items():
+            config.data[name] = path
+        return config
+
+    def _config_to_draw(self) -> DictConfig:
+        """Its config once what draws is checked; of pairs its data too, whose images it may draw from."""
+        where = f"{self._key} is {self.folder}"
+        check_stored(self.stored.config, OF_PICTURES, where)
+        config = self.data_config()
+        if gives_source(plain(config.game)):
+            check_stored(self.stored.config, ("data",), where)
         return config
 
     @contextlib.contextmanager
@@ -232,9 +241,7 @@ class SavedRun:
     def _translator(self, checkpoint: str | int, device: str) -> Translator:
         chosen = choose_device(device, "device")
         state = self._record.checkpoints.load(self.checkpoint_for(str(checkpoint)), chosen)
-        where = f"{self._key} is {self.folder}"
-        check_stored(self.stored.config, OF_PICTURES, where)
-        return Translator(OmegaConf.create(self.stored.values), state, chosen, where)
+        return Translator(self._config_to_draw(), state, chosen, f"{self._key} is {self.folder}")
 
     def translate(self, images: Pixels, checkpoint: str | int = "best", device: str = "auto") -> GeneratedImages:
         """Draw images from images, with a run of pairs (game=paired).

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -39,21 +40,29 @@ class Found:
     """The images that are to be translated.
 
     Attributes:
+        typed: what `input` is.
         folder: that they lie below.
         names: their paths from there.
     """
 
+    typed: str
     folder: Path
     names: Sequence[str]
 
     @property
     def results(self) -> list[str]:
-        """Where each result goes, from the output's folder: the same name, as PNG.
+        """Where each result goes, from the output's folder: the same name, as PNG; no two alike on any system.
 
         Of two whose names differ in their endings alone each keeps its ending, before the new one.
         """
-        stems = [os.path.splitext(name)[0] for name in self.names]
-        return [f"{stem if stems.count(stem) == 1 else name}.png" for stem, name in zip(stems, self.names, strict=True)]
+        whole: set[str] = set()
+        while True:
+            found = [name if name in whole else os.path.splitext(name)[0] for name in self.names]
+            counts = Counter(map(str.casefold, found))
+            alike = {name for name, result in zip(self.names, found, strict=True) if counts[result.casefold()] > 1}
+            if alike <= whole:
+                return [f"{name}.png" for name in found]
+            whole |= alike
 
 
 def found_at(path: str) -> Found:
@@ -64,13 +73,13 @@ def found_at(path: str) -> Found:
     """
     place = Path(at_home(path))
     if place.is_file():
-        return Found(place.parent, [place.name])
+        return Found(path, place.parent, [place.name])
     if not place.is_dir():
         raise UserError(f"input is {printable(path)}, but there is no such folder or file.", "Try input=FOLDER.")
     names = listing_of(place, "input").pictures
     if not names:
         raise UserError(f"input is {printable(path)}, but no image lies there.", "Put PNG, JPEG or WebP files there.")
-    return Found(place, names)
+    return Found(path, place, names)
 
 
 class Translator:
@@ -161,9 +170,7 @@ def translate_folder(translator: Translator, found: Found, output: Path) -> int:
     if len(broken) > _NAMED:
         log.warning("Left out: %s images in all.", f"{len(broken):,}")
     if not count:
-        raise UserError(
-            f"input is {printable(found.folder)}, but none of its images can be read.", "Give other images."
-        )
+        raise UserError(f"input is {printable(found.typed)}, but none of its images can be read.", "Give other images.")
     return count
 
 

@@ -17,6 +17,7 @@ from gan_runner.commands import main
 from gan_runner.errors import UserError
 from gan_runner.metrics import features
 from gan_runner.record.pictures import CELL, GAP
+from gan_runner.runs.translating import Found
 from tests.command_line import call, gan_check
 
 PAGE = (Path(__file__).parents[2] / "docs/translate.md").read_text()
@@ -134,6 +135,64 @@ def test_a_folder_is_translated_under_the_same_names_and_what_is_broken_is_named
     assert (tmp_path / "alone/b.png").read_bytes() == (tmp_path / "out/b.png").read_bytes()
     with pytest.raises(UserError, match="is there already, and images are not written over anything"):
         run.translate_folder(pictures, tmp_path / "out")
+
+
+@pytest.mark.parametrize(
+    ("names", "results"),
+    [
+        (["a.jpg", "b.png"], ["a.png", "b.png"]),
+        (["a.jpg", "a.png"], ["a.jpg.png", "a.png.png"]),
+        (["a.jpg", "a.jpg.webp", "a.png"], ["a.jpg.png", "a.jpg.webp.png", "a.png.png"]),
+        (["a", "a.gif", "b/a.gif"], ["a.png", "a.gif.png", "b/a.png"]),
+        (["A.jpg", "a.png"], ["A.jpg.png", "a.png.png"]),
+        (["a.b.c", "a.b.d", "a.e"], ["a.b.c.png", "a.b.d.png", "a.png"]),
+        (["a.x", "a.x.x", "a.x.x.x", "a.y"], ["a.x.png", "a.x.x.png", "a.x.x.x.png", "a.y.png"]),
+    ],
+)
+def test_no_two_results_have_one_name(names, results):
+    assert Found("pictures", Path("pictures"), names).results == results
+
+
+def test_the_names_of_very_many_images_take_no_time():
+    names = [f"{number // 2}.{'jpg' if number % 2 else 'png'}" for number in range(100_000)]
+    assert Found("pictures", Path("pictures"), names).results == [f"{name}.png" for name in names]
+
+
+def folders_of_pairs(folder, held_out=8):
+    for side in "AB":
+        for split, count in (("train", 16), ("test", held_out)):
+            (folder / side / split).mkdir(parents=True)
+            for number in range(count):
+                Image.new("L", (16, 16), 10 * number).save(folder / f"{side}/{split}/{number}.png")
+    return {"root": "A", "other_root": "B", "image_size": 16, "channels": 1, "source_channels": 1}
+
+
+def test_a_run_of_two_relative_folders_goes_on_and_draws_from_anywhere(tmp_path, monkeypatch):
+    home, elsewhere = tmp_path / "home", tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    data = folders_of_pairs(home)
+    monkeypatch.chdir(home)
+    small = SMALL | {"data": data, "evaluation": "off"}
+    gan_runner.train("data=paired_folder", "hydra.run.dir=run", "trainer.iterations=1", quiet=True, **small)
+    monkeypatch.chdir(elsewhere)
+    run = gan_runner.load(home / "run")
+    drawn = run.sample(4, checkpoint="last", device="cpu")
+    resumed = run.resume(iterations=2, quiet=True)
+    assert resumed.summary["iterations"] == 2
+    stored = (home / "run/.hydra/config.yaml").read_text()
+    assert "  root: A\n" in stored
+    assert "  other_root: B\n" in stored
+    (home / "B").rename(home / "C")
+    with pytest.raises(UserError, match=r"images of its data, which are not available: data\.other_root is B"):
+        run.sample(4, checkpoint="last", device="cpu")
+    assert drawn.shape == (4, 16, 16, 1)
+
+
+def test_fewer_held_out_pairs_than_the_numbers_need_are_told_before_anything_is_trained(tmp_path, monkeypatch):
+    data = folders_of_pairs(tmp_path, held_out=3)
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(UserError, match="drawn from 3 held-out pairs of paired_folder, but the evaluation needs at le"):
+        gan_runner.train("data=paired_folder", "hydra.run.dir=run", quiet=True, **(SMALL | {"data": data}))
 
 
 def test_arrays_are_translated_as_their_files_are(run, pictures, tmp_path):

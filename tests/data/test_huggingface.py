@@ -1,11 +1,14 @@
 """Parquet files in the form in which Hugging Face has data sets, written here."""
 
+import io
 import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from PIL import Image
+from PIL.PngImagePlugin import PngInfo
 
 from gan_runner.data import huggingface
 from gan_runner.data.splits import NoTestSplitError
@@ -196,6 +199,69 @@ def test_what_cannot_be_read_is_refused_in_one_message(tmp_path, case):
     path = tmp_path / "mine.parquet"
     make(path)
     assert message_of(path, **keys).startswith(said.format(path=path))
+
+
+def image_column(kind):
+    content = [encoded(each) for each in pictures(2, 4, 4)]
+    return {
+        "bytes": content,
+        "struct": [{"bytes": each, "path": None} for each in content],
+        "text": ["a", "b"],
+        "numbers": [1, 2],
+        "lists": [[1], [2]],
+    }[kind]
+
+
+@pytest.mark.parametrize("kinds", [(a, b) for a in ("bytes", "struct") for b in ("bytes", "struct")])
+def test_images_may_lie_bare_in_one_file_and_in_a_struct_in_another(tmp_path, kinds):
+    for number, kind in enumerate(kinds):
+        parquet.write_table(pyarrow.table({"image": image_column(kind)}), tmp_path / f"{number}.parquet")
+    assert torch.equal(loaded(tmp_path).images, as_set(np.concatenate([pictures(2, 4, 4)] * 2)))
+
+
+@pytest.mark.parametrize("odd", ["text", "numbers", "lists", None])
+def test_a_column_that_is_missing_or_another_one_in_some_file_is_told_with_that_file(tmp_path, odd):
+    for number, kind in enumerate((odd, "bytes")):
+        columns = {"other": [1, 2]} | ({} if kind is None else {"image": image_column(kind)})
+        parquet.write_table(pyarrow.table(columns), tmp_path / f"{number}.parquet")
+    said = message_of(tmp_path)
+    assert f"{tmp_path}/0.parquet cannot be read: its column image is missing or of another kind" in said
+
+
+def test_classes_may_be_numbers_in_one_file_and_texts_in_another(tmp_path):
+    write(tmp_path / "0.parquet", pictures(2, 4, 4), [1, 0])
+    write(tmp_path / "1.parquet", pictures(2, 4, 4), ["b", "a"])
+    images = loaded(tmp_path)
+    assert images.classes == ("0", "1", "a", "b")
+    assert images.labels.tolist() == [1, 0, 3, 2]
+
+
+METADATA = [b"", b"{", b"[" * 100_000, b"\xff", b"[]", b"1", b'{"info": 1}', b'{"info": {"features": [1]}}']
+METADATA += [b'{"info": {"features": {"label": 1}}}', b'{"info": {"features": {"label": {"names": 5}}}}']
+
+
+@pytest.mark.parametrize("metadata", METADATA, ids=lambda metadata: metadata[:40].decode("latin-1"))
+def test_what_a_file_says_of_its_columns_may_be_anything_and_costs_the_names_of_classes_alone(tmp_path, metadata):
+    path = write(tmp_path / "mine.parquet", pictures(3, 4, 4), [0, 1, 0], ["a", "b"])
+    table = parquet.read_table(path).replace_schema_metadata({b"huggingface": metadata})
+    parquet.write_table(table, path)
+    images = loaded(path)
+    assert images.classes == ("0", "1")
+    assert images.labels.tolist() == [0, 1, 0]
+
+
+def test_an_image_with_a_long_text_is_read_as_from_a_folder(tmp_path):
+    file, text = io.BytesIO(), PngInfo()
+    text.add_text("comment", "x" * 2**21, zip=True)
+    Image.fromarray(pictures(1, 4, 4)[0]).save(file, "PNG", pnginfo=text)
+    parquet.write_table(pyarrow.table({"image": [file.getvalue()]}), tmp_path / "mine.parquet")
+    assert torch.equal(loaded(tmp_path / "mine.parquet").images, as_set(pictures(1, 4, 4)))
+
+
+@pytest.mark.parametrize("name", ["../set", "owner/..", "./set", "owner/.hidden", "-/../x", "a/b/c"])
+def test_a_name_that_would_lead_elsewhere_is_none_on_the_site(tmp_path, monkeypatch, name):
+    monkeypatch.chdir(tmp_path)
+    assert "no set on Hugging Face is named so" in message_of(name, root=tmp_path / "data", download=True)
 
 
 # ---- downloads --------------------------------------------------------------------------------------------

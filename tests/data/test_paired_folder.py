@@ -7,6 +7,7 @@ import pytest
 import torch
 from PIL import Image
 
+from gan_runner.data import paired_folder
 from gan_runner.data.batch import SOURCE
 from gan_runner.data.image_set import batch_of, kind_of
 from gan_runner.data.paired_folder import load
@@ -170,3 +171,51 @@ def test_a_pair_that_breaks_in_a_run_is_replaced_by_the_next_both_pictures_of_it
     assert np.array_equal(batch.conditions[SOURCE][1].permute(1, 2, 0), picture(2, "A"))
     assert np.array_equal(batch.images[1].permute(1, 2, 0), picture(2, "B"))
     assert caplog.text.count("A pair can no longer be read") == 1
+
+
+@pytest.mark.parametrize("again", ["A", "A/", "A/../A", "link"])
+def test_one_folder_is_not_both_sides_however_it_is_spelled(tmp_path, again):
+    save(noise(1), tmp_path / "A/one.png")
+    (tmp_path / "link").symlink_to("A")
+    with pytest.raises(UserError, match=r"data\.other_root is .*, which is data\.root too"):
+        pairs(str(tmp_path / "A"), f"{tmp_path}/{again}")
+
+
+def turned(upright, path, mark=6):
+    """As a camera saves what it was held sideways for: the pixels lie, and a mark says how to turn them."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    exif = Image.Exif()
+    exif[0x0112] = mark
+    lying = Image.fromarray(upright).transpose({6: Image.Transpose.ROTATE_90, 8: Image.Transpose.ROTATE_270}[mark])
+    how = {".jpg": {"quality": 95}, ".webp": {"lossless": True}}.get(path.suffix, {})
+    lying.save(path, exif=exif, **how)
+
+
+@pytest.mark.parametrize("ending", ["png", "jpg", "tif", "webp"])
+@pytest.mark.parametrize("layout", ["side by side", "two folders"])
+@pytest.mark.parametrize("headers_alone", [False, True])
+def test_the_proportions_of_pictures_are_those_they_are_shown_in(tmp_path, monkeypatch, ending, layout, headers_alone):
+    if headers_alone:
+        monkeypatch.setattr(paired_folder, "READ_ALL_UP_TO", 0)
+    left, right = np.full((8, 12, 3), 40, np.uint8), np.full((8, 12, 3), 200, np.uint8)
+    if layout == "side by side":
+        turned(np.concatenate([left, right], 1), tmp_path / f"one.{ending}")
+    else:
+        turned(left, tmp_path / f"A/one.{ending}")
+        save(right, tmp_path / "B/one.png")
+    batch = batch_of(pairs(str(tmp_path), size=[8, 12]), torch.tensor([0]))
+    assert (batch.conditions[SOURCE].int() - 40).abs().max() <= 12
+    assert (batch.images.int() - 200).abs().max() <= 12
+
+
+@pytest.mark.parametrize("mode", ["1", "L", "LA", "P", "RGBA", "CMYK", "I;16", "F", "YCbCr"])
+@pytest.mark.parametrize("channels", [1, 3, 4])
+@pytest.mark.parametrize("size", [(2, 1), (16, 8)])
+def test_pictures_of_every_mode_and_size_make_pairs(tmp_path, mode, channels, size):
+    picture = Image.new("L", size, 255).convert("L" if mode in ("I;16", "F") else mode)
+    if mode in ("I;16", "F"):
+        picture = Image.fromarray(np.ones(size[::-1], np.uint16 if mode == "I;16" else np.float32))
+    picture.save(tmp_path / "one.tif" if mode in ("CMYK", "F", "YCbCr") else tmp_path / "one.png")
+    batch = batch_of(pairs(str(tmp_path), channels=channels, source_channels=channels), torch.tensor([0]))
+    assert batch.images.shape == batch.conditions[SOURCE].shape == (1, channels, SIZE, SIZE)
+    assert torch.equal(batch.images, batch.conditions[SOURCE])

@@ -189,7 +189,12 @@ def test_an_alarm_names_the_key_at_fault_as_it_was_typed(compose_config, overrid
     [f"{group}={path.stem}" for group in ("experiment", "model") for path in Path("conf", group).glob("*.yaml")],
 )
 def test_nothing_that_we_offer_is_unusual(compose_config, choice):
-    few = ["data.count=40"] if choice == "experiment=stacked_modes" else ["data=digits", "data.limit=40"]
+    few = {
+        "experiment=stacked_modes": ["data.count=40"],
+        "experiment=pix2pix": ["data.limit=40"],
+        "experiment=pix2pix_recommended": ["data.limit=40"],
+        "model=unet": ["game=paired", "data=paired", "data.limit=40", "evaluation=pairs"],
+    }.get(choice, ["data=digits", "data.limit=40"])
     assert build(compose_config(choice, *few, "trainer.device=cpu")).watch.unusual == ""
 
 

@@ -43,7 +43,11 @@ DEEP = ["model.generator.widths=[128,128,128]", "model.discriminator.widths=[128
 ROUNDS = ["schedule=rounds", *(f"schedule.{what}" for what in ("d_steps=10", "g_steps=10", "g_probability=1.0"))]
 # What is planted, what rings at least, and what each of that names.
 FAULTS = {
-    "a learning rate of 10": (["optimizer.lr=10", *DEEP], {"saturated", "constant_d"}, "Try: optimizer.lr=0.0002."),
+    "a learning rate of 10": (
+        ["model=keras_mlp", "optimizer.lr=10", *DEEP],
+        {"saturated", "constant_d"},
+        "Try: optimizer.lr=0.0002.",
+    ),
     "a generator that ignores its latent": (["model.generator._target_=planted.Generator"], {"collapse"}, "penalty=r1"),
     "a discriminator that does not learn": (
         ["optimizer.d.lr=0", "optimizer.g.lr=1e-2"],

@@ -56,6 +56,15 @@ def test_pictures_smaller_than_the_window_are_compared_whole():
     assert float(ssim(flat(0.5, size=8), flat(0.5, size=8))) == pytest.approx(1)
 
 
+@pytest.mark.parametrize("level", [-0.98, 0.0, 0.98])
+def test_similarity_of_nearly_flat_pictures_loses_nothing_to_float32(level):
+    """Their variance is a small difference of large numbers."""
+    one, other = level + 0.01 * torch.rand(2, 70, 3, 24, 20, dtype=torch.float64)
+    in_float32 = ssim(one.float(), other.float())
+    assert in_float32.dtype == torch.float32
+    assert in_float32.tolist() == pytest.approx(ssim(one.float().double(), other.float().double()).tolist(), abs=1e-6)
+
+
 def test_distance_is_a_mean_over_pictures_however_they_are_batched():
     batches = [drawn(flat(0.5, count=3), flat(0.0, count=3)), drawn(flat(-1.0), flat(1.0))]
     found = PairMetrics().measure(batches, {})

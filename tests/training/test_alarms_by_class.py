@@ -14,6 +14,7 @@ HERE = "tests.training.test_alarms_by_class"
 SHORT = (
     *("experiment=conditional", "trainer.ema_half_life=null", "trainer.batch_size=32", "optimizer.lr=2e-3"),
     *("model.generator.widths=[64]", "model.discriminator.widths=[64]", "trainer.device=cpu"),
+    "model.generator.smoothing=false",  # of 8x8 pixels a neighbour is a stroke away
     *("data.image_size=null", "data.limit=null", f"evaluation.metrics.features.extractor._target_={HERE}.cnn"),
     *("trainer.intervals_in=iterations", "trainer.iterations=240", "trainer.log_every=60"),
     *("trainer.sample_every=240", "trainer.checkpoint_every=240"),

@@ -135,12 +135,17 @@ def test_no_more_is_kept_to_go_back_to_than_a_coming_alarm_may_ask_for(start):
 def test_the_best_checkpoint_has_the_weights_that_were_measured_though_their_alarm_rolled_them_back(
     start, checkpoint_of
 ):
-    run = start(*ROLLBACK, "evaluation.every=2", symptoms={"sick": SickFrom(12, patience=0)})
+    run = start(
+        *ROLLBACK,
+        "evaluation.every=2",
+        "evaluation.objective=sliced_wasserstein",
+        symptoms={"sick": SickFrom(12, patience=0)},
+    )
     train(run, lambda: run.progress.iteration == 12)
     assert len(run.experiment.watch.raised) == 1
     best = checkpoint_of(run, "best")
     run.experiment.players.generator.net.load_state_dict(best["players"]["generator"]["net"])
-    value = run.experiment.evaluate()["metric/frechet_cnn_32"]
+    value = run.experiment.evaluate()["metric/sliced_wasserstein_32"]
     assert best["best"]["found"] == {"value": value, "iteration": 12}
 
 
