@@ -3,66 +3,32 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
-from dataclasses import dataclass
 from functools import cached_property
 from typing import Literal
 
-from torch import Tensor
+import torch
 
 from gan_runner.data.image_set import ImageSet
+from gan_runner.data.some_images import SomeImages
 from gan_runner.data.stacked import StackedImages
 
 
-@dataclass(frozen=True, eq=False)
-class EverySecond:
+class EverySecond(SomeImages):
     """Every second image of a set, itself an `ImageSet`.
 
-    Attributes:
+    Args:
         images: the whole set, of two images or more.
         first: the row that it begins with.
     """
 
-    images: ImageSet
-    first: Literal[0, 1]
-
-    @property
-    def name(self) -> str:
-        """See `ImageSet`."""
-        return self.images.name
-
-    @property
-    def shape(self) -> tuple[int, int, int]:
-        """See `ImageSet`."""
-        return self.images.shape
-
-    def __len__(self) -> int:
-        return (len(self.images) + 1 - self.first) // 2
-
-    @cached_property
-    def labels(self) -> Tensor | None:
-        """See `ImageSet`."""
-        labels = self.images.labels
-        return None if labels is None else labels[self.first :: 2].contiguous()
-
-    @property
-    def classes(self) -> tuple[str, ...]:
-        """See `ImageSet`."""
-        return self.images.classes
+    def __init__(self, images: ImageSet, first: Literal[0, 1]) -> None:
+        super().__init__(images, torch.arange(first, len(images), 2))
 
     @cached_property
     def fingerprint(self) -> str:
         """Of the whole set's, and of which half this is."""
-        said = f"{self.images.fingerprint} every second from {self.first}"
+        said = f"{self.images.fingerprint} every second from {int(self.rows[0])}"
         return hashlib.sha256(said.encode()).hexdigest()[:16]
-
-    def pixels(self, indices: Tensor) -> Tensor:
-        """See `ImageSet`."""
-        return self.images.pixels(2 * indices + self.first)
-
-    def conditions(self, indices: Tensor) -> Mapping[str, Tensor]:
-        """See `ImageSet`."""
-        return self.images.conditions(2 * indices + self.first)
 
 
 def halves(images: ImageSet) -> tuple[ImageSet, ImageSet]:

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Mapping
-from dataclasses import dataclass
-from functools import cached_property
 from typing import Annotated, TypeAlias
 
 import torch
@@ -13,7 +10,8 @@ from annotated_types import Gt, Lt
 from torch import Tensor
 
 from gan_runner.data.classes import class_counts, class_named
-from gan_runner.data.image_set import ImageSet, InMemoryImages, labels_as_condition
+from gan_runner.data.image_set import ImageSet, InMemoryImages
+from gan_runner.data.some_images import SomeImages
 from gan_runner.errors import UserError
 from gan_runner.machine.shell import quoted
 from gan_runner.ranges import Count
@@ -22,56 +20,6 @@ from gan_runner.seeds import generator_for
 Share = Annotated[float, Gt(0), Lt(1)]
 Scarce: TypeAlias = Mapping[str, Count] | Share | None
 """How many images to keep: of some classes by name or number, all of the others; or a share of every class."""
-
-
-@dataclass(frozen=True, eq=False)
-class SomeImages:
-    """Some images of a set, itself an `ImageSet`.
-
-    Attributes:
-        images: the whole set.
-        rows: which of its images, int64 [n], n at least 1.
-    """
-
-    images: ImageSet
-    rows: Tensor
-
-    @property
-    def name(self) -> str:
-        """See `ImageSet`."""
-        return self.images.name
-
-    @property
-    def shape(self) -> tuple[int, int, int]:
-        """See `ImageSet`."""
-        return self.images.shape
-
-    def __len__(self) -> int:
-        return len(self.rows)
-
-    @cached_property
-    def labels(self) -> Tensor | None:
-        """See `ImageSet`."""
-        return None if self.images.labels is None else self.images.labels[self.rows]
-
-    @property
-    def classes(self) -> tuple[str, ...]:
-        """See `ImageSet`."""
-        return self.images.classes
-
-    @cached_property
-    def fingerprint(self) -> str:
-        """Of the whole set's, and of which images these are."""
-        said = self.images.fingerprint.encode() + self.rows.numpy().tobytes()
-        return hashlib.sha256(said).hexdigest()[:16]
-
-    def pixels(self, indices: Tensor) -> Tensor:
-        """See `ImageSet`."""
-        return self.images.pixels(self.rows[indices])
-
-    def conditions(self, indices: Tensor) -> dict[str, Tensor]:
-        """See `ImageSet`; the class alone."""
-        return labels_as_condition(self.labels, indices)
 
 
 def with_scarce_classes(images: ImageSet, scarce: Scarce = None) -> ImageSet:

@@ -5,7 +5,8 @@ import torch
 
 from gan_runner.data import InMemoryImages
 from gan_runner.data.halves import EverySecond
-from gan_runner.data.scarce import SomeImages, images_at, kept_and_held_back, with_scarce_classes
+from gan_runner.data.scarce import images_at, kept_and_held_back, with_scarce_classes
+from gan_runner.data.some_images import SomeImages
 from gan_runner.errors import UserError
 
 CLASSES = ("shirt", "bag", "shoe")
