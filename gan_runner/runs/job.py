@@ -251,7 +251,7 @@ def _train(job: _Job, stop: Stop, within: Within | None) -> None:
         log.info("%s", what_is_trained(experiment, config, job.start.choices))
         log.info("Training %s", _length_in_words(run))
         log.info("Samples: %s", folder.path / "samples")
-        if short := experiment.timetable.too_short:
+        if short := experiment.timetable.too_short():
             log.info("%s", short)
         if unusual := experiment.watch.unusual:
             log.warning("%s", unusual)

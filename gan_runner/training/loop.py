@@ -153,6 +153,9 @@ class Run:
             self.journal.say(f"{1000 * each:.0f} ms per iteration; how many there will be, the game decides.")
         elif (left := each * (total - self.progress.iteration)) > _WORTH_TELLING:
             self.journal.say(f"{1000 * each:.0f} ms per iteration: about {duration(left)} left.")
+        in_minutes = self.experiment.settings.minutes is not None
+        if in_minutes and (short := self.experiment.timetable.too_short(total)):
+            self.journal.say(short)
 
     def _standing(self, point: Mapping[str, float], *, best: bool, evaluated: bool) -> Standing:
         """How the run stands after a log point.

@@ -82,19 +82,24 @@ class Timetable:
         self._images = self.epochs_in_all * self._images_per_epoch
         self._images_per_turn = images_per_turn if d_steps_per_turn is not None else None
 
-    @property
-    def too_short(self) -> str | None:
-        """In words, that a run of this length is known to be too short; None where it is not, or nobody can tell."""
-        images = self._images
-        if self._settings.iterations is not None:
-            images = self._settings.iterations * (self._images_per_turn or self._settings.batch_size)
+    def too_short(self, in_minutes: int | None = None) -> str | None:
+        """In words, that a run of this length is known to be too short.
+
+        Args:
+            in_minutes: how many iterations `trainer.minutes` come to, which the first seconds of training tell.
+
+        Returns:
+            None where the run is long enough, or where nobody knows yet how many iterations it will have.
+        """
+        images, iterations = self._images, self._settings.iterations or in_minutes
+        if iterations is not None:
+            images = iterations * (self._images_per_turn or self._settings.batch_size)
         elif self._settings.minutes is not None:
             return None
         if images >= _FEWEST_IMAGES // 2:
             return None
-        return (
-            f"That is short: D will see {images:,} real images, and samples are seldom good before {_FEWEST_IMAGES:,}."
-        )
+        seen = f"{images:,}" if in_minutes is None else f"about {float(f'{images:.2g}'):,.0f}"
+        return f"That is short: D will see {seen} real images, and samples are seldom good before {_FEWEST_IMAGES:,}."
 
     def iterations(self, progress: Progress) -> int | None:
         """How many iterations a run that has come so far will have had in the end; None where nobody can tell yet."""

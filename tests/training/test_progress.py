@@ -263,3 +263,12 @@ def test_intervals_are_counted_as_they_fall_due(epochs, every, intervals_in):
     timetable = timetable_of(epochs=epochs, intervals_in=intervals_in, checkpoint_every=every)
     due = played(timetable)
     assert timetable.intervals(every, len(due)) == len(numbers(due, "checkpoint"))
+
+
+@pytest.mark.parametrize(("iterations", "short"), [(30, True), (100_000, False)])
+def test_a_length_in_minutes_is_called_short_once_it_is_known_what_it_comes_to(iterations, short):
+    timetable = timetable_of(minutes=2.0)
+    assert timetable.too_short() is None
+    told = timetable.too_short(iterations)
+    assert (told is not None) == short
+    assert told is None or "about" in told
