@@ -73,14 +73,14 @@ class Generator(nn.Module):
             size //= 2
             layers: list[nn.Module] = [nn.LeakyReLU(_SLOPE)] if level else []
             kind: Norm = norm if level and size > 1 else "none"
-            layers += [nn.Conv2d(before, after, _KERNEL, 2, 1, bias=kind == "none"), *_normalised(kind, after)]
+            layers += [nn.Conv2d(before, after, _KERNEL, 2, 1, bias=kind == "none"), *normalised(kind, after)]
             down.append(nn.Sequential(*layers))
         up: list[nn.Module] = []
         for level in reversed(range(halvings)):
             before = widths[level] * (1 if level == halvings - 1 else 2)  # with what came down
             after, kind = (widths[level - 1], norm) if level else (channels, "none")
             layers = [nn.ReLU(), ConvTranspose2d(before, after, _KERNEL, 2, 1, bias=kind == "none")]
-            layers += _normalised(kind, after)
+            layers += normalised(kind, after)
             if level and halvings - level <= _WITH_DROPOUT:
                 layers.append(Dropout(dropout))
             up.append(nn.Sequential(*layers))
@@ -142,7 +142,7 @@ class Discriminator(nn.Module):
             after = width * min(_WIDEST, 2**level)
             kind: Norm = norm if level else "none"
             stride = 2 if level < halvings else 1
-            parts += [nn.Conv2d(before, after, _KERNEL, stride, 1, bias=kind == "none"), *_normalised(kind, after)]
+            parts += [nn.Conv2d(before, after, _KERNEL, stride, 1, bias=kind == "none"), *normalised(kind, after)]
             parts.append(nn.LeakyReLU(_SLOPE))
             before = after
         parts.append(nn.Conv2d(before, 1, _KERNEL, 1, 1))
@@ -157,7 +157,8 @@ class Discriminator(nn.Module):
         return logits.squeeze(1)
 
 
-def _normalised(norm: Norm, channels: int) -> list[nn.Module]:
+def normalised(norm: Norm, channels: int) -> list[nn.Module]:
+    """The layer that normalises so many channels, or none."""
     match norm:
         case "instance":
             return [nn.InstanceNorm2d(channels)]

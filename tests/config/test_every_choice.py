@@ -24,6 +24,7 @@ GROUPS = {folder.name: names_in(folder) for folder in CONF.iterdir() if folder.i
 CHOICES = [(group, name) for group, names in sorted(GROUPS.items()) for name in names]
 SMALL_PLAYERS = ["model.generator.widths=[8,8,8]", "model.discriminator.widths=[8,8,8]"]
 PAIRS = {"data": "paired", "model": "unet", "game": "paired", "evaluation": "pairs"}  # which go with each other
+FROM_IMAGES = {"unet", "residual_translator"}  # models whose generator draws from images
 QUICK = ["trainer.device=cpu", "trainer.precision=fp32", "trainer.batch_size=4", "trainer.g_batch_size=4"]
 
 
@@ -71,9 +72,9 @@ def test_every_group_of_the_contract_has_its_choices():
 @pytest.mark.parametrize(("group", "name"), CHOICES, ids=[f"{group}={name}" for group, name in CHOICES])
 def test_every_choice_of_every_group_composes_is_valid_builds_and_plays(group, name, data_root):
     typed = [f"{group}={name}", *QUICK]
-    if PAIRS.get(group) == name != "paired" or (group, name) == ("game", "paired"):
+    if PAIRS.get(group) == name != "paired" or name in FROM_IMAGES or (group, name) == ("game", "paired"):
         typed += [f"{other}={choice}" for other, choice in PAIRS.items() if other not in (group, "evaluation")]
-    if "pix2pix" in name or "model=unet" in typed:
+    if "pix2pix" in name or "model=unet" in typed or name in FROM_IMAGES:
         typed.append("model.width=4")
     elif group != "model":
         typed += SMALL_PLAYERS
