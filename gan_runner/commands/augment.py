@@ -152,7 +152,6 @@ def _settings(config: DictConfig, real: RealImages, asked: Asked) -> dict[str, A
     return {
         "data": real.learned.fingerprint,
         "test": real.test.fingerprint,
-        "data.flip": None if config.run else config.data.get("flip", False),
         "scarce": dict(zip(map(str, real.scarce), real.counts, strict=True)),
         "run": config.run,
         "checkpoint": str(config.checkpoint),
