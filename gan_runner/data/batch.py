@@ -14,6 +14,9 @@ SOURCE = "source"
 TRUTH = "truth"
 """Beside an image that was drawn from a source: the real image of that pair."""
 
+IMAGE_LABEL, SOURCE_LABEL = "image_label", "source_label"
+"""Where images stand beside sources that are not their partners: the class of each, int64."""
+
 
 def as_float(pixels: Tensor) -> Tensor:
     """Map uint8 [0, 255] to float32 [-1, 1], any shape."""

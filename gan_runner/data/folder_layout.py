@@ -13,7 +13,7 @@ from torch import Tensor
 
 Role = Literal["train", "test", "validation"]
 
-_ROLES: dict[str, Role] = {
+ROLES: dict[str, Role] = {
     "train": "train",
     "training": "train",
     "test": "test",
@@ -22,12 +22,12 @@ _ROLES: dict[str, Role] = {
     "valid": "validation",
     "validation": "validation",
 }
-_ROLE_AND_CLASS = re.compile(rf"({'|'.join(sorted(_ROLES, key=len, reverse=True))})[ _.-]*(.*)", re.IGNORECASE)
+_ROLE_AND_CLASS = re.compile(rf"({'|'.join(sorted(ROLES, key=len, reverse=True))})[ _.-]*(.*)", re.IGNORECASE)
 
 
 def roles_in(name: str) -> set[Role]:
     """What the words of a file's or folder's name say it is for: `test-00000-of-00001.parquet` is for tests."""
-    return {_ROLES[word] for word in re.split(r"[^a-z]+", name.lower()) if word in _ROLES}
+    return {ROLES[word] for word in re.split(r"[^a-z]+", name.lower()) if word in ROLES}
 
 
 @dataclass(frozen=True)
@@ -156,8 +156,8 @@ def _roles(groups: Mapping[str, object]) -> dict[Role, str] | None:
     families: dict[str, list[tuple[Role, str]]] = {}
     for name in sorted(groups):
         words = re.split(r"([a-z]+)", name.lower())
-        if len(places := [place for place, word in enumerate(words) if word in _ROLES]) == 1:
-            role = _ROLES[words.pop(places[0])]
+        if len(places := [place for place, word in enumerate(words) if word in ROLES]) == 1:
+            role = ROLES[words.pop(places[0])]
             families.setdefault("".join(words), []).append((role, name))
     for family in (families[rest] for rest in sorted(families)):
         if len(roles := dict(family)) == len(family) >= 2 and "train" in roles:
@@ -202,7 +202,7 @@ def _by_name(groups: Mapping[str, Sequence[str]]) -> Layout | None:
     for folder, match in matches.items():
         if match is None or not match[2]:
             return None
-        found.setdefault(_ROLES[match[1].lower()], {})[folder] = match[2]
+        found.setdefault(ROLES[match[1].lower()], {})[folder] = match[2]
     classes = set(found.get("train", {}).values())
     if len(found) < 2 or len(classes) < 2 or any(not classes >= set(each.values()) for each in found.values()):
         return None

@@ -234,6 +234,11 @@ class FolderImages:
         self.labels, self.classes = labels, tuple(map(printable, classes))
         self.fingerprint = self._hash(classes, ranges)
 
+    @property
+    def names(self) -> Sequence[str]:
+        """The path of each image from the folder, with forward slashes."""
+        return self._files
+
     def __len__(self) -> int:
         return len(self._files)
 

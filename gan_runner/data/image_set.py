@@ -87,19 +87,22 @@ class Kind:
     Attributes:
         shape: channels, height and width of every image.
         classes: names of the classes; () where there are none.
-        source: channels, height and width of the image that each is drawn from; None where these are no pairs.
+        source: channels, height and width of the image that each is drawn from; None where there is none.
+        partners: whether each image and its source belong together; if not, they are of two domains without pairs.
     """
 
     shape: tuple[int, int, int]
     classes: tuple[str, ...] = ()
     source: tuple[int, int, int] | None = None
+    partners: bool = True
 
 
 def kind_of(images: ImageSet) -> Kind:
     """What kind of images a set has."""
     source = images.conditions(torch.tensor([0])).get(SOURCE)
     channels, height, width = source.shape[1:] if source is not None else images.shape
-    return Kind(images.shape, images.classes, None if source is None else (channels, height, width))
+    shape = None if source is None else (channels, height, width)
+    return Kind(images.shape, images.classes, shape, bool(getattr(images, "partners", True)))
 
 
 def checked_images(images: ImageSet, target: str) -> ImageSet:

@@ -12,14 +12,16 @@ from typing import Literal, Protocol
 import torch
 from torch import Tensor
 
-from gan_runner.data.batch import Batch, joined
+from gan_runner.data.batch import IMAGE_LABEL, SOURCE, SOURCE_LABEL, Batch, joined
 from gan_runner.data.image_set import ImageSet, InMemoryImages, batch_of, kind_of
 from gan_runner.data.index_sampler import EVERYTHING, IndexSampler, Share
 from gan_runner.data.parallel import CHUNK, in_chunks, in_order
 from gan_runner.data.resources import free_memory, megabytes, round_size
+from gan_runner.data.unpaired import Unpaired
 from gan_runner.errors import UserError
 from gan_runner.machine.cores import cores
 from gan_runner.ranges import Count, CountOrZero
+from gan_runner.seeds import derived_seed
 
 Resident = Literal["auto", True, False]
 """Whether the whole set lies on the device: as far as it fits, in any case, or never."""
@@ -38,11 +40,13 @@ class Loader(Protocol):
 
     Attributes:
         images: where the images come from.
-        waited_seconds: how long `load` has waited for images so far.
     """
 
     images: ImageSet
-    waited_seconds: float
+
+    @property
+    def waited_seconds(self) -> float:
+        """How long `load` has waited for images so far."""
 
     def buffer(self, n: Count) -> Batch:
         """An unfilled batch on the device for `load`."""
@@ -200,6 +204,59 @@ class StreamedLoader:
         return (joined(list(itertools.islice(parts, chunks_a_batch))) for _ in itertools.count())
 
 
+class UnpairedLoader:
+    """A `Loader` of two domains, each in an order of its own, so that none stands beside the same ones again.
+
+    Both are at the same position of their orders; a domain with fewer images is further in its passes.
+
+    Args:
+        images: both domains.
+        drawn: brings the images.
+        sources: brings what they are drawn from.
+    """
+
+    def __init__(self, images: Unpaired, drawn: Loader, sources: Loader) -> None:
+        self.images: ImageSet = images
+        self._drawn = drawn
+        self._sources = sources
+        self._labelled = bool(images.class_names)
+
+    @property
+    def waited_seconds(self) -> float:
+        """See `Loader`."""
+        return self._drawn.waited_seconds + self._sources.waited_seconds
+
+    def buffer(self, n: Count) -> Batch:
+        """See `Loader`."""
+        return self._together(self._drawn.buffer(n), self._sources.buffer(n))
+
+    def load(self, start: CountOrZero, out: Batch) -> None:
+        """See `Loader`."""
+        sides = ((self._drawn, out.images, IMAGE_LABEL), (self._sources, out.conditions[SOURCE], SOURCE_LABEL))
+        for loader, images, label in sides:
+            labels = {"label": out.conditions[label]} if self._labelled else {}
+            loader.load(start, Batch(images, labels))
+
+    def sample(self, n: Count, seed: int, as_shown: bool = False) -> Batch:
+        """See `Loader`."""
+        of_sources = derived_seed(seed, _OF_SOURCES)
+        return self._together(self._drawn.sample(n, seed, as_shown), self._sources.sample(n, of_sources, as_shown))
+
+    def close(self) -> None:
+        """See `Loader`."""
+        self._drawn.close()
+        self._sources.close()
+
+    def _together(self, drawn: Batch, sources: Batch) -> Batch:
+        conditions = {SOURCE: sources.images}
+        if self._labelled:
+            conditions |= {IMAGE_LABEL: drawn.conditions["label"], SOURCE_LABEL: sources.conditions["label"]}
+        return Batch(drawn.images, conditions)
+
+
+_OF_SOURCES = "the order of the sources"
+
+
 def make_loader(
     images: ImageSet,
     *,
@@ -228,6 +285,22 @@ def make_loader(
     Raises:
         UserError: a batch does not fit into memory, or `resident` is True and the set does not.
     """
+    if isinstance(images, Unpaired):
+        drawn, sources = (
+            make_loader(
+                side,
+                resident=resident,
+                replacement=replacement,
+                workers=workers,
+                batch=batch,
+                seed=of_side,
+                device=device,
+                share=share,
+                flip=flip,
+            )
+            for side, of_side in ((images.images, seed), (images.sources, derived_seed(seed, _OF_SOURCES)))
+        )
+        return UnpairedLoader(images, drawn, sources)
     order = IndexSampler(len(images), seed, replacement, share, flip)
     fits = resident is not False and _fits(images, resident, device)
     _check_batch(images, batch, device)

@@ -44,7 +44,7 @@ from gan_runner.data.unread import Unread, counted, names, told, unread
 from gan_runner.errors import UserError, printable
 from gan_runner.ranges import Count, FractionBelowOne
 
-_SIDE = re.compile(r"(train|training|test|testing|val|valid|validation)?[ _.-]*([ab])", re.IGNORECASE)
+SIDE = re.compile(r"(train|training|test|testing|val|valid|validation)?[ _.-]*([ab])", re.IGNORECASE)
 _IN_A_ROW = 100  # pairs that turn out broken in a run
 _KINDS_TOLD = 3
 _UNLIKE = 0.02  # by how much the proportions of two images of a pair may differ
@@ -158,7 +158,7 @@ def _side_of(name: str) -> tuple[str, str] | None:
     """Of a file in a folder of one side, such as `trainA/1.png`: the side, and its name without it, `train/1.png`."""
     *folders, file = name.split("/")
     for place, folder in enumerate(folders):
-        if match := _SIDE.fullmatch(folder):
+        if match := SIDE.fullmatch(folder):
             role = [match[1].lower()] if match[1] else []
             return match[2].upper(), "/".join([*folders[:place], *role, *folders[place + 1 :], file])
     return None

@@ -79,31 +79,42 @@ def load(
         "low_resolution": partial(low_resolution, factor=factor),
         "hole": partial(hole, share=missing),
     }
-    if isinstance(dataset, str):
-        settings = {
-            "root": root,
-            "download": download,
-            "image_size": image_size,
-            "channels": channels,
-            "limit": limit,
-            "split": split,
-            "holdout": holdout,
-        }
-        make = _SETS[dataset]
-        images = make(**{name: settings[name] for name in inspect.signature(make).parameters if name in settings})
-    elif split == "test":
-        raise NoTestSplitError(
-            f"data.split is test, but data.dataset is {dataset.name}, made without asking for its test split.",
-            "Try data.split=train, or a set by its name.",
-        )
-    else:
-        images = dataset
+    images = named_set(
+        dataset,
+        split,
+        {"root": root, "download": download, "image_size": image_size}
+        | {"channels": channels, "limit": limit, "holdout": holdout},
+    )
     if transform == "grey" and images.shape[0] == 1:
         raise UserError(
             f"data.transform is grey, but the images of {images.name} are grey already.",
             "Try data.transform=edges, or data.dataset=emoji.",
         )
     return MadePairs(images, made_by[transform], f"{transform} {threshold} {factor} {missing}", direction)
+
+
+def named_set(dataset: str | ImageSet, split: Split, settings: Mapping[str, object]) -> ImageSet:
+    """The set that others are made of.
+
+    Args:
+        dataset: one of those of `load` by its name, or the set itself.
+        split: the images that train, or those that are held out.
+        settings: of the set, of which it is given those that it takes.
+
+    Raises:
+        NoTestSplitError: the test split is asked for, and the set has none.
+        UserError: the set cannot be had.
+    """
+    if not isinstance(dataset, str):
+        if split == "test":
+            raise NoTestSplitError(
+                f"data.split is test, but data.dataset is {dataset.name}, made without asking for its test split.",
+                "Try data.split=train, or a set by its name.",
+            )
+        return dataset
+    make = _SETS[dataset]
+    offered = {**settings, "split": split}
+    return make(**{name: offered[name] for name in inspect.signature(make).parameters if name in offered})
 
 
 @dataclass(frozen=True, eq=False)

@@ -1,12 +1,12 @@
-"""What images become, so that any set of them makes pairs: each function takes and gives uint8 [N, C, H, W]."""
+"""What images become, so that any set of them makes pairs or two domains; all take and give uint8 [N, C, H, W]."""
 
 from __future__ import annotations
 
 import torch
 from torch import Tensor
-from torch.nn.functional import conv2d, interpolate, pad
+from torch.nn.functional import affine_grid, conv2d, grid_sample, interpolate, max_pool2d, pad
 
-from gan_runner.ranges import Fraction, Positive, TwoOrMore
+from gan_runner.ranges import Count, Fraction, Positive, TwoOrMore
 
 _LUMINANCE = (0.299, 0.587, 0.114)  # of red, green and blue in grey (ITU-R BT.601)
 _STEEPEST = 4 * 255  # what a Sobel filter gives at a straight edge from black to white
@@ -87,4 +87,37 @@ def hole(images: Tensor, share: Positive) -> Tensor:
     top, left = (height - rows) // 2, (width - columns) // 2
     shown = images.clone()
     shown[:, :3, top : top + rows, left : left + columns] = _MIDDLE
+    return shown
+
+
+def slanted(images: Tensor, slope: Positive) -> Tensor:
+    """Images whose upper rows move to the right and whose lower rows to the left, as upright letters become italic.
+
+    What moves in repeats the pixels of the border.
+
+    Args:
+        images: uint8 [N, C, H, W].
+        slope: pixels to the side for each row upwards.
+    """
+    height, width = images.shape[2:]
+    shear = torch.tensor([[1.0, slope * height / width, 0.0], [0.0, 1.0, 0.0]]).expand(len(images), -1, -1)
+    grid = affine_grid(shear, list(images.shape), align_corners=False)
+    moved = grid_sample(images.float(), grid, padding_mode="border", align_corners=False)
+    return moved.round().to(torch.uint8)
+
+
+def thickened(images: Tensor, radius: Count) -> Tensor:
+    """Images in which every pixel is as light as the lightest near it: light lines grow thicker by twice the radius.
+
+    Args:
+        images: uint8 [N, C, H, W].
+        radius: pixels; a square of 2 * radius + 1 is looked at.
+    """
+    return max_pool2d(images.float(), 2 * radius + 1, 1, radius).to(torch.uint8)
+
+
+def inverted(images: Tensor) -> Tensor:
+    """Images with dark and light changed for each other; how opaque they are stays, [N, C, H, W] uint8."""
+    shown = images.clone()
+    shown[:, :3] = _WHITE - images[:, :3]
     return shown
