@@ -41,7 +41,9 @@ def make_game(
         "penalty": lambda: make_penalty(nodes["penalty"]),
         "augment": lambda: _make_augment(nodes["augment"], device, world, num_images),
         "num_classes": lambda: len(kind.classes),
-        "source_shape": lambda: kind.source,
+        "source_shape": lambda: kind.source if kind.partners else None,
+        "domains": lambda: None if kind.partners or kind.source is None else (kind.shape, kind.source),
+        "world": lambda: world,
     }
     given = {name: offered[name]() for name in asked_for(nodes["game"], offered)}
     game: Game = hold_to(make(nodes["game"], **given), Game, "game")

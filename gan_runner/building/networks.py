@@ -17,6 +17,7 @@ import gan_runner
 from gan_runner.building.making import asked_for, make_network, named_by
 from gan_runner.data.image_set import Kind
 from gan_runner.errors import UserError
+from gan_runner.models.both_ways import Judges, Translators
 from gan_runner.models.conditional import (
     ClassifyingDiscriminator,
     ConcatenationDiscriminator,
@@ -69,6 +70,8 @@ def make_player(
     def make_it(image_shape: tuple[int, int, int], **instead: object) -> nn.Module:
         return make_network({**node, **instead}, key, replace(kind, shape=image_shape))
 
+    if "_target_" in game and draws_both_ways(game) and kind.source is not None:
+        return _both_ways(which, node, key, kind, kind.source)
     given, of_data = conditioning_of(game, kind), {"num_classes": len(kind.classes), "source_shape": kind.source}
     takes = asked_for(node, of_data)
     if "source_shape" in given or "source_shape" in takes:
@@ -86,6 +89,22 @@ def make_player(
     return net if packing == 1 else Packed(net, packing)
 
 
+def _both_ways(
+    which: Literal["generator", "discriminator"],
+    node: Mapping[str, Any],
+    key: str,
+    kind: Kind,
+    source: tuple[int, int, int],
+) -> nn.Module:
+    """Make two networks of a kind, of images and of sources, for a game that draws both from each other."""
+    takes = asked_for(node, {"source_shape": source})
+    _check_source(which, node, key, given={"source_shape": source}, takes=takes)
+    there, back = (
+        make_network(node, key, Kind(shape, (), other)) for shape, other in ((kind.shape, source), (source, kind.shape))
+    )
+    return Translators(there, back) if which == "generator" else Judges(there, back)
+
+
 def _check_source(
     which: str, node: Mapping[str, Any], key: str, given: Mapping[str, object], takes: Mapping[str, object]
 ) -> None:
@@ -97,7 +116,7 @@ def _check_source(
         )
     if which == "generator" and "source_shape" not in takes:
         raise UserError(
-            f"{key} ({node['_target_']}) has no parameter source_shape, where game=paired needs a generator that draws "
+            f"{key} ({node['_target_']}) has no parameter source_shape, where this game needs a generator that draws "
             "from images.",
             "Try model=unet, or give it that parameter and a forward(source).",
         )
@@ -123,6 +142,11 @@ def conditioning_of(game: Mapping[str, Any], kind: Kind) -> dict[str, Any]:
     if game.get("conditioning") is None or not kind.classes:
         return {}
     return {name: game[name] for name in ("conditioning", "embedding_dim")}
+
+
+def draws_both_ways(game: Mapping[str, Any]) -> bool:
+    """Whether a game, by its node, draws images from sources and sources from images."""
+    return bool(getattr(named_by(game), "both_ways", False))
 
 
 def gives_source(game: Mapping[str, Any]) -> bool:

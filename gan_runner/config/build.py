@@ -195,7 +195,8 @@ def kind_of_checkpoint(about: Mapping[str, Any]) -> Kind:
             "is no shape of theirs.",
             "Restore it, or take an earlier one.",
         )
-    return Kind((channels, height, width), tuple(about["classes"]), (source[0], height, width))
+    partners = not about.get("unpaired", False)
+    return Kind((channels, height, width), tuple(about["classes"]), (source[0], height, width), partners)
 
 
 def _refuse_torn_packs(config: DictConfig, world: World) -> None:

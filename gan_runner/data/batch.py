@@ -14,6 +14,15 @@ SOURCE = "source"
 TRUTH = "truth"
 """Beside an image that was drawn from a source: the real image of that pair."""
 
+TARGET = "target"
+"""Where images stand beside sources that are not their partners: a real image, beside one that is drawn."""
+
+DRAWN_SOURCE = "drawn_source"
+"""What is drawn from an image of the domain `target` in the domain of the sources."""
+
+CYCLED, CYCLED_TARGET = "cycled", "cycled_target"
+"""What comes of a source that becomes an image and then a source again, and of a target likewise."""
+
 IMAGE_LABEL, SOURCE_LABEL = "image_label", "source_label"
 """Where images stand beside sources that are not their partners: the class of each, int64."""
 

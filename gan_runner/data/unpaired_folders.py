@@ -14,6 +14,7 @@ import torch
 from gan_runner.data import image_folder
 from gan_runner.data.decoding import Channels, ImageSize
 from gan_runner.data.folder_layout import ROLES, Role
+from gan_runner.data.folder_listing import listing_of
 from gan_runner.data.image_folder import FolderImages
 from gan_runner.data.locations import existing_folder
 from gan_runner.data.paired_folder import SIDE
@@ -140,12 +141,12 @@ def _folders(root: str, other_root: str | None) -> Mapping[Side, Folders]:
 
 
 def _below(folder: Path) -> dict[tuple[Side, Role], Path]:
-    """The folders such as `A` and `testB`, by their domain and by what their images are for."""
+    """The folders such as `A` and `testB` that hold images, by their domain and by what their images are for."""
     found: dict[tuple[Side, Role], Path] = {}
-    for path in sorted(folder.iterdir()):
-        if (match := SIDE.fullmatch(path.name)) and path.is_dir():
+    for name in sorted({name.partition("/")[0] for name in listing_of(folder).pictures if "/" in name}):
+        if match := SIDE.fullmatch(name):
             side: Side = "A" if match[2].upper() == "A" else "B"
-            found[side, ROLES[match[1].lower()] if match[1] else "train"] = path
+            found[side, ROLES[match[1].lower()] if match[1] else "train"] = folder / name
     return found
 
 

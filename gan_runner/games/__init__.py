@@ -5,14 +5,17 @@ Optimizers, schedules and runs are elsewhere: the networks are passed in at ever
 
 from gan_runner.games.adversarial import Adversarial
 from gan_runner.games.conditional import Conditional
+from gan_runner.games.cycle import Cycle
 from gan_runner.games.drawing import Drawing, Examples, FromLatents, draws_from_latents_alone
 from gan_runner.games.game import (
+    DrawsBesideReal,
     Game,
     Outcome,
     WithLazyTerms,
     accuracy_of,
     area_under_roc,
     checked_logits,
+    drawn_beside,
     total,
 )
 from gan_runner.games.paired import Paired
@@ -20,7 +23,9 @@ from gan_runner.games.paired import Paired
 __all__ = [
     "Adversarial",
     "Conditional",
+    "Cycle",
     "Drawing",
+    "DrawsBesideReal",
     "Examples",
     "FromLatents",
     "Game",
@@ -30,6 +35,7 @@ __all__ = [
     "accuracy_of",
     "area_under_roc",
     "checked_logits",
+    "drawn_beside",
     "draws_from_latents_alone",
     "total",
 ]

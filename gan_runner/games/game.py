@@ -31,10 +31,13 @@ class Outcome:
         terms: named and weighted 0-d losses, of which the network minimises the sum.
         measured: 0-d numbers by tag, such as "accuracy/d_real"; the log shows their means over updates. An update of D
             always measures the same tags, and so does one of G.
+        drawn: of an update of G what it drew, without gradients, for D to be shown where G plays first; None where D's
+            update has images drawn for itself.
     """
 
     terms: Terms
     measured: Mapping[str, Tensor]
+    drawn: Batch | None = None
 
 
 class Game(Drawing, Protocol):
@@ -72,6 +75,22 @@ class WithLazyTerms(Protocol):
     def d_lazy_terms(self, d: nn.Module, real: Batch, fake: Batch, names: Sequence[str]) -> Terms:
         """The terms of those names, at real images and generated ones."""
         ...
+
+
+@runtime_checkable
+class DrawsBesideReal(Protocol):
+    """A game whose D is shown what is drawn from the real images themselves, not from their conditions alone."""
+
+    def beside(self, g: nn.Module, latents: Tensor, real: Batch) -> Batch:
+        """What D is shown beside real images; see `Drawing.generate`."""
+        ...
+
+
+def drawn_beside(game: Game, g: nn.Module, latents: Tensor, real: Batch) -> Batch:
+    """What a game has G draw for D to be shown beside real images."""
+    if isinstance(game, DrawsBesideReal):
+        return game.beside(g, latents, real)
+    return game.generate(g, latents, real.conditions)
 
 
 def checked_logits(logits: Tensor, count: int) -> Tensor:

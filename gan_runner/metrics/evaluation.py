@@ -294,7 +294,8 @@ class Evaluation:
             UserError: the data lack what the objective or a metric needs, or `num_images` are too few.
         """
         if kind_of(training).source is not None:  # there is one image to draw from each source
-            pairs = len(training if held_out is None else held_out)
+            drawn_from = training if held_out is None else held_out
+            pairs = getattr(drawn_from, "in_both", len(drawn_from))
             fewest = max([2, *(metric.fewest for metric in self.on_data.values())])
             if pairs < min(fewest, self.num_images):
                 raise UserError(

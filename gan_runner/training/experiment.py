@@ -23,7 +23,6 @@ from gan_runner.training.player import Players
 from gan_runner.training.progress import Timetable
 from gan_runner.training.pruning import Pruning
 from gan_runner.training.sampler import (
-    CELLS_OF_A_PAIR,
     STATISTICS_OF,
     STATISTICS_TO_WATCH,
     Sampler,
@@ -92,7 +91,7 @@ class Experiment:
 
     @property
     def _cells_of_a_picture(self) -> int:
-        return CELLS_OF_A_PAIR if self.sampler.draws_pairs else 1
+        return self.sampler.cells_of_a_picture
 
     @cached_property
     def class_counts(self) -> tuple[int, ...] | None:

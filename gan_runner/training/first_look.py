@@ -18,7 +18,7 @@ from torch import Tensor
 from gan_runner.contracts import blaming, foreign, what_it_is
 from gan_runner.data import Batch
 from gan_runner.errors import UserError
-from gan_runner.games import Outcome, WithLazyTerms, total
+from gan_runner.games import Outcome, WithLazyTerms, drawn_beside, total
 from gan_runner.training.checkpoint import Stateful
 from gan_runner.training.experiment import Experiment
 from gan_runner.training.player import Player
@@ -77,7 +77,7 @@ def _look_at_players(experiment: Experiment) -> Look:
     with blaming(parts), compute.arithmetic():
         latents = game.latents(sizes.d, compute.device)
         with g.frozen(), torch.no_grad():
-            fake = game.generate(g.net, latents, real.conditions)
+            fake = drawn_beside(game, g.net, latents, real)
         _check_pictures(experiment, fake, len(latents))
         _check_outcome(parts, "d", d, game.d_terms(d.net, real, fake))
         if isinstance(game, WithLazyTerms) and (lazy := game.d_lazy_phase(0)):

@@ -92,6 +92,7 @@ class Run:
             "image_shape": list(images.shape),
             "classes": list(images.classes),
             **({} if (source := self.experiment.kind.source) is None else {"source_shape": list(source)}),
+            **({} if self.experiment.kind.partners else {"unpaired": True}),
             "class_counts": None if (counts := self.experiment.class_counts) is None else list(counts),
             "data_fingerprint": images.fingerprint,
             "device": self.experiment.compute.device.type,

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from gan_runner.data import Batch, ImageSet
-from gan_runner.data.batch import SOURCE, TRUTH
+from gan_runner.data.batch import CYCLED, CYCLED_TARGET, DRAWN_SOURCE, SOURCE, TARGET, TRUTH, joined
 from gan_runner.data.classes import as_often
 from gan_runner.data.image_set import batch_of, turns
 from gan_runner.data.loader import sampled_rows
@@ -32,6 +32,9 @@ STATISTICS_TO_WATCH = 256  # by which the health of a run is judged, as often as
 
 CELLS_OF_A_PAIR = 3
 """What a grid shows of an image that is drawn from another: that one, the image, and the real one."""
+
+CELLS_OF_A_CYCLE = 6
+"""Where images are drawn both ways: a source, the image, and the source again, and likewise a target."""
 
 
 def examples_of(images: ImageSet, seed: int) -> Examples:
@@ -147,12 +150,15 @@ class Sampler:
         return self._beside_truth(self._latents(purpose, count), self._conditions_like_data(purpose, count))
 
     def _beside_truth(self, latents: Tensor, conditions: Mapping[str, Tensor]) -> Inputs:
-        truth = self._examples(len(latents)).images.to(self._device) if SOURCE in conditions else None
+        of_pairs = SOURCE in conditions and TARGET not in conditions
+        truth = self._examples(len(latents)).images.to(self._device) if of_pairs else None
         return Inputs(latents, self._moved(conditions), truth)
 
     def _conditions_like_data(self, purpose: str, count: int) -> Mapping[str, Tensor]:
         if not self._conditional:
             return {}
+        if self.draws_pairs:
+            return self._game.grid_conditions(count, 1, self._examples)
         if self._class_counts is None:
             return self._examples(count).conditions
         order = torch.randperm(count, generator=generator_for(self._seed, f"{purpose}: classes"))
@@ -167,6 +173,14 @@ class Sampler:
     def draws_pairs(self) -> bool:
         """Whether G is given a picture."""
         return SOURCE in self._game.grid_conditions(1, 1, self._examples)
+
+    @cached_property
+    def cells_of_a_picture(self) -> int:
+        """Cells of a grid that an image takes; see `cells`."""
+        conditions = self._game.grid_conditions(1, 1, self._examples)
+        if TARGET in conditions:
+            return CELLS_OF_A_CYCLE
+        return CELLS_OF_A_PAIR if SOURCE in conditions else 1
 
     @cached_property
     def _conditional(self) -> bool:
@@ -211,17 +225,23 @@ class Sampler:
         return self.pictures(Inputs(self._latents("translated", 1), self._moved({SOURCE: source})))
 
     def cells(self, inputs: Inputs) -> Tensor:
-        """Draw images as a grid shows them, float32 in [-1, 1]: of pairs each between its source and its truth.
+        """Draw images as a grid shows them, float32 in [-1, 1].
+
+        Of pairs each stands between its source and its truth. Where images are drawn both ways, each stands between
+        its source and what is drawn back from it, and beside it a target likewise.
 
         Returns:
-            [N, C, H, W], or of pairs [N * CELLS_OF_A_PAIR, C, H, W], where C is that of the image with most channels.
+            [N * cells_of_a_picture, C, H, W], where C is that of the image with most channels.
         """
+        if TARGET in inputs.conditions:
+            batch = joined(self.draw(inputs))
+            there = (batch.conditions[SOURCE], batch.images, batch.conditions[CYCLED])
+            back = (batch.conditions[TARGET], batch.conditions[DRAWN_SOURCE], batch.conditions[CYCLED_TARGET])
+            return _side_by_side((*there, *back))
         drawn = self.pictures(inputs)
         if inputs.truth is None:
             return drawn
-        of_a_pair = (inputs.conditions[SOURCE], drawn, inputs.truth)
-        channels = max(part.shape[1] for part in of_a_pair)
-        return torch.stack([with_channels(part.float(), channels) for part in of_a_pair], 1).flatten(0, 1)
+        return _side_by_side((inputs.conditions[SOURCE], drawn, inputs.truth))
 
     def _latents(self, purpose: str, count: int, number: int = 0) -> Tensor:
         generator = generator_for(self._seed, purpose, number)
@@ -229,3 +249,9 @@ class Sampler:
 
     def _moved(self, conditions: Mapping[str, Tensor]) -> dict[str, Tensor]:
         return {name: value.to(self._device) for name, value in conditions.items()}
+
+
+def _side_by_side(parts: Sequence[Tensor]) -> Tensor:
+    """Images [N, C, H, W] of any channels, those of one row side by side: [N * parts, C, H, W]."""
+    channels = max(part.shape[1] for part in parts)
+    return torch.stack([with_channels(part.float(), channels) for part in parts], 1).flatten(0, 1)

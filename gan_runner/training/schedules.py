@@ -24,8 +24,9 @@ class Turn:
     """What one iteration plays.
 
     Attributes:
-        d_steps: updates of D, which come first.
+        d_steps: updates of D, which come first unless `g_first`.
         g_steps: updates of G.
+        g_first: G's updates come first, and D is shown what the last of them drew, as far as the game hands it on.
         same_latents: G's first update draws from the latents of D's last.
         fixed_set: D learns from the fixed set of images, not from the stream.
         renew_fixed_set: images of each kind to put aside as a new fixed set before this turn; 0 for none.
@@ -36,6 +37,7 @@ class Turn:
     same_latents: bool = False
     fixed_set: bool = False
     renew_fixed_set: int = 0
+    g_first: bool = False
 
     @property
     def kind(self) -> Turn:
@@ -44,7 +46,8 @@ class Turn:
 
     def __str__(self) -> str:
         """Name the turn: "2 x D, 1 x G"."""
-        updates = [f"{count} x {name}" for name, count in (("D", self.d_steps), ("G", self.g_steps)) if count]
+        counts = (("D", self.d_steps), ("G", self.g_steps))
+        updates = [f"{count} x {name}" for name, count in (counts[::-1] if self.g_first else counts) if count]
         return ", ".join(updates) + " on a new fixed set" * bool(self.renew_fixed_set)
 
 
@@ -133,13 +136,25 @@ class Alternating:
         g_steps: updates of G in a turn.
         d_warmup: turns at the start in which D alone plays.
         same_latents: G's first update uses the latents of D's last.
+        g_first: G plays before D in each turn, and D is shown the images of G's update, as CycleGAN has it.
+
+    Raises:
+        UserError: G is to play first, with latents that D has had.
     """
 
-    def __init__(self, d_steps: Count, g_steps: Count, d_warmup: CountOrZero, same_latents: bool) -> None:
+    def __init__(
+        self, d_steps: Count, g_steps: Count, d_warmup: CountOrZero, same_latents: bool, g_first: bool = False
+    ) -> None:
+        if g_first and same_latents:
+            raise UserError(
+                "schedule.same_latents has G use the latents of D's last update, but by schedule.g_first it plays "
+                "before D.",
+                "Try schedule.same_latents=false.",
+            )
         self.d_steps_per_turn: int | None = d_steps
         self._warmup_turn = Turn(d_steps)
         self._d_warmup = d_warmup
-        self._turn = Turn(d_steps, g_steps, same_latents)
+        self._turn = Turn(d_steps, g_steps, same_latents, g_first=g_first)
         self._played = 0
 
     def next_turn(self, scores: Scores, epoch: EpochLength) -> Turn:

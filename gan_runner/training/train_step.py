@@ -13,7 +13,7 @@ from torch import Tensor
 from gan_runner import tags
 from gan_runner.data import Batch, Loader
 from gan_runner.data.batch import joined
-from gan_runner.games import Game, WithLazyTerms
+from gan_runner.games import Game, WithLazyTerms, drawn_beside
 from gan_runner.training.cuda_graph import CudaGraph, warn_of_eager_steps
 from gan_runner.training.devices import Compute
 from gan_runner.training.distributed import ALONE, World
@@ -140,16 +140,23 @@ class TrainStep:
         losses: list[Tensor] = []
         latents: Tensor | None = None
         real: Batch | None = None
-        if shown := self._images_shown_in(turn):
-            for update, real in enumerate(self._buffer(shown).split(self.sizes.d if turn.d_steps else shown)):
-                if turn.d_steps:
-                    latents = self._latents(self.sizes.d)
-                    fake = self._fixed_fake if turn.fixed_set else None
-                    losses += self._d_step(real, latents, fake, lazy[update])
-        for _ in range(turn.g_steps):
+        drawn: Batch | None = None  # by G where it plays first
+        shown = self._images_shown_in(turn)
+        parts = list(self._buffer(shown).split(self.sizes.d if turn.d_steps else shown)) if shown else []
+        if turn.g_first:
+            for _ in range(turn.g_steps):
+                loss, drawn = self._g_step(self._latents(self.sizes.g), parts[0] if parts else None)
+                losses.append(loss)
+        for update, real in enumerate(parts):
+            if turn.d_steps:
+                latents = self._latents(self.sizes.d)
+                fake = self._fixed_fake if turn.fixed_set else drawn
+                drawn = None
+                losses += self._d_step(real, latents, fake, lazy[update])
+        for _ in range(0 if turn.g_first else turn.g_steps):
             if latents is None or not turn.same_latents:
                 latents = self._latents(self.sizes.g)
-            losses.append(self._g_step(latents, real))
+            losses.append(self._g_step(latents, real)[0])
             latents = None
         self.finite.add(losses)
 
@@ -169,8 +176,11 @@ class TrainStep:
             terms = self._game.d_lazy_terms(self._players.discriminator.net, shown, fake, lazy)
         return [loss, self._players.discriminator.minimise(terms)]
 
-    def _g_step(self, latents: Tensor, real: Batch | None) -> Tensor:
-        """Update G, with D standing still; gives G's loss."""
+    def _g_step(self, latents: Tensor, real: Batch | None) -> tuple[Tensor, Batch | None]:
+        """Update G, with D standing still; gives G's loss, and what it drew where the game hands that on.
+
+        That is None too where D's update takes another number of images.
+        """
         generator, discriminator = self._players.generator, self._players.discriminator
         shown = None
         if self._game.g_sees_data:
@@ -183,11 +193,11 @@ class TrainStep:
         if self._players.average is not None:
             self._players.average.update(generator.net)
         self._g_meter.add({tags.LOSS_G: loss, **outcome.measured})
-        return loss
+        return loss, outcome.drawn if self.sizes.g == self.sizes.d else None
 
     def _generate(self, latents: Tensor, shown: Batch) -> Batch:
         with self._players.generator.frozen(), torch.no_grad():
-            return self._game.generate(self._players.generator.net, latents, shown.conditions)
+            return drawn_beside(self._game, self._players.generator.net, latents, shown)
 
     def _latents(self, count: int) -> Tensor:
         return self._world.drawn(partial(_drawn, self._game, self._compute.device), count)
