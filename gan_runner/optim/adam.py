@@ -95,6 +95,7 @@ class Adam:
     def step(self) -> None:
         """Update every parameter by its gradient, which lies in memory as the parameter does."""
         gradients = [parameter.grad for parameter in self._params if parameter.grad is not None]
+        params, means, squares = self._params, self._means, self._squares
         settings = _Settings(
             lr=self.param_groups[0]["lr"],
             beta1=self.betas[0],
@@ -107,12 +108,13 @@ class Adam:
         self._steps += 1
         if self._fused:
             steps = [self._steps] * len(self._params)
-            torch._fused_adam_(self._params, gradients, self._means, self._squares, [], steps, **settings)
+            params, gradients, means, squares = map(_contiguous, (params, gradients, means, squares))
+            torch._fused_adam_(params, gradients, means, squares, [], steps, **settings)
         else:
             from torch.optim.adam import adam
 
             steps = [self._steps - 1 for _ in self._params]  # it counts on by itself
-            adam(self._params, gradients, self._means, self._squares, [], steps, foreach=False, **settings)
+            adam(params, gradients, means, squares, [], steps, foreach=False, **settings)
 
     def state_dict(self) -> dict[str, Any]:
         """Both running means and the step count; the learning rate belongs to the config."""
@@ -124,3 +126,12 @@ class Adam:
         saved: list[Tensor] = [*state_dict["means"], *state_dict["squares"], state_dict["steps"]]
         for tensor, value in zip(own, saved, strict=True):
             tensor.copy_(value)
+
+
+def _contiguous(tensors: list[Tensor]) -> list[Tensor]:
+    """The same memory without strides: the kernel on the CPU copies each tensor that is not contiguous, to no end."""
+    return [tensor.permute(0, 2, 3, 1) if _is_channels_last(tensor) else tensor for tensor in tensors]
+
+
+def _is_channels_last(tensor: Tensor) -> bool:
+    return not tensor.is_contiguous() and tensor.is_contiguous(memory_format=torch.channels_last)

@@ -56,3 +56,18 @@ def test_many_updates_equal_those_of_torchs_own_adam():
             optimizer.step()
     torch.testing.assert_close(nets[0].weight, nets[1].weight)
     torch.testing.assert_close(nets[0].bias, nets[1].bias)
+
+
+def test_weights_with_channels_last_are_updated_to_the_bits_of_those_without():
+    torch.manual_seed(4)
+    weight, gradients = torch.randn(24, 7, 3, 3), torch.randn(3, 24, 7, 3, 3)
+    found = []
+    for layout in (torch.contiguous_format, torch.channels_last):
+        own = nn.Parameter(weight.clone(memory_format=layout))
+        adam = Adam([own], 0.01, (0.5, 0.999), 1e-7, weight_decay=0.1)
+        for gradient in gradients:
+            own.grad = gradient.clone(memory_format=layout)
+            adam.step()
+        found.append((own.detach(), *(value for value in adam.state_dict()["squares"])))
+    for one, other in zip(*found, strict=True):
+        assert torch.equal(one, other)
