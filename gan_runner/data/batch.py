@@ -77,7 +77,9 @@ class Batch:
 
     def first(self, count: int) -> Batch:
         """The first `count` images, repeated cyclically if there are fewer."""
-        if count <= len(self):
+        if count == len(self):
+            return self
+        if count < len(self):
             return self.map(lambda tensor: tensor[:count])
         return self.rows(torch.arange(count, device=self.images.device) % len(self))
 

@@ -35,14 +35,13 @@ class IndexSampler:
         replacement: draw each index again, so that a pass may miss some images and repeat others, instead of
             showing each image once a pass.
         share: the positions that are looked at; they are counted from 0 on, and passes stay what they are.
-        flip: mirror each image with chance 1/2, drawn again in every pass. Index count + i stands for image i mirrored.
+        views: ways to show an image, all equally likely and drawn again in every pass; see `Views`. Index
+            count * view + i stands for image i shown in that way.
     """
 
-    def __init__(
-        self, count: Count, seed: int, replacement: bool, share: Share = EVERYTHING, flip: bool = False
-    ) -> None:
+    def __init__(self, count: Count, seed: int, replacement: bool, share: Share = EVERYTHING, views: Count = 1) -> None:
         self.count = count
-        self.flip = flip
+        self.views = views
         self._share = share
         self._seed = seed
         self._replacement = replacement
@@ -81,6 +80,6 @@ class IndexSampler:
             rows = torch.randint(self.count, (self.count,), generator=generator)
         else:
             rows = torch.randperm(self.count, generator=generator)
-        if self.flip:  # drawn last, so that the order is the same with and without
-            rows += self.count * torch.randint(2, (self.count,), generator=generator)
+        if self.views > 1:  # drawn last, so that the order is the same with and without
+            rows += self.count * torch.randint(self.views, (self.count,), generator=generator)
         return rows

@@ -18,9 +18,10 @@ from gan_runner.data.index_sampler import EVERYTHING, IndexSampler, Share
 from gan_runner.data.parallel import CHUNK, in_chunks, in_order
 from gan_runner.data.resources import free_memory, megabytes, round_size
 from gan_runner.data.unpaired import Unpaired
+from gan_runner.data.views import AS_STORED, Views, views_of
 from gan_runner.errors import UserError
 from gan_runner.machine.cores import cores
-from gan_runner.ranges import Count, CountOrZero
+from gan_runner.ranges import Count, CountOrZero, FractionBelowOne
 from gan_runner.seeds import derived_seed
 
 Resident = Literal["auto", True, False]
@@ -60,7 +61,7 @@ class Loader(Protocol):
         Args:
             n: how many; up to N of them are all distinct, beyond that every image comes about equally often.
             seed: any integer; the same seed, the same images.
-            as_shown: mirror some of them, if `load` does; otherwise they are as the set has them.
+            as_shown: show them in the ways that `load` does; otherwise they are as the set has them.
 
         Returns:
             A batch on the device, its images uint8.
@@ -77,12 +78,14 @@ class ResidentLoader:
         images: the set; images on disk are decoded here, once.
         order: the order of the run.
         device: where the images go.
+        views: the ways that images are shown in, as many as the order has.
     """
 
-    def __init__(self, images: ImageSet, order: IndexSampler, device: torch.device) -> None:
+    def __init__(self, images: ImageSet, order: IndexSampler, device: torch.device, views: Views = AS_STORED) -> None:
         self.images = images
         self.waited_seconds = 0.0
         self._order = order
+        self._views = views
         everything = torch.arange(len(images))
         if isinstance(images, InMemoryImages):
             self._all = Batch(images.images, images.conditions(everything)).to(device)
@@ -100,25 +103,25 @@ class ResidentLoader:
         filled = 0
         for number, places in self._order.spans(start, len(out)):
             indices = self._rows_of_pass(number)[places]
-            if self._order.flip:
-                out.put(self._picked(indices), filled)
+            if len(self._views) > 1:
+                out.put(self._picked(indices, self._views), filled)
             else:
                 out.fill_from(self._all, indices, filled)
             filled += len(indices)
 
     def sample(self, n: Count, seed: int, as_shown: bool = False) -> Batch:
         """See `Loader`."""
-        indices = sampled_rows(len(self.images), n, seed, as_shown and self._order.flip)
-        return self._picked(indices.to(self._rows.device))
+        views = self._views if as_shown else AS_STORED
+        indices = sampled_rows(len(self.images), n, seed, len(views))
+        return self._picked(indices.to(self._rows.device), views)
 
     def close(self) -> None:
         """See `Loader`."""
         self._all = Batch(torch.empty(0))
 
-    def _picked(self, indices: Tensor) -> Batch:
+    def _picked(self, indices: Tensor, views: Views) -> Batch:
         count = len(self.images)
-        batch = self._all.rows(indices % count)
-        return batch.mirrored(indices >= count) if self._order.flip else batch
+        return views.show(self._all.rows(indices % count), torch.div(indices, count, rounding_mode="floor"))
 
     def _rows_of_pass(self, number: int) -> Tensor:
         if number != self._pass_of_rows:
@@ -142,10 +145,17 @@ class StreamedLoader:
         batch: images a load asks for; other numbers are read on the spot and leave the stream alone.
         workers: threads that decode, no more than there are cores; 0 decodes when images are asked for.
         device: where the images go.
+        views: the ways that images are shown in, as many as the order has.
     """
 
     def __init__(
-        self, images: ImageSet, order: IndexSampler, batch: Count, workers: CountOrZero, device: torch.device
+        self,
+        images: ImageSet,
+        order: IndexSampler,
+        batch: Count,
+        workers: CountOrZero,
+        device: torch.device,
+        views: Views = AS_STORED,
     ) -> None:
         self.images = images
         self.waited_seconds = 0.0
@@ -153,6 +163,7 @@ class StreamedLoader:
         self._batch = batch
         self._workers = 0 if isinstance(images, InMemoryImages) else min(workers, cores())
         self._device = device
+        self._views = views
         self._stream: Iterator[Batch] | None = None
         self._next_start = 0
 
@@ -166,7 +177,7 @@ class StreamedLoader:
         if len(out) == self._batch:
             batch = self._from_stream(start)
         else:
-            batch = _read(self.images, self._order.indices(start, len(out)))
+            batch = _read(self.images, self._order.indices(start, len(out)), self._views)
         self.waited_seconds += time.perf_counter() - asked
         for (_, place), (_, tensor) in zip(out.parts(), batch.parts(), strict=True):
             if place.is_cuda:
@@ -175,8 +186,8 @@ class StreamedLoader:
 
     def sample(self, n: Count, seed: int, as_shown: bool = False) -> Batch:
         """See `Loader`."""
-        indices = sampled_rows(len(self.images), n, seed, as_shown and self._order.flip)
-        return _decoded(self.images, indices, self._device)
+        views = self._views if as_shown else AS_STORED
+        return _decoded(self.images, sampled_rows(len(self.images), n, seed, len(views)), self._device, views)
 
     def close(self) -> None:
         """See `Loader`."""
@@ -192,7 +203,7 @@ class StreamedLoader:
 
     def _stream_from(self, start: int) -> Iterator[Batch]:
         def read(rows: Tensor) -> Batch:
-            return _read(self.images, rows)
+            return _read(self.images, rows, self._views)
 
         batches = (self._order.indices(position, self._batch) for position in itertools.count(start, self._batch))
         if not self._workers:
@@ -268,6 +279,7 @@ def make_loader(
     device: torch.device,
     share: Share = EVERYTHING,
     flip: bool = False,
+    random_crop: FractionBelowOne = 0.0,
 ) -> Loader:
     """Choose how images get to the device, and say which in the log.
 
@@ -280,7 +292,8 @@ def make_loader(
         seed: what the order follows from.
         device: where the images go.
         share: the part of the order that is played here.
-        flip: see `IndexSampler`.
+        flip: mirror each image with chance 1/2, drawn again in every pass.
+        random_crop: the share by which images are enlarged, and then cropped at random, likewise.
 
     Raises:
         UserError: a batch does not fit into memory, or `resident` is True and the set does not.
@@ -297,18 +310,20 @@ def make_loader(
                 device=device,
                 share=share,
                 flip=flip,
+                random_crop=random_crop,
             )
             for side, of_side in ((images.images, seed), (images.sources, derived_seed(seed, _OF_SOURCES)))
         )
         return UnpairedLoader(images, drawn, sources)
-    order = IndexSampler(len(images), seed, replacement, share, flip)
+    views = views_of(images.shape, flip, random_crop)
+    order = IndexSampler(len(images), seed, replacement, share, len(views))
     fits = resident is not False and _fits(images, resident, device)
     _check_batch(images, batch, device)
     if fits:
         _log.debug("data: all %s images are held on %s.", f"{len(images):,}", device)
-        return ResidentLoader(images, order, device)
+        return ResidentLoader(images, order, device, views)
     _log.debug("data: %s images are streamed to %s.", f"{len(images):,}", device)
-    return StreamedLoader(images, order, batch, workers, device)
+    return StreamedLoader(images, order, batch, workers, device, views)
 
 
 def _fits(images: ImageSet, resident: Literal["auto", True], device: torch.device) -> bool:
@@ -342,10 +357,10 @@ def _check_batch(images: ImageSet, batch: int, device: torch.device) -> None:
     )
 
 
-def sampled_rows(count: Count, n: Count, seed: int, flip: bool = False) -> Tensor:
+def sampled_rows(count: Count, n: Count, seed: int, views: Count = 1) -> Tensor:
     """The indices that `Loader.sample` takes of `count`, int64 [n]: at random, each once before one comes again."""
     # The complement keeps the sample from being the start of the run's order where the seeds are the same.
-    return IndexSampler(count, ~seed, replacement=False, flip=flip).indices(0, n)
+    return IndexSampler(count, ~seed, replacement=False, views=views).indices(0, n)
 
 
 def _bytes_of_one(images: ImageSet) -> int:
@@ -359,16 +374,15 @@ def _one_of(images: ImageSet) -> Batch:
     return _read(images, torch.tensor([0]))
 
 
-def _read(images: ImageSet, indices: Tensor) -> Batch:
-    """The images with these indices, of which those from the number of images on are mirrored; see `IndexSampler`."""
-    rows, mirrored = indices % len(images), indices >= len(images)
-    batch = batch_of(images, rows)
-    return batch.mirrored(mirrored) if mirrored.any() else batch
+def _read(images: ImageSet, indices: Tensor, views: Views = AS_STORED) -> Batch:
+    """The images with these indices, shown in the ways that they stand for; see `IndexSampler`."""
+    batch = batch_of(images, indices % len(images))
+    return views.show(batch, torch.div(indices, len(images), rounding_mode="floor")) if len(views) > 1 else batch
 
 
-def _decoded(images: ImageSet, indices: Tensor, device: torch.device) -> Batch:
+def _decoded(images: ImageSet, indices: Tensor, device: torch.device, views: Views = AS_STORED) -> Batch:
     """The images with these indices, on the device, read in threads."""
     decoded = _one_of(images).like(len(indices), device)
-    for start, chunk in in_chunks(lambda rows: _read(images, rows), indices, "decoded"):
+    for start, chunk in in_chunks(lambda rows: _read(images, rows, views), indices, "decoded"):
         decoded.put(chunk, start)
     return decoded

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from gan_runner.ranges import FractionBelowOne
+from gan_runner.ranges import Count, CountOrZero, FractionBelowOne
 
 _BITS = 16  # random bits for each element
 _LEVELS = 2**_BITS
@@ -93,3 +93,83 @@ class ConvTranspose2d(nn.ConvTranspose2d):
             x, self.weight, None, self.stride, self.padding, self.output_padding, self.groups, self.dilation
         )
         return images.add_(self.bias.to(images.dtype).view(-1, 1, 1))
+
+
+class SmallMapConv2d(nn.Conv2d):
+    """`nn.Conv2d` as one matrix product where a map is small and has many channels: the same function.
+
+    A batch of few pixels leaves a CPU little to do but to read the weights. oneDNN reorders them in memory before, and
+    their gradient afterwards, which takes up to ten times as long as the product itself.
+
+    Args:
+        before: channels of the input.
+        after: channels of the output.
+        kernel: height and width of the kernel.
+        stride: of the kernel.
+        padding: pixels of zeros around the input.
+        bias: whether a bias is added.
+    """
+
+    def __init__(
+        self, before: Count, after: Count, kernel: Count, stride: Count, padding: CountOrZero, bias: bool
+    ) -> None:
+        super().__init__(before, after, kernel, stride, padding, bias=bias)
+        self._kernel, self._stride, self._padding = kernel, stride, padding
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map [B, before, H, W] to [B, after, H', W']."""
+        height, width = (
+            (size + 2 * self._padding - self._kernel) // self._stride + 1 for size in (x.shape[2], x.shape[3])
+        )
+        if not _worth_a_product(x, height * width, self.out_channels):
+            return super().forward(x)
+        pixels = nn.functional.pad(x, (self._padding,) * 4).permute(0, 2, 3, 1)
+        patches = pixels.unfold(1, self._kernel, self._stride).unfold(2, self._kernel, self._stride)
+        rows = patches.permute(0, 1, 2, 4, 5, 3).reshape(len(x) * height * width, -1)  # channels last, as weights lie
+        weight = self.weight.permute(0, 2, 3, 1).reshape(self.out_channels, -1)
+        images = nn.functional.linear(rows, weight, self.bias)
+        return images.view(len(x), height, width, self.out_channels).permute(0, 3, 1, 2)
+
+
+class SmallMapConvTranspose2d(ConvTranspose2d):
+    """`ConvTranspose2d` as one matrix product where a map is small; see `SmallMapConv2d`.
+
+    Args:
+        before: channels of the input.
+        after: channels of the output.
+        kernel: height and width of the kernel.
+        stride: of the kernel.
+        padding: pixels that are left out along each border of the output.
+        bias: whether a bias is added.
+    """
+
+    def __init__(
+        self, before: Count, after: Count, kernel: Count, stride: Count, padding: CountOrZero, bias: bool
+    ) -> None:
+        super().__init__(before, after, kernel, stride, padding, bias=bias)
+        self._kernel, self._stride, self._padding = kernel, stride, padding
+
+    def forward(self, x: Tensor, output_size: list[int] | None = None) -> Tensor:
+        """Map [B, before, H, W] to [B, after, stride * H, stride * W], for the paddings used here."""
+        height, width = x.shape[2:]
+        if output_size is not None or not _worth_a_product(x, height * width, self.in_channels):
+            return super().forward(x, output_size)
+        rows = x.permute(0, 2, 3, 1).reshape(-1, self.in_channels)
+        patches = rows @ self.weight.permute(0, 2, 3, 1).reshape(self.in_channels, -1)
+        patches = patches.view(len(x), height * width, self._kernel**2, self.out_channels)
+        size = tuple((side - 1) * self._stride - 2 * self._padding + self._kernel for side in (height, width))
+        images = nn.functional.fold(
+            patches.permute(0, 3, 2, 1).reshape(len(x), -1, height * width),
+            size,
+            self._kernel,
+            padding=self._padding,
+            stride=self._stride,
+        ).contiguous(memory_format=torch.channels_last)
+        return images if self.bias is None else images + self.bias.to(images.dtype).view(-1, 1, 1)
+
+
+def _worth_a_product(x: Tensor, pixels: int, channels: int) -> bool:
+    """Whether the rows of the product, one for each pixel of the smaller maps, are far fewer than the weights' own."""
+    if x.device.type != "cpu" or torch.compiler.is_compiling():
+        return False  # a graph for any number of images keeps the convolution
+    return 2 * len(x) * pixels <= channels

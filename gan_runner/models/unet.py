@@ -20,7 +20,7 @@ from torch.nn.functional import pad
 
 from gan_runner.errors import UserError
 from gan_runner.models.initial_weights import Initialiser, initialise
-from gan_runner.models.layers import ConvTranspose2d, Dropout
+from gan_runner.models.layers import Dropout, SmallMapConv2d, SmallMapConvTranspose2d
 from gan_runner.models.spectral_norm import normalise_spectrally
 from gan_runner.ranges import Count, FractionBelowOne
 
@@ -29,6 +29,9 @@ Norm = Literal["instance", "batch", "none"]
 
 _SLOPE = 0.2  # of LeakyReLU below zero
 _KERNEL = 4
+_HALVING = (_KERNEL, 2, 1)  # kernel, stride and padding
+# The same function where a layer leads to one pixel or starts from it: the rest of its kernel meets padding alone.
+_BETWEEN_ONE_AND_TWO_PIXELS = (2, 2, 0)
 _WIDEST = 8  # times as many channels as the first layer has, at the most
 _MOST_PADDED = 1.31  # times the area of an image; 28 pixels become 32
 _WITH_DROPOUT = 3  # layers, the first ones on the way back
@@ -73,13 +76,16 @@ class Generator(nn.Module):
             size //= 2
             layers: list[nn.Module] = [nn.LeakyReLU(_SLOPE)] if level else []
             kind: Norm = norm if level and size > 1 else "none"
-            layers += [nn.Conv2d(before, after, _KERNEL, 2, 1, bias=kind == "none"), *normalised(kind, after)]
+            shape = _BETWEEN_ONE_AND_TWO_PIXELS if size == 1 else _HALVING
+            layers += [SmallMapConv2d(before, after, *shape, bias=kind == "none"), *normalised(kind, after)]
             down.append(nn.Sequential(*layers))
         up: list[nn.Module] = []
         for level in reversed(range(halvings)):
             before = widths[level] * (1 if level == halvings - 1 else 2)  # with what came down
             after, kind = (widths[level - 1], norm) if level else (channels, "none")
-            layers = [nn.ReLU(), ConvTranspose2d(before, after, _KERNEL, 2, 1, bias=kind == "none")]
+            shape = _BETWEEN_ONE_AND_TWO_PIXELS if size == 1 else _HALVING
+            layers = [nn.ReLU(), SmallMapConvTranspose2d(before, after, *shape, bias=kind == "none")]
+            size *= 2
             layers += normalised(kind, after)
             if level and halvings - level <= _WITH_DROPOUT:
                 layers.append(Dropout(dropout))
@@ -142,7 +148,8 @@ class Discriminator(nn.Module):
             after = width * min(_WIDEST, 2**level)
             kind: Norm = norm if level else "none"
             stride = 2 if level < halvings else 1
-            parts += [nn.Conv2d(before, after, _KERNEL, stride, 1, bias=kind == "none"), *normalised(kind, after)]
+            layer = SmallMapConv2d(before, after, _KERNEL, stride, 1, bias=kind == "none")
+            parts += [layer, *normalised(kind, after)]
             parts.append(nn.LeakyReLU(_SLOPE))
             before = after
         parts.append(nn.Conv2d(before, 1, _KERNEL, 1, 1))

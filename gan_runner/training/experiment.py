@@ -132,7 +132,7 @@ class Experiment:
 
         Args:
             count: how many.
-            as_shown: as D is shown them: `data.flip` mirrors some.
+            as_shown: as D is shown them: `data.flip` mirrors some, `data.random_crop` crops them.
         """
         return self.loader.sample(count, derived_seed(self.seed, "real images"), as_shown).as_float()
 

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from gan_runner import tags
 from gan_runner.data import Batch, Loader
 from gan_runner.data.batch import joined
-from gan_runner.games import Game, WithLazyTerms, drawn_beside
+from gan_runner.games import DrawsBesideReal, Game, WithLazyTerms, drawn_beside
 from gan_runner.training.cuda_graph import CudaGraph, warn_of_eager_steps
 from gan_runner.training.devices import Compute
 from gan_runner.training.distributed import ALONE, World
@@ -45,6 +46,33 @@ class _FixedSet:
     real: Batch
     fake: Batch
     used: int = 0
+
+
+class _DrawnOnce(nn.Module):
+    """G in a turn in which D's last update and G's first draw from one input: it computes the images once.
+
+    Args:
+        net: G, whose weights stand still between the two.
+    """
+
+    def __init__(self, net: nn.Module) -> None:
+        super().__init__()
+        self.net = net
+        self._given: tuple[Any, ...] | None = None
+        self._drawn: Any = None
+
+    def forward(self, *given: Any) -> Any:
+        """Draw, or give what was drawn where this is the very input of the last call."""
+        if self._given is None or len(given) != len(self._given) or any(map(operator.is_not, given, self._given)):
+            self._given, self._drawn = given, self.net(*given)
+        return self._drawn
+
+    def __getattr__(self, name: str) -> Any:
+        """What else a game asks G for."""
+        try:
+            return super().__getattr__(name)
+        except AttributeError:
+            return getattr(super().__getattr__("net"), name)
 
 
 class TrainStep:
@@ -139,33 +167,43 @@ class TrainStep:
     def _updates(self, turn: Turn, lazy: Phases) -> None:
         losses: list[Tensor] = []
         latents: Tensor | None = None
-        real: Batch | None = None
         drawn: Batch | None = None  # by G where it plays first
-        shown = self._images_shown_in(turn)
-        parts = list(self._buffer(shown).split(self.sizes.d if turn.d_steps else shown)) if shown else []
+        drawing: _DrawnOnce | None = None
+        count = self._images_shown_in(turn)
+        parts = list(self._buffer(count).split(self.sizes.d if turn.d_steps else count)) if count else []
+        shown = parts[0].as_float() if parts else None
         if turn.g_first:
             for _ in range(turn.g_steps):
-                loss, drawn = self._g_step(self._latents(self.sizes.g), parts[0] if parts else None)
+                loss, drawn = self._g_step(self._latents(self.sizes.g), shown, self._players.generator.net)
                 losses.append(loss)
-        for update, real in enumerate(parts):
+        for update, part in enumerate(parts):
+            shown = shown if shown is not None and not update else part.as_float()
             if turn.d_steps:
                 latents = self._latents(self.sizes.d)
+                if update == turn.d_steps - 1 and self._g_draws_the_same(turn, latents):
+                    drawing = _DrawnOnce(self._players.generator.net)
                 fake = self._fixed_fake if turn.fixed_set else drawn
                 drawn = None
-                losses += self._d_step(real, latents, fake, lazy[update])
+                if fake is None:
+                    fake = self._generate(latents, shown, drawing)
+                losses += self._d_step(shown, fake, lazy[update])
         for _ in range(0 if turn.g_first else turn.g_steps):
             if latents is None or not turn.same_latents:
                 latents = self._latents(self.sizes.g)
-            losses.append(self._g_step(latents, real)[0])
-            latents = None
+            losses.append(self._g_step(latents, shown, drawing or self._players.generator.net)[0])
+            latents = drawing = None
         self.finite.add(losses)
 
-    def _d_step(self, real: Batch, latents: Tensor, fake: Batch | None, lazy: Sequence[str]) -> list[Tensor]:
-        """Update D on real images, uint8, and on `fake` or else what G draws from the latents; gives D's losses."""
-        shown = real.as_float()
+    def _g_draws_the_same(self, turn: Turn, latents: Tensor) -> bool:
+        """Whether G's first update draws from the very input of D's last, these latents and the images with them."""
+        if turn.g_first or turn.fixed_set or not turn.g_steps or isinstance(self._game, DrawsBesideReal):
+            return False
+        drawn_from_data_alone = self._game.g_sees_data and not latents.numel() and self.sizes.d == self.sizes.g
+        return turn.same_latents or drawn_from_data_alone
+
+    def _d_step(self, shown: Batch, fake: Batch, lazy: Sequence[str]) -> list[Tensor]:
+        """Update D on real and generated images; gives D's losses."""
         with self._compute.arithmetic():
-            if fake is None:
-                fake = self._generate(latents, shown)
             outcome = self._game.d_terms(self._players.discriminator.net, shown, fake)
         loss = self._players.discriminator.minimise(outcome.terms)
         self._d_meter.add({tags.LOSS_D: loss, **outcome.measured})
@@ -176,28 +214,31 @@ class TrainStep:
             terms = self._game.d_lazy_terms(self._players.discriminator.net, shown, fake, lazy)
         return [loss, self._players.discriminator.minimise(terms)]
 
-    def _g_step(self, latents: Tensor, real: Batch | None) -> tuple[Tensor, Batch | None]:
-        """Update G, with D standing still; gives G's loss, and what it drew where the game hands that on.
+    def _g_step(self, latents: Tensor, shown: Batch | None, net: nn.Module) -> tuple[Tensor, Batch | None]:
+        """Update G, which draws by `net`, with D standing still; gives G's loss, and what it drew for D if it did.
 
         That is None too where D's update takes another number of images.
         """
         generator, discriminator = self._players.generator, self._players.discriminator
-        shown = None
         if self._game.g_sees_data:
-            assert real is not None, "a turn in which G looks at images brings some"
-            shown = real.first(len(latents)).as_float()
+            assert shown is not None, "a turn in which G looks at images brings some"
+            shown = shown.first(len(latents))
         with discriminator.frozen():
             with self._compute.arithmetic():
-                outcome = self._game.g_terms(discriminator.net, generator.net, latents, shown)
+                outcome = self._game.g_terms(discriminator.net, net, latents, shown if self._game.g_sees_data else None)
             loss = generator.minimise(outcome.terms)
         if self._players.average is not None:
             self._players.average.update(generator.net)
         self._g_meter.add({tags.LOSS_G: loss, **outcome.measured})
         return loss, outcome.drawn if self.sizes.g == self.sizes.d else None
 
-    def _generate(self, latents: Tensor, shown: Batch) -> Batch:
-        with self._players.generator.frozen(), torch.no_grad():
-            return drawn_beside(self._game, self._players.generator.net, latents, shown)
+    def _generate(self, latents: Tensor, shown: Batch, drawing: _DrawnOnce | None = None) -> Batch:
+        """What D is shown of G's; through `drawing`, G's own update finds it there with its graph."""
+        with self._compute.arithmetic():
+            if drawing is not None:
+                return drawn_beside(self._game, drawing, latents, shown).map(Tensor.detach)
+            with self._players.generator.frozen(), torch.no_grad():
+                return drawn_beside(self._game, self._players.generator.net, latents, shown)
 
     def _latents(self, count: int) -> Tensor:
         return self._world.drawn(partial(_drawn, self._game, self._compute.device), count)
@@ -214,11 +255,9 @@ class TrainStep:
         self._loader.load(position // self._world.size, real)
         latents = self._latents(share)
         size = self.sizes.d
-        with self._compute.arithmetic():
-            drawn = [
-                self._generate(z, part.as_float())
-                for z, part in zip(latents.split(size), real.split(size), strict=True)
-            ]
+        drawn = [
+            self._generate(z, part.as_float()) for z, part in zip(latents.split(size), real.split(size), strict=True)
+        ]
         fake = joined(drawn)
         self._fixed = _FixedSet(real, Batch(fake.images.float(), fake.conditions))
         return position + count

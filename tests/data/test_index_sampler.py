@@ -36,7 +36,7 @@ def test_going_back_gives_what_was_there_before():
 
 @pytest.mark.parametrize("replacement", [False, True])
 def test_half_of_each_pass_is_mirrored_and_other_images_in_the_next(replacement):
-    order = IndexSampler(1000, 0, replacement, flip=True)
+    order = IndexSampler(1000, 0, replacement, views=2)
     passes = [order.indices(number * 1000, 1000) for number in range(3)]
     for indices in passes:
         assert 430 < (indices >= 1000).sum() < 570

@@ -188,6 +188,17 @@ def test_generated_images_have_the_sources_of_the_real_ones_beside_them(config_w
     assert torch.equal(of_d[:8], Batch(experiment.images.pixels(rows)).as_float().images)
 
 
+@pytest.mark.parametrize(("batch_of_g", "drawn"), [(8, [8]), (4, [8, 4])])
+def test_g_draws_once_a_turn_where_both_updates_have_the_same_sources(config_with, batch_of_g, drawn):
+    experiment, counts = build(config_with("model.norm=batch", f"trainer.g_batch_size={batch_of_g}")), []
+    net = experiment.players.generator.net
+    net.register_forward_hook(lambda net, given, images: counts.append(len(images)))
+    experiment.step.play(Turn(1, 1), 0)
+    assert counts == drawn
+    followed = {int(norm.num_batches_tracked) for norm in net.modules() if isinstance(norm, nn.BatchNorm2d)}
+    assert followed == {1}, "its statistics are of G's own updates"
+
+
 def test_grids_show_held_out_sources_what_is_drawn_and_the_truth(config_with):
     config = config_with("data.dataset=emoji")
     experiment = build(config)

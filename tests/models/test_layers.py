@@ -7,7 +7,14 @@ from torch.nn.functional import conv2d, dropout, pad
 
 from gan_runner.data import Batch
 from gan_runner.games import total
-from gan_runner.models.layers import ConvTranspose2d, Dropout, Flatten, Smoothing
+from gan_runner.models.layers import (
+    ConvTranspose2d,
+    Dropout,
+    Flatten,
+    SmallMapConv2d,
+    SmallMapConvTranspose2d,
+    Smoothing,
+)
 
 TYPES = [torch.float32, torch.bfloat16, torch.float64]
 
@@ -152,3 +159,38 @@ def test_smoothing_is_a_binomial_filter_that_repeats_the_border(shape):
 def test_smoothing_passes_on_a_gradient_of_second_order():
     images = torch.randn(1, 1, 3, 4, dtype=torch.float64, requires_grad=True)
     assert torch.autograd.gradgradcheck(Smoothing(), images)
+
+
+SMALL_MAPS = {
+    "halves": (SmallMapConv2d, 4, 2, 1, (4, 6)),
+    "to one pixel": (SmallMapConv2d, 2, 2, 0, (2, 2)),
+    "one pixel fewer": (SmallMapConv2d, 4, 1, 1, (5, 4)),
+    "doubles": (SmallMapConvTranspose2d, 4, 2, 1, (2, 3)),
+    "from one pixel": (SmallMapConvTranspose2d, 2, 2, 0, (1, 1)),
+}
+
+
+@pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last], ids=str)
+@pytest.mark.parametrize("bias", [False, True], ids=["plain", "bias"])
+@pytest.mark.parametrize("channels", [5, 80])
+@pytest.mark.parametrize(("kind", "kernel", "stride", "padding", "size"), SMALL_MAPS.values(), ids=SMALL_MAPS)
+def test_a_convolution_of_a_small_map_has_pytorchs_values_and_slopes(
+    kind, kernel, stride, padding, size, channels, bias, layout
+):
+    """In float64, to the second derivative, which R1 takes; with many channels it is a matrix product."""
+    layer = kind(channels, channels, kernel, stride, padding, bias).double().to(memory_format=layout)
+    plain = nn.Conv2d if kind is SmallMapConv2d else nn.ConvTranspose2d
+    pytorchs = plain(channels, channels, kernel, stride, padding, bias=bias).double()
+    pytorchs.load_state_dict(layer.state_dict())
+    x = torch.randn(3, channels, *size, dtype=torch.float64).to(memory_format=layout).requires_grad_()
+    found = []
+    for each in (layer, pytorchs):
+        images = each(x)
+        parameters = list(each.parameters())
+        first = torch.autograd.grad(images.tanh().sum(), [x, *parameters], create_graph=True)
+        second = torch.autograd.grad(first[0].square().sum(), parameters[0])
+        found.append((images, *first, *second))
+    for mine, theirs in zip(*found, strict=True):
+        torch.testing.assert_close(mine, theirs)
+    if not bias:
+        assert ("Convolution" in type(layer(x).grad_fn).__name__) is (channels == 5)

@@ -31,12 +31,16 @@ def test_pictures_of_any_size_are_drawn_after_as_many_halvings_as_it_allows(size
 
 
 def test_the_published_networks_have_the_parameters_and_patches_of_the_paper():
-    """By hand, for 256 pixels: 4x4 kernels, a bias where no norm follows; patches of 70 pixels, 30 x 30 of them."""
+    """By hand, for 256 pixels: 4x4 kernels, a bias where no norm follows; patches of 70 pixels, 30 x 30 of them.
+
+    Of a kernel that leads to one pixel, or from it, the 2x2 in its middle are there: the rest would meet padding alone.
+    """
     widths = [64, 128, 256, 512, 512, 512, 512, 512]
     down = sum(16 * a * b for a, b in zip([3, *widths], widths, strict=False)) + 64 + 512  # the first and the last
     ups = [(512, 512), *[(1024, 512)] * 3, (1024, 256), (512, 128), (256, 64), (128, 3)]
     g = generator((3, 256, 256), (3, 256, 256), width=64)
-    assert sum(parameter.numel() for parameter in g.parameters()) == down + sum(16 * a * b for a, b in ups) + 3
+    unused = 2 * 12 * 512 * 512
+    assert sum(parameter.numel() for parameter in g.parameters()) == down + sum(16 * a * b for a, b in ups) + 3 - unused
     d = discriminator((6, 256, 256), width=64)
     layers = [(6, 64), (64, 128), (128, 256), (256, 512), (512, 1)]
     assert [tuple(layer.weight.shape[1::-1]) for layer in d.layers if isinstance(layer, nn.Conv2d)] == layers
@@ -46,6 +50,24 @@ def test_the_published_networks_have_the_parameters_and_patches_of_the_paper():
     assert field == 70
     with torch.device("meta"):
         assert discriminator((6, 256, 256))(torch.empty(1, 6, 256, 256)).shape == (1, 30, 30)
+
+
+def test_around_one_pixel_the_published_kernels_do_the_same_as_their_middle():
+    net = generator().double()
+    for layer, plain, source in (
+        (net.down[-1][1], nn.Conv2d, torch.randn(3, 32, 2, 2, dtype=torch.float64)),
+        (net.up[0][1], nn.ConvTranspose2d, torch.randn(3, 32, 1, 1, dtype=torch.float64)),
+    ):
+        assert layer.kernel_size == (2, 2)
+        published = plain(32, 32, 4, 2, 1, bias=False).double()
+        with torch.no_grad():
+            published.weight[:, :, 1:3, 1:3] = layer.weight
+        torch.testing.assert_close(
+            layer(source), published(source) + (0 if layer.bias is None else layer.bias[:, None, None])
+        )
+    assert {
+        layer.kernel_size for layer in generator((3, 48, 48), (1, 48, 48)).modules() if isinstance(layer, nn.Conv2d)
+    } == {(4, 4)}, "where three pixels are left, all of a kernel is used"
 
 
 @pytest.mark.parametrize(("size", "layers"), [(16, 1), (28, 2), (32, 2), (64, 3), (256, 3)])

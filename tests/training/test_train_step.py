@@ -135,6 +135,14 @@ def test_latents_are_shared_by_ds_last_update_and_gs_first_where_the_turn_says_s
     by_hand.assert_equals_the_table()
 
 
+@pytest.mark.parametrize(("turn", "draws"), [(DG, 2), (Turn(1, 1, same_latents=True), 1), (Turn(2, 2, True), 3)])
+def test_g_draws_once_what_ds_last_update_and_its_own_first_both_use(set_up, turn, draws):
+    table, drawn = set_up(), []
+    table.g.net.register_forward_hook(lambda net, given, images: drawn.append(images))
+    table.step.play(turn, 0)
+    assert len(drawn) == draws
+
+
 def test_a_turn_without_d_leaves_the_position_in_the_data(set_up):
     table = set_up()
     assert table.step.play(G, 24) == 24
