@@ -10,6 +10,7 @@ from omegaconf import DictConfig
 
 from gan_runner.config.command_line import typed_overrides
 from gan_runner.config.validation import validate
+from gan_runner.data.pairs import Direction
 from gan_runner.ranges import CountOrZero
 from gan_runner.runs.saved import SavedRun
 from gan_runner.training.devices import choose_device
@@ -22,6 +23,7 @@ SETTINGS: dict[str, object] = {
     "output": str,
     "checkpoint": Literal["last", "best"] | CountOrZero,
     "device": str,
+    "direction": Direction | None,
     "trust": Sequence[str] | str,
 }
 
@@ -36,5 +38,5 @@ def translate_job(config: DictConfig) -> None:
     choose_device(config.device, "device")  # what is wrong with it is told first
     run = SavedRun(config.run, config.trust)
     checkpoint = run.checkpoint_for(str(config.checkpoint))
-    count = run.translate_folder(config.input, config.output, checkpoint, config.device)
+    count = run.translate_folder(config.input, config.output, checkpoint, config.device, config.direction)
     log.info("%s images with the %s checkpoint: %s", f"{count:,}", checkpoint, config.output)

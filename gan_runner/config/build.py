@@ -35,7 +35,7 @@ from gan_runner.data.image_set import Kind, checked_images, kind_of
 from gan_runner.data.scarce import with_scarce_classes
 from gan_runner.data.splits import NoTestSplitError
 from gan_runner.errors import UserError
-from gan_runner.games import Examples, Game
+from gan_runner.games import DrawsBackwards, Examples, Game
 from gan_runner.health.watch import Health
 from gan_runner.metrics.evaluation import Evaluation, NoEvaluation, OnData
 from gan_runner.objectives.penalties import Penalty, Several, interval_of, parts_of
@@ -231,8 +231,10 @@ def build_game(config: DictConfig, kind: Kind, device: torch.device, world: Worl
     return make_game({name: plain(config[name]) for name in PARTS_OF_A_GAME}, kind, device, world, num_images)
 
 
-def sampler_of_checkpoint(config: DictConfig, state: Mapping[str, Any], seed: int, device: torch.device) -> Sampler:
-    """Make the sampler of a run from its config and a checkpoint.
+def sampler_of_checkpoint(
+    config: DictConfig, state: Mapping[str, Any], seed: int, device: torch.device, *, backwards: bool = False
+) -> Sampler:
+    """Make the sampler of a run from its config and a checkpoint; `backwards` if it is to draw the other way round.
 
     Data are loaded if the game needs real images, or conditions beyond classes, whose frequencies the checkpoint has.
 
@@ -263,6 +265,9 @@ def sampler_of_checkpoint(config: DictConfig, state: Mapping[str, Any], seed: in
 
     nodes = {group: plain(config[group]) for group in parts_that_draw(config.game)}
     drawing = make_drawing(nodes, kind, device)
+    if backwards:
+        assert isinstance(drawing, DrawsBackwards), "whoever asks for it has looked whether the game can"
+        drawing = drawing.backwards()
     counts = about.get("class_counts")  # checkpoints of earlier versions have none
     if players["average"] is not None:
         average = MovingAverage(net, decay=0.0)

@@ -23,6 +23,9 @@ DRAWN_SOURCE = "drawn_source"
 CYCLED, CYCLED_TARGET = "cycled", "cycled_target"
 """What comes of a source that becomes an image and then a source again, and of a target likewise."""
 
+NOISY_CYCLED, NOISY_CYCLED_TARGET = "noisy_cycled", "noisy_cycled_target"
+"""The same where noise of one level of 256 is added halfway."""
+
 IMAGE_LABEL, SOURCE_LABEL = "image_label", "source_label"
 """Where images stand beside sources that are not their partners: the class of each, int64."""
 

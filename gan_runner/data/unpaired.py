@@ -259,5 +259,10 @@ def _with_classes(images: ImageSet, classes: tuple[str, ...]) -> ImageSet:
     return images if tuple(images.classes) == classes else _Renumbered(images, classes)
 
 
+def domain_drawn(images: ImageSet) -> ImageSet:
+    """Of two domains the one that is drawn; any other set itself."""
+    return images.images if isinstance(images, Unpaired) else images
+
+
 def _size(images: ImageSet) -> str:
     return "x".join(map(str, images.shape[1:]))

@@ -6,7 +6,7 @@ Optimizers, schedules and runs are elsewhere: the networks are passed in at ever
 from gan_runner.games.adversarial import Adversarial
 from gan_runner.games.conditional import Conditional
 from gan_runner.games.cycle import Cycle
-from gan_runner.games.drawing import Drawing, Examples, FromLatents, draws_from_latents_alone
+from gan_runner.games.drawing import Drawing, DrawsBackwards, Examples, FromLatents, draws_from_latents_alone
 from gan_runner.games.game import (
     DrawsBesideReal,
     Game,
@@ -25,6 +25,7 @@ __all__ = [
     "Conditional",
     "Cycle",
     "Drawing",
+    "DrawsBackwards",
     "DrawsBesideReal",
     "Examples",
     "FromLatents",

@@ -9,7 +9,15 @@ import torch
 from torch import Tensor, nn
 
 from gan_runner.data import Batch
-from gan_runner.data.batch import CYCLED, CYCLED_TARGET, DRAWN_SOURCE, SOURCE, TARGET
+from gan_runner.data.batch import (
+    CYCLED,
+    CYCLED_TARGET,
+    DRAWN_SOURCE,
+    NOISY_CYCLED,
+    NOISY_CYCLED_TARGET,
+    SOURCE,
+    TARGET,
+)
 from gan_runner.errors import UserError
 from gan_runner.games.adversarial import Adversarial
 from gan_runner.games.drawing import Drawing, Examples
@@ -20,6 +28,7 @@ from gan_runner.objectives.latents import Nothing
 from gan_runner.objectives.losses import AdversarialLoss
 from gan_runner.objectives.penalties import Penalty, Several
 from gan_runner.ranges import CountOrZero, NonNegative
+from gan_runner.seeds import generator_for
 
 Shape = tuple[int, int, int]
 
@@ -101,14 +110,20 @@ class Cycle(Adversarial):
         self.pools = {name: ImagePool(pool, world) for name in names}
 
     def generate(self, g: nn.Module, latents: Tensor, conditions: Mapping[str, Tensor]) -> Batch:
-        """See `Drawing`; with images of the other domain as `target`, sources are drawn from those, and all back."""
+        """See `Drawing`; with a `target` beside each source, sources are drawn from those, and all are drawn back."""
         assert isinstance(g, Translating)
         source = conditions[SOURCE]
         images = g.to_images(source)
         if TARGET not in conditions:
             return Batch(images, {SOURCE: source})
         back = g.to_sources(conditions[TARGET])
-        around = {CYCLED: g.to_sources(images), DRAWN_SOURCE: back, CYCLED_TARGET: g.to_images(back)}
+        around = {
+            DRAWN_SOURCE: back,
+            CYCLED: g.to_sources(images),
+            CYCLED_TARGET: g.to_images(back),
+            NOISY_CYCLED: g.to_sources(_with_noise(images)),
+            NOISY_CYCLED_TARGET: g.to_images(_with_noise(back)),
+        }
         return Batch(images, {**conditions, **around})
 
     def beside(self, g: nn.Module, latents: Tensor, real: Batch) -> Batch:
@@ -211,6 +226,12 @@ def _both(outcomes: Iterable[Outcome]) -> Outcome:
     images, sources = outcomes
     terms = {**images.terms, **{f"{name}_{_OF_SOURCES}": term for name, term in sources.terms.items()}}
     return Outcome(terms, {tag: (value + sources.measured[tag]) / 2 for tag, value in images.measured.items()})
+
+
+def _with_noise(images: Tensor) -> Tensor:
+    """Images whose every pixel is one level of 256 lighter or darker, by chance but always alike, [B, C, H, W]."""
+    up = torch.randint(2, images.shape[1:], generator=generator_for(0, "noise of one level"))
+    return (images + (2 * up - 1).to(images) / 127.5).clamp(-1, 1)
 
 
 def _distance(images: Tensor, others: Tensor) -> Tensor:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import torch
 from torch import Tensor, nn
@@ -43,6 +43,15 @@ class Drawing(Protocol):
             columns: samples in a row.
             examples: gives real images, if the game needs them.
         """
+        ...
+
+
+@runtime_checkable
+class DrawsBackwards(Protocol):
+    """A game that draws images from sources, and sources from images."""
+
+    def backwards(self) -> Drawing:
+        """What draws sources, from images as the condition `source`."""
         ...
 
 

@@ -124,6 +124,9 @@ faster_g = _times("optimizer.g.lr", 2)
 more_d_steps = _times("schedule.d_steps", 2)
 larger_batch = _times("trainer.batch_size", 2)
 less_dropout = _changed("model.dropout", lambda now: min(now, 0.1))
+less_cycle = _times("game.cycle_weight", 0.5)
+more_cycle = _times("game.cycle_weight", 2)
+less_identity = _changed("game.identity_weight", lambda now: 0.0)
 another_seed = _changed("seed", lambda now: now + 1)
 
 

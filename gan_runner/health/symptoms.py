@@ -568,6 +568,82 @@ class Narrower(AgainstBest):
         return f"G's images cover {mean:.0%} of the real ones, and covered {best:.0%} up to iteration {iteration}"
 
 
+# ---- what images show that are drawn from another domain -------------------------------------------------
+
+
+class InputCopied(OnAverage):
+    """G draws what it is given, unchanged; only where the evaluation looks at two domains without pairs.
+
+    Args:
+        change: mean distance between what is drawn and its input, up to which it is the same, where 1 is the distance
+            between two inputs; of two directions the smaller one.
+        patience: see `Symptom`.
+    """
+
+    tags = (f"{JUDGED}change",)
+    of_some_runs = True
+    helps = (advice.less_identity, advice.less_cycle, advice.faster_d, advice.another_seed)
+
+    def __init__(self, change: Fraction, patience: CountOrZero) -> None:
+        super().__init__(patience)
+        self._change = change
+
+    def judge(self, means: Sequence[float], now: Moment) -> str:
+        """See `OnAverage`."""
+        if max(means[0], self.newest[0]) > self._change:  # a G that has got over it is well
+            return ""
+        return f"G changes its input by {means[0]:.1%} of what lies between two inputs"
+
+
+class OneOutput(OnAverage):
+    """G draws nearly the same image from every input; only where the evaluation looks at two domains without pairs.
+
+    Args:
+        variety: variance of what is drawn, as a share of real images', up to which it is one image; of two directions
+            the smaller one.
+        patience: see `Symptom`.
+    """
+
+    tags = (f"{JUDGED}variety",)
+    of_some_runs = True
+    helps = (advice.more_cycle, *Collapse.helps)
+
+    def __init__(self, variety: Fraction, patience: CountOrZero) -> None:
+        super().__init__(patience)
+        self._variety = variety
+
+    def judge(self, means: Sequence[float], now: Moment) -> str:
+        """See `OnAverage`."""
+        if max(means[0], self.newest[0]) > self._variety:  # a G that has got over it is well
+            return ""
+        return f"what G draws from different inputs varies {means[0]:.1%} as much as real images do"
+
+
+class HiddenInNoise(OnAverage):
+    """Images hide what they were drawn from in changes that nobody sees (Chu et al. 2017, arXiv:1712.02950).
+
+    Then the cycle is perfect, and noise of one level of 256 breaks it.
+
+    Args:
+        share: of the cycle's error with such noise, from which on it is the noise that makes it.
+        patience: see `Symptom`.
+    """
+
+    tags = (f"{JUDGED}hidden",)
+    of_some_runs = True
+    helps = (advice.less_cycle, advice.penalty, advice.average)
+
+    def __init__(self, share: Fraction, patience: CountOrZero) -> None:
+        super().__init__(patience)
+        self._share = share
+
+    def judge(self, means: Sequence[float], now: Moment) -> str:
+        """See `OnAverage`."""
+        if min(means[0], self.newest[0]) < self._share:
+            return ""
+        return f"noise of one level in what is drawn makes {means[0]:.0%} of the error of what comes back"
+
+
 # ---- what images by class show, where an evaluation's extractor tells the classes apart ------------------
 
 _OF_CLASS = f"{CLASS_SPREAD}/"

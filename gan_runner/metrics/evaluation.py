@@ -15,13 +15,13 @@ from gan_runner import tags
 from gan_runner.arithmetic import measuring_device
 from gan_runner.contracts import described, hold_to, what_it_is
 from gan_runner.data import Batch, ImageSet, Loader
-from gan_runner.data.batch import TRUTH, joined
+from gan_runner.data.batch import SOURCE, joined
 from gan_runner.data.image_set import kind_of
 from gan_runner.data.loader import sampled_rows
 from gan_runner.errors import UserError, closest
 from gan_runner.metrics.feature_metrics import FeatureMetrics
 from gan_runner.metrics.number import Number
-from gan_runner.metrics.pairs import MEAN, UNCHANGED, baselines, mean_picture
+from gan_runner.metrics.pairs import MEAN, UNCHANGED, baselines, in_place_of, mean_picture
 from gan_runner.metrics.reference import noise
 from gan_runner.ranges import Count, TwoOrMore
 
@@ -422,9 +422,8 @@ class Evaluation:
         channels, height, width = fake[0].images.shape[1:]
         parts = noise((channels, height, width), self.num_images, seed=0)
         batches = [_measurable(Batch(part.images).as_float()) for part in parts]
-        if TRUTH in fake[0].conditions:
-            images, conditions = joined(batches).images, joined(list(fake)).conditions
-            batches = list(Batch(images, conditions).split(_BATCH))
+        if SOURCE in fake[0].conditions:
+            batches = in_place_of(fake, joined(batches).images)
         numbers = metric.measure(batches, statistics)
         noise_of = {self._tag(self._objective): numbers[self._objective]}
         self._real_numbers = replace(self._known_numbers, noise=noise_of)
@@ -432,7 +431,7 @@ class Evaluation:
     def _look_at_baselines(
         self, metric: Metric, statistics: Mapping[str, Tensor], fake: Sequence[Batch], real: RealImages
     ) -> None:
-        if not all(TRUTH in batch.conditions for batch in fake):
+        if not all(SOURCE in batch.conditions for batch in fake):
             return
         found = dict(self._known_numbers.baselines)
         for name, batches in baselines(fake, mean_picture(real.batches(self.num_images))).items():

@@ -18,6 +18,7 @@ from gan_runner.contracts import what_it_is
 from gan_runner.data.halves import halves
 from gan_runner.data.image_set import ImageSet
 from gan_runner.data.stacked import StackedImages
+from gan_runner.data.unpaired import domain_drawn
 from gan_runner.errors import UserError, closest
 from gan_runner.metrics import cache, distances, neighbours
 from gan_runner.metrics.by_class import ClassJudge, tells_classes
@@ -227,6 +228,8 @@ class FeatureMetrics:
         Raises:
             UserError: a number was asked for that the data lacks something for.
         """
+        training = domain_drawn(training)
+        held_out, learn_from = (None if each is None else domain_drawn(each) for each in (held_out, learn_from))
         self._training, self._held_out, self._device = training, held_out, device
         learned = training if learn_from is None else learn_from
         self._reference, self._unseen = training, held_out

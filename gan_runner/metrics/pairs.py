@@ -10,7 +10,7 @@ from torch.nn.functional import conv2d
 
 from gan_runner.arithmetic import exact
 from gan_runner.data import Batch, ImageSet
-from gan_runner.data.batch import SOURCE, TRUTH
+from gan_runner.data.batch import CYCLED, CYCLED_TARGET, DRAWN_SOURCE, SOURCE, TARGET, TRUTH
 from gan_runner.data.image_set import kind_of
 from gan_runner.data.transforms import with_channels
 from gan_runner.errors import UserError
@@ -71,15 +71,37 @@ def baselines(fake: Iterable[Batch], mean: Tensor) -> dict[str, list[Batch]]:
         mean: the mean real image, [C, H, W].
 
     Returns:
-        `UNCHANGED` and `MEAN`, each as many images with the same sources and true ones.
+        `UNCHANGED` and `MEAN`, each as many images with the same sources and true ones; of two domains without pairs
+        `UNCHANGED` alone, in both directions.
     """
     fake = list(fake)
-    return {
-        UNCHANGED: [
-            Batch(with_channels(batch.conditions[SOURCE], batch.images.shape[1]), batch.conditions) for batch in fake
-        ],
-        MEAN: [Batch(mean.to(batch.images).expand_as(batch.images), batch.conditions) for batch in fake],
-    }
+    unchanged = [_unchanged(batch) for batch in fake]
+    if any(TARGET in batch.conditions for batch in fake):
+        return {UNCHANGED: unchanged}
+    same = [Batch(mean.to(batch.images).expand_as(batch.images), batch.conditions) for batch in fake]
+    return {UNCHANGED: unchanged, MEAN: same}
+
+
+def _unchanged(batch: Batch) -> Batch:
+    source, target = batch.conditions[SOURCE], batch.conditions.get(TARGET)
+    conditions = dict(batch.conditions)
+    if DRAWN_SOURCE in conditions and target is not None:
+        back = with_channels(target, source.shape[1])
+        conditions |= {DRAWN_SOURCE: back, CYCLED: source, CYCLED_TARGET: target}
+    return Batch(with_channels(source, batch.images.shape[1]), conditions)
+
+
+def in_place_of(fake: Iterable[Batch], images: Tensor) -> list[Batch]:
+    """Other images, [N, C, H, W], in the place of those that were drawn, in both directions where there are two."""
+    found, start = [], 0
+    for batch in fake:
+        some = images[start : start + len(batch)].to(batch.images)
+        conditions = dict(batch.conditions)
+        if DRAWN_SOURCE in conditions:
+            conditions[DRAWN_SOURCE] = with_channels(some, conditions[DRAWN_SOURCE].shape[1])
+        found.append(Batch(some, conditions))
+        start += len(batch)
+    return found
 
 
 def mean_picture(real: Iterable[Batch]) -> Tensor:

@@ -11,7 +11,7 @@ import torch
 from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
 
-from gan_runner.data.batch import Batch, joined
+from gan_runner.data.batch import TRUTH, Batch, joined
 from gan_runner.data.image_set import ImageSet
 from gan_runner.errors import UserError, printable
 from gan_runner.metrics.by_class import NOTHING, ByClass, by_class
@@ -324,6 +324,9 @@ def _with_pairs(rows: list[Row], drawn: Sequence[Batch], metrics: FeatureMetrics
     """Numbers of images that were drawn from others, with those that compare with the true ones and the baselines."""
     mean = mean_picture(Batch(part.images).as_float() for part in reference_pictures(metrics.reference, against.count))
     stand_ins = baselines(drawn, mean)
+    if not all(TRUTH in batch.conditions for batch in drawn):  # nobody knows the true ones
+        beside = {name: metrics.measure(batches, against.statistics) for name, batches in stand_ins.items()}
+        return [_beside(row, name, beside) for row, name in zip(rows, metrics.names, strict=True)]
     count, pairs = sum(map(len, drawn)), PairMetrics()
     found = pairs.measure(drawn, {})
     beside = {
@@ -346,10 +349,12 @@ def _with_pairs(rows: list[Row], drawn: Sequence[Batch], metrics: FeatureMetrics
         for name, number in pairs.numbers.items()
     ]
     names = [*metrics.names, *pairs.names]
-    return [
-        replace(row, baselines={stand_in: _finite(numbers[name]) for stand_in, numbers in beside.items()})
-        for row, name in zip([*rows, *own], names, strict=True)
-    ]
+    return [_beside(row, name, beside) for row, name in zip([*rows, *own], names, strict=True)]
+
+
+def _beside(row: Row, name: str, beside: Mapping[str, Mapping[str, float]]) -> Row:
+    """A row with what the baselines have of the number of this name."""
+    return replace(row, baselines={stand_in: _finite(numbers[name]) for stand_in, numbers in beside.items()})
 
 
 def most_alike(vectors: Tensor, metrics: FeatureMetrics, count: Count, k: Count) -> tuple[Tensor, Tensor]:

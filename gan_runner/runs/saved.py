@@ -18,6 +18,7 @@ from gan_runner.building.parts import Parts, only, trusting
 from gan_runner.config.build import bind_to_data, load_images, make, plain, sampler_of_checkpoint
 from gan_runner.config.checking import OF_PICTURES, check_stored
 from gan_runner.config.stored import Stored, read_stored
+from gan_runner.data.pairs import Direction
 from gan_runner.errors import UserError, too_little_memory_explained
 from gan_runner.metrics.feature_metrics import FeatureMetrics
 from gan_runner.metrics.report import EvaluationReport
@@ -238,18 +239,25 @@ class SavedRun:
             check_stored(self.stored.config, (*OF_PICTURES, "data"), f"{self._key} is {self.folder}")
             yield self.data_config()
 
-    def _translator(self, checkpoint: str | int, device: str) -> Translator:
+    def _translator(self, checkpoint: str | int, device: str, direction: Direction | None) -> Translator:
         chosen = choose_device(device, "device")
         state = self._record.checkpoints.load(self.checkpoint_for(str(checkpoint)), chosen)
-        return Translator(self._config_to_draw(), state, chosen, f"{self._key} is {self.folder}")
+        return Translator(self._config_to_draw(), state, chosen, f"{self._key} is {self.folder}", direction)
 
-    def translate(self, images: Pixels, checkpoint: str | int = "best", device: str = "auto") -> GeneratedImages:
-        """Draw images from images, with a run of pairs (game=paired).
+    def translate(
+        self,
+        images: Pixels,
+        checkpoint: str | int = "best",
+        device: str = "auto",
+        direction: Direction | None = None,
+    ) -> GeneratedImages:
+        """Draw images from images, with a run of pairs (game=paired) or of two domains (game=cycle).
 
         Args:
             images: uint8 [N, H, W, C] of any size, C being 1, 3 or 4; scaled and cropped as the run's data are.
             checkpoint: one of `checkpoints`; the last where there is no best.
             device: auto, cpu, mps, cuda or cuda:N.
+            direction: AtoB or BtoA, with a run that draws both ways; None is that of the run's data.
 
         Returns:
             uint8 [N, H, W, C] as the run draws them; each is of its own picture alone, bit for bit.
@@ -258,10 +266,15 @@ class SavedRun:
             UserError: the run draws from no images, or the images are something else.
         """
         with one_at_a_time(), only(self._parts), too_little_memory_explained("Try fewer images at a time."):
-            return translated(self._translator(checkpoint, device), images)
+            return translated(self._translator(checkpoint, device, direction), images)
 
     def translate_folder(
-        self, input: str | Path, output: str | Path, checkpoint: str | int = "best", device: str = "auto"
+        self,
+        input: str | Path,
+        output: str | Path,
+        checkpoint: str | int = "best",
+        device: str = "auto",
+        direction: Direction | None = None,
     ) -> int:
         """Draw from every image of a folder, as `gan-translate` does.
 
@@ -270,6 +283,7 @@ class SavedRun:
             output: a folder that is not there yet, or empty; what is drawn has the same names there, as PNG.
             checkpoint: see `translate`.
             device: see there.
+            direction: see there.
 
         Returns:
             How many images were written; those that cannot be read are named in the log and left out.
@@ -281,7 +295,7 @@ class SavedRun:
         check_way_to(path, self.folder, "output")
         found = found_at(str(input))
         with one_at_a_time(), only(self._parts), too_little_memory_explained("Translate where there is more."):
-            return translate_folder(self._translator(checkpoint, device), found, path)
+            return translate_folder(self._translator(checkpoint, device, direction), found, path)
 
     def evaluated(
         self, metrics: FeatureMetrics, *, checkpoint: str, num: int, real: int, seed: int, device: torch.device

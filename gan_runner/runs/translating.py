@@ -18,10 +18,12 @@ from torch import Tensor
 
 from gan_runner import files
 from gan_runner.building.making import named_by
+from gan_runner.building.networks import draws_both_ways
 from gan_runner.config.build import kind_of_checkpoint, plain, sampler_of_checkpoint
 from gan_runner.data.batch import as_float
 from gan_runner.data.decoding import Channels, Pixels, drawn, read_picture
 from gan_runner.data.folder_listing import listing_of
+from gan_runner.data.pairs import Direction
 from gan_runner.data.parallel import in_chunks
 from gan_runner.data.unread import Unread, told, unread
 from gan_runner.errors import UserError, printable
@@ -92,20 +94,35 @@ class Translator:
         state: its checkpoint.
         device: where to draw.
         where: whose generator it is, for messages: "run is DIR".
+        direction: AtoB or BtoA; None is that of the run's data.
 
     Raises:
-        UserError: its generator draws from something else.
+        UserError: its generator draws from something else, or the other way alone.
     """
 
-    def __init__(self, config: DictConfig, state: Mapping[str, Any], device: torch.device, where: str) -> None:
+    def __init__(
+        self,
+        config: DictConfig,
+        state: Mapping[str, Any],
+        device: torch.device,
+        where: str,
+        direction: Direction | None = None,
+    ) -> None:
         kind = kind_of_checkpoint(state["about"])
         if kind.source is None or draws_from_latents_alone(named_by(plain(config.game))):
             raise UserError(
                 f"{where}, whose generator draws from no images.",
-                "Try gan-sample, which draws with it, or train one that does: game=paired.",
+                "Try gan-sample, which draws with it, or train one that does: game=paired or game=cycle.",
             )
-        self._source = kind.source
-        self._sampler = sampler_of_checkpoint(config, state, 0, device)
+        own = config.data.get("direction", "AtoB")
+        backwards = direction not in (None, own)
+        if backwards and not draws_both_ways(plain(config.game)):
+            raise UserError(
+                f"direction is {direction}, but {where}, which draws {own} alone.",
+                f"Try direction={own}, or train with data.direction={direction}, or with game=cycle, which draws both.",
+            )
+        self._source = kind.shape if backwards else kind.source
+        self._sampler = sampler_of_checkpoint(config, state, 0, device, backwards=backwards)
 
     def read(self, path: Path) -> Pixels:
         """Read an image as the generator was shown those of its data: uint8 [C, H, W].

@@ -75,9 +75,16 @@ def test_every_choice_of_every_group_composes_is_valid_builds_and_plays(group, n
     typed = [f"{group}={name}", *QUICK]
     if PAIRS.get(group) == name != "paired" or name in FROM_IMAGES or (group, name) == ("game", "paired"):
         typed += [f"{other}={choice}" for other, choice in PAIRS.items() if other not in (group, "evaluation")]
-    if (group, name) == ("game", "cycle"):
+    if name == "unpaired" and group == "evaluation":
+        typed += ["evaluation.metrics.unpaired=null", "evaluation.objective=sliced_wasserstein"]
+    if (group, name) in (("game", "cycle"), ("evaluation", "unpaired")):
         typed += [f"{other}={choice}" for other, choice in DOMAINS.items() if other != group]
-    if "pix2pix" in name or "cycle" in name or "model=unet" in typed or name in FROM_IMAGES:
+    if (
+        "pix2pix" in name
+        or "cycle" in name
+        or name in FROM_IMAGES
+        or any(f"model={each}" in typed for each in FROM_IMAGES)
+    ):
         typed.append("model.width=4")
     elif group != "model":
         typed += SMALL_PLAYERS

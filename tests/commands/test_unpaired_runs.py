@@ -1,0 +1,116 @@
+"""A run of two domains without pairs, from its start to the images of gan-translate in both directions."""
+
+import json
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+import gan_runner
+from gan_runner.errors import UserError
+from gan_runner.metrics import features
+from gan_runner.record.pictures import CELL, GAP
+from tests.command_line import gan_check
+
+SMALL = {
+    "experiment": "cyclegan_recommended",
+    "data": {"limit": 96, "image_size": 16},
+    "model": {"width": 4, "blocks": 1},
+    "evaluation": {"every": 4, "num_images": 100},
+    "game": {"pool": 6},
+    "trainer": {
+        "batch_size": 4,
+        "log_every": 4,
+        "sample_every": 4,
+        "checkpoint_every": 2,
+        "intervals_in": "iterations",
+        "device": "cpu",
+        "precision": "fp32",
+        "sample_rows": 2,
+    },
+}
+LENGTH = 4
+
+
+def train(folder, iterations, **more):
+    return gan_runner.train(f"hydra.run.dir={folder}", f"trainer.iterations={iterations}", quiet=True, **SMALL, **more)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _a_judge_that_learns_little(tmp_path_factory):
+    """It is the same one for all of these tests, and none of what it says is looked at."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("GAN_CACHE", str(tmp_path_factory.mktemp("cache")))
+        patch.setattr(features, "_FEWEST_SHOWN", 512)
+        patch.setattr(features, "_MOST_SHOWN", 512)
+        yield
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory):
+    return train(tmp_path_factory.mktemp("domains") / "run", LENGTH)
+
+
+def test_numbers_of_both_directions_stand_beside_the_input_unchanged(run):
+    names = {tag.removeprefix("metric/").rpartition("_")[0] for tag in run.metrics}
+    for name in ("frechet_cnn", "coverage_cnn", "classes_kept", "cycle_l1", "l1", "ssim"):
+        assert {name, f"{name}_back"} <= names
+    real = run.summary["real"]
+    assert real["baselines"].keys() == {"source"}
+    assert {"metric/frechet_cnn_both_100", "metric/l1_back_100"} <= real["baselines"]["source"].keys()
+    logged = json.loads((run.folder / "metrics.jsonl").read_text().splitlines()[-1])
+    assert {"cycle/g", "identity/g"} <= logged.keys()
+
+
+def test_a_grid_has_both_ways_and_what_comes_back_in_a_row(run):
+    with Image.open(run.folder / f"samples/iteration_{LENGTH:08d}.png") as picture:
+        step = CELL // 16 * 16 + GAP
+        assert picture.size == (6 * step + GAP, 2 * step + GAP)
+
+
+def test_it_resumes_to_the_bit_with_its_pools(run, tmp_path):
+    stopped = train(tmp_path / "stopped", LENGTH // 2)
+    resumed = stopped.resume(iterations=LENGTH, quiet=True)
+    one, other = (each.load_checkpoint("last", "cpu") for each in (run, resumed))
+    for who in ("discriminator", "generator"):
+        for name, value in one["players"][who]["net"].items():
+            assert torch.equal(value, other["players"][who]["net"][name]), f"{who}.{name}"
+    for name in ("pool_images", "pool_sources"):
+        assert int(one["game"][name]["shown"]) == 4 * LENGTH
+        assert torch.equal(one["game"][name]["images"], other["game"][name]["images"])
+    assert run.metrics == resumed.metrics
+
+
+def test_images_are_translated_in_both_directions_and_alone_to_the_same_bits(run, tmp_path):
+    images = np.random.default_rng(0).integers(0, 256, (3, 20, 20, 1), dtype=np.uint8)
+    there, back = (np.asarray(run.translate(images, device="cpu", direction=way)) for way in ("AtoB", "BtoA"))
+    assert there.shape == back.shape == (3, 16, 16, 1)
+    assert not np.array_equal(there, back)
+    assert np.array_equal(np.asarray(run.translate(images, device="cpu")), there)
+    (tmp_path / "in").mkdir()
+    for number, image in enumerate(images):
+        Image.fromarray(image[..., 0]).save(tmp_path / f"in/{number}.png")
+    assert run.translate_folder(tmp_path / "in", tmp_path / "out", device="cpu", direction="BtoA") == 3
+    for number in range(3):
+        with Image.open(tmp_path / f"out/{number}.png") as drawn:
+            assert np.array_equal(np.asarray(drawn), back[number, ..., 0])
+
+
+def test_a_run_of_pairs_translates_one_way_alone(tmp_path):
+    small = {**SMALL, "experiment": "pix2pix_recommended", "evaluation": "off", "game": {}, "model": {"width": 4}}
+    pairs = gan_runner.train(f"hydra.run.dir={tmp_path / 'run'}", "trainer.iterations=1", quiet=True, **small)
+    with pytest.raises(UserError, match=r"direction is BtoA.*draws AtoB alone"):
+        pairs.translate(np.zeros((1, 16, 16, 1), np.uint8), "last", "cpu", "BtoA")
+
+
+def test_gan_eval_and_gan_sample_know_such_runs(run):
+    run.evaluate(checkpoint="last", num=50, real=50, device="cpu")
+    assert run.sample(4, checkpoint="last", device="cpu").shape == (4, 16, 16, 1)
+
+
+def test_gan_check_looks_over_such_a_run(tmp_path):
+    small = ["experiment=cyclegan", "evaluation=pixels", "data.limit=24", "data.image_size=16", "model.blocks=1"]
+    result = gan_check(tmp_path, *small, "model.width=4", "trainer.device=cpu", "preflight.seconds=0.01")
+    assert result.code == 0, result.text
+    assert "turn 1 x G, 1 x D" in result.out
