@@ -6,6 +6,8 @@ import hashlib
 import io
 import json
 import logging
+import os
+import pickle
 import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -15,13 +17,16 @@ import pytest
 import torch
 from hydra._internal.config_loader_impl import ConfigLoaderImpl
 from hydra._internal.config_repository import CachingConfigRepository, ConfigRepository
+from hydra._internal.core_plugins.importlib_resources_config_source import ImportlibResourcesConfigSource
 from hydra._internal.hydra import Hydra
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.hydra_config import HydraConfig
+from hydra.plugins.config_source import ConfigResult
 from hydra.types import RunMode
 from omegaconf import DictConfig
 
 from gan_runner.commands import main
+from gan_runner.runs.resuming import STORED
 
 QUICK = [
     "data.limit=64",
@@ -46,22 +51,41 @@ class Result:
         return self.out + self.err
 
 
+OURS = ("pkg://gan_runner", "pkg://hydra", "structured://")
+_read: dict[tuple[str, str, str], bytes] = {}  # config files of packages, which nobody changes while tests run
+_composed: dict[object, bytes] = {}
+
+
 @contextlib.contextmanager
 def composing_once() -> Iterator[None]:
     """In here Hydra composes nothing twice; by itself it does for every command, and for every job of a sweep.
 
-    A composition takes about as long as the shortest training.
+    A composition takes about as long as the shortest training. What is kept is kept as bytes: to read them is much
+    quicker than a deep copy. It is kept for later commands, unless a run or files of a test are among its sources.
     """
-    composed: dict[object, DictConfig] = {}
-    compose = ConfigLoaderImpl.load_configuration
+    composed: dict[object, bytes] = {}
+    compose, read = ConfigLoaderImpl.load_configuration, ImportlibResourcesConfigSource.load_config
 
     def load_configuration(
         loader: ConfigLoaderImpl, config_name: str, overrides: list[str], run_mode: RunMode, *more: bool, **named: bool
     ) -> DictConfig:
-        key = (config_name, *overrides, run_mode, *more, *named.items(), *map(str, loader.get_search_path().get_path()))
-        if key not in composed:
-            composed[key] = compose(loader, config_name, overrides, run_mode, *more, **named)
-        return copy.deepcopy(composed[key])
+        sources = [str(source.path) for source in loader.get_search_path().get_path()]
+        always_the_same = config_name != STORED and all(source.startswith(OURS) for source in sources)
+        kept = _composed if always_the_same else composed
+        key = (os.getcwd(), config_name, *overrides, run_mode, *more, *named.items(), *sources)
+        if key not in kept:
+            kept[key] = pickle.dumps(compose(loader, config_name, overrides, run_mode, *more, **named))
+        config: DictConfig = pickle.loads(kept[key])
+        return config
+
+    def load_config(source: ImportlibResourcesConfigSource, config_path: str) -> ConfigResult:
+        if not f"{source.scheme()}://{source.path}".startswith(OURS):
+            return read(source, config_path)
+        key = (source.path, source.provider, config_path)
+        if key not in _read:
+            _read[key] = pickle.dumps(read(source, config_path))
+        result: ConfigResult = pickle.loads(_read[key])
+        return result
 
     def get_mode(hydra: Hydra, config_name: str, overrides: list[str]) -> RunMode | None:
         """What it composes to look up one value, which only these can have set."""
@@ -78,6 +102,7 @@ def composing_once() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(CachingConfigRepository, "__init__", keep)
         patch.setattr(ConfigLoaderImpl, "load_configuration", load_configuration)
+        patch.setattr(ImportlibResourcesConfigSource, "load_config", load_config)
         patch.setattr(Hydra, "get_mode", get_mode)
         yield
 

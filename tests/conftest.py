@@ -79,6 +79,14 @@ def _what_tests_keep_is_kept_apart(tmp_path_factory):
         yield
 
 
+@pytest.fixture(scope="session", autouse=True)
+def _no_test_waits_for_the_disk():
+    """Nothing here is to outlive a power cut, and a run waits a dozen times."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(os, "fsync", lambda handle: None)
+        yield
+
+
 @pytest.fixture
 def write_idx():
     """Writes an array as an IDX file, gzipped where the name says so."""

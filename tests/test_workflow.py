@@ -2,6 +2,7 @@
 
 import re
 import subprocess
+import sys
 import tomllib
 from pathlib import Path
 
@@ -35,6 +36,18 @@ def test_a_stage_that_there_is_not_is_refused_with_those_that_there_are():
     page = (ROOT / "docs/CONTRIBUTING.md").read_text(encoding="utf-8")
     assert {stage for named in re.findall(r"\.ci/run ([a-z ]+)`", page) for stage in named.split()} <= set(stages)
     assert [stage for stage in stages if f"`{stage}`" not in page] == []
+
+
+def test_commands_in_one_process_are_run_in_turn_until_one_fails():
+    program = [sys.executable, ROOT / ".ci/in_one_process.py"]
+    lines = "\n".join(f"python -m {module}" for module in ("this", "platform", "json.tool nowhere.json", "site"))
+    done = subprocess.run(program, input=lines, capture_output=True, text=True, check=False)
+    assert done.returncode != 0
+    assert [line for line in done.stdout.splitlines() if line.startswith("$")] == [
+        *(f"$ {line}" for line in lines.splitlines()[:3])
+    ]
+    assert "Namespaces" in done.stdout
+    assert "USER_BASE" not in done.stdout
 
 
 def test_the_hooks_of_a_commit_check_what_ci_checks_with_the_tools_of_the_environment():
