@@ -17,11 +17,12 @@ import pytest
 import torch
 from hydra._internal.config_loader_impl import ConfigLoaderImpl
 from hydra._internal.config_repository import CachingConfigRepository, ConfigRepository
-from hydra._internal.core_plugins.importlib_resources_config_source import ImportlibResourcesConfigSource
 from hydra._internal.hydra import Hydra
+from hydra._internal.sources_registry import SourcesRegistry
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.hydra_config import HydraConfig
-from hydra.plugins.config_source import ConfigResult
+from hydra.core.plugins import Plugins
+from hydra.plugins.config_source import ConfigResult, ConfigSource
 from hydra.types import RunMode
 from omegaconf import DictConfig
 
@@ -52,19 +53,42 @@ class Result:
 
 
 OURS = ("pkg://gan_runner", "pkg://hydra", "structured://")
-_read: dict[tuple[str, str, str], bytes] = {}  # config files of packages, which nobody changes while tests run
+_MOST = 200  # compositions of 50 kB, most of which belong to tests that are over
 _composed: dict[object, bytes] = {}
+
+
+@contextlib.contextmanager
+def reading_once() -> Iterator[None]:
+    """In here no config file of a package is parsed twice; to read it from bytes is much quicker than a deep copy."""
+    Plugins.instance()  # looks for the sources that there are
+    in_packages = SourcesRegistry.instance().resolve("pkg")
+    read, results = in_packages.load_config, {}
+
+    def load_config(source: ConfigSource, config_path: str) -> ConfigResult:
+        if not f"{source.scheme()}://{source.path}".startswith(OURS):
+            return read(source, config_path)
+        key = (source.path, source.provider, config_path)
+        if key not in results:
+            results[key] = pickle.dumps(read(source, config_path))
+        result: ConfigResult = pickle.loads(results[key])
+        return result
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(in_packages, "load_config", load_config)
+        yield
 
 
 @contextlib.contextmanager
 def composing_once() -> Iterator[None]:
     """In here Hydra composes nothing twice; by itself it does for every command, and for every job of a sweep.
 
-    A composition takes about as long as the shortest training. What is kept is kept as bytes: to read them is much
-    quicker than a deep copy. It is kept for later commands, unless a run or files of a test are among its sources.
+    A composition takes about as long as the shortest training. It is kept for later commands, unless a run or files of
+    a test are among its sources.
     """
+    if len(_composed) > _MOST:
+        _composed.clear()
     composed: dict[object, bytes] = {}
-    compose, read = ConfigLoaderImpl.load_configuration, ImportlibResourcesConfigSource.load_config
+    compose = ConfigLoaderImpl.load_configuration
 
     def load_configuration(
         loader: ConfigLoaderImpl, config_name: str, overrides: list[str], run_mode: RunMode, *more: bool, **named: bool
@@ -72,20 +96,11 @@ def composing_once() -> Iterator[None]:
         sources = [str(source.path) for source in loader.get_search_path().get_path()]
         always_the_same = config_name != STORED and all(source.startswith(OURS) for source in sources)
         kept = _composed if always_the_same else composed
-        key = (os.getcwd(), config_name, *overrides, run_mode, *more, *named.items(), *sources)
+        key = (sys.argv[0], os.getcwd(), config_name, *overrides, run_mode, *more, *named.items(), *sources)
         if key not in kept:
             kept[key] = pickle.dumps(compose(loader, config_name, overrides, run_mode, *more, **named))
         config: DictConfig = pickle.loads(kept[key])
         return config
-
-    def load_config(source: ImportlibResourcesConfigSource, config_path: str) -> ConfigResult:
-        if not f"{source.scheme()}://{source.path}".startswith(OURS):
-            return read(source, config_path)
-        key = (source.path, source.provider, config_path)
-        if key not in _read:
-            _read[key] = pickle.dumps(read(source, config_path))
-        result: ConfigResult = pickle.loads(_read[key])
-        return result
 
     def get_mode(hydra: Hydra, config_name: str, overrides: list[str]) -> RunMode | None:
         """What it composes to look up one value, which only these can have set."""
@@ -102,7 +117,6 @@ def composing_once() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(CachingConfigRepository, "__init__", keep)
         patch.setattr(ConfigLoaderImpl, "load_configuration", load_configuration)
-        patch.setattr(ImportlibResourcesConfigSource, "load_config", load_config)
         patch.setattr(Hydra, "get_mode", get_mode)
         yield
 

@@ -32,6 +32,7 @@ from gan_runner.optim.learning_rates import Constant
 from gan_runner.training.devices import Compute
 from gan_runner.training.player import Player, Players
 from gan_runner.training.train_step import BatchSizes, TrainStep
+from tests.command_line import composing_once, reading_once
 
 CPU = torch.device("cpu")
 FASHION_MNIST = fashion_mnist.FASHION_MNIST
@@ -49,7 +50,7 @@ SLOW = (
         "metrics/test_report.py",
     ),
     *("models/test_batch_mates.py", "models/test_recipes.py", "record/test_loggers.py", "record/test_tensorboard.py"),
-    *("training/test_contract.py", "training/test_distributed.py", "training/test_log_point.py"),
+    *("training/test_distributed.py", "training/test_log_point.py"),
     *("training/test_loop.py", "training/test_rollback.py", "training/test_threads.py"),
 )
 for ignored in set(STOPPING) - set(not_ignored(STOPPING)):  # as by nohup, or a script's `&`: tests send them
@@ -76,6 +77,12 @@ def _what_tests_keep_is_kept_apart(tmp_path_factory):
     shared = base.parent if "PYTEST_XDIST_WORKER" in os.environ else base
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("GAN_CACHE", str(shared / "cache"))
+        yield
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _config_files_are_read_once():
+    with reading_once():
         yield
 
 
@@ -127,7 +134,7 @@ def compose_config():
     OmegaConf.register_new_resolver("job_folder", job_folder, replace=True)
 
     def composed(*overrides):
-        with initialize_config_module("gan_runner.conf", version_base="1.3"):
+        with composing_once(), initialize_config_module("gan_runner.conf", version_base="1.3"):
             return compose("config", list(overrides), return_hydra_config=True)
 
     return composed

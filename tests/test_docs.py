@@ -143,6 +143,8 @@ def test_a_training_command_trains(folder, line, monkeypatch):
     added, jobs = next((less for sweep, less in WRITTEN_DOWN.items() if sweep in line), ([], jobs))
     if "pix2pix" in line:  # or an extractor is learned for each set of pairs
         added = ["evaluation.metrics.features=null", "evaluation.objective=l1"]
+    if "keras_dcgan" in line:
+        added = ["trainer.g_batch_size=8"]  # 256 as published
     if "evaluation=full" in line:
         added = ["evaluation.at_end.num=40", "evaluation.at_end.real=40"]
     with warnings.catch_warnings():

@@ -21,9 +21,14 @@ def gan_eval(folder, *arguments):
     return call(main.evaluate, folder, *arguments)
 
 
+@pytest.fixture(scope="module")
+def cache(tmp_path_factory):
+    return tmp_path_factory.mktemp("cache")
+
+
 @pytest.fixture(autouse=True)
-def own_cache(tmp_path, monkeypatch):
-    monkeypatch.setenv("GAN_CACHE", str(tmp_path / "cache"))
+def own_cache(cache, monkeypatch):
+    monkeypatch.setenv("GAN_CACHE", str(cache))
     monkeypatch.setattr(features, "_MOST_SHOWN", 2_000)  # what has to be learned need not be learned well
 
 

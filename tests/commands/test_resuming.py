@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from hydra import compose, initialize_config_module
+from omegaconf import DictConfig
 from PIL import Image
 from tqdm import tqdm
 
@@ -41,11 +41,9 @@ ROUNDS = [*MLP, "schedule=rounds", "schedule.d_steps=4", "schedule.g_steps=3", "
 FIXED = [*ROUNDS, "schedule.fixed_set=40", "data.replacement=true", "learning_rate=cosine"]
 
 
-def play(folder: Path, overrides: list[str], stop_after: int | None = None) -> None:
+def play(folder: Path, config: DictConfig, stop_after: int | None = None) -> None:
     """Train in this process, from the folder's checkpoint if there is one."""
     folder.mkdir(exist_ok=True)
-    with initialize_config_module("gan_runner.conf", version_base="1.3"):
-        config = compose("config", overrides=[*SMALL, *overrides])
     experiment = build(config)
     run_folder = RunFolder(folder)
     resumed = run_folder.checkpoints.any()
@@ -66,20 +64,22 @@ def play(folder: Path, overrides: list[str], stop_after: int | None = None) -> N
 @pytest.mark.parametrize(
     "overrides", [MLP, FLIPPED, ROUNDS, FIXED], ids=["mlp", "dcgan on mirrored images", "rounds", "a fixed set"]
 )
-def test_a_run_stopped_in_the_middle_of_an_epoch_goes_on_to_the_bit(tmp_path, overrides):
-    play(tmp_path / "whole", overrides)
-    play(tmp_path / "stopped", overrides, stop_after=9)
+def test_a_run_stopped_in_the_middle_of_an_epoch_goes_on_to_the_bit(tmp_path, compose_config, overrides):
+    config = compose_config(*SMALL, *overrides)
+    play(tmp_path / "whole", config)
+    play(tmp_path / "stopped", config, stop_after=9)
     assert not (tmp_path / "stopped/samples/iteration_00000018.png").exists()
-    play(tmp_path / "stopped", overrides)
+    play(tmp_path / "stopped", config)
     assert everything_but_times(tmp_path / "stopped") == everything_but_times(tmp_path / "whole")
 
 
-def test_metrics_after_the_checkpoint_of_a_killed_run_move_aside_and_come_again(tmp_path):
-    play(tmp_path / "whole", MLP)
-    play(tmp_path / "killed", MLP, stop_after=9)
+def test_metrics_after_the_checkpoint_of_a_killed_run_move_aside_and_come_again(tmp_path, compose_config):
+    config = compose_config(*SMALL, *MLP)
+    play(tmp_path / "whole", config)
+    play(tmp_path / "killed", config, stop_after=9)
     with (tmp_path / "killed/metrics.jsonl").open("a") as file:
         file.write('{"iteration": 10, "epoch": 1.6667}\n{"iteration": 1')  # a line that the kill cut short
-    play(tmp_path / "killed", MLP)
+    play(tmp_path / "killed", config)
     assert everything_but_times(tmp_path / "killed")["metrics"] == everything_but_times(tmp_path / "whole")["metrics"]
     assert json.loads((tmp_path / "killed/metrics.abandoned.jsonl").read_text())["iteration"] == 10
 
