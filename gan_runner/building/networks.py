@@ -26,6 +26,7 @@ from gan_runner.models.conditional import (
     ProjectionDiscriminator,
 )
 from gan_runner.models.packing import Packed
+from gan_runner.models.patch_features import WithPatchFeatures
 from gan_runner.objectives.classifiers import CLASSIFIERS
 
 _TOLD_THE_CLASS: Mapping[str, Callable[..., nn.Module]] = {
@@ -77,7 +78,10 @@ def make_player(
     if "source_shape" in given or "source_shape" in takes:
         _check_source(which, node, key, given=given, takes=takes)
         assert kind.source is not None, "a game that gives sources has refused data without"
-        return make_it(kind.shape) if takes else PairDiscriminator(make_it, kind.shape, kind.source)
+        if takes or not _gets_source(which, game):
+            net = make_it(kind.shape)
+            return WithPatchFeatures(net) if which == "generator" and _compares_patches(game) else net
+        return PairDiscriminator(make_it, kind.shape, kind.source)
     if given and not takes:
         if which == "discriminator":
             return _TOLD_THE_CLASS[given["conditioning"]](make_it, kind.shape, len(kind.classes))
@@ -152,6 +156,15 @@ def draws_both_ways(game: Mapping[str, Any]) -> bool:
 def gives_source(game: Mapping[str, Any]) -> bool:
     """Whether a game, by its node, gives its networks the image that each is to be drawn from."""
     return bool(getattr(named_by(game), "gives_source", False))
+
+
+def _gets_source(which: str, game: Mapping[str, Any]) -> bool:
+    """Whether a player is given sources by a game, or by what `conditioning_of` kept of it, that gives them to G."""
+    return which == "generator" or bool("_target_" not in game or getattr(named_by(game), "d_gets_source", True))
+
+
+def _compares_patches(game: Mapping[str, Any]) -> bool:
+    return "_target_" in game and bool(getattr(named_by(game), "compares_patches", False))
 
 
 def _latent_dim_of(node: Mapping[str, Any], key: str) -> int:

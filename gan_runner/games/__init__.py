@@ -5,6 +5,7 @@ Optimizers, schedules and runs are elsewhere: the networks are passed in at ever
 
 from gan_runner.games.adversarial import Adversarial
 from gan_runner.games.conditional import Conditional
+from gan_runner.games.contrast import Contrast
 from gan_runner.games.cycle import Cycle
 from gan_runner.games.drawing import Drawing, DrawsBackwards, Examples, FromLatents, draws_from_latents_alone
 from gan_runner.games.game import (
@@ -23,6 +24,7 @@ from gan_runner.games.paired import Paired
 __all__ = [
     "Adversarial",
     "Conditional",
+    "Contrast",
     "Cycle",
     "Drawing",
     "DrawsBackwards",

@@ -75,6 +75,7 @@ class Generator(nn.Module):
     ) -> None:
         super().__init__()
         channels, self.height, self.width = image_shape
+        self.source_channels = source_shape[0]
         if min(self.height, self.width) < _SMALLEST:
             raise UserError(
                 f"model=residual_translator is for images of {_SMALLEST} pixels and more, and these are "
@@ -104,6 +105,34 @@ class Generator(nn.Module):
             x = layer(x)
         images: Tensor = self.to_pixels(self.up(x)).tanh()
         return images[..., : self.height, : self.width]
+
+    @property
+    def channels_seen(self) -> list[int]:
+        """The channels of `layers_seen`."""
+        wide = self.to_pixels.in_channels
+        return [self.source_channels, 2 * wide, _UNIT * wide, *[_UNIT * wide] * len(self._blocks_seen())]
+
+    def layers_seen(self, images: Tensor) -> list[Tensor]:
+        """What the encoder sees of images, [B, C, h, w] at each of the layers that Park et al. (2020) compare.
+
+        These are the pixels, both convolutions that halve the size, and the first and the fifth block (or the last).
+        """
+        x = self._padded(images)
+        seen = [x]
+        x = self.down[0](x)
+        for halving in self.down[1:]:
+            assert isinstance(halving, nn.Sequential)
+            x = halving[0](x)
+            seen.append(x)
+            x = halving[1:](x)
+        for number, block in enumerate(self.blocks[: max(self._blocks_seen()) + 1]):
+            x = block(x)
+            if number in self._blocks_seen():
+                seen.append(x)
+        return seen
+
+    def _blocks_seen(self) -> list[int]:
+        return sorted({0, min(4, len(self.blocks) - 1)})
 
     def _padded(self, source: Tensor) -> Tensor:
         return pad(source, self.padding, mode="replicate") if any(self.padding) else source

@@ -16,7 +16,7 @@ from gan_runner.data.classes import as_often
 from gan_runner.data.image_set import batch_of, turns
 from gan_runner.data.loader import sampled_rows
 from gan_runner.data.transforms import with_channels
-from gan_runner.games import Drawing, Examples
+from gan_runner.games import Drawing, DrawsBackwards, Examples
 from gan_runner.optim.averages import MovingAverage
 from gan_runner.optim.standing_statistics import batch_norms, take_statistics
 from gan_runner.ranges import Count
@@ -178,9 +178,11 @@ class Sampler:
     def cells_of_a_picture(self) -> int:
         """Cells of a grid that an image takes; see `cells`."""
         conditions = self._game.grid_conditions(1, 1, self._examples)
-        if TARGET in conditions:
+        if isinstance(self._game, DrawsBackwards):
             return CELLS_OF_A_CYCLE
-        return CELLS_OF_A_PAIR if SOURCE in conditions else 1
+        if SOURCE not in conditions:
+            return 1
+        return CELLS_OF_A_PAIR if TRUTH in conditions or TARGET not in conditions else CELLS_OF_A_PAIR - 1
 
     @cached_property
     def _conditional(self) -> bool:
@@ -227,21 +229,22 @@ class Sampler:
     def cells(self, inputs: Inputs) -> Tensor:
         """Draw images as a grid shows them, float32 in [-1, 1].
 
-        Of pairs each stands between its source and its truth. Where images are drawn both ways, each stands between
-        its source and what is drawn back from it, and beside it a target likewise.
+        Of pairs each stands between its source and its truth, where that is known. Where images are drawn both ways,
+        each stands between its source and what is drawn back from it, and beside it a target likewise.
 
         Returns:
             [N * cells_of_a_picture, C, H, W], where C is that of the image with most channels.
         """
-        if TARGET in inputs.conditions:
+        if isinstance(self._game, DrawsBackwards):
             batch = joined(self.draw(inputs))
             there = (batch.conditions[SOURCE], batch.images, batch.conditions[CYCLED])
             back = (batch.conditions[TARGET], batch.conditions[DRAWN_SOURCE], batch.conditions[CYCLED_TARGET])
             return _side_by_side((*there, *back))
         drawn = self.pictures(inputs)
-        if inputs.truth is None:
+        if SOURCE not in inputs.conditions:
             return drawn
-        return _side_by_side((inputs.conditions[SOURCE], drawn, inputs.truth))
+        truth = inputs.conditions.get(TRUTH, inputs.truth)
+        return _side_by_side((inputs.conditions[SOURCE], drawn, *([] if truth is None else [truth])))
 
     def _latents(self, purpose: str, count: int, number: int = 0) -> Tensor:
         generator = generator_for(self._seed, purpose, number)

@@ -25,6 +25,8 @@ CHOICES = [(group, name) for group, names in sorted(GROUPS.items()) for name in 
 SMALL_PLAYERS = ["model.generator.widths=[8,8,8]", "model.discriminator.widths=[8,8,8]"]
 PAIRS = {"data": "paired", "model": "unet", "game": "paired", "evaluation": "pairs"}  # which go with each other
 DOMAINS = {"data": "unpaired", "model": "residual_translator", "game": "cycle"}
+BOTH_DOMAINS = {"unpaired", "one_direction"}
+OF_DOMAINS = {"cycle", "contrast", "cyclegan", "cyclegan_recommended", "fastcut"}
 FROM_IMAGES = {"unet", "residual_translator"}  # models whose generator draws from images
 QUICK = ["trainer.device=cpu", "trainer.precision=fp32", "trainer.batch_size=4", "trainer.g_batch_size=4"]
 
@@ -75,16 +77,12 @@ def test_every_choice_of_every_group_composes_is_valid_builds_and_plays(group, n
     typed = [f"{group}={name}", *QUICK]
     if PAIRS.get(group) == name != "paired" or name in FROM_IMAGES or (group, name) == ("game", "paired"):
         typed += [f"{other}={choice}" for other, choice in PAIRS.items() if other not in (group, "evaluation")]
-    if name == "unpaired" and group == "evaluation":
+    if group == "evaluation" and name in BOTH_DOMAINS:
         typed += ["evaluation.metrics.unpaired=null", "evaluation.objective=sliced_wasserstein"]
-    if (group, name) in (("game", "cycle"), ("evaluation", "unpaired")):
+    if (group == "game" and name in OF_DOMAINS) or (group == "evaluation" and name in BOTH_DOMAINS):
         typed += [f"{other}={choice}" for other, choice in DOMAINS.items() if other != group]
-    if (
-        "pix2pix" in name
-        or "cycle" in name
-        or name in FROM_IMAGES
-        or any(f"model={each}" in typed for each in FROM_IMAGES)
-    ):
+    from_images = name in FROM_IMAGES or any(f"model={each}" in typed for each in FROM_IMAGES)
+    if "pix2pix" in name or name in OF_DOMAINS or from_images:
         typed.append("model.width=4")
     elif group != "model":
         typed += SMALL_PLAYERS
@@ -102,7 +100,7 @@ def test_every_choice_of_every_group_composes_is_valid_builds_and_plays(group, n
         typed.append(f"data.path={parquet_files.write(data_root / 'set.parquet', pixels, list(range(10)))}")
     if group != "data":
         typed.append("data.limit=64")
-    if group not in ("evaluation", "experiment") or "pix2pix" in name or "cycle" in name:
+    if group not in ("evaluation", "experiment") or "pix2pix" in name or name in OF_DOMAINS:
         typed.append("evaluation=pixels")  # an extractor would learn every one of these data sets
     if name == "wasserstein":
         typed.append("penalty=gradient_penalty")

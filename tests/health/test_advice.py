@@ -193,6 +193,7 @@ def test_nothing_that_we_offer_is_unusual(compose_config, choice):
         "experiment=stacked_modes": ["data.count=40"],
         "experiment=pix2pix": ["data.limit=40"],
         "experiment=pix2pix_recommended": ["data.limit=40"],
+        "experiment=fastcut": ["data.limit=40", "evaluation=pixels"],
         "experiment=cyclegan": ["data.limit=40", "evaluation=pixels"],
         "experiment=cyclegan_recommended": ["data.limit=40", "evaluation=pixels"],
         "model=unet": ["game=paired", "data=paired", "data.limit=40", "evaluation=pairs"],
