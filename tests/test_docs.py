@@ -99,7 +99,7 @@ def folder(tmp_path, monkeypatch, write_idx):
     for number in range(40):
         colours = random.integers(0, 256, (4, 6, 3), dtype=np.uint8)  # noise is what alarms are raised at
         Image.fromarray(colours.repeat(5, axis=0).repeat(5, axis=1)).save(tmp_path / f"photos/{number}.jpg")
-    for side in ("pairs/A", "pairs/B"):
+    for side in ("pairs/A", "pairs/B", "domains/A", "domains/B"):
         shutil.copytree(tmp_path / "photos", tmp_path / side)
     images = random.integers(0, 256, (40, 28, 28), dtype=np.uint8)
     write_idx(tmp_path / "my_idx_files/train-images-idx3-ubyte", images)
@@ -143,6 +143,8 @@ def test_a_training_command_trains(folder, line, monkeypatch):
     added, jobs = next((less for sweep, less in WRITTEN_DOWN.items() if sweep in line), ([], jobs))
     if "pix2pix" in line:  # or an extractor is learned for each set of pairs
         added = ["evaluation.metrics.features=null", "evaluation.objective=l1"]
+    if "cyclegan" in line:
+        added = ["evaluation.metrics.unpaired=null", "evaluation.objective=sliced_wasserstein", "model.blocks=1"]
     if "keras_dcgan" in line:
         added = ["trainer.g_batch_size=8"]  # 256 as published
     if "evaluation=full" in line:
