@@ -1,12 +1,12 @@
-"""Whether alarms ring where something is wrong, and nowhere else: planted faults and healthy runs, one cell a run.
+"""Whether alarms are raised for injected faults and for nothing else: a table of faulty and healthy runs.
 
     python -m benchmarks.alarms --models mlp dcgan --data digits fashion_mnist --seeds 0 1 2 --iterations 1400
     python -m benchmarks.alarms --faults d_lr_0 healthy --set trainer.batch_size=32
     python -m benchmarks.alarms --table
 
-Each cell is a `gan-run` of its own and one line in benchmarks/alarms.jsonl, appended as soon as it is known, so that a
-long search can be stopped and gone on with: cells that are there are not run again. `--set health.on_alarm=stop` ends a
-cell at its first alarm, which then has to be the one that names the fault.
+Each cell is one `gan-run` and one line in benchmarks/alarms.jsonl, appended when it ends. A stopped search can be
+resumed: existing cells are not run again. `--set health.on_alarm=stop` ends a cell at its first alarm, which must then
+be the one that names the fault.
 """
 
 from __future__ import annotations

@@ -1,15 +1,15 @@
-"""Folders of a stranger, mutated by grammar, against the whole commands: what runs, leaks, leaves the folder or hangs.
+"""Fuzz whole commands with malicious folders: is anything executed, leaked or written outside the folder, does it hang?
 
     python -m benchmarks.attacks configs --count 1000       the YAML files of a run: values, keys, references, syntax
     python -m benchmarks.attacks checkpoints --count 500    its checkpoints: states, archives, pickles
     python -m benchmarks.attacks files --count 500          kinds of its files (links, FIFOs, holes), JSON, pictures
-    python -m benchmarks.attacks sweeps --count 500         what sweep.json says started a sweep, and all of these
-    python -m benchmarks.attacks exports --count 500        exported folders: what they ask for, weights, kinds of files
+    python -m benchmarks.attacks sweeps --count 500         the arguments in sweep.json, and all of the above
+    python -m benchmarks.attacks exports --count 500        exported folders: components, weights, kinds of files
 
-A case is a good folder with one to three mutations, opened by a command in a process forked from this one. In
-there an audit hook ends the process at once where it is about to start a program, open a connection, write outside the
-folder, read a planted secret, or import a module that is nobody's business; no file and no line of output may hold the
-planted variable of the environment. Outcomes in capitals are defects; see `benchmarks.faults` for the rest.
+A case is a valid folder with one to three mutations, opened by a command in a process forked from this one. In that
+process an audit hook exits as soon as it would start a program, open a connection, write outside the folder, read a
+planted secret, or import an unexpected module. No file and no line of output may contain the planted environment
+variable. Outcomes in capitals are defects; see `benchmarks.faults` for the others.
 """
 
 from __future__ import annotations

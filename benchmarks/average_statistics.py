@@ -1,10 +1,10 @@
-"""What it is worth that the moving average of G has batch norm statistics of its own, and how many latents they take.
+"""How much separate batch norm statistics improve the average of G, and how many latents they need.
 
 python -m benchmarks.average_statistics --seeds 0 1 2
 
-Trains `model=dcgan data=fashion_mnist` and looks at checkpoints on the way: 5,000 pictures of the average, against
-5,000 real ones, with the statistics that G has at that moment and with those of so many latents. A line for each
-checkpoint is appended to benchmarks/average_statistics.jsonl.
+Trains `model=dcgan data=fashion_mnist` and evaluates several checkpoints: 5,000 images of the average against 5,000
+real ones, with G's running statistics and with statistics of several numbers of latents. A line for each checkpoint is
+appended to benchmarks/average_statistics.jsonl.
 """
 
 from __future__ import annotations

@@ -1,9 +1,9 @@
-"""An iteration beside other busy processes: as it was, with other settings, and with what a run chooses by itself.
+"""The time of an iteration beside other busy processes: with several settings, and with those that a run chooses.
 
     python -m benchmarks.busy --data fashion_mnist --rounds 9
 
-Beside each number of busy processes, which it starts itself, the settings take turns a few iterations at a time, each
-in a process of its own. The run that chooses by itself starts when the others are busy already.
+For each number of busy processes, which this script starts, the settings alternate every few iterations, each in its
+own process. The run that chooses its own settings starts when the others are busy already.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
-"""One iteration of the game by class beside one without classes, in turns in one process.
+"""The time of an iteration with classes relative to one without, alternating in one process.
 
     python -m benchmarks.by_class --model dcgan --data digits
 
-Processor time is measured, on one thread, so that what else the machine does matters little.
+CPU time is measured, on one thread, so that other processes matter little.
 """
 
 from __future__ import annotations

@@ -1,9 +1,9 @@
-"""Whether each metric sees what is wrong: real pictures, damaged in six ways at four strengths.
+"""Whether each metric detects damage: real images, damaged in six ways at four strengths.
 
 python -m benchmarks.damage --data fashion_mnist --count 5000
 
-Every row is a number, its columns the undamaged held-out pictures and four strengths of a fault. A metric that
-claims to see the fault must move one way all along; where it does not, the row says so and the exit status is 1.
+A row is a metric; its columns are undamaged held-out images and four strengths of a fault. A metric that claims to
+detect the fault must change monotonically. If it does not, the row says so and the exit status is 1.
 """
 
 from __future__ import annotations

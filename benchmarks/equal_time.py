@@ -1,12 +1,11 @@
-"""How good a run's pictures are after so many minutes on this machine: published recipes beside what we recommend.
+"""The quality of images after equal time on this machine: published recipes and recommended settings.
 
 python -m benchmarks.equal_time --minutes 7 --run "experiment=keras_dcgan" --run "experiment=recommended model=dcgan"
 python -m benchmarks.equal_time --iterations 2900 --run "model=dcgan" --seeds 0 1 2 3 4
 
-Each run is stopped by the clock, its start included, and saves; gan-eval then draws 10,000 pictures from its last
-checkpoint and judges them by two extractors, of which nothing was tuned on the second. A line for each is appended
-to benchmarks/equal_time.jsonl. A machine that has other things to do counts iterations instead: as many as such minutes
-have when it is idle.
+Each run is stopped by the clock, including its start, and saves. gan-eval then draws 10,000 images from its last
+checkpoint and evaluates them with two extractors; nothing was tuned on the second. A line for each run is appended to
+benchmarks/equal_time.jsonl. On a busy machine give --iterations instead: as many as fit into that time when it is idle.
 """
 
 from __future__ import annotations

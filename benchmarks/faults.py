@@ -1,15 +1,15 @@
-"""Random faults against the program: what is lost, what hangs, what ends in a traceback. One campaign a call.
+"""Random faults: is anything lost, does anything hang or end in a traceback? One campaign for each call.
 
     python -m benchmarks.faults flips --count 1000      single flipped bits in last.pt
     python -m benchmarks.faults stops --count 300       SIGINT, SIGTERM, SIGHUP, once or twice, at any moment
     python -m benchmarks.faults kills --count 200       kill -9 at any moment
-    python -m benchmarks.faults overrides --count 500   command lines that make no sense, whole commands
-    python -m benchmarks.faults values --count 5000     such values put into a composed config, up to the first turn
-    python -m benchmarks.faults folders --count 500     damaged runs' folders and odd folders of pictures
+    python -m benchmarks.faults overrides --count 500   invalid command lines, whole commands
+    python -m benchmarks.faults values --count 5000     invalid values in a composed config, up to the first iteration
+    python -m benchmarks.faults folders --count 500     damaged runs' folders and odd folders of images
 
-Every case runs in a process of its own, forked from this one, which has imported the program already. A case is told
-by its number and the seed. Each campaign ends in a line for every outcome and in one of benchmarks/faults.jsonl;
-outcomes in capitals are defects, and so is the exit code.
+Each case runs in a process forked from this one, which has imported the program already. The seed and a case's number
+reproduce it. A campaign prints a line for each outcome and appends one to benchmarks/faults.jsonl. Outcomes in capitals
+are defects, and make the exit code non-zero.
 """
 
 from __future__ import annotations

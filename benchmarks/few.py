@@ -1,10 +1,10 @@
-"""What augmentation is worth where training images are few: one run without and one with each kind, judged alike.
+"""How much augmentation helps with few training images: a run without and one with each kind, evaluated alike.
 
 python -m benchmarks.few --data "data=fashion_mnist data.limit=500" --augment none diffaugment ada --iterations 1500
 
-Each run trains in this process, and every so many iterations its images are held against real ones of the whole
-set. A line for each is appended to benchmarks/few.jsonl: distances, coverage, whether
-training images are copied, how often D is right about real images, and how strong the augmentation has become.
+Each run trains in this process; at intervals its images are compared with real ones of the whole set. Each comparison
+appends a line to benchmarks/few.jsonl: distances, coverage, whether training images are copied, D's accuracy on real
+images, and the strength of the augmentation.
 """
 
 from __future__ import annotations

@@ -1,9 +1,9 @@
-"""Mutations of a good folder of a run, a sweep or an export into what a stranger may have made of it.
+"""Mutations that turn a valid folder of a run, a sweep or an export into a malicious or damaged one.
 
-Each takes what random numbers follow from and the folder, changes something in it, and gives in words what that was:
-what its settings say (values, keys, references, syntax), what a sweep was started with, kinds of files (links, FIFOs,
-sockets, folders, holes), checkpoints (archives, pickles, states), JSON files, pictures; of an exported folder what it
-asks for and its weights. `OUTSIDE`, beside the folder, is what links lead to, and what must stay as it was.
+Each takes a random generator and the folder, changes something in it, and returns a description of the change:
+settings (values, keys, references, syntax), a sweep's arguments, kinds of files (links, FIFOs, sockets, folders,
+holes), checkpoints (archives, pickles, states), JSON files, images; of an exported folder its components and its
+weights. `OUTSIDE`, next to the folder, is the target of links and must not change.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
-"""What the page that compares runs costs: to write, on disk, and to open in Chromium.
+"""The cost of the page that compares runs: time to write it, its size, and time to open it in Chromium.
 
     python -m benchmarks.pages --runs 30 300
 
-Makes up that many runs, 12 grids of noise of 28x28 pixels each, and puts them side by side as `gan-compare` does.
+Creates artificial runs with 12 grids of noise of 28x28 pixels each, and compares them as `gan-compare` does.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
-"""The recipes as a tutorial's reader writes them in PyTorch: the baseline, not to be made faster.
+"""The recipes as a plain PyTorch script of a tutorial: the baseline, deliberately not optimised.
 
-Initial weights, latents and targets are the recipes'. The rest is how such scripts go: a DataLoader that transforms one
-image at a time, two default Adams, `nn.Dropout`, separate passes for real and generated images, gradients for D's
-weights in G's step that nobody uses, and `.item()` for the log.
+Initial weights, latents and targets are those of the recipes. The rest is typical of such scripts: a DataLoader that
+transforms one image at a time, two default Adams, `nn.Dropout`, separate passes for real and generated images, unused
+gradients for D's weights in G's step, and `.item()` for the log.
 """
 
 from __future__ import annotations

@@ -1,9 +1,9 @@
-"""How much faster two processes train one run than one does, and than one with two threads.
+"""How much faster two processes train a run than one process with one thread, and than one with two threads.
 
     python -m benchmarks.processes --recipe keras_dcgan --iterations 10 --rounds 3
 
-They take turns, each a run that torchrun starts, with the same batches in all. A run's speed is the median over its
-log points but the first, which warms up.
+They alternate. Each is a run started by torchrun with the same global batches. A run's speed is the median over its
+log points, without the first.
 """
 
 from __future__ import annotations

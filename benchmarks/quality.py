@@ -1,4 +1,4 @@
-"""Whether the fast paths learn as well as the plain script: the same recipe from several seeds, judged alike.
+"""Whether the optimised code learns as well as the plain script: one recipe, several seeds, evaluated alike.
 
 python -m benchmarks.quality --seeds 3 --iterations 1000
 """

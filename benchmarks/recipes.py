@@ -1,10 +1,10 @@
-"""What the published recipes come to on Fashion-MNIST: the table of docs/recipes.md, whose commands are run here.
+"""The results of the published recipes on Fashion-MNIST: runs the commands in the table of docs/recipes.md.
 
 python -m benchmarks.recipes
 python -m benchmarks.recipes --iterations 2 --results recipes.jsonl
 
-Each command of the table is a process of its own. A line for each is appended to benchmarks/recipes.jsonl: how often D
-was right and the means of D(x) and D(G(z)) over the last logging interval, the best objective, and the alarms.
+Each command runs in its own process and appends a line to benchmarks/recipes.jsonl: D accuracy and the means of D(x)
+and D(G(z)) over the last logging interval, the best objective, and the alarms.
 """
 
 from __future__ import annotations

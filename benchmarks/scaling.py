@@ -1,4 +1,4 @@
-"""What an iteration of the MLP recipe costs against batch size, model width and size of the data set.
+"""The time of an iteration of the MLP recipe by batch size, model width and size of the data set.
 
 python -m benchmarks.scaling --data fashion_mnist --output scaling.json
 """

@@ -1,10 +1,10 @@
-"""Make the emoji that ship with the package out of the npm package emoji-datasource, version 16.0.0.
+"""Make the emoji that ship with the package from the npm package emoji-datasource, version 16.0.0.
 
 npm pack emoji-datasource@16.0.0 && tar -xf emoji-datasource-16.0.0.tgz
 python -m benchmarks.ship_emoji package
 
-It holds the pictures of Noto Emoji 2.048 (Google, Apache-2.0) on one sheet, and in `emoji.json` what each is of.
-Afterwards `python -m benchmarks.ship_extractor emoji` makes their extractor anew.
+It has the images of Noto Emoji 2.048 (Google, Apache-2.0) on one sheet, and their names in `emoji.json`. Afterwards
+`python -m benchmarks.ship_extractor emoji` trains their extractor again.
 """
 
 from __future__ import annotations

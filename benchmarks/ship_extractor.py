@@ -1,4 +1,4 @@
-"""Make the extractors that ship with the package; to be run whenever their recipe changes.
+"""Train the extractors that ship with the package; run it whenever their recipe changes.
 
 python -m benchmarks.ship_extractor digits emoji fashion_mnist
 """

@@ -1,9 +1,9 @@
-"""One iteration of the recipes: this runner beside the plain PyTorch script, and Keras where it is installed.
+"""The time of an iteration of the recipes: gan-runner, a plain PyTorch script, and Keras if it is installed.
 
     python -m benchmarks.step --data fashion_mnist --output step.json
 
-Each contestant has a process of its own, so that none inherits another's settings, and they run a few iterations at
-a time in turn, so that a machine whose speed drifts treats them alike. The medians of their rounds are compared.
+Each runs in its own process, so that none inherits another's settings. They alternate every few iterations, so that
+changes in the machine's speed affect all alike. The medians over the rounds are compared.
 """
 
 from __future__ import annotations

@@ -1,9 +1,9 @@
-"""Whether a folder of pictures that is streamed keeps the step fed.
+"""Whether images that are streamed from a folder arrive as fast as the training step needs them.
 
     python -m benchmarks.streaming --pictures 20000
 
-Draws that many PNG files of 64x64 into a temporary folder, then measures, in pictures a second: decoding alone,
-the stream alone, and a DCGAN that trains from the stream; and the share of its time that the step waits.
+Writes PNG files of 64x64 pixels into a temporary folder, then measures, in images per second: decoding alone, the
+stream alone, and a DCGAN that trains from the stream; and the share of the time that the step waits.
 """
 
 from __future__ import annotations

@@ -1,11 +1,11 @@
-"""What an extractor should learn where there are no labels: tasks compared by how they rank known damage.
+"""Which task to train an extractor on without labels: tasks compared by how well they rank known damage.
 
 python -m benchmarks.unlabelled
 
-The labels of the set are hidden from every candidate. Compared are: how many rows of the damage table move as
-they claim; how alike the Fréchet distances rank all damages and strengths as those of an extractor that knows the
-labels (Spearman's rank correlation); and how far the mildest strength of each fault stands out, as a multiple of
-the distance of undamaged pictures (the smallest of the faults, and their geometric mean).
+No candidate sees the labels of the data set. Compared are: how many rows of the damage table change as they should;
+Spearman's rank correlation of the Fréchet distances over all damages and strengths with those of an extractor trained
+on labels; and the distance of the mildest strength of each fault as a multiple of that of undamaged images (the
+smallest over the faults, and their geometric mean).
 """
 
 from __future__ import annotations

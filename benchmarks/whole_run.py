@@ -1,10 +1,10 @@
-"""What everything around the steps costs: logging, pictures, checkpoints, evaluation and health.
+"""The cost of everything around the training step: logging, samples, checkpoints, evaluation and alarms.
 
     python -m benchmarks.whole_run --data fashion_mnist --epochs 10
 
-Two equal experiments take turns, an epoch at a time: one as `gan-run` trains it at its default intervals, the other
-making the same steps and nothing else. Then the command itself, in processes of its own: how soon its first
-iteration is in metrics.jsonl, and the peak of its memory.
+Two equal experiments alternate, one epoch at a time: one as `gan-run` trains it with its default intervals, the other
+with the same steps and nothing else. Then the command itself, in separate processes: the time until its first iteration
+is in metrics.jsonl, and its peak memory.
 """
 
 from __future__ import annotations

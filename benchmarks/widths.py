@@ -1,9 +1,9 @@
-"""What `model.widening` costs above 32 pixels: weights and CPU time an iteration, in turn within one process.
+"""The cost of `model.widening` above 32 pixels: parameters and CPU time per iteration, alternating in one process.
 
 python -m benchmarks.widths --size 64 --widening 1 1.5 2
 
-CPU time and not the clock's, so that a machine which has other things to do gives the same ratios. A line for each
-factor is appended to benchmarks/widths.jsonl; docs/times.md has them.
+CPU time is measured, so that a busy machine gives the same ratios. A line for each factor is appended to
+benchmarks/widths.jsonl; docs/times.md has them.
 """
 
 from __future__ import annotations
