@@ -29,7 +29,7 @@ _WITH_HOLES = 64 * MEGABYTE  # of a file in which holes do no harm
 _MOST_HOLES = 8  # times the room that a file takes on the disk; file systems that compress may save some
 _LARGEST_TO_COPY = 1024 * MEGABYTE
 _LINK = "it is a link"
-_SPECIAL = "it is no regular file"
+_SPECIAL = "it is not a regular file"
 
 
 def _refusal(path: str | Path, why: str) -> OSError:
@@ -55,7 +55,7 @@ def opened(path: str | Path, *, below: Path | None = None, links: bool = False) 
         links: whether the file may be a link to a regular file, as those of a user's own data may.
 
     Raises:
-        OSError: it cannot be read, is a link, or is no regular file.
+        OSError: it cannot be read, is a link, or is not a regular file.
     """
     if below is not None:
         for parent in _between(below, Path(path)):
@@ -100,12 +100,12 @@ def read(path: str | Path, most: int, *, below: Path | None = None) -> bytes:
 
 
 def is_file(path: Path) -> bool:
-    """Whether a regular file lies there, rather than a link to one."""
+    """Whether the path is a regular file and not a link."""
     return _has_kind(path, stat.S_ISREG)
 
 
 def is_folder(path: Path) -> bool:
-    """Whether a folder lies there, rather than a link to one."""
+    """Whether the path is a folder and not a link."""
     return _has_kind(path, stat.S_ISDIR)
 
 
@@ -123,7 +123,7 @@ def folder_below(folder: Path, name: str) -> Path | None:
 
 
 def is_empty_folder(path: Path) -> bool:
-    """Whether a folder lies there, rather than a link to one, with nothing in it."""
+    """Whether the path is an empty folder and not a link."""
     if not is_folder(path):
         return False
     with os.scandir(path) as entries:
@@ -133,7 +133,7 @@ def is_empty_folder(path: Path) -> bool:
 def _has_kind(path: Path, kind: Callable[[int], bool]) -> bool:
     try:
         return kind(os.lstat(path).st_mode)
-    except (OSError, ValueError):  # the path has a null character, or is no text for this system
+    except (OSError, ValueError):  # the path has a null character, or is not valid text for this system
         return False
 
 
@@ -177,7 +177,7 @@ def refusals_explained(path: Path, doing: str = "written") -> Iterator[None]:
     """While a file is used: what the system refuses is the user's to put right, and has the file's name.
 
     Raises:
-        UserError: the disk is full, or the folder is gone or closed to this, or something else lies there.
+        UserError: the disk is full, the folder is missing or not writable, or the path is something else than a file.
     """
     try:
         yield
@@ -251,7 +251,7 @@ def appending(path: Path) -> Iterator[TextIO]:
     """Open a text file, in UTF-8, to add to its end, made if need be; what has another name too is copied first.
 
     Raises:
-        UserError: the system refuses, or a link, FIFO, socket or device lies there.
+        UserError: the system refuses, or the path is a link, a FIFO, a socket or a device.
     """
     with refusals_explained(path), machine.once_more(lambda: _opened_to_append(path)) as file:
         yield file
@@ -335,10 +335,10 @@ def unused_folder(path: Path) -> Path:
 
 @contextmanager
 def new_folder(path: Path) -> Iterator[Path]:
-    """Give a folder to write to, which gets the name `path` once all is written; what was begun is else taken away.
+    """Give a temporary folder to write to, which is renamed to `path` at the end, or deleted after an error.
 
     Args:
-        path: where nothing lies, or an empty folder; its parent is there.
+        path: does not exist, or is an empty folder; its parent exists.
 
     Raises:
         UserError: the system refuses.

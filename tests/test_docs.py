@@ -99,7 +99,7 @@ def folder(tmp_path, monkeypatch, write_idx):
     for number in range(40):
         colours = random.integers(0, 256, (4, 6, 3), dtype=np.uint8)  # noise is what alarms are raised at
         Image.fromarray(colours.repeat(5, axis=0).repeat(5, axis=1)).save(tmp_path / f"photos/{number}.jpg")
-    for side in ("pairs/A", "pairs/B", "domains/A", "domains/B"):
+    for side in ("pairs/A", "pairs/B", "domains/A", "domains/B", "animals/cats", "animals/dogs"):
         shutil.copytree(tmp_path / "photos", tmp_path / side)
     images = random.integers(0, 256, (40, 28, 28), dtype=np.uint8)
     write_idx(tmp_path / "my_idx_files/train-images-idx3-ubyte", images)

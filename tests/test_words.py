@@ -1,6 +1,7 @@
 """Pages, messages, docstrings and comments use the field's words: docs/terms.md has them; these are retired."""
 
 import io
+import json
 import re
 import tokenize
 from pathlib import Path
@@ -44,6 +45,18 @@ RETIRED = {
     r"\bwhatever the broken byte\b": "anything, for damaged bytes",
     r"\bset(s)? aside as\b": "renamed",
     r"\bwords that one would type\b|\bwords of (a|the) command\b": "overrides, or arguments",
+    r"\b(is|are|was) gone on with|\bgoes on with\b": "resumed",
+    r"\bwhat comes of\b": "the result",
+    r"(?<!there )\b(is|are) no (class or|class of|pairs?|regular|checkpoint of|mapping|images that)\b": "is not a ...",
+    r"\blies there\b|\bnothing lies\b": "exists, is there, or what the folder has",
+    r"\bgot over (it|its)\b": "recovered",
+    r"\b(is|are) nowhere\b|\bleads? nowhere\b": "is missing",
+    r"\b(loss|page|grid|checkpoint|choice|network|none) of ours\b|\bor of ours\b": "of this package",
+    r"\bmade to fall nowhere\b|\bfalls nowhere\b": "monotone",
+    r"\bread off\b": "read from",
+    r"\bdisbelief\b": "the adversarial loss",
+    r"\bpulls G nowhere\b": "gives G no gradient",
+    r"\bone another's\b|\bcome equally often\b": "are sampled equally often",
 }
 
 
@@ -53,6 +66,9 @@ def prose():
     for path in sorted({*pages} - {CHANGES}):
         for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), 1):
             yield f"{path.relative_to(ROOT)}:{number}", line
+    for path in sorted(ROOT.glob("docs/*.ipynb")):
+        for number, cell in enumerate(json.loads(path.read_text(encoding="utf-8"))["cells"]):
+            yield f"{path.relative_to(ROOT)}, cell {number}", "".join(cell["source"])
     for path in sorted(ROOT.glob("gan_runner/**/*.py")):
         tokens = tokenize.generate_tokens(io.StringIO(path.read_text(encoding="utf-8")).readline)
         for token in tokens:

@@ -139,7 +139,7 @@ def _refusal(target: object, group: str, asked: str) -> UserError:
 
 
 def _may_be_the_users(module: str) -> bool:
-    """Whether a module is none of Python's, of an installed package's or of ours, whose functions can do anything."""
+    """Whether a module may be the user's: it belongs neither to Python nor to this or another installed package."""
     if module in sys.stdlib_module_names or module == gan_runner.__name__ or module.startswith("__"):
         return False
     try:
@@ -182,7 +182,7 @@ def part_named(name: object) -> Any:
             f"Check its spelling, and that its package is installed. Python says: {error}.",
         ) from error
     if not callable(found):
-        raise UserError(f"_target_ is {printable(name)}, but that is no class or function.", "Name one there.")
+        raise UserError(f"_target_ is {printable(name)}, but that is not a class or function.", "Name one there.")
     if parts is not None and parts.trust and name not in parts.typed:
         _refuse_borrowed(name, found, parts)
     return found

@@ -95,7 +95,7 @@ def parameters_of(
             ) from error
         if not callable(callables[-1]):
             raise UserError(
-                f"{path}._target_ is {node['_target_']}, but that is no class or function.",
+                f"{path}._target_ is {node['_target_']}, but that is not a class or function.",
                 f"Try {path}._target_={node['_target_']}.NAME, with the name of one.",
             )
     parameters: dict[str, object] = {}

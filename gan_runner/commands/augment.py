@@ -93,43 +93,43 @@ def _real_images(config: DictConfig) -> RealImages:
     """The images of `data`, cut by `scarce`."""
     refused = [key for key in values_by_key(typed_overrides()) if key == "data.scarce"]
     if refused:
-        raise UserError("data.scarce is given, but gan-augment has a setting of its own.", "Try scarce=... instead.")
+        raise UserError("data.scarce is given, but in gan-augment the setting is scarce.", "Try scarce=... instead.")
     hold_out = "data.holdout" not in values_by_key(typed_overrides())
     return real_images(config, _plain(config.scarce), "scarce", hold_out=hold_out)
 
 
 def _run_by_class(config: DictConfig) -> SavedRun:
-    """The run that is given, if its generator is told the class."""
+    """The run of `run=`, after a check that it draws by class."""
     typed = [each for each in typed_overrides() if key_of(each).split(".")[0] in ("data", "scarce", "gan")]
     if typed:
         raise UserError(
-            f"{' '.join(typed)} is given beside run={config.run}, which has data and settings of its own.",
-            f"Leave {' '.join(typed)} out, or run.",
+            f"{' '.join(typed)} is given together with run={config.run}, which has its own data and settings.",
+            f"Leave out {' '.join(typed)}, or leave out run.",
         )
     run = SavedRun(config.run, _plain(config.trust))
     if run.sample(1, checkpoint=run.checkpoint_for(str(config.checkpoint)), device=config.device).label is None:
         raise UserError(
-            f"run is {config.run}, but its generator is given no class, so that it cannot draw images of one.",
-            "Train one that is: gan-run experiment=conditional data=NAME data.scarce=0.5",
+            f"run is {config.run}, but its generator cannot draw images of a given class.",
+            "Train a conditional one: gan-run experiment=conditional data=NAME data.scarce=0.5",
         )
     return run
 
 
 def _learned_by(run: SavedRun, config: DictConfig) -> RealImages:
-    """The images that a run has learned, and those that its `data.scarce` has kept from it."""
+    """The real images of a run: those that it was trained on, and those that `data.scarce` held back."""
     with run.its_data() as data:
         if data.data.get("scarce") is None:
             raise UserError(
-                f"run is {config.run}, but it has learned all images of its data: none are left to compare its own "
+                f"run is {config.run}, but it was trained on all images of its data, so none are held back to compare "
                 "with.",
-                "Train it with data.scarce=0.5, which keeps half of every class; or leave run out, and gan-augment "
-                "does.",
+                "Train it with data.scarce=0.5, which keeps half of every class, or leave out run: then gan-augment "
+                "trains one.",
             )
         real = real_images(data, _plain(data.data.scarce), "data.scarce", hold_out=False)
     if learned_others(run, real, run.checkpoint_for(str(config.checkpoint))):
         raise UserError(
             f"run is {config.run}, but the images that its config names are no longer those that it was trained on.",
-            "Put them back to where data.root leads, or train another run.",
+            "Put them back into its data.root, or train another run.",
         )
     return real
 
@@ -148,7 +148,7 @@ def _words_of_data(config: DictConfig) -> list[str]:
 
 
 def _settings(config: DictConfig, real: RealImages, asked: Asked) -> dict[str, Any]:
-    """What must be the same where a comparison is gone on with; further seeds may be added."""
+    """The settings that must stay the same when a comparison is resumed; seeds may be added."""
     return {
         "data": real.learned.fingerprint,
         "test": real.test.fingerprint,

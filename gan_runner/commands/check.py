@@ -145,10 +145,10 @@ class Preflight:
             _check_finite(experiment)
             accuracy = accuracy_of(means)
             if accuracy >= self._d_accuracy:
-                return f"right {accuracy:.1%} of the time after {update} updates"
+                return f"D accuracy {accuracy:.1%} after {update} updates"
         raise UserError(
-            f"D is right {accuracy:.1%} of the time after {self._d_updates} updates against the untrained G, "
-            f"but {self._d_accuracy:.0%} is needed: a GAN cannot start to learn from such a D.",
+            f"D accuracy is {accuracy:.1%} after {self._d_updates} updates against the untrained G, but must reach "
+            f"{self._d_accuracy:.0%}: G cannot learn from a D that learns nothing.",
             f"Try optimizer.d.lr=2e-4, model.dropout=0.1 or preflight.d_updates={2 * self._d_updates}.",
         )
 
@@ -158,7 +158,7 @@ class Preflight:
         shares = experiment.schedule.kinds_of_turn(iterations, experiment.epoch)
         seconds = {turn: self._seconds_of(turn, experiment) for turn in shares}
         _check_finite(experiment)
-        rows = [(f"turn {turn}", f"{1000 * value:.2f} ms") for turn, value in seconds.items()]
+        rows = [(f"iteration {turn}", f"{1000 * value:.2f} ms") for turn, value in seconds.items()]
         each = sum(share * seconds[turn] for turn, share in shares.items())
         if (minutes := experiment.settings.minutes) is not None and experiment.settings.iterations is None:
             rows.append(
@@ -198,7 +198,7 @@ class Preflight:
         return [
             (
                 "memory",
-                f"{peak / 1e6:,.0f} MB at the most on {experiment.compute.device}, samples and metrics included",
+                f"{peak / 1e6:,.0f} MB at most on {experiment.compute.device}, samples and metrics included",
             )
         ]
 

@@ -443,7 +443,8 @@ def _train(config: DictConfig, sweep: SweepFolder, run: Path, job: Job) -> float
     if (run / ".hydra/config.yaml").is_file() and job.hash != hash_of(settings):
         _refuse_other_settings(config, run, settings, names)
     if job.state in GONE_THROUGH:
-        _say_of_job(f"{printable(job.name)} is {job.state} already, with objective {job.objective}.")
+        objective = "none" if job.objective is None else f"{job.objective:.4g}"
+        _say_of_job(f"{printable(job.name)} is {job.state} already, with objective {objective}.")
         return _to_minimise(job.objective, config)
     from gan_runner.record.run_folder import RunFolder
     from gan_runner.runs.job import Within, choose_gpu, gpus, run_job

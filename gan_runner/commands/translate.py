@@ -29,10 +29,10 @@ SETTINGS: dict[str, object] = {
 
 
 def translate_job(config: DictConfig) -> None:
-    """Draw from every image of a folder with a run's generator, or its moving average, and write what comes of it.
+    """Translate every image of a folder with a run's generator (its moving average, if it has one).
 
     Raises:
-        UserError: a setting is wrong, `run` is no run's folder or draws from no images, or something is at `output`.
+        UserError: a setting is wrong, `run` is not a run of pairs, or `output` is not empty.
     """
     validate(config, SETTINGS, (), typed_overrides())
     choose_device(config.device, "device")  # what is wrong with it is told first

@@ -374,7 +374,7 @@ def bind_to_data(metrics: OnData | Evaluation, config: DictConfig, training: Ima
     """
     held_out = load_held_out(config)
     if held_out is None and metrics.looks_at_held_out and config.data.get("split", "test") != "test":
-        log.info("%s has no held-out images, so whether G copies training images is not tested.", training.name)
+        log.info("%s has no held-out images, so copying of training images is not tested.", training.name)
     limited = config.data.get("limit") is not None and config.data._target_.startswith("gan_runner.")
     with silently():
         whole = load_images(config, limit=None) if limited else None

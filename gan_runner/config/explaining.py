@@ -154,7 +154,7 @@ def _folder_of_file(group: str, file: str) -> str | None:
 
 
 def _spoken_of(group: str, name: str, options: list[str]) -> str:
-    """The choice of ours whose file's comments mention a name, as those of wasserstein do WGAN; "" where none does."""
+    """The option whose file mentions a name in its comments, as wasserstein does WGAN; "" if none does."""
     texts = choices_of(group)
     for option in options:
         comments = "\n".join(re.findall("#.*", texts.get(option, "")))

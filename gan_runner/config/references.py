@@ -39,7 +39,7 @@ def resolved(tree: dict[str, Any]) -> dict[str, Any]:
         tree: of plain texts (see `is_plain`).
 
     Raises:
-        NotPlainError: a reference leads nowhere, in a circle, or to more than a config can hold.
+        NotPlainError: a reference has no target, is circular, or expands to more than a config can hold.
     """
     found = _Following(tree).value(tree, (), 0)
     assert isinstance(found, dict)

@@ -33,8 +33,8 @@ from gan_runner.override import key_of
 from gan_runner.record.plain_yaml import LARGEST, LONGEST
 from gan_runner.trees import KeyPath, dotted, leaves, nodes
 
-# What of Hydra's own settings a sweep's folder may say: which sweeper searches where, and how many jobs at a time. The
-# rest could write anywhere or run commands, and has to be typed again.
+# The settings of Hydra that are taken from a sweep's folder: which sweeper searches where, and how many jobs run at a
+# time. The others could write anywhere or run commands, so the user has to type them again.
 _HARMLESS = re.compile(
     r"\+*hydra/(sweeper|launcher)=\w+"
     r"|\+*hydra\.launcher\.n_jobs=(-1|\d+)"
@@ -45,12 +45,12 @@ _HARMLESS = re.compile(
 _OF_A_SEARCH = re.compile(r"\+*hydra\.sweeper\.params\.(?P<key>\w[\w./]*)=.*")
 _CHOICE = re.compile(r"\w[\w-]*")
 _PATTERN = re.compile(r"[\w*?-]+")
-_OF_MAKING = ("download", "_args_", "_recursive_", "_convert_")  # which parts' names alone do not say
-MOST_JOBS = 1000  # that a folder may ask for
-MOST_AT_ONCE = 64  # likewise, processes
+_OF_MAKING = ("download", "_args_", "_recursive_", "_convert_")  # change how a component is built, or download
+MOST_JOBS = 1000  # in a sweep that is resumed from its folder alone
+MOST_AT_ONCE = 64  # processes, likewise
 _KINDS = (bool, int, float, str, QuotedString, list, dict, type(None), Glob)
 _MOST_ARGUMENTS = 200
-_MOST_VALUES = 1000  # that references of a folder's words make of one
+_MOST_VALUES = 1000  # after references in a folder's overrides are resolved
 _NAMED = re.compile(r"_target_['\"]?\s*:\s*['\"]?([\w.]+)")
 _MOST_CHOICES = 50  # files of a group
 _DEEPEST = 20  # levels of brackets in an override
@@ -58,12 +58,12 @@ _DEEPEST = 20  # levels of brackets in an override
 
 @dataclass(frozen=True)
 class Plan:
-    """What a sweeper will do, as far as it is known before it does it.
+    """What a sweeper will do, as far as that is known before it starts.
 
     Attributes:
         swept: the keys that it sweeps.
-        jobs: the overrides of each job; None where the sweeper searches.
-        total: how many jobs there will be; None where nobody knows.
+        jobs: the overrides of each job; None if the sweeper searches.
+        total: the number of jobs; None if it is unknown.
     """
 
     swept: list[str]
@@ -72,11 +72,11 @@ class Plan:
 
 
 def plan(config: DictConfig, loader: ConfigLoader) -> Plan:
-    """Read from the config of a whole sweep what it will do.
+    """Read the plan of a sweep from its config.
 
     Args:
-        config: with Hydra's part.
-        loader: what knows the choices of groups, for `key=glob(*)`.
+        config: the config of the whole sweep, with Hydra's settings.
+        loader: knows the options of each group, for `key=glob(*)`.
     """
     sweeper = config.hydra.sweeper
     given = [f"{key}={value}" for key, value in (sweeper.get("params") or {}).items()]
@@ -89,20 +89,21 @@ def plan(config: DictConfig, loader: ConfigLoader) -> Plan:
         return Plan(swept, None, sweeper.get("n_trials"))
     try:
         (jobs,) = BasicSweeper.split_arguments(overrides, None)
-    except HydraException:  # Hydra says it better, in a moment
+    except HydraException:  # Hydra reports the error when it reads the overrides itself
         return Plan(swept, None, None)
     return Plan(swept, jobs, len(jobs))
 
 
 def continue_search(config: DictConfig, ended: int) -> None:
-    """Have a search that goes on come to `n_trials` trials in all.
+    """Make a resumed search end after `n_trials` trials in all.
 
-    A study that is kept in a storage begins where it was, and has the rest of its trials left. One that is not proposes
-    the same trials again, if its sampler has a seed, and those that have ended are skipped: so it is given one.
+    A study with a storage continues where it was, so only its remaining trials are left to do. A study without one
+    starts again. With a seeded sampler it suggests the same trials, and those that have ended are skipped, so its
+    sampler is given a seed.
 
     Args:
-        config: of the whole sweep, with Hydra's part; changed.
-        ended: jobs of the sweep that have finished, failed or been pruned.
+        config: the config of the whole sweep, with Hydra's settings; changed in place.
+        ended: how many jobs of the sweep have finished, failed or been pruned.
     """
     sweeper = config.hydra.sweeper
     with read_write(config):
@@ -113,10 +114,10 @@ def continue_search(config: DictConfig, ended: int) -> None:
 
 
 def refuse_senseless_search(config: DictConfig) -> None:
-    """Refuse a search that has nothing to search by, or would search the wrong way.
+    """Refuse a search without an objective, or in the wrong direction.
 
     Raises:
-        UserError: it is so.
+        UserError: evaluation is off, or the direction is not minimize.
     """
     sweeper = config.hydra.sweeper
     if "direction" not in sweeper:
@@ -129,8 +130,8 @@ def refuse_senseless_search(config: DictConfig) -> None:
     direction = getattr(sweeper.direction, "name", sweeper.direction)
     if direction != "minimize":
         raise UserError(
-            f"hydra.sweeper.direction is {direction}, but must be minimize: it is given what is to be minimised, "
-            "whatever evaluation.goal is.",
+            f"hydra.sweeper.direction is {direction}, but must be minimize. If evaluation.goal is maximize, the "
+            "sweeper gets the objective with its sign changed.",
             "Leave hydra.sweeper.direction out.",
         )
 
@@ -139,7 +140,7 @@ def refuse_senseless_search(config: DictConfig) -> None:
 
 
 def settings_of(config: Mapping[str, Any] | DictConfig, *, resolve: bool) -> dict[str, Any]:
-    """The settings that make a run what it is, by dotted key.
+    """The settings that decide what a run computes, by dotted key.
 
     Args:
         config: a composed config.
@@ -159,7 +160,7 @@ def settings_of(config: Mapping[str, Any] | DictConfig, *, resolve: bool) -> dic
 
 
 def _resolved(config: DictConfig, path: KeyPath) -> Any:
-    """The plain value at a path; None where it does not resolve."""
+    """The plain value at a path; None if it does not resolve."""
     first, *more = path or ("",)
     value = OmegaConf.select(
         config,
@@ -171,25 +172,25 @@ def _resolved(config: DictConfig, path: KeyPath) -> Any:
 
 
 def choices_of(config: DictConfig) -> dict[str, str]:
-    """The choice of each group that makes a run what it is."""
+    """The option chosen in each group that decides what a run computes."""
     choices = {str(group): str(choice) for group, choice in config.hydra.runtime.choices.items()}
     return {k: v for k, v in choices.items() if "hydra/" not in k and not is_incidental(k)}
 
 
 def with_later_groups(old: Mapping[str, Any], new: Mapping[str, Any], config: DictConfig) -> dict[str, Any]:
-    """The settings of an older sweep, with the groups that there were not yet as what they are by default: empty.
+    """The settings of an older sweep, with the defaults of groups that did not exist then, which are empty.
 
     Args:
-        old: its settings and choices.
-        new: those of now.
-        config: of now.
+        old: settings and options of the older sweep.
+        new: settings and options now.
+        config: the config now.
     """
     later = (group.name for group in GROUPS if group.optional and group.name in new and not config[group.name])
     return {name: new[name] for name in later} | dict(old)
 
 
 def hash_of(settings: Mapping[str, Any]) -> str:
-    """Tell settings from others."""
+    """A hash that is equal for equal settings."""
     return sha256(json.dumps(settings, sort_keys=True, default=str).encode()).hexdigest()[:16]
 
 
@@ -212,17 +213,18 @@ def _text(value: Any) -> str:
     return json.dumps(value, default=str).strip('"')
 
 
-# ---- going on by the folder alone -----------------------------------------------------------------------
+# ---- resuming from the folder alone ---------------------------------------------------------------------
 
 
 @dataclass(frozen=True)
 class FromFolder:
-    """What the folder of a sweep gives in the place of what was typed to start it.
+    """The command line of a sweep, as its folder has it.
 
     Attributes:
-        words: what to hand to Hydra.
-        notes: what to tell the user of it.
-        vouched: the parts that its jobs may have made besides the table's: those that are named in what is typed now.
+        words: the arguments for Hydra.
+        notes: lines to print: what was left out.
+        vouched: components that its jobs may build although they are not on the allow-list, because the user's command
+            names them.
     """
 
     words: list[str]
@@ -231,32 +233,32 @@ class FromFolder:
 
 
 def words_of_sweep(arguments: Sequence[str], folder: Path, typed: Typed, parts: Parts) -> FromFolder:
-    """What to hand to Hydra to resume a sweep that is named by its folder alone.
+    """The arguments for Hydra that resume a sweep which is named by its folder alone.
 
-    The folder may come from others. Of what it says only this is taken: choices of groups that name files of ours, or
-    of a folder of files that is typed now; values of settings, made of plain values, references to other keys and parts
-    that may be built; which sweeper searches where, and how many jobs at a time.
+    The folder may come from others, so only these are taken from it: options of groups, if they are files of this
+    package or of the `--config-dir` that is typed now; values of settings that consist of plain values, references to
+    other keys, and components that may be built; which sweeper searches where, and how many jobs run at a time.
 
     Args:
-        arguments: what was typed when it was started, as sweep.json has it.
-        folder: the sweep's.
-        typed: what is typed now, which comes before it.
-        parts: what may be built.
+        arguments: what the sweep was started with, as sweep.json has it.
+        folder: the sweep's folder.
+        typed: the command now, which overrides `arguments`.
+        parts: the components that may be built.
 
     Raises:
-        UserError: it asks for something else.
+        UserError: `arguments` has anything else.
     """
     type_it = f"Type what started it, and hydra.sweep.dir={quoted(str(folder))}."
     if len(arguments) > _MOST_ARGUMENTS:
         raise UserError(
-            f"sweep_resume is {folder}, but its sweep.json is damaged: it says that {len(arguments):,} words have "
-            "started it.",
+            f"sweep_resume is {folder}, but its sweep.json is damaged: it has {len(arguments):,} arguments, more than "
+            f"{_MOST_ARGUMENTS}.",
             type_it,
         )
     if (word := next((word for word in arguments if not _is_readable(word)), None)) is not None:
         raise UserError(
-            f"sweep_resume is {folder}, but that sweep was started with {printable(word)[:200]}, which would be "
-            "computed, is more than one line of text, or is longer or deeper than a setting.",
+            f"sweep_resume is {folder}, but that sweep was started with {printable(word)[:200]}. An override in a "
+            "sweep's folder must be one line, compute nothing, and be neither too long nor too deeply nested.",
             type_it,
         )
     try:
@@ -274,13 +276,19 @@ def words_of_sweep(arguments: Sequence[str], folder: Path, typed: Typed, parts: 
         text = override.input_line or ""
         key = override.key_or_group
         if key_of(override.get_key_element()) in keys or f"hydra/{'.'.join(key.split('.')[1:2])}" in keys:
-            continue  # typed again, or a setting of a launcher or sweeper that is
+            continue  # typed again, or belongs to a launcher or sweeper that is typed again
         if key in OF_A_START:
             continue
         if key.partition(".")[0] == "logger" and outside:
-            notes.append(f"Where data go is not for a sweep's folder to say: {printable(text)} is left out.")
+            notes.append(
+                f"{printable(text)} from the sweep's folder is ignored: it would send data elsewhere. Type it again if "
+                "you want it."
+            )
         elif key.rpartition(".")[2] == "download":
-            notes.append(f"A sweep's folder downloads nothing: {printable(text)} is left out. Type it if you want it.")
+            notes.append(
+                f"{printable(text)} from the sweep's folder is ignored: it would download. Type it again if you want "
+                "it."
+            )
         elif times := _jobs_asked_for(override, folder, typed, parts):
             kept.append(text)
             jobs *= times
@@ -290,19 +298,18 @@ def words_of_sweep(arguments: Sequence[str], folder: Path, typed: Typed, parts: 
     if refused:
         raise UserError(
             f"sweep_resume is {folder}, but that sweep was started with {printable(command_line(refused))[:1000]}, "
-            "which a folder that may come from others cannot ask for.",
-            "Look at it, and type after sweep_resume what of it you want.",
+            "which is not taken from a folder, because folders may come from others.",
+            "Read it, and type what you want of it after sweep_resume.",
         )
     if jobs > MOST_JOBS:
         raise UserError(
-            f"sweep_resume is {folder}, but its sweep.json asks for {jobs:,} jobs, and a folder that may come from "
-            f"anybody for {MOST_JOBS:,} at most.",
+            f"sweep_resume is {folder}, but its sweep.json asks for {jobs:,} jobs. A sweep that is resumed from its "
+            f"folder alone has at most {MOST_JOBS:,}.",
             type_it,
         )
-    if values > _MOST_VALUES:  # as each reference to a list of references would multiply them
+    if values > _MOST_VALUES:  # lists of references to lists of references grow exponentially
         raise UserError(
-            f"sweep_resume is {folder}, but the settings in its sweep.json refer to each other more often than any "
-            "config needs.",
+            f"sweep_resume is {folder}, but the settings in its sweep.json have too many references to each other.",
             type_it,
         )
     escaped = str(folder).replace("\\", "\\\\").replace("'", "\\'")
@@ -312,7 +319,7 @@ def words_of_sweep(arguments: Sequence[str], folder: Path, typed: Typed, parts: 
 
 
 def _names_of_the_users(typed: Sequence[str], config_dir: str | None) -> set[str]:
-    """The classes and functions that are named in what is typed, and in the files that a typed folder offers."""
+    """The classes and functions that the user's command or the files of its `--config-dir` name."""
     found: set[str] = set()
     for override in OverridesParser.create().parse_overrides(list(typed)):
         for value in _values_of(override.value()) or []:
@@ -326,12 +333,12 @@ def _names_of_the_users(typed: Sequence[str], config_dir: str | None) -> set[str
 
 
 def _placed(path: Sequence[str], value: Any) -> Any:
-    """A value within mappings of one key each."""
+    """A value nested in mappings of one key, so that it is at `path`."""
     return functools.reduce(lambda inner, name: {name: inner}, reversed(path), value)
 
 
 def _is_readable(text: str) -> bool:
-    """Whether Hydra's grammar reads an override in little time, and whoever reads it on a screen sees all of it."""
+    """Whether an override is short and shallow enough for Hydra's parser, and printable on one line."""
     depth = deepest = 0
     for character in text:
         depth += (character in "([{") - (character in ")]}")
@@ -340,25 +347,24 @@ def _is_readable(text: str) -> bool:
 
 
 def _may_log_outside(override: Override) -> bool:
-    """Whether a word chooses another logger than TensorBoard, which writes into the jobs' own folders."""
+    """Whether an override chooses a logger other than TensorBoard, which writes only into the jobs' folders."""
     group, *below = override.key_or_group.split(".")
     of_no_choice = below and not any("_target_" in path for path, _ in nodes(_placed(below, override.value())))
     return group == "logger" and not of_no_choice and override.value() != "tensorboard"
 
 
 def _jobs_asked_for(override: Override, folder: Path, typed: Typed, parts: Parts) -> int:
-    """How many jobs an override of a sweep's folder makes of one; 0 where such a folder cannot say this.
+    """By how much an override from a sweep's folder multiplies the number of jobs; 0 if it is not allowed there.
 
     Raises:
-        UserError: it asks for a part that may not be built.
+        UserError: it names a component that may not be built.
     """
     key, element, text = override.key_or_group, key_of(override.get_key_element()), override.input_line or ""
     value = override.value()
     if key.startswith("hydra"):
         if found := _OF_A_SEARCH.fullmatch(text):
-            if "$" in text or isinstance(
-                value, list | dict
-            ):  # Hydra reads what it resolves to, and what it is printed as
+            # Hydra would resolve a reference, and parse a list or mapping again after printing it
+            if "$" in text or isinstance(value, list | dict):
                 return 0
             given = _plain(value) if isinstance(value, str | QuotedString) else text.partition("=")[2]
             return _jobs_of_a_search(f"{found['key']}={given}", folder, typed, parts)
@@ -369,7 +375,7 @@ def _jobs_asked_for(override: Override, folder: Path, typed: Typed, parts: Parts
         return 0
     if override.is_delete():
         return 1
-    # Hydra's grammar takes backslashes away, which can make something that is computed of a word that was plain.
+    # Hydra's parser removes backslashes, which can turn plain text into an interpolation.
     if not all(is_plain_with_any(leaf) for each in values for _, leaf in leaves(each) if isinstance(leaf, str)):
         return 0
     if not below and group != "seed" and not any(isinstance(each, dict) for each in values):
@@ -384,7 +390,7 @@ def _jobs_asked_for(override: Override, folder: Path, typed: Typed, parts: Parts
 
 
 def _jobs_of_a_search(text: str, folder: Path, typed: Typed, parts: Parts) -> int:
-    """The same of an override that a search gives to every job."""
+    """`_jobs_asked_for` of an override that a search passes to each job."""
     try:
         override = OverridesParser.create().parse_override(text)
     except (HydraException, RecursionError, ValueError):
@@ -393,7 +399,7 @@ def _jobs_of_a_search(text: str, folder: Path, typed: Typed, parts: Parts) -> in
 
 
 def _is_choice(group: str, value: object, typed: Typed) -> bool:
-    """Whether a value names a file of a group: one of ours, or of the folder of files that is typed now."""
+    """Whether a value names a file of a group, in this package or in the `--config-dir` that is typed now."""
     name = str(value)
     if isinstance(value, Glob):
         return all(_PATTERN.fullmatch(pattern) for pattern in (*value.include, *value.exclude))
@@ -404,7 +410,7 @@ def _is_choice(group: str, value: object, typed: Typed) -> bool:
 
 
 def _values_of(value: Any) -> list[Any] | None:
-    """What an override can give its key: each of what it sweeps over, of a range nothing; None for anything else."""
+    """The values that an override can give its key, none for a range; None for anything else."""
     if isinstance(value, ChoiceSweep):
         return [_plain(each) for each in value.list]
     if isinstance(value, RangeSweep | IntervalSweep):

@@ -21,7 +21,7 @@ DRAWN_SOURCE = "drawn_source"
 """What is drawn from an image of the domain `target` in the domain of the sources."""
 
 CYCLED, CYCLED_TARGET = "cycled", "cycled_target"
-"""What comes of a source that becomes an image and then a source again, and of a target likewise."""
+"""A source after translation to an image and back, and a target image after translation to a source and back."""
 
 NOISY_CYCLED, NOISY_CYCLED_TARGET = "noisy_cycled", "noisy_cycled_target"
 """The same where noise of one level of 256 is added halfway."""

@@ -189,7 +189,7 @@ def tell_what_trains(
 
     Args:
         root: what `data.root` is.
-        listing: what lies there.
+        listing: the folder's content.
         layout: what its images are for.
         usable: the images that train.
         classes: of the whole training part.
@@ -241,7 +241,7 @@ def _empty_classes(listing: Listing, classes: Sequence[str], training: Part) -> 
 
 
 def nothing_usable(root: str, folder: Path, listing: Listing, findings: Findings, split: Split) -> UserError:
-    """The error for a folder without an image that can be read, which says what lies there."""
+    """The error for a folder without readable images; it says what the folder has instead."""
     if split == "test":
         lack = f"can be read: {' '.join(told(findings.unread, 3))}" if findings.unread else "is of a class that trains."
         return NoTestSplitError(
@@ -257,7 +257,7 @@ def nothing_usable(root: str, folder: Path, listing: Listing, findings: Findings
         lies_there = f"there are {by_ending(listing.others)}."
         archives = [some[0] for ending, some in sorted(listing.others.items()) if ending in ARCHIVES]
         if archives:
-            remedy = f"Unpack what lies there, such as: {unpacking(folder / archives[0])}"
+            remedy = f"Unpack the archives, such as: {unpacking(folder / archives[0])}"
         elif listing.others.keys() & LIKE_PICTURES:
             remedy = f"Convert them to PNG or JPEG, or try {SHIPPED}"
     else:

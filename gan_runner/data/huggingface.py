@@ -428,8 +428,8 @@ def _labels(images: _Images, training: _Images) -> tuple[Tensor | None, tuple[st
         return None, ()
     if strange := [value for value in values if value not in numbers]:
         raise UserError(
-            f"data.label_column is {column}, but {images.path} has {printable(strange[0])!r} there, which is no class "
-            "of the training images.",
+            f"data.label_column is {column}, but {images.path} has {printable(strange[0])!r} there, which is not a "
+            "class of the training images.",
             "Try another data.label_column, or data.holdout=0.1 instead of the images for tests.",
         )
     return torch.tensor([numbers[value] for value in values]), tuple(names or map(printable, known))

@@ -82,12 +82,12 @@ def batch_of(images: ImageSet, indices: Tensor) -> Batch:
 
 @dataclass(frozen=True)
 class Kind:
-    """What networks are made for: the shape of images, and what is known of each.
+    """What networks are built for: the shape of images, and what is known of each.
 
     Attributes:
         shape: channels, height and width of every image.
         classes: names of the classes; () where there are none.
-        source: channels, height and width of the image that each is drawn from; None where there is none.
+        source: channels, height and width of the source images; None if there are none.
         partners: whether each image and its source belong together; if not, they are of two domains without pairs.
     """
 

@@ -61,13 +61,13 @@ class KnownIdx:
             root: a folder with `TORCHVISION_NAME/raw` as torchvision lays it out, or with a folder that has
                 the set's name, or with the IDX files themselves, or those that `gan_runner.data.tables` reads;
                 `~` is the home folder.
-            download: fetch the files into `root` if they are nowhere.
+            download: download the files into `root` if they are missing.
             image_size: height and width in pixels to draw the images at; None keeps them as they are.
             limit: number of training images to take, see `rows_within_limit`; None takes all.
             split: the images that train, or those for tests.
 
         Raises:
-            UserError: the files are nowhere, some are missing or damaged, or the download failed.
+            UserError: files are missing or damaged, or the download failed.
             NoTestSplitError: the test split is asked for, and only the training images are there.
         """
         places = self._places(root)
@@ -83,7 +83,7 @@ class KnownIdx:
                 raise no_test_files(root, self.name, without or f"{prefix}-images-idx3-ubyte with its labels")
             raise self._incomplete(root, places, prefix) or other_forms.missing(self.name, root, places)
         if str(files.folder) in self.other_folders:
-            _log.info("data: %s lies in %s, and not below %s.", self.name, files.folder, root)
+            _log.info("data: %s is read from %s, because %s does not have it.", self.name, files.folder, root)
         pixels, numbers = files.read(root)
         if numbers is not None and (highest := int(numbers.max())) >= len(self.classes):
             known = len(self.classes) - 1

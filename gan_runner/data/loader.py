@@ -195,7 +195,7 @@ class StreamedLoader:
 
     def _from_stream(self, start: int) -> Batch:
         stream = self._stream if start == self._next_start else None
-        self._stream = None  # what fails or is interrupted is not gone on with
+        self._stream = None  # a stream that fails or is interrupted is not used again
         stream = stream or self._stream_from(start)
         batch = next(stream)
         self._stream, self._next_start = stream, start + self._batch
@@ -328,7 +328,7 @@ def make_loader(
 
 def _fits(images: ImageSet, resident: Literal["auto", True], device: torch.device) -> bool:
     if device.type == "cpu" and isinstance(images, InMemoryImages):
-        return True  # it lies there already
+        return True  # it is there already
     needed = len(images) * _bytes_of_one(images)
     allowed = SHARE_OF_FREE_MEMORY[resident] * free_memory(device)
     if needed > allowed and resident is True:

@@ -35,11 +35,11 @@ def existing_folder(root: str, key: str = "data.root") -> Path:
 
 
 def opened(path: str | Path) -> BinaryIO:
-    """Open a file that somebody else may have put there, to read it without waiting for anybody.
+    """Open an untrusted file for reading, without blocking.
 
     Raises:
-        OSError: it cannot be read, is empty (as files are that a kernel makes up while they are read), or is no regular
-            file: a FIFO, a socket or a device can keep its reader waiting for ever.
+        OSError: it cannot be read, is empty (as files of a virtual file system appear to be), or is not a regular file:
+            a FIFO, a socket or a device can block its reader for ever.
     """
     file = files.opened(path, links=True)
     if os.fstat(file.fileno()).st_size == 0:

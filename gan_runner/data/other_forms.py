@@ -30,7 +30,7 @@ _OTHER_CIFARS = {
 
 
 def missing(name: str, root: str, looked_in: Sequence[Path]) -> UserError:
-    """The error for a well-known set that cannot be read from a folder; it names what lies there instead.
+    """The error for a well-known data set that is not in a folder; it names what the folder has instead.
 
     Args:
         name: what `data=` calls the set.

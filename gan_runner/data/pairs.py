@@ -59,7 +59,7 @@ def load(
         transform: see `gan_runner.data.transforms`.
         direction: AtoB draws the image from what was made of it, BtoA the other way round.
         root: where the set's files lie, if it is one that has files.
-        download: fetch its files into `root` if they are nowhere, where that can be done.
+        download: download its files into `root` if they are missing, for data sets that have a download.
         image_size: height and width in pixels; None keeps what the set has.
         channels: of emoji and image_folder; the others are grey.
         limit: number of training images to keep; None keeps all.

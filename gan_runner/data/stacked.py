@@ -39,7 +39,7 @@ def load(
     Args:
         source: the other set: its name, or the set itself; grey, with a class for each image.
         root: where its files lie, if it is one that has files.
-        download: fetch the files into `root` if they are nowhere; digits and idx have nothing to fetch.
+        download: download the files into `root` if they are missing; digits and idx have no download.
         image_size: height and width in pixels to draw the images at; None keeps them as they are.
         count: number of stacks.
         stack_seed: what the choice of images follows from; the same whatever the run's seed is.

@@ -76,7 +76,7 @@ def low_resolution(images: Tensor, factor: TwoOrMore) -> Tensor:
 
 
 def hole(images: Tensor, share: Positive) -> Tensor:
-    """Images whose middle is missing: a grey rectangle lies there (Pathak et al. 2016, arXiv:1604.07379).
+    """Images whose middle is covered by a grey rectangle (Pathak et al. 2016, arXiv:1604.07379).
 
     Args:
         images: uint8 [N, C, H, W].

@@ -1,4 +1,4 @@
-"""Files among images that are no images that can be read: what they are, and what to do about them."""
+"""Files among images that cannot be read as images: what they are, and what to do about them."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ class Fault(Enum):
     ZEROS = ("holds nothing but zeros", "hold nothing but zeros", "copy them again")
     DENIED = ("may not be read", "may not be read", "'chmod u+r' lets you read them")
     NOWHERE = ("is a link to nothing", "are links to nothing", "")
-    NO_FILE = ("is no regular file", "are no regular files", "")
+    NO_FILE = ("is not a regular file", "are not regular files", "")
     DAMAGED = ("cannot be decoded", "cannot be decoded", "")
 
     def says(self, count: int) -> str:

@@ -26,7 +26,7 @@ def write_folder(
     """Write a folder that rebuilds a network, and load it once to see that it does the same bit for bit.
 
     Args:
-        output: the folder; nothing lies there, or an empty one.
+        output: a new or empty folder.
         description: of the network.
         net: the network.
         pictures: those that `gan-sample num=36 seed=0` draws; None for D.

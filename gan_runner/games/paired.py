@@ -21,22 +21,22 @@ from gan_runner.ranges import NonNegative
 
 
 class Paired(Adversarial):
-    """G is given an image, D an image and what is drawn from it, real or generated, as further channels.
+    """G turns the source image of a pair into the other one; D sees both images of a pair as channels of one input.
 
         G minimises  adversarial + l1_weight * mean |G(source) - truth|     (equation 4)
 
-    Generated images take the sources of the real batch, in D's update and in G's. Penalties are of D at (image,
-    source), as functions of the image. An augmentation changes both images of a pair alike.
+    Generated images use the sources of the real batch, in D's update and in G's. Penalties differentiate D with respect
+    to the image, not the source. Augmentation changes both images of a pair alike.
 
     Args:
         loss: see `Adversarial`.
         penalty: see `Adversarial`.
         augment: see `Adversarial`.
-        source_shape: of the images that are drawn from; None where the data are no pairs.
-        l1_weight: of the distance to the true image.
+        source_shape: [C, H, W] of the source images; None if the data set has no pairs.
+        l1_weight: weight of the mean distance to the true image.
 
     Raises:
-        UserError: the data are no pairs.
+        UserError: the data set has no pairs.
     """
 
     g_sees_data = True
@@ -52,24 +52,24 @@ class Paired(Adversarial):
     ) -> None:
         if source_shape is None:
             raise UserError(
-                "game=paired draws one image of a pair from the other, but these data are no pairs.",
-                "Try data=paired, which makes pairs of another set; data=paired_folder; or game=adversarial.",
+                "game=paired learns to draw one image of a pair from the other, but this data set has no pairs.",
+                "Try data=paired, which makes pairs from another data set, data=paired_folder, or game=adversarial.",
             )
         super().__init__(Nothing(), loss, penalty, augment)
         self.l1_weight = l1_weight
 
     def generate(self, g: nn.Module, latents: Tensor, conditions: Mapping[str, Tensor]) -> Batch:
-        """See `Drawing`; the image to draw from is all that G is given."""
+        """See `Drawing`; G is given the source image and nothing else."""
         source = conditions[SOURCE]
         return Batch(g(source), {SOURCE: source})
 
     def judge(self, d: nn.Module, images: Tensor, conditions: Mapping[str, Tensor]) -> Tensor:
-        """D's logits for images as drawn from the images `source`."""
+        """D's logits for images, each together with its source image."""
         logits: Tensor = d(images, conditions[SOURCE])
         return logits
 
     def g_terms(self, d: nn.Module, g: nn.Module, latents: Tensor, real: Batch | None) -> Outcome:
-        """See `Game`; of D's part and of the distance to the true images."""
+        """See `Game`; the adversarial loss, and the distance to the true images as `l1`."""
         assert real is not None, "this game's G sees data"
         drawn = self.generate(g, latents, real.conditions)
         outcome = self.against(d, drawn, real)
@@ -78,5 +78,5 @@ class Paired(Adversarial):
         return Outcome(terms, {**outcome.measured, "l1/g": distance.detach()})
 
     def grid_conditions(self, count: int, columns: int, examples: Examples) -> dict[str, Tensor]:
-        """The sources of as many real pairs."""
+        """The source images of `count` real pairs."""
         return {SOURCE: examples(count).conditions[SOURCE]}

@@ -468,7 +468,7 @@ class Collapse(OnAverage):
         diversity, repeats, distance, untrained = means
         if abs(1 - distance) < self._moved and diversity > 0.5 * untrained:
             return ""
-        if max(diversity, self.newest[0]) <= self._diversity:  # a G that has got over it is well
+        if max(diversity, self.newest[0]) <= self._diversity:  # G has recovered
             return f"images from different latents differ {diversity:.1%} as much as real ones do"
         if self._repeats is not None and min(repeats, self.newest[1]) >= self._repeats:
             return f"{repeats:.0%} of the images from different latents nearly equal another one"
@@ -540,7 +540,7 @@ class FewClasses(OnAverage):
     def judge(self, means: Sequence[float], now: Moment) -> str:
         """See `OnAverage`."""
         (share,) = means
-        if max(share, self.newest[0]) > self._share:  # a G that has got over it is well
+        if max(share, self.newest[0]) > self._share:  # G has recovered
             return ""
         return f"G draws {share:.0%} of the classes that the data have"
 
@@ -563,7 +563,7 @@ class Narrower(AgainstBest):
 
     def compare(self, mean: float, best: float, iteration: int) -> str:
         """See `AgainstBest`."""
-        if not max(mean, self.newest[0]) <= self._factor * best:  # a G that has got over it is well
+        if not max(mean, self.newest[0]) <= self._factor * best:  # G has recovered
             return ""
         return f"G's images cover {mean:.0%} of the real ones, and covered {best:.0%} up to iteration {iteration}"
 
@@ -672,7 +672,7 @@ class ClassesIgnored(OnAverage):
         accuracy, real, chance, error = means
         if real - chance <= _BY_CHANCE * error:  # labels that say nothing: see `OddLabels`
             return ""
-        if not max(accuracy, self.newest[0]) < chance + self._share * (real - chance):  # a G that has got over it
+        if not max(accuracy, self.newest[0]) < chance + self._share * (real - chance):  # G has recovered
             return ""
         return (
             f"classes are ignored: {accuracy:.1%} of the images are taken for the class that was asked for, where "

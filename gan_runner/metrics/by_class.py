@@ -91,7 +91,7 @@ class ByClass:
 
     @property
     def accuracy(self) -> float:
-        """Share of the generated images that are taken for the class that was asked for."""
+        """Share of the generated images that are recognised as the requested class."""
         return _pooled(self.drawn)
 
     @property

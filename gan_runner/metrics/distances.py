@@ -73,8 +73,8 @@ def kernel_distance(features: Tensor, other: Tensor, seed: Seed) -> Tensor:
 def classifier_score(probabilities: Tensor) -> Tensor:
     """Exponential of the mean divergence of p(class | image) from p(class) (Salimans et al. 2016, arXiv:1606.03498).
 
-    From 1, where every image looks the same to the classifier, to the number of classes, where it is sure of
-    each and all come equally often. All images count at once, not in ten parts.
+    From 1, if every image looks the same to the classifier, to the number of classes, if it is sure of each image and
+    all classes are equally frequent. All images are used together, not in ten splits.
 
     Args:
         probabilities: [N, classes].

@@ -123,10 +123,10 @@ class RealNumbers:
         return found | ({"baselines": {k: dict(v) for k, v in self.baselines.items()}} if self.baselines else {})
 
     def beside(self, tag: str) -> str:
-        """The scores of real images (held out, or others than the reference) and of noise; "" if neither is known."""
+        """The scores of real images (held out, or outside the reference) and of noise; "" if neither is known."""
         said = []
         if (value := self.metrics.get(tag)) is not None:
-            which = "held out" if self.held_out else "others"
+            which = "held out" if self.held_out else "images"
             said.append(f"real images {value:.3g} ({self.count:,} {which})")
         if (value := self.noise.get(tag)) is not None:
             said.append(f"noise {value:.3g}")

@@ -456,8 +456,8 @@ class FeatureMetrics:
             return
         self._warned_of.add((count, real))
         _log.warning(
-            "%s images beside %s real ones are few for a Fréchet distance on %s features, which is too high for so "
-            "few; compare it only with one of as many.",
+            "%s generated and %s real images are few for a Fréchet distance on %s features.\n"
+            "  It is too high for so few; compare it only with that of as many images.",
             *(count, real, dim),
         )
 

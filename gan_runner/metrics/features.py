@@ -311,16 +311,16 @@ class Recipe:
     def trained(self, images: ImageSet, device: torch.device, task: Task) -> dict[str, dict[str, Tensor]]:
         """The weights of the encoder and of its head, on the CPU."""
         place = cache.folder()
-        kept = f"once; it will lie in {place}" if place else "for this process alone"
+        kept = f"It is trained once and kept in {place}." if place else "It is not kept for other runs."
         _log.info(
-            "The extractor %s learns the %s of %s from %s images, whatever data.limit is, %s. "
-            "For a quick look evaluation=pixels does without.",
-            *(self.name, task.name, images.name, f"{_pictures_learned(images):,}", kept),
+            "Training the extractor %s of the metrics on %s images of %s (%s).\n  %s\n"
+            "  For a quick look evaluation=pixels needs none.",
+            *(self.name, f"{_pictures_learned(images):,}", images.name, task.name, kept),
         )
         started = time.monotonic()
         encoder, head = (net.to(device) for net in self._untrained(images, task))
         train(encoder, head, task, images, self.seed, self.name)
-        _log.info("The extractor %s took %.0f seconds.", self.name, time.monotonic() - started)
+        _log.info("The extractor %s was trained in %.0f s.", self.name, time.monotonic() - started)
         parts = {"encoder": encoder, "head": head}
         return {part: {key: value.cpu() for key, value in net.state_dict().items()} for part, net in parts.items()}
 

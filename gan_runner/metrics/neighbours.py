@@ -129,7 +129,7 @@ def fidelity_and_coverage(real: Balls, fake: Tensor, k: Count) -> dict[str, floa
         of good images among bad ones scores s (Salvy et al. 2025, arXiv:2507.01761). For the density, radii are
         cut at their median, no image counts for more than one, and the score is divided by that of the real
         images among each other. For the coverage, a real image counts by how many of k generated ones are in
-        its ball, and the score is read off the curve of what a share of good images would be expected to score.
+        its ball, and the score is read from the curve of what a share of good images would be expected to score.
 
     Args:
         real: made with the same k.

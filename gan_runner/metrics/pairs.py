@@ -142,7 +142,7 @@ class PairMetrics:
         """See `OnData`.
 
         Raises:
-            UserError: the data are no pairs.
+            UserError: the data set has no pairs.
         """
         if kind_of(training).source is None:
             raise UserError(

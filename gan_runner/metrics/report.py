@@ -11,6 +11,7 @@ import torch
 from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
 
+from gan_runner.bars import folded
 from gan_runner.data.batch import TRUTH, Batch, joined
 from gan_runner.data.image_set import ImageSet
 from gan_runner.errors import UserError, printable
@@ -31,7 +32,8 @@ _MOST_BARS = 50  # classes that are drawn as bars
 _TEXT = 14  # pixels
 _ROW = 22
 _BAR = 320
-_BESIDE_PAIRS = "; source: each image that was drawn from, unchanged; mean: the mean real image"
+_BESIDE_PAIRS = "\nsource: the unchanged source images; mean: the mean real image"
+_WIDTH = 80  # columns of a line of text
 _DRAWN, _REAL, _GOOD = "#3465a4", "#b8b8b8", "#4e9a06"
 
 
@@ -96,15 +98,17 @@ class EvaluationReport:
     def table(self) -> str:
         """The numbers as text, a line each, and a line for each class."""
         by_class = [] if self.by_class is None else _lines_by_class(self.by_class)
-        return "\n".join([*_columns({"value": self}), self.held_against, f"fingerprint: {self.fingerprint}", *by_class])
+        fingerprint = folded(f"fingerprint: {self.fingerprint}", _WIDTH)
+        return "\n".join([*_columns({"value": self}), self.held_against, fingerprint, *by_class])
 
     @property
     def held_against(self) -> str:
-        """What the real images, the noise and the reference are, in words."""
+        """The images behind the columns of the table, in lines of at most 80 columns."""
         which = {"test": "held-out images", "train": "training images outside the reference"}[self.real_of]
-        real = f"{self.real_count:,} {which}" if self.real_count else "none that were kept apart"
+        real = f"{self.real_count:,} {which}" if self.real_count else "none outside the reference"
         return (
-            f"value: {self.fingerprint.generated:,} images; real: {real}; noise: as many of noise, or of copies; "
+            f"value: {self.fingerprint.generated:,} images; real: {real}\n"
+            "noise: as many images of noise (memorised: copies of training images)\n"
             f"reference: {self.fingerprint.real:,} training images{_BESIDE_PAIRS * bool(self.baselines)}"
         )
 
@@ -189,7 +193,7 @@ def _columns(found: Mapping[str, EvaluationReport]) -> list[str]:
 
 
 def _lines_by_class(found: ByClass) -> list[str]:
-    """A line for each class, numbers of real images of it in brackets, and what looks wrong."""
+    """A line for each class, with the values of real images in brackets, and what looks wrong."""
     head = ["class", "images", "recognised", "(real)", "taken for", "frechet", "(real)", "coverage", "(real)"]
     lines = [head]
     for number, (name, drawn, real) in enumerate(
@@ -200,10 +204,10 @@ def _lines_by_class(found: ByClass) -> list[str]:
         line = [printable(name), str(drawn.count), _percent(drawn.accuracy), _bracketed(_percent(real.accuracy))]
         line += [printable(other), _short(drawn.frechet), _bracketed(_short(real.frechet))]
         lines.append([*line, _short(drawn.coverage), _bracketed(_short(real.coverage))])
-    pooled = f"{_percent(found.accuracy)} of the images are taken for the class that was asked for"
-    beside = "" if found.real_accuracy is None else f"; of real images {_percent(found.real_accuracy)}"
+    pooled = f"{_percent(found.accuracy)} of the images are recognised as the requested class"
+    beside = "" if found.real_accuracy is None else f" (real images: {_percent(found.real_accuracy)})"
     lacking = [printable(name) for name, real in zip(found.names, found.real, strict=False) if not real.count]
-    apart = [f"Nothing is held out of {', '.join(lacking)}: no real images stand beside those."] if lacking else []
+    apart = [f"No images are held out of {', '.join(lacking)}, so there are no values in brackets."] if lacking else []
     return ["", *_aligned(lines, edges=(0,)), f"{pooled}{beside}.", *apart, *found.findings]
 
 

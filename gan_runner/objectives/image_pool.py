@@ -30,8 +30,8 @@ class Sharing(Protocol):
 class ImagePool:
     """A pool of generated images (Shrivastava et al. 2017, arXiv:1612.07828, section 2.3).
 
-    It first fills up. From then on each new image is, by chance, either shown itself, or takes the place of one that
-    lies there, which is shown instead. All decisions are made on the device, so that a recorded step makes new ones.
+    It first fills up. Then each new image is, with probability 1/2, either returned, or swapped with a random image of
+    the pool, which is returned instead. All decisions are made on the device, so that a recorded step makes new ones.
 
     Args:
         size: images that it holds, of all processes together.

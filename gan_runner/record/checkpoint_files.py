@@ -171,7 +171,7 @@ def _read(path: Path, device: torch.device) -> Any:
     """Read a file of `torch.save` and check all content against its checksums.
 
     Raises:
-        OSError: it cannot be read, or is no regular file.
+        OSError: it cannot be read, or is not a regular file.
         ValueError: it is not as `torch.save` writes files, or holds more than weights and plain values.
         Exception: anything that PyTorch raises for damaged bytes.
     """
@@ -242,10 +242,10 @@ class Plain:
 
     def _checked(self, tensor: torch.Tensor) -> torch.Tensor:
         if type(tensor) not in (torch.Tensor, torch.nn.Parameter) or tensor.layout != torch.strided or tensor.is_meta:
-            raise ValueError("it holds a tensor of a kind that a checkpoint of ours never holds")
+            raise ValueError("it holds a tensor of a kind that checkpoints never hold")
         self._bytes_left -= tensor.numel() * tensor.element_size()
         if tensor.is_quantized or tensor.is_nested or self._bytes_left < 0:
-            raise ValueError("it holds a tensor of a kind that a checkpoint of ours never holds")
+            raise ValueError("it holds a tensor of a kind that checkpoints never hold")
         return tensor.detach()
 
 
@@ -265,7 +265,7 @@ def _checked(path: Path, state: object) -> dict[str, Any]:
         if not fits(value):
             said = "is missing" if value is _MISSING else f"is no {needed}"
             raise UserError(
-                f"{path} is no checkpoint of a run: {key} {said}.",
+                f"{path} is not a checkpoint of a run: {key} {said}.",
                 "Try another checkpoint of the run, or another run's folder.",
             )
     return state

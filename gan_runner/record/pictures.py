@@ -41,7 +41,7 @@ MARGIN = 12  # pixels between two frames of a timeline
 CAPTION_HEIGHT, CAPTION_SIZE = 30, 20  # pixels
 ANIMATION_SECONDS = 8.0  # what an animation aims at, as far as its frames stay within the two limits below
 SHORTEST_FRAME, LONGEST_FRAME = 0.04, 0.5  # seconds; viewers slow down what is much shorter
-LARGEST_GRID = 64_000_000  # pixels; more is no grid of ours, and may be made to fill the memory
+LARGEST_GRID = 64_000_000  # pixels; runs write smaller grids, and a larger file could be meant to fill the memory
 MOST_FRAMES = 100  # of an animation; five hundred would take 10 s and half a gigabyte to write
 _LONGEST_FOLDER_NAME = 200  # bytes; file systems take 255
 # Names of devices, which Windows opens in place of a file or a folder, whatever ending they have.
@@ -233,7 +233,7 @@ def opened_png(path: Path, most: int = LARGEST_GRID) -> Iterator[Image.Image]:
         most: pixels that it may have.
 
     Raises:
-        OSError: it cannot be opened, or is no regular file.
+        OSError: it cannot be opened, or is not a regular file.
         ValueError: it is too large.
         Exception: anything that Pillow raises for other files.
     """

@@ -428,7 +428,7 @@ def _as_sweep(content: Any) -> Sweep:
     """Check what was read, which may be damaged or untrusted; missing fields get their defaults.
 
     Raises:
-        ValueError: it is no sweep.
+        ValueError: it is not a sweep.
     """
     entries = content.get("jobs") if isinstance(content, dict) else None
     if not isinstance(entries, list) or len(entries) > _MOST_JOBS:

@@ -7,6 +7,7 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
+from gan_runner import tags
 from gan_runner.incidental import is_incidental
 from gan_runner.machine.shell import command_line
 from gan_runner.override import key_of
@@ -148,7 +149,7 @@ class Comparable:
     def title(self) -> str:
         """The set in one line."""
         better = f", {self.goal} is better" if self.goal else ""
-        by = f", by {self.objective}{better}" if self.objective else ", without an objective"
+        by = f", by {self.objective.removeprefix(tags.METRIC)}{better}" if self.objective else ", without an objective"
         return f"{self.data}{by}{f' ({self.measured})' if self.measured else ''}"
 
 

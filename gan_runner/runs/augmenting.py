@@ -1,4 +1,4 @@
-"""What a run's images are worth to a classifier of its data: train it, draw, compare, and keep each result."""
+"""How much a run's images help a classifier of its data: train the run, draw images, train classifiers, compare."""
 
 from __future__ import annotations
 
@@ -52,12 +52,12 @@ from gan_runner.worth.scores import Scores, scores_of
 log = logging.getLogger(__name__)
 
 FEWEST = 5
-"""Images of a class that are needed to train on, and as many to hold back."""
+"""The fewest images of a class to train on, and the fewest to hold back."""
 HELD_OUT = 0.25
-"""The share of a set without test images that is held out to test on, unless another is asked for."""
-_LEAST_HELD_BACK = 0.5  # real images that are held back, as a multiple of those that are kept
-_MOST_GENERATED = 50_000  # images of an arm
-_MOST_ALONE = 20_000  # of the arm that has generated ones alone
+"""The share of the images that is held out for testing if the data set has no test images."""
+_LEAST_HELD_BACK = 0.5  # held-back real images of a class, as a multiple of the kept ones
+_MOST_GENERATED = 50_000  # generated images in an arm
+_MOST_ALONE = 20_000  # in the arm with generated images only
 _RESULTS, _SETTINGS, _GENERATED = "results.jsonl", "settings.json", "generated.npz"
 _KEYS_OF_RESULTS = {"arm", "seed", "recognised"}
 _ANSWER = "answer"
@@ -65,10 +65,10 @@ _ANSWER = "answer"
 
 @dataclass(frozen=True)
 class Asked:
-    """How images are compared.
+    """The settings of a comparison.
 
     Attributes:
-        seeds: repetitions.
+        seeds: number of repetitions.
         updates: of each classifier.
         batch_size: images in each update.
         filters: which generated images are left out.
@@ -92,10 +92,10 @@ class RealImages:
 
     Attributes:
         whole: all training images.
-        test: those to test on.
-        test_labels: their classes, by the numbers that these have in `whole`.
-        kept: rows of `whole` that the GAN and the classifiers learn.
-        held_back: rows of `whole` that neither does, but the arms with more real images.
+        test: the test images.
+        test_labels: their classes, numbered as in `whole`.
+        kept: rows of `whole` that the GAN and the classifiers are trained on.
+        held_back: rows of `whole` that only the arms with more real images are trained on.
         scarce: the classes that are cut.
     """
 
@@ -107,41 +107,41 @@ class RealImages:
     scarce: tuple[int, ...]
 
     def by_class(self, rows: Tensor) -> list[Tensor]:
-        """Rows of `whole`, those of each class by themselves."""
+        """Rows of `whole`, split by class."""
         assert self.whole.labels is not None
         labels = self.whole.labels[rows]
         return [rows[labels == number] for number in range(len(self.whole.classes))]
 
     @property
     def counts(self) -> list[int]:
-        """Images of each scarce class that are kept."""
+        """The number of kept images of each scarce class."""
         kept = self.by_class(self.kept)
         return [len(kept[number]) for number in self.scarce]
 
     @property
     def learned(self) -> ImageSet:
-        """What the GAN learns."""
+        """The images that the GAN is trained on."""
         return images_at(self.whole, self.kept)
 
 
 def real_images(config: DictConfig, scarce: Scarce, key: str, *, hold_out: bool) -> RealImages:
-    """Load real images, and part them.
+    """Load the real images and split them into test, kept and held-back images.
 
     Args:
-        config: with the data; gets another `data.holdout` where images have to be held out to test on.
-        scarce: how many of each class to keep.
-        key: what that was given as, for messages.
-        hold_out: whether images may be held out where there are no others to test on.
+        config: has the data; its `data.holdout` is set if test images have to be held out.
+        scarce: how many images of each class to keep.
+        key: the setting that says so, for messages.
+        hold_out: whether images may be held out if the data set has no test images.
 
     Raises:
-        UserError: they have no classes, or a class has too few to train on, to hold back or to test on.
+        UserError: the data have no classes, or a class has too few images to train on, to hold back or to test on.
     """
     _check_split(config)
     whole = load_images(config, scarce=None)
     if class_counts(whole) is None:
         raise UserError(
-            f"data={whole.name} has no classes, but a classifier is to tell them apart.",
-            "Try a set with classes, such as data=fashion_mnist, or a folder with a folder for each class.",
+            f"data={whole.name} has no classes, but gan-augment trains a classifier.",
+            "Try a data set with classes, such as data=fashion_mnist, or a folder with one subfolder for each class.",
         )
     held_out = config.data.get("holdout")
     test = _test_images(config, hold_out=hold_out)
@@ -155,19 +155,21 @@ def real_images(config: DictConfig, scarce: Scarce, key: str, *, hold_out: bool)
         name = printable(whole.classes[number])
         if count < FEWEST:
             raise UserError(
-                f"Class {name} has {count:,} images to train on, but needs {FEWEST} at least.",
-                f"Keep more of it with {key}, or take the class out of the data.",
+                f"Class {name} has {count:,} images to train on, but needs at least {FEWEST}.",
+                f"Keep more of it with {key}, or remove the class from the data.",
             )
         if number in cut and counts[number] - count < max(FEWEST, _LEAST_HELD_BACK * count):
             most = min(int(counts[number] / (1 + _LEAST_HELD_BACK)), counts[number] - FEWEST)
             raise UserError(
-                f"{key} keeps {count:,} of the {counts[number]:,} images of class {name}, but half as many as are kept "
-                f"must be left to compare with, and {FEWEST} at least.",
-                f"Keep {most:,} of it at most." if most >= FEWEST else "Keep all of it, or take it out of the data.",
+                f"{key} keeps {count:,} of the {counts[number]:,} images of class {name}, which leaves too few to "
+                f"compare with: at least half as many as are kept, and at least {FEWEST}.",
+                f"Keep at most {most:,} of it."
+                if most >= FEWEST
+                else "Keep all of it, or remove the class from the data.",
             )
     if not cut:
         raise UserError(
-            f"{key} is {_shown(scarce)}, which cuts no class, so that no real images are held back to compare with.",
+            f"{key} is {_shown(scarce)}, which cuts no class, so no real images are held back to compare with.",
             f"Try {key}=0.5, which keeps half of every class.",
         )
     kept, held_back = kept_and_held_back(whole, scarce, key)
@@ -175,50 +177,49 @@ def real_images(config: DictConfig, scarce: Scarce, key: str, *, hold_out: bool)
 
 
 def _check_split(config: DictConfig) -> None:
-    """Refuse data that would be tested on what they train on.
+    """Refuse data whose training images would also be the test images.
 
     Raises:
-        UserError: they would.
+        UserError: `data.split` is test, or the data set has no setting `split`.
     """
     split = config.data.get("split")
     if split == "test":
         raise UserError(
-            "data.split is test, so that nothing besides the images that are learned is left to test on.",
+            "data.split is test, but gan-augment trains on one split and tests on the other.",
             "Leave data.split out.",
         )
     if split is None:
         raise UserError(
-            f"data ({config.data._target_}) has no setting split, so that it gives no images to test on.",
-            "Give it a parameter split, train or test, and a line split: train in its YAML file.",
+            f"data ({config.data._target_}) has no setting split, so it has no test images.",
+            "Give it a parameter split (train or test), and its YAML file the line split: train.",
         )
 
 
 def _test_images(config: DictConfig, *, hold_out: bool) -> ImageSet:
-    """The images to test on: the set's own or, where there are none and that is allowed, some that are held out."""
+    """The test images: those of the data set, or held-out ones if it has none and that is allowed."""
     try:
-        with silently():  # what its folder holds was told when the training images were loaded
+        with silently():  # findings in its folder were reported when the training images were loaded
             return load_images(config, split="test", limit=None)
     except NoTestSplitError:
         if not hold_out or config.data.get("holdout") != 0:
             raise
-    log.info("data.holdout is %g: there are no test images, so that this share of the images is held out.", HELD_OUT)
+    log.info("There are no test images, so data.holdout=%g: this share of the images is held out.", HELD_OUT)
     with open_dict(config.data):
         config.data.holdout = HELD_OUT
     return load_images(config, split="test", limit=None)
 
 
 def _test_labels(test: ImageSet, whole: ImageSet) -> Tensor:
-    """The classes of the test images, int64, by their numbers among those of the training images.
+    """The classes of the test images, int64, numbered as those of the training images.
 
     Raises:
-        UserError: a class has images to train on and none to test on, or the other way round.
+        UserError: a class has training images but no test images, or the other way round.
     """
     there = class_counts(test)
-    if there is None or test.labels is None:  # such as a folder of test images that has no folders in it, or one
+    if there is None or test.labels is None:  # such as a folder of test images without subfolders, or with only one
         raise UserError(
             f"data={whole.name} has test images without classes.",
-            "Put them into a folder for each class, or have a share of the images held out instead with "
-            f"data.holdout={HELD_OUT}.",
+            f"Put them into one folder for each class, or hold out a share of the images with data.holdout={HELD_OUT}.",
         )
     tested = {name for name, count in zip(test.classes, there, strict=True) if count}
     for name in (*whole.classes, *test.classes):
@@ -227,28 +228,28 @@ def _test_labels(test: ImageSet, whole: ImageSet) -> Tensor:
         what = "test images" if name in whole.classes else "training images"
         raise UserError(
             f"data={whole.name} has no {what} of class {printable(name)}.",
-            f"Add some to its {what}, or have a share of the images held out instead with data.holdout={HELD_OUT}.",
+            f"Add some to its {what}, or hold out a share of the images with data.holdout={HELD_OUT}.",
         )
     numbers = [whole.classes.index(name) if name in tested else -1 for name in test.classes]
     return torch.tensor(numbers)[test.labels]
 
 
 def tell_few(real: RealImages) -> None:
-    """Warn of classes that a GAN has hardly enough images of, before it trains."""
+    """Warn before training if a class has very few images."""
     if few := with_few_images(real.whole.classes, [len(rows) for rows in real.by_class(real.kept)]):
         log.warning(
-            "Fewer than %d images of a class are too few for most GANs to learn it, and images of such a GAN do a "
-            "classifier more harm than good: %s.",
+            "Fewer than %d images of a class are too few for most GANs to learn it, and images of such a GAN usually "
+            "make a classifier worse: %s.",
             FEW,
             few,
         )
 
 
 def open_folder(output: str | None, settings: Mapping[str, object]) -> Path:
-    """The folder of a comparison: a new one, or an earlier one with the same settings, that is gone on with.
+    """The folder of a comparison: a new one, or an earlier one with the same settings, which is resumed.
 
     Raises:
-        UserError: something else lies there, or the settings are others.
+        UserError: something else is in the folder, or its settings differ.
     """
     if output is None:
         name = new_name("outputs")
@@ -256,19 +257,19 @@ def open_folder(output: str | None, settings: Mapping[str, object]) -> Path:
     else:
         folder = Path(output)
         if folder.exists() and not is_folder(folder):
-            raise UserError(f"output is {output}, but that is no folder.", "Give the path of a new folder.")
+            raise UserError(f"output is {output}, but that is not a folder.", "Give the path of a new folder.")
         stored = DataFolder(folder).json(_SETTINGS) if is_folder(folder) else {}
         if not stored and is_folder(folder) and not is_empty_folder(folder):
             raise UserError(
-                f"output is {output}, but something other than gan-augment has written there.",
+                f"output is {output}, but that folder was not written by gan-augment.",
                 "Give the path of a new folder.",
             )
         for name_, value in settings.items():
             if stored and stored.get(name_) != value:
                 raise UserError(
-                    f"output is {output}, which gan-augment has begun with {name_}={stored.get(name_)}, but "
+                    f"output is {output}, which gan-augment has started with {name_}={stored.get(name_)}, but "
                     f"{name_} is {value} now.",
-                    "Give the same settings, or another output.",
+                    "Use the same settings, or another output.",
                 )
         folder.mkdir(parents=True, exist_ok=True)
     write_text(folder / _SETTINGS, json.dumps(settings, indent=2) + "\n")
@@ -278,16 +279,16 @@ def open_folder(output: str | None, settings: Mapping[str, object]) -> Path:
 def trained_gan(
     folder: Path, words: Sequence[str], settings: Mapping[str, object], trust: Sequence[str] | str
 ) -> SavedRun:
-    """Train the GAN of a comparison in its folder, as gan-run does; resume what was begun there.
+    """Train the GAN of a comparison in its folder, as gan-run does, or resume it there.
 
     Args:
         folder: of the comparison.
-        words: overrides, those of the data.
+        words: the overrides of the data.
         settings: further overrides, nested.
         trust: modules of the user's own that its config may name.
 
     Raises:
-        UserError: what gan-run would say.
+        UserError: gan-run's errors.
         SystemExit: the training was interrupted.
     """
     place, number = folder / "gan", 2
@@ -305,19 +306,19 @@ def trained_gan(
 
 
 def learned_others(run: SavedRun, real: RealImages, checkpoint: str) -> bool:
-    """Whether a run has learned other images than those that are kept for it."""
+    """Whether a run was trained on images other than `real.learned`."""
     about = run.load_checkpoint(checkpoint, "cpu")["about"]
     return bool(about["data_fingerprint"] != real.learned.fingerprint)
 
 
 def compare(folder: Path, run: SavedRun, real: RealImages, asked: Asked) -> Answer:
-    """Draw images, train all classifiers, and write down what they are worth; what is there already is not done again.
+    """Draw images and train all classifiers, except for those that the folder has already.
 
     Args:
         folder: of the comparison.
-        run: draws by class, and has learned `real.learned`.
+        run: a run by class, trained on `real.learned`.
         real: the real images.
-        asked: how to compare.
+        asked: the settings.
 
     Raises:
         UserError: the filters leave too few images, or nothing can be written.
@@ -356,7 +357,7 @@ def _arms(real: RealImages) -> list[Arm]:
 
 
 def _known(folder: Path, run: SavedRun, real: RealImages, asked: Asked) -> Generated:
-    """The generated images, judged: as they lie in the folder, or drawn now."""
+    """The generated images with the judge's confidence: those in the folder, or newly drawn ones."""
     kept, names = real.by_class(real.kept), real.whole.classes
     recipe = Recipe(asked.updates, asked.batch_size, derived_seed(asked.seed, "judge"), 0)
     alone = min(max(map(len, kept)), images_shown(recipe, len(names)), -(-_MOST_ALONE // len(names)))
@@ -368,15 +369,15 @@ def _known(folder: Path, run: SavedRun, real: RealImages, asked: Asked) -> Gener
         known = generated_images.load(folder / _GENERATED)
         if not known.fits(real.whole.shape, counts, len(real.whole)):
             raise UserError(
-                f"{folder / _GENERATED} is damaged: it has other images than this comparison draws.",
-                "Take it away, and the images are drawn again.",
+                f"{folder / _GENERATED} is damaged: it does not have the images of this comparison.",
+                "Delete it; the images will be drawn again.",
             )
         return known
     pixels = _pixels(real.learned)
     labels = real.learned.labels
     assert labels is not None
     own = [(labels == number).nonzero().flatten() for number in range(len(names))]
-    log.info("The judge learns the %s real images.", f"{len(labels):,}")
+    log.info("Training a classifier on the %s real images, to judge the generated ones.", f"{len(labels):,}")
     judge = trained(pixels.to(asked.device), own, OVERSAMPLING, recipe)
 
     def draw(numbers: Sequence[int], count: int, seed: int) -> NDArray[np.uint8]:
@@ -407,7 +408,7 @@ def _pool(real: RealImages, known: Generated, asked: Asked) -> tuple[Pool, Tenso
 
 
 def _results(folder: Path, tested: Sequence[CountOrZero]) -> dict[tuple[str, int], Scores]:
-    """Which classifiers are trained already, with their scores; what is damaged or half-written leaves the file.
+    """The scores of the classifiers that are trained already. Damaged and half-written lines are removed from the file.
 
     Args:
         folder: of the comparison.
@@ -419,7 +420,7 @@ def _results(folder: Path, tested: Sequence[CountOrZero]) -> dict[tuple[str, int
 
 
 def _is_result(line: Mapping[str, object], tested: Sequence[CountOrZero]) -> bool:
-    """Whether a line has what `compare` writes: counts of as many images of each class as are tested."""
+    """Whether a line has what `compare` writes: a confusion matrix of all test images."""
     if line.keys() != _KEYS_OF_RESULTS or type(line["arm"]) is not str or type(line["seed"]) is not int:
         return False
     rows = line["recognised"]
@@ -435,7 +436,7 @@ def _is_result(line: Mapping[str, object], tested: Sequence[CountOrZero]) -> boo
 
 
 def write_answer(folder: Path, answer: Answer, run: SavedRun) -> None:
-    """Write an answer as JSON, as an image, into an event file, and the generated images by class."""
+    """Write the answer as JSON, as an image and for TensorBoard, and the generated images in one folder per class."""
     known = generated_images.load(folder / _GENERATED)
     facts = _facts(known, answer)
     write_text(folder / f"{_ANSWER}.json", json.dumps(answer.as_dict() | facts, indent=2, allow_nan=False) + "\n")

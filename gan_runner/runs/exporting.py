@@ -68,7 +68,7 @@ def export_run(
     config, summary = OmegaConf.create(stored.values), DataFolder(folder).json("summary.json")
     if "source_shape" in conditioning_of(plain(config.game), kind_of_checkpoint(state["about"])):
         raise UserError(
-            f"run is {folder}, which draws images from images; such networks are not exported yet.",
+            f"run is {folder}, which translates images; such networks are not exported yet.",
             "Try gan-translate run=DIR input=FOLDER output=FOLDER, or SavedRun.translate in Python.",
         )
     pictures = None
@@ -106,15 +106,15 @@ def _taken(output: Path, description: Description) -> tuple[int, ...]:
         return description.image_shape
     if description.what == "discriminator":
         raise UserError(
-            f"output={output} would be a page on which a visitor draws, but what=discriminator draws nothing.",
+            f"output={output} would be a page that draws images, but what=discriminator draws none.",
             "Try what=generator, or another form: output=NAME, NAME.onnx or NAME.pt2.",
         )
     game = description.drawing.get("game")
     by_class = game is not None and issubclass(named_by(game), Conditional)
     if not description.from_latents_alone and not by_class:
         raise UserError(
-            f"output={output}, but this run's game gives its generator more than latents, which a {output.suffix} has "
-            "no place for.",
+            f"output={output}, but this run's generator takes more than latents, which a {output.suffix} file does not "
+            "support.",
             "Export a folder instead: output=NAME.",
         )
     return (make_latent(description.drawing["latent"]).dim,)

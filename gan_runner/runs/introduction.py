@@ -32,7 +32,7 @@ def introduce(experiment: Experiment) -> dict[str, str]:
     if (size := experiment.world.size) > 1:
         log.info("%d processes train together, each on %d images of a batch.", size, experiment.step.sizes.d)
     if not game.classifies:
-        log.info("This loss does not classify: the area under the ROC curve stands in for accuracy/*.")
+        log.info("This loss does not classify: accuracy/* are the area under the ROC curve.")
     for said in what_to_know(experiment):
         log.warning("%s", said)
     tables = layer_tables(experiment)
@@ -42,7 +42,7 @@ def introduce(experiment: Experiment) -> dict[str, str]:
 
 
 def what_to_know(experiment: Experiment) -> list[str]:
-    """What the game's settings, and the classes of the data, may lead to: a sentence or two for each."""
+    """Warnings about the game's settings and about classes with few images."""
     game, counts = experiment.game, experiment.class_counts
     said = list(getattr(game, "caveats", ()))
     if isinstance(game, Conditional) and not game.unconditional and counts is not None:
@@ -85,10 +85,10 @@ def what_is_trained(experiment: Experiment, config: DictConfig, choices: Mapping
 
 
 def what_is_better(config: DictConfig, choices: Mapping[str, str | None]) -> str | None:
-    """What experiment=recommended was measured to gain, and on which data.
+    """The measured gain of experiment=recommended, or None if it is unknown or an experiment is chosen.
 
-    The numbers are `model.recommended.gain` of the config: by data set, those of the set that is trained on, else the
-    first ones. None where there are none, or an experiment is chosen.
+    The numbers are `model.recommended.gain` of the config, by data set: those of the data set that is trained on, or
+    else the first ones.
     """
     gains = OmegaConf.select(config, "model.recommended.gain")
     if not gains or choices.get("experiment") is not None:
@@ -96,8 +96,8 @@ def what_is_better(config: DictConfig, choices: Mapping[str, str | None]) -> str
     data = choices.get("data") if choices.get("data") in gains else next(iter(gains))
     gain = gains[data]
     return (
-        f"experiment=recommended reaches a Frechet distance {gain.times:g} times lower, as measured after "
-        f"{about(60 * gain.minutes)} on {data} ({counted(gain.seeds, 'seed')}; benchmarks/defaults.jsonl)."
+        f"Better images: experiment=recommended (Frechet distance {gain.times:g} times lower\n"
+        f"  after {about(60 * gain.minutes)} on {data}, {counted(gain.seeds, 'seed')}; benchmarks/defaults.jsonl)"
     )
 
 

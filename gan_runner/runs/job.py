@@ -21,6 +21,7 @@ from gan_runner.config.checking import check, too_much_asked
 from gan_runner.config.hyperparameters import hyperparameters_of
 from gan_runner.config.stored import Stored, read_stored, to_store
 from gan_runner.contracts import hold_to
+from gan_runner.data.unread import counted
 from gan_runner.errors import FirstError, UserError, mark_as_told, problem_of
 from gan_runner.machine import shell
 from gan_runner.override import key_of
@@ -325,10 +326,11 @@ def _length_in_words(run: Run) -> str:
     total = timetable.iterations(run.progress)
     if settings.minutes is not None and settings.iterations is None:
         return f"{settings.minutes:g} minutes"
-    epochs = f"{timetable.epochs_in_all:,} epochs"
+    epochs = counted(timetable.epochs_in_all, "epoch")
     if total is None:
         return epochs
-    return f"{total:,} iterations" if settings.iterations is not None else f"{epochs} ({total:,} iterations)"
+    iterations = counted(total, "iteration")
+    return iterations if settings.iterations is not None else f"{epochs} ({iterations})"
 
 
 def _hyperparameters(start: Start) -> Hyperparameters:

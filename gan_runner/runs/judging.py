@@ -51,7 +51,7 @@ def report_of_checkpoint(
     """
     sampler = sampler_of_checkpoint(config, state, seed, device)
     if (fewer := metrics.comparable(num)) < num:
-        log.info("Only %s images are drawn, not %s: there are no more real images to compare with.", fewer, num)
+        log.info("Drawing %s images, not %s: there are only as many real images.", f"{fewer:,}", f"{num:,}")
     drawn = sampler.draw(sampler.like_data("evaluation latents", fewer))
     images = as_bytes(torch.cat([batch.images for batch in drawn]))
     found = report(
@@ -73,7 +73,7 @@ def report_of_checkpoint(
 
 
 def _symptoms(config: DictConfig) -> dict[str, Symptom]:
-    """What a run watches for, by name; nothing where its `health` is of the user's own and has no such key."""
+    """The symptoms that a run watches for, by name; {} if its `health` is the user's own and has no such key."""
     nodes = config.health.get("symptoms")
     return {str(name): make(node) for name, node in nodes.items() if node} if OmegaConf.is_dict(nodes) else {}
 

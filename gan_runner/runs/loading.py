@@ -23,7 +23,7 @@ def load(folder: str | Path, trust: Sequence[str] | str = ()) -> SavedRun | Expo
         trust: your own modules that its config may name.
 
     Raises:
-        UserError: there is neither in it.
+        UserError: the folder has neither.
     """
     if (Path(folder) / "sweep.json").exists():
         raise UserError(
@@ -44,7 +44,7 @@ def load_sweep(folder: str | Path, trust: Sequence[str] | str = ()) -> SavedSwee
         trust: your own modules that its runs' configs may name.
 
     Raises:
-        UserError: there is none in it.
+        UserError: the folder has no sweep.
     """
     from gan_runner.runs.in_python import SavedSweep
 

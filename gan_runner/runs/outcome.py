@@ -1,4 +1,4 @@
-"""What a run has come to so far, for its summary.json."""
+"""The state of a run so far, for its summary.json."""
 
 from __future__ import annotations
 

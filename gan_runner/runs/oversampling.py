@@ -20,17 +20,17 @@ from sklearn.utils import check_random_state  # noqa: E402
 
 
 class GanSampler(BaseOverSampler):  # type: ignore[misc]
-    """Adds images that a run's generator draws to the classes that have too few, with imbalanced-learn's interface.
+    """An over-sampler with imbalanced-learn's interface that adds generated images to the classes with too few.
 
-    Train the run on the images that are resampled and no others: a run that has learned the test images, or another
-    fold's, makes a score too good.
+    Train the run on exactly the images that are resampled. A run that was trained on test images, or on those of
+    another fold, makes scores look better than they are.
 
     Args:
         run: a run by class (game=conditional) or an exported one: its folder, or what `gan_runner.load` gives.
-        sampling_strategy: as of every over-sampler of imbalanced-learn: "auto" makes all classes as large as the
+        sampling_strategy: as in every over-sampler of imbalanced-learn: "auto" makes all classes as large as the
             largest; {class: final count}; a ratio for two classes; a function of y.
-        random_state: of the latents.
-        scale: what pixels from 0 to 255 are multiplied with, 1 / 255 for X in [0, 1].
+        random_state: seed of the latents.
+        scale: factor for pixels from 0 to 255, such as 1 / 255 for X in [0, 1].
 
     Attributes:
         sampling_strategy_: how many images of each class `fit_resample` has added.
@@ -56,18 +56,18 @@ class GanSampler(BaseOverSampler):  # type: ignore[misc]
         self.scale = scale
 
     def fit_resample(self, X: Any, y: Any, **params: Any) -> tuple[Any, Any]:  # noqa: N803
-        """Add generated images behind the real ones.
+        """Append generated images to the real ones.
 
         Args:
-            X: images, [N, H, W, C], or [N, H * W * C] as scikit-learn has them.
-            y: the class of each, [N]: all by their names or, where one is no name, all by their numbers from 0 on.
+            X: images, [N, H, W, C], or [N, H * W * C] as in scikit-learn.
+            y: the class of each image, [N]: names, or numbers from 0 if any of them is not a name.
             **params: none are known.
 
         Returns:
-            X and y with the generated images at the end, of the shape and type of what was given.
+            X and y with the generated images at the end, in the same shape and type.
 
         Raises:
-            UserError: the generator draws other shapes, or is given no class, or there is no such class.
+            UserError: the generator draws images of another shape, or not by class, or there is no such class.
         """
         shape = np.shape(X)
         if len(shape) != 4:
@@ -96,9 +96,10 @@ class GanSampler(BaseOverSampler):  # type: ignore[misc]
 
 
 def _names(classes: Any, run: SavedRun | Exported) -> dict[Any, str]:
-    """The run's name of each class of y: all are names or, where one of them is none, all are numbers from 0 on.
+    """The run's name of each class of y, which are all names, or all numbers from 0 if any of them is not a name.
 
-    Of a run whose classes are called 1 to 10, the numbers 0 to 9 are else taken for names as far as they are some.
+    Deciding for each class alone would be wrong for a run with classes called 1 to 10: of the numbers 0 to 9, all but 0
+    are also names.
     """
     known = run.sample(1).classes
     names = {each: str(each) for each in classes.tolist()}

@@ -28,31 +28,33 @@ from gan_runner.trees import values
 log = logging.getLogger(__name__)
 
 LENGTHS = ("epochs", "iterations", "minutes")
-"""The keys of trainer that say how long a run is, of which one counts."""
+"""The keys of trainer for the length of a run; one of them is used."""
 
 STORED = "stored"
-"""The name under which Hydra finds the config of the run that goes on."""
+"""The name under which Hydra finds the config of a run that is resumed."""
 
 
 def prepare_to_resume(words: Typed) -> str:
-    """Read the run that is to go on, and let Hydra know of it.
+    """Read the config of the run to resume, and store it where Hydra finds it.
 
     Args:
-        words: what was typed, the folder quoted for Hydra.
+        words: the command, with the folder quoted for Hydra.
 
     Returns:
-        The folder, quoted as it was.
+        The folder, with its quotes.
 
     Raises:
-        UserError: there is no such run, its config is not to be trusted, or something typed does not go with it.
+        UserError: there is no such run, its config names components that may not be built, or an override does not go
+            with resume.
     """
     folder = str(words.value_of("resume"))
     if words.multirun:
-        raise UserError("resume is for one run, but -m starts a sweep.", "Leave out -m.")
+        raise UserError("resume is for one run, but -m starts a sweep.", "Leave out -m, or use sweep_resume=.")
     elsewhere = words.value_of("hydra.run.dir")
     if elsewhere is not None and str(elsewhere) != folder:
         raise UserError(
-            f"hydra.run.dir is {elsewhere}, but a run goes on in its own folder, {folder}.", "Leave hydra.run.dir out."
+            f"hydra.run.dir is {elsewhere}, but a run is resumed in its own folder, {folder}.",
+            "Leave hydra.run.dir out.",
         )
     RunFolder.of_run(folder, "resume")
     offer_to_hydra(read_stored(Path(folder), trusted(words), "resume"), words.overrides)
@@ -60,19 +62,19 @@ def prepare_to_resume(words: Typed) -> str:
 
 
 def trusted(words: Typed) -> Parts:
-    """What a folder may have built, by the `trust` that was typed."""
+    """The components that may be built, given the `trust` that was typed."""
     value = words.value_of("trust")
     return trusting([] if value is None else value)
 
 
 def offer_to_hydra(stored: Stored, typed: list[str]) -> None:
-    """Let Hydra compose a run's config with new overrides, as it composes the package's own: under the name `stored`.
+    """Store a run's config under the name `stored`, so that Hydra composes it with new overrides.
 
-    A group that is chosen again takes the place of the stored one; the same choice typed again changes nothing of what
-    an experiment had set in it. Keys that are not the config's are refused by Hydra.
+    A new option of a group replaces the stored one. If the stored option is typed again, values that an experiment had
+    set in it stay. Hydra refuses keys that the config does not have.
 
     Args:
-        stored: the run's.
+        stored: the run's config.
         typed: the new overrides.
 
     Raises:
@@ -83,7 +85,7 @@ def offer_to_hydra(stored: Stored, typed: list[str]) -> None:
     parsed = {override.key_or_group: override for override in overrides if override.package is None}
     if "experiment" in parsed:
         raise UserError(
-            f"experiment is {parsed['experiment'].value()}, but a run goes on as what it is.",
+            f"experiment is {parsed['experiment'].value()}, but a run that is resumed keeps its experiment.",
             "Leave experiment out, or start a new run.",
         )
     typed_length = [key for key in LENGTHS if f"trainer.{key}" in parsed]
@@ -101,7 +103,7 @@ def offer_to_hydra(stored: Stored, typed: list[str]) -> None:
             chosen["logger"] = "tensorboard"
             names = [name.rpartition(".")[2].lower() for name in outside]
             log.warning(
-                "This run was logged to %s too, but where data go is not for a folder to say. To go on there, add "
+                "This run was also logged to %s. A resumed run logs there only if you ask for it again: add "
                 "'logger=[tensorboard,%s]', and its settings.",
                 " and ".join(names),
                 ",".join(names),
@@ -119,10 +121,10 @@ def offer_to_hydra(stored: Stored, typed: list[str]) -> None:
 
 
 def refuse_changes(folder: str, stored: Stored, config: DictConfig) -> None:
-    """Refuse to resume something else than what the checkpoint's weights have been trained on and as.
+    """Refuse overrides that change what is trained.
 
     Raises:
-        UserError: the config differs from the stored one in that.
+        UserError: the config differs from the stored one in a setting that decides what is trained.
     """
     old, new = dict(_leaves(OmegaConf.create(stored.values))), dict(_leaves(config))
     changes = [
@@ -138,12 +140,12 @@ def refuse_changes(folder: str, stored: Stored, config: DictConfig) -> None:
 
 
 def refuse_other_data(folder: str, before: str | None, images: ImageSet) -> None:
-    """Refuse to resume with other images than those that a run has been trained on.
+    """Refuse to resume a run with images other than those that it was trained on.
 
     Args:
         folder: the run's, for the message.
-        before: fingerprint of those images.
-        images: what the run would be resumed with.
+        before: fingerprint of the images that it was trained on.
+        images: the images now.
 
     Raises:
         UserError: the fingerprints differ.
@@ -152,16 +154,16 @@ def refuse_other_data(folder: str, before: str | None, images: ImageSet) -> None
         raise UserError(
             f"resume is {folder}, but that run trains on other images: their fingerprint was {before}, "
             f"and that of {images.name} is {images.fingerprint} now.",
-            "Give data.root the same images, start a new run, or add resume_force=true if you mean it.",
+            "Put the same images into data.root, start a new run, or add resume_force=true if you mean it.",
         )
 
 
 @contextlib.contextmanager
 def refusing_what_does_not_fit(folder: str) -> Iterator[None]:
-    """While a checkpoint is loaded into what the config makes, which resume_force lets differ from what was saved.
+    """Inside the context a checkpoint is loaded; with resume_force the config may not match it.
 
     Raises:
-        UserError: the two do not fit together.
+        UserError: the checkpoint does not fit the config.
     """
     try:
         yield
@@ -169,13 +171,13 @@ def refusing_what_does_not_fit(folder: str) -> Iterator[None]:
         raise
     except Exception as error:  # untrusted, and components raise anything for wrong values
         raise UserError(
-            f"resume is {folder}, but its checkpoint does not fit what is trained now: {type(error).__name__}: {error}",
+            f"resume is {folder}, but its checkpoint does not fit these settings: {type(error).__name__}: {error}",
             "Leave out the overrides that change the model or the optimizer, or start a new run.",
         ) from error
 
 
 def _leaves(config: DictConfig) -> Iterator[tuple[str, object]]:
-    """Values of what is trained, by dotted key."""
+    """The settings that decide what is trained, by dotted key."""
     for path in ["seed", *(key for group in GROUPS for key in group.keys(group.trained))]:
         value = OmegaConf.select(config, path, throw_on_resolution_failure=False)
         plain = OmegaConf.to_container(value, resolve=True) if OmegaConf.is_config(value) else value

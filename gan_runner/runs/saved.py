@@ -43,12 +43,12 @@ OTHERWISE = "or draw images with gan-sample and give samples=PATH data=NAME."
 
 
 class SavedRun:
-    """The folder of a run that has saved something. An untrusted folder is only read as data: see `trust`.
+    """The folder of a run that has saved a checkpoint. An untrusted folder is only read as data: see `trust`.
 
     Args:
-        folder: the run's.
+        folder: the run's folder.
         trust: your own modules that its config may name.
-        key: what the folder was given as, for messages.
+        key: the setting that named the folder, for messages.
 
     Raises:
         UserError: it is not the folder of a run, or its config names components that may not be built.
@@ -63,7 +63,7 @@ class SavedRun:
 
     @cached_property
     def stored(self) -> Stored:
-        """Its config as it was composed, and what was typed for it."""
+        """Its composed config and its overrides."""
         return read_stored(self.folder, self._parts, self._key)
 
     @property
@@ -83,7 +83,7 @@ class SavedRun:
 
     @property
     def metrics(self) -> dict[str, float | None]:
-        """What its last evaluation measured, by tag, such as `metric/frechet_cnn_1k`."""
+        """The metrics of its last evaluation, by tag, such as `metric/frechet_cnn_1k`."""
         return {tag: number(value) for tag, value in mapping(self.summary.get("metrics")).items()}
 
     @property
@@ -121,7 +121,7 @@ class SavedRun:
         if asked != "best" or "best" in self.checkpoints or "last" not in self.checkpoints:
             return asked
         log.warning(
-            "%s has no best checkpoint, because no evaluation gave a finite number: the last is taken.", self.folder
+            "%s has no best checkpoint, because no evaluation gave a finite number: the last one is used.", self.folder
         )
         return "last"
 
@@ -144,18 +144,18 @@ class SavedRun:
         """Draw images with its generator, or with its moving average if it has one.
 
         Args:
-            num: images, at least 1.
+            num: how many images, at least 1.
             seed: of the latents; the same seed gives the same images as `gan-sample`.
-            checkpoint: one of `checkpoints`; the last where there is no best.
+            checkpoint: one of `checkpoints`; the last if there is no best.
             device: auto, cpu, mps, cuda or cuda:N.
-            classes: of a run by class (game=conditional) what to draw: names or numbers of classes, of each as many as
-                even sharing allows; "like_data" as often as the data have them; None all evenly.
+            classes: for a run by class (game=conditional): a list of names or numbers, which share `num` evenly;
+                "like_data" for the frequencies of the data; None for all classes evenly.
 
         Returns:
             uint8 [num, H, W, C], class after class, shown as a grid in a notebook; see `GeneratedImages.label`.
 
         Raises:
-            UserError: the checkpoint is not there or is of another model, there is no such class, or too little memory.
+            UserError: the checkpoint does not exist or is of another model, there is no such class, or memory is short.
         """
         if num < 1:
             raise UserError(f"num is {num}, but must be at least 1.", "Try num=64.")
@@ -173,11 +173,11 @@ class SavedRun:
         what: Literal["generator", "discriminator"] = "generator",
         device: str = "auto",
     ) -> str:
-        """Write its generator, or its moving average, or its discriminator, for other programs.
+        """Write its generator (the moving average, if it has one) or its discriminator for other programs.
 
         Args:
             output: a path without an ending is a folder that `gan_runner.load` and model hubs read; .onnx, .pt2 or
-                .html is one file. Nothing lies there yet.
+                .html is one file. It must not exist yet.
             checkpoint: one of `checkpoints`.
             what: generator or discriminator.
             device: auto, cpu, mps, cuda or cuda:N, where its images are drawn.
@@ -186,7 +186,7 @@ class SavedRun:
             A sentence on how close the output of the exported network is to the original.
 
         Raises:
-            UserError: something lies there, or the network cannot be written in that form.
+            UserError: the output exists, or the network cannot be written in that form.
         """
         from gan_runner.runs.exporting import checked_output, export_run
 
@@ -198,7 +198,7 @@ class SavedRun:
         path = checked_output(str(output))
         check_way_to(path, self.folder, "output")
         state = self._record.checkpoints.load(name, chosen)
-        explained = too_little_memory_explained("Export where there is more.")
+        explained = too_little_memory_explained("Export on a machine with more memory.")
         with one_at_a_time(), only(self._parts), explained:
             check_stored(self.stored.config, OF_PICTURES, f"{self._key} is {self.folder}")
             return export_run(
@@ -213,14 +213,14 @@ class SavedRun:
             )
 
     def data_config(self) -> DictConfig:
-        """Its config, with `data.root` and the like as they are seen from this folder."""
+        """Its config, with `data.root` and other paths relative to the current folder."""
         config = OmegaConf.create(self.stored.values)
         for name, path in self.stored.places_from_elsewhere().items():
             config.data[name] = path
         return config
 
     def _config_to_draw(self) -> DictConfig:
-        """Its config once what draws is checked; of pairs its data too, whose images it may draw from."""
+        """Its config, after a check of everything that is built to draw; for pairs that includes the data."""
         where = f"{self._key} is {self.folder}"
         check_stored(self.stored.config, OF_PICTURES, where)
         config = self.data_config()
@@ -230,10 +230,10 @@ class SavedRun:
 
     @contextlib.contextmanager
     def its_data(self) -> Iterator[DictConfig]:
-        """Give `data_config` while its data are loaded: nothing is made that its folder may not ask for.
+        """Gives `data_config`; inside the context only components that its folder may name can be built.
 
         Raises:
-            UserError: its config has errors in what is made of it.
+            UserError: its config has errors.
         """
         with only(self._parts):
             check_stored(self.stored.config, (*OF_PICTURES, "data"), f"{self._key} is {self.folder}")
@@ -251,19 +251,19 @@ class SavedRun:
         device: str = "auto",
         direction: Direction | None = None,
     ) -> GeneratedImages:
-        """Draw images from images, with a run of pairs (game=paired) or of two domains (game=cycle).
+        """Translate images with a run of pairs (game=paired) or of two domains (game=cycle).
 
         Args:
             images: uint8 [N, H, W, C] of any size, C being 1, 3 or 4; scaled and cropped as the run's data are.
-            checkpoint: one of `checkpoints`; the last where there is no best.
+            checkpoint: one of `checkpoints`; the last if there is no best.
             device: auto, cpu, mps, cuda or cuda:N.
             direction: AtoB or BtoA, with a run that draws both ways; None is that of the run's data.
 
         Returns:
-            uint8 [N, H, W, C] as the run draws them; each is of its own picture alone, bit for bit.
+            uint8 [N, H, W, C] at the run's size. A result depends on its own input only, bit for bit.
 
         Raises:
-            UserError: the run draws from no images, or the images are something else.
+            UserError: the run does not translate images, or the images have another type or shape.
         """
         with one_at_a_time(), only(self._parts), too_little_memory_explained("Try fewer images at a time."):
             return translated(self._translator(checkpoint, device, direction), images)
@@ -276,25 +276,29 @@ class SavedRun:
         device: str = "auto",
         direction: Direction | None = None,
     ) -> int:
-        """Draw from every image of a folder, as `gan-translate` does.
+        """Translate every image of a folder, as `gan-translate` does.
 
         Args:
-            input: a folder, those below it included, or one image; of any sizes and formats.
-            output: a folder that is not there yet, or empty; what is drawn has the same names there, as PNG.
+            input: a folder, subfolders included, or one image; of any sizes and formats.
+            output: a new or empty folder; the results have the names of their inputs, as PNG.
             checkpoint: see `translate`.
-            device: see there.
-            direction: see there.
+            device: see `translate`.
+            direction: see `translate`.
 
         Returns:
-            How many images were written; those that cannot be read are named in the log and left out.
+            How many images were written. Those that cannot be read are left out and named in the log.
 
         Raises:
-            UserError: the run draws from no images, there are none, or something is at `output`.
+            UserError: the run does not translate images, there are none, or `output` is not empty.
         """
         path = check_folder(str(output))
         check_way_to(path, self.folder, "output")
         found = found_at(str(input))
-        with one_at_a_time(), only(self._parts), too_little_memory_explained("Translate where there is more."):
+        with (
+            one_at_a_time(),
+            only(self._parts),
+            too_little_memory_explained("Translate on a machine with more memory."),
+        ):
             return translate_folder(self._translator(checkpoint, device, direction), found, path)
 
     def evaluated(
@@ -303,15 +307,15 @@ class SavedRun:
         """Draw images from a checkpoint and measure them against the run's data.
 
         Args:
-            metrics: the numbers, not yet bound to data.
+            metrics: the metrics, not yet bound to data.
             checkpoint: `last`, `best` or an iteration.
-            num: images that are drawn, at most.
+            num: images to draw, at most.
             real: real images to compare with, at most.
-            seed: of what is drawn.
+            seed: of the latents.
             device: where to compute.
 
         Raises:
-            UserError: the data cannot be had, or are no longer those that the run was trained on.
+            UserError: the data are not available, or are no longer those that the run was trained on.
         """
         state = self._record.checkpoints.load(checkpoint, device)
         where = f"{self._key} is {self.folder}"
@@ -341,10 +345,10 @@ class SavedRun:
             **settings: the same as keyword arguments.
 
         Returns:
-            The numbers beside those of real images and of noise: see its `table()`, `as_dict()` and `picture()`.
+            The metrics beside those of real images and of noise: see its `table()`, `as_dict()` and `picture()`.
 
         Raises:
-            UserError: a setting is wrong, or the data cannot be had.
+            UserError: a setting is wrong, or the data are not available.
         """
         config = evaluation_settings(words, settings)
         metrics: FeatureMetrics = make(config.metrics)
@@ -364,10 +368,10 @@ class SavedRun:
             **settings: the same as keyword arguments; `epochs`, `iterations` and `minutes` are the trainer's.
 
         Returns:
-            The run, as it is then.
+            The run, opened again.
 
         Raises:
-            UserError: the overrides do not go with it.
+            UserError: an override would change what is trained.
         """
         from gan_runner.runs.in_python import train
 

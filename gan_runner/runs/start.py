@@ -14,11 +14,11 @@ class Start:
     """The start of a run.
 
     Attributes:
-        config: as composed, not yet validated, without Hydra's part.
-        hydra: the config with Hydra's part, which the run's folder keeps as `.hydra/hydra.yaml`.
-        folder: for the record; it exists.
-        overrides: what was typed to compose the config, Hydra's own settings left out.
-        choices: the file chosen of each group.
+        config: as composed, not yet validated, without Hydra's settings.
+        hydra: the config with Hydra's settings, which the run's folder keeps as `.hydra/hydra.yaml`.
+        folder: the run's folder; it exists.
+        overrides: what was typed, without Hydra's own settings.
+        choices: the option chosen in each group.
         command: the arguments that start the same run from a shell.
         default_of: a key's value with the same options and no other override; raises KeyError.
         job: whether the run is a job of a sweep.

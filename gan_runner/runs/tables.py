@@ -6,7 +6,7 @@ from typing import Any
 
 
 def as_table(rows: list[dict[str, Any]]) -> Any:
-    """Rows as a pandas DataFrame where pandas is installed, else as they are."""
+    """Rows as a pandas DataFrame if pandas is installed, otherwise unchanged."""
     try:
         import pandas
     except ImportError:

@@ -1,4 +1,4 @@
-"""Images into images with a run's generator: what gan-translate does with a folder, and Python with arrays."""
+"""Translate images with a run's generator: a folder for gan-translate, arrays for Python."""
 
 from __future__ import annotations
 
@@ -34,17 +34,17 @@ from gan_runner.record.pictures import save_atomically, to_uint8
 
 log = logging.getLogger(__name__)
 
-_NAMED = 20  # images that cannot be read
+_NAMED = 20  # at most so many unreadable images are named
 
 
 @dataclass(frozen=True)
 class Found:
-    """The images that are to be translated.
+    """The images to translate.
 
     Attributes:
-        typed: what `input` is.
-        folder: that they lie below.
-        names: their paths from there.
+        typed: the value of `input`.
+        folder: the folder that contains them.
+        names: their paths relative to it.
     """
 
     typed: str
@@ -53,9 +53,10 @@ class Found:
 
     @property
     def results(self) -> list[str]:
-        """Where each result goes, from the output's folder: the same name, as PNG; no two alike on any system.
+        """The path of each result in the output folder: the input's path, ending in .png.
 
-        Of two whose names differ in their endings alone each keeps its ending, before the new one.
+        If two inputs differ only in their endings, or in upper and lower case, their results keep the old ending before
+        the new one.
         """
         whole: set[str] = set()
         while True:
@@ -68,10 +69,10 @@ class Found:
 
 
 def found_at(path: str) -> Found:
-    """The images at a path: that file, or all below that folder.
+    """The images at a path: that file, or all images below that folder.
 
     Raises:
-        UserError: there is nothing, or no image in the folder.
+        UserError: the path does not exist, or the folder has no image.
     """
     place = Path(at_home(path))
     if place.is_file():
@@ -80,24 +81,26 @@ def found_at(path: str) -> Found:
         raise UserError(f"input is {printable(path)}, but there is no such folder or file.", "Try input=FOLDER.")
     names = listing_of(place, "input").pictures
     if not names:
-        raise UserError(f"input is {printable(path)}, but no image lies there.", "Put PNG, JPEG or WebP files there.")
+        raise UserError(
+            f"input is {printable(path)}, but that folder has no images.", "Put PNG, JPEG or WebP files there."
+        )
     return Found(path, place, names)
 
 
 class Translator:
-    """A run's generator that draws images from images.
+    """A run's generator that translates images.
 
-    It draws from each image by itself, so that what comes of one is the same bit for bit whatever comes beside it.
+    Images are translated one by one, so each result is the same, bit for bit, whatever else is translated.
 
     Args:
-        config: the run's.
+        config: the run's config.
         state: its checkpoint.
         device: where to draw.
-        where: whose generator it is, for messages: "run is DIR".
+        where: names the run in messages: "run is DIR".
         direction: AtoB or BtoA; None is that of the run's data.
 
     Raises:
-        UserError: its generator draws from something else, or the other way alone.
+        UserError: the generator does not take images, or translates only in the other direction.
     """
 
     def __init__(
@@ -111,8 +114,8 @@ class Translator:
         kind = kind_of_checkpoint(state["about"])
         if kind.source is None or draws_from_latents_alone(named_by(plain(config.game))):
             raise UserError(
-                f"{where}, whose generator draws from no images.",
-                "Try gan-sample, which draws with it, or train one that does: game=paired or game=cycle.",
+                f"{where}, whose generator does not take images.",
+                "Use gan-sample for this run, or train one that does: game=paired or game=cycle.",
             )
         own = config.data.get("direction", "AtoB")
         backwards = direction not in (None, own)
@@ -125,7 +128,7 @@ class Translator:
         self._sampler = sampler_of_checkpoint(config, state, 0, device, backwards=backwards)
 
     def read(self, path: Path) -> Pixels:
-        """Read an image as the generator was shown those of its data: uint8 [C, H, W].
+        """Read an image, scaled and cropped as the run's data are: uint8 [C, H, W].
 
         Raises:
             Exception: see `gan_runner.data.decoding.read_picture`.
@@ -134,13 +137,13 @@ class Translator:
         return read_picture(path, (size[0], size[1]), _as_channels(channels))
 
     def fitted(self, image: Pixels) -> Pixels:
-        """An array, uint8 [H, W, C], as `read` gives images."""
+        """An array, uint8 [H, W, C], scaled and cropped as by `read`."""
         channels, *size = self._source
         opened = Image.fromarray(np.ascontiguousarray(image[..., 0] if image.shape[-1] == 1 else image))
         return drawn(opened, (size[0], size[1]), _as_channels(channels))
 
     def __call__(self, source: Pixels) -> Pixels:
-        """Draw from an image, uint8 [C', H, W]; gives uint8 [H, W, C]."""
+        """Translate an image, uint8 [C', H, W]; returns uint8 [H, W, C]."""
         batch: Tensor = as_float(torch.from_numpy(np.array(source))[None])
         pixels: Pixels = to_uint8(self._sampler.from_source(batch))[0]
         return pixels
@@ -152,18 +155,18 @@ def _as_channels(channels: int) -> Channels:
 
 
 def translate_folder(translator: Translator, found: Found, output: Path) -> int:
-    """Draw from every image that can be read, and write what comes of it; the others are named in warnings.
+    """Translate every image that can be read, and write the results; the others are named in warnings.
 
     Args:
-        translator: draws.
+        translator: the generator.
         found: the images.
-        output: a folder that is not there yet, or empty.
+        output: a new or empty folder.
 
     Returns:
         How many were written.
 
     Raises:
-        UserError: none can be read, or nothing can be written.
+        UserError: no image can be read, or the output cannot be written.
     """
     results = dict(zip(found.names, found.results, strict=True))
 
@@ -187,7 +190,9 @@ def translate_folder(translator: Translator, found: Found, output: Path) -> int:
     if len(broken) > _NAMED:
         log.warning("Left out: %s images in all.", f"{len(broken):,}")
     if not count:
-        raise UserError(f"input is {printable(found.typed)}, but none of its images can be read.", "Give other images.")
+        raise UserError(
+            f"input is {printable(found.typed)}, but none of its images can be read.", "Try another folder or file."
+        )
     return count
 
 
@@ -199,30 +204,30 @@ def _read(translator: Translator, folder: Path, name: str) -> Pixels | Unread:
 
 
 def translated(translator: Translator, images: Pixels) -> GeneratedImages:
-    """What comes of arrays, uint8 [N, H, W, C] of any size, C being 1, 3 or 4.
+    """Translate arrays, uint8 [N, H, W, C] of any size, C being 1, 3 or 4.
 
     Raises:
-        UserError: they are something else.
+        UserError: the array has another type or shape.
     """
     images = np.asarray(images)
     if images.dtype != np.uint8 or images.ndim != 4 or images.shape[-1] not in (1, 3, 4) or 0 in images.shape:
         raise UserError(
             f"images are {images.dtype} {list(images.shape)}, but must be uint8 [N, H, W, C], C being 1, 3 or 4.",
-            "Bring them to that shape, 0 being black and 255 white.",
+            "Convert them: 0 is black and 255 is white.",
         )
     return GeneratedImages.of(np.stack([translator(translator.fitted(image)) for image in images]))
 
 
 def check_folder(output: str) -> Path:
-    """A folder to write to, which is not there yet, or empty.
+    """A new or empty folder to write to.
 
     Raises:
-        UserError: something lies there.
+        UserError: the path exists and is not an empty folder.
     """
     path = Path(output)
     if os.path.lexists(path) and not files.is_empty_folder(path):
         raise UserError(
-            f"output={output} is there already, and images are not written over anything.",
-            "Choose another folder for output, or move away what is there.",
+            f"output={output} exists already, and nothing is overwritten.",
+            "Choose another folder for output, or move that one away.",
         )
     return path

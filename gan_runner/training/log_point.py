@@ -60,7 +60,7 @@ class LogPoint:
         if tags.ACCURACY_REAL in point:
             point[tags.ACCURACY_D] = accuracy_of(point)
         if not all(math.isfinite(value) for tag, value in point.items() if tag.startswith(tags.LOSS)):
-            # A logit that is no number is neither above 0 nor below: nobody was right or wrong about it.
+            # NaN is neither above nor below 0, so it counts as neither right nor wrong.
             point |= {tag: math.nan for tag in point if tag.startswith(tags.ACCURACY)}
         for letter, player in players.by_letter().items():
             if f"{tags.LOSS}{letter}" in point:

@@ -83,13 +83,13 @@ class Timetable:
         self._images_per_turn = images_per_turn if d_steps_per_turn is not None else None
 
     def too_short(self, in_minutes: int | None = None) -> str | None:
-        """In words, that a run of this length is known to be too short.
+        """A warning that a run of this length is too short for good samples.
 
         Args:
-            in_minutes: how many iterations `trainer.minutes` come to, which the first seconds of training tell.
+            in_minutes: the estimated number of iterations in `trainer.minutes`, known after the first seconds.
 
         Returns:
-            None where the run is long enough, or where nobody knows yet how many iterations it will have.
+            None if the run is long enough, or if the number of iterations is not known yet.
         """
         images, iterations = self._images, self._settings.iterations or in_minutes
         if iterations is not None:
@@ -99,7 +99,7 @@ class Timetable:
         if images >= _FEWEST_IMAGES // 2:
             return None
         seen = f"{images:,}" if in_minutes is None else f"about {float(f'{images:.2g}'):,.0f}"
-        return f"That is short: D will see {seen} real images, and samples are seldom good before {_FEWEST_IMAGES:,}."
+        return f"Short run: D sees {seen} real images; samples are seldom good before {_FEWEST_IMAGES:,}."
 
     def iterations(self, progress: Progress) -> int | None:
         """How many iterations a run that has come so far will have had in the end; None where nobody can tell yet."""

@@ -206,9 +206,9 @@ class Sampler:
         return Batch(batch.images, {**batch.conditions, TRUTH: inputs.truth})
 
     def refresh(self) -> None:
-        """Take batch norm's statistics again where those of the average are of other weights, or of fewer images.
+        """Compute the batch norm statistics of the average again if its weights have changed, or for more latents.
 
-        What comes of it follows from the weights and the seed alone, whenever it was last done.
+        The result depends only on the weights and the seed, not on earlier calls.
         """
         if self._average is None or self._average.statistics_of >= self._statistics_of:
             return

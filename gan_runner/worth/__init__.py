@@ -1,4 +1,4 @@
-"""What generated images are worth to a classifier: what each arm of the comparison learns, and what follows from that.
+"""How much generated images help a classifier: the arms of the comparison, their scores, and the answer.
 
-No config, no command and no GAN: `gan_runner.runs.augmenting` brings the images.
+This package has no config, no command and no GAN: `gan_runner.runs.augmenting` provides the images.
 """

@@ -1,4 +1,4 @@
-"""The answer: what generated images are worth in real ones, and whether anything cheaper does as much."""
+"""The answer: how many real images the generated ones are worth, and whether something cheaper does as much."""
 
 from __future__ import annotations
 
@@ -16,20 +16,20 @@ from gan_runner.worth.scores import Scores
 from gan_runner.worth.statistics import Curve, Interval, Worth, interval
 
 CONTROLS_CONFIDENCE = 0.99
-"""A control that is right is called wrong in one of a hundred comparisons."""
+"""With this confidence a correct control is called wrong in one comparison of a hundred."""
 
 Verdict = Literal["yes", "no", "not measurable", "controls contradict"]
 
 
 @dataclass(frozen=True)
 class Control:
-    """What the comparison finds of images whose worth is known.
+    """The measured worth of images whose worth is known.
 
     Attributes:
-        arm: real images that were held back, or the same ones again.
-        expected: what they are worth, as a multiple of the images that were there.
-        worth: what was found.
-        right: whether what is expected is in the interval.
+        arm: adds held-back real images, or the same real images again.
+        expected: their true worth, as a multiple of the class's own real images.
+        worth: the measured worth.
+        right: whether the interval contains `expected`.
     """
 
     arm: Arm
@@ -40,14 +40,14 @@ class Control:
 
 @dataclass(frozen=True)
 class Answer:
-    """What the comparison says.
+    """The result of the comparison.
 
     Attributes:
-        arms: all, in the order of the table.
-        scores: of each arm, by its name, of every repetition.
+        arms: all arms, in the order of the table.
+        scores: the scores of every repetition, by the arm's name.
         classes: names of the classes.
-        scarce: those that images are added to; the score is their mean F1.
-        counts: real images of each scarce class that are there.
+        scarce: the classes that images are added to; the score is their mean F1.
+        counts: kept real images of each scarce class.
     """
 
     arms: Sequence[Arm]
@@ -58,7 +58,7 @@ class Answer:
 
     @property
     def own(self) -> int:
-        """Real images of the scarce classes that are there."""
+        """The number of kept real images of the scarce classes."""
         return sum(self.counts)
 
     def score(self, arm: Arm) -> Tensor:
@@ -67,14 +67,14 @@ class Answer:
 
     @property
     def curve(self) -> Curve:
-        """The score by the number of real images that are added."""
+        """The score as a function of the number of added real images."""
         places = [OVERSAMPLING, *(arm for arm in self.arms if arm.kind == "curve")]
         scores = torch.stack([self.score(arm) for arm in places], 1)
         return Curve(tuple(arm.ratio for arm in places), scores)
 
     @property
     def controls(self) -> list[Control]:
-        """What is found of images whose worth is known."""
+        """The measured worth of the controls."""
         found = []
         for arm in self.arms:
             if arm.kind in ("held back", "repeats"):
@@ -89,33 +89,33 @@ class Answer:
 
     @property
     def generated(self) -> Arm:
-        """The number of generated images that scores best."""
+        """The arm with generated images that scores best."""
         return self._best("generated")
 
     @property
     def cheap(self) -> Arm:
-        """What costs nothing and scores best."""
+        """The best arm without additional images."""
         return self._best("cheap")
 
     @property
     def worth(self) -> Worth:
-        """What the generated images are worth."""
+        """The worth of the generated images."""
         return self.curve.worth(self.score(self.generated))
 
     @property
     def gain(self) -> Interval:
-        """By how much generated images score better than the best that costs nothing, in pairs."""
+        """The paired difference in score between the generated images and the best arm without additional images."""
         return interval(self.score(self.generated) - self.score(self.cheap))
 
     @property
     def real_gain(self) -> Interval:
-        """By how much the most real images score better than none that are added, in pairs."""
+        """The paired difference in score between the most added real images and none."""
         last = [arm for arm in self.arms if arm.kind == "curve"][-1]
         return interval(self.score(last) - self.score(OVERSAMPLING))
 
     @property
     def verdict(self) -> Verdict:
-        """Whether to add generated images."""
+        """Whether generated images should be added."""
         if not all(control.right for control in self.controls):
             return "controls contradict"
         if self.real_gain.low <= 0 <= self.gain.high:
@@ -123,21 +123,24 @@ class Answer:
         return "yes" if self.gain.low > 0 else "no"
 
     def sentences(self) -> list[str]:
-        """The answer in words: what the images are worth, and what to do."""
+        """The answer as two sentences: the worth of the images, and what to do."""
         return [self._worth_in_words(), self._verdict_in_words()]
 
     def _worth_in_words(self) -> str:
         worth, names = self.worth, _listed([self.classes[number] for number in self.scarce])
         added = self._images(self.generated.ratio)
-        of_which = f"{added} generated images beside {self.own:,} real ones of {names}"
+        adding = f"adding {added} generated images to the {self.own:,} real ones of {names}"
         if worth.harms:
-            return f"These images are worth no real ones: {of_which} make the classifier worse than none."
+            return f"These images are worth no real ones: {adding} makes the classifier worse."
         if worth.low >= worth.last:
-            return f"These images are worth more than {self._images(worth.last)} real ones: {of_which}."
+            most = self._images(worth.last)
+            return (
+                f"These images are worth more than {most} real ones: {adding} helps more than adding {most} real ones."
+            )
         more = " or more" if worth.high >= worth.last else ""
         return (
-            f"These images are worth {self._images(worth.ratio)} real ones "
-            f"({self._images(worth.low)} to {self._images(worth.high)}{more}): {of_which} do as much."
+            f"These images are worth {self._images(worth.ratio)} real ones (95% interval: {self._images(worth.low)} to "
+            f"{self._images(worth.high)}{more}): {adding} helps as much."
         )
 
     def _verdict_in_words(self) -> str:
@@ -149,14 +152,14 @@ class Answer:
             case "controls contradict":
                 wrong = next(control for control in self.controls if not control.right)
                 return (
-                    f"No verdict: {wrong.arm.name} is measured as worth {self._images(wrong.worth.low)} to "
-                    f"{self._images(wrong.worth.high)} real images, and is worth {self._images(wrong.expected)}. "
-                    "Try more seeds, or more updates."
+                    f"No verdict: the comparison does not pass its check. The images of the arm {wrong.arm.name!r} are "
+                    f"worth {self._images(wrong.expected)} real images, but {self._images(wrong.worth.low)} to "
+                    f"{self._images(wrong.worth.high)} were measured. Try more seeds, or more updates."
                 )
             case "not measurable":
                 return (
-                    "No verdict: even the most real images that were held back make no measurable difference. Try more "
-                    "seeds, or fewer images to begin with."
+                    "No verdict: even adding all held-back real images makes no measurable difference. Try more seeds, "
+                    "or a smaller scarce=."
                 )
             case "yes":
                 return f"Yes, add generated images: {beside}."
@@ -167,7 +170,7 @@ class Answer:
         return f"{round(ratio * self.own):,}"
 
     def table(self) -> str:
-        """A line for each arm: accuracy, macro F1 and the recall of each scarce class, with intervals, in percent."""
+        """For each arm F1, accuracy, macro F1 and the recall of scarce classes, in percent, with intervals."""
         head = ["", "F1 of scarce", "accuracy", "macro F1"]
         head += [f"recall {printable(self.classes[number])}" for number in self.scarce[:_MOST_COLUMNS]]
         lines = [head]

@@ -1,8 +1,7 @@
-"""The arms of the comparison: from which images each classifier learns, and how these come into its batches.
+"""The arms of the comparison: which images each classifier is trained on, and how its batches are sampled.
 
-The plain arms draw images as often as the data have them. From oversampling on every class comes equally often in a
-batch, and an arm differs in nothing but the images of its scarce classes: else any image that is added, were it a
-repeat, would be worth something by making its class more common.
+`real` and `class weights` sample images uniformly. All other arms sample every class equally often, and differ only in
+the images of the scarce classes. Otherwise any added image, even a repeat, would help by making its class more common.
 """
 
 from __future__ import annotations
@@ -20,7 +19,7 @@ from gan_runner.seeds import generator_for
 GENERATED_RATIOS = (1.0, 3.0, 10.0)
 CURVE_RATIOS = (0.3, 1.0, 3.0, 10.0)
 _CONTROL_RATIO = 3.0
-_APART = 0.75  # places of the curve are that far apart, as shares of the next, or it is not measured between them
+_APART = 0.75  # a ratio of the curve is left out if it is more than this share of the last one
 
 Kind = Literal["cheap", "generated", "alone", "curve", "held back", "repeats"]
 Change = Literal["none", "shifts", "shifts and flips", "mixup"]
@@ -28,16 +27,17 @@ Change = Literal["none", "shifts", "shifts and flips", "mixup"]
 
 @dataclass(frozen=True)
 class Arm:
-    """What a classifier learns from.
+    """The training images of a classifier.
 
     Attributes:
-        name: in tables, and in the record.
-        kind: cheap: what costs nothing; generated: real and generated images; alone: generated ones; curve: real and
-            further real images; held back and repeats: the controls, with further real images and with the same again.
-        ratio: images that are added to each scarce class, as multiples of its own.
-        balanced: whether every class comes equally often in a batch.
-        weighted: whether the loss of an image counts by how rare its class is instead.
-        change: what is done to images while learning.
+        name: in tables and in the record.
+        kind: `cheap`: no additional images; `generated`: real and generated images; `alone`: generated images only;
+            `curve`: real and additional real images; `held back` and `repeats`: the controls, with additional real
+            images and with the same images again.
+        ratio: images added to each scarce class, as a multiple of its own.
+        balanced: whether every class is sampled equally often.
+        weighted: whether the loss is weighted by the inverse frequency of the class instead.
+        change: augmentation of the training images.
     """
 
     name: str
@@ -50,14 +50,14 @@ class Arm:
 
 REAL = Arm("real", "cheap", balanced=False)
 OVERSAMPLING = Arm("oversampling", "cheap")
-"""What images are added to: the place of the curve at which nothing is."""
+"""The arm that images are added to: the start of the curve."""
 
 
 def arms(held_back: float, generated: Sequence[float] = GENERATED_RATIOS) -> list[Arm]:
     """All arms.
 
     Args:
-        held_back: real images that are held back, as multiples of those that are there, of the class with the fewest.
+        held_back: held-back real images as a multiple of the kept ones, for the class where this is lowest.
         generated: ratios of generated images.
     """
     last = min(held_back, CURVE_RATIOS[-1])
@@ -80,13 +80,13 @@ def arms(held_back: float, generated: Sequence[float] = GENERATED_RATIOS) -> lis
 
 @dataclass(frozen=True, eq=False)
 class Pool:
-    """All images that arms choose from.
+    """All images that the arms use.
 
     Attributes:
         images: uint8 [N, C, H, W] on the device.
-        kept: rows of the real images that are there, by class.
-        held_back: rows of the real images that are held back, by class.
-        generated: rows of generated images, by class.
+        kept: rows of the kept real images, by class.
+        held_back: rows of the held-back real images, by class.
+        generated: rows of the generated images, by class.
         scarce: the classes that images are added to.
     """
 
@@ -97,12 +97,12 @@ class Pool:
     scarce: Sequence[int]
 
     def rows(self, arm: Arm, seed: Seed, number: CountOrZero) -> list[Tensor]:
-        """The rows of each class that an arm learns from.
+        """The rows of each class that an arm is trained on.
 
-        Which real images are added is drawn again for every repetition, and for the control by itself.
+        Each repetition adds other real images, and the control adds others than the curve.
 
         Args:
-            arm: which.
+            arm: the arm.
             seed: of the comparison.
             number: of the repetition.
         """
@@ -126,5 +126,5 @@ class Pool:
 
 
 def images_added(ratio: float, own: Count) -> int:
-    """How many images a ratio of a class is."""
+    """The number of images that a ratio adds to a class with `own` images."""
     return max(1, round(ratio * own)) if ratio else 0

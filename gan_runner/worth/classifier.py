@@ -1,6 +1,6 @@
-"""The classifier that every arm trains: one small network, one recipe, as many updates for each.
+"""The classifier of the comparison: a small CNN, trained in the same way and for as many updates by every arm.
 
-In repetition k all arms have the same first weights and the same random numbers, so that scores are compared in pairs.
+In a repetition all arms have the same initial weights and random numbers, so that their scores are paired.
 """
 
 from __future__ import annotations
@@ -23,18 +23,18 @@ from gan_runner.worth.arms import Arm, Change
 _FEATURES, _WIDTH = 128, 16
 _LEARNING_RATE = 3e-3
 _WEIGHT_DECAY = 1e-2
-_SHIFT = 1 / 14  # of the longer side, at most and at random: 2 pixels of 28
+_SHIFT = 1 / 14  # largest random shift, as a share of the longer side: 2 pixels of 28
 _MIXUP = 0.2  # alpha of the beta distribution (Zhang et al. 2018, arXiv:1710.09412)
 _SEEN_AT_ONCE = 1000
 
 
 @dataclass(frozen=True)
 class Recipe:
-    """How long a classifier learns.
+    """The length and the seed of a classifier's training.
 
     Attributes:
-        updates: of every arm.
-        batch_size: images in each.
+        updates: number of updates.
+        batch_size: images in each update.
         seed: of the comparison.
         number: of the repetition.
     """
@@ -50,9 +50,9 @@ def trained(images: Tensor, rows: Sequence[Tensor], arm: Arm, recipe: Recipe) ->
 
     Args:
         images: uint8 [N, C, H, W], on the device that it is trained on.
-        rows: those of each class that it learns from, int64 on the CPU, one at least of each.
-        arm: how they come into batches, and what is done to them.
-        recipe: for how long.
+        rows: rows of the training images of each class, int64 on the CPU, at least one for each.
+        arm: says how batches are sampled and augmented.
+        recipe: length and seed.
 
     Returns:
         The network, images float32 [B, C, H, W] in [-1, 1] to logits [B, classes], in evaluation mode.
@@ -96,11 +96,11 @@ def trained(images: Tensor, rows: Sequence[Tensor], arm: Arm, recipe: Recipe) ->
 
 
 def changed(images: Tensor, change: Change, generator: torch.Generator) -> Tensor:
-    """Images shifted by a few pixels, the edge repeated, and where that is asked for half of them mirrored.
+    """Shift images by a few pixels, repeating the edge, and mirror half of them for `shifts and flips`.
 
     Args:
         images: uint8 [B, C, H, W].
-        change: what is done; mixup is no change of one image.
+        change: the augmentation; mixup does not change single images and is done by `trained`.
         generator: of random numbers on the CPU.
     """
     if change not in ("shifts", "shifts and flips"):
@@ -117,13 +117,13 @@ def changed(images: Tensor, change: Change, generator: torch.Generator) -> Tenso
 
 
 def recognised(net: nn.Module, images: Tensor, labels: Tensor, classes: Count) -> list[list[int]]:
-    """How many images of each class a classifier takes for which, [classes, classes]; see `scores_of`."""
+    """The confusion matrix of a classifier, [classes, classes], a row for each true class; see `scores_of`."""
     taken = probabilities(net, images).argmax(1)
     return (labels * classes + taken).bincount(minlength=classes**2).view(classes, classes).tolist()
 
 
 def probabilities(net: nn.Module, images: Tensor) -> Tensor:
-    """How likely a classifier takes images for each class, float32 [N, classes] on the CPU.
+    """The probabilities that a classifier gives to the classes, float32 [N, classes] on the CPU.
 
     Args:
         net: see `trained`.
@@ -136,5 +136,5 @@ def probabilities(net: nn.Module, images: Tensor) -> Tensor:
 
 
 def images_shown(recipe: Recipe, classes: Count) -> int:
-    """How many images of a class a classifier is shown in all, where classes come equally often."""
+    """How many images of a class a classifier is shown in all, if classes are sampled equally often."""
     return math.ceil(recipe.updates * recipe.batch_size / classes)

@@ -1,4 +1,4 @@
-"""Generated images for the classes of a set, each with what is known of it, and folders that other libraries read."""
+"""Generated images by class, with the nearest training image of each, and folders that other libraries can read."""
 
 from __future__ import annotations
 
@@ -25,7 +25,8 @@ from gan_runner.seeds import derived_seed
 from gan_runner.worth.classifier import probabilities
 
 CLOSE = 0.01
-"""An image counts as copied if it is closer to a training image than all but this share of those are to each other."""
+"""A generated image counts as copied if its distance to the nearest training image is below this quantile of the
+distances from training images to their own nearest neighbours."""
 IMAGES, MANIFEST = "images", "manifest.csv"
 _LARGEST_MANIFEST = 128 * MEGABYTE
 _TYPES = {
@@ -35,10 +36,10 @@ _TYPES = {
     **dict.fromkeys(("confidence", "distance"), torch.float32),
     "copied": torch.bool,
 }
-_TRIES = 10  # draws of as many images again, where filters leave too few
+_TRIES = 10  # at most so many times as many images as needed are drawn, where filters leave some out
 
 Draw = Callable[[Sequence[int], int, int], NDArray[np.uint8]]
-"""Draws images of classes: their numbers, how many of each, the seed; uint8 [N, H, W, C], class after class."""
+"""Draws images: (class numbers, images of each class, seed) to uint8 [N, H, W, C], class after class."""
 
 
 @dataclass(frozen=True)
@@ -46,8 +47,8 @@ class Filters:
     """Which generated images are left out.
 
     Attributes:
-        confidence: those whose class the judge gives a lower probability; None leaves none out.
-        copies: whether copied ones are left in.
+        confidence: leave out images if the judge gives a lower probability to their class; None leaves none out.
+        copies: whether copies are kept.
     """
 
     confidence: Fraction | None = None
@@ -61,13 +62,13 @@ class Generated:
     Attributes:
         images: uint8 [N, C, H, W].
         label: class, int64 [N].
-        seed: of the latents, int64 [N].
-        place: which image of its class and seed it is, int64 [N].
-        confidence: probability that the judge gives the class, float32 [N].
+        seed: seed of the latents, int64 [N].
+        place: number of the image among those of its class and seed, int64 [N].
+        confidence: probability that the judge gives to the class, float32 [N].
         nearest: row of the nearest training image of the class, int64 [N].
-        distance: root mean squared difference to that, of pixels from 0 to 1, float32 [N].
-        copied: whether it is a copy of that, bool [N].
-        left_out: images that filters have left out, int64 [classes].
+        distance: root mean squared difference to that image, with pixels in [0, 1], float32 [N].
+        copied: whether it counts as a copy of that image, bool [N].
+        left_out: how many images the filters have left out, int64 [classes].
     """
 
     images: Tensor
@@ -90,7 +91,7 @@ class Generated:
         return (self.label == number).nonzero().flatten()
 
     def fits(self, shape: tuple[int, int, int], counts: Sequence[CountOrZero], known: Count) -> bool:
-        """Whether these are images of a shape, so many of each class, and the nearest ones among so many images."""
+        """Whether the images have this shape and these counts by class, and `nearest` is below `known`."""
         expected = torch.arange(len(counts)).repeat_interleave(torch.tensor(counts))
         return (
             tuple(self.images.shape[1:]) == shape
@@ -110,20 +111,20 @@ def generate(
     filters: Filters,
     seed: Seed,
 ) -> Generated:
-    """Draw images of each class, and find out what is known of each.
+    """Draw images of each class, and compare each with the judge's opinion and with the training images.
 
     Args:
-        draw: draws.
-        counts: how many of each class.
+        draw: draws the images.
+        counts: images to draw of each class.
         judge: a classifier of real images; see `trained`.
-        training: the images that the generator has learned, uint8 [N, C, H, W] on the CPU.
+        training: the generator's training images, uint8 [N, C, H, W] on the CPU.
         labels: their classes, int64 [N].
         classes: names of the classes.
-        filters: which ones to leave out; further ones are drawn in their place.
+        filters: which images to leave out; others are drawn instead.
         seed: of the latents.
 
     Raises:
-        UserError: filters leave too few.
+        UserError: the filters leave too few images.
     """
     parts = []
     first = _drawn_together(draw, counts, seed)
@@ -156,7 +157,7 @@ def generate(
             raise UserError(
                 f"The filters leave {count - lacking:,} of {_TRIES * count:,} generated images of class "
                 f"{classes[number]}, but {count:,} are needed.",
-                "Try a lower confidence, copies=true, or a longer training.",
+                "Try a lower confidence, copies=true, or longer training.",
             )
         parts += [{**part, "left_out": torch.zeros(0, dtype=torch.int64)} for part in found]
         parts[-1]["left_out"] = torch.tensor([left_out])
@@ -164,7 +165,7 @@ def generate(
 
 
 def _drawn_together(draw: Draw, counts: Sequence[CountOrZero], seed: Seed) -> dict[int, NDArray[np.uint8]]:
-    """The images of each class; those of which there are as many are drawn at once, for a run is loaded each time."""
+    """The images of each class. Classes with equal counts are drawn in one call, because each call loads the run."""
     found: dict[int, NDArray[np.uint8]] = {}
     for count in set(counts):
         numbers = [number for number, wanted in enumerate(counts) if wanted == count]
@@ -174,7 +175,7 @@ def _drawn_together(draw: Draw, counts: Sequence[CountOrZero], seed: Seed) -> di
 
 
 class _OfClass:
-    """The training images of one class, among which the nearest to each generated one is looked for."""
+    """The training images of one class, in which nearest neighbours of generated images are searched."""
 
     def __init__(self, images: Tensor, rows: Tensor) -> None:
         self._rows = rows
@@ -196,15 +197,15 @@ class _OfClass:
 def write_folder(generated: Generated, classes: Sequence[str], folder: Path, run: str) -> None:
     """Write images as PNG files, a folder for each class, and a manifest beside them.
 
-    `folder/images` is what torchvision's `ImageFolder` and Keras' `image_dataset_from_directory` read, and
-    `folder/manifest.csv` has a line for each file. Where the same images lie there already, they stay; others get
-    another name, such as those that an answer with fewer repetitions called the best.
+    torchvision's `ImageFolder` and Keras' `image_dataset_from_directory` can read `folder/images`, and
+    `folder/manifest.csv` has a line for each file. If the folder has the same images already, nothing is written; if it
+    has others, they are renamed.
 
     Args:
         generated: the images.
         classes: names of the classes.
         folder: exists.
-        run: whose images they are.
+        run: the run that the images are from.
     """
     images, names = folder / IMAGES, folder_names(classes)
     lines = io.StringIO(newline="")
@@ -238,7 +239,7 @@ def _manifest(folder: Path) -> str:
 
 
 def _without_run(manifest: str) -> list[list[str]]:
-    """The lines of a manifest without where the run lies, which may have been moved."""
+    """The lines of a manifest without the run's path, because the run may have been moved."""
     try:
         return [line[:2] + line[3:] for line in csv.reader(io.StringIO(manifest, newline=""))]
     except csv.Error:
@@ -246,7 +247,7 @@ def _without_run(manifest: str) -> list[list[str]]:
 
 
 def save(generated: Generated, path: Path) -> None:
-    """Write generated images with all that is known of them as one array file."""
+    """Write generated images and their attributes as one `.npz` file."""
     with replacing(path) as file:
         np.savez(file, **{each.name: getattr(generated, each.name).numpy() for each in fields(generated)})
 
@@ -255,7 +256,7 @@ def load(path: Path) -> Generated:
     """Read what `save` has written.
 
     Raises:
-        UserError: it cannot be read, or is damaged.
+        UserError: the file cannot be read or is damaged.
     """
     try:
         with opened(path) as file, np.load(file, allow_pickle=False) as stored:
@@ -265,14 +266,14 @@ def load(path: Path) -> Generated:
     except MemoryError:
         raise
     except Exception as error:  # NumPy, zipfile, zlib and Python's parser raise what they like
-        raise UserError(f"{path} is damaged: {error}.", "Take it away, and the images are drawn again.") from error
+        raise UserError(f"{path} is damaged: {error}.", "Delete it; the images will be drawn again.") from error
 
 
 def _refuse_other_arrays(found: Generated) -> None:
-    """Refuse arrays of other types and sizes than those of `Generated`.
+    """Refuse arrays whose types and sizes are not those of `Generated`.
 
     Raises:
-        ValueError: there are some.
+        ValueError: an array has another type, dimension or length.
     """
     for name, dtype in _TYPES.items():
         value: Tensor = getattr(found, name)

@@ -1,4 +1,4 @@
-"""The answer as one picture: the curve of real images with generated ones across it, and every arm's score."""
+"""The answer as one image: the learning curve of real images, the level of generated ones, and every arm's score."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _COLOURS = {
 
 
 def picture_of(answer: Answer) -> Image.Image:
-    """Draw an answer: its sentences, the curve, and each arm's score with its 95% interval."""
+    """Draw the answer's sentences, the curve, and each arm's score with its 95% interval."""
     font = ImageFont.load_default(_TEXT)
     found = {arm.name: interval(answer.score(arm)) for arm in answer.arms}
     names = math.ceil(max(font.getlength(name) for name in found)) + MARGIN
@@ -79,7 +79,7 @@ def _draw_curve(
         draw.ellipse([x - 3, y - 3, x + 3, y + 3], fill=_COLOURS["curve"])
         number = f"{round(arm.ratio * answer.own):,}"
         draw.text((x, top + _HIGH + 4), number, fill=INK, font=font, anchor="mt")
-    title = "real images added to the scarce classes; blue: generated images instead"
+    title = "real images added to the scarce classes (blue: with generated images instead)"
     draw.text((left + _WIDE // 2, top + _HIGH + _ROW), title, fill=INK, font=font, anchor="mt")
 
 
@@ -107,8 +107,8 @@ def _draw_arms(
     for score in scale:
         place = (across(score), top + len(arms) * _ROW + 4)
         draw.text(place, f"{100 * score:.1f}", fill=INK, font=font, anchor="mt")
-    draw.text((left + names + _WIDE // 2, top + len(arms) * _ROW + _ROW), "F1 of scarce, 95% intervals; the grey line "
-              "is where images are added to", fill=INK, font=font, anchor="mt")  # fmt: skip
+    draw.text((left + names + _WIDE // 2, top + len(arms) * _ROW + _ROW), "F1 of scarce, 95% intervals (grey line: "
+              "oversampling)", fill=INK, font=font, anchor="mt")  # fmt: skip
 
 
 def _ends(found: Sequence[Interval]) -> tuple[float, float]:

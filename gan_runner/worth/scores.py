@@ -1,4 +1,4 @@
-"""How well a classifier tells classes apart, from how often it takes each class for which."""
+"""Scores of a classifier from its confusion matrix."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ import torch
 
 @dataclass(frozen=True)
 class Scores:
-    """What a classifier scores on test images.
+    """Scores of a classifier on test images.
 
     Attributes:
-        accuracy: share of all images that it is right about.
-        recall: of each class, the share that it is right about; 0 of a class without images.
-        f1: of each class, 2 TP / (2 TP + FP + FN); 0 where all three are.
+        accuracy: share of images that are classified correctly.
+        recall: the same within each class; 0 for a class without images.
+        f1: of each class, 2 TP / (2 TP + FP + FN); 0 if all three are 0.
     """
 
     accuracy: float
@@ -33,10 +33,11 @@ class Scores:
 
 
 def scores_of(recognised: Sequence[Sequence[int]]) -> Scores:
-    """Scores from counts.
+    """Compute scores from a confusion matrix.
 
     Args:
-        recognised: of the test images of a row's class, how many were taken for a column's, [C, C]; one at least.
+        recognised: counts of test images [C, C]: a row for each true class, a column for each predicted one. Not all
+            are 0.
     """
     counts = torch.tensor(recognised, dtype=torch.float64)
     right, there, taken = counts.diagonal(), counts.sum(1), counts.sum(0)

@@ -1,4 +1,4 @@
-"""Intervals over few repetitions, and what a score is worth on a learning curve."""
+"""Confidence intervals over few repetitions, and the number of real images that corresponds to a score."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from torch import Tensor
 from gan_runner.ranges import TwoOrMore
 
 CONFIDENCE = 0.95
-_STEPS = 2000  # places of a curve at which a score is compared with it
+_STEPS = 2000  # points of the curve that a score is compared with
 
 
 @dataclass(frozen=True)
@@ -32,10 +32,10 @@ class Interval:
 
 
 def interval(values: Sequence[float] | Tensor, confidence: float = CONFIDENCE) -> Interval:
-    """Student's t interval of a mean; that of paired differences where the values are some.
+    """Student's t interval of a mean, or of a mean difference if the values are paired differences.
 
     Args:
-        values: of independent repetitions, two or more.
+        values: from independent repetitions, two or more.
         confidence: such as 0.95.
     """
     numbers = torch.as_tensor(values, dtype=torch.float64)
@@ -45,7 +45,7 @@ def interval(values: Sequence[float] | Tensor, confidence: float = CONFIDENCE) -
 
 
 def t_quantile(confidence: float, count: TwoOrMore) -> float:
-    """How many standard errors either side of a mean of `count` values have this confidence (Student's t)."""
+    """The half width of Student's t interval of a mean of `count` values, in standard errors."""
     low, high = 0.0, 1.0
     while _within(high, count - 1) < confidence:
         low, high = high, 2 * high
@@ -71,14 +71,14 @@ def _within(t: float, freedom: int) -> float:
 
 @dataclass(frozen=True)
 class Worth:
-    """What images are worth in real ones, as multiples of the real images that were there.
+    """The number of added real images with the same effect, as a multiple of the kept real images.
 
     Attributes:
-        ratio: best estimate, from 0 to the last of the curve.
+        ratio: best estimate, from 0 to `last`.
         low: lower end of the interval.
         high: upper end.
-        harms: they make things worse, beyond chance.
-        last: the end of the curve, which worth beyond cannot be read off.
+        harms: whether the images make the classifier significantly worse.
+        last: the end of the curve; a larger worth cannot be measured.
     """
 
     ratio: float
@@ -90,14 +90,14 @@ class Worth:
 
 @dataclass(frozen=True)
 class Curve:
-    """Scores by how many real images were added, in paired repetitions.
+    """A learning curve: scores by the number of added real images, in paired repetitions.
 
-    Between two places a score is linear in log(1 + ratio): it rises about evenly with the logarithm of the number of
-    images.
+    Between two points the score is interpolated linearly in log(1 + ratio), because it rises about evenly with the
+    logarithm of the number of images.
 
     Attributes:
-        ratios: images added, as multiples of those that were there: 0 first, ascending.
-        scores: float64 [repetitions, places].
+        ratios: added images as multiples of the kept ones, ascending from 0.
+        scores: float64 [repetitions, points].
     """
 
     ratios: tuple[float, ...]
@@ -108,17 +108,17 @@ class Curve:
         return torch.tensor(self.ratios, dtype=torch.float64).log1p()
 
     def at(self, places: Tensor) -> Tensor:
-        """Scores of each repetition at places in log(1 + ratio), [repetitions, len(places)]."""
+        """Interpolated scores of each repetition at points in log(1 + ratio), [repetitions, len(places)]."""
         right = torch.searchsorted(self._places, places.contiguous()).clamp(1, len(self._places) - 1)
         left = right - 1
         share = (places - self._places[left]) / (self._places[right] - self._places[left])
         return self.scores[:, left] * (1 - share) + self.scores[:, right] * share
 
     def worth(self, scores: Tensor, confidence: float = CONFIDENCE) -> Worth:
-        """How many real images would have to be added for the same scores.
+        """The number of added real images that gives the same scores.
 
-        The estimate is where the mean curve, made to fall nowhere, reaches the mean of the scores. The interval holds
-        every number of real images whose scores a paired t test cannot tell from these (Fieller 1954).
+        The estimate is where the mean curve, made monotone, reaches the mean of the scores. The interval contains every
+        number of real images whose scores do not differ significantly in a paired t test (Fieller 1954).
 
         Args:
             scores: in the same repetitions, float64 [repetitions].
@@ -135,7 +135,7 @@ class Curve:
         alike = places[mean.abs() <= reach]
         if len(alike):
             low, high = float(alike[0]), float(alike[-1])
-        else:  # below all of the curve, above it, or crossing it within less than a step
+        else:  # below or above the whole curve, or crossing it between two points
             low = high = 0.0 if bool((mean < 0).all()) else end if bool((mean > 0).all()) else found
         ratio, low, high = (
             last if place >= end else math.expm1(place) for place in (min(max(found, low), high), low, high)
@@ -143,7 +143,7 @@ class Curve:
         return Worth(ratio, low, high, bool(mean[0] < -reach[0]), last)
 
     def _inverse(self, score: float) -> float:
-        """The first place at which the mean curve, made to fall nowhere, reaches a score; the last where none does."""
+        """The first point at which the mean curve, made monotone, reaches a score; the last if it never does."""
         curve = rising(self.scores.mean(0).tolist())
         for number, value in enumerate(curve):
             if value >= score:
@@ -155,7 +155,7 @@ class Curve:
 
 
 def rising(values: Sequence[float]) -> list[float]:
-    """The nearest sequence, by squares, that falls nowhere: neighbours that fall are pooled into their mean."""
+    """Isotonic regression: the nearest non-decreasing sequence in least squares, by pooling adjacent violators."""
     pools: list[tuple[float, int]] = []
     for value in values:
         mean, count = float(value), 1

@@ -56,7 +56,7 @@ def test_the_answer_comes_first_and_the_table_after_it(home):
     assert head[-4:] == ["recall", "3", "recall", "7"]
     assert "Fewer than 50 images of a class are too few for most GANs" in printed
     assert "3 (10), 7 (12)" in printed
-    assert printed.index("Fewer than 50") < printed.index("The judge learns")
+    assert printed.index("Fewer than 50") < printed.index("Training a classifier on the")
 
 
 def test_the_record_has_every_arm_and_repetition(home):
@@ -293,7 +293,7 @@ def mistakes(home, tmp_path_factory):
 FOLDER = "data=image_folder data.image_size=8 data.channels=1"
 MISTAKES = {
     f"{FOLDER} data.root=plain": ("has no classes", "Try a set with classes"),
-    f"{FOLDER} data.root=few": ("Class owl has 2 images to train on, but needs 5", "take the class out"),
+    f"{FOLDER} data.root=few": ("Class owl has 2 images to train on, but needs 5", "remove the class from the data"),
     f"{FOLDER} data.root=untested": ("has no test images of class dog", "data.holdout"),
     "scarce={33: 50}": ("scarce has 33, but there are 10 classes, 0 to 9", "Try 'scarce={"),
     "data=image_folder data.root=few data.channels=1 scarce={dgo: 9}": ("scarce has dgo", "Try 'scarce={dog: 9}'."),
@@ -305,14 +305,14 @@ MISTAKES = {
     "scarce=1.5": ("scarce is 1.5, but must be", "scarce"),
     "scarce=null": ("scarce is None, which cuts no class", "Try scarce=0.5"),
     "data.scarce=0.5": ("data.scarce", "scarce"),
-    "run=unconditional": ("its generator is given no class", "gan-run experiment=conditional"),
-    "run=all": ("has learned all images of its data", "Train it with data.scarce=0.5"),
-    "run=unconditional data=digits": ("data=digits is given beside run=unconditional", "Leave data=digits out"),
+    "run=unconditional": ("its generator cannot draw images of a given class", "gan-run experiment=conditional"),
+    "run=all": ("was trained on all images of its data", "Train it with data.scarce=0.5"),
+    "run=unconditional data=digits": ("data=digits is given together with run=unconditional", "Leave out data=digits"),
     "run=nowhere": ("run is nowhere", ""),
-    "output=other": ("something other than gan-augment has written there", "a new folder"),
+    "output=other": ("that folder was not written by gan-augment", "a new folder"),
     "seeds=1": ("seeds is 1, but must be a whole number, at least 2", "Give seeds"),
     "confidence=2": ("confidence is 2, but must be", "confidence"),
-    "data.split=test": ("data.split is test, so that nothing besides", "Leave data.split out"),
+    "data.split=test": ("data.split is test, but gan-augment trains on one split", "Leave data.split out"),
     "data.holdout=0": ("data.holdout is 0", "data.holdout=0.1"),
 }
 

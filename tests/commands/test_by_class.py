@@ -211,7 +211,7 @@ def test_gan_eval_has_a_line_for_each_class_and_a_matrix(folder):
     counts = torch.load(folder / "run/checkpoints/last.pt", weights_only=True)["about"]["class_counts"]
     assert max(abs(a - 0.5 * b) for a, b in zip(asked, counts, strict=True)) < 1, "as often as in the data"
     assert found["findings"][0].startswith("classes_ignored: classes are ignored"), "it has learned nothing yet"
-    assert "of the images are taken for the class that was asked for; of real images" in result.text
+    assert "of the images are recognised as the requested class (real images: " in result.text
 
 
 def test_graphs_take_the_class_as_a_second_input_and_a_page_has_its_names(folder):

@@ -309,28 +309,28 @@ def test_a_check_of_a_sweep_looks_at_every_job_and_fails_with_the_impossible_one
 def test_a_check_refuses_a_d_that_cannot_learn(tmp_path):
     result = gan_check(tmp_path, *QUICK_CHECK, "optimizer.d.lr=0", "preflight.d_updates=20")
     assert result.code == 1
-    assert "after 20 updates against the untrained G, but 90% is needed" in result.text
+    assert "after 20 updates against the untrained G, but must reach 90%" in result.text
 
 
 def test_a_check_plays_both_players_of_a_schedule_by_rounds(tmp_path):
     result = gan_check(tmp_path, *QUICK_CHECK, "schedule=rounds", "optimizer.lr=1e-2", "trainer.iterations=50")
     assert result.code == 0, result.text
-    assert "turn 1 x D " in result.out
-    assert "turn 1 x G " in result.out
+    assert "iteration 1 x D " in result.out
+    assert "iteration 1 x G " in result.out
 
 
 def test_a_check_plays_the_warm_up_and_what_comes_after(tmp_path):
     result = gan_check(tmp_path, *QUICK_CHECK, "schedule.d_warmup=5", "optimizer.lr=1e-2")
     assert result.code == 0, result.text
-    assert "turn 1 x D " in result.out
-    assert "turn 1 x D, 1 x G " in result.out
+    assert "iteration 1 x D " in result.out
+    assert "iteration 1 x D, 1 x G " in result.out
 
 
 def test_a_check_plays_a_stretch_on_a_fixed_set(tmp_path):
     rounds = ["schedule=rounds", "schedule.fixed_set=32"]
     result = gan_check(tmp_path, *QUICK_CHECK, *rounds, "optimizer.lr=1e-2", "trainer.iterations=50")
     assert result.code == 0, result.text
-    for said in ("turn 1 x D on a new fixed set ", "turn 1 x D  ", "turn 1 x G  "):
+    for said in ("iteration 1 x D on a new fixed set ", "iteration 1 x D  ", "iteration 1 x G  "):
         assert said in result.out
 
 
@@ -632,7 +632,7 @@ MISTAKES = {
         "resume is empty, but that is no",
         "Try resume=",
     ),
-    "a sweep that resumes": (["-m", "resume=empty"], "resume is for one run, but -m", "Leave out -m."),
+    "a sweep that resumes": (["-m", "resume=empty"], "resume is for one run, but -m", "Leave out -m, or"),
 }
 
 

@@ -1,9 +1,13 @@
-"""A command works whatever its terminal is: closed, broken, or of few letters."""
+"""A command works whatever its terminal is: closed, broken, with few letters, or 80 columns wide."""
 
+import re
 import subprocess
 import sys
 
 import pytest
+
+from gan_runner.commands import main
+from tests.command_line import call, gan_run, only_run
 
 RUN = f"{sys.executable} -c 'from gan_runner.commands.main import run; run()' experiment=smoke trainer.iterations=4"
 SMALL = " data.limit=64 trainer.batch_size=16 evaluation.num_images=16 model.generator.widths=[16]"
@@ -25,3 +29,19 @@ def test_a_run_finishes_without_a_word_of_complaint(tmp_path, console):
     assert b"Traceback" not in done.stdout
     (summary,) = tmp_path.rglob("summary.json")
     assert '"status": "finished"' in summary.read_text()
+
+
+WIDE = re.compile(r"gan-\w+ |tensorboard |\S*/\S*$|\[HYDRA\]")  # a command, a path at its end, or Hydra's overrides
+
+
+def test_no_line_in_a_pipe_is_wider_than_80_columns_unless_it_has_a_command_or_a_path(tmp_path):
+    small = ["data.limit=64", "trainer.iterations=4", "model.generator.widths=[16]", "evaluation.num_images=16"]
+    run = gan_run(tmp_path, *small)
+    folder = only_run(tmp_path).relative_to(tmp_path)
+    evaluated = call(main.evaluate, tmp_path, f"run={folder}", "num=32", "real=32")
+    swept = gan_run(tmp_path, "-m", *small, "optimizer.lr=1e-4,2e-4", "evaluation=pixels")
+    for result in (run, evaluated, swept):
+        assert (result.code, result.err) == (0, ""), result.text
+        assert [line for line in result.out.splitlines() if len(line) > 80 and not WIDE.search(line)] == []
+    assert "Short run: " in run.out
+    assert "Better images: " in run.out

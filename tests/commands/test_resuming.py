@@ -185,7 +185,7 @@ def test_a_checkpoint_that_does_not_fit_is_refused_in_words(short):
     before = files_of(short / "here")
     result = gan_run(short, "resume=here", "model.latent_dim=50", "resume_force=true")
     assert result.code == 1
-    assert "resume is here, but its checkpoint does not fit what is trained now" in result.text
+    assert "resume is here, but its checkpoint does not fit these settings" in result.text
     assert "size mismatch" in result.text
     assert "Traceback" not in result.text
     after = files_of(short / "here")

@@ -133,7 +133,7 @@ def test_a_folder_is_translated_under_the_same_names_and_what_is_broken_is_named
     alone = run.translate_folder(pictures / "b.jpg", tmp_path / "alone", device="cpu")
     assert alone == 1
     assert (tmp_path / "alone/b.png").read_bytes() == (tmp_path / "out/b.png").read_bytes()
-    with pytest.raises(UserError, match="is there already, and images are not written over anything"):
+    with pytest.raises(UserError, match="exists already, and nothing is overwritten"):
         run.translate_folder(pictures, tmp_path / "out")
 
 
@@ -211,7 +211,7 @@ def test_arrays_are_translated_as_their_files_are(run, pictures, tmp_path):
     ("make", "problem"),
     [
         (lambda folder: folder / "nowhere", "there is no such folder or file"),
-        (lambda folder: (folder / "empty").mkdir() or folder / "empty", "no image lies there"),
+        (lambda folder: (folder / "empty").mkdir() or folder / "empty", "that folder has no images"),
         (lambda folder: folder / "pictures/broken.png", "none of its images can be read"),
     ],
 )
@@ -249,7 +249,7 @@ def test_the_command_of_the_page_translates_and_a_run_without_pairs_is_refused(r
     )
     result = call(main.translate, tmp_path, f"run={unpaired.folder}", "input=drawings", "output=none", "device=cpu")
     assert result.code == 1
-    assert "whose generator draws from no images" in result.err
+    assert "whose generator does not take images" in result.err
 
 
 @pytest.mark.parametrize("source", ["no shape", [1, 2], [1, 16, 10**9], [7, 16, 16], {"a": 1}])

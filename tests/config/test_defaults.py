@@ -186,10 +186,10 @@ def test_a_run_says_what_the_recommended_settings_gain_on_its_own_data_where_tha
             }
         }
     )
-    start = "experiment=recommended reaches a Frechet distance"
-    on_digits = f"{start} 1.7 times lower, as measured after 45 s on digits (1 seed; benchmarks/defaults.jsonl)."
+    start = "Better images: experiment=recommended (Frechet distance"
+    on_digits = f"{start} 1.7 times lower\n  after 45 s on digits, 1 seed; benchmarks/defaults.jsonl)"
     assert what_is_better(config, {"data": "fashion_mnist", "experiment": None}) == on_digits
-    on_emoji = f"{start} 2 times lower, as measured after 20 min on emoji (5 seeds; benchmarks/defaults.jsonl)."
+    on_emoji = f"{start} 2 times lower\n  after 20 min on emoji, 5 seeds; benchmarks/defaults.jsonl)"
     assert what_is_better(config, {"data": "emoji", "experiment": None}) == on_emoji
     assert what_is_better(config, {"data": "digits", "experiment": "mine"}) is None
     assert what_is_better(OmegaConf.create({"model": {}}), {"data": "digits"}) is None

@@ -264,7 +264,7 @@ def an_archive_beside(root):
         file.writestr("0.png", b"x")
 
 
-@folder(0, says=("there are 1 .zip.", "Unpack what lies there, such as: unzip '", "my photos.zip"))
+@folder(0, says=("there are 1 .zip.", "Unpack the archives, such as: unzip '", "my photos.zip"))
 def an_archive_alone(root):
     with zipfile.ZipFile(root / "my photos.zip", "w") as file:
         file.writestr("0.png", b"x")
@@ -430,7 +430,7 @@ def a_png_with_a_long_text(root):
         picture().save(root / f"{number}.png", pnginfo=words)
 
 
-@folder(2, says="1 file is no regular file (pipe.png)")
+@folder(2, says="1 file is not a regular file (pipe.png)")
 def a_pipe(root):
     write(root, 2)
     os.mkfifo(root / "pipe.png")

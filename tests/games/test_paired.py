@@ -230,7 +230,7 @@ def test_one_picture_is_drawn_alone_to_the_bits_that_it_has_among_others(config_
 @pytest.mark.parametrize(
     ("overrides", "problem"),
     [
-        (["data=digits"], "game=paired draws one image of a pair from the other, but these"),
+        (["data=digits"], "game=paired learns to draw one image of a pair from the other, but this"),
         (["model=keras_mlp"], r"has no parameter source_shape, where this game needs a"),
         (["game=adversarial", "data=digits"], r"is for pairs of images, which this game gives no network"),
         (["game=adversarial"], r"is for pairs of images, which this game gives no network"),

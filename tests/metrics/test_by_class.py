@@ -167,7 +167,7 @@ def test_a_class_of_which_nothing_is_held_out_has_no_real_numbers_and_the_table_
     found = report(training.images, metrics, 448, 0, average=None, checkpoint=None, label=training.labels)
     assert found.by_class.real[4] == OfOneClass(0, None, None, None, None)
     assert found.by_class.drawn[4].frechet is not None
-    assert "Nothing is held out of 4: no real images stand beside those." in found.table()
+    assert "No images are held out of 4, so there are no values in brackets." in found.table()
     assert found.by_class.real_accuracy > 0.9
 
 

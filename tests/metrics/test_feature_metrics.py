@@ -177,7 +177,7 @@ def test_few_pictures_for_a_frechet_distance_are_worth_a_warning(metrics_of, hal
         for _ in range(2):
             assert metrics.measure(batches(halves[1].images[:128]), real)["frechet_cnn"] > 0
     (said,) = (record.getMessage() for record in caplog.records)
-    assert said.startswith("128 images beside 448 real ones are few for a Fréchet distance on 128 features")
+    assert said.startswith("128 generated and 448 real images are few for a Fréchet distance on 128 features.")
 
 
 def test_classes_count_from_a_quarter_of_their_share_among_real_pictures():

@@ -66,6 +66,7 @@ def test_as_many_real_pictures_stand_beside_the_generated_ones_however_many_are_
         assert said["count"] == said["real_count"] == said["fingerprint"]["generated"] == count
         assert found.rows[0].name == f"coverage_cnn_{count}"
         assert f"value: {count} images; real: {count} " in found.table()
+        assert max(map(len, found.table().splitlines())) <= 80
 
 
 @pytest.mark.parametrize(("generated", "real", "few"), [(50, 300, True), (300, 50, True), (300, 300, False)])
@@ -78,7 +79,9 @@ def test_that_pictures_are_few_is_said_whatever_is_kept_already(
         metrics.bind(*halves, CPU)
         evaluated(drawn, metrics, real, generated)
         said = [record.getMessage() for record in caplog.records if "are few" in record.getMessage()]
-        assert [text.partition(" are few")[0] for text in said] == [f"{generated} images beside {real} real ones"] * few
+        assert [text.partition(" are few")[0] for text in said] == [
+            f"{generated} generated and {real} real images"
+        ] * few
 
 
 def test_the_reference_is_at_even_distances_and_noise_follows_its_seed(halves):
@@ -105,12 +108,14 @@ def test_pictures_of_any_program_are_evaluated_from_a_file(bound, halves, drawn)
 
     lines = found.table().splitlines()
     assert lines[0].split() == ["metric", "value", "real", "noise", "better"]
-    assert len(lines) == len(found.rows) + 3
-    assert lines[-2] == (
-        "value: 200 images; real: 200 held-out images; noise: as many of noise, or of copies; "
-        "reference: 300 training images"
-    )
-    assert lines[-1].startswith(f"fingerprint: data=digits-{training.fingerprint}  held_out=digits-")
+    below = lines[len(found.rows) + 1 :]
+    assert below[:3] == [
+        "value: 200 images; real: 200 held-out images",
+        "noise: as many images of noise (memorised: copies of training images)",
+        "reference: 300 training images",
+    ]
+    assert below[3].startswith(f"fingerprint: data=digits-{training.fingerprint}  held_out=digits-")
+    assert " ".join(below[3:]).split() == f"fingerprint: {found.fingerprint}".split()
 
     stored = json.loads(json.dumps(found.as_dict(), allow_nan=False))
     assert stored["metrics"]["coverage_cnn_200"] == named["coverage_cnn_200"].value

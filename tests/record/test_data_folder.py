@@ -66,7 +66,7 @@ def test_a_link_out_of_the_folder_is_left_alone(tmp_path):
 def test_a_folder_in_the_place_of_a_file_is_named(folder, tmp_path):
     (tmp_path / "metrics.jsonl").mkdir()
     assert list(folder.json_lines("metrics.jsonl")) == []
-    assert folder.problems == ["metrics.jsonl cannot be read: it is no regular file."]
+    assert folder.problems == ["metrics.jsonl cannot be read: it is not a regular file."]
 
 
 def test_damaged_lines_are_counted_and_a_half_written_last_one_is_left_out(folder, tmp_path):

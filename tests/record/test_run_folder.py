@@ -303,9 +303,9 @@ def test_a_folder_without_a_run_is_refused_with_what_it_lacks(tmp_path):
 @pytest.mark.parametrize("name", ["metrics.jsonl", "summary.json"])
 def test_a_folder_in_a_files_place_is_told_by_its_path(folder, tmp_path, name):
     (tmp_path / name).mkdir()
-    with pytest.raises(UserError, match=rf"{name} cannot be read: it is no regular file"):
+    with pytest.raises(UserError, match=rf"{name} cannot be read: it is not a regular file"):
         folder.read_metrics() if name == "metrics.jsonl" else folder.read_summary()
-    with pytest.raises(UserError, match=rf"{name} cannot be written: (it is no regular file|Is a directory)"):
+    with pytest.raises(UserError, match=rf"{name} cannot be written: (it is not a regular file|Is a directory)"):
         folder.append_metrics(points(1)[0]) if name == "metrics.jsonl" else folder.write_summary({})
 
 

@@ -171,7 +171,7 @@ def test_the_commands_take_the_first_look_before_anything_is_trained(tmp_path, c
     [
         ("loss._target_=null", "loss._target_ is null, but must name a class or function"),
         ("loss._target_=3", "loss._target_ is 3, but must name a class or function"),
-        ("loss._target_=os.path", "loss._target_ is os.path, but that is no class or function"),
+        ("loss._target_=os.path", "loss._target_ is os.path, but that is not a class or function"),
         ("evaluation.metrics.diversity=5", "To leave it out, type ~evaluation.metrics.diversity."),
         ("health.symptoms.collapse=5", "To leave it out, type ~health.symptoms.collapse."),
         ("latent.dim=50", "model.generator (gan_runner.models.mlp.Generator) fails on a first batch"),
