@@ -590,7 +590,7 @@ class InputCopied(OnAverage):
 
     def judge(self, means: Sequence[float], now: Moment) -> str:
         """See `OnAverage`."""
-        if max(means[0], self.newest[0]) > self._change:  # a G that has got over it is well
+        if max(means[0], self.newest[0]) > self._change:  # G has recovered
             return ""
         return f"G changes its input by {means[0]:.1%} of what lies between two inputs"
 
@@ -614,7 +614,7 @@ class OneOutput(OnAverage):
 
     def judge(self, means: Sequence[float], now: Moment) -> str:
         """See `OnAverage`."""
-        if max(means[0], self.newest[0]) > self._variety:  # a G that has got over it is well
+        if max(means[0], self.newest[0]) > self._variety:  # G has recovered
             return ""
         return f"what G draws from different inputs varies {means[0]:.1%} as much as real images do"
 
