@@ -10,7 +10,16 @@ from torch.nn.functional import conv2d
 
 from gan_runner.arithmetic import exact
 from gan_runner.data import Batch, ImageSet
-from gan_runner.data.batch import CYCLED, CYCLED_TARGET, DRAWN_SOURCE, SOURCE, TARGET, TRUTH
+from gan_runner.data.batch import (
+    CYCLED,
+    CYCLED_TARGET,
+    DRAWN_SOURCE,
+    NOISY_CYCLED,
+    NOISY_CYCLED_TARGET,
+    SOURCE,
+    TARGET,
+    TRUTH,
+)
 from gan_runner.data.image_set import kind_of
 from gan_runner.data.transforms import with_channels
 from gan_runner.errors import UserError
@@ -19,6 +28,7 @@ from gan_runner.ranges import Count
 
 _WINDOW, _SIGMA = 11, 1.5  # pixels; of the Gaussian in which structures are compared
 _K1, _K2 = 0.01, 0.03
+_LEVEL = 1 / 127.5  # one of 256, for images in [-1, 1]
 _AT_ONCE = 32  # images, so that memory need not hold many windows of large ones
 
 UNCHANGED, MEAN = "source", "mean"
@@ -88,6 +98,7 @@ def _unchanged(batch: Batch) -> Batch:
     if DRAWN_SOURCE in conditions and target is not None:
         back = with_channels(target, source.shape[1])
         conditions |= {DRAWN_SOURCE: back, CYCLED: source, CYCLED_TARGET: target}
+        conditions |= {NOISY_CYCLED: source + _LEVEL, NOISY_CYCLED_TARGET: target + _LEVEL}
     return Batch(with_channels(source, batch.images.shape[1]), conditions)
 
 

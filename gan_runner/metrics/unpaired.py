@@ -25,8 +25,8 @@ from gan_runner.data.loader import sampled_rows
 from gan_runner.data.transforms import with_channels
 from gan_runner.data.unpaired import Unpaired
 from gan_runner.errors import UserError
-from gan_runner.metrics.feature_metrics import NUMBERS, FeatureMetrics
-from gan_runner.metrics.features import Features, Learn
+from gan_runner.metrics.feature_metrics import NUMBERS, FeatureMetrics, pictures
+from gan_runner.metrics.features import Features, Learn, even_rows
 from gan_runner.metrics.number import Number
 from gan_runner.metrics.pairs import PairMetrics, ssim
 from gan_runner.ranges import Count, Seed
@@ -235,12 +235,14 @@ class UnpairedMetrics:
         return shares
 
     def of_real(self, statistics: Mapping[str, Tensor], most: Count) -> tuple[dict[str, float | None], int]:
-        """See `OnData`; of the numbers on features."""
+        """See `OnData`; of the numbers on features, and of classes how many the classifier recognises."""
         numbers: dict[str, float | None] = dict.fromkeys(self.names)
         counts = []
         for metrics, prefix, way in zip(self._directions, ("there ", "back "), ("", _BACK), strict=False):
             own = {name.removeprefix(prefix): value for name, value in statistics.items() if name.startswith(prefix)}
             found, count = metrics.of_real(own, most)
+            if self._labelled and metrics.unseen is not None and count:
+                found["classes_kept"] = _accuracy(metrics, metrics.unseen, count)
             numbers |= {f"{name}{way}": value for name, value in found.items()}
             counts.append(count)
         there, back = (numbers.get(f"frechet_{self._named}{way}") for way in ("", _BACK))
@@ -256,6 +258,15 @@ def _cycle(cycled: Tensor | None, noisy: Tensor | None, images: Tensor) -> dict[
     assert cycled is not None
     assert noisy is not None
     return {"cycle_l1": _l1(cycled, images), "cycle_noise_l1": _l1(noisy, images)}
+
+
+def _accuracy(metrics: FeatureMetrics, images: ImageSet, count: Count) -> float:
+    """The share of images whose class the extractor's classifier recognises, of so many of a set."""
+    assert images.labels is not None
+    rows = even_rows(len(images), count)
+    found = [metrics.extractor(part.images).probabilities for part in pictures(images, rows)]
+    taken = torch.cat([each.argmax(1).cpu() for each in found if each is not None])
+    return float((taken == images.labels[rows]).double().mean())
 
 
 def _l1(images: Tensor, others: Tensor) -> float:

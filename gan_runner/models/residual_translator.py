@@ -13,7 +13,7 @@ from torch.nn.functional import pad
 
 from gan_runner.errors import UserError
 from gan_runner.models.initial_weights import Initialiser, initialise
-from gan_runner.models.layers import ConvTranspose2d
+from gan_runner.models.layers import ConvTranspose2d, SmallMapConv2d
 from gan_runner.models.unet import Norm, normalised
 from gan_runner.ranges import Count
 
@@ -35,13 +35,11 @@ class Block(nn.Module):
 
     def __init__(self, channels: Count, norm: Norm) -> None:
         super().__init__()
-        self.layers = nn.Sequential(
-            nn.Conv2d(channels, channels, 3, 1, 1, bias=norm == "none", padding_mode="reflect"),
-            *normalised(norm, channels),
-            nn.ReLU(),
-            nn.Conv2d(channels, channels, 3, 1, 1, bias=norm == "none", padding_mode="reflect"),
-            *normalised(norm, channels),
-        )
+        layers: list[nn.Module] = []
+        for activation in ([nn.ReLU()], []):
+            convolution = SmallMapConv2d(channels, channels, 3, 1, 0, bias=norm == "none")
+            layers += [nn.ReflectionPad2d(1), convolution, *normalised(norm, channels), *activation]
+        self.layers = nn.Sequential(*layers)
 
     def forward(self, x: Tensor) -> Tensor:
         """Map [B, channels, H, W] to the same shape."""

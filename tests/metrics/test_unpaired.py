@@ -109,8 +109,9 @@ def test_numbers_of_copies_are_those_of_the_baseline():
     beside = baselines(batches, torch.zeros(1, 8, 8))
     assert beside.keys() == {UNCHANGED}
     of_baseline = metrics.measure(beside[UNCHANGED], statistics)
-    for name in ("frechet_levels", "coverage_levels_back", "l1", "l1_back", "classes_kept", "cycle_l1"):
+    for name in ("frechet_levels", "coverage_levels_back", "l1", "l1_back", "classes_kept", "cycle_l1", "variety"):
         assert of_baseline[name] == pytest.approx(numbers[name])
+    assert of_baseline["cycle_noise_l1"] == pytest.approx(1 / 127.5, rel=1e-3)
     other, *_ = measured(negative, negative)
     assert other["frechet_levels_both"] < 0.1 * numbers["frechet_levels_both"]
 
@@ -128,8 +129,10 @@ def test_real_images_have_numbers_of_both_directions():
     real, count = metrics.of_real(statistics, 30)
     assert count == 30
     assert {name for name, value in real.items() if value is not None} == {
-        *("frechet_levels", "coverage_levels", "frechet_levels_back", "coverage_levels_back", "frechet_levels_both")
+        *("frechet_levels", "coverage_levels", "frechet_levels_back", "coverage_levels_back", "frechet_levels_both"),
+        *("classes_kept", "classes_kept_back"),
     }
+    assert (real["classes_kept"], real["classes_kept_back"]) == (0, 1), "as this classifier has it"
 
 
 def hiding(images):
