@@ -14,7 +14,20 @@ import gan_runner
 from tests.machine.missing import MAC, WINDOWS, missing_on, modules_missing_on
 
 PACKAGE = Path(gan_runner.__file__).parent
-CORE = ["training", "games", "objectives", "optim", "models", "data", "metrics", "health", "record", "report", "worth"]
+CORE = [
+    "training",
+    "games",
+    "objectives",
+    "optim",
+    "models",
+    "data",
+    "metrics",
+    "health",
+    "record",
+    "report",
+    "worth",
+    "detection",
+]
 NOT_IN_THE_CORE = ("hydra", "omegaconf", "gan_runner.commands", "gan_runner.config")
 MODULES = sorted(PACKAGE.rglob("*.py"))
 
@@ -122,6 +135,7 @@ LEAVES = {
     "health": {"health", "games"},
     "record": {"record"},
     "worth": {"worth", "data", "metrics", "record.pictures"},
+    "detection": {"detection", "data", "metrics"},
 }
 
 

@@ -59,6 +59,7 @@ ELSEWHERE = (
 # Programs that are called with what they assume by tests of their own.
 READ_BY = {
     "gan-eval ": "tests/commands/test_evaluate.py",
+    "gan-detect ": "tests/commands/test_detect.py",
     "gan-augment ": "tests/commands/test_augment.py",
     "gan-compare ": "tests/commands/test_compare.py",
     "gan-export ": "tests/export/conftest.py",
@@ -361,7 +362,11 @@ def test_the_python_of_its_page_runs_from_top_to_bottom(tmp_path, monkeypatch):
     blocks = "\n".join(block for language, block in BLOCKS["docs/python.md"] if language == "python")
     short = ", ".join(map(repr, [*SHORT, "model.discriminator.widths=[8]", "trainer.ema=null"]))
     blocks = re.sub(r"gr\.(train|sweep)\(", rf"gr.\1({short}, ", blocks)
-    blocks = blocks.replace("epochs=60", "iterations=3").replace("num=1000, real=1000", "num=20, real=20")
+    blocks = (
+        blocks.replace("epochs=60", "iterations=3")
+        .replace("num=1000, real=1000", "num=20, real=20")
+        .replace("num=1000", "num=40")
+    )
     blocks = blocks.replace('"optimizer.lr=1e-4,2e-4", ', "")  # of four jobs two are left
     ran = {}
     with contextlib.redirect_stdout(io.StringIO()) as out:

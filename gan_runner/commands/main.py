@@ -204,6 +204,20 @@ def augment() -> None:
         _launch("worth", job, _typed("worth").arguments)
 
 
+def detect() -> None:
+    """`gan-detect`: how well detectors tell a run's images from real ones."""
+
+    def job(config: DictConfig) -> None:
+        from gan_runner.commands.detect import detect_job
+
+        with _begin_job():
+            detect_job(config)
+
+    with _explained("detect"):
+        _tell_version("gan-detect")
+        _launch("detect", job, _typed("detect").arguments)
+
+
 def compare() -> None:
     """`gan-compare`: compare runs."""
 

@@ -11,6 +11,7 @@ from gan_runner.commands.main import (  # noqa: E402
     augment,
     check,
     compare,
+    detect,
     evaluate,
     export,
     run,
@@ -18,4 +19,4 @@ from gan_runner.commands.main import (  # noqa: E402
     translate,
 )
 
-__all__ = ["augment", "check", "compare", "evaluate", "export", "run", "sample", "translate"]
+__all__ = ["augment", "check", "compare", "detect", "evaluate", "export", "run", "sample", "translate"]

@@ -30,7 +30,7 @@ from gan_runner.machine.files import at_home
 from gan_runner.override import Override
 
 # The commands' own keys that take paths, and may be null.
-_SETTINGS = frozenset({"resume", "sweep_resume", "run", "runs", "samples", "output", "sweep"})
+_SETTINGS = frozenset({"resume", "sweep_resume", "run", "runs", "others", "samples", "output", "sweep"})
 # Keys of parts of this package, and of Hydra. Parts of the user's own say by an annotation which parameters are paths.
 _FOLDERS_OF_HYDRA = re.compile(r"hydra\.(run|sweep)\.dir")
 _OF_PARTS = re.compile(rf"data(\.\w+)*\.root|{_FOLDERS_OF_HYDRA.pattern}")

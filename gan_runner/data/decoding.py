@@ -238,6 +238,21 @@ def check_header(path: Path) -> Facts:
         return _whatever_its_texts(file, _header)
 
 
+def look_into(path: Path, look: Callable[[Image.Image], Result]) -> Result:
+    """What a function makes of a file that Pillow has opened, of which it has read the header alone.
+
+    Raises:
+        Exception: see `check_header`.
+    """
+
+    def opened(file: BinaryIO) -> Result:
+        with _picture(file) as picture:
+            return look(picture)
+
+    with _content(path) as file:
+        return _whatever_its_texts(file, opened)
+
+
 def read_picture(path: Path, size: tuple[Count, Count], channels: Channels, ranges: Ranges = DEFAULT_RANGES) -> Pixels:
     """Decode a image, scale it so that it covers what is to be drawn, and crop it evenly.
 

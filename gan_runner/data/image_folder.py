@@ -253,6 +253,10 @@ class FolderImages:
         """See `ImageSet`."""
         return labels_as_condition(self.labels, indices)
 
+    def paths(self, indices: Tensor) -> list[Path]:
+        """The files of the images with these indices; see `gan_runner.data.encodings`."""
+        return [self._root / self._files[index] for index in indices.tolist()]
+
     def _read_or_next(self, index: int) -> Pixels:
         broken: list[str] = []
         for candidate in range(index, index + _BROKEN_IN_A_ROW):

@@ -1,4 +1,4 @@
-"""Images that any program wrote: a folder of image files, or an `.npz` of one array."""
+"""Images that any program wrote: a folder of image files, or an `.npz` or `.npy` of one array."""
 
 from __future__ import annotations
 
@@ -6,14 +6,15 @@ import logging
 import math
 import zipfile
 from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeVar
+from typing import IO, TypeVar
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from gan_runner.data.decoding import DEFAULT_RANGES, FORMATS, Channels, Facts, Pixels, check_header, examined
+from gan_runner.data.decoding import DEFAULT_RANGES, FORMATS, Channels, Facts, Pixels, check_header, examined, resized
 from gan_runner.data.folder_findings import may_hold_pictures
 from gan_runner.data.folder_listing import Listing, listing_of
 from gan_runner.data.parallel import in_chunks
@@ -35,13 +36,28 @@ _ARRAY = "arr_0"
 _CHUNK = 2**20  # bytes that are unpacked at once
 
 
+@dataclass(frozen=True)
+class Samples:
+    """Images of another program.
+
+    Attributes:
+        images: uint8 [N, C, H, W], N at least 1, of the shape that the real ones have.
+        sizes: heights and widths that they had before they were scaled and cropped to that.
+        files: of a folder the file of each; empty for an array.
+    """
+
+    images: Tensor
+    sizes: frozenset[tuple[int, int]]
+    files: Sequence[Path] = ()
+
+
 def read_samples(path: str, shape: tuple[int, int, int]) -> Tensor:
     """Read generated images, which have to be of the shape that the real ones have.
 
     Args:
         path: a folder of images, nested or not, of every format that data are read from (see `data.decoding`), in
-            the order of their paths; or an `.npz` whose `arr_0` is uint8 [N, H, W, C] in 0 to 255; `~` is the home
-            folder. Colour images all of whose pixels are grey do for grey ones.
+            the order of their paths; an `.npz` whose `arr_0` is uint8 [N, H, W, C] in 0 to 255; or an `.npy` of such
+            an array; `~` is the home folder. Colour images all of whose pixels are grey do for grey ones.
         shape: channels, height and width of the real images.
 
     Returns:
@@ -50,31 +66,47 @@ def read_samples(path: str, shape: tuple[int, int, int]) -> Tensor:
     Raises:
         UserError: there is nothing of the kind, or its images are of another shape, type or range.
     """
+    return _read(path, shape, scaled=False).images
+
+
+def read_samples_of_any_size(path: str, shape: tuple[int, int, int]) -> Samples:
+    """Read generated images, scaled and cropped to the size of the real ones, as data are; see `read_samples`.
+
+    Raises:
+        UserError: see `read_samples`, but for images of another size.
+    """
+    return _read(path, shape, scaled=True)
+
+
+def _read(path: str, shape: tuple[int, int, int], *, scaled: bool) -> Samples:
     place = Path(at_home(path))
     if place.is_dir():
-        images = _read_folder(path, place, shape)
-    elif place.is_file() and place.suffix == ".npz":
-        images = _read_array(path, place, shape)
+        found = _read_folder(path, place, shape, scaled=scaled)
+    elif place.is_file() and place.suffix in (".npz", ".npy"):
+        found = _read_array(path, place, shape, scaled=scaled)
     else:
         what = "that is a file of another kind" if place.exists() else "there is no such file or folder"
-        raise UserError(f"samples is {path}, but {what}.", "Give a folder of images, or a file that ends in .npz.")
-    if int(images.max()) <= 1:
+        raise UserError(
+            f"samples is {path}, but {what}.", "Give a folder of images, or a file that ends in .npz or .npy."
+        )
+    if (most := int(found.images.max())) <= 1:
         raise _unlike(
             path,
-            f"no pixel is above {int(images.max())}, where they go from 0 to 255",
+            f"no pixel is above {most}, where they go from 0 to 255",
             "Multiply the images by 255 before they are written, or draw from a network that has learned something.",
         )
-    return images
+    return found
 
 
-def _read_folder(path: str, folder: Path, shape: tuple[int, int, int]) -> Tensor:
+def _read_folder(path: str, folder: Path, shape: tuple[int, int, int], *, scaled: bool) -> Samples:
     listing = listing_of(folder, "samples")
     if not listing.pictures:
         raise _nothing_there(path, folder, listing)
     _check_size(path, len(listing.pictures), shape)
     facts = _headers(path, folder, listing.pictures)
     _tell_what_is_read(path, listing)
-    _check_sizes(path, {name: (each.width, each.height) for name, each in facts.items()}, shape)
+    if not scaled:
+        _check_sizes(path, {name: (each.width, each.height) for name, each in facts.items()}, shape)
     if deep := [name for name, each in facts.items() if each.mode[0] in DEFAULT_RANGES]:
         raise _unlike(
             path,
@@ -83,7 +115,9 @@ def _read_folder(path: str, folder: Path, shape: tuple[int, int, int]) -> Tensor
         )
     if shape[0] == 3 and all(each.mode in _GREY for each in facts.values()):
         raise _unlike(path, "all its images are grey, where the real images are in colour", _in_kind(3))
-    return _decoded(path, folder, facts, shape)
+    images = _decoded(path, folder, facts, shape, scaled=scaled)
+    sizes = frozenset((each.height, each.width) for each in facts.values())
+    return Samples(images, sizes, [folder / name for name in facts])
 
 
 def _headers(path: str, folder: Path, files: Sequence[str]) -> dict[str, Facts]:
@@ -97,12 +131,15 @@ def _headers(path: str, folder: Path, files: Sequence[str]) -> dict[str, Facts]:
     return {name: each for name, each in zip(files, looked, strict=True) if isinstance(each, Facts)}
 
 
-def _decoded(path: str, folder: Path, facts: Mapping[str, Facts], shape: tuple[int, int, int]) -> Tensor:
-    """The pixels of images whose headers say that they have the size of the real ones."""
+def _decoded(
+    path: str, folder: Path, facts: Mapping[str, Facts], shape: tuple[int, int, int], *, scaled: bool
+) -> Tensor:
+    """The pixels of images that are to be scaled, or that have the size of the real ones by their headers."""
+    size = (shape[1], shape[2]) if scaled else None
 
     def read(name: str) -> Pixels | Unread:
         channels: Channels = 4 if shape[0] == 4 else 1 if facts[name].mode in _GREY else 3
-        return _or_unread(folder, name, lambda file: examined(file, None, channels)[1])
+        return _or_unread(folder, name, lambda file: examined(file, size, channels)[1])
 
     def read_some(some: Sequence[str]) -> list[Pixels | Unread]:
         return [read(name) for name in some]
@@ -158,7 +195,7 @@ def _nothing_there(path: str, folder: Path, listing: Listing) -> UserError:
     if len(arrays) == 1:
         remedy = f"Try samples={quoted(str(Path(path, arrays[0])))}"
     else:
-        remedy = f"Give a folder of {either(FORMATS)} images, or a file that ends in .npz."
+        remedy = f"Give a folder of {either(FORMATS)} images, or a file that ends in .npz or .npy."
     return _unlike(path, f"it holds no images that can be read: {lies_there}", remedy)
 
 
@@ -174,41 +211,54 @@ def _tell_what_is_read(path: str, listing: Listing) -> None:
         _log.warning("%s", line)
 
 
-def _read_array(path: str, file: Path, shape: tuple[int, int, int]) -> Tensor:
+def _read_array(path: str, file: Path, shape: tuple[int, int, int], *, scaled: bool) -> Samples:
     try:
+        if file.suffix == ".npy":
+            with opened(file, links=True) as content:
+                return _array(path, content, file.name, shape, scaled=scaled)
         with opened(file, links=True) as content, zipfile.ZipFile(content) as archive:
             entries = [entry for entry in archive.infolist() if entry.filename in (_ARRAY, f"{_ARRAY}.npy")]
             if len(entries) > 1:
                 raise ValueError(f"it has {len(entries)} entries for {_ARRAY}")
             if entries:
-                return _array(path, archive, entries[0], shape)
+                with archive.open(entries[0]) as member:
+                    return _array(path, member, _ARRAY, shape, scaled=scaled)
     except UserError:
         raise
     except Exception as error:  # zipfile and NumPy raise many kinds
-        raise _unlike(path, f"it cannot be read: {error}", "Write it again with numpy.savez(PATH, images).") from error
+        how = "numpy.save(PATH, images)" if file.suffix == ".npy" else "numpy.savez(PATH, images)"
+        raise _unlike(path, f"it cannot be read: {error}", f"Write it again with {how}.") from error
     raise _unlike(path, f"it has no array {_ARRAY}", "Write it with numpy.savez(PATH, images), without a name.")
 
 
-def _array(path: str, archive: zipfile.ZipFile, entry: zipfile.ZipInfo, shape: tuple[int, int, int]) -> Tensor:
+def _array(path: str, member: IO[bytes], name: str, shape: tuple[int, int, int], *, scaled: bool) -> Samples:
     """Read an array of images, no more of which is unpacked than its header says, once that has been checked."""
-    with archive.open(entry) as member:
-        if np.lib.format.read_magic(member) != (1, 0):  # the headers of others may have gigabytes
-            raise ValueError("it has the header of an array with named fields")
-        found, by_columns, dtype = np.lib.format.read_array_header_1_0(member)
-        _check_array(path, found, dtype, shape)
-        content = bytearray()
-        while len(content) < math.prod(found):
-            if not (chunk := member.read(min(_CHUNK, math.prod(found) - len(content)))):
-                raise ValueError("it ends early")
-            content += chunk
+    if np.lib.format.read_magic(member) != (1, 0):  # the headers of others may have gigabytes
+        raise ValueError("it has the header of an array with named fields")
+    found, by_columns, dtype = np.lib.format.read_array_header_1_0(member)
+    _check_array(path, name, found, dtype, shape, scaled=scaled)
+    content = bytearray()
+    while len(content) < math.prod(found):
+        if not (chunk := member.read(min(_CHUNK, math.prod(found) - len(content)))):
+            raise ValueError("it ends early")
+        content += chunk
     pixels = np.frombuffer(content, np.uint8).reshape(found, order="F" if by_columns else "C")
     if shape[0] == 1 and _has_colours(pixels, axis=3):
-        raise _unlike(path, f"{_ARRAY} has colours, where the real images are grey", _in_kind(1))
-    return torch.from_numpy(pixels[..., : shape[0]]).permute(0, 3, 1, 2).contiguous()
+        raise _unlike(path, f"{name} has colours, where the real images are grey", _in_kind(1))
+    images = torch.from_numpy(pixels[..., : shape[0]]).permute(0, 3, 1, 2).contiguous()
+    return Samples(resized(images, (shape[1], shape[2])), frozenset({(found[1], found[2])}))
 
 
-def _check_array(path: str, found: tuple[int, ...], dtype: np.dtype[np.generic], shape: tuple[int, int, int]) -> None:
-    layout = f"{_ARRAY} is {dtype} {list(found)}, where uint8 [N, height, width, channels] is needed"
+def _check_array(
+    path: str,
+    name: str,
+    found: tuple[int, ...],
+    dtype: np.dtype[np.generic],
+    shape: tuple[int, int, int],
+    *,
+    scaled: bool,
+) -> None:
+    layout = f"{name} is {dtype} {list(found)}, where uint8 [N, height, width, channels] is needed"
     if dtype != np.uint8:
         remedy = "Save uint8 from 0 to 255; of floats in [-1, 1] that is numpy.rint(x * 127.5 + 127.5).astype('uint8')."
         raise _unlike(path, layout, remedy)
@@ -217,11 +267,12 @@ def _check_array(path: str, found: tuple[int, ...], dtype: np.dtype[np.generic],
     if found[1:] == shape and shape[0] != shape[2]:
         raise _unlike(path, layout, "Move the channels to the end: x.transpose(0, 2, 3, 1).")
     if found[0] == 0:
-        raise _unlike(path, f"{_ARRAY} is empty", "Draw some images.")
+        raise _unlike(path, f"{name} is empty", "Draw some images.")
     if found[3] not in (1, 3, shape[0]) or found[3] < shape[0]:
         had = f"{found[3]} channel{'s' * (found[3] != 1)}"
-        raise _unlike(path, f"{_ARRAY} has {had}, where the real images have {shape[0]}", _in_kind(shape[0]))
-    _check_sizes(path, {_ARRAY: (found[2], found[1])}, shape)
+        raise _unlike(path, f"{name} has {had}, where the real images have {shape[0]}", _in_kind(shape[0]))
+    if not scaled:
+        _check_sizes(path, {name: (found[2], found[1])}, shape)
     _check_size(path, found[0], (found[3], *shape[1:]))
 
 

@@ -37,7 +37,7 @@ def explained(words: Sequence[str], config_name: str = "config") -> Iterator[Typ
     Raises:
         UserError: one of them is wrong.
     """
-    command = {"config": GAN_RUN, "evaluate": "gan-eval"}[config_name]
+    command = {"config": GAN_RUN, "evaluate": "gan-eval", "detect": "gan-detect"}[config_name]
     with command_in_python([command, *words], words):
         refuse_mistyped(words, partial(composed_by_choices, config_name), sweeps=config_name == "config")
         arguments = typed(words)
@@ -114,12 +114,17 @@ def new_name(parent: str) -> Path:
     return Path(parent, f"{datetime.datetime.now():%Y-%m-%d/%H-%M-%S}")
 
 
-def evaluation_settings(words: Sequence[str], settings: Mapping[str, object]) -> DictConfig:
-    """gan-eval's settings with some of them overridden, without those that say what to evaluate.
+def settings_of(config_name: str, words: Sequence[str], settings: Mapping[str, object]) -> DictConfig:
+    """A command's settings with some of them overridden, without those that say what run is meant.
+
+    Args:
+        config_name: of its primary config, `evaluate` or `detect`.
+        words: overrides.
+        settings: the same as keyword arguments.
 
     Raises:
         UserError: one of them is wrong.
     """
     given = words_of(words, settings)
-    with explained(given, "evaluate") as arguments:
-        return compose("evaluate", arguments.overrides)
+    with explained(given, config_name) as arguments:
+        return compose(config_name, arguments.overrides)

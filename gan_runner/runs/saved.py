@@ -5,19 +5,21 @@ from __future__ import annotations
 import contextlib
 import html
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import torch
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig, OmegaConf, open_dict
 
 from gan_runner.building.networks import gives_source
 from gan_runner.building.parts import Parts, only, trusting
 from gan_runner.config.build import bind_to_data, load_images, make, plain, sampler_of_checkpoint
 from gan_runner.config.checking import OF_PICTURES, check_stored
+from gan_runner.config.command_line import typed_overrides
 from gan_runner.config.stored import Stored, read_stored
+from gan_runner.data import ImageSet
 from gan_runner.data.pairs import Direction
 from gan_runner.errors import UserError, too_little_memory_explained
 from gan_runner.metrics.feature_metrics import FeatureMetrics
@@ -27,7 +29,7 @@ from gan_runner.record.images import GeneratedImages
 from gan_runner.record.links import check_way_to
 from gan_runner.record.pictures import Pixels
 from gan_runner.record.run_folder import RunFolder
-from gan_runner.runs.composing import evaluation_settings
+from gan_runner.runs.composing import settings_of
 from gan_runner.runs.judging import report_of_checkpoint
 from gan_runner.runs.resuming import LENGTHS
 from gan_runner.runs.surroundings import one_at_a_time
@@ -35,6 +37,9 @@ from gan_runner.runs.tables import as_table
 from gan_runner.runs.translating import Translator, check_folder, found_at, translate_folder, translated
 from gan_runner.training.asked import Asked, drawn_images
 from gan_runner.training.devices import choose_device
+
+if TYPE_CHECKING:
+    from gan_runner.detection.report import DetectionReport
 
 log = logging.getLogger(__name__)
 
@@ -239,6 +244,31 @@ class SavedRun:
             check_stored(self.stored.config, (*OF_PICTURES, "data"), f"{self._key} is {self.folder}")
             yield self.data_config()
 
+    def training_images(self, config: DictConfig, state: Mapping[str, Any]) -> ImageSet:
+        """The images that a checkpoint was trained on.
+
+        Args:
+            config: what `its_data` gives.
+            state: the checkpoint.
+
+        Raises:
+            UserError: they cannot be had, or are no longer the same.
+        """
+        where = f"{self._key} is {self.folder}"
+        try:
+            training = load_images(config)
+        except UserError as error:
+            raise UserError(
+                f"{where}, but the images that it was trained on are not available: {error.problem}",
+                f"Put them back into its data.root, {OTHERWISE}",
+            ) from error
+        if training.fingerprint != state["about"]["data_fingerprint"]:
+            raise UserError(
+                f"{where}, but the images that its config names are no longer those that it was trained on.",
+                f"Put them back into data.root, {OTHERWISE}",
+            )
+        return training
+
     def _translator(self, checkpoint: str | int, device: str, direction: Direction | None) -> Translator:
         chosen = choose_device(device, "device")
         state = self._record.checkpoints.load(self.checkpoint_for(str(checkpoint)), chosen)
@@ -302,7 +332,14 @@ class SavedRun:
             return translate_folder(self._translator(checkpoint, device, direction), found, path)
 
     def evaluated(
-        self, metrics: FeatureMetrics, *, checkpoint: str, num: int, real: int, seed: int, device: torch.device
+        self,
+        metrics: FeatureMetrics,
+        *,
+        checkpoint: str,
+        num: int,
+        real: int,
+        seed: int,
+        device: torch.device,
     ) -> EvaluationReport:
         """Draw images from a checkpoint and measure them against the run's data.
 
@@ -318,23 +355,18 @@ class SavedRun:
             UserError: the data are not available, or are no longer those that the run was trained on.
         """
         state = self._record.checkpoints.load(checkpoint, device)
-        where = f"{self._key} is {self.folder}"
         with self.its_data() as config:
-            try:
-                training = load_images(config)
-            except UserError as error:
-                raise UserError(
-                    f"{where}, but the images that it was trained on are not available: {error.problem}",
-                    f"Put them back into its data.root, {OTHERWISE}",
-                ) from error
+            training = self.training_images(config, state)
             bind_to_data(metrics, config, training, device)
-            if training.fingerprint != state["about"]["data_fingerprint"]:
-                raise UserError(
-                    f"{where}, but the images that its config names are no longer those that it was trained on.",
-                    f"Put them back into data.root, {OTHERWISE}",
-                )
             return report_of_checkpoint(
-                config, state, metrics, checkpoint=checkpoint, num=num, real=real, seed=seed, device=device
+                config,
+                state,
+                metrics,
+                checkpoint=checkpoint,
+                num=num,
+                real=real,
+                seed=seed,
+                device=device,
             )
 
     def evaluate(self, *words: str, **settings: object) -> EvaluationReport:
@@ -350,14 +382,43 @@ class SavedRun:
         Raises:
             UserError: a setting is wrong, or the data are not available.
         """
-        config = evaluation_settings(words, settings)
+        config = settings_of("evaluate", words, settings)
         metrics: FeatureMetrics = make(config.metrics)
         checkpoint = self.checkpoint_for(str(config.checkpoint))
         device = choose_device(config.device, "device")
         with one_at_a_time(), too_little_memory_explained("Try a smaller num or real."):
             return self.evaluated(
-                metrics, checkpoint=checkpoint, num=config.num, real=config.real, seed=config.seed, device=device
+                metrics,
+                checkpoint=checkpoint,
+                num=config.num,
+                real=config.real,
+                seed=config.seed,
+                device=device,
             )
+
+    def detect(self, *words: str, **settings: object) -> DetectionReport:
+        """Measure how well detectors tell its images from real ones, as `gan-detect` does.
+
+        Args:
+            *words: settings of gan-detect, such as "num=2000" or "samples=pictures.npz".
+            **settings: the same as keyword arguments, such as others=[folder].
+
+        Returns:
+            The scores of each detector: see its `table()`, `sentences()` and `as_dict()`.
+
+        Raises:
+            UserError: a setting is wrong, or the data cannot be had.
+        """
+        from gan_runner.runs.detecting import Asked as AskedOfDetectors
+        from gan_runner.runs.detecting import detected
+
+        config = settings_of("detect", words, settings)
+        overrides = typed_overrides(config.hydra)
+        with open_dict(config):
+            del config["hydra"]
+        asked = AskedOfDetectors.of(config, overrides)
+        with one_at_a_time(), too_little_memory_explained("Try a smaller num."):
+            return detected(self, asked, make(config.metrics))
 
     def resume(self, *words: str, quiet: bool = False, **settings: object) -> SavedRun:
         """Resume it in its folder, as `gan-run resume=outputs/DATE/TIME` does.

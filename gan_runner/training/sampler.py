@@ -149,6 +149,16 @@ class Sampler:
         """Inputs whose conditions come as often as in the data, classes as exactly as whole numbers do."""
         return self._beside_truth(self._latents(purpose, count), self._conditions_like_data(purpose, count))
 
+    def like_these(self, purpose: str, real: Batch) -> Inputs:
+        """Inputs with the conditions of real images, so that each generated image has what one of those has.
+
+        Args:
+            purpose: see `for_grid`.
+            real: images as `Batch.as_float` gives them.
+        """
+        conditions = real.conditions if self._conditional else {}
+        return Inputs(self._latents(purpose, len(real)), self._moved(conditions))
+
     def _beside_truth(self, latents: Tensor, conditions: Mapping[str, Tensor]) -> Inputs:
         of_pairs = SOURCE in conditions and TARGET not in conditions
         truth = self._examples(len(latents)).images.to(self._device) if of_pairs else None

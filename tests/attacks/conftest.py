@@ -14,6 +14,7 @@ COMMANDS = {
     "run": main.run,
     "sample": main.sample,
     "compare": main.compare,
+    "detect": main.detect,
     "eval": main.evaluate,
     "export": main.export,
     "load": attacks.load,

@@ -17,6 +17,7 @@ OF_A_RUN = {
     "hydra.run.dir": ("run", *attacks.RUN, "hydra.run.dir=run"),
     "gan-compare": ("compare", "runs=[run]", "output=run"),
     "gan-eval": ("eval", "run=run", "num=8", "real=8", "device=cpu"),
+    "gan-detect": ("detect", "run=run", "num=40", "device=cpu"),
 }
 OF_A_SWEEP = {
     "sweep_resume": ("run", "-m", "sweep_resume=sweep"),

@@ -273,7 +273,14 @@ def test_a_path_in_quotes_a_home_an_interpolation_and_null_are_what_they_are_els
 
 @pytest.mark.parametrize(
     ("config_name", "key"),
-    [("sample", "run"), ("sample", "output"), ("evaluate", "samples"), ("compare", "sweep"), ("compare", "runs")],
+    [
+        ("sample", "run"),
+        ("sample", "output"),
+        ("evaluate", "samples"),
+        ("detect", "others"),
+        ("compare", "sweep"),
+        ("compare", "runs"),
+    ],
 )
 def test_each_key_of_a_command_that_takes_a_path_does(config_name, key):
     for name in ("a=b, (1)", "2024", "it's"):
