@@ -259,6 +259,7 @@ MAY = {
     # Decoders of files that `files` has opened, and locks, which are opened without following links.
     "metrics.samples": {"zipfile.ZipFile", "archive.open", "folder.iterdir"},
     "worth.generated": {"np.savez", "np.load"},
+    "detection.changes": {"Image.open"},  # of what it has written into memory
     "record.checkpoint_files": {"zipfile.ZipFile", "torch.load", "torch.save"},
     "record.pictures": {"Image.open", "np.savez", "path.iterdir"},
     "record.run_lock": {"FileLock"},

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Literal
 
@@ -16,12 +17,13 @@ from gan_runner.config.validation import validate
 from gan_runner.errors import UserError, too_little_memory_explained
 from gan_runner.machine.shell import quoted
 from gan_runner.metrics.feature_metrics import FeatureMetrics
+from gan_runner.metrics.features import even_rows
 from gan_runner.metrics.report import EvaluationReport, evaluate_samples, side_by_side
 from gan_runner.metrics.samples import read_samples
 from gan_runner.override import key_of
 from gan_runner.ranges import Count, Seed, TwoOrMore
 from gan_runner.record.links import check_way_to
-from gan_runner.runs.judging import split_of, tell_report
+from gan_runner.runs.judging import split_of, tell_report, told_from_real
 from gan_runner.runs.saved import OTHERWISE, SavedRun
 from gan_runner.training.devices import choose_device
 
@@ -33,6 +35,7 @@ SETTINGS: dict[str, object] = {
     "checkpoint": Literal["last", "best"] | Count,
     "num": TwoOrMore,
     "real": TwoOrMore,
+    "detector": bool,
     "output": str | None,
     "seed": Seed,
     "device": str,
@@ -76,7 +79,11 @@ def _of_samples(config: DictConfig, device: torch.device) -> EvaluationReport:
     training = load_images(config)
     images = read_samples(config.samples, training.shape)
     bind_to_data(metrics, config, training, device)
-    return evaluate_samples(config.samples, images, metrics, config.real, config.num, config.seed, split_of(config))
+    found = evaluate_samples(config.samples, images, metrics, config.real, config.num, config.seed, split_of(config))
+    if not config.detector:
+        return found
+    images = images[even_rows(len(images), metrics.comparable(config.num))]
+    return replace(found, told=told_from_real(images, metrics, config.seed, device))
 
 
 def _tell_of_runs(config: DictConfig, device: torch.device) -> None:
@@ -102,7 +109,13 @@ def _tell_of_runs(config: DictConfig, device: torch.device) -> None:
         check_way_to(output, Path(run), "output")
         metrics: FeatureMetrics = make(config.metrics)
         found[run] = saved.evaluated(
-            metrics, checkpoint=checkpoint, num=config.num, real=config.real, seed=config.seed, device=device
+            metrics,
+            checkpoint=checkpoint,
+            num=config.num,
+            real=config.real,
+            seed=config.seed,
+            device=device,
+            detector=config.detector,
         )
         tell_report(f"{run}, the {checkpoint} checkpoint", found[run], output)
     if len(found) > 1:

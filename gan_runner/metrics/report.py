@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Literal
 
 import torch
@@ -69,6 +69,29 @@ class Row:
 
 
 @dataclass(frozen=True)
+class Told:
+    """How well a network that was trained for it tells images from real ones; see `gan_runner.detection`.
+
+    Attributes:
+        accuracy: share that it tells right, of images that it was not trained on; 0.5 is chance.
+        auc: chance that it gives a generated image the higher score of a generated and a real one.
+        count: images of each kind that it is measured on.
+        seconds: that this took.
+    """
+
+    accuracy: float
+    auc: float
+    count: Count
+    seconds: float
+
+    def __str__(self) -> str:
+        return (
+            f"told from real {self.accuracy:.1%} of the time by a network that was trained for it; 50% is chance "
+            f"({self.count:,} images of each kind, {self.seconds:.0f} s)"
+        )
+
+
+@dataclass(frozen=True)
 class EvaluationReport:
     """What an evaluation found.
 
@@ -83,6 +106,7 @@ class EvaluationReport:
         suspects: the generated images that lie nearest to a training image, uint8 [n, C, H, W], nearest first.
         originals: the training images nearest to each, uint8 [n, k, C, H, W].
         by_class: of images that were drawn by class, how each class is; None for others.
+        told: how well a network tells them from real ones; None where that was not asked for.
     """
 
     rows: Sequence[Row]
@@ -94,12 +118,14 @@ class EvaluationReport:
     suspects: Tensor
     originals: Tensor
     by_class: ByClass | None = None
+    told: Told | None = None
 
     def table(self) -> str:
         """The numbers as text, a line each, and a line for each class."""
         by_class = [] if self.by_class is None else _lines_by_class(self.by_class)
+        told = [] if self.told is None else [folded(str(self.told), _WIDTH)]
         fingerprint = folded(f"fingerprint: {self.fingerprint}", _WIDTH)
-        return "\n".join([*_columns({"value": self}), self.held_against, fingerprint, *by_class])
+        return "\n".join([*_columns({"value": self}), *told, self.held_against, fingerprint, *by_class])
 
     @property
     def held_against(self) -> str:
@@ -126,6 +152,7 @@ class EvaluationReport:
             "real_of": self.real_of,
             "classes": {name: {"generated": drawn, "real": real} for name, drawn, real in self.classes},
             **({} if self.by_class is None else {"by_class": self.by_class.as_dict()}),
+            **({} if self.told is None else {"told_from_real": asdict(self.told)}),
             **{name: {row.name: row.baselines.get(name) for row in self.rows} for name in self.baselines},
         }
 

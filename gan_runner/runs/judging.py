@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import time
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -15,15 +16,20 @@ from torch import Tensor
 
 from gan_runner.arithmetic import measuring_device
 from gan_runner.config.build import make, sampler_of_checkpoint
+from gan_runner.detection.detectors import FEWEST, trained_network
+from gan_runner.detection.scores import scores_of
 from gan_runner.files import write_text
 from gan_runner.health.symptoms import Symptom, seen_at_once
 from gan_runner.metrics.feature_metrics import FeatureMetrics
-from gan_runner.metrics.features import as_bytes
-from gan_runner.metrics.report import EvaluationReport, report
+from gan_runner.metrics.features import as_bytes, even_rows
+from gan_runner.metrics.report import EvaluationReport, Told, report
 from gan_runner.ranges import Seed, TwoOrMore
 from gan_runner.record.pictures import save_atomically
 
 log = logging.getLogger(__name__)
+
+MOST_SHOWN = 20_000
+"""Images that the network of gan-eval is shown, so that it takes seconds; that of gan-detect sees more."""
 
 
 def report_of_checkpoint(
@@ -36,6 +42,7 @@ def report_of_checkpoint(
     real: TwoOrMore,
     seed: Seed,
     device: torch.device,
+    detector: bool = False,
 ) -> EvaluationReport:
     """Draw images from a checkpoint and compare them with its data.
 
@@ -48,6 +55,7 @@ def report_of_checkpoint(
         real: real images to compare with.
         seed: of the latents.
         device: where to compute.
+        detector: whether a network is trained to tell them from real ones.
     """
     sampler = sampler_of_checkpoint(config, state, seed, device)
     if (fewer := metrics.comparable(num)) < num:
@@ -66,10 +74,38 @@ def report_of_checkpoint(
         label=torch.cat([batch.conditions["label"] for batch in drawn]) if sampler.draws_by_class else None,
         drawn=[batch.to(measuring_device(device)).map(Tensor.float) for batch in drawn] if sampler.draws_pairs else (),
     )
+    if detector:
+        found = replace(found, told=told_from_real(images, metrics, seed, device))
     if found.by_class is None:
         return found
     said = seen_at_once(_symptoms(config), found.by_class.judged)
     return replace(found, by_class=replace(found.by_class, findings=said))
+
+
+def told_from_real(images: Tensor, metrics: FeatureMetrics, seed: Seed, device: torch.device) -> Told | None:
+    """Train a network to tell images from real ones, and measure it on others of both kinds.
+
+    Args:
+        images: uint8 [N, C, H, W]; every second one trains it.
+        metrics: bound to the data: it learns the reference, and is measured on real images outside of it.
+        seed: of the training.
+        device: where it learns.
+
+    Returns:
+        How well it does; None where there are too few images.
+    """
+    started = time.monotonic()
+    training, unseen = metrics.reference, metrics.unseen
+    learned, others = (images[first::2] for first in (0, 1))
+    if unseen is None or min(len(others), len(unseen)) < FEWEST:
+        log.warning("There are too few images for a network that tells them from real ones: it needs %d.", 2 * FEWEST)
+        return None
+    real = training.pixels(even_rows(len(training), len(learned)))
+    network = trained_network(real, learned, seed, device, "a network learns to tell them from real ones", MOST_SHOWN)
+    measured = [network(each) for each in (others, unseen.pixels(even_rows(len(unseen), len(others))))]
+    scores = scores_of(measured[0], measured[1], measured[1])
+    assert scores.accuracy is not None
+    return Told(scores.accuracy, scores.auc, len(others), round(time.monotonic() - started, 1))
 
 
 def _symptoms(config: DictConfig) -> dict[str, Symptom]:

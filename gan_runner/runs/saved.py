@@ -340,6 +340,7 @@ class SavedRun:
         real: int,
         seed: int,
         device: torch.device,
+        detector: bool = False,
     ) -> EvaluationReport:
         """Draw images from a checkpoint and measure them against the run's data.
 
@@ -350,6 +351,7 @@ class SavedRun:
             real: real images to compare with, at most.
             seed: of the latents.
             device: where to compute.
+            detector: whether a network is trained to tell them from real ones.
 
         Raises:
             UserError: the data are not available, or are no longer those that the run was trained on.
@@ -367,6 +369,7 @@ class SavedRun:
                 real=real,
                 seed=seed,
                 device=device,
+                detector=detector,
             )
 
     def evaluate(self, *words: str, **settings: object) -> EvaluationReport:
@@ -394,6 +397,7 @@ class SavedRun:
                 real=config.real,
                 seed=config.seed,
                 device=device,
+                detector=config.detector,
             )
 
     def detect(self, *words: str, **settings: object) -> DetectionReport:

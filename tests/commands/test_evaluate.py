@@ -9,8 +9,10 @@ from PIL import Image
 
 from gan_runner.commands import main
 from gan_runner.data import digits
+from gan_runner.detection import detectors
 from gan_runner.metrics import features
 from gan_runner.metrics.feature_metrics import FAST
+from gan_runner.runs import judging
 from gan_runner.training.sampler import STATISTICS_OF
 from tests.command_line import QUICK, call, gan_run
 
@@ -60,6 +62,20 @@ def test_pictures_of_any_program_are_looked_at_alike(tmp_path):
         scores[name] = json.loads((tmp_path / f"{name}.json").read_text())["metrics"]
     assert scores["real"]["frechet_cnn_120"] < 0.2 * scores["noise"]["frechet_cnn_120"]
     assert scores["real"]["memorised_cnn_120"] > 0.9  # they are training pictures
+
+
+def test_a_network_says_how_often_it_tells_them_from_real_ones(tmp_path, monkeypatch):
+    monkeypatch.setattr(judging, "MOST_SHOWN", 1000)
+    monkeypatch.setattr(detectors, "_FEWEST_SHOWN", 1000)
+    images = digits.load(image_size=28, limit=240).images.permute(0, 2, 3, 1).numpy()
+    np.savez(tmp_path / "noise.npz", np.random.default_rng(0).integers(0, 256, images.shape, np.uint8))
+    words = ["samples=noise.npz", "data=digits", "detector=true", "metrics.numbers=frechet", *SMALL]
+    result = gan_eval(tmp_path, *words)
+    assert result.code == 0, result.text
+    found = json.loads((tmp_path / "evaluation.json").read_text())["told_from_real"]
+    assert found["count"] == 60
+    assert found["accuracy"] > 0.9
+    assert f"told from real {found['accuracy']:.1%} of the time by a network" in result.out
 
 
 def test_several_runs_are_told_one_by_one_and_then_side_by_side(tmp_path):
