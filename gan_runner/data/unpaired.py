@@ -259,9 +259,49 @@ def _with_classes(images: ImageSet, classes: tuple[str, ...]) -> ImageSet:
     return images if tuple(images.classes) == classes else _Renumbered(images, classes)
 
 
+@dataclass(frozen=True, eq=False)
+class _Drawn:
+    """Of two domains the one that is drawn, as an `ImageSet`, with the conditions of both.
+
+    Attributes:
+        both: the domains.
+    """
+
+    both: Unpaired
+
+    @property
+    def name(self) -> str:
+        return self.both.name
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        return self.both.shape
+
+    def __len__(self) -> int:
+        return len(self.both.images)
+
+    @property
+    def labels(self) -> Tensor | None:
+        return self.both.images.labels
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        return self.both.images.classes
+
+    @property
+    def fingerprint(self) -> str:
+        return self.both.images.fingerprint
+
+    def pixels(self, indices: Tensor) -> Tensor:
+        return self.both.pixels(indices)
+
+    def conditions(self, indices: Tensor) -> Mapping[str, Tensor]:
+        return self.both.conditions(indices)
+
+
 def domain_drawn(images: ImageSet) -> ImageSet:
-    """Of two domains the one that is drawn; any other set itself."""
-    return images.images if isinstance(images, Unpaired) else images
+    """Of two domains the one that is drawn, each image beside a source; any other set itself."""
+    return _Drawn(images) if isinstance(images, Unpaired) else images
 
 
 def _size(images: ImageSet) -> str:

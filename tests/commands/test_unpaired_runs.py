@@ -109,6 +109,10 @@ def test_gan_eval_and_gan_sample_know_such_runs(run):
     assert run.sample(4, checkpoint="last", device="cpu").shape == (4, 16, 16, 1)
 
 
+def test_gan_detect_has_images_drawn_beside_real_ones_of_the_domain_that_is_drawn(run):
+    assert run.detect(num=80, checkpoint="last", device="cpu").rows
+
+
 def test_gan_check_looks_over_such_a_run(tmp_path):
     small = ["experiment=cyclegan", "evaluation=pixels", "data.limit=24", "data.image_size=16", "model.blocks=1"]
     result = gan_check(tmp_path, *small, "model.width=4", "trainer.device=cpu", "preflight.seconds=0.01")
