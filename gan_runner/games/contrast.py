@@ -77,8 +77,10 @@ class Contrast(Adversarial):
     ) -> None:
         if domains is None:
             raise UserError(
-                "game=contrast draws images of one domain from another's, but these data are no two domains.",
-                "Try data=unpaired, which makes them of another set; data=unpaired_folders; or for pairs game=paired.",
+                "game=contrast learns to draw the images of one domain from another's, but this data set has no two "
+                "domains.",
+                "Try data=unpaired, which makes them from another data set, data=unpaired_folders, or for pairs "
+                "game=paired.",
             )
         if domains[0][0] != domains[1][0]:
             raise UserError(

@@ -94,8 +94,10 @@ class Cycle(Adversarial):
     ) -> None:
         if domains is None:
             raise UserError(
-                "game=cycle draws images of two domains from each other, but these data are no two domains.",
-                "Try data=unpaired, which makes them of another set; data=unpaired_folders; or for pairs game=paired.",
+                "game=cycle learns to draw the images of two domains from each other, but this data set has no two "
+                "domains.",
+                "Try data=unpaired, which makes them from another data set, data=unpaired_folders, or for pairs "
+                "game=paired.",
             )
         if identity_weight and domains[0][0] != domains[1][0]:
             raise UserError(

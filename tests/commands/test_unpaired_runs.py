@@ -117,4 +117,4 @@ def test_gan_check_looks_over_such_a_run(tmp_path):
     small = ["experiment=cyclegan", "evaluation=pixels", "data.limit=24", "data.image_size=16", "model.blocks=1"]
     result = gan_check(tmp_path, *small, "model.width=4", "trainer.device=cpu", "preflight.seconds=0.01")
     assert result.code == 0, result.text
-    assert "turn 1 x G, 1 x D" in result.out
+    assert "1 x G, 1 x D" in result.out

@@ -127,7 +127,7 @@ def test_grids_show_source_what_is_drawn_and_the_true_partner_where_it_is_known(
 @pytest.mark.parametrize(
     ("overrides", "problem"),
     [
-        (["data=paired"], "game=contrast draws images of one domain from another's, but these"),
+        (["data=paired"], "game=contrast learns to draw the images of one domain from another's, but this"),
         (["model=unet", "model.width=4"], r"does not tell what its encoder sees"),
     ],
 )

@@ -260,9 +260,9 @@ def test_grids_show_both_ways_and_what_comes_back(config_with):
 @pytest.mark.parametrize(
     ("overrides", "problem"),
     [
-        (["data=digits"], "game=cycle draws images of two domains from each other, but these"),
-        (["data=paired"], "game=cycle draws images of two domains from each other, but these"),
-        (["game=paired"], "game=paired draws one image of a pair from the other, but these"),
+        (["data=digits"], "game=cycle learns to draw the images of two domains from each other, but this"),
+        (["data=paired"], "game=cycle learns to draw the images of two domains from each other, but this"),
+        (["game=paired"], "game=paired learns to draw one image of a pair from the other, but this"),
         (["model=keras_mlp"], "has no parameter source_shape, where this game needs a"),
     ],
 )
