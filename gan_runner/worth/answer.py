@@ -239,12 +239,12 @@ def _listed(names: Sequence[str]) -> str:
 
 
 def _points(value: float) -> str:
-    return f"{100 * value:+.1f}"
+    return f"{100 * value:+z.1f}"
 
 
 def _percent(values: Sequence[float]) -> str:
     found = interval(values)
-    return f"{100 * found.mean:.1f} ±{100 * (found.high - found.mean):.1f}"
+    return f"{100 * found.mean:z.1f} ±{100 * (found.high - found.mean):.1f}"
 
 
 def _in_images(worth: Worth, own: Count) -> dict[str, Any]:

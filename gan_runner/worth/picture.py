@@ -65,7 +65,7 @@ def _draw_curve(
 
     draw.line([(left, top), (left, top + _HIGH), (left + _WIDE, top + _HIGH)], fill=INK)
     for score in scale:
-        draw.text((left - MARGIN // 2, up(score)), f"{100 * score:.1f}", fill=INK, font=font, anchor="rm")
+        draw.text((left - MARGIN // 2, up(score)), f"{100 * score:z.1f}", fill=INK, font=font, anchor="rm")
     draw.text((left - MARGIN // 2, top + _HIGH // 2), "F1 of scarce", fill=INK, font=font, anchor="rm")
     found_there = found[generated.name]
     level = up(found_there.mean)
@@ -106,7 +106,7 @@ def _draw_arms(
         draw.ellipse([x - 4, middle - 4, x + 4, middle + 4], fill=_COLOURS[arm.kind])
     for score in scale:
         place = (across(score), top + len(arms) * _ROW + 4)
-        draw.text(place, f"{100 * score:.1f}", fill=INK, font=font, anchor="mt")
+        draw.text(place, f"{100 * score:z.1f}", fill=INK, font=font, anchor="mt")
     draw.text((left + names + _WIDE // 2, top + len(arms) * _ROW + _ROW), "F1 of scarce, 95% intervals (grey line: "
               "oversampling)", fill=INK, font=font, anchor="mt")  # fmt: skip
 

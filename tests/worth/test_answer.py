@@ -122,3 +122,9 @@ def test_an_answer_is_json_a_table_and_a_picture():
     picture = picture_of(found)
     assert picture.width > 600
     assert len(picture.getcolors(2**24)) > 5
+
+
+def test_no_figure_in_words_or_in_the_table_is_minus_nought():
+    found = answer(**{"shifts and flips": 1.5004, "real": -60.0})
+    assert "-0.0" not in found.table() + " ".join(found.sentences())
+    assert "by +0.0 points" in found.sentences()[1]
