@@ -188,3 +188,23 @@ def test_faults_that_alarms_find():
         assert sentence.format(*counts) in " ".join(page.split())
         if experiment == "recommended":
             assert table(runs) in page
+
+
+def test_what_generated_images_are_worth():
+    page = (ROOT / "docs/augment.md").read_text(encoding="utf-8")
+    words = " ".join(page.replace("<br>", "").replace("> ", "").split())
+    (first, *_) = recorded("augment")
+    assert first["command"] in words
+    assert " ".join(first["answer"]) in words
+    rows = {row[0]: row[1:] for row in rows_of(page, "arm | F1 of the scarce classes | accuracy")}
+    assert rows.keys() == first["arms"].keys()
+    for arm, said in rows.items():
+        for figure, name in zip(said, ("f1_of_scarce", "accuracy"), strict=True):
+            found = first["arms"][arm][name]
+            middle, half = figure.split(" ±")
+            check(middle, [100 * found["mean"]])
+            check(half, [100 * (found["high"] - found["mean"])])
+    for control in first["controls"].values():
+        worth = f"worth {control['real_images']} ({control['low']} to {control['high']})"
+        assert control["right"]
+        assert worth in words
