@@ -107,14 +107,14 @@ class DetectionReport:
     def _measured_on(self) -> str:
         about = self.about
         which = "held-out" if about.held_out else "training"
-        hits = f"hits: share found at 1% false alarms, by a threshold from {about.threshold_from:,} further real images"
+        hits = f"hits: share found at 1% false alarms, by {about.threshold_from:,} further real images"
         if about.threshold_from < FEWEST_FOR_A_THRESHOLD:
-            few = f"{FEWEST_FOR_A_THRESHOLD} further real images, and there are {about.threshold_from}"
-            hits = f"hits, the share found at 1% false alarms, need {few}"
+            hits = f"hits: need {FEWEST_FOR_A_THRESHOLD} further real images, there are {about.threshold_from}"
         return (
-            f"AUC and AP (average precision): 0.5 is chance, 1 is always right; {hits}\n"
-            f"measured on {about.measured_on:,} generated and as many {which} real images; network and probe are "
-            f"trained on {about.trained_on:,} others of each kind, of this run alone"
+            "AUC, AP (average precision): 0.5 is chance, 1 is always right\n"
+            f"{hits}\n"
+            f"measured on {about.measured_on:,} generated and as many {which} real images\n"
+            f"network and probe: trained on {about.trained_on:,} others of each kind, of this run alone"
         )
 
     def sentences(self) -> list[str]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
@@ -15,12 +15,14 @@ from annotated_types import Ge
 from omegaconf import DictConfig
 from torch import Tensor, nn
 
+from gan_runner.bars import folded
 from gan_runner.building.networks import packing_of
 from gan_runner.config.build import (
     bind_to_data,
     build_game,
     discriminator_of_checkpoint,
     kind_of_checkpoint,
+    load_held_out,
     plain,
     sampler_of_checkpoint,
 )
@@ -29,9 +31,10 @@ from gan_runner.config.stored import Stored
 from gan_runner.config.validation import validate
 from gan_runner.contracts import described
 from gan_runner.data import Batch
-from gan_runner.data.batch import TRUTH, joined
+from gan_runner.data.batch import SOURCE, TRUTH, joined
 from gan_runner.data.encodings import encodings_of, files_behind
-from gan_runner.data.image_set import ImageSet, batch_of
+from gan_runner.data.halves import halves
+from gan_runner.data.image_set import ImageSet, batch_of, kind_of
 from gan_runner.detection.changes import CHANGES
 from gan_runner.detection.detectors import FEWEST, Detector, trained_network, trained_probe
 from gan_runner.detection.guard import Kind, Reencoding, leaks
@@ -71,6 +74,7 @@ SETTINGS: dict[str, object] = {
 
 
 _JUDGED_AT_ONCE = 256
+_WIDTH = 80  # columns of what is printed
 _FILES = 1000  # of each kind that are looked into
 
 
@@ -197,10 +201,11 @@ def detected(run: SavedRun, asked: Asked, metrics: FeatureMetrics) -> DetectionR
         real = _real_images(metrics, asked.num)
         sampler = sampler_of_checkpoint(config, state, asked.seed, device)
         log.info("Images are drawn, and detectors trained on them.")
-        to_train = _drawn_beside(sampler, "to train detectors", real.to_train)
-        piles = {OWN: _drawn_beside(sampler, "to measure detectors", real.measured), **piles}
+        beside = _to_draw_beside(config, training, real)
+        to_train = _drawn_beside(sampler, "to train detectors", beside[0])
+        piles = {OWN: _drawn_beside(sampler, "to measure detectors", beside[1]), **piles}
         real, to_train, piles, notes = _guarded(run, asked, metrics.reference, samples, real, to_train, piles)
-        d, why = _its_d(config, state, device, frozenset(piles[OWN].conditions))
+        d, why = _its_d(config, state, device, piles[OWN].conditions.keys() & real.measured.conditions.keys())
     if d is not None and ((own := d(piles[OWN])) is None or not own.isfinite().all()):
         d, why = None, "it gives NaN or infinite logits"
     if d is not None and (without := [name for name, pile in piles.items() if d(pile.first(1)) is None]):
@@ -220,9 +225,9 @@ def detected(run: SavedRun, asked: Asked, metrics: FeatureMetrics) -> DetectionR
         for name, pile in piles.items()
         for change in CHANGES
     ]
-    halves = [real.measured.rows(torch.arange(first, len(real.measured), 2)) for first in (0, 1)]
+    apart = [real.measured.rows(torch.arange(first, len(real.measured), 2)) for first in (0, 1)]
     of_control = trained(real.instead.images, 1, "real images")
-    control = _row(CONTROL, AS_THEY_ARE, (halves[0], halves[1], real.further), of_control, d)
+    control = _row(CONTROL, AS_THEY_ARE, (apart[0], apart[1], real.further), of_control, d)
     about_it = Detected(
         run=str(run.folder),
         checkpoint=checkpoint,
@@ -253,9 +258,9 @@ def _real_images(metrics: FeatureMetrics, num: Count) -> _Real:
             f"data={to_train.name} has too few real images for a detector: {there}, where {least} of each are needed.",
             "Train a run on more images, or hold more out: data.holdout=0.2.",
         )
-    halves = [even_rows(len(images), num)[first::2] for images in (to_train, unseen) for first in (0, 1)]
-    fewest = min(map(len, halves[:2]))
-    first, second, measured, further = halves
+    rows = [even_rows(len(images), num)[first::2] for images in (to_train, unseen) for first in (0, 1)]
+    fewest = min(map(len, rows[:2]))
+    first, second, measured, further = rows
     return _Real(
         batch_of(to_train, first[:fewest]),
         batch_of(to_train, second[:fewest]),
@@ -315,6 +320,22 @@ def _guarded(
     return real, alike(to_train), piles, notes
 
 
+def _to_draw_beside(config: DictConfig, training: ImageSet, real: _Real) -> tuple[Batch, Batch]:
+    """The images with whose conditions generated ones are drawn: to train detectors, and to measure them.
+
+    They are the real ones, unless these are of two domains and come without what is drawn from.
+    """
+    if SOURCE in real.measured.conditions or kind_of(training).source is None:
+        return real.to_train, real.measured
+    held_out = load_held_out(config)
+    sets = halves(training) if held_out is None else (training, held_out)
+    first, second = (
+        batch_of(images, torch.arange(len(like)) * len(images) // len(like))
+        for images, like in zip(sets, (real.to_train, real.measured), strict=True)
+    )
+    return first, second
+
+
 def _drawn_beside(sampler: Sampler, purpose: str, real: Batch) -> Batch:
     """Images that are drawn with the conditions of real ones, if the game has any: uint8, as those are."""
     drawn = joined(sampler.draw(sampler.like_these(purpose, real.as_float())))
@@ -363,7 +384,7 @@ def differences(one: Stored, other: Stored) -> str:
 
 
 def _its_d(
-    config: DictConfig, state: Mapping[str, Any], device: torch.device, beside: frozenset[str]
+    config: DictConfig, state: Mapping[str, Any], device: torch.device, beside: Collection[str]
 ) -> tuple[_RunsD | None, str]:
     """A run's D, or None and why it cannot judge images one by one."""
     packing = packing_of(plain(config.game))
@@ -375,8 +396,8 @@ def _its_d(
         return None, f"its game, {described(game)}, has no method judge(d, images, conditions)"
     net = discriminator_of_checkpoint(config, state, device)
     if isinstance(net, Judging):  # the one of the domain that is drawn, which is shown no source
-        net, beside = net.of_images, frozenset()
-    return _RunsD(judge, net, device, game.classifies, beside), ""
+        net = net.of_images
+    return _RunsD(judge, net, device, game.classifies, frozenset(beside)), ""
 
 
 def _row(
@@ -409,6 +430,7 @@ def tell(what: str, found: DetectionReport, output: Path) -> None:
         output: a path that .json is added to.
     """
     path = output.with_name(f"{output.name}.json")
-    log.info("%s\n%s\n\n%s", what, found.table(), "\n".join(found.sentences()))
+    sentences = "\n".join(folded(sentence, _WIDTH) for sentence in found.sentences())
+    log.info("%s\n%s\n\n%s", what, found.table(), sentences)
     write_text(path, json.dumps(found.as_dict(), indent=2, allow_nan=False) + "\n")
     log.info("Numbers: %s", path)

@@ -86,8 +86,8 @@ def test_all_detectors_judge_all_images_as_they_are_and_changed(answer):
     for name in (*names, "control: real images", *(f"  {change}" for change in list(CHANGES)[1:])):
         assert any(line.startswith(f"{name}  ") for line in lines), name
     for sentence in found["sentences"]:
-        assert sentence in printed
-    assert "A detector knows the generator that it was trained on." in printed
+        assert " ".join(sentence.split()) in " ".join(printed.split())
+    assert "A detector knows the generator that it was trained on." in " ".join(printed.split())
 
 
 def test_python_measures_the_same_and_an_npy_is_an_npz(home, answer):
@@ -106,9 +106,10 @@ def test_python_measures_the_same_and_an_npy_is_an_npz(home, answer):
         ((*SMALL, "loss=wasserstein"), None),
         (PAIRS, None),
         (DOMAINS, None),
+        (("experiment=fastcut", *DOMAINS[1:], "model.blocks=1", "data.holdout=0.25"), None),
         ((*SMALL, "game.packing=2"), "it judges 2 images at a time"),
     ],
-    ids=["by class", "critic", "pairs", "domains", "packs"],
+    ids=["by class", "critic", "pairs", "domains", "one domain from another", "packs"],
 )
 def test_runs_of_every_game_are_judged(tmp_path, words, left_out):
     run = gan_runner.train(*words, f"hydra.run.dir={tmp_path / 'run'}", quiet=True)
@@ -187,6 +188,7 @@ def test_images_that_their_format_tells_apart_are_refused_or_all_encoded_alike(h
     assert "Add reencode=true" in result.err
     result = call(main.detect, home, *words, *SETTINGS, "output=alike")
     assert result.code == 0, result.text
-    assert "All images were encoded alike: compressed as JPEG of quality 75." in result.out
-    assert "Without that, drawn would be told from real images by their compression" in result.out
+    printed = " ".join(result.out.split())
+    assert "All images were encoded alike: compressed as JPEG of quality 75." in printed
+    assert "Without that, drawn would be told from real images by their compression" in printed
     assert (home / "run/alike.json").is_file()
