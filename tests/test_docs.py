@@ -74,13 +74,17 @@ WRITTEN_DOWN = {
 
 
 def smaller(line):
-    """What is typed after the program, where of a sweep two jobs are left, and the number of jobs."""
+    """What is typed after the program, where of a sweep two jobs are left, and the number of jobs.
+
+    Of a sweep whose jobs are processes of their own it is one; tests/commands/test_sweeps.py has several of each kind.
+    """
     words, jobs = [], 1
+    most = 1 if "hydra/launcher=" in line else 2
     for word in shlex.split(line)[1:]:
         key, equals, values = word.partition("=")
         if " -m " in line and re.fullmatch(r"[^\[(]*,[^\[(]*", values):
-            values = ",".join(values.split(",")[: 3 - jobs])
-            jobs = 2
+            values = ",".join(values.split(",")[: most + 1 - jobs])
+            jobs = most
         words.append(f"{key}{equals}{values}")
     return words, jobs
 
