@@ -12,6 +12,7 @@ import os
 import runpy
 import shlex
 import sys
+import time
 from pathlib import Path
 
 
@@ -44,4 +45,6 @@ if __name__ == "__main__":
     sys.path[0] = ""  # as python -m has it
     for line in filter(str.strip, sys.stdin.read().splitlines()):
         print("$", line, flush=True)
+        began = time.monotonic()
         run(shlex.split(line))
+        print(f"({time.monotonic() - began:.0f} s)", flush=True)
