@@ -2,6 +2,7 @@
 
 import contextlib
 import dataclasses
+import gc
 import gzip
 import os
 import signal
@@ -63,6 +64,12 @@ def pytest_collection_modifyitems(items):
     for item in items:
         if item.path.relative_to(here).as_posix().startswith(SLOW):
             item.add_marker(pytest.mark.slow)
+
+
+def pytest_collection_finish():
+    """Leave out what is imported, and all tests, wherever a run ends by collecting garbage: that took 0.25 s each."""
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture(autouse=True)
