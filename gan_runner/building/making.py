@@ -143,7 +143,7 @@ def _refuse_what_cannot_be_called(target: str, part: Callable[..., object]) -> N
             continue
         if not callable(value):
             raise UserError(
-                f"{target} is given {what_it_is(value)} for {name}, but must be given what it can call.",
+                f"{target} is given {what_it_is(value)} for {name}, but needs something callable.",
                 f"Let {name} have a _target_ with _partial_: true, or leave it as its file has it.",
             )
         try:

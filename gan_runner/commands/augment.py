@@ -75,8 +75,8 @@ def augment_job(config: DictConfig) -> None:
                 asked = dataclasses.replace(asked, checkpoint=run.checkpoint_for(asked.checkpoint))
                 if learned_others(run, real, asked.checkpoint):
                     raise UserError(
-                        f"The GAN in {run.folder} has learned other images than those that scarce keeps, so that what "
-                        "it is compared with may be among them.",
+                        f"The GAN in {run.folder} was trained on other images than those that scarce keeps, so "
+                        "held-back images may be among them.",
                         "Leave settings of gan.data out and give them as data.KEY=VALUE, and another output.",
                     )
             answer = compare(folder, run, real, asked)

@@ -90,7 +90,7 @@ def _tell_of_runs(config: DictConfig, device: torch.device) -> None:
     typed = [override for override in typed_overrides() if key_of(override).startswith("data")]
     if typed:
         raise UserError(
-            f"{' '.join(typed)} is given beside run={config.run}, but a run is judged by its own data.",
+            f"{' '.join(typed)} is given together with run={config.run}, but a run is evaluated on its own data.",
             f"Leave {' '.join(typed)} out, {OTHERWISE}",
         )
     runs = named_folders(config.run)

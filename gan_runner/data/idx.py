@@ -263,7 +263,7 @@ def _training_prefix(root: str, folder: Path, asked: str | None) -> str:
         turned = " data.transpose=true" if "emnist" in found[0].lower() else ""
         raise UserError(
             f"data.root is {root}, but it holds several sets: {some}.",
-            f"Name the one to train on by what its files' names start with: data.prefix={quoted(found[0])}{turned}",
+            f"Name the one to train on by the beginning of its file names: data.prefix={quoted(found[0])}{turned}",
         )
     raise other_forms.what_lies_there("idx", root) or UserError(
         f"data.root is {root}, but it holds no file named *images-idx3-ubyte, where one file of images is needed.",

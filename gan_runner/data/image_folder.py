@@ -269,7 +269,7 @@ class FolderImages:
                 self._tell(broken)
                 return pixels
         raise UserError(
-            f"data.root no longer holds what it did: {_BROKEN_IN_A_ROW} images in a row cannot be read, "
+            f"The images in data.root have changed: {_BROKEN_IN_A_ROW} images in a row cannot be read, "
             f"the last with: {broken[-1]}.",
             "See that the folder is still there and whole, then resume the run with resume=DIR.",
         )
@@ -311,7 +311,7 @@ class FolderImages:
                     self._hash_file(digest, name, contents=number % every == 0)
                 except OSError as error:
                     raise UserError(
-                        f"data.root no longer holds what it did: {name} cannot be read: {error.strerror or error}.",
+                        f"The images in data.root have changed: {name} cannot be read: {error.strerror or error}.",
                         "See that the folder is still there and is not being changed, then try again.",
                     ) from error
                 done(1)

@@ -44,7 +44,7 @@ def missing(name: str, root: str, looked_in: Sequence[Path]) -> UserError:
             return UserError(f"data.root is {root}, but {name} is not there as it is needed: {what}.", remedy)
     return UserError(
         f"data.root is {root}, but {name} is in none of: {', '.join(map(str, looked_in))}.",
-        f"Try data.download=true, or data.root=FOLDER where it lies, or {SHIPPED}",
+        f"Try data.download=true, or data.root=FOLDER if you have it, or {SHIPPED}",
     )
 
 

@@ -173,7 +173,7 @@ def _by_stem(where: str, base: Path, files: Mapping[str, str]) -> dict[str, Path
             raise UserError(
                 f"{printable(where)} holds {printable(file)} and {printable(found[stem].name)}, whose names differ in "
                 "their endings alone, so that either could be the partner of one on the other side.",
-                "Rename or take away one of them.",
+                "Rename or remove one of them.",
             )
         found[stem] = base / file
     return found
@@ -325,7 +325,7 @@ class FolderPairs:
                 if not known:
                     tell([f"A pair can no longer be read, and the next takes its place: {fault}"])
         raise UserError(
-            f"data.root no longer holds what it did: {_IN_A_ROW} pairs in a row cannot be read, the last {fault}.",
+            f"The images in data.root have changed: {_IN_A_ROW} pairs in a row cannot be read, the last {fault}.",
             "See that the folder is still there and whole, then resume the run with resume=DIR.",
         )
 
@@ -354,7 +354,7 @@ def _hash_file(digest: hashlib._Hash, path: Path, contents: bool) -> None:
                 digest.update(piece)
     except OSError as error:
         raise UserError(
-            f"data.root no longer holds what it did: {printable(path)} cannot be read: {error.strerror or error}.",
+            f"The images in data.root have changed: {printable(path)} cannot be read: {error.strerror or error}.",
             "See that the folder is still there and is not being changed, then try again.",
         ) from error
 

@@ -252,7 +252,7 @@ def _missing(name: str, root: str, error: Exception) -> UserError:
         there = None
     return there or UserError(
         f"data.root is {root}, but torchvision does not find {name} there: {_in_a_line(error)}",
-        f"Try data.download=true, which downloads it to {root}, or data.root=FOLDER where it lies, or "
+        f"Try data.download=true, which downloads it to {root}, or data.root=FOLDER if you have it, or "
         f"{locations.SHIPPED}",
     )
 

@@ -48,7 +48,7 @@ def write_folder(
             same = _same_logits(loaded.net, net, description)
         if not same:
             raise UserError(
-                f"output={output} would not give what its run gives: rebuilt from weights, the network differs.",
+                f"output={output} would differ from its run: rebuilt from weights, the network gives other outputs.",
                 "A network of your own must keep all that its forward needs in parameters and buffers; see that it "
                 "does, or export it as .onnx or .pt2.",
             )

@@ -176,7 +176,7 @@ def _difference(run: Run, net: nn.Module, shape: Sequence[int], description: Des
 def _written(output: Path, content: bytes, difference: float) -> float:
     if not difference <= CLOSE:
         raise UserError(
-            f"output={output} would compute something else than the network: values differ by {difference:.2g}, where "
+            f"output={output} would not compute the same as the network: values differ by {difference:.2g}, where "
             f"{CLOSE:g} is allowed.",
             "Export a folder instead, which gives the same bit for bit: output=NAME.",
         )

@@ -115,7 +115,7 @@ class Watch:
         rollback_rate: factor on both learning rates at a rollback.
         max_rollbacks: after so many the run stops.
         pictures: images from fixed latents by which G is judged.
-        symptoms: what to watch for, by name; None in a symptom's place watches for no such thing.
+        symptoms: what to watch for, by name; None instead of a symptom switches it off.
         usual: in which range settings usually lie; see `Usual`.
         settings: what the run is set to, without what has no effect; the remedies change it.
 
@@ -140,7 +140,7 @@ class Watch:
         for name, symptom in symptoms.items():
             if not isinstance(symptom, Symptom | None):
                 raise UserError(
-                    f"health.symptoms.{name} is {symptom}, but must be a symptom, or null to watch for no such thing.",
+                    f"health.symptoms.{name} is {symptom}, but must be a symptom, or null to switch it off.",
                     f"Try health.symptoms.{name}=null.",
                 )
             missing = [each for each in ("tags", "patience") if symptom is not None and not hasattr(symptom, each)]

@@ -30,14 +30,14 @@ def drawn_images(sampler: Sampler, num: int, classes: Asked, names: Sequence[str
         where: whose generator it is, for messages: "run is DIR".
 
     Raises:
-        UserError: there is no such class, or the generator is given none.
+        UserError: there is no such class, or the generator does not draw by class.
     """
     if not sampler.draws_by_class:
         if classes is not None:
             raise UserError(
-                f"classes is {_as_words(classes)}, but the generator of {where.removeprefix('run is ')} is given no "
-                "class.",
-                "Leave classes out, or train one that is: game=conditional.",
+                f"classes is {_as_words(classes)}, but the generator of {where.removeprefix('run is ')} does not "
+                "draw by class.",
+                "Leave classes out, or train a conditional one: game=conditional.",
             )
         inputs = sampler.for_grid(PURPOSE, num, near_square(num))
         return GeneratedImages.of(to_uint8(sampler.pictures(inputs)))

@@ -214,7 +214,7 @@ def test_the_gan_learns_what_is_kept_and_nothing_else_where_names_of_classes_are
 def test_a_gan_that_has_learned_images_which_are_held_back_is_refused(numbered):
     result = gan_augment(numbered, *OF_NUMBERED, "scarce=0.5", "+gan.data.scarce=0.9", "output=leaky")
     assert result.code == 1, result.text
-    assert "has learned other images than those that scarce keeps" in result.err
+    assert "was trained on other images than those that scarce keeps" in result.err
 
 
 def test_a_comparison_with_other_settings_is_another_one(home):

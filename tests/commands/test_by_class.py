@@ -153,7 +153,7 @@ def test_classes_that_are_not_there_and_runs_without_any_are_refused(folder, tmp
     assert gan_run(tmp_path, *unconditional, "trainer.iterations=1", "hydra.run.dir=run").code == 0
     result = gan_sample(tmp_path, "run=run", "classes=[3,7]", "output=no.png")
     assert result.code
-    assert "classes is [3,7], but the generator of run is given no class." in result.text
+    assert "classes is [3,7], but the generator of run does not draw by class." in result.text
     assert "game=conditional" in result.text
 
 

@@ -212,7 +212,7 @@ def test_a_run_says_what_real_pictures_have_at_as_many(tmp_path):
 
 WRONG = {
     "no run at all": (["run=[]"], "run is [], but must name a run.", "run=A,B"),
-    "data beside a run": (["run=a", "data=mnist"], "data=mnist is given beside run=a", "Leave data=mnist out"),
+    "data beside a run": (["run=a", "data=mnist"], "data=mnist is given together with run=a", "Leave data=mnist out"),
     "no numbers": (["samples=small.npz", "metrics.numbers=[]"], "numbers is [], but must hold one.", "numbers=full"),
     "no folder for it": (["samples=small.npz", "output=no/where"], "there is no folder no.", "mkdir -p no"),
     "nothing to look at": ([], "needs a run or samples", "run=outputs/DATE/TIME"),

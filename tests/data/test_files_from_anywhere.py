@@ -204,7 +204,7 @@ def test_links_that_lead_round_in_a_ring_are_walked_once(tmp_path, write_picture
 
 
 def test_a_folder_that_is_changed_while_it_is_read_is_an_error(ten_pictures):
-    with pytest.raises(UserError, match=r"data\.root no longer holds what it did: 3\.png cannot be read"):
+    with pytest.raises(UserError, match=r"The images in data\.root have changed: 3\.png cannot be read"):
         image_folder.FolderImages(ten_pictures / "elsewhere", ["3.png"], (8, 8), 3)
 
 

@@ -181,7 +181,7 @@ def test_a_folder_that_vanishes_is_an_error(ten_pictures):
     images = load(ten_pictures)
     for path in ten_pictures.iterdir():
         path.unlink()
-    with pytest.raises(UserError, match=r"data\.root no longer holds what it did: 100 images in a row"):
+    with pytest.raises(UserError, match=r"The images in data\.root have changed: 100 images in a row"):
         everything(images)
 
 

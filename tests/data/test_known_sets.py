@@ -131,7 +131,7 @@ def test_a_set_that_is_nowhere_names_the_folders_and_the_ways_out(tmp_path):
     assert message_of(fashion_mnist.load, tmp_path / "data") == (
         f"data.root is {tmp_path}/data, but fashion_mnist is in none of: {tmp_path}/data/FashionMNIST/raw, "
         f"{tmp_path}/data/fashion_mnist, {tmp_path}/data.\n"
-        "  Try data.download=true, or data.root=FOLDER where it lies, "
+        "  Try data.download=true, or data.root=FOLDER if you have it, "
         "or data=digits, which ships inside the package."
     )
 

@@ -170,7 +170,7 @@ def test_a_folder_that_vanishes_while_streaming_is_told_as_it_is(ten_pictures, w
     pictures = image_folder.load(str(ten_pictures), image_size=8, channels=3, limit=None)
     with contextlib.closing(made(pictures, resident=False, workers=workers)) as streamed:
         ten_pictures.rename(ten_pictures.with_name("elsewhere"))
-        with pytest.raises(UserError, match=r"data\.root no longer holds what it did"):
+        with pytest.raises(UserError, match=r"The images in data\.root have changed"):
             loaded(streamed, 0, 3)
 
 
