@@ -149,7 +149,7 @@ class Comparable:
     def title(self) -> str:
         """The set in one line."""
         better = f", {self.goal} is better" if self.goal else ""
-        by = f", by {self.objective.removeprefix(tags.METRIC)}{better}" if self.objective else ", without an objective"
+        by = f": {self.objective.removeprefix(tags.METRIC)}{better}" if self.objective else ", without an objective"
         return f"{self.data}{by}{f' ({self.measured})' if self.measured else ''}"
 
 

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from gan_runner.bars import folded
 from gan_runner.errors import UserError
 from gan_runner.files import opened, write_text
 from gan_runner.record.data_folder import text
@@ -99,7 +100,8 @@ class Report:
             parts.append(f"These runs form {len(self.sets)} sets that cannot be compared with each other.")
         for one in self.sets:
             count = len(one.runs)
-            lines = [f"{count} run{'' if count == 1 else 's'} of {one.title}", as_text(one, _MOST_ROWS, width)]
+            title = folded(f"{count} run{'' if count == 1 else 's'} of {one.title}", width)
+            lines = [title, as_text(one, _MOST_ROWS, width)]
             parts.append("\n".join([*lines, *one.notes]))
         failed = [run for one in self.sets for run in one.runs if run.status == "failed"]
         if failed and failures:

@@ -25,7 +25,7 @@ def test_a_sweep_is_compared_by_a_table_a_csv_file_and_a_page(tmp_path):
     assert result.code == 0, result.text
     lines = result.out.splitlines()
     assert lines[0].startswith("4 runs of digits (64 images, ")
-    assert lines[0].endswith("by frechet_cnn_16, lower is better")
+    assert lines[0].endswith("): frechet_cnn_16, lower is better")
     assert lines[1].split()[:4] == ["optimizer.lr", "runs", "best", "last"]
     assert {line.split()[0] for line in lines[2:4]} == {"0.0001", "0.001"}
     assert lines[-2:] == ["Table: sweep/summary.csv", "Page: sweep/compare.html"]

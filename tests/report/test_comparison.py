@@ -38,7 +38,7 @@ def test_a_row_is_everything_but_the_seed_and_the_best_comes_first(tmp_path):
     assert [len(group.runs) for group in one.groups] == [2] * 6
     means = [group.best.mean for group in one.groups]
     assert means == sorted(means)
-    assert one.title == "digits (1,797 images, 01234567), by distance, lower is better"
+    assert one.title == "digits (1,797 images, 01234567): distance, lower is better"
     assert one.notes == []
 
 
