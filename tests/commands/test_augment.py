@@ -220,7 +220,7 @@ def test_a_gan_that_has_learned_images_which_are_held_back_is_refused(numbered):
 def test_a_comparison_with_other_settings_is_another_one(home):
     result = gan_augment(home, "run=run", "output=compared", *QUICK, "updates=4")
     assert result.code == 1
-    assert "begun with updates=3, but updates is 4 now" in result.err
+    assert "started with updates=3, but updates is 4 now" in result.err
 
 
 def test_it_trains_the_gan_itself_as_gan_run_does_and_says_how_to_go_on(tmp_path, monkeypatch):
@@ -292,16 +292,22 @@ def mistakes(home, tmp_path_factory):
 
 FOLDER = "data=image_folder data.image_size=8 data.channels=1"
 MISTAKES = {
-    f"{FOLDER} data.root=plain": ("has no classes", "Try a set with classes"),
-    f"{FOLDER} data.root=few": ("Class owl has 2 images to train on, but needs 5", "remove the class from the data"),
+    f"{FOLDER} data.root=plain": ("has no classes", "Try a data set with classes"),
+    f"{FOLDER} data.root=few": (
+        "Class owl has 2 images to train on, but needs at least 5",
+        "remove the class from the data",
+    ),
     f"{FOLDER} data.root=untested": ("has no test images of class dog", "data.holdout"),
     "scarce={33: 50}": ("scarce has 33, but there are 10 classes, 0 to 9", "Try 'scarce={"),
     "data=image_folder data.root=few data.channels=1 scarce={dgo: 9}": ("scarce has dgo", "Try 'scarce={dog: 9}'."),
     "scarce={3: 5000}": ("scarce keeps 5,000 images of class 3, but there are ", "Try 'scarce={3: "),
-    "scarce={3: 130}": ("half as many as are kept must be left to compare with", "Keep "),
-    f"{FOLDER} data.root=small scarce={{cat: 8}}": ("and 5 at least", "Keep 7 of it at most."),
-    "scarce={3: 4}": ("Class 3 has 4 images to train on, but needs 5 at least", "Keep more of it with scarce"),
-    "data=image_folder data.image_size=8 data.root=unsorted": ("has test images without classes", "a folder for each"),
+    "scarce={3: 130}": ("at least half as many as are kept", "Keep "),
+    f"{FOLDER} data.root=small scarce={{cat: 8}}": ("and at least 5", "Keep 7 of it at most."),
+    "scarce={3: 4}": ("Class 3 has 4 images to train on, but needs at least 5", "Keep more of it with scarce"),
+    "data=image_folder data.image_size=8 data.root=unsorted": (
+        "has test images without classes",
+        "one folder for each",
+    ),
     "scarce=1.5": ("scarce is 1.5, but must be", "scarce"),
     "scarce=null": ("scarce is None, which cuts no class", "Try scarce=0.5"),
     "data.scarce=0.5": ("data.scarce", "scarce"),
