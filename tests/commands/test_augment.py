@@ -241,7 +241,7 @@ def test_it_trains_the_gan_itself_as_gan_run_does_and_says_how_to_go_on(tmp_path
         patch.setattr("gan_runner.commands.augment.compare", interrupted)
         result = gan_augment(tmp_path, *words)
     assert result.code == 130
-    assert "data.holdout is 0.25: there are no test images" in result.out
+    assert "There are no test images, so data.holdout=0.25" in result.out
     (folder,) = tmp_path.glob("outputs/*/*-augment")
     again = f"gan-augment {' '.join(words)} output={folder.relative_to(tmp_path)}"
     assert f"To go on: {again}" in result.out
@@ -302,7 +302,7 @@ MISTAKES = {
     "data=image_folder data.root=few data.channels=1 scarce={dgo: 9}": ("scarce has dgo", "Try 'scarce={dog: 9}'."),
     "scarce={3: 5000}": ("scarce keeps 5,000 images of class 3, but there are ", "Try 'scarce={3: "),
     "scarce={3: 130}": ("at least half as many as are kept", "Keep "),
-    f"{FOLDER} data.root=small scarce={{cat: 8}}": ("and at least 5", "Keep 7 of it at most."),
+    f"{FOLDER} data.root=small scarce={{cat: 8}}": ("and at least 5", "Keep at most 7 of it."),
     "scarce={3: 4}": ("Class 3 has 4 images to train on, but needs at least 5", "Keep more of it with scarce"),
     "data=image_folder data.image_size=8 data.root=unsorted": (
         "has test images without classes",
