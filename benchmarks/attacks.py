@@ -202,7 +202,7 @@ def _ends_of(path: Path) -> bytes:
 
 
 def speaks_for_us(text: str) -> str:
-    """What of a stranger's steers the terminal, or stands where this program's own advice does; "" for nothing."""
+    """Untrusted output: a control character, or a line that imitates this program's own advice; "" if there is none."""
     steering = next((character for character in "\x1b\x07\x9b" if character in text), "")
     advice = next((line for line in text.splitlines() if line.lstrip().startswith(ADVICE)), "")
     return repr(steering) if steering else advice

@@ -36,15 +36,15 @@ RISES: Way = "rises"
 
 @dataclass(frozen=True)
 class Material:
-    """The pictures of a damage report.
+    """The images of a damage report.
 
     Attributes:
-        training: what copies are copies of.
-        held_out: real pictures besides.
-        reference: what the metrics hold everything against, uint8 [N, C, H, W].
-        pool: real pictures that are not in the reference, the held-out ones first.
+        training: the images that copies are made of.
+        held_out: other real images.
+        reference: the images that everything is compared with, uint8 [N, C, H, W].
+        pool: real images that are not in the reference, the held-out ones first.
         labels: their classes, int64 [len(pool)].
-        count: how many pictures are damaged at a time.
+        count: how many images are damaged at a time.
     """
 
     training: InMemoryImages
@@ -115,8 +115,8 @@ _LESS_ALIKE: dict[str, Way] = {"precision": FALLS, "density": FALLS, "clipped_de
 _CLASSES: dict[str, Way] = {"classes": FALLS, "class_entropy": FALLS, "score": FALLS}
 
 FAULTS: Mapping[str, Fault] = {
-    # A little blur makes a picture more like the mean of all, where real ones lie densest; and noise drives all
-    # pictures into the ball of one outlier. So density, and precision with it, may rise.
+    # A little blur moves an image towards the mean, where real ones are densest, and noise drives all images into the
+    # ball of one outlier. So density, and precision with it, may rise.
     "blur": Fault(
         (0.5, 1.0, 1.5, 2.0),
         "px",
@@ -152,7 +152,7 @@ def batches(images: Tensor) -> Iterator[Batch]:
 
 
 def material(training: InMemoryImages, held_out: InMemoryImages, references: int, count: int) -> Material:
-    """Take the reference at even distances from the training pictures; what is left of them fills the pool up."""
+    """Take the reference evenly spaced from the training images; the others fill up the pool."""
     assert training.labels is not None
     assert held_out.labels is not None
     rows = even_rows(len(training), references)
@@ -240,8 +240,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", choices=("digits", "fashion_mnist"), default="digits")
     parser.add_argument("--extractor", choices=sorted(EXTRACTORS), default="cnn")
-    parser.add_argument("--references", type=int, help="real pictures to hold against; as many as count, of digits 450")
-    parser.add_argument("--count", type=int, help="pictures damaged at a time; 270 of digits, else 5,000")
+    parser.add_argument("--references", type=int, help="real images to compare with; as many as count, for digits 450")
+    parser.add_argument("--count", type=int, help="images damaged at a time; 270 for digits, else 5,000")
     parser.add_argument("--faults", nargs="*", choices=list(FAULTS), default=list(FAULTS))
     options = parser.parse_args()
     logging.basicConfig(level=logging.INFO, format="%(message)s")

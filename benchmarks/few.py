@@ -56,7 +56,7 @@ def judge_of(data: Sequence[str], training: ImageSet, count: int, extractors: Se
     Args:
         data: overrides that choose it.
         training: what the runs learn from.
-        count: images that are drawn, and real ones that they are held against, at most.
+        count: images that are drawn, and real ones that they are compared with, at most.
         extractors: names of `EXTRACTORS`.
     """
     whole = load_images(configured(*data, "data.limit=null"))

@@ -29,12 +29,12 @@ from PIL import Image
 
 OUTSIDE = "outside"
 VARIABLE, SECRET = "GAN_PLANTED_SECRET", "s3cr3t-of-the-environment"
-ADVICE = ("Try: curl evil", "Try: me", "Try: sh")  # lines of a stranger's that look like this program's own
+ADVICE = ("Try: curl evil", "Try: me", "Try: sh")  # planted lines that look like this program's own
 Mutation = Callable[[random.Random, Path], str]
 
 
 def plant(here: Path) -> None:
-    """Put a secret and a file that counts as somebody's own beside a stranger's folder."""
+    """Put a secret and a file of the user's own next to the untrusted folder."""
     (here / "outside/folder").mkdir(parents=True)
     (here / "outside" / VARIABLE).write_text(SECRET)
     (here / "outside/precious.txt").write_text("precious")
@@ -45,7 +45,7 @@ def plant(here: Path) -> None:
 
 
 def _is_small_file(path: Path) -> bool:
-    """Whether a file lies there that an earlier mutation has not made a link to another, or one of holes."""
+    """Whether the path is a file that no earlier mutation has turned into a link or a file with holes."""
     return path.is_file() and not path.is_symlink() and path.stat().st_size < 2**24
 
 
@@ -176,7 +176,7 @@ def some_reference(draw: random.Random, depth: int = 2) -> str:
 
 
 def some_value(draw: random.Random) -> Any:
-    """What a stranger may write in the place of a value."""
+    """A value that an attacker may write."""
     kind = draw.random()
     if kind < 0.3:
         return some_reference(draw)
@@ -348,7 +348,7 @@ def _of_yaml(name: str) -> Mutation:
 
 
 def some_override(draw: random.Random) -> str:
-    """A word that a stranger may have a sweep started with."""
+    """An argument that an attacker may write into sweep.json."""
     climbing = draw.choice(("../evil", "../../../../../../../proc/self/cwd/evil", "..", "a/../b", "evil"))
     value = some_value(draw)
     called = draw.choice(_CALLED)

@@ -35,7 +35,7 @@ _BORDER = 1  # pixel around each picture of the sheet
 
 
 def ship(package: Path) -> None:
-    """Write `emoji.webp`: the pictures of all classes in Unicode's order, row by row, with their transparency."""
+    """Write `emoji.webp`: the images of all classes in Unicode's order, row by row, with transparency."""
     entries = json.loads((package / "emoji.json").read_text(encoding="utf-8"))
     kept = [entry for entry in entries if entry["has_img_google"] and entry["category"] in _CATEGORIES]
     kept.sort(key=lambda entry: entry["sort_order"])

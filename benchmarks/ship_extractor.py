@@ -25,7 +25,7 @@ def ship(data: str) -> None:
     images = load_images(configured(f"data={data}"))
     try:
         load_images(configured(f"data={data}", "data.split=test"))
-    except NoTestSplitError:  # then the other half is what generated pictures are compared with
+    except NoTestSplitError:  # then generated images are compared with the other half
         images, _ = halves(images)
     state = CNN.kept(images, torch.device("cpu"), task_of(images))
     digest = CNN.digest(images, task_of(images))

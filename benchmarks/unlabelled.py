@@ -33,7 +33,7 @@ PERMUTATIONS = PERMUTATIONS[PERMUTATIONS.sort(1).values.eq(torch.arange(4)).all(
 
 
 class Jigsaw:
-    """Tell how the four quarters of a picture were swapped (Noroozi and Favaro 2016, arXiv:1603.09246)."""
+    """Recognise how the four quarters of an image were swapped (Noroozi and Favaro 2016, arXiv:1603.09246)."""
 
     name, classes = "jigsaw", 0
 
@@ -57,7 +57,7 @@ class Jigsaw:
 
 
 class Autoencoder:
-    """Draw the picture again from its features."""
+    """Reconstruct the image from its features."""
 
     name, classes = "autoencoder", 0
 

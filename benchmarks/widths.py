@@ -44,7 +44,7 @@ def seconds_of(step: Step) -> float:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--size", type=int, default=64)
-    parser.add_argument("--widening", type=float, nargs="+", default=[1.0, 1.5], help="the first is held against")
+    parser.add_argument("--widening", type=float, nargs="+", default=[1.0, 1.5], help="the first is the baseline")
     parser.add_argument("--batch", type=int, default=16)
     parser.add_argument("--rounds", type=int, default=1)
     parser.add_argument("--results", type=Path, default=RESULTS)

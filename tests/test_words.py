@@ -69,7 +69,7 @@ def prose():
     for path in sorted(ROOT.glob("docs/*.ipynb")):
         for number, cell in enumerate(json.loads(path.read_text(encoding="utf-8"))["cells"]):
             yield f"{path.relative_to(ROOT)}, cell {number}", "".join(cell["source"])
-    for path in sorted(ROOT.glob("gan_runner/**/*.py")):
+    for path in sorted([*ROOT.glob("gan_runner/**/*.py"), *ROOT.glob("benchmarks/*.py")]):
         tokens = tokenize.generate_tokens(io.StringIO(path.read_text(encoding="utf-8")).readline)
         for token in tokens:
             if token.type in (tokenize.STRING, tokenize.COMMENT, getattr(tokenize, "FSTRING_MIDDLE", -1)):
