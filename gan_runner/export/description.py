@@ -46,7 +46,7 @@ class Description:
             else all of them; empty for D.
         facts: what else is told of it, which nothing is made of.
         conditioning: how the network is given the class, as the game's settings of that name and of `embedding_dim`
-            have it; {} for a network that is given none.
+            have it; {"source_shape": [C, H, W]} where it draws from images; {} for a network that is given neither.
         class_counts: images of each class in the data; None where they had none, or an older program exported it.
     """
 
@@ -78,7 +78,13 @@ class Description:
     @property
     def takes_class(self) -> bool:
         """Whether the network is given a class besides."""
-        return bool(self.conditioning)
+        return "conditioning" in self.conditioning
+
+    @property
+    def source_shape(self) -> tuple[int, int, int] | None:
+        """Channels, height and width of the images that G draws from; None where it draws from latents."""
+        shape = self.conditioning.get("source_shape")
+        return None if shape is None else (shape[0], shape[1], shape[2])
 
     @property
     def from_latents_alone(self) -> bool:

@@ -25,6 +25,7 @@ CLOSE = 1e-4
 _SIZES = (2, 7)  # of the batches that are compared
 _NEEDED = ("onnx", "onnxscript", "onnxruntime")
 _NAMES = {"generator": ("latent", "image"), "discriminator": ("image", "logit")}
+_SOURCE = "source"  # the input of a generator that translates images
 _CLASS = "label"  # the second input of a network that is given a class
 
 Run = Callable[..., Tensor]
@@ -36,7 +37,7 @@ def write_onnx(output: Path, net: nn.Module, shape: Sequence[int], description: 
     Args:
         output: the file.
         net: the network, on the CPU and in evaluation mode.
-        shape: of what it takes, without the batch: [latent_dim] or [C, H, W].
+        shape: of what it takes, without the batch: [latent_dim], or [C, H, W] of images to judge or to draw from.
         description: of the network.
 
     Returns:
@@ -50,6 +51,8 @@ def write_onnx(output: Path, net: nn.Module, shape: Sequence[int], description: 
 
     packing, example = description.packing, _inputs(description, shape, 2)
     taken, given = _NAMES[description.what]
+    if description.source_shape is not None:
+        taken = _SOURCE
     names = [taken, _CLASS][: len(example)]
     with _refused_explained(output, net), _quiet():
         program = torch.onnx.export(

@@ -33,6 +33,7 @@ from gan_runner.training.sampler import STATISTICS_OF
 
 Player = Literal["generator", "discriminator"]
 _FORMS = {".onnx": "for an ONNX file", ".pt2": "for a PyTorch program", ".html": "for a page to draw on"}
+_GRAPHS = (".onnx", ".pt2")
 _DOES = {"generator": "draws the same images", "discriminator": "gives the same logits"}
 
 
@@ -66,16 +67,19 @@ def export_run(
         UserError: the checkpoint is of another model, or the network cannot be written in that form.
     """
     config, summary = OmegaConf.create(stored.values), DataFolder(folder).json("summary.json")
-    if "source_shape" in conditioning_of(plain(config.game), kind_of_checkpoint(state["about"])):
+    from_source = "source_shape" in conditioning_of(plain(config.game), kind_of_checkpoint(state["about"]))
+    if from_source and (what == "discriminator" or output.suffix not in _GRAPHS):
         raise UserError(
-            f"run is {folder}, which translates images; such networks are not exported yet.",
-            "Try gan-translate run=DIR input=FOLDER output=FOLDER, or SavedRun.translate in Python.",
+            f"run is {folder}, which translates images; of such a run the generator alone is exported, as an ONNX file "
+            "or a PyTorch program.",
+            "Try output=NAME.onnx or output=NAME.pt2; or gan-translate run=DIR input=FOLDER output=FOLDER.",
         )
     pictures = None
     if what == "generator":
         sampler = sampler_of_checkpoint(config, state, 0, device)
         net = sampler.net.eval()
-        pictures = drawn_images(sampler, SHOWN, None, state["about"]["classes"], f"run is {folder}")
+        if output.suffix not in _FORMS:
+            pictures = drawn_images(sampler, SHOWN, None, state["about"]["classes"], f"run is {folder}")
     else:
         net = discriminator_of_checkpoint(config, state, device)
     net.requires_grad_(False)
@@ -102,6 +106,8 @@ def _taken(output: Path, description: Description) -> tuple[int, ...]:
     Raises:
         UserError: it takes other inputs than latents, or images.
     """
+    if description.source_shape is not None:
+        return description.source_shape
     if description.what == "discriminator" and output.suffix != ".html":
         return description.image_shape
     if description.what == "discriminator":

@@ -14,8 +14,10 @@ from PIL import Image
 
 import gan_runner
 from gan_runner.commands import main
+from gan_runner.config import build
 from gan_runner.errors import UserError
 from gan_runner.metrics import features
+from gan_runner.models import residual_translator
 from gan_runner.record.pictures import CELL, GAP
 from gan_runner.runs.translating import Found
 from tests.command_line import call, gan_check
@@ -135,6 +137,30 @@ def test_a_folder_is_translated_under_the_same_names_and_what_is_broken_is_named
     assert (tmp_path / "alone/b.png").read_bytes() == (tmp_path / "out/b.png").read_bytes()
     with pytest.raises(UserError, match="exists already, and nothing is overwritten"):
         run.translate_folder(pictures, tmp_path / "out")
+
+
+@pytest.mark.parametrize("ending", [".pt2", ".onnx"])
+def test_the_generator_is_exported_as_a_graph_from_sources_to_images(run, tmp_path, ending):
+    images = np.random.default_rng(1).integers(0, 256, (3, 16, 16, 1), dtype=np.uint8)
+    source = torch.from_numpy(images).permute(0, 3, 1, 2) / 127.5 - 1
+    if ending == ".onnx":
+        runtime = pytest.importorskip("onnxruntime")
+        pytest.importorskip("onnxscript")
+    path = tmp_path / f"g{ending}"
+    run.export(path, device="cpu")
+    if ending == ".pt2":
+        drawn = torch.export.load(path).module()(source)
+    else:
+        session = runtime.InferenceSession(path.read_bytes(), providers=["CPUExecutionProvider"])
+        drawn = torch.from_numpy(session.run(["image"], {"source": source.numpy()})[0])
+    levels = ((drawn + 1) * 127.5).permute(0, 2, 3, 1).numpy()
+    np.testing.assert_allclose(levels, np.asarray(run.translate(images, device="cpu")), atol=0.51)
+
+
+@pytest.mark.parametrize(("output", "what"), [("g", "generator"), ("g.html", "generator"), ("d.onnx", "discriminator")])
+def test_other_forms_of_what_draws_from_images_are_refused(run, tmp_path, output, what):
+    with pytest.raises(UserError, match="the generator alone is exported, as an ONNX file or a PyTorch program"):
+        run.export(tmp_path / output, what=what, device="cpu")
 
 
 @pytest.mark.parametrize(
@@ -262,3 +288,18 @@ def test_a_strangers_checkpoint_with_another_source_is_refused(run, tmp_path, pi
         torch.save(state, path)
     with pytest.raises(UserError):
         gan_runner.load(copied).translate_folder(pictures, tmp_path / "out", device="cpu")
+
+
+def test_images_that_memory_could_not_hold_while_they_are_drawn_are_refused(run, tmp_path, pictures, monkeypatch):
+    monkeypatch.setattr(build, "free_memory", lambda device: 10**4)
+    with pytest.raises(UserError, match=r"images are of 16x16 pixels. To draw one takes [^$]*, and cpu has"):
+        run.translate_folder(pictures, tmp_path / "out", device="cpu")
+
+
+def test_what_drawing_takes_follows_from_the_size_of_the_images_alone(monkeypatch):
+    """A checkpoint of convolutions may tell of any size: nothing as large is made to find out."""
+    monkeypatch.setattr(build, "free_memory", lambda device: 10**10)
+    net = residual_translator.Generator((1, 8, 8), (1, 8, 8), 4, 1, "instance", None)
+    with pytest.raises(UserError, match=r"images are of 16380x16380 pixels. To draw one takes"):
+        build._check_room_to_draw(net, (1, 2**14 - 4, 2**14 - 4), torch.device("cpu"))
+    build._check_room_to_draw(net, (1, 64, 64), torch.device("cpu"))

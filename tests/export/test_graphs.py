@@ -16,7 +16,7 @@ from gan_runner.export.graphs import CLOSE, write_onnx, write_program
 from tests.batch_mates import hold_apart
 
 PLACES = re.compile(rb"/gan_runner/|site-packages|/pytest-")
-G = SimpleNamespace(what="generator", packing=1, takes_class=False)
+G = SimpleNamespace(what="generator", packing=1, takes_class=False, source_shape=None)
 
 
 class Branching(nn.Module):
@@ -73,7 +73,12 @@ def test_packs_stay_whole(tmp_path):
     from gan_runner.models.packing import Packed
 
     d = Packed(nn.Sequential(nn.Flatten(), nn.Linear(2 * 9, 1), nn.Flatten(0)), 2).eval()
-    write_program(tmp_path / "d.pt2", d, (1, 3, 3), SimpleNamespace(what="discriminator", packing=2, takes_class=False))
+    write_program(
+        tmp_path / "d.pt2",
+        d,
+        (1, 3, 3),
+        SimpleNamespace(what="discriminator", packing=2, takes_class=False, source_shape=None),
+    )
     program = torch.export.load(io.BytesIO((tmp_path / "d.pt2").read_bytes())).module()
     images = torch.randn(6, 1, 3, 3)
     torch.testing.assert_close(program(images), d(images))

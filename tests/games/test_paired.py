@@ -142,6 +142,7 @@ def test_an_augmentation_changes_both_pictures_of_a_pair_alike(game_of):
         ["penalty=gradient_penalty", "loss=wasserstein", "model.spectral_norm=true"],
         ["penalty=r1_r2", "loss=relativistic", "augment=diffaugment"],
         ["penalty=finite_difference", "loss=hinge", "trainer.precision=bf16", "data.image_size=28"],
+        ["model=residual_translator", "model.width=4", "model.blocks=1", "penalty=r1", "data.random_crop=0.125"],
     ],
     ids=lambda overrides: " ".join(overrides),
 )
