@@ -62,7 +62,10 @@ def main() -> None:
                 run = gan_runner.train(*words, *lengths, *due, where, quiet=True)
                 baselines = run.summary["real"]["baselines"]
                 row = {"pairs": options.name, "run": typed, "seed": seed, "seconds": options.seconds}
-                row |= {"iterations": iterations, "alarms": [alarm["name"] for alarm in run.summary["alarms"]]}
+                row |= {
+                    "iterations": run.summary["iterations"],
+                    "alarms": [alarm["name"] for alarm in run.summary["alarms"]],
+                }
                 for key, found in {"metrics": run.metrics, **baselines}.items():
                     tags = {name: tag for tag in found for name in _NAMES if tag.startswith(f"metric/{name}_")}
                     row[key] = {name: round(found[tag], 4) for name, tag in tags.items()}

@@ -25,7 +25,8 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset
 from torchvision.transforms import functional
 
-from benchmarks.step import OURS, Step, composed, our_step
+from benchmarks.step import OURS, Step, composed, configured, our_step
+from gan_runner.config.build import load_images
 from gan_runner.data.batch import SOURCE
 from gan_runner.data.image_set import ImageSet, kind_of
 
@@ -179,16 +180,13 @@ def main() -> None:
     torch.set_num_threads(1)
     words = [f"experiment={options.experiment}", "data.dataset=emoji", "data.transform=grey"]
     words += [f"data.image_size={options.size}", f"trainer.batch_size={options.batch}", "trainer.device=cpu"]
-    experiment = composed(*words, "trainer.threads=1", "evaluation=off")
-    halvings = sum(
-        isinstance(layer, nn.Conv2d) and layer.stride == (2, 2)
-        for layer in experiment.players.discriminator.net.modules()
-    )
+    words += ["trainer.threads=1", "evaluation=off"]
     contestants: dict[str, Step] = {}
     if options.peak_of != OURS:
-        contestants[SCRIPT] = PlainPairs(experiment.images, halvings, options.batch, seed=0).step
+        halvings = min(3, int(math.log2(options.size)) - 3)  # as those of model=unet
+        contestants[SCRIPT] = PlainPairs(load_images(configured(*words)), halvings, options.batch, seed=0).step
     if options.peak_of != SCRIPT:
-        contestants[OURS] = our_step(experiment)
+        contestants[OURS] = our_step(composed(*words))
     taken: dict[str, list[float]] = {name: [] for name in contestants}
     for step in contestants.values():
         milliseconds(step, 2)
