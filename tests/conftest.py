@@ -51,7 +51,7 @@ SLOW = (
         "metrics/test_report.py",
     ),
     *("models/test_batch_mates.py", "models/test_recipes.py", "record/test_loggers.py", "record/test_tensorboard.py"),
-    *("training/test_distributed.py", "training/test_log_point.py"),
+    *("training/test_alarms_by_class.py", "training/test_distributed.py", "training/test_log_point.py"),
     *("training/test_loop.py", "training/test_rollback.py", "training/test_threads.py"),
 )
 for ignored in set(STOPPING) - set(not_ignored(STOPPING)):  # as by nohup, or a script's `&`: tests send them
