@@ -193,18 +193,22 @@ def test_faults_that_alarms_find():
 def test_what_generated_images_are_worth():
     page = (ROOT / "docs/augment.md").read_text(encoding="utf-8")
     words = " ".join(page.replace("<br>", "").replace("> ", "").split())
-    (first, *_) = recorded("augment")
-    assert first["command"] in words
-    assert " ".join(first["answer"]) in words
+    runs = recorded("augment")
+    for run in runs:
+        assert run["command"] in words
+        assert " ".join(run["answer"]) in words
+        for control in run["controls"].values():
+            worth = f"worth {control['real_images']} ({control['low']} to {control['high']})"
+            assert control["right"]
+            assert worth in words
     rows = {row[0]: row[1:] for row in rows_of(page, "arm | F1 of the scarce classes | accuracy")}
-    assert rows.keys() == first["arms"].keys()
+    fashion, digits = (run["arms"] for run in runs)
+    assert rows.keys() == fashion.keys()
     for arm, said in rows.items():
         for figure, name in zip(said, ("f1_of_scarce", "accuracy"), strict=True):
-            found = first["arms"][arm][name]
             middle, half = figure.split(" ±")
-            check(middle, [100 * found["mean"]])
-            check(half, [100 * (found["high"] - found["mean"])])
-    for control in first["controls"].values():
-        worth = f"worth {control['real_images']} ({control['low']} to {control['high']})"
-        assert control["right"]
-        assert worth in words
+            check(middle, [100 * fashion[arm][name]["mean"]])
+            check(half, [100 * (fashion[arm][name]["high"] - fashion[arm][name]["mean"])])
+    alone = re.search(r"alone is right about ([\d.]+)% of the test images, one of the real ones about ([\d.]+)%", words)
+    check(alone[1], [100 * digits["generated alone"]["accuracy"]["mean"]])
+    check(alone[2], [100 * digits["oversampling"]["accuracy"]["mean"]])
