@@ -239,7 +239,7 @@ def test_a_sweep_that_downloaded_goes_on_without_and_says_so(sweep, opened):
     (sweep / "sweep.json").write_text(json.dumps(content))
     result = opened("run", "-m", "sweep_resume=sweep")
     assert result.code == 0, result.text
-    assert "+data.download=true is left out" in result.err
+    assert "+data.download=true from the sweep's folder is ignored" in result.err
 
 
 def test_a_sweep_that_was_logged_elsewhere_goes_on_in_tensorboard_alone_and_says_so(sweep, opened):
@@ -248,7 +248,7 @@ def test_a_sweep_that_was_logged_elsewhere_goes_on_in_tensorboard_alone_and_says
     (sweep / "sweep.json").write_text(json.dumps(content))
     result = opened("run", "-m", "sweep_resume=sweep")
     assert result.code == 0, result.text
-    assert all(f"{word} is left out" in result.err for word in content["arguments"][-3:])
+    assert all(f"{word} from the sweep's folder is ignored" in result.err for word in content["arguments"][-3:])
 
 
 def test_a_command_to_paste_holds_no_part_of_a_strangers(run, opened):

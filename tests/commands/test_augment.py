@@ -253,7 +253,7 @@ def test_it_trains_the_gan_itself_as_gan_run_does_and_says_how_to_go_on(tmp_path
     assert sum(counts) < 160
     written = (folder / "gan/checkpoints/last.pt").stat().st_mtime_ns
     result = gan_augment(tmp_path, *again.split()[1:], "updates=2", "batch_size=4")
-    assert "begun with updates=3" in result.err
+    assert "started with updates=3" in result.err
     result = gan_augment(tmp_path, *again.split()[1:])
     assert result.code == 0, result.text
     assert (folder / "gan/checkpoints/last.pt").stat().st_mtime_ns == written

@@ -267,7 +267,7 @@ def test_of_few_real_images_each_is_shown_once_where_neighbours_are_looked_for()
         "metrics": {"metric/near_30": 0.5},
         "noise": {"metric/near_30": noise},
     }
-    assert both.real.beside("metric/near_30") == f"real images 0.5 (3 others), noise {noise:.3g}"
+    assert both.real.beside("metric/near_30") == f"real images 0.5 (3 images), noise {noise:.3g}"
     assert both.scale == f"Near: lower is better; {both.real.beside('metric/near_30')}."
     assert both.real.beside("metric/any_30") == ""
 
