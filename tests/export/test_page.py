@@ -91,7 +91,7 @@ def test_a_network_that_a_page_cannot_run_is_one_message_with_what_to_do_instead
 def test_a_page_is_of_a_generator(export, folder):
     result = export("run=run", "output=d.html", "what=discriminator")
     assert result.code == 1
-    assert "draws nothing" in result.err
+    assert "what=discriminator draws none" in result.err
     assert not (folder / "d.html").exists()
 
 
