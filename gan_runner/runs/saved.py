@@ -405,7 +405,7 @@ class SavedRun:
 
         Args:
             *words: settings of gan-detect, such as "num=2000" or "samples=pictures.npz".
-            **settings: the same as keyword arguments, such as others=[folder].
+            **settings: the same as keyword arguments, such as others=(folder,).
 
         Returns:
             The scores of each detector: see its `table()`, `sentences()` and `as_dict()`.

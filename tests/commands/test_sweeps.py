@@ -587,7 +587,7 @@ def test_a_job_that_is_worse_than_the_median_of_the_finished_ones_is_pruned(tmp_
     assert (summary["status"], summary["iterations"], summary["objective"]) == ("pruned", 2, bad["objective"])
     again = gan_run(tmp_path, *sweep)
     assert again.code == 0, again.text
-    assert f"optimizer.lr=1e-07 is pruned already, with objective {bad['objective']}." in again.out
+    assert f"optimizer.lr=1e-07 is pruned already, with objective {bad['objective']:.4g}." in again.out
 
 
 def test_pruning_without_an_objective_is_refused(tmp_path):
