@@ -148,6 +148,8 @@ def test_a_training_command_trains(folder, line, monkeypatch):
     added, jobs = next((less for sweep, less in WRITTEN_DOWN.items() if sweep in line), ([], jobs))
     if "pix2pix" in line:  # or an extractor is learned for each set of pairs
         added = ["evaluation.metrics.features=null", "evaluation.objective=l1"]
+    if "data.image_size=64" in line:
+        added = ["evaluation=pixels"]
     if "cyclegan" in line:
         added = ["evaluation.metrics.unpaired=null", "evaluation.objective=sliced_wasserstein", "model.blocks=1"]
     if "keras_dcgan" in line:

@@ -191,12 +191,12 @@ def test_an_alarm_names_the_key_at_fault_as_it_was_typed(compose_config, overrid
 def test_nothing_that_we_offer_is_unusual(compose_config, choice):
     few = {
         "experiment=stacked_modes": ["data.count=40"],
-        "experiment=pix2pix": ["data.limit=40"],
-        "experiment=pix2pix_recommended": ["data.limit=40"],
+        "experiment=pix2pix": ["data.limit=40", "evaluation=pixels"],
+        "experiment=pix2pix_recommended": ["data.limit=40", "evaluation=pixels"],
         "experiment=fastcut": ["data.limit=40", "evaluation=pixels"],
         "experiment=cyclegan": ["data.limit=40", "evaluation=pixels"],
         "experiment=cyclegan_recommended": ["data.limit=40", "evaluation=pixels"],
-        "model=unet": ["game=paired", "data=paired", "data.limit=40", "evaluation=pairs"],
+        "model=unet": ["game=paired", "data=paired", "data.limit=40", "evaluation=pixels"],
         "model=residual_translator": ["game=paired", "data=paired", "data.limit=40", "evaluation=pixels"],
     }.get(choice, ["data=digits", "data.limit=40"])
     assert build(compose_config(choice, *few, "trainer.device=cpu")).watch.unusual == ""
