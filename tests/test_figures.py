@@ -212,3 +212,27 @@ def test_what_generated_images_are_worth():
     alone = re.search(r"alone is right about ([\d.]+)% of the test images, one of the real ones about ([\d.]+)%", words)
     check(alone[1], [100 * digits["generated alone"]["accuracy"]["mean"]])
     check(alone[2], [100 * digits["oversampling"]["accuracy"]["mean"]])
+
+
+def test_pairs_by_recommended_and_by_published_settings():
+    page = (ROOT / "docs/translate.md").read_text(encoding="utf-8")
+    table = rows_of(page, "pairs | iterations | L1 | SSIM | Fréchet distance")
+    expected = []
+    for names, pairs in (("lines to colours", "colours"), ("edges to clothes", "edges")):
+        runs = {run["run"]: run for run in recorded("pairs") if run["pairs"] == pairs}
+        for baseline, its_name in (("source", "the source unchanged"), ("mean", "the mean image")):
+            (scores,) = {tuple(run[baseline].items()) for run in runs.values()}
+            expected.append((f"{names}: {its_name}", "", dict(scores)))
+        expected += [
+            (f"{names}: `{name}`", f"{runs[name]['iterations']:,}", runs[name]["metrics"])
+            for name in ("experiment=pix2pix", "experiment=pix2pix_recommended")
+        ]
+        published, recommended = (runs[f"experiment=pix2pix{which}"]["metrics"] for which in ("", "_recommended"))
+        assert recommended["l1"] < published["l1"]
+        assert recommended["ssim"] > published["ssim"]
+        assert recommended["frechet"] < published["frechet"]
+    assert [row[:2] for row in table] == [[name, iterations] for name, iterations, _ in expected]
+    for (*_, l1, ssim, frechet), (_, _, found) in zip(table, expected, strict=True):
+        check(l1, [found["l1"]])
+        check(ssim, [found["ssim"]])
+        check(frechet, [found["frechet"]])
