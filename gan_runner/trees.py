@@ -36,3 +36,15 @@ def values(tree: Mapping[Any, object]) -> dict[str, Any]:
 def dotted(path: Sequence[object]) -> str:
     """A path as one key, such as "model.generator.widths"."""
     return ".".join(map(str, path))
+
+
+def numbers(tree: Mapping[str, object]) -> dict[str, float]:
+    """A flat mapping of numbers that a file holds.
+
+    Raises:
+        ValueError: a value is not a number.
+    """
+    checked = {name: value for name, value in tree.items() if isinstance(value, int | float)}
+    if len(checked) < len(tree):
+        raise ValueError(f"{dotted(sorted(tree.keys() - checked.keys(), key=str))} is not a number")
+    return checked

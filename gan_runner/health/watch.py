@@ -17,6 +17,7 @@ from gan_runner.health import advice
 from gan_runner.health.advice import Help, Settings, Usual
 from gan_runner.health.symptoms import Moment, Observation, Point, Symptom
 from gan_runner.ranges import CountOrZero, Positive, UpToAThousand
+from gan_runner.trees import numbers
 
 
 @dataclass(frozen=True)
@@ -249,11 +250,11 @@ class Watch:
         """Restore from a checkpoint; a symptom that is new to the config starts unseen."""
         for name, course in state["courses"].items():
             if name in self._courses:
-                self._courses[name] = _Course(course["since"] and Moment(*course["since"]), course["raised"])
+                self._courses[name] = _Course(course["since"] and Moment(*map(int, course["since"])), course["raised"])
         self.raised = [Alarm(**alarm) for alarm in state["raised"]]
         if not all(isinstance(alarm.iteration, int) and isinstance(alarm.name, str) for alarm in self.raised):
             raise ValueError("an alarm has a name and an iteration")
-        self._last = dict(state["last"])
+        self._last = numbers(state["last"])
         for name, kept in state["symptoms"].items():
             if name in self._symptoms:
                 self._symptoms[name].load_state_dict(kept)

@@ -72,7 +72,8 @@ class Best:
         self.found = found and {"value": float(found["value"]), "iteration": int(found["iteration"])}
         self.metrics = {tag: float(value) for tag, value in state["metrics"].items()}
         self.since = state["since"]
-        self.measured_at = state.get("measured_at")
+        measured_at = state.get("measured_at")
+        self.measured_at = None if measured_at is None else int(measured_at)
         if self.found is not None and self.measured_otherwise(state):
             self.begin_anew()
             log.info("The best so far was measured by another evaluation; the search for it begins again.")

@@ -15,6 +15,7 @@ from gan_runner.training.experiment import Experiment
 from gan_runner.training.meters import Reading
 from gan_runner.training.progress import Progress
 from gan_runner.training.sampler import Inputs, Sampler
+from gan_runner.trees import numbers
 
 # The initial weights' share in an average of G up to which it stands for what G has learned.
 _GROWN = 0.01
@@ -95,9 +96,11 @@ class LogPoint:
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Restore from a checkpoint."""
-        self._d_seen, self._g_seen = Reading(**state["d"]), Reading(**state["g"])
+        self._d_seen, self._g_seen = (
+            Reading(numbers(seen["totals"]), float(seen["updates"])) for seen in (state["d"], state["g"])
+        )
         self._images_seen = state["images"]
-        self._untrained = dict(state["untrained"])
+        self._untrained = numbers(state["untrained"])
 
 
 def _relative(measured: Mapping[str, float], untrained: Mapping[str, float]) -> dict[str, float]:

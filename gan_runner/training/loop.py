@@ -17,6 +17,7 @@ from gan_runner.training.log_point import LogPoint
 from gan_runner.training.progress import Clock, Due, Progress, about, duration
 from gan_runner.training.rollback import Rollback, respond
 from gan_runner.training.threads import Threads
+from gan_runner.trees import numbers
 
 _WORTH_TELLING = 10.0  # seconds that are left
 _TELLING_CHANGE = 0.01  # of a learning rate at a resume, as a share of it
@@ -316,7 +317,8 @@ class Run:
         """Restore from a checkpoint."""
         self._state.load_state_dict(state)
         self.threads.go_on(state["about"], self.progress.iteration)
-        self._rates_before = state.get("rates")  # checkpoints of earlier versions have none
+        rates = state.get("rates")  # checkpoints of earlier versions have none
+        self._rates_before = rates and {letter: numbers(planned) for letter, planned in rates.items()}
         if self.best.measured_otherwise(state["best"]):
             self.experiment.watch.forget_what_was_judged()
         self.saved = self.progress.iteration

@@ -1,10 +1,14 @@
 import copy
+import functools
+import operator
 
 import pytest
 import torch
 
 from gan_runner.record.checkpoint_files import FORMAT
 from gan_runner.training.checkpoint import RandomNumbers, State
+from gan_runner.training.loop import train
+from gan_runner.trees import leaves
 
 CPU = torch.device("cpu")
 
@@ -78,3 +82,23 @@ def test_the_whole_state_of_a_run_is_of_plain_values_and_tensors_and_shares_no_m
     before = copy.deepcopy(state["players"]["generator"]["net"])
     run.play_turn()
     assert all(torch.equal(value, before[name]) for name, value in state["players"]["generator"]["net"].items())
+
+
+@pytest.mark.slow
+def test_a_mapping_in_any_numbers_place_is_refused_also_where_a_new_run_has_no_number_yet(start):
+    """What measures nothing before the first log point has nothing to compare a checkpoint's values with."""
+    run = start("trainer.iterations=6", "trainer.log_every=2", folder="saved")
+    train(run, lambda: False)
+    saved = run.state_dict()
+    new = dict(leaves(start("trainer.iterations=6", folder="new").state_dict()))
+    paths = [path for path, value in leaves(saved) if isinstance(value, int | float) and path[0] != "about"]
+    paths = list({path[:-1]: path for path in paths if path not in new or path[0] == "rates"}.values())
+    parts = {path[:2] for path in paths}
+    assert {("log_point", "d"), ("log_point", "g"), ("watch", "last"), ("rates", "d"), ("best", "metrics")} <= parts
+    for number, path in enumerate(paths):
+        damaged = copy.deepcopy(saved)
+        *where, last = path
+        functools.reduce(operator.getitem, where, damaged)[last] = {"odd": 1}
+        fresh = start("trainer.iterations=9", folder=f"fresh-{number}")
+        with pytest.raises((ValueError, TypeError)):
+            fresh.load_state_dict(damaged)
