@@ -21,7 +21,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset
 
-from benchmarks.pairs_step import SCRIPT, Pairs, milliseconds
+from benchmarks.pairs_step import SCRIPT, Pairs, in_turns
 from benchmarks.step import OURS, Step, composed, our_step
 from gan_runner.data.image_set import ImageSet, kind_of
 
@@ -184,16 +184,8 @@ def main() -> None:
     )
     script = PlainCycle(cycle.images, sum(halving), options.blocks, options.batch, seed=0)
     contestants: dict[str, Step] = {SCRIPT: script.step, OURS: our_step(cycle), FASTCUT: our_step(contrast)}
-    taken: dict[str, list[float]] = {name: [] for name in contestants}
-    for step in contestants.values():
-        milliseconds(step, 2)
-    for _ in range(options.rounds):
-        for name, step in contestants.items():
-            taken[name].append(milliseconds(step, options.iterations))
     about = f"{options.size} pixels, {options.batch} a batch, {options.blocks} blocks"
-    for name, values in taken.items():
-        spread = f"({min(values):.1f} to {max(values):.1f})"
-        print(f"{about}: {name:10} {statistics.median(values):8.1f} ms an iteration {spread}")
+    taken = in_turns(contestants, options.rounds, options.iterations, about)
     for one, other, said in ((SCRIPT, OURS, "the script"), (FASTCUT, OURS, "FastCUT")):
         ratios = [first / second for first, second in zip(taken[one], taken[other], strict=True)]
         print(f"{about}: {said} takes {statistics.median(ratios):.2f} times as long as our CycleGAN")

@@ -17,7 +17,7 @@ import math
 import resource
 import statistics
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 import torch
 from PIL import Image
@@ -168,6 +168,30 @@ def milliseconds(step: Step, iterations: int) -> float:
     return 1000 * (time.process_time() - start) / iterations
 
 
+def in_turns(contestants: Mapping[str, Step], rounds: int, iterations: int, about: str) -> dict[str, list[float]]:
+    """Run each in turn, round by round, and print its median.
+
+    Args:
+        contestants: what makes an iteration, by name.
+        rounds: how often each has its turn.
+        iterations: in a turn.
+        about: what a printed line begins with.
+
+    Returns:
+        Milliseconds of an iteration, for each contestant and round.
+    """
+    taken: dict[str, list[float]] = {name: [] for name in contestants}
+    for step in contestants.values():
+        milliseconds(step, 2)
+    for _ in range(rounds):
+        for name, step in contestants.items():
+            taken[name].append(milliseconds(step, iterations))
+    for name, values in taken.items():
+        spread = f"({min(values):.1f} to {max(values):.1f})"
+        print(f"{about}: {name:10} {statistics.median(values):8.1f} ms an iteration {spread}")
+    return taken
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--experiment", default="pix2pix")
@@ -187,16 +211,8 @@ def main() -> None:
         contestants[SCRIPT] = PlainPairs(load_images(configured(*words)), halvings, options.batch, seed=0).step
     if options.peak_of != SCRIPT:
         contestants[OURS] = our_step(composed(*words))
-    taken: dict[str, list[float]] = {name: [] for name in contestants}
-    for step in contestants.values():
-        milliseconds(step, 2)
-    for _ in range(options.rounds):
-        for name, step in contestants.items():
-            taken[name].append(milliseconds(step, options.iterations))
     about = f"{options.experiment}, {options.size} pixels, {options.batch} a batch"
-    for name, values in taken.items():
-        spread = f"({min(values):.1f} to {max(values):.1f})"
-        print(f"{about}: {name:10} {statistics.median(values):8.1f} ms an iteration {spread}")
+    taken = in_turns(contestants, options.rounds, options.iterations, about)
     if len(taken) == 2:
         ratios = [script / ours for script, ours in zip(taken[SCRIPT], taken[OURS], strict=True)]
         print(f"{about}: the script takes {statistics.median(ratios):.2f} times as long")
