@@ -5,7 +5,6 @@ from pathlib import Path
 
 import pytest
 import torch
-from omegaconf import OmegaConf
 from torch import nn
 
 from gan_runner.config.build import build, load_images
@@ -29,24 +28,6 @@ SMALL = [
 ]
 CPU = torch.device("cpu")
 SHAPE = (1, 4, 4)
-
-
-@pytest.fixture(scope="module")
-def config_with(compose_config):
-    """The config of a small game, composed once, with other choices and settings."""
-    composed = compose_config(*SMALL)
-
-    def changed(*overrides):
-        config = copy.deepcopy(composed)
-        for key, value in (override.split("=") for override in overrides):
-            if "." in key:
-                OmegaConf.update(config, key, OmegaConf.from_dotlist([f"value={value}"]).value)
-            else:
-                shared = OmegaConf.load(CONF / "config.yaml").get(key, {})
-                config[key] = OmegaConf.merge(shared, OmegaConf.load(CONF / key / f"{value}.yaml"))
-        return config
-
-    return changed
 
 
 class Times(nn.Module):

@@ -27,24 +27,6 @@ SMALL = [
 ]
 
 
-@pytest.fixture(scope="module")
-def config_with(compose_config):
-    """The config of a small game, composed once, with other choices and settings."""
-    composed = compose_config(*SMALL)
-
-    def changed(*overrides):
-        config = copy.deepcopy(composed)
-        for key, value in (override.split("=") for override in overrides):
-            if "." in key:
-                OmegaConf.update(config, key, OmegaConf.from_dotlist([f"value={value}"]).value)
-            else:
-                shared = OmegaConf.load(CONF / "config.yaml").get(key, {})
-                config[key] = OmegaConf.merge(shared, OmegaConf.load(CONF / key / f"{value}.yaml"))
-        return config
-
-    return changed
-
-
 class Shift(nn.Module):
     """Draws the source, moved by what it learns."""
 
