@@ -18,6 +18,7 @@ from gan_runner.data.decoding import Channels, ImageSize
 from gan_runner.data.image_set import ImageSet, labels_as_condition
 from gan_runner.data.splits import NoTestSplitError, Split
 from gan_runner.data.transforms import edges, grey, hole, low_resolution
+from gan_runner.data.view import View
 from gan_runner.errors import UserError
 from gan_runner.ranges import Count, Fraction, FractionBelowOne, TwoOrMore
 
@@ -118,7 +119,7 @@ def named_set(dataset: str | ImageSet, split: Split, settings: Mapping[str, obje
 
 
 @dataclass(frozen=True, eq=False)
-class MadePairs:
+class MadePairs(View):
     """An `ImageSet` whose sources are made of its images, or the other way round, when they are asked for.
 
     Attributes:
@@ -128,7 +129,6 @@ class MadePairs:
         direction: see `Direction`.
     """
 
-    images: ImageSet
     transform: Transform
     made_by: str
     direction: Direction
@@ -143,19 +143,6 @@ class MadePairs:
         """See `ImageSet`."""
         channels, height, width = self.batch(torch.tensor([0])).images.shape[1:]
         return channels, height, width
-
-    def __len__(self) -> int:
-        return len(self.images)
-
-    @property
-    def labels(self) -> Tensor | None:
-        """See `ImageSet`."""
-        return self.images.labels
-
-    @property
-    def classes(self) -> tuple[str, ...]:
-        """See `ImageSet`."""
-        return self.images.classes
 
     @cached_property
     def fingerprint(self) -> str:

@@ -9,11 +9,11 @@ from functools import cached_property
 
 from torch import Tensor
 
-from gan_runner.data.image_set import ImageSet
+from gan_runner.data.view import View
 
 
 @dataclass(frozen=True, eq=False)
-class SomeImages:
+class SomeImages(View):
     """Some images of a set, itself an `ImageSet`.
 
     Attributes:
@@ -21,18 +21,7 @@ class SomeImages:
         rows: which of its images, int64 [n], n at least 1.
     """
 
-    images: ImageSet
     rows: Tensor
-
-    @property
-    def name(self) -> str:
-        """See `ImageSet`."""
-        return self.images.name
-
-    @property
-    def shape(self) -> tuple[int, int, int]:
-        """See `ImageSet`."""
-        return self.images.shape
 
     def __len__(self) -> int:
         return len(self.rows)
@@ -41,11 +30,6 @@ class SomeImages:
     def labels(self) -> Tensor | None:
         """See `ImageSet`."""
         return None if self.images.labels is None else self.images.labels[self.rows]
-
-    @property
-    def classes(self) -> tuple[str, ...]:
-        """See `ImageSet`."""
-        return self.images.classes
 
     @cached_property
     def fingerprint(self) -> str:

@@ -18,6 +18,7 @@ from gan_runner.data.image_set import ImageSet, labels_as_condition
 from gan_runner.data.pairs import Direction, Transform, named_set
 from gan_runner.data.splits import Split
 from gan_runner.data.transforms import inverted, slanted, thickened
+from gan_runner.data.view import View
 from gan_runner.errors import UserError, printable
 from gan_runner.ranges import Count, FractionBelowOne, Positive
 
@@ -83,7 +84,7 @@ def load(
 
 
 @dataclass(frozen=True, eq=False)
-class Changed:
+class Changed(View):
     """An `ImageSet` whose images are those of another, changed when they are asked for.
 
     Attributes:
@@ -92,7 +93,6 @@ class Changed:
         made_by: tells changes apart, by their names and settings.
     """
 
-    images: ImageSet
     change: Callable[[Tensor], Tensor]
     made_by: str
 
@@ -100,24 +100,6 @@ class Changed:
     def name(self) -> str:
         """See `ImageSet`."""
         return f"{self.images.name}_{self.made_by.partition(' ')[0]}"
-
-    @property
-    def shape(self) -> tuple[int, int, int]:
-        """See `ImageSet`."""
-        return self.images.shape
-
-    def __len__(self) -> int:
-        return len(self.images)
-
-    @property
-    def labels(self) -> Tensor | None:
-        """See `ImageSet`."""
-        return self.images.labels
-
-    @property
-    def classes(self) -> tuple[str, ...]:
-        """See `ImageSet`."""
-        return self.images.classes
 
     @cached_property
     def fingerprint(self) -> str:
@@ -127,10 +109,6 @@ class Changed:
     def pixels(self, indices: Tensor) -> Tensor:
         """See `ImageSet`."""
         return self.change(self.images.pixels(indices))
-
-    def conditions(self, indices: Tensor) -> Mapping[str, Tensor]:
-        """See `ImageSet`."""
-        return self.images.conditions(indices)
 
 
 class Unpaired:
@@ -216,40 +194,25 @@ class Unpaired:
 
 
 @dataclass(frozen=True, eq=False)
-class _Renumbered:
+class _Renumbered(View):
     """An `ImageSet` whose classes are numbered in another order, or no longer known.
 
     Attributes:
         images: the set.
-        classes: its classes in the new order; () for none.
+        order: its classes in the new order; () for none.
     """
 
-    images: ImageSet
-    classes: tuple[str, ...]
+    order: tuple[str, ...]
 
     @property
-    def name(self) -> str:
-        return self.images.name
-
-    @property
-    def shape(self) -> tuple[int, int, int]:
-        return self.images.shape
-
-    def __len__(self) -> int:
-        return len(self.images)
+    def classes(self) -> tuple[str, ...]:
+        return self.order
 
     @cached_property
     def labels(self) -> Tensor | None:
         if self.images.labels is None or not self.classes:
             return None
         return torch.tensor([self.classes.index(name) for name in self.images.classes])[self.images.labels]
-
-    @property
-    def fingerprint(self) -> str:
-        return self.images.fingerprint
-
-    def pixels(self, indices: Tensor) -> Tensor:
-        return self.images.pixels(indices)
 
     def conditions(self, indices: Tensor) -> Mapping[str, Tensor]:
         return labels_as_condition(self.labels, indices)
