@@ -16,13 +16,14 @@ import gan_runner
 from gan_runner.commands import main
 from gan_runner.config import build
 from gan_runner.errors import UserError
-from gan_runner.metrics import features
 from gan_runner.models import residual_translator
 from gan_runner.record.pictures import CELL, GAP
 from gan_runner.runs.translating import Found
 from tests.command_line import call, gan_check
 
 PAGE = (Path(__file__).parents[2] / "docs/translate.md").read_text()
+pytestmark = pytest.mark.usefixtures("judge_that_learns_little")
+
 SMALL = {
     "experiment": "pix2pix_recommended",
     "data": {"limit": 96, "image_size": 16},
@@ -48,18 +49,8 @@ def train(folder, iterations, **more):
     return gan_runner.train(f"hydra.run.dir={folder}", f"trainer.iterations={iterations}", quiet=True, **SMALL, **more)
 
 
-@pytest.fixture(scope="module", autouse=True)
-def _a_judge_that_learns_little(tmp_path_factory):
-    """It is the same one for all of these tests, and none of what it says is looked at."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("GAN_CACHE", str(tmp_path_factory.mktemp("cache")))
-        patch.setattr(features, "_FEWEST_SHOWN", 512)
-        patch.setattr(features, "_MOST_SHOWN", 512)
-        yield
-
-
 @pytest.fixture(scope="module")
-def run(tmp_path_factory):
+def run(tmp_path_factory, judge_that_learns_little):
     return train(tmp_path_factory.mktemp("pairs") / "run", LENGTH)
 
 
