@@ -132,7 +132,10 @@ class Watch:
             writes = isinstance(arguments[2], int) and arguments[2] & _FOR_WRITING
             return f"write {path}" if writes and not self._may_change(path) else None
         if event.startswith(_CHANGES):
-            paths = [Path(os.fsdecode(each)) for each in arguments if isinstance(each, str | bytes | os.PathLike)]
+            names = [Path(os.fsdecode(each)) for each in arguments if isinstance(each, str | bytes | os.PathLike)]
+            # A name may be relative to an open folder, the last argument: shutil.rmtree removes files so.
+            inside = event != "os.truncate" and isinstance(arguments[-1], int) and arguments[-1] >= 0
+            paths = [Path(f"/proc/self/fd/{arguments[-1]}") / name for name in names] if inside else names
             outside = [path for path in paths if path.name and not self._may_change(path)]
             return f"{event} {outside[0]}" if outside else None
         return None

@@ -1,0 +1,48 @@
+"""The watch of the attacks: what it catches, and what it lets pass."""
+
+import os
+import shutil
+
+import pytest
+
+from benchmarks import attacks
+
+
+@pytest.fixture
+def watch(tmp_path, monkeypatch):
+    (tmp_path / "here/out/deep").mkdir(parents=True)
+    (tmp_path / "here/out/deep/README.md").write_text("export")
+    (tmp_path / "here/mine").mkdir()
+    (tmp_path / "here/mine/README.md").write_text("mine")
+    monkeypatch.chdir(tmp_path / "here")
+    return attacks.watched(tmp_path / "here")
+
+
+def remove(path, folder=None):
+    os.remove(path, dir_fd=folder)
+
+
+def test_a_whole_folder_that_may_be_changed_can_be_removed(watch):
+    with attacks.looking(watch):
+        shutil.rmtree("out")
+    assert watch.seen == []
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda: os.remove("mine/README.md"),
+        lambda: shutil.rmtree("mine"),
+        lambda: remove("README.md", os.open("mine", os.O_RDONLY)),
+        lambda: os.rename("mine/README.md", "out/README.md"),
+        lambda: os.truncate("mine/README.md", 0),
+        lambda: os.mkdir("../beside"),
+        lambda: open("mine/new", "w").close(),
+    ],
+    ids=["remove", "rmtree", "in an open folder", "rename", "truncate", "mkdir", "write"],
+)
+def test_a_change_of_what_else_lies_there_is_caught(watch, change):
+    with attacks.looking(watch), pytest.raises(PermissionError):
+        change()
+    assert watch.seen
+    assert (watch.here / "mine/README.md").read_text() == "mine"
