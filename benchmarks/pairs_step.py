@@ -188,7 +188,7 @@ def in_turns(contestants: Mapping[str, Step], rounds: int, iterations: int, abou
             taken[name].append(milliseconds(step, iterations))
     for name, values in taken.items():
         spread = f"({min(values):.1f} to {max(values):.1f})"
-        print(f"{about}: {name:10} {statistics.median(values):8.1f} ms an iteration {spread}")
+        print(f"{about}: {name:10} {statistics.median(values):8.1f} ms per iteration {spread}")
     return taken
 
 

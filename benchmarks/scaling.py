@@ -47,13 +47,13 @@ def main() -> None:
     experiments = {name: composed(*common, *overrides) for name, overrides in differences.items()}
     steps = {name: timed(our_step(experiment), device) for name, experiment in experiments.items()}
     measured = interleaved(steps, options.iterations, options.rounds)
-    print(f"{machine(device)}\n{'':16} ms an iteration  images a second")
+    print(f"{machine(device)}\n{'':16} {'ms per iteration':>16} {'images/s':>16}")
     table = {}
     for name, values in measured.items():
         median = statistics.median(values)
         speed = 1000 * experiments[name].settings.batch_size / median
         table[name] = {"milliseconds": median, "images_per_second": speed}
-        print(f"{name:16} {median:15.2f} {speed:16,.0f}")
+        print(f"{name:16} {median:16.2f} {speed:16,.0f}")
     if options.output:
         options.output.write_text(json.dumps({"machine": machine(device)} | table, indent=2) + "\n")
 
