@@ -60,9 +60,14 @@ RETIRED = {
 }
 
 
+def html_pages():
+    """The files that gan-compare and gan-export make their pages of."""
+    return [path for ending in ("html", "js", "css") for path in ROOT.glob(f"gan_runner/**/*.{ending}")]
+
+
 def prose():
     """Every piece of text that somebody reads, with where it stands: pages, YAML, strings and comments of Python."""
-    pages = (ROOT / "README.md", *ROOT.glob("docs/**/*.md"), *ROOT.glob("conf/**/*.yaml"))
+    pages = (ROOT / "README.md", *ROOT.glob("docs/**/*.md"), *ROOT.glob("conf/**/*.yaml"), *html_pages())
     for path in sorted({*pages} - {CHANGES}):
         for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), 1):
             yield f"{path.relative_to(ROOT)}:{number}", line
@@ -86,6 +91,11 @@ def test_no_retired_word_comes_back(texts, retired):
     pattern = re.compile(retired, re.IGNORECASE)
     used = [(place, match[0]) for place, text in texts for match in pattern.finditer(text)]
     assert used == [], f"say instead: {RETIRED[retired]}"
+
+
+def test_html_pages_call_an_image_an_image():
+    assert len(html_pages()) > 8
+    assert [path.name for path in html_pages() if "picture" in path.read_text(encoding="utf-8").lower()] == []
 
 
 def test_every_term_is_listed_once():

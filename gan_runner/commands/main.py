@@ -19,12 +19,13 @@ from pathlib import Path
 from typing import NoReturn
 
 import hydra
+from hydra.core.global_hydra import GlobalHydra
 from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
 from gan_runner import CONFIG_MODULE, launched
-from gan_runner.bars import say
+from gan_runner.bars import folded, say
 from gan_runner.commands.console import any_console
 from gan_runner.config.command_line import Typed, keep_words, parted, typed, typed_overrides
 from gan_runner.config.composing import VERSION_BASE
@@ -290,6 +291,13 @@ def new_folder(path: str) -> str:
     return _make_folder(path)
 
 
+def config_groups() -> str:
+    """The groups of the config with their options, for `--help`: a line for each, folded at 80 columns."""
+    hydra = GlobalHydra.instance().hydra
+    assert hydra is not None, "--help is composed by Hydra"
+    return folded(hydra.format_config_groups(lambda group: group.partition("/")[0] != "hydra"), 80)
+
+
 def _make_folder(path: str) -> str:
     try:
         return str(unused_folder(Path(path)))
@@ -303,6 +311,7 @@ logging.raiseExceptions = False
 
 OmegaConf.register_new_resolver("job_folder", job_folder, replace=True)
 OmegaConf.register_new_resolver("new_folder", new_folder, replace=True, use_cache=True)
+OmegaConf.register_new_resolver("config_groups", config_groups, replace=True)
 
 
 @contextlib.contextmanager

@@ -150,12 +150,12 @@ def checked_images(images: ImageSet, target: str) -> ImageSet:
     for name, value in images.conditions(rows).items():
         if not isinstance(value, Tensor) or len(value) != 2:
             raise refusal(
-                f"{what_it_is(value)} as {name} for two images", "a row an image", "Index it as the pixels are."
+                f"{what_it_is(value)} as {name} for two images", "a row for each image", "Index it as the pixels are."
             )
         if name == SOURCE and not _are_pictures(value, shape):
             raise refusal(
                 f"{what_it_is(value)} as {name} for two images of {list(shape)}",
-                "pictures of the same height and width: uint8 [2, C, H, W] with 1, 3 or 4 channels",
+                "images of the same height and width: uint8 [2, C, H, W] with 1, 3 or 4 channels",
                 "Bring both images of a pair to one size.",
             )
     return images

@@ -138,7 +138,7 @@ def _facts(description: Description) -> list[str]:
     latent = description.drawing.get("latent")
     rows = [
         ("Network", _code(description.network["_target_"])),
-        ("Pictures", f"{height}x{width}, {'grey' if channels == 1 else f'{channels} channels'}"),
+        ("Images", f"{height}x{width}, {'grey' if channels == 1 else f'{channels} channels'}"),
         *([("Latent", _described(latent))] if latent else []),
         ("Weights", f"{weights}; {_count(facts.get('parameters'))} parameters"),
         (

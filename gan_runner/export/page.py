@@ -294,7 +294,7 @@ def _levels_apart(net: nn.Module, layers: Sequence[Layer], latent: Latent, class
 def _page(description: Description, data: Mapping[str, object]) -> str:
     facts = description.facts
     trained = facts.get("data")
-    name = str(trained.get("name") if isinstance(trained, dict) else "pictures")
+    name = str(trained.get("name") if isinstance(trained, dict) else "images")
     about = (
         f"A generative adversarial network, trained on {name} for {facts['iteration']:,} iterations with gan-runner."
     )

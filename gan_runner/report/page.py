@@ -19,7 +19,7 @@ from gan_runner.report.runs import SHOWN, Curve, RunRecord, shown
 from gan_runner.report.thumbnails import Strip, Thumbnails
 
 MARK = '<meta name="generator" content="gan-compare">'  # identifies a page that gan-compare wrote
-_SCRIPTS = ("basics.js", "table.js", "charts.js", "pictures.js", "page.js")
+_SCRIPTS = ("basics.js", "table.js", "charts.js", "images.js", "page.js")
 _MOST_POINTS = 150  # of a curve on the page
 
 

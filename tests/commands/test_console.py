@@ -34,6 +34,16 @@ def test_a_run_finishes_without_a_word_of_complaint(tmp_path, console):
 WIDE = re.compile(r"gan-\w+ |tensorboard |\S*/\S*$|\[HYDRA\]")  # a command, a path at its end, or Hydra's overrides
 
 
+COMMANDS = ("run", "check", "sample", "evaluate", "export", "translate", "augment", "detect", "compare")
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_no_line_of_help_is_wider_than_80_columns(tmp_path, command):
+    result = call(getattr(main, command), tmp_path, "--help")
+    assert result.code == 0
+    assert [line for line in result.out.splitlines() if len(line) > 80] == []
+
+
 def test_no_line_in_a_pipe_is_wider_than_80_columns_unless_it_has_a_command_or_a_path(tmp_path):
     small = ["data.limit=64", "trainer.iterations=4", "model.generator.widths=[16]", "evaluation.num_images=16"]
     run = gan_run(tmp_path, *small)

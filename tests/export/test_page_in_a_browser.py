@@ -34,7 +34,7 @@ def browser(tmp_path_factory):
 
 def drawn(browser, latents, shape):
     channels, height, width = shape
-    script = "return arguments[0].map((latent) => Array.from(pictureOf(latent)))"
+    script = "return arguments[0].map((latent) => Array.from(imageOf(latent)))"
     return np.array(browser.execute_script(script, latents.tolist())).reshape(-1, height, width, channels)
 
 

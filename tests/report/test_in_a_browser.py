@@ -115,9 +115,7 @@ def test_a_row_opens_into_its_runs_and_what_strangers_wrote_is_text(page):
 
 
 def test_one_slider_moves_all_pictures_through_time(page):
-    pictures = (
-        "return [...document.querySelectorAll('.picture')].map((box) => getComputedStyle(box).backgroundPositionY)"
-    )
+    pictures = "return [...document.querySelectorAll('.image')].map((box) => getComputedStyle(box).backgroundPositionY)"
     assert page.one("#time-words").text == "iteration 60"
     last = page.browser.execute_script(pictures)
     assert len(last) == 13
@@ -132,7 +130,7 @@ def test_one_slider_moves_all_pictures_through_time(page):
     assert page.browser.execute_script(pictures) == last
     sizes = page.browser.execute_script(
         "const image = new Image();"
-        "image.src = getComputedStyle(document.querySelector('.picture')).backgroundImage.slice(5, -2);"
+        "image.src = getComputedStyle(document.querySelector('.image')).backgroundImage.slice(5, -2);"
         "return image.decode().then(() => [image.naturalWidth, image.naturalHeight])"
     )
     assert sizes == [4 * 9 - 1, 4 * (4 * 9 - 1)]
@@ -148,11 +146,11 @@ def test_the_names_of_classes_stand_beside_the_rows_of_a_picture(browser, tmp_pa
     Report.of_sweep(tmp_path / "sweep").write(tmp_path / "sweep", Thumbnails(4, 4, 1000, 100))
     browser.get(f"file://{tmp_path}/sweep/compare.html")
     page = Page(browser)
-    page.until(lambda: page.all(".picture"))
+    page.until(lambda: page.all(".image"))
     (beside,) = page.all(".names")
     shown = [name.get_attribute("title") for name in beside.find_elements(By.TAG_NAME, "span")]
     assert (shown[0], shown[2:]) == ("cat", ["dog", "a"]), "those of the rows that are shown"
-    box, tops = page.one(".named .picture").rect, [name.rect["y"] for name in beside.find_elements(By.TAG_NAME, "span")]
+    box, tops = page.one(".named .image").rect, [name.rect["y"] for name in beside.find_elements(By.TAG_NAME, "span")]
     for row, top in enumerate(tops):
         assert 0 <= top - box["y"] - row * box["height"] / 4 <= box["height"] / 4, "beside its row"
     assert errors(browser) == []
@@ -160,11 +158,11 @@ def test_the_names_of_classes_stand_beside_the_rows_of_a_picture(browser, tmp_pa
 
 def test_pictures_are_a_matrix_of_two_keys_or_a_list(page):
     assert (len(page.all(".matrix tbody tr")), len(page.all(".matrix thead th"))) == (2, 4)  # dropouts, rates
-    Select(page.one("#picture-rows")).select_by_value("")
+    Select(page.one("#image-rows")).select_by_value("")
     assert len(page.all(".matrix tbody tr")) == 1
-    Select(page.one("#picture-columns")).select_by_value("")
+    Select(page.one("#image-columns")).select_by_value("")
     assert page.all(".matrix") == []
-    Select(page.one("#picture-seed")).select_by_value("2")
+    Select(page.one("#image-seed")).select_by_value("2")
     assert [caption.text.split()[3] for caption in page.all(".shot figcaption")] == ["2"] * 6
 
 

@@ -78,8 +78,8 @@ function deconvolution({ inputs, outputs, weight, bias, stride, size: [rows, col
   return y;
 }
 
-// A latent to the levels of a picture, 0 to 255, pixels before channels.
-function pictureOf(latent) {
+// A latent to the levels of an image, 0 to 255, pixels before channels.
+function imageOf(latent) {
   let x = Float32Array.from(latent);
   for (const layer of layers) {
     const act = activations[layer.activation];

@@ -42,14 +42,14 @@ function joined(latent) {
 function show(canvas, latent) {
   canvas.width = width;
   canvas.height = height;
-  const levels = pictureOf(joined(latent)), image = new ImageData(width, height);
+  const levels = imageOf(joined(latent)), image = new ImageData(width, height);
   for (let pixel = 0; pixel < width * height; pixel++) {
     for (let colour = 0; colour < 3; colour++)
       image.data[4 * pixel + colour] = levels[channels * pixel + (channels === 1 ? 0 : colour)];
     image.data[4 * pixel + 3] = channels === 4 ? levels[4 * pixel + 3] : 255;
   }
   canvas.getContext("2d").putImageData(image, 0, 0);
-  document.documentElement.dataset.first ??= performance.now(); // milliseconds until the first picture
+  document.documentElement.dataset.first ??= performance.now(); // milliseconds until the first image
 }
 
 let ends = [], grid = [], asked = 0, playing = false;
@@ -114,7 +114,7 @@ $("classes").hidden = !given.classes.length;
 for (let number = 0; number < cells; number++) {
   const button = document.createElement("button");
   button.type = "button";
-  button.setAttribute("aria-label", `Picture ${number + 1}: make it the right end`);
+  button.setAttribute("aria-label", `Image ${number + 1}: make it the right end`);
   button.append(document.createElement("canvas"));
   button.addEventListener("click", () => {
     ends = [ends[1], grid[number]];
@@ -128,4 +128,4 @@ const first = randomFrom(1);
 ends = [randomLatent(first), randomLatent(first)];
 showBetween();
 setTimeout(() => { showEnds(); showGrid(); }, 0);
-window.pictureOf = (latent) => pictureOf(joined(latent)); // of the class that is chosen, for whoever looks closer
+window.imageOf = (latent) => imageOf(joined(latent)); // of the class that is chosen, for whoever looks closer

@@ -16,7 +16,7 @@ const state = {
   measure: "best",
   across: null, // keys of the heat map
   down: null,
-  columns: "", // keys of the matrix of pictures
+  columns: "", // keys of the matrix of images
   rows: "",
   seed: "",
   curve: "",

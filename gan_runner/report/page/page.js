@@ -9,7 +9,7 @@ function choose(set) {
   const lines = set.keys.map((key, at) => ({ key, size: effectOf(found, key, at)?.size ?? -1 }))
     .filter(({ key }) => key.values.length <= MOST_LINES).sort((a, b) => b.size - a.size);
   [state.columns, state.rows] = [lines[0]?.key.name ?? "", lines[1]?.key.name ?? ""];
-  fitPictures(set);
+  fitImages(set);
   drawBest();
   timebar();
   renderSets();
@@ -21,7 +21,7 @@ function renderAll() {
   renderTable();
   renderMattered();
   renderCurves();
-  renderPictures();
+  renderImages();
 }
 
 function later(work, milliseconds) {

@@ -87,7 +87,7 @@ function sortBy(column) {
   if (state.sort.by === column.id) state.sort.down = !state.sort.down;
   else state.sort = { by: column.id, down: startsDown(column.id) };
   renderTable();
-  if (isList()) renderPictures();
+  if (isList()) renderImages();
   document.querySelector(`[data-sort="${CSS.escape(column.id)}"]`)?.focus();
   say(`Sorted by ${column.label}, ${state.sort.down ? "highest" : "lowest"} first`);
 }

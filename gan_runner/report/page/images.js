@@ -8,11 +8,11 @@ const atTime = (run) => {
   return run.strip.iterations.reduce((found, iteration, at) => (iteration <= time ? at : found), -1);
 };
 
-const boxes = new Map(); // by run: what shows its picture
+const boxes = new Map(); // by run: what shows its image
 
-function pictureOf(run) {
+function imageOf(run) {
   const { strip } = run;
-  const box = el("div", { class: "picture", role: "img" });
+  const box = el("div", { class: "image", role: "img" });
   const factor = state.size * (strip.width < 80 ? 2 : 1);
   box.style.backgroundImage = `url("data:image/webp;base64,${strip.data}")`;
   box.style.width = `${strip.width * factor}px`;
@@ -32,7 +32,7 @@ function showTime() {
     box.classList.toggle("none", at < 0);
     box.style.backgroundPositionY = `${-at * height}px`;
     const iteration = run.strip.iterations[at];
-    box.setAttribute("aria-label", at < 0 ? "no picture yet" : `pictures of seed ${run.seed} at iteration ${iteration}`);
+    box.setAttribute("aria-label", at < 0 ? "no image yet" : `images of seed ${run.seed} at iteration ${iteration}`);
     note.textContent = at >= 0 && iteration !== time ? ` at ${counted(iteration)}` : "";
   }
   const slider = $("time");
@@ -43,8 +43,8 @@ function showTime() {
   }
 }
 
-function pictured(run, caption) {
-  const box = run.strip ? pictureOf(run) : el("div", { class: "picture none never" }, "no pictures");
+function withCaption(run, caption) {
+  const box = run.strip ? imageOf(run) : el("div", { class: "image none never" }, "no images");
   const value = state.set.objective && known(run.best) ? digits(run.best) : "";
   return el("figure", { class: "shot" }, box, el("figcaption", {}, caption, value ? el("span", { class: "muted" }, ` ${value}`) : null,
     run.status === "finished" ? null : [" ", badge(run.status, kindOf(run.status))], run.strip ? boxes.get(run).note : null));
@@ -53,7 +53,7 @@ function pictured(run, caption) {
 const orderOf = (group) => state.set.keys.reduce((order, key, at) => order * key.values.length + key.values.indexOf(group.values[at]), 0);
 
 // As much as fits into the width of the page: all seeds in the middle size, or in the small one, or the first seed alone.
-function fitPictures(set) {
+function fitImages(set) {
   const width = set.runs.find(({ strip }) => strip)?.strip.width ?? 0;
   const values = (name) => set.keys.find((key) => key.name === name)?.values.length ?? 1;
   const across = values(state.columns) * Math.ceil(set.runs.length / values(state.columns) / values(state.rows));
@@ -63,7 +63,7 @@ function fitPictures(set) {
   state.seed = across * (width + names + 12) > room ? set.runs.find(({ seed }) => seed !== null)?.seed ?? "" : "";
 }
 
-function pictureTools() {
+function imageTools() {
   const { set } = state;
   const keys = set.keys.filter(({ values }) => values.length <= MOST_LINES).map(({ name }) => [name, name]);
   const seeds = [...new Set(set.runs.map(({ seed }) => seed))].filter((seed) => seed !== null);
@@ -71,13 +71,13 @@ function pictureTools() {
     if (value && what === "rows" && value === state.columns) state.columns = state.rows;
     if (value && what === "columns" && value === state.rows) state.rows = state.columns;
     state[what] = value;
-    renderPictures();
+    renderImages();
   };
-  $("picture-tools").replaceChildren(
-    keys.length ? choice("rows", [["", "–"], ...keys], state.rows, change("rows"), "picture-rows") : "",
-    keys.length ? choice("columns", [["", "–"], ...keys], state.columns, change("columns"), "picture-columns") : "",
-    seeds.length > 1 ? choice("seed", [["", "all"], ...seeds.map((seed) => [seed, seed])], state.seed, change("seed"), "picture-seed") : "",
-    choice("size", [["1", "small"], ["2", "middle"], ["3", "large"]], String(state.size), (size) => { state.size = Number(size); renderPictures(); }, "picture-size"));
+  $("image-tools").replaceChildren(
+    keys.length ? choice("rows", [["", "–"], ...keys], state.rows, change("rows"), "image-rows") : "",
+    keys.length ? choice("columns", [["", "–"], ...keys], state.columns, change("columns"), "image-columns") : "",
+    seeds.length > 1 ? choice("seed", [["", "all"], ...seeds.map((seed) => [seed, seed])], state.seed, change("seed"), "image-seed") : "",
+    choice("size", [["1", "small"], ["2", "middle"], ["3", "large"]], String(state.size), (size) => { state.size = Number(size); renderImages(); }, "image-size"));
 }
 
 function timebar() {
@@ -104,17 +104,17 @@ function timebar() {
 
 const isList = () => !state.set.keys.some(({ name }) => name === state.rows || name === state.columns);
 
-function renderPictures() {
+function renderImages() {
   const { set } = state;
   boxes.clear();
   const matrix = $("matrix");
   if (!set.runs.some(({ strip }) => strip)) {
-    $("picture-tools").replaceChildren();
+    $("image-tools").replaceChildren();
     $("timebar").replaceChildren();
-    matrix.replaceChildren(el("p", { class: "empty" }, "No run has drawn pictures yet."));
+    matrix.replaceChildren(el("p", { class: "empty" }, "No run has drawn images yet."));
     return;
   }
-  pictureTools();
+  imageTools();
   const at = (name) => set.keys.findIndex((key) => key.name === name);
   const [rows, columns] = [at(state.rows), at(state.columns)];
   const list = isList(); // in the table's order; a matrix has the order of the keys in its cells too
@@ -122,7 +122,7 @@ function renderPictures() {
   const runs = groups.flatMap((group) => runsOf(group).filter((run) => !state.seed || run.seed === state.seed).map((run) => ({ run, group })));
   const caption = ({ run, group }) => [...set.keys.map((key, nth) => (nth === rows || nth === columns ? "" : `${shortOf(key)}=${prettyOf(key, group.values[nth])}`)),
     run.seed === null ? "" : `seed\u00a0${run.seed}`].filter(Boolean).join("  ") || run.name;
-  const shots = (some) => some.map((one) => pictured(one.run, caption(one)));
+  const shots = (some) => some.map((one) => withCaption(one.run, caption(one)));
   if (list) matrix.replaceChildren(el("div", { class: "shots" }, shots(runs)));
   else {
     const valuesOf = (nth) => (nth < 0 ? [null] : set.keys[nth].values.filter((value) => groups.some((group) => group.values[nth] === value)));
