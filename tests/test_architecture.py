@@ -65,27 +65,27 @@ def modules_of(*packages):
 
 
 @pytest.mark.parametrize("package", CORE)
-def test_the_core_knows_nothing_of_configs_and_commands(package):
+def test_the_core_imports_neither_configs_nor_commands(package):
     modules = modules_of(package)
     assert modules
     for path in modules:
         assert not [name for name in imports_of(path) if below(name, NOT_IN_THE_CORE)], path
 
 
-def test_what_makes_parts_and_loads_exported_ones_knows_no_hydra_and_nothing_of_configs():
+def test_code_that_builds_components_and_loads_exported_ones_imports_neither_hydra_nor_configs():
     """But for a part of the user's own that asks to be handed OmegaConf's containers."""
     for path in modules_of("building", "export"):
         allowed = {"omegaconf", "omegaconf.OmegaConf"} if path.stem == "making" else set()
         assert not [name for name in imports_of(path) - allowed if below(name, NOT_IN_THE_CORE)], path
 
 
-def test_every_package_is_named_here():
+def test_every_package_is_listed_here():
     packages = {path.name for path in PACKAGE.iterdir() if (path / "__init__.py").exists()}
     assert packages - {"conf"} == {*CORE, "building", "commands", "config", "export", "machine", "runs"}
 
 
 @pytest.mark.parametrize("path", modules_of("commands"), ids=lambda path: path.stem)
-def test_a_command_imports_no_other(path):
+def test_no_command_imports_another(path):
     """But for those that start them all, and what makes the start of a run of Hydra's job at hand."""
     shared = {"gan_runner.commands", "gan_runner.commands.starting"}
     others = {name_of(other) for other in modules_of("commands")} - shared - {name_of(path)}
@@ -94,23 +94,23 @@ def test_a_command_imports_no_other(path):
     assert not imports_of(path) & others
 
 
-def test_configs_and_runs_know_no_command():
+def test_configs_and_runs_import_no_command():
     for path in modules_of("config", "runs"):
         assert not [name for name in imports_of(path) if below(name, ["gan_runner.commands"])], path
 
 
-def test_configs_know_no_run():
+def test_configs_import_no_run():
     for path in modules_of("config"):
         assert not [name for name in imports_of(path) if below(name, ["gan_runner.runs"])], path
 
 
-def test_runs_know_nothing_of_the_job_that_hydra_is_at():
+def test_runs_do_not_read_hydras_global_state():
     """A run is also started by Python, from any thread, beside a program that may be one of Hydra's itself."""
     for path in modules_of("runs"):
         assert not [name for name in imports_of(path) if below(name, ["hydra.core.hydra_config", "hydra.main"])], path
 
 
-def test_every_import_is_of_a_declared_dependency():
+def test_every_import_is_a_declared_dependency():
     """Not of one that is there only because another one, or an extra for developers, brings it along."""
     project = tomllib.loads((PACKAGE.parent / "pyproject.toml").read_text(encoding="utf-8"))["project"]
     extras = project["optional-dependencies"]
@@ -147,7 +147,7 @@ LEAVES = {
 
 
 @pytest.mark.parametrize("package", LEAVES)
-def test_a_package_of_the_core_imports_those_below_it_alone(package):
+def test_a_package_of_the_core_imports_only_those_below_it(package):
     """But for what all may import."""
     shared = (
         "arithmetic",
@@ -180,7 +180,7 @@ def test_importing_the_core_loads_no_hydra():
     subprocess.run([sys.executable, "-c", check], check=True)
 
 
-def test_nothing_is_made_by_hydra_of_a_config_that_may_come_from_anybody():
+def test_hydra_instantiates_nothing_of_a_config_from_others():
     """Its `instantiate` imports and calls whatever a node names; ours looks names up in a table."""
     assert not [path for path in MODULES if "hydra.utils" in imports_of(path)]
     assert [path.name for path in MODULES if "gan_runner.building.parts.part_named" in imports_of(path)] == [
@@ -219,7 +219,7 @@ def what_differs(path):
             yield f"{module}.{name}"
 
 
-def test_only_one_package_knows_what_systems_differ_in():
+def test_only_one_package_depends_on_the_operating_system():
     found = {name_of(path): set(what_differs(path)) for path in MODULES if path.parent.name != "machine"}
     assert not {name: what for name, what in found.items() if what}
 
@@ -287,7 +287,7 @@ def opens_by_name(path):
                 yield call
 
 
-def test_files_are_opened_listed_and_removed_in_one_module():
+def test_files_are_opened_listed_and_removed_in_one_module_only():
     """A reader of its own could follow a stranger's link, or wait for ever; the exceptions open nothing of a run's."""
     apart = [PACKAGE / "files.py", *modules_of("machine")]
     for path in [path for path in MODULES if path not in apart]:
@@ -295,7 +295,7 @@ def test_files_are_opened_listed_and_removed_in_one_module():
         assert not set(opens_by_name(path)) - allowed, f"{path}: see gan_runner/files.py"
 
 
-def test_developers_get_what_the_extras_ask_for_in_the_versions_that_they_ask_for():
+def test_developers_get_what_the_extras_require_in_the_required_versions():
     """Else the tests of an extra run on other versions than its users have."""
     extras = tomllib.loads((PACKAGE.parent / "pyproject.toml").read_text(encoding="utf-8"))["project"]
     extras = extras["optional-dependencies"]

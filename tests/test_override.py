@@ -9,7 +9,7 @@ from gan_runner.override import Override, key_of, values_by_key
 @pytest.mark.parametrize("sign", ["", "+", "++"])
 @pytest.mark.parametrize("key", ["seed", "trainer.epochs", "hydra/launcher", "penalty@penalty.parts.r1"])
 @pytest.mark.parametrize("value", ["1", "", "'a=b'", "[1,2]", "a,b"])
-def test_an_override_is_cut_where_hydra_cuts_it_and_put_together_again(sign, key, value):
+def test_an_override_is_split_where_hydra_splits_it_and_joins_again(sign, key, value):
     word = f"{sign}{key}={value}"
     override, hydras = Override.of(word), OverridesParser.create().parse_override(word)
     assert str(override) == word
@@ -18,12 +18,12 @@ def test_an_override_is_cut_where_hydra_cuts_it_and_put_together_again(sign, key
     assert key_of(hydras.get_key_element()) == key
 
 
-def test_what_is_taken_away_is_not_set():
+def test_a_removed_key_is_not_set():
     assert Override.of("~penalty").takes_away
     assert values_by_key(["a=1", "~b=2", "+c=3", "a=4", "d"]) == {"a": "4", "c": "3", "d": ""}
 
 
-def test_of_what_a_checkpoint_depends_on_only_the_place_and_the_loading_of_images_is_incidental():
+def test_a_checkpoint_depends_on_all_settings_of_data_but_their_place_and_loading():
     trained = [key for group in GROUPS for key in group.keys(group.trained)]
     assert not [key for key in trained if is_incidental(key)]
     assert is_incidental("logger@logger.parts.x")

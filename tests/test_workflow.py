@@ -26,7 +26,7 @@ def test_the_workflow_trains_on_three_systems_installed_as_the_readme_says_and_r
     assert jobs["everything"]["runs-on"].startswith("ubuntu")
 
 
-def test_a_stage_that_there_is_not_is_refused_with_those_that_there_are():
+def test_an_unknown_stage_is_refused_with_those_that_exist():
     refused = subprocess.run([ROOT / ".ci/run", "lint"], capture_output=True, text=True, check=False)
     assert refused.returncode == 2
     assert "lint is no stage" in refused.stderr
@@ -50,7 +50,7 @@ def test_commands_in_one_process_are_run_in_turn_until_one_fails():
     assert "USER_BASE" not in done.stdout
 
 
-def test_the_hooks_of_a_commit_check_what_ci_checks_with_the_tools_of_the_environment():
+def test_the_commit_hooks_check_what_ci_checks_with_the_tools_of_the_environment():
     hooks = yaml.safe_load((ROOT / ".pre-commit-config.yaml").read_text(encoding="utf-8"))["repos"]
     assert [repository["repo"] for repository in hooks] == ["local"]
     entries = [hook["entry"].replace(" --force-exclude", "") for hook in hooks[0]["hooks"]]
@@ -59,7 +59,7 @@ def test_the_hooks_of_a_commit_check_what_ci_checks_with_the_tools_of_the_enviro
     assert {hook["language"] for hook in hooks[0]["hooks"]} == {"system"}
 
 
-def test_one_version_stands_in_the_package_the_citation_and_the_changes():
+def test_package_citation_and_changes_have_the_same_version():
     version = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]["version"]
     citation = yaml.safe_load((ROOT / "CITATION.cff").read_text(encoding="utf-8"))
     changes = (ROOT / "docs/CHANGELOG.md").read_text(encoding="utf-8")

@@ -35,7 +35,7 @@ def networks(compose_config):
 
 
 @pytest.mark.parametrize("overrides", MODELS.values(), ids=MODELS)
-def test_looking_at_a_checkpoints_networks_changes_nothing_of_what_is_loaded_afterwards(networks, overrides, same_bits):
+def test_checking_a_checkpoints_networks_does_not_change_what_is_loaded_afterwards(networks, overrides, same_bits):
     config, nets = networks(*overrides)
     weights = {which: net.state_dict() for which, net in nets.items()}
     before, numbers = copy.deepcopy(weights), torch.get_rng_state()
@@ -50,7 +50,7 @@ def test_looking_at_a_checkpoints_networks_changes_nothing_of_what_is_loaded_aft
         assert same_bits(other.state_dict(), before[which])
 
 
-def test_networks_that_are_not_the_checkpoints_are_refused_and_not_made(networks):
+def test_networks_that_differ_from_the_checkpoint_are_refused_and_not_built(networks):
     config, nets = networks("model=mlp")
     weights = {which: net.state_dict() for which, net in nets.items()}
     config.model.generator.widths = [10**6, 10**6]  # 4 TB
@@ -59,7 +59,7 @@ def test_networks_that_are_not_the_checkpoints_are_refused_and_not_made(networks
 
 
 @pytest.mark.parametrize("settings", [["data.limit=10"], ["data.holdout=0.5"]], ids=["a part of it", "held out"])
-def test_data_are_loaded_again_by_what_their_settings_are_and_not_by_what_those_would_resolve_to(
+def test_data_are_reloaded_by_their_settings_and_not_by_what_those_would_resolve_to(
     compose_config, tmp_path, monkeypatch, settings
 ):
     """A folder called `${oc.env:HOME}`, whose name was put together from two settings, is that folder."""
@@ -96,7 +96,7 @@ SMALL = {"mlp": "model.generator.widths=[8]", "dcgan": "model.generator.widths=[
 
 @pytest.mark.parametrize("model", SMALL)
 @pytest.mark.parametrize("key", CALLED)
-def test_whatever_a_network_is_to_call_it_can_call_or_that_is_refused_in_words(compose_config, model, key):
+def test_whatever_a_network_is_given_to_call_is_callable_or_refused_with_a_message(compose_config, model, key):
     config = compose_config(f"model={model}", SMALL[model])
     for target in CALLED[key] if key in config.model.generator else []:
         config.model.generator[key] = {"_target_": target, "_partial_": True}

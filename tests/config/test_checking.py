@@ -59,7 +59,7 @@ def mine(monkeypatch):
 # ---- a part in another's place --------------------------------------------------------------------------
 
 
-def test_a_part_named_on_the_command_line_is_not_given_what_only_the_file_of_the_replaced_one_has():
+def test_a_component_on_the_command_line_gets_no_values_of_the_replaced_file_that_it_does_not_take():
     config = checked("data._target_=mine.load", "data.image_size=12")
     assert {"split", "holdout"}.isdisjoint(config.data)
     assert config.data.resident == "auto"  # which is not for the part to read
@@ -67,22 +67,22 @@ def test_a_part_named_on_the_command_line_is_not_given_what_only_the_file_of_the
 
 
 @pytest.mark.parametrize("typed", ["data.split=test", "data.holdout=0.5"])
-def test_a_key_that_was_typed_for_a_part_that_does_not_take_it_is_refused(typed):
+def test_a_typed_key_that_a_component_does_not_take_is_refused(typed):
     key, _, value = typed.partition("=")
     assert refusal_of("data._target_=mine.load", typed).startswith(f"{key} is {value}, but there is no such key")
 
 
-def test_a_misspelt_key_of_a_part_in_anothers_place_is_refused():
+def test_a_misspelt_key_of_a_replacing_component_is_refused():
     assert "data.limits is 5" in refusal_of("data._target_=mine.load", "+data.limits=5")
 
 
-def test_a_network_named_on_the_command_line_needs_no_word_about_the_replaced_ones_weights():
+def test_a_network_on_the_command_line_need_not_mention_the_initialisers_of_the_replaced_one():
     config = checked("model.discriminator._target_=mine.Discriminator", "+model.discriminator.norms=false")
     assert set(config.model.discriminator) == {"_target_", "norms"}
     assert isinstance(build(config).players.discriminator.net, Discriminator)
 
 
-def test_a_part_that_cannot_be_imported_is_told_as_such():
+def test_a_component_that_cannot_be_imported_is_reported_as_such():
     assert "no such class or function can be imported" in refusal_of("data._target_=mine.nothing")
 
 
@@ -113,7 +113,7 @@ def test_hydras_own_keys_and_numbers_too_large_for_arrays_are_refused(typed, sai
         (f"model.latent_dim={10**18}", "overflow"),
     ],
 )
-def test_what_pytorch_refuses_while_a_part_is_made_is_the_users_to_put_right(typed, said):
+def test_what_pytorch_refuses_while_a_component_is_built_is_reported_as_a_mistake_of_the_user(typed, said):
     with pytest.raises(UserError) as refused:
         build(checked(*typed.split()))
     assert said in str(refused.value)
@@ -159,13 +159,13 @@ def validated(key, value):
         *(("word", value, value) for value in ("1e3", "null", "True")),
     ],
 )
-def test_text_and_numbers_that_read_as_what_is_asked_for_are_taken_as_it(key, value, taken, monkeypatch):
+def test_text_that_reads_as_a_number_is_taken_as_a_number_where_one_is_needed(key, value, taken, monkeypatch):
     monkeypatch.setenv("BATCH", "1000")
     found = validated(key, value)
     assert (found, repr(found)) == (taken, repr(taken))
 
 
-def test_what_is_taken_from_text_is_what_the_run_is_made_of_and_stores(monkeypatch):
+def test_a_value_taken_from_text_is_used_and_stored_as_its_type(monkeypatch):
     monkeypatch.setenv("RATE", "1e-3")
     config = checked("optimizer.lr=${oc.env:RATE}", "trainer.iterations=1e1")
     assert (config.optimizer.d.lr, config.trainer.iterations) == (0.001, 10)
@@ -191,19 +191,19 @@ def test_what_is_taken_from_text_is_what_the_run_is_made_of_and_stores(monkeypat
         ("widths", "16 16", "Try 'widths=[8]', which is its default."),
     ],
 )
-def test_a_remedy_is_never_what_was_refused(key, value, said):
+def test_a_suggestion_is_never_what_was_refused(key, value, said):
     with pytest.raises(UserError) as refused:
         validated(key, value)
     assert said in str(refused.value)
     assert f"{key}={value}" not in re.split(r"[., ]+ ", f"{refused.value.remedy} ")
 
 
-def test_a_default_that_is_refused_itself_is_no_remedy():
+def test_a_default_that_would_be_refused_itself_is_not_suggested():
     with pytest.raises(UserError, match=r"Give count a whole number, at least 2\."):
         validate(OmegaConf.create(GIVEN), SETTINGS | {"count": TwoOrMore}, (), [], GIVEN.__getitem__)
 
 
-def test_numbers_are_read_as_python_reads_them_and_whole_ones_stay_whole():
+def test_numbers_are_parsed_as_in_python_and_whole_ones_stay_whole():
     draw = random.Random(0)
     for _ in range(2000):
         text = "".join(draw.choices("0123456789.eE+-_ x", k=draw.randint(1, 6)))
@@ -224,7 +224,7 @@ def test_numbers_are_read_as_python_reads_them_and_whole_ones_stay_whole():
 # ---- experiments of one's own ---------------------------------------------------------------------------
 
 
-def test_settings_that_have_come_to_lie_below_experiment_are_refused_by_their_file():
+def test_settings_that_ended_up_below_experiment_are_refused_with_their_file():
     config, choices = composed([*TINY, "+experiment.trainer.iterations=20"])
     with pytest.raises(UserError, match=r"mine\.yaml does not apply .*trainer would.*\n.*# @package _global_"):
         check(config, TINY, {**choices, "experiment": "mine"}, no_default)
@@ -243,12 +243,12 @@ def test_settings_that_have_come_to_lie_below_experiment_are_refused_by_their_fi
         "penalty=none model.discriminator._target_=mine.Discriminator +model.discriminator.norms=false",
     ],
 )
-def test_a_critic_is_fine_where_something_bounds_its_slope_or_it_is_the_users_own(bound):
+def test_a_critic_is_accepted_where_its_slope_is_bounded_or_it_is_custom(bound):
     checked("loss=wasserstein", *bound.split())
 
 
 @pytest.mark.parametrize("unbound", ["penalty=none", "penalty=several", "penalty=r1 penalty.gamma=0"])
-def test_a_critic_whose_slope_nothing_bounds_is_refused(unbound):
+def test_a_critic_without_a_bound_on_its_slope_is_refused(unbound):
     refusal = refusal_of("loss=wasserstein", *unbound.split())
     assert refusal.startswith("loss is wasserstein")
     assert "penalty=gradient_penalty or model.spectral_norm=true" in refusal
@@ -258,7 +258,7 @@ def test_spectral_normalisation_is_not_offered_to_a_model_without_it():
     assert "spectral_norm" not in refusal_of("loss=wasserstein", "model=dcgan", "penalty=none")
 
 
-def test_a_finite_difference_among_several_penalties_wants_a_d_without_dropout():
+def test_a_finite_difference_among_several_penalties_needs_a_d_without_dropout():
     words = ["penalty=several", "+penalty@penalty.parts.noise=finite_difference"]
     assert "model.dropout is 0.3" in refusal_of(*words, "model.dropout=0.3")
     checked(*words, "model.dropout=0")
@@ -269,13 +269,13 @@ OF_ONES_OWN = ["model.discriminator._target_=mine.Discriminator"]
 
 
 @pytest.mark.parametrize("penalty", ["r1", "r2", "r1_r2", "gradient_penalty"])
-def test_a_slope_at_each_image_is_refused_for_a_d_that_normalises_over_the_batch(penalty):
+def test_a_penalty_on_slopes_is_refused_for_a_d_that_normalises_over_the_batch(penalty):
     config = checked(*OF_ONES_OWN, "+model.discriminator.norms=true", f"penalty={penalty}")
     with pytest.raises(UserError, match=r"batch normalisation \(2\).*\n.*penalty=none"):
         build(config)
 
 
-def test_a_d_that_normalises_over_the_batch_is_fine_without_a_penalty():
+def test_a_d_that_normalises_over_the_batch_is_accepted_without_a_penalty():
     build(checked(*OF_ONES_OWN, "+model.discriminator.norms=true", "penalty=none"))
 
 
@@ -283,12 +283,12 @@ def test_a_d_that_normalises_over_the_batch_is_fine_without_a_penalty():
 
 
 @pytest.mark.parametrize(("loss", "warned"), [("nonsaturating", True), ("minimax", True), ("least_squares", False)])
-def test_labels_above_one_are_warned_of_where_they_unbound_the_loss(caplog, loss, warned):
+def test_labels_above_one_give_a_warning_where_they_make_the_loss_unbounded(caplog, loss, warned):
     build(checked(f"loss={loss}", "labels=noisy"))
     assert ("no lower bound" in caplog.text) == warned
 
 
-def test_a_target_that_is_something_else_is_refused_by_key():
+def test_a_target_of_another_type_is_refused_with_its_key():
     with pytest.raises(UserError, match=r"labels\.generator is .*no .*high"):
         build(checked("labels.generator._target_=torch.nn.ReLU"))
 
@@ -332,5 +332,5 @@ def test_more_threads_than_cores_or_a_fixed_number_that_may_change_is_refused(mo
 
 @pytest.mark.slow
 @pytest.mark.parametrize("setting", ["0", "-1", "1.5", "all", "null", "true"])
-def test_what_is_no_number_of_threads_is_refused(setting):
+def test_an_invalid_number_of_threads_is_refused(setting):
     assert refusal_of(f"trainer.threads={setting}").startswith(f"trainer.threads is {setting}, but must be auto or ")

@@ -37,7 +37,7 @@ def own(tmp_path):
     return f"hydra.searchpath=[file://{tmp_path}]"
 
 
-def test_a_bare_run_is_what_the_defaults_list_says(compose_config):
+def test_a_run_without_overrides_has_the_settings_of_the_defaults_list(compose_config):
     config = compose_config()
     listed = {
         group: choice
@@ -59,7 +59,7 @@ def test_a_bare_run_is_what_the_defaults_list_says(compose_config):
         *itertools.product(["dcgan", "shallow"], ["mine", "lr_dropout_sweep", "smoke"]),
     ],
 )
-def test_what_depends_on_the_model_is_the_models_whatever_the_experiment(compose_config, own, model, experiment):
+def test_settings_that_depend_on_the_model_follow_the_model_in_any_experiment(compose_config, own, model, experiment):
     chosen = [f"experiment={experiment}"] if experiment else []
     config = compose_config(f"model={model}", *chosen, own)
     said = OmegaConf.load(str(CONF / "config.yaml")).model if model == "shallow" else config.model
@@ -72,7 +72,7 @@ def test_what_depends_on_the_model_is_the_models_whatever_the_experiment(compose
     assert config.model.discriminator.get("dropout", 0) == (0 if recommended else config.model.get("dropout", 0))
 
 
-def test_what_is_typed_wins_over_what_the_model_and_the_recommended_experiment_say(compose_config):
+def test_overrides_win_over_what_the_model_and_the_recommended_experiment_say(compose_config):
     typed = {"penalty.gamma": 7.0, "penalty.interval": 2, "optimizer.lr": 3e-4, "trainer.batch_size": 16}
     config = compose_config(
         "experiment=recommended", "model=dcgan", *(f"{key}={value}" for key, value in typed.items())
@@ -123,7 +123,7 @@ def other_defaults(tmp_path_factory):
 
 
 @pytest.mark.parametrize("name", PUBLISHED)
-def test_a_published_recipe_does_not_move_when_a_default_does(name, other_defaults):
+def test_a_published_recipe_does_not_change_when_a_default_does(name, other_defaults):
     assert published(other_defaults, name) == published(str(CONF), name)
 
 
@@ -166,14 +166,14 @@ def recorded_gain(model, data):
 
 
 @pytest.mark.parametrize("model", MODELS)
-def test_what_a_run_says_the_recommended_settings_gain_is_what_was_recorded(compose_config, model):
+def test_the_gain_that_a_run_reports_for_recommended_settings_is_the_recorded_one(compose_config, model):
     gains = OmegaConf.select(compose_config(f"model={model}"), "model.recommended.gain") or {}
     assert gains or model not in ("mlp", "dcgan")
     for data, gain in gains.items():
         assert gain == pytest.approx(recorded_gain(model, data), abs=0.051)
 
 
-def test_a_run_says_what_the_recommended_settings_gain_on_its_own_data_where_that_was_measured():
+def test_a_run_reports_the_gain_of_recommended_settings_on_its_own_data_if_that_was_measured():
     config = OmegaConf.create(
         {
             "model": {

@@ -63,7 +63,7 @@ def data_root(tmp_path, monkeypatch):
     return tmp_path
 
 
-def test_every_group_of_the_contract_has_its_choices():
+def test_every_group_of_the_contract_has_its_options():
     assert {"digits", "mnist", "fashion_mnist", "cifar10", "emoji", "idx", "image_folder"} <= set(GROUPS["data"])
     assert {"mlp", "dcgan"} <= set(GROUPS["model"])
     assert {"hard", "smooth", "noisy"} <= set(GROUPS["labels"])
@@ -73,7 +73,7 @@ def test_every_group_of_the_contract_has_its_choices():
 
 
 @pytest.mark.parametrize(("group", "name"), CHOICES, ids=[f"{group}={name}" for group, name in CHOICES])
-def test_every_choice_of_every_group_composes_is_valid_builds_and_plays(group, name, data_root):
+def test_every_option_of_every_group_composes_is_valid_builds_and_trains(group, name, data_root):
     typed = [f"{group}={name}", *QUICK]
     if PAIRS.get(group) == name != "paired" or name in FROM_IMAGES or (group, name) == ("game", "paired"):
         typed += [f"{other}={choice}" for other, choice in PAIRS.items() if other not in (group, "evaluation")]
@@ -122,13 +122,13 @@ def test_every_choice_of_every_group_composes_is_valid_builds_and_plays(group, n
 
 
 @pytest.mark.parametrize("name", names_in(CONF))
-def test_every_commands_own_file_composes(name):
+def test_the_config_of_every_command_composes(name):
     with initialize_config_module("gan_runner.conf", version_base="1.3"):
         assert compose(name)
 
 
 @pytest.mark.parametrize(("group", "name"), CHOICES, ids=[f"{group}={name}" for group, name in CHOICES])
-def test_every_choice_opens_with_a_comment_that_says_what_it_is(group, name):
+def test_every_option_begins_with_a_comment_that_says_what_it_is(group, name):
     first, *rest = (CONF / group / f"{name}.yaml").read_text().splitlines()
     said = rest[0] if first.startswith("# @package") else first
     assert said.startswith("# ")

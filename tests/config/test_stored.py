@@ -80,7 +80,7 @@ EVIL = {
 
 @pytest.mark.parametrize("change", EVIL.values(), ids=EVIL)
 @pytest.mark.parametrize("command", [gan_run, gan_sample], ids=["resume", "gan-sample"])
-def test_a_malicious_config_is_refused_by_key_and_nothing_is_written(run, change, command):
+def test_a_malicious_config_is_refused_with_the_key_and_nothing_is_written(run, change, command):
     altered(run, change)
     before = content(run.parent)
     arguments = ["resume=run", "trainer.iterations=8"] if command is gan_run else ["run=run", "output=x.png"]
@@ -108,7 +108,7 @@ def test_a_stored_hydra_section_and_stored_overrides_are_never_obeyed(run):
 @pytest.mark.parametrize(
     "name", ["summary.json", "metrics.jsonl", "gan-run.log", "checkpoints", "samples", ".hydra/lock"]
 )
-def test_a_link_that_leads_out_is_not_followed(run, name):
+def test_a_link_out_of_the_folder_is_not_followed(run, name):
     outside = run.parent / "outside"
     (run / name).rename(outside)
     (run / name).symlink_to(outside)
@@ -131,7 +131,7 @@ def test_a_link_that_leads_out_is_not_followed(run, name):
         ("a: " + "x" * 2**19, "characters"),
     ],
 )
-def test_a_config_that_is_no_plain_mapping_is_damaged(run, text, said):
+def test_a_config_that_is_not_a_plain_mapping_is_damaged(run, text, said):
     (run / ".hydra/config.yaml").write_text(text)
     for command, arguments in ((gan_run, ["resume=run"]), (gan_sample, ["run=run", "output=x.png"])):
         result = command(run.parent, *arguments)
@@ -140,7 +140,7 @@ def test_a_config_that_is_no_plain_mapping_is_damaged(run, text, said):
         assert "Traceback" not in result.text
 
 
-def test_any_one_value_changed_gives_one_message_or_a_run(good, tmp_path):
+def test_any_single_changed_value_gives_one_message_or_a_run(good, tmp_path):
     """Every leaf of a good config in turn, changed to what a fuzzer would write."""
     config = yaml.safe_load((good / ".hydra/config.yaml").read_text())
     poison = ["${oc.env:HOME}", "__import__('os')", -1, None, [], {}, "x" * 500, True, {"_target_": "os.system"}]
@@ -162,7 +162,7 @@ def test_any_one_value_changed_gives_one_message_or_a_run(good, tmp_path):
         assert "os.system" not in read
 
 
-def test_what_the_environment_holds_is_settled_before_it_is_stored(compose_config, monkeypatch):
+def test_environment_variables_are_resolved_before_a_config_is_stored(compose_config, monkeypatch):
     monkeypatch.setenv("GAN_DATA", "/somewhere")
     config = compose_config("data=mnist")
     of_run = OmegaConf.masked_copy(config, [str(key) for key in config if key != "hydra"])
@@ -171,7 +171,7 @@ def test_what_the_environment_holds_is_settled_before_it_is_stored(compose_confi
     assert stored["optimizer"]["d"]["lr"] == "${optimizer.lr}"
 
 
-def test_a_trusted_module_is_named_with_one_word(run):
+def test_a_module_is_trusted_by_one_override(run):
     altered(run, put("loss", "_target_", value="my_project.losses.Mine"))
     with pytest.raises(UserError, match=r"trust=my_project"):
         read_stored(run, Parts(), "resume")
@@ -180,14 +180,14 @@ def test_a_trusted_module_is_named_with_one_word(run):
         read_stored(run, Parts(("my_pro",)), "resume")
 
 
-def test_a_run_from_before_an_optional_group_came_goes_on_without_it(run, tmp_path):
+def test_a_run_from_before_an_optional_group_existed_resumes_without_it(run, tmp_path):
     altered(run, lambda config: [config.pop(group) for group in ("augment", "pruning")])
     result = gan_run(tmp_path, "resume=run", "trainer.iterations=6")
     assert result.code == 0, result.text
     assert gan_sample(tmp_path, "run=run", "num=4", "output=four.npz").code == 0
 
 
-def test_a_stored_config_that_lacks_what_every_run_has_is_refused_by_its_name(run, tmp_path):
+def test_a_stored_config_without_a_required_key_is_refused_with_that_key(run, tmp_path):
     altered(run, lambda config: config.pop("latent"))
     result = gan_run(tmp_path, "resume=run", "trainer.iterations=6")
     assert (result.code, result.err.splitlines()) == (

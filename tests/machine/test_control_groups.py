@@ -63,12 +63,12 @@ def test_a_container_sees_its_own_group_at_the_mount_although_its_path_counts_fr
 
 
 @pytest.mark.parametrize(("quota", "expected"), [("10", 1), ("100", 1), ("199", 1), ("200", 2), ("6400", 4)])
-def test_a_quota_counts_as_the_whole_cores_that_it_pays_for(tree, tmp_path, monkeypatch, quota, expected):
+def test_a_quota_counts_as_the_whole_cores_that_it_allows(tree, tmp_path, monkeypatch, quota, expected):
     monkeypatch.setattr(os, "sched_getaffinity", lambda _: set(range(4)), raising=False)
     assert cores(tree("0::/\n", v2(tmp_path), {"cpu.max": f"{quota} 100"})) == expected
 
 
-def test_memory_of_version_2_is_what_the_tightest_limit_leaves_with_pages_that_are_given_up(tree, tmp_path):
+def test_memory_of_version_2_is_what_the_tightest_limit_leaves_plus_reclaimable_pages(tree, tmp_path):
     files = {
         "one/memory.max": "max",
         "one/memory.current": GIB,
@@ -79,7 +79,7 @@ def test_memory_of_version_2_is_what_the_tightest_limit_leaves_with_pages_that_a
     assert memory_left(tree("0::/one\n", v2(tmp_path), files)) == 1.5 * GIB
 
 
-def test_memory_of_version_1_is_what_the_tightest_limit_leaves_with_pages_that_are_given_up(tree, tmp_path):
+def test_memory_of_version_1_is_what_the_tightest_limit_leaves_plus_reclaimable_pages(tree, tmp_path):
     without = 9223372036854771712
     files = {
         "memory/job/memory.limit_in_bytes": 2 * GIB,
@@ -91,14 +91,14 @@ def test_memory_of_version_1_is_what_the_tightest_limit_leaves_with_pages_that_a
     assert memory_left(tree("4:memory:/job\n", v1(tmp_path, "memory"), files)) == 1.25 * GIB
 
 
-def test_of_a_machine_with_both_versions_the_limits_of_both_count(tree, tmp_path):
+def test_on_a_machine_with_both_versions_the_limits_of_both_count(tree, tmp_path):
     files = {"cpu/job/cpu.cfs_quota_us": "200000", "cpu/job/cpu.cfs_period_us": "100000", "cpu.max": "100000 100000"}
     mounts = v1(tmp_path, "cpu") + v2(tmp_path)
     assert cpu_quota(tree("3:cpu:/job\n0::/\n", mounts, files)) == 1.0
 
 
 @pytest.mark.parametrize("membership", ["", "0::/\n", "4:memory:/a\n3:cpu:/a\n", "9:name=systemd:/\n"])
-def test_where_nothing_is_limited_or_can_be_read_there_is_no_limit(tree, tmp_path, membership):
+def test_without_a_readable_limit_there_is_no_limit(tree, tmp_path, membership):
     assert cpu_quota(tree(membership, None, {})) is None  # as in a container without /proc
     for mounts in ("", v2(tmp_path), v1(tmp_path, "cpu") + v1(tmp_path, "memory")):
         proc = tree(membership, mounts, {"a/b": ""})
@@ -107,7 +107,7 @@ def test_where_nothing_is_limited_or_can_be_read_there_is_no_limit(tree, tmp_pat
 
 
 @pytest.mark.parametrize("text", ["", "max", "nonsense", "0 0", "-1 100000"])
-def test_files_that_make_no_sense_are_no_limit(tree, tmp_path, text):
+def test_nonsensical_files_are_no_limit(tree, tmp_path, text):
     files = {"cpu.max": text, "memory.max": text}
     proc = tree("0::/\n", v2(tmp_path), files)
     assert (cpu_quota(proc), memory_left(proc)) == (None, None)

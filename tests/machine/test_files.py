@@ -24,7 +24,7 @@ def failing(code, times, then="read"):
 
 
 @pytest.mark.parametrize("code", [errno.ESTALE, errno.EIO, errno.ETIMEDOUT])
-def test_what_a_network_drive_loses_for_a_moment_is_tried_once_more(code):
+def test_a_temporary_error_of_a_network_drive_is_retried(code):
     action, _ = failing(code, 1)
     assert once_more(action) == "read"
     action, calls = failing(code, 9)
@@ -34,7 +34,7 @@ def test_what_a_network_drive_loses_for_a_moment_is_tried_once_more(code):
 
 
 @pytest.mark.parametrize("code", [errno.ENOSPC, errno.ENOENT, errno.EACCES, errno.EROFS])
-def test_what_is_wrong_for_good_is_not_tried_again(code):
+def test_a_permanent_error_is_not_retried(code):
     action, calls = failing(code, 9)
     with pytest.raises(OSError, match=os.strerror(code)):
         once_more(action)
@@ -42,7 +42,7 @@ def test_what_is_wrong_for_good_is_not_tried_again(code):
 
 
 @pytest.mark.parametrize("code", [None, errno.EPERM, errno.ENOSYS, errno.EOPNOTSUPP])
-def test_a_file_gets_its_name_with_and_without_hard_links_unless_it_is_taken(tmp_path, monkeypatch, code):
+def test_a_file_gets_its_name_with_and_without_hard_links_unless_the_name_is_taken(tmp_path, monkeypatch, code):
     if code is not None:
         monkeypatch.setattr(os, "link", lambda *_: failing(code, 1)[0]())
     for content in ("first", "second"):
@@ -52,7 +52,7 @@ def test_a_file_gets_its_name_with_and_without_hard_links_unless_it_is_taken(tmp
         assert (tmp_path / "name").read_text() == "first"
 
 
-def test_a_lock_is_held_once_until_it_is_released(tmp_path):
+def test_a_lock_is_exclusive_until_it_is_released(tmp_path):
     lock, other = Lock(tmp_path / "lock"), Lock(tmp_path / "lock")
     assert not lock.held_elsewhere()
     assert lock.take() is None
@@ -66,7 +66,7 @@ def test_a_lock_is_held_once_until_it_is_released(tmp_path):
 
 
 @pytest.mark.parametrize("code", [errno.ENOSYS, errno.ENOLCK, errno.EOPNOTSUPP, errno.EIO])
-def test_where_a_file_system_has_no_locks_the_reason_is_given_and_nothing_else_is_said(tmp_path, monkeypatch, code):
+def test_on_a_file_system_without_locks_the_reason_is_given_and_nothing_else_is_logged(tmp_path, monkeypatch, code):
     monkeypatch.setattr(fcntl, "flock", lambda *_: failing(code, 1)[0]())
     lock = Lock(tmp_path / "lock")
     assert lock.take() == os.strerror(code)  # and no warning, which would be an error here

@@ -43,7 +43,7 @@ SYSTEMS = [MAC, WINDOWS]
 
 
 @pytest.mark.parametrize("system", SYSTEMS)
-def test_an_evening_of_commands_goes_through(as_on, system, tmp_path):
+def test_the_commands_of_a_first_evening_work(as_on, system, tmp_path):
     as_on(system, "-m", "tests.machine.session", str(tmp_path))
     said = json.loads((tmp_path / "said.json").read_text(encoding="utf-8"))
     assert {name: code for name, (code, _) in said.items()} == dict.fromkeys(said, 0) | {"train, stop": 130}, said
@@ -52,7 +52,7 @@ def test_an_evening_of_commands_goes_through(as_on, system, tmp_path):
 
 
 @pytest.mark.parametrize("system", SYSTEMS)
-def test_the_imitation_lacks_what_the_system_lacks(as_on, system):
+def test_the_imitated_system_lacks_what_the_real_one_lacks(as_on, system):
     asked = "import os, sys; print(hasattr(os, 'sched_getaffinity'), hasattr(os, 'fork'), os.name, sys.platform)"
     expected = {MAC: "False True posix darwin", WINDOWS: "False False nt win32"}
     assert as_on(system, "-c", asked).strip() == expected[system]
@@ -70,6 +70,6 @@ def test_the_imitation_lacks_what_the_system_lacks(as_on, system):
         ("from signal import pthread_sigmask", "ImportError"),
     ],
 )
-def test_as_on_windows_this_is_refused(as_on, doing, refusal):
+def test_files_that_windows_refuses_are_refused(as_on, doing, refusal):
     code = f"try:\n {doing}\nexcept Exception as error: print(type(error).__name__)"
     assert as_on(WINDOWS, "-c", code).strip() == refusal

@@ -25,12 +25,12 @@ BEFORE = Reading(at=100.0, cores=2, own=10.0, busy=50.0)
         ("more than there is, in the rounding", 0.0, 4.02, 2.0),
     ],
 )
-def test_the_load_is_what_others_took_of_the_cores(what, own, busy, taken):
+def test_the_load_is_what_other_processes_take_of_the_cores(what, own, busy, taken):
     now = Reading(at=102.0, cores=2, own=10.0 + own, busy=50.0 + busy)
     assert load_between(BEFORE, now) == Load(2, pytest.approx(taken)), what
 
 
-def test_a_look_measures_since_the_last_one_and_repeats_it_where_that_was_a_moment_ago(monkeypatch):
+def test_a_measurement_covers_the_time_since_the_last_one_and_is_repeated_within_a_moment(monkeypatch):
     readings = iter(
         [
             BEFORE,
@@ -44,7 +44,7 @@ def test_a_look_measures_since_the_last_one_and_repeats_it_where_that_was_a_mome
     assert [meter.look() for _ in range(3)] == [Load(2, 0.5), Load(2, 0.5), Load(2, 1.5)]
 
 
-def test_where_the_system_does_not_say_nobody_knows(monkeypatch):
+def test_the_load_is_unknown_if_the_system_does_not_report_it(monkeypatch):
     monkeypatch.setattr(load, "read", lambda: None)
     assert LoadMeter().look() is None
 
@@ -63,7 +63,7 @@ def test_the_cores_count_that_this_process_may_use(monkeypatch):
     assert (found.cores, found.busy) == (2, pytest.approx(3.95 + 7.0))
 
 
-def test_a_system_that_counts_less_is_no_error(monkeypatch):
+def test_a_system_that_reports_less_is_no_error(monkeypatch):
     monkeypatch.setattr(psutil, "cpu_times", lambda percpu: [times(user=3.0)])
     monkeypatch.delattr(os, "sched_getaffinity", raising=False)
     found = load.read()
@@ -72,7 +72,7 @@ def test_a_system_that_counts_less_is_no_error(monkeypatch):
 
 
 @pytest.mark.parametrize("error", [PermissionError("not here"), FileNotFoundError("/proc/stat"), NotImplementedError()])
-def test_a_system_that_does_not_say_is_no_error(monkeypatch, error):
+def test_a_system_that_reports_nothing_is_no_error(monkeypatch, error):
     def refuse(percpu):
         raise error
 
@@ -80,7 +80,7 @@ def test_a_system_that_does_not_say_is_no_error(monkeypatch, error):
     assert load.read() is None
 
 
-def test_this_machine_says_what_was_computed_on_it():
+def test_the_machines_description_says_what_was_computed_on_it():
     found = load.read()
     assert found is not None
     assert found.cores <= (os.cpu_count() or 1)

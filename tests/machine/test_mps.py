@@ -60,7 +60,7 @@ def weights_of(table):
     return [tensor for net in (table.d.net, table.g.net, table.average.net) for tensor in net.state_dict().values()]
 
 
-def test_training_without_float64_and_adams_kernel_comes_to_the_same(trained):
+def test_training_without_float64_and_adams_kernel_gives_the_same_weights(trained):
     usual, like_mps = trained(nullcontext()), trained(LikeMps())
     torch.testing.assert_close(weights_of(like_mps), weights_of(usual), rtol=1e-4, atol=1e-5)
     one, other = like_mps.step.read_d(), usual.step.read_d()
@@ -69,7 +69,7 @@ def test_training_without_float64_and_adams_kernel_comes_to_the_same(trained):
     assert like_mps.step.finite.first_bad() is None
 
 
-def test_totals_of_looks_in_between_add_up(trained):
+def test_totals_of_several_readings_add_up(trained):
     table = trained(LikeMps(), updates=4)
     before = table.step.read_d()
     with LikeMps():
@@ -80,7 +80,7 @@ def test_totals_of_looks_in_between_add_up(trained):
 
 
 @pytest.mark.parametrize(("first", "then"), [(nullcontext, LikeMps), (LikeMps, nullcontext)])
-def test_a_checkpoint_goes_from_one_kind_of_device_to_the_other(trained, first, then):
+def test_a_checkpoint_moves_from_one_kind_of_device_to_another(trained, first, then):
     state = state_of(trained(first(), updates=5))
     table = trained(then(), updates=1, state=state)
     assert table.step.read_d().updates == 6
@@ -88,7 +88,7 @@ def test_a_checkpoint_goes_from_one_kind_of_device_to_the_other(trained, first, 
     assert float(table.d.optimizer.state_dict()["steps"]) == 6
 
 
-def test_an_average_past_its_ramp_is_past_it_without_float64():
+def test_an_average_past_its_ramp_works_without_float64():
     with LikeMps():
         half_life = HalfLife(100, 0.05, 8, CPU)
         half_life.load_state_dict({"images": torch.tensor(torch.inf)})
@@ -96,7 +96,7 @@ def test_an_average_past_its_ramp_is_past_it_without_float64():
         assert float(HalfLife(100, None, 8, CPU).next()) == pytest.approx(0.5 ** (8 / 100))
 
 
-def test_metrics_are_measured_where_there_is_float64(monkeypatch):
+def test_metrics_are_computed_on_a_device_with_float64(monkeypatch):
     zeros = torch.zeros
 
     def refusing(*size, dtype=None, device=None, **more):
@@ -109,7 +109,7 @@ def test_metrics_are_measured_where_there_is_float64(monkeypatch):
     assert exact(torch.ones(2)).dtype == torch.float64
 
 
-def test_random_numbers_of_one_kind_of_gpu_are_not_given_to_another():
+def test_the_random_state_of_one_kind_of_gpu_is_not_loaded_into_another():
     torch.manual_seed(3)
     state = RandomNumbers(CPU).state_dict() | {"device": torch.zeros(16, dtype=torch.uint8), "kind": "mps"}
     expected = torch.rand(3)
@@ -117,7 +117,7 @@ def test_random_numbers_of_one_kind_of_gpu_are_not_given_to_another():
     assert torch.equal(torch.rand(3), expected)
 
 
-def test_auto_takes_a_macs_gpu_where_there_is_one_and_float32_there(monkeypatch):
+def test_auto_chooses_a_macs_gpu_if_there_is_one_with_float32(monkeypatch):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     assert choose_device("auto", "trainer.device") == CPU
     monkeypatch.setattr(torch.backends.mps, "is_available", lambda: True)
@@ -125,6 +125,6 @@ def test_auto_takes_a_macs_gpu_where_there_is_one_and_float32_there(monkeypatch)
     assert choose_precision("auto", MPS) == "fp32"
 
 
-def test_mps_elsewhere_gets_one_message():
+def test_mps_on_other_systems_gets_one_message():
     with pytest.raises(UserError, match=r"trainer.device is mps, but PyTorch sees no GPU of a Mac here"):
         choose_device("mps", "trainer.device")

@@ -20,7 +20,7 @@ def windows(monkeypatch):
     monkeypatch.delenv("PROMPT", raising=False)
 
 
-def test_bash_and_zsh_read_a_line_as_its_words():
+def test_bash_and_zsh_parse_a_quoted_line_as_its_arguments():
     line = shell.command_line(WORDS)
     assert shlex.split(line) == WORDS
     printed = subprocess.run(
@@ -29,7 +29,7 @@ def test_bash_and_zsh_read_a_line_as_its_words():
     assert printed.split("\n")[:-1] == WORDS
 
 
-def test_git_bash_on_windows_is_a_shell_like_these(windows, monkeypatch):
+def test_git_bash_on_windows_quotes_like_bash(windows, monkeypatch):
     monkeypatch.setenv("SHELL", "/usr/bin/bash")
     assert shlex.split(shell.command_line(WORDS)) == WORDS
 
@@ -48,13 +48,13 @@ def as_powershell_reads(line):
 
 
 @pytest.mark.usefixtures("windows")
-def test_powershell_reads_a_line_as_its_words():
+def test_powershell_parses_a_quoted_line_as_its_arguments():
     assert list(as_powershell_reads(shell.command_line(WORDS))) == WORDS
     assert shell.quoted("it\u2019s $5") == "'it\u2019\u2019s $5'"
 
 
 @pytest.mark.usefixtures("windows")
-def test_cmd_gives_a_program_what_it_parses_to_the_words(monkeypatch):
+def test_cmd_gives_a_program_what_it_parses_to_the_arguments(monkeypatch):
     monkeypatch.setenv("PROMPT", "$P$G")
     assert shell.quoted('say "a"') == r'"say \"a\""'
     assert shell.quoted("$HOME") == '"$HOME"'

@@ -42,7 +42,7 @@ WAYS = {
 
 
 @pytest.mark.parametrize("way", WAYS)
-def test_what_is_ignored_at_the_start_stays_ignored_and_the_rest_is_handled(way):
+def test_a_signal_that_is_ignored_at_the_start_stays_ignored_and_others_are_handled(way):
     wait = (
         "print('ready', flush=True); time.sleep(0.4); print('alive', flush=True); [time.sleep(0.1) for _ in range(300)]"
     )
@@ -55,7 +55,7 @@ def test_what_is_ignored_at_the_start_stays_ignored_and_the_rest_is_handled(way)
 
 
 @pytest.mark.parametrize("number", [each for each in STOPPING if each is not signal.SIGINT], ids=lambda each: each.name)
-def test_a_signal_ends_what_has_only_begun_to_load(number):
+def test_a_signal_ends_a_program_that_is_still_loading(number):
     with program("end_at_once(); print('ready', flush=True); time.sleep(30)") as process:
         process.send_signal(number)
         assert process.wait(10) == 128 + number
@@ -63,7 +63,7 @@ def test_a_signal_ends_what_has_only_begun_to_load(number):
 
 
 @pytest.mark.parametrize(("number", "said"), [(signal.SIGINT, "KeyboardInterrupt"), (signal.SIGTERM, "SystemExit")])
-def test_later_it_is_raised_so_that_things_are_tidied_up(number, said):
+def test_once_loaded_a_signal_is_raised_so_that_the_program_can_clean_up(number, said):
     code = """
         end_at_once()
         with unwinding():
@@ -80,7 +80,7 @@ def test_later_it_is_raised_so_that_things_are_tidied_up(number, said):
         assert process.wait(10) in (128 + number, -number)  # Python's own end of an interrupt
 
 
-def test_where_a_library_swallows_it_the_process_ends_all_the_same():
+def test_if_a_library_swallows_the_exception_the_process_ends_nevertheless():
     code = """
         from gan_runner.machine import signals
         signals._SECONDS_TO_UNWIND = 0.2

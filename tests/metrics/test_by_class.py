@@ -32,7 +32,7 @@ def held_out(halves):
     return halves[1].images.clone(), halves[1].labels.clone()
 
 
-def test_real_pictures_are_recognised_cover_their_classes_and_nothing_is_found(bound, held_out, said):
+def test_real_images_are_recognised_cover_their_classes_and_raise_no_alarm(bound, held_out, said):
     found = measured(bound, *held_out)
     assert found.accuracy == pytest.approx(found.real_accuracy)
     assert found.accuracy > 0.9
@@ -46,7 +46,7 @@ def test_real_pictures_are_recognised_cover_their_classes_and_nothing_is_found(b
 
 
 @pytest.mark.parametrize("seed", range(3))
-def test_classes_that_are_shuffled_or_cut_off_are_ignored(bound, held_out, said, seed):
+def test_classes_that_are_shuffled_or_cut_off_are_reported_as_ignored(bound, held_out, said, seed):
     images, label = held_out
     shuffled = label[torch.randperm(len(label), generator=torch.Generator().manual_seed(seed))]
     (first,) = said(measured(bound, images, shuffled))
@@ -55,7 +55,7 @@ def test_classes_that_are_shuffled_or_cut_off_are_ignored(bound, held_out, said,
 
 
 @pytest.mark.parametrize("number", [0, 7])
-def test_a_class_of_which_one_picture_is_drawn_has_collapsed_and_is_named(bound, held_out, said, number):
+def test_a_class_with_one_image_is_reported_as_collapsed(bound, held_out, said, number):
     images, label = held_out
     mine = (label == number).nonzero()[:, 0]
     images[mine] = images[mine[0]].clone()
@@ -65,7 +65,7 @@ def test_a_class_of_which_one_picture_is_drawn_has_collapsed_and_is_named(bound,
     )
 
 
-def test_classes_that_come_in_other_shares_than_in_the_data_are_named(bound, held_out, said):
+def test_classes_with_other_shares_than_in_the_data_are_reported(bound, held_out, said):
     images, label = held_out
     few = (label >= 5).nonzero()[:, 0].split(10)[::10]
     rows = torch.cat([(label < 5).nonzero()[:, 0], *few]).sort().values
@@ -79,7 +79,7 @@ def of_counts(drawn, data):
     return ByClass([str(number) for number in range(len(drawn))], of_each, of_each, [], data)
 
 
-def test_the_part_of_the_images_that_is_of_other_classes_than_the_data_have_is_beyond_what_chance_does():
+def test_a_share_of_images_of_unwanted_classes_is_compared_with_chance():
     half_off = of_counts([500, 500], [1000, 0]).judged[tags.CLASS_SHARES_OFF]
     assert half_off == pytest.approx(0.5)
     assert of_counts([100, 100], [10, 10]).judged[tags.CLASS_SHARES_OFF] == 0.0
@@ -99,20 +99,20 @@ def found_with(accuracy, real_accuracy, count=1000):
     return ByClass(("a", "b"), of_all(accuracy), of_all(real_accuracy), [[1, 0], [0, 1]], [7, 7])
 
 
-def test_classes_that_are_easier_to_recognise_than_real_ones_are_named_beyond_chance(said):
+def test_classes_that_are_easier_to_recognise_than_real_ones_are_reported_if_significant(said):
     (finding,) = said(found_with(0.99, 0.92))
     assert "easier to recognise than in real images, 99.0% against 92.0%" in finding
     assert not said(found_with(0.93, 0.92))
     assert not said(found_with(0.99, 0.92, count=30)), "of so few it may be chance"
 
 
-def test_labels_that_say_nothing_about_real_images_are_named_instead_of_a_g_that_ignores_them(said):
+def test_labels_without_information_about_real_images_are_reported_instead_of_g(said):
     (finding,) = said(found_with(0.5, 0.51))
     assert finding.startswith("odd_labels: the labels do not fit the real images: ")
     assert "recognises 51.0% of others, where chance gives 50.0%" in finding
 
 
-def test_the_accuracy_of_real_pictures_is_weighted_as_the_generated_classes_are():
+def test_the_accuracy_of_real_images_is_weighted_by_the_generated_classes():
     drawn = [OfOneClass(30, 1.0, None, None, None), OfOneClass(10, 0.5, None, None, None)]
     real = [OfOneClass(100, 0.8, None, None, None), OfOneClass(900, 0.4, None, None, None)]
     found = ByClass(("a", "b"), drawn, real, [[30, 0], [5, 5]], [3, 1])
@@ -120,7 +120,7 @@ def test_the_accuracy_of_real_pictures_is_weighted_as_the_generated_classes_are(
     assert found.real_accuracy == pytest.approx(0.7)
 
 
-def test_what_alarms_compare_is_of_the_classes_that_real_images_are_there_of():
+def test_alarms_compare_only_classes_that_have_real_images():
     """A class without real images beside it, which may be the easiest, neither raises nor lowers the accuracy."""
     drawn = [OfOneClass(100, 0.6, None, None, None), OfOneClass(300, 1.0, None, None, None)]
     real = [OfOneClass(50, 0.6, None, None, None), OfOneClass(0, None, None, None, None)]
@@ -132,7 +132,7 @@ def test_what_alarms_compare_is_of_the_classes_that_real_images_are_there_of():
 
 
 @pytest.mark.parametrize("real_counts", [(500, 500), (990, 10), (100, 400)])
-def test_the_error_of_the_difference_is_that_of_accuracies_weighted_by_class(real_counts):
+def test_the_error_of_the_difference_is_that_of_class_weighted_accuracies(real_counts):
     counts = (200, 200)
     generator = torch.Generator().manual_seed(0)
 
@@ -145,7 +145,7 @@ def test_the_error_of_the_difference_is_that_of_accuracies_weighted_by_class(rea
     assert judged[tags.CLASS_ERROR] == pytest.approx(float(differences.std()), rel=0.03)
 
 
-def test_too_few_pictures_of_a_class_have_no_distance_and_none_at_all_no_accuracy(bound, held_out):
+def test_a_class_with_too_few_images_has_no_distance_and_without_images_no_accuracy(bound, held_out):
     images, label = held_out
     few = torch.cat([(label == 0).nonzero()[:3, 0], (label == 1).nonzero()[:, 0]])
     found = measured(bound, images[few], label[few])
@@ -157,7 +157,7 @@ def test_too_few_pictures_of_a_class_have_no_distance_and_none_at_all_no_accurac
     assert spreads == {f"{tags.CLASS_SPREAD}/1"}, "of the others there are too few"
 
 
-def test_a_class_of_which_nothing_is_held_out_has_no_real_numbers_and_the_table_says_so(metrics_of, halves):
+def test_a_class_without_held_out_images_has_no_real_values_and_the_table_says_so(metrics_of, halves):
     training, held_out = halves
     rows = (held_out.labels != 4).nonzero()[:, 0]
     metrics = metrics_of()
@@ -171,7 +171,7 @@ def test_a_class_of_which_nothing_is_held_out_has_no_real_numbers_and_the_table_
     assert found.by_class.real_accuracy > 0.9
 
 
-def test_an_evaluation_judges_images_by_class_as_gan_eval_does_and_others_not(bound, batches, held_out):
+def test_evaluations_measure_by_class_as_gan_eval_does_but_only_for_conditional_games(bound, batches, held_out):
     images, label = held_out
     real = bound.statistics(batches(bound.training.images))
     numbers = bound.measure(batches(images), real)
@@ -184,7 +184,7 @@ def test_an_evaluation_judges_images_by_class_as_gan_eval_does_and_others_not(bo
     assert {f"judged/{name}": value for name, value in found.items() if name.startswith("class_")} == judged
 
 
-def test_where_the_extractor_does_not_know_the_classes_there_are_no_numbers_by_class(metrics_of, learned, halves):
+def test_without_an_extractor_of_the_classes_there_are_no_numbers_by_class(metrics_of, learned, halves):
     like = copy.copy(learned)
     like.classes = 0
     metrics = metrics_of("fast", extractor=like)

@@ -17,7 +17,7 @@ def never():
     raise AssertionError("it was kept")
 
 
-def test_the_folder_follows_the_environment(monkeypatch, tmp_path):
+def test_the_caches_folder_follows_the_environment(monkeypatch, tmp_path):
     monkeypatch.setenv("HOME", str(tmp_path / "home"))
     monkeypatch.setenv("GAN_CACHE", "~/own")
     assert cache.folder() == tmp_path / "home/own"
@@ -28,7 +28,7 @@ def test_the_folder_follows_the_environment(monkeypatch, tmp_path):
     assert cache.folder() == tmp_path / "home/.cache/gan-runner"
 
 
-def test_what_was_made_once_is_kept(own_cache):
+def test_a_result_is_computed_once_and_kept(own_cache):
     made = cache.kept("a.pt", value())
     again = cache.kept("a.pt", never)
     assert torch.equal(made["weights"]["layer"], again["weights"]["layer"])
@@ -46,7 +46,7 @@ def test_what_was_made_once_is_kept(own_cache):
     ],
     ids=["cut off", "empty", "a flipped bit", "another file"],
 )
-def test_a_damaged_file_is_set_aside_and_made_anew(own_cache, caplog, damage):
+def test_a_damaged_file_is_renamed_and_computed_again(own_cache, caplog, damage):
     cache.kept("a.pt", value())
     path = own_cache / "a.pt"
     spoilt = damage(path.read_bytes())
@@ -57,7 +57,7 @@ def test_a_damaged_file_is_set_aside_and_made_anew(own_cache, caplog, damage):
     cache.kept("a.pt", never)
 
 
-def test_code_in_a_file_is_not_run_even_where_the_hash_is_right(own_cache, tmp_path):
+def test_code_in_a_file_is_not_run_even_if_the_hash_is_right(own_cache, tmp_path):
     class Code:
         def __reduce__(self):
             return os.mkdir, (str(tmp_path / "ran"),)
@@ -71,7 +71,7 @@ def test_code_in_a_file_is_not_run_even_where_the_hash_is_right(own_cache, tmp_p
     assert not (tmp_path / "ran").exists()
 
 
-def test_who_comes_second_takes_what_the_first_wrote(own_cache):
+def test_the_second_process_takes_what_the_first_wrote(own_cache):
     def slow():
         cache.kept("a.pt", value(1.0))  # another job of the sweep was faster
         return value(2.0)()
@@ -80,14 +80,14 @@ def test_who_comes_second_takes_what_the_first_wrote(own_cache):
     assert [file.name for file in own_cache.iterdir()] == ["a.pt"]
 
 
-def test_a_cache_that_cannot_be_written_ends_nothing(own_cache, caplog):
+def test_a_cache_that_cannot_be_written_ends_no_run(own_cache, caplog):
     own_cache.write_text("a file where the folder should be")
     with caplog.at_level(logging.WARNING):
         assert cache.kept("a.pt", value())["note"] == "said"
     assert "will be computed again next time" in caplog.text
 
 
-def test_a_user_without_a_home_folder_learns_anew_each_time_and_reads_once_what_to_set(monkeypatch, caplog):
+def test_without_a_home_folder_results_are_computed_again_and_the_setting_is_named_once(monkeypatch, caplog):
     for name in ("GAN_CACHE", "XDG_CACHE_HOME", "HOME"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setattr(os, "getuid", lambda: 987654)  # whom /etc/passwd does not know
@@ -97,7 +97,7 @@ def test_a_user_without_a_home_folder_learns_anew_each_time_and_reads_once_what_
     assert caplog.text.count("GAN_CACHE=FOLDER") == 1
 
 
-def test_without_hard_links_what_was_made_once_is_kept(own_cache, monkeypatch, caplog):
+def test_without_hard_links_results_are_kept(own_cache, monkeypatch, caplog):
     def refused(*_):
         raise PermissionError(errno.EPERM, os.strerror(errno.EPERM))
 
@@ -107,5 +107,5 @@ def test_without_hard_links_what_was_made_once_is_kept(own_cache, monkeypatch, c
     assert ([file.name for file in own_cache.iterdir()], caplog.text) == (["a.pt"], "")
 
 
-def test_digests_tell_lists_apart():
+def test_digests_of_different_lists_differ():
     assert cache.digest("a", 1) == cache.digest("a", 1) != cache.digest("a", "1")

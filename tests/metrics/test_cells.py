@@ -5,7 +5,7 @@ from gan_runner.metrics.cells import k_means, nearest_centre
 F64 = torch.float64
 
 
-def test_centres_of_groups_that_lie_apart_are_their_means_and_cells_are_the_groups():
+def test_centres_of_separate_groups_are_their_means_and_cells_are_the_groups():
     groups = [torch.randn(size, 3, dtype=F64) + 50 * place for place, size in enumerate((20, 30, 40))]
     centres = k_means(torch.cat(groups), 3, seed=0)
     centres = centres[centres[:, 0].argsort()]

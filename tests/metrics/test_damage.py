@@ -26,7 +26,7 @@ def shipped():
 
 
 @pytest.mark.parametrize("fault", FAULTS)
-def test_what_claims_to_see_a_fault_of_the_digits_moves_with_its_strength(pictures, shipped, fault):
+def test_metrics_that_claim_to_detect_damage_of_the_digits_change_with_its_strength(pictures, shipped, fault):
     def cnn(images, device):
         return shipped
 
@@ -41,7 +41,7 @@ def test_what_claims_to_see_a_fault_of_the_digits_moves_with_its_strength(pictur
         assert moves(table[fault][number][1:], FAULTS[fault].seen_by[number]), in_words(table)
 
 
-def test_every_number_but_a_probability_claims_to_see_something_and_modes_are_seen_in_stacks_alone():
+def test_every_metric_but_a_probability_claims_to_detect_damage_and_modes_do_so_in_stacks_only():
     assert {number for fault in FAULTS.values() for number in fault.seen_by} == {*NUMBERS, "grain"} - {
         "copying_p",
         "modes",
@@ -60,11 +60,11 @@ def test_every_number_but_a_probability_claims_to_see_something_and_modes_are_se
         ([3, 2, 2.5], FALLS, False),
     ],
 )
-def test_a_row_moves_one_way_all_along_and_not_nowhere(values, way, expected):
+def test_a_monotone_row_changes_in_one_direction_and_is_not_constant(values, way, expected):
     assert moves(values, way) is expected
 
 
-def test_a_row_that_does_not_move_as_it_claims_is_named():
+def test_a_row_that_contradicts_its_claim_is_reported():
     table = {"noise": {"frechet": [1.0, 2.0, 1.5, 3.0, 4.0], "coverage": [0.9, 0.5, 0.4, 0.1, 0.0]}}
     assert unseen(table) == ["frechet under noise"]
     assert "| frechet | 1 | 2 | 1.5 | 3 | 4 | does not rise |" in in_words(table)

@@ -40,7 +40,7 @@ def test_the_distance_of_normal_distributions_with_diagonal_covariances_has_a_cl
     torch.testing.assert_close(distance, torch.tensor(expected).double())
 
 
-def test_the_distance_is_zero_from_itself_and_the_same_both_ways(clouds):
+def test_the_distance_is_zero_to_itself_and_symmetric(clouds):
     one, other = map(moments, clouds)
     assert frechet_distance(*one, *one).item() == pytest.approx(0.0, abs=1e-9)
     torch.testing.assert_close(frechet_distance(*one, *other), frechet_distance(*other, *one))
@@ -67,7 +67,7 @@ def test_frechet_distances_are_those_of_scipy_torchmetrics_and_torch_fidelity(cl
         assert ours == pytest.approx(by_hand, rel=1e-6)
 
 
-def test_one_feature_alone_is_enough():
+def test_one_feature_is_enough():
     mean, covariance = moments(torch.tensor([[0.0], [2.0]]))
     assert (mean.tolist(), covariance.tolist()) == ([1.0], [[2.0]])
 
@@ -86,7 +86,7 @@ def test_the_kernel_distance_is_that_of_torchmetrics_and_torch_fidelity(clouds):
     assert ours == pytest.approx(values["kernel_inception_distance_mean"], rel=1e-9)
 
 
-def test_subsets_of_a_larger_set_average_to_about_the_whole_and_follow_the_seed(clouds):
+def test_averages_over_subsets_are_close_to_the_whole_and_follow_the_seed(clouds):
     one, other = clouds
     whole = kernel_distance(one[:250], other, seed=0).item()
     average = kernel_distance(one, other, seed=0).item()
@@ -101,7 +101,7 @@ def test_the_kernel_distance_of_two_halves_of_a_set_is_zero_on_average():
     assert min(values) < 0
 
 
-def test_the_score_is_one_for_equal_answers_and_the_number_of_classes_for_sure_and_even_ones():
+def test_the_score_is_one_for_equal_answers_and_the_number_of_classes_for_certain_and_even_ones():
     assert classifier_score(torch.full((7, 10), 0.1)).item() == pytest.approx(1.0)
     assert classifier_score(torch.eye(10).repeat(3, 1)).item() == pytest.approx(10.0)
     assert classifier_score(torch.eye(10)[:2]).item() == pytest.approx(2.0)  # eight classes never drawn

@@ -19,7 +19,7 @@ from gan_runner.metrics.modes import modes
 CPU = torch.device("cpu")
 
 
-def test_every_number_is_named_by_its_features_and_real_pictures_score_well(metrics_of, halves, batches):
+def test_every_metric_is_named_after_its_features_and_real_images_score_well(metrics_of, halves, batches):
     training, held_out = halves
     metrics = metrics_of()
     metrics.bind(training, held_out, CPU)
@@ -42,7 +42,7 @@ def test_every_number_is_named_by_its_features_and_real_pictures_score_well(metr
             assert worse, name
 
 
-def test_copied_training_pictures_are_told(metrics_of, halves, batches):
+def test_copied_training_images_are_reported(metrics_of, halves, batches):
     training, held_out = halves
     metrics = metrics_of(["memorised", "copying_z", "copying_p"])
     metrics.bind(training, held_out, CPU)
@@ -55,7 +55,7 @@ def test_copied_training_pictures_are_told(metrics_of, halves, batches):
 
 
 @pytest.mark.parametrize("knows_classes", [True, False])
-def test_held_out_pictures_of_another_class_mix_are_not_said_to_be_copies(metrics_of, halves, batches, knows_classes):
+def test_held_out_images_of_another_class_mix_are_not_said_to_be_copies(metrics_of, halves, batches, knows_classes):
     training, held_out = halves
     metrics = metrics_of(["copying_z", "copying_p"])
     if not knows_classes:
@@ -73,7 +73,7 @@ def test_held_out_pictures_of_another_class_mix_are_not_said_to_be_copies(metric
     assert copied["copying_p_cnn"] < 1e-6
 
 
-def test_only_what_is_asked_for_is_computed_in_the_order_asked(metrics_of, halves, batches):
+def test_only_requested_metrics_are_computed_in_the_requested_order(metrics_of, halves, batches):
     training, _ = halves
     metrics = metrics_of(["coverage", "frechet"])
     metrics.bind(training, None, CPU)
@@ -92,7 +92,7 @@ def test_batches_may_be_of_any_size_and_of_floats(metrics_of, halves, batches):
     assert one == pytest.approx(other, rel=1e-5)
 
 
-def test_statistics_survive_a_file_and_come_back_on_the_cpu(metrics_of, halves, batches, tmp_path):
+def test_statistics_survive_a_file_and_are_loaded_on_the_cpu(metrics_of, halves, batches, tmp_path):
     training, held_out = halves
     metrics = metrics_of()
     metrics.bind(training, held_out, CPU)
@@ -102,7 +102,7 @@ def test_statistics_survive_a_file_and_come_back_on_the_cpu(metrics_of, halves, 
     assert metrics.measure(batches(held_out.images), loaded) == metrics.measure(batches(held_out.images), real)
 
 
-def test_the_key_follows_the_features_the_neighbours_and_what_is_kept(metrics_of, halves, learned):
+def test_the_cache_key_depends_on_features_neighbours_and_what_is_kept(metrics_of, halves, learned):
     keys = set()
     for numbers, neighbours in (("full", 5), ("full", 4), (["frechet"], 5), (["frechet", "coverage"], 5)):
         metrics = metrics_of(numbers, neighbours)
@@ -119,7 +119,7 @@ def test_names_are_known_before_anything_is_learned():
     assert metrics.names == ["frechet_cnn_b", "classes_cnn_b"]
 
 
-def test_a_number_that_does_not_exist_is_refused_with_the_closest():
+def test_an_unknown_metric_is_refused_with_the_closest_name():
     with pytest.raises(UserError) as error:
         FeatureMetrics(cnn, ["frechet", "coverag"], neighbours=5, seed=0)
     assert str(error.value).startswith("numbers holds coverag, but must be of: frechet, kernel, ")
@@ -130,7 +130,7 @@ def unlabelled(images):
     return InMemoryImages(images.name, images.images, None, ())
 
 
-def test_numbers_on_classes_need_labels_and_all_leaves_them_out(metrics_of, halves, batches, monkeypatch):
+def test_metrics_of_classes_need_labels_and_all_leaves_them_out_without(metrics_of, halves, batches, monkeypatch):
     from gan_runner.metrics import features
 
     monkeypatch.setattr(features, "_FEWEST_SHOWN", 1_000)
@@ -151,7 +151,7 @@ def test_numbers_on_classes_need_labels_and_all_leaves_them_out(metrics_of, halv
     assert numbers["memorised_cnn"] == 1.0
 
 
-def test_numbers_on_held_out_pictures_need_some(metrics_of, halves):
+def test_metrics_of_held_out_images_need_some(metrics_of, halves):
     with pytest.raises(UserError) as error:
         metrics_of(["copying_p"]).bind(halves[0], None, CPU)
     assert "which needs images that were held out, but digits has none." in str(error.value)
@@ -159,7 +159,7 @@ def test_numbers_on_held_out_pictures_need_some(metrics_of, halves):
 
 
 @pytest.mark.parametrize("count", [0, 5])
-def test_too_few_pictures_are_counted_out(metrics_of, halves, batches, count):
+def test_metrics_that_need_more_images_are_left_out(metrics_of, halves, batches, count):
     metrics = metrics_of(["coverage"])
     metrics.bind(halves[0], None, CPU)
     with pytest.raises(UserError) as error:
@@ -167,7 +167,7 @@ def test_too_few_pictures_are_counted_out(metrics_of, halves, batches, count):
     assert f"There are {count} real images, and the metrics on features need at least 6." in str(error.value)
 
 
-def test_few_pictures_for_a_frechet_distance_are_worth_a_warning(metrics_of, halves, batches, caplog):
+def test_few_images_for_a_frechet_distance_give_a_warning(metrics_of, halves, batches, caplog):
     metrics = metrics_of(["frechet"])
     metrics.bind(halves[0], None, CPU)
     real = metrics.statistics(batches(halves[0].images))
@@ -180,7 +180,7 @@ def test_few_pictures_for_a_frechet_distance_are_worth_a_warning(metrics_of, hal
     assert said.startswith("128 generated and 448 real images are few for a Fréchet distance on 128 features.")
 
 
-def test_classes_count_from_a_quarter_of_their_share_among_real_pictures():
+def test_a_class_counts_from_a_quarter_of_its_share_among_real_images():
     real = torch.tensor([100, 100, 100, 100])
     answers = torch.eye(4)[torch.tensor([0] * 88 + [1] * 7 + [2] * 5)]
     numbers = class_numbers(answers, real)
@@ -189,12 +189,12 @@ def test_classes_count_from_a_quarter_of_their_share_among_real_pictures():
     assert numbers["class_entropy"] == pytest.approx(-(shares * shares.log()).sum().item())
 
 
-def test_a_class_that_real_pictures_do_not_have_is_none_that_could_be_drawn():
+def test_a_class_without_real_images_is_not_expected():
     probabilities = torch.eye(3).repeat(10, 1)  # a third each, of which the last is a slip of the judge's
     assert class_numbers(probabilities, torch.tensor([50, 50, 0]))["classes"] == 2.0
 
 
-def test_alarms_are_told_the_share_of_the_classes_that_the_data_have(metrics_of, halves, batches):
+def test_alarms_get_the_share_of_the_classes_of_the_data(metrics_of, halves, batches):
     training, _ = halves
     few = training.labels < 2
     some = InMemoryImages("some", training.images[few], training.labels[few], training.classes)
@@ -204,7 +204,7 @@ def test_alarms_are_told_the_share_of_the_classes_that_the_data_have(metrics_of,
     assert metrics.for_alarms(numbers, 1000)["classes"] == 1.0
 
 
-def test_the_share_of_classes_is_of_those_that_the_reference_shows_too(metrics_of, halves, batches):
+def test_the_share_of_classes_counts_only_those_in_the_reference(metrics_of, halves, batches):
     """Of ten classes the reference has four: a G that draws all ten is told 4 of 4, and not 4 of 10."""
     training, others = halves
     metrics = metrics_of("fast")
@@ -214,7 +214,7 @@ def test_the_share_of_classes_is_of_those_that_the_reference_shows_too(metrics_o
     assert metrics.for_alarms(numbers, 1000)["classes"] == pytest.approx(1.0)
 
 
-def test_where_nothing_is_held_out_the_extractor_has_learned_none_of_the_real_pictures_beside(halves):
+def test_without_held_out_images_the_extractor_is_not_trained_on_the_real_images_of_the_comparison(halves):
     learned = []
 
     def cnn(images, device):
@@ -240,7 +240,7 @@ def test_where_nothing_is_held_out_the_extractor_has_learned_none_of_the_real_pi
         assert learned[-1].fingerprint == metrics.reference.fingerprint
 
 
-def test_of_a_sorted_set_with_a_limit_the_extractor_learns_nothing_that_stands_beside(halves):
+def test_the_extractor_is_not_trained_on_compared_images_of_a_sorted_set_with_a_limit(halves):
     learned = []
 
     def cnn(images, device):
@@ -263,7 +263,7 @@ def small_part(images, count):
     return InMemoryImages("part", images.images[:count], images.labels[:count], images.classes)
 
 
-def test_no_more_pictures_are_looked_at_than_real_ones_can_stand_beside(metrics_of, halves, batches):
+def test_no_more_generated_images_are_measured_than_there_are_real_ones(metrics_of, halves, batches):
     metrics = metrics_of(["frechet", "memorised"])
     metrics.bind(halves[0], None, CPU)
     assert (metrics.comparable(10_000), metrics.comparable(100)) == (224, 100)
@@ -280,7 +280,7 @@ def test_no_more_pictures_are_looked_at_than_real_ones_can_stand_beside(metrics_
     assert metrics.of_real(real, 300) == ({"frechet_cnn": None, "memorised_cnn": None}, 0)
 
 
-def test_a_config_makes_them_and_a_plugin_is_named_like_any_part():
+def test_metrics_are_built_by_a_config_and_a_plugin_is_named_like_others():
     node = OmegaConf.create(
         """
         _target_: gan_runner.metrics.feature_metrics.FeatureMetrics
@@ -293,7 +293,7 @@ def test_a_config_makes_them_and_a_plugin_is_named_like_any_part():
     assert instantiate(node, _convert_="all").names == ["frechet_cnn_b", "coverage_cnn_b"]
 
 
-def test_fast_numbers_are_those_that_the_data_allow_and_alarms_are_told_shares(metrics_of, halves, batches):
+def test_fast_metrics_are_those_that_the_data_allow_and_alarms_get_shares(metrics_of, halves, batches):
     training, others = halves
     metrics = metrics_of("fast")
     metrics.bind(training, None, CPU)
@@ -312,7 +312,7 @@ def stacks():
     return stacked.load("digits", "nowhere", False, 28, 3000, 0, None)
 
 
-def test_modes_of_stacks_are_read_channel_by_channel_by_the_extractor_that_ships(stacks, batches, own_cache):
+def test_modes_of_stacks_are_classified_channel_by_channel_by_the_shipped_extractor(stacks, batches, own_cache):
     metrics = FeatureMetrics(cnn, ["modes", "modes_kl"], 5, seed=0)
     metrics.bind(stacks, None, CPU)
     assert not own_cache.exists()
@@ -332,7 +332,7 @@ def test_modes_of_stacks_are_read_channel_by_channel_by_the_extractor_that_ships
     assert few["modes_kl_cnn"] == pytest.approx(divergence, abs=0.05)
 
 
-def test_modes_that_a_small_set_of_stacks_lacks_are_known_to_be_there(batches):
+def test_modes_that_a_small_set_of_stacks_lacks_still_count(batches):
     small = stacked.load("digits", "nowhere", False, 28, 100, 0, None)
     others = stacked.load("digits", "nowhere", False, 28, 100, 1, None)
     metrics = FeatureMetrics(cnn, ["modes_kl"], 5, seed=0)
@@ -341,7 +341,7 @@ def test_modes_that_a_small_set_of_stacks_lacks_are_known_to_be_there(batches):
     assert metrics.measure(batches(others.pixels(torch.arange(100))), real)["modes_kl_cnn"] < 3
 
 
-def test_a_g_that_draws_all_modes_of_stacks_is_not_said_to_draw_few_classes(stacks, batches):
+def test_a_g_that_draws_all_modes_of_stacks_is_not_reported_for_few_classes(stacks, batches):
     metrics = FeatureMetrics(cnn, "fast", 5, seed=0)
     metrics.bind(stacks, None, CPU)
     numbers = metrics.measure(
@@ -350,7 +350,7 @@ def test_a_g_that_draws_all_modes_of_stacks_is_not_said_to_draw_few_classes(stac
     assert metrics.for_alarms(numbers, 1000)["classes"] > 0.8
 
 
-def test_modes_are_refused_where_the_data_are_no_stacks(metrics_of, halves):
+def test_modes_are_refused_for_data_that_are_not_stacks(metrics_of, halves):
     metrics = metrics_of(["modes"])
     with pytest.raises(UserError, match="counts the modes of stacks, but digits is none"):
         metrics.bind(halves[0], None, CPU)

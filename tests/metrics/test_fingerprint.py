@@ -20,7 +20,7 @@ ONE = Fingerprint(
 )
 
 
-def test_numbers_of_the_same_thing_are_compared():
+def test_numbers_with_equal_fingerprints_are_comparable():
     assert ONE.differences(dataclasses.replace(ONE)) == []
 
 
@@ -39,11 +39,11 @@ def test_numbers_of_the_same_thing_are_compared():
         ({"checkpoint": "last"}, "checkpoint is best and last"),
     ],
 )
-def test_numbers_of_different_things_differ_in_words(change, said):
+def test_numbers_with_different_fingerprints_are_not_and_the_difference_is_explained(change, said):
     assert "; ".join(ONE.differences(dataclasses.replace(ONE, **change))) == said
 
 
-def test_pictures_of_an_unknown_maker_are_compared_with_a_run():
+def test_images_of_an_unknown_program_are_comparable_with_a_run():
     assert ONE.differences(dataclasses.replace(ONE, average=None, checkpoint=None)) == []
 
 

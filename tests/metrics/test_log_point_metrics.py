@@ -24,12 +24,12 @@ def test_a_shift_of_every_pixel_is_a_distance_that_grows_with_it():
     assert comparison.measure(real + 0.2)["diversity"] == pytest.approx(1.0)
 
 
-def test_pictures_that_are_all_alike_have_diversity_0_and_all_repeat_another():
+def test_equal_images_have_diversity_0_and_all_are_repeats():
     measured = LogPointMetrics(pictures()).measure(torch.full((32, 1, 6, 6), 0.3))
     assert (measured["diversity"], measured["repeats"]) == (0.0, 1.0)
 
 
-def test_two_pictures_in_turn_keep_half_of_the_diversity_and_all_repeat_another():
+def test_two_alternating_images_have_half_of_the_diversity_and_all_are_repeats():
     real = pictures()
     two = real[:2].repeat(16, 1, 1, 1)
     measured = LogPointMetrics(real).measure(two)
@@ -41,7 +41,7 @@ def test_two_pictures_in_turn_keep_half_of_the_diversity_and_all_repeat_another(
 
 
 @pytest.mark.parametrize("times", [2, 5])
-def test_real_images_that_come_again_where_there_are_few_change_neither_repeats_nor_diversity(times):
+def test_repeated_images_of_a_small_data_set_change_neither_repeats_nor_diversity(times):
     few, drawn = pictures(10), pictures(10 * times)
     drawn[:8] = few[:1] + 1e-4 * torch.arange(8.0).view(8, 1, 1, 1)
     measured = LogPointMetrics(few.repeat(times, 1, 1, 1)).measure(drawn)
@@ -50,7 +50,7 @@ def test_real_images_that_come_again_where_there_are_few_change_neither_repeats_
     assert measured["diversity"] == pytest.approx(float(expected), rel=1e-5)
 
 
-def test_only_those_that_repeat_another_are_counted():
+def test_only_images_that_repeat_another_are_counted():
     real = pictures()
     some = real.clone()
     some[:8] = real[0]
@@ -64,7 +64,7 @@ def test_nearly_equal_is_a_tenth_of_the_usual_distance_to_the_nearest_real_pictu
     assert LogPointMetrics(row).measure(row * share)["repeats"] == repeats
 
 
-def test_real_pictures_that_are_all_alike_leave_diversity_without_a_number():
+def test_equal_real_images_leave_diversity_without_a_number():
     alike = torch.zeros(8, 1, 4, 4)
     comparison = LogPointMetrics(alike)
     assert math.isnan(comparison.measure(pictures(8, 4))["diversity"])
@@ -77,7 +77,7 @@ def test_contrast_is_the_root_mean_square_difference_of_a_pixel():
     assert LogPointMetrics(two).data["data/contrast"] == pytest.approx(1.0)
 
 
-def test_neighbours_in_a_ramp_correlate_and_those_in_noise_do_not():
+def test_neighbouring_pixels_of_a_ramp_correlate_and_those_of_noise_do_not():
     ramp = torch.linspace(-1, 1, 64).view(1, 1, 1, 64).expand(1, 1, 64, 64)
     assert neighbour_correlation(ramp) == pytest.approx(1.0, abs=0.01)
     chequered = torch.tensor([[1.0, -1.0], [-1.0, 1.0]]).repeat(8, 8)[None, None]

@@ -33,19 +33,19 @@ def diversity(real, fake):
 
 
 @pytest.mark.parametrize("shift", [0.25, -0.5])
-def test_in_one_dimension_sets_that_are_shifted_are_as_far_apart_as_the_shift(shift):
+def test_in_one_dimension_the_distance_of_shifted_sets_is_the_shift(shift):
     # An image of one pixel has only the lines 1 and -1.
     pixels = torch.rand(50, 1, 1, 1)
     assert distance(pixels, pixels[torch.randperm(50)] + shift) == pytest.approx(abs(shift), rel=1e-5)
 
 
-def test_in_one_dimension_the_distance_is_that_of_the_cheapest_pairing():
+def test_in_one_dimension_the_distance_is_that_of_the_cheapest_matching():
     real, fake = torch.tensor([0.0, 1.0, 2.0]), torch.tensor([3.0, -1.0, 1.0])
     assert distance(real.view(3, 1, 1, 1), fake.view(3, 1, 1, 1)) == pytest.approx((1 + 0 + 1) / 3)
 
 
 @pytest.mark.parametrize("shape", [(1, 2, 2), (3, 4, 4)])
-def test_a_shift_of_every_pixel_is_seen_as_the_mean_length_of_its_shadows(shape):
+def test_the_distance_of_shifted_images_is_the_mean_length_of_the_shifts_projections(shape):
     """The mean of |u . c 1| over unit vectors u in n dimensions is c sqrt(n) Gamma(n/2) / (sqrt(pi) Gamma((n+1)/2))."""
     n, c, projections = math.prod(shape), 0.3, 20_000
     mean = c * math.sqrt(n) * math.exp(math.lgamma(n / 2) - math.lgamma((n + 1) / 2)) / math.sqrt(math.pi)
@@ -54,20 +54,20 @@ def test_a_shift_of_every_pixel_is_seen_as_the_mean_length_of_its_shadows(shape)
     assert distance(images, images + c, projections) == pytest.approx(mean, abs=5 * c / math.sqrt(projections))
 
 
-def test_sets_of_the_same_images_are_at_no_distance_in_whatever_order():
+def test_sets_of_the_same_images_in_any_order_have_distance_zero():
     images = torch.rand(30, 3, 4, 4)
     assert distance(images, images) == 0.0
     assert distance(images, images[torch.randperm(30)]) == pytest.approx(0.0, abs=1e-6)
 
 
-def test_the_distance_is_symmetric_grows_with_the_images_and_keeps_the_triangle_inequality():
+def test_the_distance_is_symmetric_scales_with_the_images_and_satisfies_the_triangle_inequality():
     a, b, c = torch.rand(3, 20, 1, 4, 4)
     assert distance(a, b) == pytest.approx(distance(b, a), rel=1e-6)
     assert distance(2 * a, 2 * b) == pytest.approx(2 * distance(a, b), rel=1e-5)
     assert distance(a, c) <= distance(a, b) + distance(b, c) + 1e-6
 
 
-def test_every_evaluation_looks_along_the_same_lines_and_takes_no_random_numbers_from_the_run():
+def test_every_evaluation_uses_the_same_projections_and_no_random_numbers_of_the_run():
     a, b = torch.rand(2, 20, 1, 4, 4)
     before = torch.get_rng_state()
     assert distance(a, b, seed=1) == distance(a, b, seed=1)
@@ -78,12 +78,12 @@ def test_every_evaluation_looks_along_the_same_lines_and_takes_no_random_numbers
 # ---- diversity --------------------------------------------------------------------------------------------
 
 
-def test_the_mean_pairwise_distance_leaves_out_each_images_distance_from_itself():
+def test_the_mean_pairwise_distance_excludes_an_images_distance_to_itself():
     corners = torch.tensor([[0.0, 0.0], [3.0, 0.0], [0.0, 4.0]]).view(3, 1, 1, 2)
     assert mean_pairwise_distance(corners).item() == pytest.approx((3 + 4 + 5) / 3)
 
 
-def test_a_set_is_as_diverse_as_itself_and_a_set_of_half_the_spread_half_as_much():
+def test_a_set_has_relative_diversity_one_and_a_set_of_half_the_spread_one_half():
     images = torch.rand(20, 1, 4, 4)
     assert diversity(images, images) == 1.0
     assert diversity(images, images[torch.randperm(20)]) == pytest.approx(1.0)
@@ -91,7 +91,7 @@ def test_a_set_is_as_diverse_as_itself_and_a_set_of_half_the_spread_half_as_much
 
 
 @pytest.mark.parametrize("value", [0.0, 0.9, -1.0])
-def test_the_same_picture_over_and_over_has_no_diversity_to_the_bit(value):
+def test_repeated_images_have_exactly_zero_diversity(value):
     noise = torch.rand(1, 1, 8, 8) + value
     assert diversity(torch.rand(20, 1, 8, 8), noise.expand(20, -1, -1, -1)) == 0.0
 
@@ -104,7 +104,7 @@ def test_generated_images_may_be_fewer_than_real_ones():
 
 @pytest.mark.parametrize("metric", [SlicedWasserstein(projections=16, seed=0), Diversity()])
 @pytest.mark.parametrize("size", [1, 7, 20])
-def test_a_metric_does_not_care_how_its_images_are_cut_into_batches(metric, size):
+def test_a_metric_does_not_depend_on_the_batches(metric, size):
     real, fake = torch.rand(2, 20, 1, 4, 4)
     whole = measured(metric, real, fake)
     statistics = metric.statistics(Batch(real).split(size))
@@ -144,7 +144,7 @@ def real_images(seed=0, pixels=0):
 FAKE = [Batch(torch.zeros(4, 1, 2, 2)), Batch(torch.zeros(3, 1, 2, 2))]
 
 
-def test_an_evaluation_gives_each_number_by_its_tag_which_tells_of_how_many_images():
+def test_an_evaluation_gives_each_number_a_tag_with_the_number_of_images():
     both = evaluation()
     assert both.measure(real_images(), FAKE) == {"metric/one_10": 3.0, "metric/two_10": 6.0}
     assert both.tags == ["metric/one_10", "metric/two_10"]
@@ -154,11 +154,11 @@ def test_an_evaluation_gives_each_number_by_its_tag_which_tells_of_how_many_imag
 @pytest.mark.parametrize(
     ("num_images", "written"), [(2, "2"), (999, "999"), (1000, "1k"), (1500, "1500"), (50_000, "50k")]
 )
-def test_thousands_are_written_short(num_images, written):
+def test_thousands_are_abbreviated(num_images, written):
     assert evaluation(num_images=num_images).objective == f"metric/one_{written}"
 
 
-def test_what_is_needed_of_the_real_images_is_computed_once_for_the_same_images():
+def test_statistics_of_real_images_are_computed_once():
     metric = Excess("one", 1)
     evaluated = evaluation(metrics={"only": metric})
     for _ in range(3):
@@ -172,7 +172,7 @@ def test_what_is_needed_of_the_real_images_is_computed_once_for_the_same_images(
     assert metric.prepared == 3
 
 
-def test_two_metrics_keep_what_they_need_apart():
+def test_two_metrics_keep_separate_statistics():
     metrics = {"first": SlicedWasserstein(4, seed=0), "second": SlicedWasserstein(8, seed=1), "third": Diversity()}
     kept = Evaluation(1, 7, metrics, "diversity", "higher")
     torch.manual_seed(0)
@@ -185,7 +185,7 @@ def test_two_metrics_keep_what_they_need_apart():
     assert first["metric/sliced_wasserstein_7"] == alone["sliced_wasserstein"]
 
 
-def test_real_images_come_as_floats_as_many_as_asked_for_and_the_same_ones_each_time():
+def test_real_images_are_floats_as_many_as_requested_and_always_the_same():
     real = real_images(pixels=255)
     batches = list(real.batches(12))
     assert sum(len(batch) for batch in batches) == 12
@@ -199,7 +199,7 @@ def test_evaluation_that_is_off_measures_nothing_and_has_no_objective():
     assert (off.every, off.objective, off.goal, off.tags) == (None, None, None, [])
 
 
-def test_values_are_comparable_only_where_objective_goal_and_number_of_images_are_the_same():
+def test_values_are_comparable_only_if_objective_goal_and_number_of_images_are_the_same():
     same, *others = [
         evaluation(),
         evaluation("two"),
@@ -212,7 +212,7 @@ def test_values_are_comparable_only_where_objective_goal_and_number_of_images_ar
     assert json.loads(json.dumps(same.fingerprint)) == same.fingerprint
 
 
-def test_values_are_comparable_only_where_the_metric_is_set_alike():
+def test_values_are_comparable_only_if_the_metric_has_the_same_settings():
     def by(metric):
         return evaluation(metric.names[0], metrics={"only": metric}).fingerprint
 
@@ -221,7 +221,7 @@ def test_values_are_comparable_only_where_the_metric_is_set_alike():
 
 
 @pytest.mark.parametrize(("objective", "goal"), [("sliced_wasserstein", "higher"), ("coverage_cnn", "lower")])
-def test_a_goal_on_the_bad_side_of_a_number_is_refused(objective, goal):
+def test_a_goal_opposite_to_a_numbers_better_side_is_refused(objective, goal):
     metrics = {"shadows": SlicedWasserstein(4, seed=0), "features": FeatureMetrics(cnn, ["coverage"], 5, seed=0)}
     right = {"higher": "lower", "lower": "higher"}[goal]
     with pytest.raises(UserError, match=f"(?s)evaluation.goal is {goal}.*Try evaluation.goal={right}"):
@@ -253,7 +253,7 @@ class Neighbours(Excess):
         return {}
 
 
-def test_of_few_real_images_each_is_shown_once_where_neighbours_are_looked_for():
+def test_few_real_images_are_each_used_once_where_neighbours_matter():
     # Or each would be its own nearest neighbour.
     metrics = {"near": Neighbours("near", 1), "any": Excess("any", 1)}
     both, real = evaluation("near", metrics=metrics, num_images=30), real_images()
@@ -272,7 +272,7 @@ def test_of_few_real_images_each_is_shown_once_where_neighbours_are_looked_for()
     assert both.real.beside("metric/any_30") == ""
 
 
-def test_fewer_images_than_a_metric_needs_are_refused_before_the_training():
+def test_fewer_images_than_a_metric_needs_are_refused_before_training():
     few = InMemoryImages("few", torch.zeros(5, 1, 2, 2, dtype=torch.uint8), None, ())
     with pytest.raises(UserError, match=r"(?s)few has 5 images, but evaluation.metrics.near needs at least 6.*pixels"):
         evaluation("near", metrics={"near": Neighbours("near", 1)}).bind(few, None, torch.device("cpu"))
@@ -298,7 +298,7 @@ def test_fewer_images_than_a_metric_needs_are_refused_before_the_training():
         ("higher", math.nan, 1.0, False),
     ],
 )
-def test_an_objective_improves_when_it_beats_the_best_and_no_number_never_does(goal, value, best, improves):
+def test_an_objective_improves_when_it_beats_the_best_and_nan_never_does(goal, value, best, improves):
     assert evaluation(goal=goal).improves(value, best) is improves
 
 
@@ -313,7 +313,7 @@ class Note(Callback):
 
 @pytest.mark.slow
 @pytest.mark.parametrize(("goal", "sign"), [("lower", 1), ("higher", -1)])
-def test_a_run_returns_its_objective_so_that_lower_is_better_whatever_the_goal(tmp_path, monkeypatch, goal, sign):
+def test_a_run_returns_its_objective_so_that_lower_is_better_for_any_goal(tmp_path, monkeypatch, goal, sign):
     (tmp_path / "returned_note.py").write_text(RETURNED)
     monkeypatch.syspath_prepend(str(tmp_path))
     what = ["evaluation.objective=diversity", f"evaluation.goal={goal}"]
@@ -327,7 +327,7 @@ def test_a_run_returns_its_objective_so_that_lower_is_better_whatever_the_goal(t
     ("objective", "metrics", "names", "remedy"),
     [("fid", None, "one, two", "one"), ("tow", None, "one, two", "two"), ("fid", {}, "", "frechet_cnn")],
 )
-def test_an_objective_that_is_not_measured_is_refused_with_those_that_are(objective, metrics, names, remedy):
+def test_an_objective_that_is_not_measured_is_refused_with_the_measured_ones(objective, metrics, names, remedy):
     with pytest.raises(UserError) as refusal:
         evaluation(objective, metrics=metrics)
     assert str(refusal.value) == (
@@ -346,7 +346,7 @@ class Bare:
         return {"bare": 0.0}
 
 
-def test_every_number_of_the_package_says_which_way_is_better_and_the_objective_does_in_any_case():
+def test_every_metric_of_the_package_says_which_way_is_better_and_so_does_the_objective():
     told = Evaluation(
         every=1,
         num_images=1000,

@@ -33,7 +33,7 @@ def all_numbers(real, fake, k):
     return fidelity_and_coverage(balls(real, k), fake, k)
 
 
-def test_blocks_of_distances_are_the_table_of_distances(small_blocks):
+def test_distances_by_blocks_equal_the_whole_table(small_blocks):
     one, other = points(23), 100 + points(30, seed=1)
     blocks = [(start, block.clone()) for start, block in squared_distances(one, other)]
     assert [start for start, _ in blocks] == [0, 3, 6, 9, 12, 15, 18, 21]
@@ -41,14 +41,14 @@ def test_blocks_of_distances_are_the_table_of_distances(small_blocks):
     torch.testing.assert_close(torch.cat([block for _, block in blocks]), expected)
 
 
-def test_equal_points_are_exactly_zero_apart_however_far_out_they_lie():
+def test_equal_points_have_distance_zero_however_far_from_the_origin():
     cloud = 1000 + points(50)
     [(_, block)] = squared_distances(cloud, cloud)
     assert block.diagonal().tolist() == [0.0] * 50
     assert (nearest(cloud, cloud, 1)[0] == 0).all()
 
 
-def test_a_copy_is_told_from_the_near_twins_of_its_original():
+def test_a_copy_is_distinguished_from_near_twins_of_its_original():
     cloud = (100 * points(40)).repeat_interleave(4, 0) + 1e-3 * points(160, seed=1)
     near, which = nearest(cloud, cloud, 2)
     assert which[:, 0].tolist() == list(range(160))
@@ -56,7 +56,7 @@ def test_a_copy_is_told_from_the_near_twins_of_its_original():
     assert near[:, 0].max() == 0 < near[:, 1].min()
 
 
-def test_the_nearest_are_found_in_order_and_nobody_is_a_neighbour_of_its_own(small_blocks):
+def test_the_nearest_neighbours_are_sorted_and_exclude_the_point_itself(small_blocks):
     line = torch.tensor([[0.0], [1.0], [3.0], [7.0], [15.0]])
     near, which = nearest(torch.tensor([[6.0], [0.2]]), line, 3)
     assert which.tolist() == [[3, 2, 1], [0, 1, 2]]
@@ -74,7 +74,7 @@ def test_precision_and_recall_are_those_of_torch_fidelity(small_blocks):
         assert ours["recall"] == pytest.approx(theirs["recall"], abs=1e-3)
 
 
-def test_density_and_coverage_are_what_their_definitions_say(small_blocks):
+def test_density_and_coverage_follow_their_definitions(small_blocks):
     real, fake, k = points(60), 0.8 * points(50, seed=1), 4
     radii = torch.cdist(real, real).kthvalue(k + 1).values  # itself is the nearest
     inside = torch.cdist(fake, real) <= radii
@@ -83,7 +83,7 @@ def test_density_and_coverage_are_what_their_definitions_say(small_blocks):
     assert ours["coverage"] == pytest.approx(inside.any(0).double().mean().item())
 
 
-def test_clipped_numbers_are_what_their_paper_says(small_blocks):
+def test_clipped_metrics_follow_their_paper(small_blocks):
     real, fake, k = points(61), 1.3 * points(50, seed=1), 4
     among = torch.cdist(real, real)
     radii = among.kthvalue(k + 1).values
@@ -105,7 +105,7 @@ def test_clipped_numbers_are_what_their_paper_says(small_blocks):
 
 
 @pytest.mark.parametrize("share", [0.2, 0.5, 0.8])
-def test_a_share_of_good_pictures_among_far_ones_scores_that_share_where_plain_numbers_do_not(share):
+def test_clipped_metrics_give_the_share_of_good_images_among_outliers_where_plain_ones_do_not(share):
     real, good = points(1500), points(1500, seed=1)
     fake = torch.cat([good[: int(share * 1500)], 50 + points(1500, seed=2)[int(share * 1500) :]])
     ours = all_numbers(real, fake, k=5)
@@ -115,7 +115,7 @@ def test_a_share_of_good_pictures_among_far_ones_scores_that_share_where_plain_n
 
 
 @pytest.mark.parametrize("equal", [60, 120, 200])
-def test_among_equal_real_pictures_all_in_a_ball_count(equal):
+def test_among_equal_real_images_all_those_in_a_ball_count(equal):
     real = points(200)
     real[:equal] = real[0]
     k, ours = 5, balls(real, 5)
@@ -128,7 +128,7 @@ def test_among_equal_real_pictures_all_in_a_ball_count(equal):
         assert all_numbers(real, fake, k)["clipped_density"] == pytest.approx(0.5)
 
 
-def test_real_pictures_score_one_or_nearly():
+def test_real_images_score_about_one():
     ours = all_numbers(points(1500), points(1500, seed=1), k=5)
     assert ours["clipped_density"] > 0.95
     assert ours["clipped_coverage"] > 0.95
@@ -136,7 +136,7 @@ def test_real_pictures_score_one_or_nearly():
     assert ours["coverage"] == pytest.approx(1 - 2**-5, abs=0.02)  # the paper's expectation, 1 - 1 / 2^k
 
 
-def test_one_outlier_swallows_the_plain_numbers_and_not_the_clipped_ones():
+def test_one_outlier_ruins_the_plain_metrics_and_not_the_clipped_ones():
     real = torch.cat([points(300), torch.full((1, 4), 30.0)])
     fake = 20 + points(300, seed=1)
     ours = all_numbers(real, fake, k=5)
@@ -145,7 +145,7 @@ def test_one_outlier_swallows_the_plain_numbers_and_not_the_clipped_ones():
     assert ours["clipped_density"] == 0.0
 
 
-def test_the_curve_of_good_pictures_starts_at_nothing_and_ends_at_all():
+def test_the_curve_of_good_images_starts_at_zero_and_ends_at_all():
     assert share_of_good(0.0, 100, 50, 5) == 0.0
     assert share_of_good(1.0, 100, 50, 5) == 1.0
     half = [share_of_good(value, 10_000, 10_000, 5) for value in (0.3, 0.5, 0.7)]
@@ -153,7 +153,7 @@ def test_the_curve_of_good_pictures_starts_at_nothing_and_ends_at_all():
 
 
 @pytest.mark.parametrize("k", [1, 5])
-def test_copies_of_the_reference_lie_in_balls_and_on_their_edges(k):
+def test_copies_of_the_reference_are_in_balls_and_on_their_edges(k):
     real = points(300)
     ours = all_numbers(real, real, k)
     # Each lies in its own ball and in those of whoever it is a neighbour of; those on the very edge count for all but
@@ -162,7 +162,7 @@ def test_copies_of_the_reference_lie_in_balls_and_on_their_edges(k):
     assert (ours["precision"], ours["recall"], ours["coverage"]) == (1.0, 1.0, 1.0)
 
 
-def test_pictures_that_are_closer_than_a_neighbour_are_memorised_and_equal_ones_in_any_case():
+def test_images_closer_than_a_neighbour_are_memorised_and_so_are_equal_ones():
     training = torch.tensor([[0.0], [1.0], [5.0], [5.0]])
     fake = torch.tensor([[0.4], [-1.5], [5.0], [4.9], [1.9]])
     near, which = (found[:, 0] for found in nearest(fake, training, 1))
@@ -180,7 +180,7 @@ def mann_whitney(fake, held_out):
     return scipy.stats.norm.ppf(theirs.pvalue)
 
 
-def test_the_test_of_copying_in_one_cell_is_that_of_mann_and_whitney():
+def test_the_copying_test_in_one_cell_is_that_of_mann_and_whitney():
     fake, held_out = points(60, 1)[:, 0].square(), points(80, 1, seed=1)[:, 0].square() + 0.3
     z, p = in_one_cell(fake, held_out)
     assert z == pytest.approx(mann_whitney(fake, held_out), rel=1e-6)
@@ -195,7 +195,7 @@ def test_equal_distances_share_their_ranks():
     assert math.isfinite(in_one_cell(torch.zeros(13), torch.ones(14))[0])
 
 
-def test_cells_count_by_their_share_of_the_held_out_pictures_and_those_with_few_pictures_not_at_all():
+def test_cells_are_weighted_by_held_out_images_and_skipped_if_they_have_few_images():
     fake, held_out = points(110, 1)[:, 0].square(), points(125, 1, seed=1)[:, 0].square()
     fake_cells, held_out_cells = (
         torch.repeat_interleave(torch.tensor(counts)) for counts in ((40, 60, 9, 1), (30, 60, 35))
@@ -209,7 +209,7 @@ def test_cells_count_by_their_share_of_the_held_out_pictures_and_those_with_few_
     assert all(map(math.isnan, copying_test(fake[:9], held_out, fake_cells[:9], held_out_cells)))
 
 
-def test_held_out_pictures_of_another_class_mix_are_no_copies():
+def test_held_out_images_of_another_class_mix_are_not_reported_as_copies():
     """One class lies ten times as near to the training set as the other: as trousers do, and bags do not."""
     near, far = torch.rand(400, dtype=F64), 10 * torch.rand(400, dtype=F64)
     held_out, cells = torch.cat([near[:200], far[:200]]), torch.arange(2).repeat_interleave(200)

@@ -22,7 +22,7 @@ def drawn(images, truth, source=None):
     return Batch(images, {SOURCE: images if source is None else source, TRUTH: truth})
 
 
-def test_two_flat_pictures_are_as_alike_as_their_levels():
+def test_the_similarity_of_two_flat_images_depends_on_their_levels():
     """Nothing varies, so the luminance alone counts: (2 x y + .01^2) / (x^2 + y^2 + .01^2) of levels in [0, 1]."""
     for one, other in ((0.2, 0.9), (0.0, 1.0), (0.5, 0.5)):
         expected = (2 * one * other + 1e-4) / (one**2 + other**2 + 1e-4)
@@ -30,14 +30,14 @@ def test_two_flat_pictures_are_as_alike_as_their_levels():
         assert float(found) == pytest.approx(expected, rel=1e-9)
 
 
-def test_a_picture_is_like_itself_and_its_negative_is_its_opposite():
+def test_an_image_is_like_itself_and_its_negative_is_its_opposite():
     picture = torch.rand(3, 3, 20, 20, dtype=torch.float64) * 2 - 1
     assert ssim(picture, picture).tolist() == pytest.approx([1, 1, 1])
     noise = (torch.rand(3, 1, 40, 40, dtype=torch.float64) - 0.5) * 1.9
     assert (ssim(noise, -noise) < -0.9).all()
 
 
-def test_similarity_is_that_of_the_definition_at_a_single_window():
+def test_similarity_follows_its_definition_in_a_single_window():
     """Of pictures of eleven pixels there is one window: means, variances and covariance by hand."""
     one, other = torch.rand(2, 1, 1, 11, 11, dtype=torch.float64) * 2 - 1
     weights = [[math.exp(-((row - 5) ** 2 + (column - 5) ** 2) / 4.5) for column in range(11)] for row in range(11)]
@@ -52,12 +52,12 @@ def test_similarity_is_that_of_the_definition_at_a_single_window():
     assert float(ssim(one, other)) == pytest.approx(float(expected), rel=1e-9)
 
 
-def test_pictures_smaller_than_the_window_are_compared_whole():
+def test_images_smaller_than_the_window_are_compared_as_a_whole():
     assert float(ssim(flat(0.5, size=8), flat(0.5, size=8))) == pytest.approx(1)
 
 
 @pytest.mark.parametrize("level", [-0.98, 0.0, 0.98])
-def test_similarity_of_nearly_flat_pictures_loses_nothing_to_float32(level):
+def test_similarity_of_nearly_flat_images_is_exact_in_spite_of_float32_inputs(level):
     """Their variance is a small difference of large numbers."""
     one, other = level + 0.01 * torch.rand(2, 70, 3, 24, 20, dtype=torch.float64)
     in_float32 = ssim(one.float(), other.float())
@@ -65,7 +65,7 @@ def test_similarity_of_nearly_flat_pictures_loses_nothing_to_float32(level):
     assert in_float32.tolist() == pytest.approx(ssim(one.float().double(), other.float().double()).tolist(), abs=1e-6)
 
 
-def test_distance_is_a_mean_over_pictures_however_they_are_batched():
+def test_distance_is_the_mean_over_images_in_any_batches():
     batches = [drawn(flat(0.5, count=3), flat(0.0, count=3)), drawn(flat(-1.0), flat(1.0))]
     found = PairMetrics().measure(batches, {})
     assert found["l1"] == pytest.approx((3 * 0.5 + 2.0) / 4)

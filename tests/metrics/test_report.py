@@ -27,7 +27,7 @@ def evaluated(samples, metrics, real, generated):
     return evaluate_samples(samples, images, metrics, real, generated, seed=0)
 
 
-def test_real_pictures_are_held_out_ones_noise_stands_beside_and_both_are_kept(bound, own_cache, monkeypatch):
+def test_the_report_compares_with_held_out_real_images_and_noise_and_keeps_both(bound, own_cache, monkeypatch):
     first = reference(bound, real=300, generated=200, seed=0)
     assert (first.count, first.real_count, first.real_of) == (300, 200, "test")
     assert first.real["frechet_cnn"] < first.noise["frechet_cnn"] / 5
@@ -41,7 +41,7 @@ def test_real_pictures_are_held_out_ones_noise_stands_beside_and_both_are_kept(b
     assert sorted(file.name for file in own_cache.iterdir()) == files
 
 
-def test_without_held_out_pictures_real_ones_are_the_half_outside_the_reference(metrics_of, halves):
+def test_without_held_out_images_the_real_ones_are_the_half_outside_the_reference(metrics_of, halves):
     metrics = metrics_of()
     metrics.bind(halves[0], None, CPU)
     without = reference(metrics, real=150, generated=metrics.comparable(900), seed=0)
@@ -54,9 +54,7 @@ def test_without_held_out_pictures_real_ones_are_the_half_outside_the_reference(
 
 
 @pytest.mark.parametrize("held_out", [True, False])
-def test_as_many_real_pictures_stand_beside_the_generated_ones_however_many_are_asked_for(
-    metrics_of, halves, drawn, held_out
-):
+def test_the_report_compares_as_many_real_as_generated_images(metrics_of, halves, drawn, held_out):
     metrics = metrics_of(["coverage", "frechet"])
     metrics.bind(halves[0], halves[1] if held_out else None, CPU)
     for asked in (50, 300, 10_000):
@@ -70,7 +68,7 @@ def test_as_many_real_pictures_stand_beside_the_generated_ones_however_many_are_
 
 
 @pytest.mark.parametrize(("generated", "real", "few"), [(50, 300, True), (300, 50, True), (300, 300, False)])
-def test_that_pictures_are_few_is_said_whatever_is_kept_already(
+def test_few_images_give_a_warning_whatever_is_cached(
     metrics_of, halves, drawn, caplog, own_cache, generated, real, few
 ):
     for _ in range(2):
@@ -84,7 +82,7 @@ def test_that_pictures_are_few_is_said_whatever_is_kept_already(
         ] * few
 
 
-def test_the_reference_is_at_even_distances_and_noise_follows_its_seed(halves):
+def test_the_reference_is_evenly_spaced_and_noise_follows_its_seed(halves):
     training, _ = halves
     parts = torch.cat([part.images for part in reference_pictures(training, 300)])
     assert torch.equal(parts, training.images[torch.arange(300) * 448 // 300])
@@ -95,7 +93,7 @@ def test_the_reference_is_at_even_distances_and_noise_follows_its_seed(halves):
     assert one.float().mean() == pytest.approx(127.5, abs=2)
 
 
-def test_pictures_of_any_program_are_evaluated_from_a_file(bound, halves, drawn):
+def test_images_of_any_program_are_evaluated_from_a_file(bound, halves, drawn):
     training, _ = halves
     found = evaluated(drawn, bound, real=300, generated=200)
     named = {row.name: row for row in found.rows}
@@ -123,7 +121,7 @@ def test_pictures_of_any_program_are_evaluated_from_a_file(bound, halves, drawn)
     assert sum(shares["generated"] for shares in stored["classes"].values()) == pytest.approx(1)
 
 
-def test_several_stand_side_by_side_but_for_those_of_another_fingerprint(bound, drawn):
+def test_several_runs_are_in_one_table_except_those_of_another_fingerprint(bound, drawn):
     one, more = (evaluated(drawn, bound, real=300, generated=count) for count in (200, 300))
     lines = side_by_side({"a": one, "b": one, "c": more}).splitlines()
     assert lines[0].split() == ["metric", "a", "b", "real", "noise", "better"]
@@ -131,7 +129,7 @@ def test_several_stand_side_by_side_but_for_those_of_another_fingerprint(bound, 
     assert lines[-1] == "c is not compared with a: generated is 200 and 300."
 
 
-def test_the_picture_shows_copies_classes_and_places(bound, drawn):
+def test_the_reports_image_shows_copies_classes_and_bars(bound, drawn):
     found = evaluated(drawn, bound, real=300, generated=400)
     page = found.picture()
     assert page.mode == "RGB"
@@ -142,7 +140,7 @@ def test_the_picture_shows_copies_classes_and_places(bound, drawn):
     assert torch.equal(found.suspects, found.originals[:, 0])  # the copies are told, each beside its original
 
 
-def test_suspects_come_nearest_first_with_rows_of_the_training_set(bound, halves):
+def test_suspected_copies_are_sorted_by_distance_with_rows_of_the_training_set(bound, halves):
     training, held_out = halves
     images = torch.cat([held_out.images[:20], training.images[5:6], held_out.images[20:40]])
     suspects, originals = most_alike(bound.extractor(images).vectors, bound, count=3, k=2)
@@ -158,7 +156,7 @@ def test_too_few_samples_are_refused_with_the_number_that_is_needed(bound, halve
     assert "it holds 3 images, where the metrics need 6." in str(error.value)
 
 
-def test_floats_of_a_generator_are_evaluated_as_the_bytes_they_would_be_saved_as(bound, halves):
+def test_floats_of_a_generator_are_evaluated_as_the_bytes_of_a_file(bound, halves):
     images = halves[1].images[:200]
     what = {"real": 300, "seed": 0, "average": True, "checkpoint": "best"}
     one = report(images, bound, **what)
@@ -170,11 +168,11 @@ def test_floats_of_a_generator_are_evaluated_as_the_bytes_they_would_be_saved_as
 @pytest.mark.parametrize(
     ("count", "name"), [(10_000, "frechet_cnn_10k"), (1_000, "frechet_cnn_1k"), (1_797, "frechet_cnn_1797")]
 )
-def test_names_tell_how_many_pictures(count, name):
+def test_names_contain_the_number_of_images(count, name):
     assert with_count("frechet_cnn", count) == name
 
 
-def test_a_place_needs_real_pictures_noise_and_a_good_end():
+def test_a_bar_needs_real_images_noise_and_a_good_end():
     row = Row("a", 2.0, 1.0, 5.0, "lower", "")
     assert row.place == 0.25
     for lacking in (Row("a", None, 1.0, 5.0, "lower", ""), Row("a", 2.0, None, 5.0, "lower", "")):

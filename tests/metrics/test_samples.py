@@ -29,7 +29,7 @@ def message_of(path, shape=GREY):
 
 @pytest.mark.parametrize("shape", [GREY, COLOUR])
 @pytest.mark.parametrize("output", ["pictures/", "pictures.npz"])
-def test_what_the_runner_writes_is_read_back(tmp_path, shape, output):
+def test_images_that_gan_sample_writes_are_read_back(tmp_path, shape, output):
     images = pixels(shape)
     write_samples(images, f"{tmp_path}/{output}")
     read = read_samples(f"{tmp_path}/{output}", shape)
@@ -47,7 +47,7 @@ def as_tensor(images):
     return torch.from_numpy(images).permute(0, 3, 1, 2)
 
 
-def test_files_are_read_in_the_order_of_their_paths_those_of_folders_too_and_what_is_read_is_said(tmp_path, caplog):
+def test_files_are_read_in_the_order_of_their_paths_with_subfolders_and_a_line_says_what_is_read(tmp_path, caplog):
     caplog.set_level(logging.INFO)
     images = pixels(GREY)
     for name, image in zip(("c.PNG", "a.png", "b/x.png", "b/c/y.bmp"), images, strict=False):
@@ -62,7 +62,7 @@ def test_files_are_read_in_the_order_of_their_paths_those_of_folders_too_and_wha
     assert warned.startswith("1 file that may hold images is not read: 1 .heic (photo.heic).")
 
 
-def test_what_is_not_there_or_is_something_else_is_said(tmp_path):
+def test_a_missing_path_or_another_kind_of_file_is_reported(tmp_path):
     assert "there is no such file or folder.\n  Give a folder of images" in message_of(tmp_path / "nowhere")
     (tmp_path / "a.txt").write_text("")
     assert "that is a file of another kind." in message_of(tmp_path / "a.txt")
@@ -84,7 +84,7 @@ def in_mode(image, mode):
 
 @pytest.mark.parametrize("ending", [".png", ".bmp", ".tiff", ".webp", ".ppm"])
 @pytest.mark.parametrize("mode", ["L", "LA", "P", "RGB", "RGBA"])
-def test_grey_pictures_are_the_same_in_whatever_mode_and_format_a_program_writes_them(tmp_path, mode, ending):
+def test_grey_images_are_the_same_in_any_mode_and_format(tmp_path, mode, ending):
     images = pixels(GREY)
     for number, image in enumerate(images):
         try:
@@ -101,7 +101,7 @@ def test_grey_pictures_are_the_same_in_whatever_mode_and_format_a_program_writes
     assert said in message_of(tmp_path)
 
 
-def test_a_grey_file_among_colour_ones_is_a_colour_picture_and_nothing_but_grey_files_are_not(tmp_path):
+def test_a_grey_file_among_colour_ones_is_a_colour_image_and_a_folder_of_grey_files_is_grey(tmp_path):
     grey, colour = pixels(GREY)[0], pixels(COLOUR)[0]
     save(grey, tmp_path / "a.png")
     said = "all its images are grey, where the real images are in colour.\n  Write the images in RGB"
@@ -121,7 +121,7 @@ def test_pictures_of_more_than_8_bits_are_refused(tmp_path):
     assert "1 of 1 image (a.png) has more than 8 bits a channel" in message_of(tmp_path)
 
 
-def test_a_picture_that_a_camera_turned_has_the_size_that_it_is_shown_at(tmp_path):
+def test_an_image_with_a_cameras_rotation_mark_has_the_size_that_it_is_shown_at(tmp_path):
     turned = Image.Exif()
     turned[0x0112] = 6
     save(pixels(COLOUR)[0], tmp_path / "a.jpg", exif=turned)
@@ -139,7 +139,7 @@ def test_a_picture_that_a_camera_turned_has_the_size_that_it_is_shown_at(tmp_pat
         ([(8, 8 + n) for n in range(7)], "images of 7 sizes from 8 to 8x14 pixels (6 differ: 1.png, 2.png, ...)"),
     ],
 )
-def test_all_sizes_are_named_at_once_before_any_picture_is_decoded(tmp_path, monkeypatch, sizes, said):
+def test_different_sizes_are_reported_together_before_any_image_is_decoded(tmp_path, monkeypatch, sizes, said):
     monkeypatch.setattr(samples, "examined", None)
     for number, size in enumerate(sizes):
         save(Image.new("L", size), tmp_path / f"{number}.png")
@@ -148,7 +148,7 @@ def test_all_sizes_are_named_at_once_before_any_picture_is_decoded(tmp_path, mon
         assert message.endswith("Write all images at 8 pixels, or remove those of other sizes.")
 
 
-def test_a_broken_png_is_named(tmp_path):
+def test_a_broken_png_is_reported_by_name(tmp_path):
     Image.fromarray(pixels(GREY)[0, ..., 0]).save(tmp_path / "a.png")
     content = (tmp_path / "a.png").read_bytes()
     (tmp_path / "a.png").write_bytes(content[:50])
@@ -172,7 +172,7 @@ def test_a_broken_png_is_named(tmp_path):
     ],
     ids=["floats", "no channels", "channels first", "colour", "two channels", "size", "empty", "range", "objects"],
 )
-def test_an_array_of_another_form_is_refused_with_what_to_do(tmp_path, array, said):
+def test_an_array_of_another_shape_is_refused_with_what_to_do(tmp_path, array, said):
     np.savez(tmp_path / "a.npz", array)
     assert said in message_of(tmp_path / "a.npz")
 
@@ -184,7 +184,7 @@ def test_an_array_of_grey_pictures_in_three_channels_is_grey(tmp_path):
     assert "arr_0 has 1 channel, where the real images have 3." in message_of(tmp_path / "a.npz", COLOUR)
 
 
-def test_an_npz_without_the_array_or_that_is_none_is_said(tmp_path):
+def test_a_file_without_the_array_or_that_is_not_an_npz_is_reported(tmp_path):
     np.savez(tmp_path / "a.npz", images=pixels(GREY))
     assert "it has no array arr_0.\n  Write it with numpy.savez(PATH, images), without a name." in message_of(
         tmp_path / "a.npz"
@@ -193,14 +193,14 @@ def test_an_npz_without_the_array_or_that_is_none_is_said(tmp_path):
     assert "it cannot be read: " in message_of(tmp_path / "b.npz")
 
 
-def test_a_file_that_would_unpack_to_more_than_is_read_is_refused_by_its_header(tmp_path):
+def test_a_file_that_would_unpack_to_too_much_is_refused_by_its_header(tmp_path):
     header = {"descr": "|u1", "fortran_order": False, "shape": (10**9, 8, 6, 1)}
     with zipfile.ZipFile(tmp_path / "bomb.npz", "w") as archive, archive.open("arr_0.npy", "w") as member:
         np.lib.format.write_array_header_1_0(member, header)
     assert "its 1,000,000,000 images take 48.0 GB, where 4.3 GB are read at most." in message_of(tmp_path / "bomb.npz")
 
 
-def test_a_folder_of_too_many_is_refused_before_any_is_read(tmp_path, monkeypatch):
+def test_a_folder_of_too_many_images_is_refused_before_any_is_read(tmp_path, monkeypatch):
     monkeypatch.setattr(samples, "_LARGEST", 100)
     for name in "abc":
         (tmp_path / f"{name}.png").write_bytes(b"")
@@ -208,7 +208,7 @@ def test_a_folder_of_too_many_is_refused_before_any_is_read(tmp_path, monkeypatc
 
 
 @pytest.mark.parametrize("names", [("arr_0.npy", "arr_0"), ("arr_0.npy", "arr_0.npy")])
-def test_of_two_entries_for_one_array_none_is_chosen(tmp_path, names):
+def test_two_entries_for_one_array_are_refused(tmp_path, names):
     buffer = io.BytesIO()
     np.save(buffer, pixels(GREY))
     with warnings.catch_warnings(), zipfile.ZipFile(tmp_path / "a.npz", "w") as archive:
@@ -232,7 +232,7 @@ def test_a_header_is_read_within_bounds(tmp_path, content, said):
     assert said in message_of(tmp_path / "a.npz")
 
 
-def test_an_array_that_ends_early_is_told_and_one_by_columns_is_turned(tmp_path):
+def test_a_truncated_array_is_reported_and_one_in_column_order_is_read(tmp_path):
     array = pixels(GREY)
     np.savez(tmp_path / "a.npz", np.asfortranarray(array))
     assert torch.equal(read_samples(str(tmp_path / "a.npz"), GREY), torch.from_numpy(array).permute(0, 3, 1, 2))

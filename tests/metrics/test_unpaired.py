@@ -101,7 +101,7 @@ def test_the_true_translation_has_the_best_numbers_in_both_directions():
     assert numbers["frechet_levels_both"] == pytest.approx(mean)
 
 
-def test_numbers_of_copies_are_those_of_the_baseline():
+def test_numbers_of_unchanged_inputs_are_those_of_the_baseline():
     same = lambda images: images  # noqa: E731
     numbers, metrics, batches, statistics = measured(same, same)
     assert (numbers["change"], numbers["change_back"]) == (0, 0)
@@ -116,7 +116,7 @@ def test_numbers_of_copies_are_those_of_the_baseline():
     assert other["frechet_levels_both"] < 0.1 * numbers["frechet_levels_both"]
 
 
-def test_what_the_data_do_not_have_is_not_among_the_names():
+def test_metrics_that_the_data_do_not_allow_are_not_listed():
     numbers, *_ = measured(negative, negative, partners=False, classes=())
     assert not {"l1", "ssim", "classes_kept"} & numbers.keys()
     numbers, *_ = measured(negative, negative, both_ways=False)
@@ -124,7 +124,7 @@ def test_what_the_data_do_not_have_is_not_among_the_names():
     assert "l1" in numbers
 
 
-def test_real_images_have_numbers_of_both_directions():
+def test_real_images_are_measured_in_both_directions():
     _, metrics, _, statistics = measured(negative, negative)
     real, count = metrics.of_real(statistics, 30)
     assert count == 30
@@ -158,7 +158,7 @@ ALARMS = [InputCopied(0.02, 10), OneOutput(0.05, 10), HiddenInNoise(0.5, 10)]
     ],
     ids=["true", "identity", "one output", "steganography", "imperfect"],
 )
-def test_alarms_are_raised_by_what_is_planted_alone(there, back, raised):
+def test_alarms_are_raised_by_injected_faults_only(there, back, raised):
     numbers, metrics, *_ = measured(there, back)
     point = {f"judged/{name}": value for name, value in metrics.for_alarms(numbers, COUNT).items()}
     now = Moment(100, 100, 100)
@@ -179,6 +179,6 @@ def test_other_data_and_other_games_are_refused():
         metrics.measure([Batch(torch.zeros(4, 1, 8, 8))], {})
 
 
-def test_conditions_of_both_sides_are_known():
+def test_conditions_of_both_sides_are_supported():
     conditions = domains(partners=True).conditions(torch.arange(3))
     assert conditions.keys() == {SOURCE, TRUTH, SOURCE_LABEL, IMAGE_LABEL}

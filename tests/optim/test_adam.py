@@ -23,7 +23,7 @@ def test_two_updates_of_adam_follow_the_papers_algorithm():
         assert parameter.item() == pytest.approx(x, rel=1e-12)
 
 
-def test_weight_decay_adds_its_share_of_the_weight_to_the_gradient():
+def test_weight_decay_adds_its_multiple_of_the_weight_to_the_gradient():
     decayed, plain = (nn.Parameter(torch.tensor([2.0, -3.0], dtype=F64)) for _ in range(2))
     with_decay = Adam([decayed], 0.1, (0.5, 0.9), 1.0, weight_decay=0.25)
     without = Adam([plain], 0.1, (0.5, 0.9), 1.0, weight_decay=0.0)
@@ -36,7 +36,7 @@ def test_weight_decay_adds_its_share_of_the_weight_to_the_gradient():
 
 @pytest.mark.gpu
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
-def test_on_a_gpu_the_learning_rate_lies_there_too_so_that_a_recorded_step_sees_it_change():
+def test_on_a_gpu_the_learning_rate_is_a_tensor_so_that_a_recorded_step_sees_it_change():
     parameter = nn.Parameter(torch.ones(2, device="cuda"))
     optimizer = Adam([parameter], 0.1, (0.5, 0.9), 1e-8, weight_decay=0.0)
     assert optimizer.param_groups[0]["lr"].is_cuda
@@ -58,7 +58,7 @@ def test_many_updates_equal_those_of_torchs_own_adam():
     torch.testing.assert_close(nets[0].bias, nets[1].bias)
 
 
-def test_weights_with_channels_last_are_updated_to_the_bits_of_those_without():
+def test_weights_in_channels_last_format_are_updated_bit_for_bit_as_others():
     torch.manual_seed(4)
     weight, gradients = torch.randn(24, 7, 3, 3), torch.randn(3, 24, 7, 3, 3)
     found = []

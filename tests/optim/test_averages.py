@@ -17,7 +17,7 @@ def linear(*weights):
 
 
 @pytest.mark.parametrize("batch", [16, 64])
-def test_after_the_half_life_in_images_half_of_the_gap_is_left_whatever_the_batch(batch):
+def test_after_the_half_life_in_images_half_of_the_gap_is_left_for_any_batch_size(batch):
     average = MovingAverage(linear(0.0), HalfLife(640, None, batch, CPU))
     for _ in range(640 // batch):
         average.update(linear(1.0))
@@ -39,14 +39,14 @@ def test_the_first_update_of_a_ramp_takes_the_weights_as_they_are():
     assert average.net.weight.tolist() == [[1.0, 2.0]]
 
 
-def test_images_are_counted_beyond_what_float32_can():
+def test_images_are_counted_beyond_the_range_of_float32():
     half_life = HalfLife(half_life=1e12, ramp_up=0.05, batch=1, device=CPU)
     half_life.load_state_dict({"images": torch.tensor(2.0**26, dtype=torch.float64)})
     half_life.next()
     assert half_life.state_dict()["images"].item() == 2**26 + 1
 
 
-def test_a_checkpoint_keeps_how_far_the_ramp_is_and_loads_in_place():
+def test_a_checkpoint_keeps_the_position_in_the_ramp_and_loads_in_place():
     one, other = (HalfLife(1000, 0.05, 8, CPU) for _ in range(2))
     for _ in range(5):
         one.next()
@@ -56,7 +56,7 @@ def test_a_checkpoint_keeps_how_far_the_ramp_is_and_loads_in_place():
     assert float(other.next()) == float(one.next()) > 0
 
 
-def test_an_average_that_another_decay_has_made_is_kept_and_needs_no_ramp():
+def test_an_average_made_with_another_decay_is_kept_and_needs_no_ramp():
     average = MovingAverage(linear(1.0), HalfLife(100, 0.05, 50, CPU))
     average.load_state_dict(MovingAverage(linear(1.0), 0.99).state_dict())
     average.update(linear(0.0))
@@ -64,7 +64,7 @@ def test_an_average_that_another_decay_has_made_is_kept_and_needs_no_ramp():
 
 
 @pytest.mark.parametrize("decay", [0.9, 0.0])
-def test_a_plain_decay_closes_the_gap_by_its_share_an_update(decay):
+def test_a_plain_decay_closes_the_same_share_of_the_gap_at_every_update(decay):
     average = MovingAverage(linear(2.0, -3.0), decay)
     for _ in range(4):
         average.update(linear(5.0, 1.0))
@@ -73,7 +73,7 @@ def test_a_plain_decay_closes_the_gap_by_its_share_an_update(decay):
     )
 
 
-def test_a_half_life_and_a_plain_decay_move_alike_where_they_are_the_same_number():
+def test_a_half_life_and_the_equal_plain_decay_give_the_same_average():
     by_decay = MovingAverage(linear(2.0, -3.0), 0.5 ** (8 / 100))
     by_images = MovingAverage(linear(2.0, -3.0), HalfLife(100, None, 8, CPU))
     for value in (1.0, 4.0, -2.0):
@@ -82,7 +82,7 @@ def test_a_half_life_and_a_plain_decay_move_alike_where_they_are_the_same_number
     torch.testing.assert_close(by_images.net.weight, by_decay.net.weight, rtol=1e-6, atol=0)
 
 
-def test_buffers_are_taken_over_as_they_are_but_for_batch_norms_which_are_of_other_weights():
+def test_buffers_are_copied_except_those_of_batch_norm():
     source = nn.Sequential(nn.BatchNorm1d(3))
     source.register_buffer("played", torch.zeros(2))
     average = MovingAverage(copy.deepcopy(source), HalfLife(1000, None, 8, CPU))
@@ -95,7 +95,7 @@ def test_buffers_are_taken_over_as_they_are_but_for_batch_norms_which_are_of_oth
     assert not average.net.training
 
 
-def test_a_checkpoint_says_of_how_many_pictures_batch_norms_statistics_are():
+def test_a_checkpoint_says_from_how_many_images_batch_norm_statistics_are():
     average = MovingAverage(linear(1.0), 0.99)
     for pictures in (0, 256, math.inf):
         average.statistics_of = pictures
@@ -108,7 +108,7 @@ def test_a_checkpoint_says_of_how_many_pictures_batch_norms_statistics_are():
 
 @pytest.mark.gpu
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
-def test_on_a_gpu_nothing_waits_for_it(never_waiting):
+def test_on_a_gpu_nothing_synchronises_with_the_device(never_waiting):
     source = nn.Linear(3, 2).cuda()
     average = MovingAverage(copy.deepcopy(source), HalfLife(1000, 0.05, 8, torch.device("cuda")))
     average.update(source)

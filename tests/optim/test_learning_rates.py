@@ -25,7 +25,7 @@ def test_a_constant_rate_never_changes(progress):
         (0.0, 3.0, 0.5, 2.0),  # a rate may rise
     ],
 )
-def test_a_linear_rate_holds_and_then_goes_straight_to_its_end(hold, end, progress, factor):
+def test_a_linear_rate_is_constant_first_and_then_falls_linearly_to_its_end(hold, end, progress, factor):
     assert Linear(hold, end).factor(999, progress) == pytest.approx(factor, abs=1e-12)
 
 
@@ -42,12 +42,12 @@ def test_a_linear_rate_holds_and_then_goes_straight_to_its_end(hold, end, progre
         (0.0, 0.25, (2 + math.sqrt(2)) / 4),
     ],
 )
-def test_a_cosine_rate_follows_half_a_cosine_down_to_its_end(end, progress, factor):
+def test_a_cosine_rate_falls_along_half_a_cosine_to_its_end(end, progress, factor):
     assert Cosine(end).factor(999, progress) == pytest.approx(factor, abs=1e-12)
 
 
 @pytest.mark.parametrize("decay", [0.0, 1e-8, 0.5])
-def test_time_decay_is_that_of_keras_whose_first_update_is_number_zero(decay):
+def test_time_decay_is_that_of_keras_which_counts_the_first_update_as_zero(decay):
     # keras/optimizers.py, Adam.get_updates: lr = lr * (1. / (1. + self.decay * self.iterations))
     lr = 2e-4
     for iterations in (0, 1, 468, 187_200):

@@ -8,7 +8,7 @@ from gan_runner.optim.standing_statistics import batch_norms, take_statistics
 F64 = torch.float64
 
 
-def test_statistics_are_the_plain_averages_over_batches_of_what_a_layer_is_given():
+def test_statistics_are_the_plain_averages_over_the_batches_that_a_layer_gets():
     net = nn.Sequential(nn.Linear(2, 3, dtype=F64), nn.BatchNorm1d(3, momentum=0.01, dtype=F64)).eval()
     net[1](torch.full((1, 3), 100.0, dtype=F64))
     net[1].running_mean.fill_(7.0)  # of some other weights
@@ -32,7 +32,7 @@ def several_kinds():
 
 
 @pytest.mark.parametrize("net", [pytest.param(net, id=name) for name, net in several_kinds()])
-def test_every_layer_has_the_statistics_of_what_passes_through_it_when_pictures_are_drawn(net):
+def test_every_layer_has_the_statistics_of_its_inputs_when_images_are_drawn(net):
     net = net.double().eval()
     latents = torch.randn(2000, 5, dtype=F64)
     take_statistics(net, [lambda: net(latents)])
@@ -49,12 +49,12 @@ def test_every_layer_has_the_statistics_of_what_passes_through_it_when_pictures_
         torch.testing.assert_close(layer.running_var, inputs.var(1), rtol=1e-2, atol=0)
 
 
-def test_layers_are_as_they_were_where_drawing_fails():
+def test_layers_are_restored_if_drawing_fails():
     net = nn.Sequential(nn.BatchNorm1d(3)).eval()
     with pytest.raises(RuntimeError):
         take_statistics(net, [lambda: net(torch.zeros(2, 4))])
     assert (net[0].training, net[0].momentum) == (False, 0.1)
 
 
-def test_a_layer_that_keeps_no_statistics_is_none_to_take_any_of():
+def test_layers_without_running_statistics_are_ignored():
     assert batch_norms(nn.Sequential(nn.BatchNorm1d(3, track_running_stats=False), nn.LayerNorm(3))) == []

@@ -31,7 +31,7 @@ def test_mean_and_spread_are_those_of_a_sample():
     assert Statistics.of([None]) == Statistics(None, None, 0)
 
 
-def test_a_row_is_everything_but_the_seed_and_the_best_comes_first(tmp_path):
+def test_a_row_combines_runs_that_differ_only_in_the_seed_and_the_best_row_comes_first(tmp_path):
     (one,) = sets_of(make_sweep(tmp_path, pictures=1))
     assert one.keys == ["optimizer.lr", "model.dropout"]
     assert [group.values for group in one.groups[:2]] == [(4e-4, 0.1), (4e-4, 0.3)]
@@ -49,12 +49,12 @@ def test_the_highest_comes_first_where_higher_is_better(tmp_path):
     assert means == sorted(means, reverse=True)
 
 
-def test_values_that_follow_another_are_no_difference_of_their_own(tmp_path):
+def test_values_that_follow_from_another_key_are_not_a_difference(tmp_path):
     runs = [read_run(make_run(tmp_path / name, dropout=dropout), name) for name, dropout in (("a", 0.1), ("b", 0.5))]
     assert differing_keys(runs) == ["model.dropout"]
 
 
-def test_a_choice_of_a_group_is_a_key_also_for_runs_that_left_it_at_its_default(tmp_path):
+def test_an_option_of_a_group_is_a_key_also_for_runs_that_left_the_default(tmp_path):
     make_run(tmp_path / "a", pictures=1)
     other = make_run(tmp_path / "b", pictures=1, overrides=("model=dcgan",))
     (other / ".hydra/hydra.yaml").write_text("hydra: {runtime: {choices: {model: dcgan}}}")
@@ -63,7 +63,7 @@ def test_a_choice_of_a_group_is_a_key_also_for_runs_that_left_it_at_its_default(
     assert {group.values for group in one.groups} == {("mlp",), ("dcgan",)}
 
 
-def test_a_difference_that_nobody_typed_is_found_in_the_configs(tmp_path):
+def test_a_difference_that_was_not_typed_is_found_in_the_configs(tmp_path):
     make_run(tmp_path / "a", pictures=1)
     other = changed(make_run(tmp_path / "b", pictures=1), model={"width": 3}, data={"root": "elsewhere"})
     with (other / ".hydra/config.yaml").open("a") as file:
@@ -72,7 +72,7 @@ def test_a_difference_that_nobody_typed_is_found_in_the_configs(tmp_path):
     assert one.keys == ["model.width"]
 
 
-def test_numbers_typed_in_two_ways_are_one_value(tmp_path):
+def test_a_number_typed_in_two_ways_is_one_value(tmp_path):
     for name, typed in (("a", "1e-4"), ("b", "0.0001")):
         run = make_run(tmp_path / name, pictures=1, lr=1e-4, seed=ord(name))
         (run / ".hydra/overrides.yaml").write_text(yaml.safe_dump([f"optimizer.lr={typed}"]))
@@ -89,13 +89,13 @@ OTHERS = {
 
 
 @pytest.mark.parametrize("other", OTHERS.values(), ids=OTHERS)
-def test_runs_that_do_not_compare_are_set_apart(tmp_path, other):
+def test_runs_that_cannot_be_compared_are_separated(tmp_path, other):
     make_sweep(tmp_path / "some", pictures=1, lrs=(1e-4,))
     make_run(tmp_path / "other", pictures=1, **other)
     assert [len(one.runs) for one in sets_of(tmp_path)] == [4, 1]
 
 
-def test_runs_that_were_measured_otherwise_are_set_apart_and_the_difference_is_said(tmp_path):
+def test_runs_that_were_measured_differently_are_separated_and_the_difference_is_named(tmp_path):
     make_run(tmp_path / "a", pictures=1)
     changed(make_run(tmp_path / "b", pictures=1), evaluation={"num_images": 10_000, "every": 5})
     changed(make_run(tmp_path / "c", pictures=1), evaluation={"every": 5})
@@ -108,7 +108,7 @@ def test_runs_that_were_measured_otherwise_are_set_apart_and_the_difference_is_s
     assert [run.name for run in first.runs] == ["a", "c"]
 
 
-def test_runs_by_two_extractors_are_told_apart_by_them(tmp_path):
+def test_runs_with_different_extractors_are_separated_by_them(tmp_path):
     for name in "ab":
         make_run(tmp_path / name, pictures=1, told={"evaluation": {"metric": f"classes-{name}"}})
     assert {one.measured for one in sets_of(tmp_path)} == {
@@ -117,7 +117,7 @@ def test_runs_by_two_extractors_are_told_apart_by_them(tmp_path):
     }
 
 
-def test_what_is_looked_at_once_a_run_has_ended_makes_no_other_objective(tmp_path):
+def test_an_evaluation_at_the_end_of_a_run_does_not_change_the_objective(tmp_path):
     make_run(tmp_path / "a", pictures=1)
     closely = {"at_end": {"num": 10_000, "metrics": {"neighbours": 5}}, "stop_after": 5}
     changed(make_run(tmp_path / "b", pictures=1), evaluation=closely)
@@ -125,7 +125,7 @@ def test_what_is_looked_at_once_a_run_has_ended_makes_no_other_objective(tmp_pat
     assert [run.name for run in one.runs] == ["a", "b"]
 
 
-def test_a_run_that_failed_at_once_is_set_beside_those_with_its_settings(tmp_path):
+def test_a_run_that_failed_immediately_is_grouped_by_its_settings(tmp_path):
     nothing = {"data": None, "best": None, "metrics": {}, "objective": None, "error": "Too little memory."}
     make_sweep(tmp_path / "some", pictures=1, lrs=(1e-4,))
     images = {"name": "digits", "fingerprint": "ffff", "count": 9}
@@ -136,7 +136,7 @@ def test_a_run_that_failed_at_once_is_set_beside_those_with_its_settings(tmp_pat
     assert {run.name for run in second.runs} == {"other", "failed"}
 
 
-def test_a_run_that_left_nothing_but_its_name_joins_the_largest_set(tmp_path):
+def test_a_run_that_left_only_its_name_joins_the_largest_set(tmp_path):
     make_sweep(tmp_path / "some", pictures=1, lrs=(1e-4,))
     for name in ("bare", "bare too"):
         (tmp_path / name / ".hydra").mkdir(parents=True)
@@ -147,7 +147,7 @@ def test_a_run_that_left_nothing_but_its_name_joins_the_largest_set(tmp_path):
     assert one.notes == []
 
 
-def test_runs_whose_settings_nobody_knows_are_a_row_of_their_own(tmp_path):
+def test_runs_with_unknown_settings_have_a_separate_row(tmp_path):
     make_run(tmp_path / "a", pictures=1)
     (tmp_path / "bare/.hydra").mkdir(parents=True)
     (one,) = sets_of(tmp_path)
@@ -159,7 +159,7 @@ def a_run(status, best, seed=1, **more):
     return RunRecord("a", status=status, best=best, seed=seed, **more)
 
 
-def test_the_finished_runs_are_averaged_and_before_there_are_any_all(tmp_path):
+def test_finished_runs_are_averaged_or_all_runs_if_none_has_finished(tmp_path):
     mixed = SeedGroup((), [a_run("finished", 1.0), a_run("failed", 9.0), a_run("running", 5.0)])
     assert (mixed.best, mixed.unfinished) == (Statistics(1.0, None, 1), False)
     going = SeedGroup((), [a_run("failed", 9.0), a_run("running", 5.0)])
@@ -184,7 +184,7 @@ def test_a_row_counts_the_runs_that_failed_or_were_pruned(states, seeds, lost):
 
 @pytest.mark.parametrize("goal", ["lower", "higher"])
 @pytest.mark.parametrize("status", ["failed", "pruned"])
-def test_a_row_is_never_ranked_by_its_survivors_alone(tmp_path, goal, status):
+def test_a_row_is_never_ranked_only_by_the_runs_that_did_not_fail(tmp_path, goal, status):
     for lr, better in ((1e-4, 0.0), (4e-4, 1.0), (2e-3, 2.0)):
         value = better if goal == "higher" else -better
         for seed in (1, 2, 3):
@@ -208,7 +208,7 @@ OFTEN = {
 
 
 @pytest.mark.parametrize(("first", "second", "third", "differ"), OFTEN.values(), ids=OFTEN)
-def test_it_is_said_where_a_best_is_of_more_evaluations_than_another(tmp_path, first, second, third, differ):
+def test_a_best_of_more_evaluations_than_another_is_reported(tmp_path, first, second, third, differ):
     for name, changes in zip("abc", (first, second, third), strict=True):
         run = changed(make_run(tmp_path / name, pictures=1), trainer={"sample_every": 10, "intervals_in": "epochs"})
         config = yaml.safe_load((run / ".hydra/config.yaml").read_text())
@@ -219,14 +219,14 @@ def test_it_is_said_where_a_best_is_of_more_evaluations_than_another(tmp_path, f
     assert ("evaluation.every" in one.keys) == ("evaluation" in first)
 
 
-def test_a_row_is_run_again_by_one_command_for_all_its_seeds():
+def test_one_command_repeats_a_row_with_all_its_seeds():
     runs = [a_run("finished", 1.0, seed, typed=["model=dcgan", f"seed={seed}"]) for seed in (2, 5)]
     assert SeedGroup((), runs).command == "gan-run -m model=dcgan seed=2,5"
     assert SeedGroup((), runs[:1]).command == ""
     assert SeedGroup((), [*runs, a_run("waiting", None, None)]).command == ""
 
 
-def test_what_makes_a_comparison_unfair_is_said(tmp_path):
+def test_unfair_comparisons_are_reported(tmp_path):
     make_run(tmp_path / "a", pictures=1)
     told = {"device": "cuda", "versions": {"torch": "2.9.0", "gan-runner": "0.1.0"}}
     make_run(tmp_path / "b", pictures=1, told=told | {"gpu": "fast", "git": {"commit": "b" * 40}})

@@ -69,7 +69,7 @@ class Page:
         WebDriverWait(self.browser, 10).until(lambda _: true())
 
 
-def test_a_click_on_a_column_sorts_by_it_and_another_turns_it_round(page):
+def test_a_click_on_a_column_sorts_by_it_and_another_reverses_it(page):
     assert page.one("tr.leads").get_attribute("data-group") == "0"
     page.click("[data-sort='key:optimizer.lr']")
     assert page.column(2) == sorted(page.column(2), key=float)
@@ -92,7 +92,7 @@ def test_a_click_on_a_column_sorts_by_it_and_another_turns_it_round(page):
         ("no such", 0),
     ],
 )
-def test_typing_keeps_the_rows_that_hold_all_words(page, typed, rows):
+def test_the_filter_keeps_rows_that_contain_all_words(page, typed, rows):
     before = len(page.all(".row, .point"))
     page.one("#filter").send_keys(typed)
     page.until(lambda: len(page.all("tr.group")) == rows)
@@ -101,7 +101,7 @@ def test_typing_keeps_the_rows_that_hold_all_words(page, typed, rows):
     assert shown == sum(int(text.split()[-1]) for text in page.column(4))
 
 
-def test_a_row_opens_into_its_runs_and_what_strangers_wrote_is_text(page):
+def test_a_row_opens_into_its_runs_and_untrusted_text_stays_text(page):
     page.one("#filter").send_keys("failed")
     page.until(lambda: len(page.all("tr.group")) == 1)
     page.click("tr.group .open")
@@ -114,7 +114,7 @@ def test_a_row_opens_into_its_runs_and_what_strangers_wrote_is_text(page):
     assert page.all("tr.run") == []
 
 
-def test_one_slider_moves_all_pictures_through_time(page):
+def test_one_slider_moves_all_grids_through_time(page):
     pictures = "return [...document.querySelectorAll('.image')].map((box) => getComputedStyle(box).backgroundPositionY)"
     assert page.one("#time-words").text == "iteration 60"
     last = page.browser.execute_script(pictures)
@@ -136,7 +136,7 @@ def test_one_slider_moves_all_pictures_through_time(page):
     assert sizes == [4 * 9 - 1, 4 * (4 * 9 - 1)]
 
 
-def test_the_names_of_classes_stand_beside_the_rows_of_a_picture(browser, tmp_path):
+def test_class_names_are_beside_the_rows_of_a_grid(browser, tmp_path):
     names = ["cat", BROKEN, "dog", "a", "b", "c"]
     for seed in (1, 2):
         folder = make_run(tmp_path / f"sweep/{seed}", seed=seed)
@@ -156,7 +156,7 @@ def test_the_names_of_classes_stand_beside_the_rows_of_a_picture(browser, tmp_pa
     assert errors(browser) == []
 
 
-def test_pictures_are_a_matrix_of_two_keys_or_a_list(page):
+def test_grids_are_a_matrix_of_two_keys_or_a_list(page):
     assert (len(page.all(".matrix tbody tr")), len(page.all(".matrix thead th"))) == (2, 4)  # dropouts, rates
     Select(page.one("#image-rows")).select_by_value("")
     assert len(page.all(".matrix tbody tr")) == 1
@@ -174,7 +174,7 @@ def test_a_command_is_copied(page):
     assert field.get_attribute("value") == "gan-run -m optimizer.lr=0.0004 model.dropout=0.1 seed=1,2"
 
 
-def test_what_mattered_is_drawn_for_every_key_and_for_any_measure(page):
+def test_what_mattered_has_a_chart_for_every_key_and_any_metric(page):
     titles = [title.text for title in page.all("#matters figcaption strong")]
     assert titles == ["optimizer.lr", "model.dropout", "Two keys together"]
     assert "of the variance" in page.one("#matters figcaption").text
@@ -188,7 +188,7 @@ def test_what_mattered_is_drawn_for_every_key_and_for_any_measure(page):
 
 
 @pytest.mark.parametrize("status", ["failed", "pruned"])
-def test_no_cell_of_survivors_is_the_best_of_the_heat_map(browser, tmp_path, status):
+def test_a_cell_with_failed_runs_is_never_the_best_of_the_heat_map(browser, tmp_path, status):
     sweep = make_sweep(tmp_path / "sweep")
     compared = Report.of_sweep(sweep).sets[0]
     best = dict(zip(compared.keys, map(float, compared.groups[0].values), strict=True))
@@ -203,7 +203,7 @@ def test_no_cell_of_survivors_is_the_best_of_the_heat_map(browser, tmp_path, sta
     assert "in italics" in page.all("#matters figcaption")[-1].text
 
 
-def test_a_value_that_no_run_has_come_to_anything_with_does_not_stretch_its_axis(browser, tmp_path):
+def test_a_value_without_finished_runs_does_not_stretch_its_axis(browser, tmp_path):
     sweep = make_sweep(tmp_path / "sweep")
     nothing = {"best": None, "objective": None, "metrics": {}, "error": "out of range"}
     make_run(sweep / "bad", dropout=30.0, status="failed", points=0, pictures=0, told=nothing)
@@ -243,7 +243,7 @@ return [half / 1000, said / 1000]
 
 
 @pytest.mark.parametrize(("runs", "values"), [(3, 2), (4, 2), (5, 3), (4, 4), (5, 5), (6, 2), (8, 8), (12, 3)])
-def test_noise_hardly_ever_accounts_for_half_of_the_variance(page, runs, values):
+def test_noise_hardly_ever_explains_half_of_the_variance(page, runs, values):
     scripts = resources.files("gan_runner.report") / "page"
     source = "".join((scripts / name).read_text(encoding="utf-8") for name in ("basics.js", "charts.js"))
     half, said = page.browser.execute_script(source + NOISE.replace("VALUES", str(values)).replace("RUNS", str(runs)))
@@ -251,7 +251,7 @@ def test_noise_hardly_ever_accounts_for_half_of_the_variance(page, runs, values)
     assert said == (runs >= 6)
 
 
-def test_curves_are_drawn_with_bands_and_alarms_for_the_rows_that_are_ticked(page):
+def test_ticked_rows_have_curves_with_bands_and_alarms(page):
     assert [title.text for title in page.all("#curve-cards strong")] == [
         "D's loss",
         "G's loss",
@@ -272,7 +272,7 @@ def test_curves_are_drawn_with_bands_and_alarms_for_the_rows_that_are_ticked(pag
     assert len(page.all("#curve-cards .line")) == drawn - 8
 
 
-def test_runs_that_do_not_compare_are_set_apart_in_tabs(page):
+def test_runs_that_cannot_be_compared_are_in_separate_tabs(page):
     assert "2 sets that cannot be compared" in page.one("#sets").text
     assert [tab.get_attribute("aria-pressed") for tab in page.all(".tabs button")] == ["true", "false"]
     page.click(".tabs button:last-child")
@@ -280,7 +280,7 @@ def test_runs_that_do_not_compare_are_set_apart_in_tabs(page):
     assert "mnist (60,000 images" in page.one("#overview").text
 
 
-def test_light_and_dark_are_a_click_apart(page):
+def test_a_click_switches_between_light_and_dark(page):
     ground = "return getComputedStyle(document.body).backgroundColor"
     before = page.browser.execute_script(ground)
     page.click("#theme")

@@ -26,7 +26,7 @@ def data_of(page: str):
     return json.loads(content)
 
 
-def test_the_page_holds_every_run_with_its_numbers_and_pictures(tmp_path):
+def test_the_page_contains_every_run_with_its_numbers_and_grids(tmp_path):
     (one,) = data_of(page_of(make_sweep(tmp_path, told={"alarms": [ALARM]})))["sets"]
     assert [key["name"] for key in one["keys"]] == ["optimizer.lr", "model.dropout"]
     assert one["keys"][0] == {
@@ -43,7 +43,7 @@ def test_the_page_holds_every_run_with_its_numbers_and_pictures(tmp_path):
     assert list(one["curves"]) == ["loss/d", "loss/g", "accuracy/d", "metric/distance", "metric/diversity"]
 
 
-def test_what_a_stranger_wrote_stays_within_the_data(tmp_path):
+def test_untrusted_text_stays_within_the_data(tmp_path):
     make_run(tmp_path / "<b>bold", status=HOSTILE, overrides=(f"+model.x={HOSTILE}",), told={"error": HOSTILE})
     make_run(tmp_path / "other", told={"data": {"name": HOSTILE, "fingerprint": "f", "count": 1}})
     page = page_of(tmp_path)
@@ -60,7 +60,7 @@ def test_the_title_is_escaped(tmp_path):
     assert "/&lt;i&gt;&amp;</title>" in page
 
 
-def test_the_page_names_no_other_file_and_allows_none(tmp_path):
+def test_the_page_refers_to_no_other_file_and_allows_none(tmp_path):
     page = page_of(make_sweep(tmp_path, pictures=1))
     assert MARK in page[:1000]
     assert "default-src &#x27;none&#x27;" in page
@@ -70,14 +70,14 @@ def test_the_page_names_no_other_file_and_allows_none(tmp_path):
     assert addresses == {"http://www.w3.org/2000/svg"}  # a name, not an address
 
 
-def test_text_that_no_encoding_knows_does_not_stop_the_page(tmp_path):
+def test_text_that_cannot_be_encoded_does_not_stop_the_page(tmp_path):
     folder = make_run(tmp_path / "a", pictures=1)
     summary = (folder / "summary.json").read_text()
     (folder / "summary.json").write_text(summary.replace('"error": null', '"error": "\\ud800"'))
     page_of(tmp_path).encode()
 
 
-def test_a_group_without_curves_pictures_or_numbers_is_shown_too(tmp_path):
+def test_a_group_without_curves_grids_or_numbers_is_shown_too(tmp_path):
     (tmp_path / "a/.hydra").mkdir(parents=True)
     data = data_of(page_of(tmp_path))
     (one,) = data["sets"]
@@ -85,7 +85,7 @@ def test_a_group_without_curves_pictures_or_numbers_is_shown_too(tmp_path):
     assert data["problems"] == ["a: summary.json is missing: the run ended before training, or is just starting."]
 
 
-def test_a_band_is_the_mean_and_the_range_of_its_runs(tmp_path):
+def test_a_band_shows_the_mean_and_the_range_of_its_runs(tmp_path):
     from gan_runner.report.page import _band
 
     curves = [Curve(np.array([1, 2, 3]), np.array([1.0, 2.0, 3.0])), Curve(np.array([1, 3]), np.array([3.0, 7.0]))]
@@ -104,6 +104,6 @@ def test_a_long_band_is_thinned_run_by_run(tmp_path):
 
 
 @pytest.mark.parametrize("dropouts", [(0.1,), (0.1, 0.3)])
-def test_keys_that_do_not_differ_are_no_columns(tmp_path, dropouts):
+def test_keys_that_do_not_differ_are_not_columns(tmp_path, dropouts):
     (one,) = data_of(page_of(make_sweep(tmp_path, lrs=(1e-4,), dropouts=dropouts, pictures=1)))["sets"]
     assert [key["name"] for key in one["keys"]] == ["model.dropout"] * (len(dropouts) > 1)

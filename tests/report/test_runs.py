@@ -11,7 +11,7 @@ from gan_runner.report.runs import as_plain, read_run, runs_at, runs_of_sweep, s
 from tests.report.made_up import ALARM, make_run, make_sweep
 
 
-def test_a_finished_run_tells_what_it_is_and_how_it_went(tmp_path):
+def test_a_finished_run_says_what_it_is_and_how_it_went(tmp_path):
     run = read_run(make_run(tmp_path / "a", lr=1e-4, seed=3, told={"alarms": [ALARM]}), "a")
     assert (run.name, run.status, run.seed, run.error) == ("a", "finished", 3, "")
     assert (run.data, run.fingerprint, run.count) == ("digits", "0123456789abcdef", 1797)
@@ -27,20 +27,20 @@ def test_a_finished_run_tells_what_it_is_and_how_it_went(tmp_path):
     assert run.problems == []
 
 
-def test_what_a_summary_says_of_its_objective_comes_first(tmp_path):
+def test_the_objective_of_a_summary_comes_first(tmp_path):
     told = {"objective_name": "metric/diversity", "goal": "higher", "best": None, "objective": 0.5}
     run = read_run(make_run(tmp_path / "a", told=told), "a")
     assert (run.objective, run.goal) == ("metric/diversity", "higher")
     assert (run.best, run.best_iteration, run.last) == (1.0, 60, 1.0)
 
 
-def test_the_name_of_a_metric_may_lack_its_count(tmp_path):
+def test_the_name_of_a_metric_may_lack_its_number_of_images(tmp_path):
     metrics = {"metric/distance_other": 1, "metric/distance_10k": 0.25}
     run = read_run(make_run(tmp_path / "a", points=1, told={"metrics": metrics}), "a")
     assert (run.objective, run.last) == ("metric/distance_10k", 0.25)
 
 
-def test_the_command_of_a_job_is_its_own_and_not_that_of_its_sweep(tmp_path):
+def test_the_command_of_a_job_repeats_the_job_and_not_its_sweep(tmp_path):
     sweep = ["gan-run", "-m", "--config-dir", "my files", "seed=1,2", "hydra.sweep.dir=here"]
     overrides = ("data.root=my pictures; ls", "resume=a", "model.dropout=0.5")
     run = read_run(make_run(tmp_path / "a", overrides=overrides, told={"command": sweep}), "a")
@@ -48,7 +48,7 @@ def test_the_command_of_a_job_is_its_own_and_not_that_of_its_sweep(tmp_path):
 
 
 @pytest.mark.parametrize("word", ["x\nrm -rf /", "x\u202e", "x;y", 3, None, ["-cd"]])
-def test_a_command_stays_one_line_that_runs_one_program(tmp_path, word):
+def test_a_command_stays_one_line_with_one_program(tmp_path, word):
     typed = (f"model.x={word}",)
     run = read_run(make_run(tmp_path / "a", overrides=typed, told={"command": ["rm", "-cd", word]}), "a")
     assert run.command.isprintable()
@@ -56,7 +56,7 @@ def test_a_command_stays_one_line_that_runs_one_program(tmp_path, word):
     assert (program, len(words)) == ("gan-run", 4)
 
 
-def test_a_run_that_has_just_begun_is_shown_by_its_curves(tmp_path):
+def test_a_run_that_has_just_begun_is_read_from_its_curves(tmp_path):
     folder = make_run(tmp_path / "a", points=4, iterations=40)
     (folder / "summary.json").unlink()
     run = read_run(folder, "a")
@@ -66,7 +66,7 @@ def test_a_run_that_has_just_begun_is_shown_by_its_curves(tmp_path):
     assert run.problems == ["summary.json is missing: the run ended before training, or is just starting."]
 
 
-def test_a_running_run_is_as_far_as_its_newest_line(tmp_path):
+def test_the_progress_of_a_running_run_is_that_of_its_newest_line(tmp_path):
     run = read_run(
         make_run(tmp_path / "a", status="running", iterations=40, told={"iterations": 4, "epochs": 2.0}), "a"
     )
@@ -89,7 +89,7 @@ KEYS = ["best", "metrics", "alarms", "data", "versions", "seed", "status", "seco
 
 
 @pytest.mark.parametrize("value", [None, "text", 3, [1], {"a": {"b": 1}}, True, -1e300, "nan"], ids=repr)
-def test_a_summary_of_other_types_is_taken_for_what_can_be_read_of_it(tmp_path, value):
+def test_of_a_damaged_summary_the_readable_values_are_used(tmp_path, value):
     folder = make_run(tmp_path / "a", pictures=1)
     summary = json.loads((folder / "summary.json").read_text())
     for key in KEYS:
@@ -100,12 +100,12 @@ def test_a_summary_of_other_types_is_taken_for_what_can_be_read_of_it(tmp_path, 
             assert number is None or isinstance(number, float)
 
 
-def test_numbers_written_as_text_are_none(tmp_path):
+def test_numbers_written_as_text_are_ignored(tmp_path):
     run = read_run(make_run(tmp_path / "a", told={"metrics": {"metric/distance": "nan"}, "seconds": "inf"}), "a")
     assert (run.metrics["metric/distance"], run.seconds) == (None, None)
 
 
-def test_long_curves_keep_their_mean(tmp_path):
+def test_shortened_curves_keep_their_mean(tmp_path):
     folder = make_run(tmp_path / "a")
     values = np.random.default_rng(0).random(2500)
     lines = (json.dumps({"iteration": n + 1, "loss/d": value}) + "\n" for n, value in enumerate(values))
@@ -118,7 +118,7 @@ def test_long_curves_keep_their_mean(tmp_path):
     np.testing.assert_allclose(curve.values[-1], values[-1])
 
 
-def test_all_runs_of_a_sweep_are_found_in_a_natural_order(tmp_path):
+def test_all_runs_of_a_sweep_are_found_in_natural_order(tmp_path):
     for number in (10, 9, 1):
         make_run(tmp_path / f"job{number}")
     make_run(tmp_path / "deeper/job2")
@@ -128,7 +128,7 @@ def test_all_runs_of_a_sweep_are_found_in_a_natural_order(tmp_path):
     assert problems == []
 
 
-def test_a_sweep_that_knows_itself_tells_of_jobs_that_have_no_folder(tmp_path):
+def test_a_sweep_file_lists_jobs_that_have_no_folder(tmp_path):
     make_run(tmp_path / "first", status="running", told={"seconds": None})
     make_run(tmp_path / "second")
     (tmp_path / "fifth").mkdir()
@@ -157,7 +157,7 @@ def test_a_sweep_that_knows_itself_tells_of_jobs_that_have_no_folder(tmp_path):
 
 
 @pytest.mark.parametrize("content", ["[", '{"jobs": 3}', '{"jobs": [3, null, {"overrides": 5, "name": []}]}', "[]"])
-def test_a_damaged_sweep_json_leaves_the_runs(tmp_path, content):
+def test_a_damaged_sweep_json_does_not_hide_the_runs(tmp_path, content):
     make_run(tmp_path / "a")
     (tmp_path / "sweep.json").write_text(content)
     runs, _ = runs_of_sweep(tmp_path)
@@ -177,7 +177,7 @@ def test_a_folder_without_runs_is_refused_with_what_to_type(tmp_path, monkeypatc
     assert f"Try sweep={tmp_path}/multirun/day/time, or runs=" in raised.value.remedy
 
 
-def test_runs_by_their_folders_are_each_read_once(tmp_path):
+def test_runs_given_by_folder_are_each_read_once(tmp_path):
     make_sweep(tmp_path / "sweep", lrs=(1e-4,), dropouts=(0.1,), pictures=1)
     names = [str(path) for path in sorted((tmp_path / "sweep").iterdir())]
     assert [run.name for run in runs_at([*names, f"{names[0]}/."])] == names
@@ -206,7 +206,7 @@ def test_overrides_are_read_as_hydra_reads_plain_ones(typed, value):
     assert type(as_plain(typed)) is type(value)
 
 
-def test_values_are_shown_as_one_types_them():
+def test_values_are_shown_as_they_are_typed():
     assert [shown(value) for value in (None, True, 2e-4, 1e-05, 3, "mlp")] == [
         "-",
         "true",

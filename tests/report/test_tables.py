@@ -13,7 +13,7 @@ def sets_of(folder):
     return comparable_sets(runs_of_sweep(folder)[0])
 
 
-def test_the_csv_file_has_a_row_a_run_with_its_keys_and_metrics(tmp_path):
+def test_the_csv_file_has_a_row_for_each_run_with_its_keys_and_metrics(tmp_path):
     content = as_csv(sets_of(make_sweep(tmp_path, pictures=1, told={"alarms": [ALARM, ALARM]})))
     assert content.startswith(FIRST_COLUMNS)
     rows = list(csv.DictReader(io.StringIO(content)))
@@ -26,14 +26,14 @@ def test_the_csv_file_has_a_row_a_run_with_its_keys_and_metrics(tmp_path):
     assert row["command"] == "gan-run optimizer.lr=0.0004 model.dropout=0.1 seed=2"
 
 
-def test_numbers_keep_all_their_digits_and_what_is_not_known_is_empty(tmp_path):
+def test_numbers_keep_all_digits_and_unknown_values_are_empty(tmp_path):
     make_run(tmp_path / "a", pictures=1, told={"seconds": 0.1 + 0.2, "images_per_second": None, "data": None})
     (row,) = csv.DictReader(io.StringIO(as_csv(sets_of(tmp_path))))
     assert float(row["seconds"]) == 0.1 + 0.2
     assert row["data"] == row["data_count"] == ""
 
 
-def test_a_spreadsheet_that_parts_cells_at_semicolons_computes_nothing_either(tmp_path):
+def test_a_spreadsheet_that_splits_cells_at_semicolons_computes_nothing_either(tmp_path):
     make_run(tmp_path / "a", pictures=1, told={"error": 'a;=1+1; "@SUM(1);b;-2'})
     make_run(tmp_path / "b", pictures=1, told={"error": "\uff1d1+1"})
     rows = list(csv.DictReader(io.StringIO(as_csv(sets_of(tmp_path)))))
@@ -46,7 +46,7 @@ def test_a_cell_that_a_spreadsheet_would_compute_is_text(tmp_path):
     assert (row["name"], row["error"], row["best"]) == ("'=1+1", '\'=HYPERLINK("x")', "-1.5")
 
 
-def test_the_terminals_table_has_a_row_a_group_the_best_first(tmp_path):
+def test_the_terminals_table_has_a_row_for_each_group_with_the_best_first(tmp_path):
     make_sweep(tmp_path, pictures=1, lrs=(4e-4,), dropouts=(0.1,), told={"alarms": [ALARM]})
     make_sweep(tmp_path, pictures=1, lrs=(1e-4, 2e-3, 1e-2))
     header, first, *others = as_text(sets_of(tmp_path)[0], most_rows=4, width=200).splitlines()
@@ -61,7 +61,7 @@ def test_the_terminals_table_is_no_wider_than_the_terminal(tmp_path):
     assert {len(line) <= 40 for line in as_text(sets_of(tmp_path)[0], 10, width=40).splitlines()} == {True}
 
 
-def test_a_mean_has_as_many_places_as_its_spread_leaves_meaning():
+def test_a_mean_has_as_many_digits_as_its_spread_supports():
     words = [
         in_words(Statistics(*values, 3))
         for values in (

@@ -38,7 +38,7 @@ def a_run_by_class(folder, names):
     return run
 
 
-def test_the_names_beside_a_grid_come_beside_its_thumbnail_and_are_no_part_of_it(tmp_path):
+def test_class_names_of_a_grid_are_shown_beside_its_thumbnail_and_not_in_it(tmp_path):
     with_names = strip_of(a_run_by_class(tmp_path, ["cat", "a dog", "</script>"]), cells=2)
     assert with_names.names == ["cat", "a dog"], "as many as rows are shown"
     without = strip_of(a_run_by_class(tmp_path, []), cells=2)
@@ -48,7 +48,7 @@ def test_the_names_beside_a_grid_come_beside_its_thumbnail_and_are_no_part_of_it
 
 
 @pytest.mark.parametrize("damaged", ["{", "5", '{"a": 1}', "[" * 100_000, "[1, null]"])
-def test_damaged_names_are_no_reason_to_lose_a_picture(tmp_path, damaged):
+def test_damaged_names_do_not_lose_a_grid(tmp_path, damaged):
     run = a_run_by_class(tmp_path, ["cat", "dog", "cow"])
     with Image.open(run.pictures[1]) as picture:
         picture.load()
@@ -71,27 +71,27 @@ def test_the_first_cells_are_shown_pixel_by_pixel(tmp_path, channels, height, wi
         np.testing.assert_allclose(corner, 20 * (4 * row + column), atol=12)
 
 
-def test_cells_that_are_larger_than_a_cell_of_the_grid_are_shrunk(tmp_path):
+def test_cells_larger_than_those_of_the_page_are_shrunk(tmp_path):
     images = np.random.default_rng(0).integers(40, 61, (4, 3 * CELL, 2 * CELL, 1), np.uint8)
     strip = strip_of(a_run(tmp_path, images, columns=2, rows=2))
     assert (strip.width, strip.height) == (2 * (2 * CELL // 3) + 1, 2 * CELL + 1)
     np.testing.assert_allclose(pixels_of(strip)[5, 5], 50, atol=10)
 
 
-def test_a_cell_is_as_large_as_its_busiest_picture_shows(tmp_path):
+def test_a_cell_is_as_large_as_the_largest_image_needs(tmp_path):
     folder = make_run(tmp_path / "a", iterations=40, pictures=4)
     grid(np.zeros((36, 8, 8, 1), np.uint8), 6).save(folder / "samples/iteration_00000010.png")
     assert strip_of(read_run(folder, "a")).width == 5 * 9 - 1
 
 
-def test_pictures_of_a_run_whose_config_is_lost_are_shown_whole(tmp_path):
+def test_grids_of_a_run_without_a_config_are_shown_whole(tmp_path):
     run = a_run(tmp_path, np.random.default_rng(0).integers(0, 256, (16, 28, 28, 1), np.uint8), columns=4, rows=4)
     run.settings = {}
     assert (strip_of(run).width, strip_of(run).height) == (4 * 58 + 2, 4 * 58 + 2)
     assert strip_of(run, cells=2).width == 2 * CELL
 
 
-def test_a_picture_of_another_layout_or_size_is_named(tmp_path):
+def test_a_grid_of_another_layout_or_size_is_reported(tmp_path):
     images = np.full((4, 28, 28, 1), 50, np.uint8)
     run = a_run(tmp_path, images, columns=2, rows=2, told_columns=7)
     assert strip_of(run) is None
@@ -103,7 +103,7 @@ def test_a_picture_of_another_layout_or_size_is_named(tmp_path):
     assert len(run.problems) == 1
 
 
-def test_times_are_spread_over_what_all_runs_have_drawn(tmp_path):
+def test_times_are_spread_over_all_iterations_that_were_drawn(tmp_path):
     runs = [
         RunRecord("a", pictures=dict.fromkeys(range(0, 100, 10))),
         RunRecord("b", pictures=dict.fromkeys(range(5, 60, 10))),
@@ -115,7 +115,7 @@ def test_times_are_spread_over_what_all_runs_have_drawn(tmp_path):
     assert Thumbnails(5, 20, 1000, 100).times([RunRecord("c")]) == []
 
 
-def test_a_run_shows_at_each_time_what_it_had_drawn_last(tmp_path):
+def test_a_run_shows_at_each_time_its_latest_grid(tmp_path):
     run = read_run(make_run(tmp_path / "a", iterations=40, pictures=4), "a")
     thumbnails = Thumbnails(2, 12, 1000, 100)
     strips = thumbnails.strips([run, RunRecord("without")], [5, 10, 35, 90])
@@ -123,7 +123,7 @@ def test_a_run_shows_at_each_time_what_it_had_drawn_last(tmp_path):
     assert strips[1] is None
 
 
-def test_noise_is_shown_less_sharply_rather_than_at_any_size(tmp_path):
+def test_noisy_grids_are_compressed_more_so_that_the_page_stays_small(tmp_path):
     noise = np.random.default_rng(0).integers(0, 256, (25, 64, 64, 3), dtype=np.uint8)
     run = a_run(tmp_path, noise, columns=5, rows=5)
     sharp, small = strip_of(run), strip_of(run, kilobytes=30)
@@ -144,7 +144,7 @@ NOT_PICTURES = {
 
 @pytest.mark.parametrize("content", NOT_PICTURES.values(), ids=NOT_PICTURES)
 @pytest.mark.filterwarnings("ignore::PIL.Image.DecompressionBombWarning")
-def test_what_is_no_picture_is_named_and_the_others_are_shown(tmp_path, content):
+def test_a_file_that_is_not_an_image_is_reported_and_others_are_shown(tmp_path, content):
     folder = make_run(tmp_path / "a", iterations=40, pictures=4)
     damaged = folder / "samples/iteration_00000020.png"
     damaged.write_bytes(damaged.read_bytes()[:200] if content is None else content)

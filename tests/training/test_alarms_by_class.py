@@ -114,7 +114,7 @@ FAULTS = {
 
 
 @pytest.mark.parametrize(("group", "planted", "name", "words"), FAULTS.values(), ids=FAULTS)
-def test_a_planted_fault_raises_its_alarm_by_class(start, group, planted, name, words):
+def test_an_injected_fault_raises_its_alarm_by_class(start, group, planted, name, words):
     changes = [f"{group}._target_={HERE}.{planted.__name__}", "trainer.iterations=180"]
     if group == "data":
         changes += ["~data.split", "~data.holdout", "trainer.iterations=60"]
@@ -127,7 +127,7 @@ def test_a_planted_fault_raises_its_alarm_by_class(start, group, planted, name, 
     assert words in raised[name]
 
 
-def test_a_healthy_run_by_class_raises_no_alarm_and_logs_their_absence(start, points_of):
+def test_a_healthy_class_conditional_run_raises_no_alarm_and_logs_that(start, points_of):
     run = start(*SHORT, "evaluation.num_images=500")
     train(run, lambda: False)
     assert run.experiment.watch.raised == []

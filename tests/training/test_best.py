@@ -24,7 +24,7 @@ def best_of(goal="lower", num_images=10, stop_after=None):
         ("higher", [math.inf, -5.0], [False, True]),
     ],
 )
-def test_what_beats_the_best_so_far_is_the_best_and_no_number_never_is(goal, values, better):
+def test_what_improves_on_the_best_is_the_new_best_and_nan_never_is(goal, values, better):
     best = best_of(goal)
     offered = [best.offer({TAG: value}, iteration) for iteration, value in enumerate(values, start=1)]
     assert offered == better
@@ -32,7 +32,7 @@ def test_what_beats_the_best_so_far_is_the_best_and_no_number_never_is(goal, val
     assert best.found == {"value": values[last - 1], "iteration": last}
 
 
-def test_the_last_numbers_are_remembered_whether_or_not_they_are_the_best():
+def test_the_last_numbers_are_kept_whether_or_not_they_are_the_best():
     best = best_of()
     best.offer({TAG: 1.0, "metric/other": 5.0}, 1)
     best.offer({TAG: 2.0, "metric/other": 6.0}, 2)
@@ -41,13 +41,13 @@ def test_the_last_numbers_are_remembered_whether_or_not_they_are_the_best():
     assert best.found == {"value": 1.0, "iteration": 1}
 
 
-def test_without_an_evaluation_nothing_is_the_best():
+def test_without_an_evaluation_there_is_no_best():
     best = Best(NoEvaluation())
     assert not best.offer({}, 3)
     assert (best.found, best.metrics) == (None, {})
 
 
-def test_the_best_goes_on_from_its_state():
+def test_the_best_is_restored_from_its_state():
     first, second = best_of(), best_of()
     first.offer({TAG: 2.0}, 4)
     second.load_state_dict(copy.deepcopy(first.state_dict()))
@@ -57,7 +57,7 @@ def test_the_best_goes_on_from_its_state():
 
 
 @pytest.mark.parametrize("other", [best_of("higher"), best_of(num_images=20), Best(NoEvaluation())])
-def test_a_best_that_was_measured_otherwise_is_not_compared_with(other, caplog):
+def test_a_best_that_was_measured_differently_is_not_compared(other, caplog):
     caplog.set_level("INFO")
     first = best_of()
     first.offer({TAG: 2.0}, 4)
@@ -66,14 +66,14 @@ def test_a_best_that_was_measured_otherwise_is_not_compared_with(other, caplog):
     assert "the search for it begins again" in caplog.text
 
 
-def test_where_there_was_no_best_yet_nothing_begins_anew(caplog):
+def test_without_a_best_before_nothing_is_reset(caplog):
     caplog.set_level("INFO")
     best_of("higher").load_state_dict(best_of().state_dict())
     assert caplog.messages == []
 
 
 @pytest.mark.parametrize(("stop_after", "given_up"), [(2, [False, False, False, False, True]), (None, [False] * 5)])
-def test_a_run_gives_up_after_so_many_evaluations_without_a_new_best(stop_after, given_up):
+def test_a_run_stops_early_after_so_many_evaluations_without_a_new_best(stop_after, given_up):
     best = best_of(stop_after=stop_after)
     seen = []
     for iteration, value in enumerate([3.0, 4.0, 2.0, 2.0, math.nan], start=1):
@@ -82,7 +82,7 @@ def test_a_run_gives_up_after_so_many_evaluations_without_a_new_best(stop_after,
     assert seen == given_up
 
 
-def test_giving_up_goes_on_from_its_state_and_another_evaluation_begins_to_count_anew():
+def test_early_stopping_resumes_its_count_and_another_evaluation_resets_it():
     first, second, other = best_of(stop_after=2), best_of(stop_after=2), best_of("higher", stop_after=2)
     for value in (1.0, 2.0, 3.0):
         first.offer({TAG: value}, 1)

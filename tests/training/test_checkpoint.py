@@ -26,7 +26,7 @@ class Weight:
         self.value.copy_(state["value"])
 
 
-def test_a_state_has_each_part_by_its_name_and_tells_what_it_is_of():
+def test_a_state_has_each_component_by_its_name_and_says_what_it_is_of():
     state = State(lambda: {"classes": ["a"]}, {"d": Weight(1.0), "g": Weight(2.0)}).state_dict()
     assert state.keys() == {"format", "about", "d", "g"}
     assert (state["format"], state["about"]) == (FORMAT, {"classes": ["a"]})
@@ -46,7 +46,7 @@ def test_a_state_is_a_copy_that_training_does_not_change():
     assert weight.value.item() == 6.0
 
 
-def test_loading_gives_each_part_its_own_and_passes_over_what_nobody_asked_for():
+def test_loading_gives_each_component_its_state_and_skips_others():
     one, other = Weight(1.0), Weight(2.0)
     state = State(dict, {"d": one, "g": other}).state_dict() | {"more": 3}
     fresh = {"g": Weight(0.0), "d": Weight(0.0)}
@@ -54,13 +54,13 @@ def test_loading_gives_each_part_its_own_and_passes_over_what_nobody_asked_for()
     assert (fresh["d"].value.item(), fresh["g"].value.item()) == (1.0, 2.0)
 
 
-def test_a_part_that_a_checkpoint_lacks_is_an_error():
+def test_a_component_that_a_checkpoint_lacks_is_an_error():
     state = State(dict, {"d": Weight(1.0)}).state_dict()
     with pytest.raises(KeyError, match="g"):
         State(dict, {"d": Weight(0.0), "g": Weight(0.0)}).load_state_dict(state)
 
 
-def test_random_numbers_go_on_where_the_checkpoint_was_made():
+def test_random_numbers_continue_where_the_checkpoint_was_made():
     numbers = RandomNumbers(CPU)
     torch.manual_seed(3)
     torch.randn(5)
@@ -72,7 +72,7 @@ def test_random_numbers_go_on_where_the_checkpoint_was_made():
     assert state["device"] is None
 
 
-def test_the_whole_state_of_a_run_is_of_plain_values_and_tensors_and_shares_no_memory_with_it(start, tmp_path):
+def test_the_whole_state_of_a_run_consists_of_plain_values_and_tensors_and_shares_no_memory_with_it(start, tmp_path):
     run = start("trainer.ema=0.9", "trainer.iterations=3", "evaluation=off")
     for _ in range(3):
         run.play_turn()
@@ -85,7 +85,7 @@ def test_the_whole_state_of_a_run_is_of_plain_values_and_tensors_and_shares_no_m
 
 
 @pytest.mark.slow
-def test_a_mapping_in_any_numbers_place_is_refused_also_where_a_new_run_has_no_number_yet(start):
+def test_a_mapping_instead_of_a_number_is_refused_even_where_a_new_run_has_no_number_yet(start):
     """What measures nothing before the first log point has nothing to compare a checkpoint's values with."""
     run = start("trainer.iterations=6", "trainer.log_every=2", folder="saved")
     train(run, lambda: False)

@@ -12,7 +12,7 @@ from gan_runner.training.schedules import Turn
 
 
 @pytest.mark.parametrize("calls", [0, 1, 3, 4, 5, 10])
-def test_on_a_cpu_every_call_does_the_work_exactly_once_and_at_once(calls):
+def test_on_a_cpu_every_call_runs_the_work_exactly_once_and_immediately(calls):
     done = []
     graph = CudaGraph(lambda: done.append(len(done)), records=False)
     for number in range(calls):
@@ -20,7 +20,7 @@ def test_on_a_cpu_every_call_does_the_work_exactly_once_and_at_once(calls):
         assert done == list(range(number + 1))
 
 
-def test_what_goes_wrong_in_the_work_reaches_the_caller():
+def test_an_error_in_the_work_reaches_the_caller():
     graph = CudaGraph(lambda: 1 / 0, records=False)
     with pytest.raises(ZeroDivisionError):
         graph()
@@ -32,7 +32,7 @@ needs_gpu = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CU
 
 @gpu
 @needs_gpu
-def test_on_a_gpu_too_every_call_does_the_work_exactly_once():
+def test_on_a_gpu_too_every_call_runs_the_work_exactly_once():
     total = torch.zeros((), device="cuda")
     graph = CudaGraph(lambda: total.add_(1), records=True)
     for number in range(1, 9):
@@ -54,7 +54,7 @@ def test_a_recording_draws_fresh_random_numbers_at_every_call():
 
 @gpu
 @needs_gpu
-def test_work_that_cannot_be_recorded_is_done_once_a_call_all_the_same_and_says_so_once(caplog):
+def test_work_that_cannot_be_recorded_runs_once_per_call_and_says_so_once(caplog):
     total = torch.zeros((), device="cuda")
     drawn = []
 
@@ -75,7 +75,7 @@ def test_work_that_cannot_be_recorded_is_done_once_a_call_all_the_same_and_says_
     assert sum("cannot be recorded" in message for message in caplog.messages) == 1
 
 
-def test_the_reason_for_eager_steps_is_given_once(caplog):
+def test_the_reason_for_eager_steps_is_logged_once(caplog):
     cuda_graph.warn_of_eager_steps.cache_clear()
     with caplog.at_level(logging.WARNING):
         for reason in ("too wide", "too deep", "too wide"):
@@ -90,7 +90,7 @@ TURNS = [Turn(1, 1)] * 10
 @needs_gpu
 @pytest.mark.parametrize("precision", ["fp32", "bf16"])
 @pytest.mark.parametrize(("model", "penalty"), [("mlp", None), ("mlp", R1(gamma=5.0)), ("dcgan", None)])
-def test_recorded_turns_equal_eager_ones_to_the_bit_and_never_wait_for_the_device(
+def test_recorded_turns_equal_eager_ones_bit_for_bit_and_never_wait_for_the_device(
     set_up, state_of, same_bits, never_waiting, monkeypatch, model, penalty, precision
 ):
     monkeypatch.setattr(torch.backends.cudnn, "deterministic", True)
@@ -124,7 +124,7 @@ def test_a_recorded_turn_sees_a_learning_rate_that_changes(set_up, state_of, sam
 
 @gpu
 @needs_gpu
-def test_turns_are_recorded_anew_after_a_checkpoint_is_loaded(set_up, state_of, same_bits):
+def test_turns_are_recorded_again_after_a_checkpoint_is_loaded(set_up, state_of, same_bits):
     """A loaded optimizer has new moments, which the old recording does not know of."""
     table = set_up(device=torch.device("cuda"))
     for number in range(6):

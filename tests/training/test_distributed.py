@@ -189,7 +189,7 @@ def numbers(state):
 
 
 @pytest.mark.parametrize("name", RUNS)
-def test_several_processes_train_as_one_would(several, alone, name):
+def test_several_processes_train_as_one_process_does(several, alone, name):
     for state, expected in zip(several[0][name]["states"], alone[name].states, strict=True):
         torch.testing.assert_close(numbers(state), numbers(expected), rtol=1e-8, atol=1e-8)
         assert state["progress"] | {"seconds": 0} == expected["progress"] | {"seconds": 0}
@@ -205,7 +205,7 @@ def test_all_processes_roll_back_together(several):
 
 
 @pytest.mark.parametrize("name", RUNS)
-def test_what_is_logged_speaks_of_the_whole_batch(several, alone, name):
+def test_what_is_logged_is_of_the_whole_batch(several, alone, name):
     """But for ranks, which each process can only give among its own images."""
     for point, expected in zip(several[0][name]["points"], alone[name].points, strict=True):
         assert point.keys() == expected.keys()
@@ -215,7 +215,7 @@ def test_what_is_logged_speaks_of_the_whole_batch(several, alone, name):
             assert point[tag] == pytest.approx(expected[tag], rel=1e-5, abs=1e-6), tag
 
 
-def test_all_processes_come_to_the_same_bits(several):
+def test_all_processes_have_the_same_weights_bit_for_bit(several):
     first, *others = several
     for other in others:
         for name in RUNS:
@@ -226,24 +226,24 @@ def test_all_processes_come_to_the_same_bits(several):
         assert first["random"][-1]["game"] == other["random"][-1]["game"]
 
 
-def test_a_checkpoint_of_as_many_processes_goes_on_to_the_bit(several):
+def test_a_checkpoint_resumes_bit_for_bit_with_as_many_processes(several):
     for each in several:
         assert torch.equal(numbers(each["resumed"]), numbers(each["random"][-1]))
 
 
-def test_a_checkpoint_of_one_process_goes_on_with_several(several, alone):
+def test_a_checkpoint_of_one_process_resumes_with_several(several, alone):
     expected = alone["a fixed set"].states[-1]
     torch.testing.assert_close(numbers(several[0]["from one"]), numbers(expected), rtol=1e-8, atol=1e-8)
 
 
-def test_a_checkpoint_of_several_processes_goes_on_with_one(several, alone, config_of):
+def test_a_checkpoint_of_several_processes_resumes_with_one(several, alone, config_of):
     states = several[0]["a fixed set"]["states"]
     assert states[1]["step"]["fixed_set"]["real"]["images"].shape[0] == 24
     resumed = play(ALONE, config_of["a fixed set"], copy.deepcopy(states[1])).states[-1]
     torch.testing.assert_close(numbers(resumed), numbers(alone["a fixed set"].states[-1]), rtol=1e-8, atol=1e-8)
 
 
-def test_batch_norm_looks_at_the_whole_batch_up_to_second_derivatives(several):
+def test_batch_norm_uses_the_whole_batch_up_to_second_derivatives(several):
     expected, found = normalised(0, 1), [each["norms"] for each in several]
     size = len(found)
     torch.testing.assert_close(sum(each["loss"] for each in found) / size, expected["loss"])
@@ -253,7 +253,7 @@ def test_batch_norm_looks_at_the_whole_batch_up_to_second_derivatives(several):
         torch.testing.assert_close(each["statistics"], expected["statistics"])
 
 
-def test_a_wish_of_one_is_heard_of_by_all_at_the_same_turn(several):
+def test_a_stop_request_to_one_process_stops_all_at_the_same_turn(several):
     (heard,) = {each["polls"] for each in several}
     turn, wish = heard
     assert wish == 15
@@ -284,7 +284,7 @@ def part_on_a_gpu(rank, size, folder, config_of):
 @pytest.mark.gpu
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no GPU")
 @pytest.mark.parametrize("size", [1, 2])
-def test_processes_on_a_gpu_train_as_one_would(tmp_path, size, config_of):
+def test_processes_on_a_gpu_train_as_one_process_does(tmp_path, size, config_of):
     arguments = (size, tmp_path, config_of)
     torch.multiprocessing.start_processes(part_on_a_gpu, arguments, nprocs=size, start_method="spawn")
     found = [torch.load(tmp_path / f"{size} {rank}.pt", map_location="cpu") for rank in range(size)]
@@ -304,7 +304,7 @@ def test_processes_on_a_gpu_train_as_one_would(tmp_path, size, config_of):
     ("count", "remedy"),
     [(25, "Try trainer.batch_size=24 or 27."), (2, "Try trainer.batch_size=3 or 6.")],
 )
-def test_a_batch_that_cannot_be_shared_is_refused(count, remedy):
+def test_a_batch_that_cannot_be_divided_is_refused(count, remedy):
     world = Processes(0, 3, dist.HashStore(), 0, 3)
     assert world.share(24, "trainer.batch_size") == 8
     with pytest.raises(UserError, match="3 processes share these images, so it must be a multiple of 3") as error:
@@ -312,7 +312,7 @@ def test_a_batch_that_cannot_be_shared_is_refused(count, remedy):
     assert error.value.remedy == remedy
 
 
-def test_each_process_of_a_machine_takes_a_gpu_of_its_own(monkeypatch):
+def test_each_process_of_a_machine_uses_a_different_gpu(monkeypatch):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
     world = partial(Processes, 3, 4, dist.HashStore())
@@ -325,7 +325,7 @@ def test_each_process_of_a_machine_takes_a_gpu_of_its_own(monkeypatch):
     assert "--nproc_per_node=2" in error.value.remedy
 
 
-def test_an_error_is_told_once():
+def test_an_error_is_reported_once():
     store = dist.HashStore()
     first, second, third = (Processes(rank, 3, store, rank, 3) for rank in range(3))
     error = UserError("The file is damaged.", "Try another.")
@@ -336,7 +336,7 @@ def test_an_error_is_told_once():
     assert "Process 1 of this run has failed: The file is damaged." in str(told)
 
 
-def test_an_error_that_all_meet_with_is_the_first_ones_to_tell():
+def test_an_error_in_all_processes_is_reported_by_the_first():
     store = dist.HashStore()
     first, second = (Processes(rank, 2, store, rank, 2) for rank in range(2))
     error = UserError("There is no such key.", "Try another.")
@@ -344,7 +344,7 @@ def test_an_error_that_all_meet_with_is_the_first_ones_to_tell():
     assert second.to_tell(error) is None
 
 
-def test_a_process_that_was_killed_is_told_in_words():
+def test_a_killed_process_is_reported_in_a_message():
     told = Processes(0, 2, dist.HashStore(), 0, 2).to_tell(RuntimeError("[gloo/transport] Connection closed by peer"))
     assert isinstance(told, UserError)
     assert "Another process of this run was killed" in told.problem

@@ -95,7 +95,7 @@ def config_with(compose_config, key, node, *overrides):
 
 
 @pytest.mark.parametrize("fault", BROKEN)
-def test_a_broken_part_is_told_by_key_class_rule_and_remedy(compose_config, fault):
+def test_a_broken_component_is_reported_with_key_class_rule_and_suggestion(compose_config, fault):
     key, node, told_of, said, helps = BROKEN[fault]
     with pytest.raises(UserError) as caught:
         first_look(build(config_with(compose_config, key, node)))
@@ -105,7 +105,7 @@ def test_a_broken_part_is_told_by_key_class_rule_and_remedy(compose_config, faul
     assert helps in str(caught.value)
 
 
-def test_an_error_in_a_part_of_the_users_own_keeps_its_traceback_and_says_whose_it_is(compose_config):
+def test_an_error_in_a_custom_component_keeps_its_traceback_and_says_whose_it_is(compose_config):
     experiment = build(config_with(compose_config, "loss", part("Raises")))
     with pytest.raises(ValueError, match="something of mine") as caught:
         first_look(experiment)
@@ -113,7 +113,7 @@ def test_an_error_in_a_part_of_the_users_own_keeps_its_traceback_and_says_whose_
     assert caught.traceback[-1].path.name == "broken.py"
 
 
-def test_parts_that_keep_their_contracts_are_let_through(compose_config):
+def test_components_that_keep_their_contracts_are_accepted(compose_config):
     config = config_with(compose_config, "loss", part("Loss"))
     with open_dict(config):
         config.model = model()
@@ -143,7 +143,7 @@ def flat(value):
         ["augment=ada", "augment.p=0.5"],
     ],
 )
-def test_the_first_look_leaves_no_trace(compose_config, overrides):
+def test_the_first_look_changes_nothing(compose_config, overrides):
     experiment = build(compose_config(*SMALL, "trainer.precision=fp32", *overrides))
     torch.rand(3)
     before, numbers = state_of(experiment), torch.get_rng_state()
@@ -156,7 +156,7 @@ def test_the_first_look_leaves_no_trace(compose_config, overrides):
 
 
 @pytest.mark.parametrize("command", [gan_run, gan_check])
-def test_the_commands_take_the_first_look_before_anything_is_trained(tmp_path, command):
+def test_the_commands_run_the_first_look_before_anything_is_trained(tmp_path, command):
     (tmp_path / "conf/loss").mkdir(parents=True)
     (tmp_path / "conf/loss/mine.yaml").write_text(f"# one an image\n_target_: {HERE}.OneAnImage\n")
     result = command(tmp_path, "--config-dir", "conf", "loss=mine", *QUICK)
@@ -177,14 +177,14 @@ def test_the_commands_take_the_first_look_before_anything_is_trained(tmp_path, c
         ("latent.dim=50", "model.generator (gan_runner.models.mlp.Generator) fails on a first batch"),
     ],
 )
-def test_a_setting_that_makes_no_part_is_told_in_words(tmp_path, override, said):
+def test_a_setting_that_builds_no_component_is_explained(tmp_path, override, said):
     result = gan_run(tmp_path, *QUICK, override)
     assert result.code == 1
     assert said in result.text
     assert "Traceback" not in result.text
 
 
-def test_a_batch_of_one_image_that_batch_norm_cannot_take_is_told_in_words(compose_config):
+def test_a_batch_of_one_image_that_batch_norm_cannot_take_is_explained(compose_config):
     experiment = build(compose_config(*SMALL, "model=dcgan", "trainer.batch_size=1"))
     with pytest.raises(UserError, match=r"model.generator \(gan_runner.models.dcgan.Generator\) fails .* 1 value"):
         first_look(experiment)

@@ -61,13 +61,13 @@ def test_the_untrained_g_is_at_a_distance_of_1_from_the_data(course):
     assert course().point()["health/distance"] == 1.0
 
 
-def test_data_that_the_untrained_g_draws_already_leave_the_distance_without_a_number(course):
+def test_data_that_equal_the_untrained_gs_images_leave_the_distance_without_a_number(course):
     each = course()
     each.measured._untrained["distance"] = 0.0
     assert math.isnan(each.point()["health/distance"])
 
 
-def test_a_g_that_does_not_learn_stays_there_and_one_that_does_leaves(course):
+def test_a_g_that_does_not_learn_stays_at_that_distance_and_one_that_does_leaves_it(course):
     standing, learning = course("optimizer.g.lr=0"), course()
     for each in (standing, learning):
         each.play(100)
@@ -83,7 +83,7 @@ def test_a_resumed_run_compares_with_the_g_that_it_began_with(course):
     assert second.measured.references["untrained/distance"] == first.measured.references["untrained/distance"]
 
 
-def test_a_young_average_is_not_what_g_is_judged_by(course):
+def test_a_young_average_is_not_measured_in_place_of_g(course):
     each = course("trainer.ema=0.99")
     both = (each.experiment.sampler_of_g, each.experiment.sampler)
     for turns, judged in [(100, 0), (358, 0), (1, 1)]:  # 0.99 ^ 459 is the first power below 0.01
@@ -95,7 +95,7 @@ def test_a_young_average_is_not_what_g_is_judged_by(course):
         assert told == distances[judged] / each.measured.references["untrained/distance"]
 
 
-def test_measuring_draws_no_random_number_and_leaves_g_as_it_was(course):
+def test_measuring_uses_no_random_numbers_of_the_run_and_leaves_g_unchanged(course):
     each = course("model=dcgan", "model.generator.widths=[8,6,4]", "model.discriminator.widths=[4,6]")
     each.play(2)
     net = each.experiment.players.generator.net
@@ -106,7 +106,7 @@ def test_measuring_draws_no_random_number_and_leaves_g_as_it_was(course):
     assert net.training
 
 
-def test_nobody_was_right_or_wrong_about_logits_that_are_no_numbers(course):
+def test_there_is_no_accuracy_of_logits_that_are_nan(course):
     each = course("labels.real.value=nan")
     each.play(3)
     point = each.point()
@@ -115,7 +115,7 @@ def test_nobody_was_right_or_wrong_about_logits_that_are_no_numbers(course):
     assert all(math.isnan(value) for value in accuracies)
 
 
-def test_speed_counts_the_images_of_both_players_updates(course, monkeypatch):
+def test_speed_counts_the_images_of_both_networks_updates(course, monkeypatch):
     each = course("trainer.g_batch_size=24")
     monkeypatch.setattr("time.perf_counter", iter([100.0, 102.0, 103.0]).__next__)
     each.measured.look_away(each.progress)
@@ -125,13 +125,13 @@ def test_speed_counts_the_images_of_both_players_updates(course, monkeypatch):
     assert each.point()["speed/images_per_second"] == 24 / 1.0
 
 
-def test_a_run_tells_how_far_it_is_in_updates_too(course):
+def test_a_run_logs_its_progress_in_updates_too(course):
     each = course()
     each.play(2, Turn(3, 1))
     assert (each.progress.moment.iteration, each.progress.moment.d_steps, each.progress.moment.g_steps) == (2, 6, 2)
 
 
-def test_a_schedule_that_cannot_follow_the_game_is_refused_before_anything_is_played(course):
+def test_a_schedule_that_does_not_fit_the_game_is_refused_before_training(course):
     critic = ("schedule=rounds", "loss=hinge", f"loss._target_={__name__}.Critic")
     with pytest.raises(UserError, match=r"schedule\.g_probability is 0\.5, but this loss does not classify"):
         course(*critic)

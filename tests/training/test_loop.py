@@ -19,7 +19,7 @@ def weights_of(run):
 # ---- log points -------------------------------------------------------------------------------------------
 
 
-def test_log_points_fall_on_the_interval_and_on_the_end_of_every_epoch(start, points_of):
+def test_log_points_are_at_the_interval_and_at_the_end_of_every_epoch(start, points_of):
     run = start("trainer.log_every=4")
     train(run, never)
     assert [(line["iteration"], line["epoch"]) for line in points_of(run)] == [
@@ -42,7 +42,7 @@ def test_logged_means_cover_every_iteration_once(start, points_of):
     assert means == pytest.approx([sum(each[i : i + 6]) / 6 for i in (0, 6, 12)], rel=1e-9)
 
 
-def test_looking_more_often_changes_nothing_of_what_is_trained(start):
+def test_a_shorter_log_interval_does_not_change_what_is_trained(start):
     weights = []
     for overrides in (
         ["trainer.log_every=1", "evaluation.every=1"],
@@ -54,7 +54,7 @@ def test_looking_more_often_changes_nothing_of_what_is_trained(start):
     assert torch.equal(*weights)
 
 
-def test_a_number_that_is_none_is_null_in_the_metrics(start, points_of):
+def test_nan_is_null_in_the_metrics(start, points_of):
     run = start("trainer.iterations=4", "trainer.log_every=4", "evaluation=off")
     run.experiment.players.discriminator.net.register_forward_hook(lambda _net, _given, logits: logits * torch.nan)
     with pytest.raises(UserError):
@@ -77,7 +77,7 @@ def test_a_run_without_evaluation_measures_nothing_and_has_no_best(start, points
 # ---- pictures and checkpoints -----------------------------------------------------------------------------
 
 
-def test_pictures_come_from_the_same_latents_and_the_best_checkpoint_from_the_lowest_objective(
+def test_samples_have_the_same_latents_and_the_best_checkpoint_the_lowest_objective(
     start, points_of, checkpoint_of, tmp_path
 ):
     run = start()
@@ -92,7 +92,7 @@ def test_pictures_come_from_the_same_latents_and_the_best_checkpoint_from_the_lo
     assert best["progress"]["iteration"] == min(objectives, key=objectives.get) == run.best.found["iteration"]
 
 
-def test_the_last_checkpoint_knows_of_the_best(start, checkpoint_of):
+def test_the_last_checkpoint_contains_the_best(start, checkpoint_of):
     """Or a resume would go on from before it, and take a worse one for the best."""
     run = start("trainer.iterations=12", "trainer.checkpoint_every=1000", "evaluation.every=1")
     train(run, lambda: run.progress.iteration == 11)  # a stop is the only other reason to save
@@ -102,7 +102,7 @@ def test_the_last_checkpoint_knows_of_the_best(start, checkpoint_of):
     assert best["progress"]["iteration"] == run.best.found["iteration"] <= last["progress"]["iteration"]
 
 
-def test_the_best_begins_anew_where_another_evaluation_measures(start, checkpoint_of):
+def test_the_best_is_reset_where_another_evaluation_measures(start, checkpoint_of):
     first = start("trainer.iterations=6")
     train(first, never)
     state = checkpoint_of(first)
@@ -112,7 +112,7 @@ def test_the_best_begins_anew_where_another_evaluation_measures(start, checkpoin
         assert (second.best.found == first.best.found) is kept
 
 
-def test_the_summary_is_due_with_every_last_checkpoint(start):
+def test_the_summary_is_written_with_every_last_checkpoint(start):
     run = start(
         "trainer.iterations=12",
         "evaluation.every=1000",
@@ -125,7 +125,7 @@ def test_the_summary_is_due_with_every_last_checkpoint(start):
     assert saved == [0, 5, 8, 10, 12]  # at 8 the first evaluation, which is the best so far
 
 
-def test_a_stop_before_the_first_iteration_leaves_a_checkpoint_to_go_on_from(start, checkpoint_of):
+def test_a_stop_before_the_first_iteration_leaves_a_checkpoint_to_resume_from(start, checkpoint_of):
     whole, run, resumed = (start("trainer.epochs=1", folder=name) for name in ("whole", "first", "second"))
     train(run, lambda: True)
     assert checkpoint_of(run)["progress"]["iteration"] == 0
@@ -136,7 +136,7 @@ def test_a_stop_before_the_first_iteration_leaves_a_checkpoint_to_go_on_from(sta
     assert torch.equal(weights_of(resumed), weights_of(whole))
 
 
-def test_a_run_saves_between_its_intervals_where_the_last_checkpoint_is_too_long_ago(start):
+def test_a_run_saves_between_intervals_if_the_last_checkpoint_is_too_old(start):
     run = start("trainer.iterations=5", "trainer.checkpoint_every=1000", "trainer.checkpoint_minutes=1e-9")
     saved = []
     run._on_checkpoint = lambda: saved.append(run.progress.iteration)
@@ -152,7 +152,7 @@ NORMED = [
 
 
 @pytest.mark.parametrize(("kind", "stop"), [(ROUNDS, 5), (ROUNDS, 6), (NORMED, 7), (NORMED, 8)])
-def test_a_run_goes_on_from_a_checkpoint_to_the_bit(start, checkpoint_of, points_of, kind, stop):
+def test_a_run_resumes_from_a_checkpoint_bit_for_bit(start, checkpoint_of, points_of, kind, stop):
     overrides = ["trainer.epochs=2", *kind]
     whole, first, second = (start(*overrides, folder=name) for name in ("whole", "first", "second"))
     torch.manual_seed(3)
@@ -176,9 +176,7 @@ def test_a_run_goes_on_from_a_checkpoint_to_the_bit(start, checkpoint_of, points
 
 
 @pytest.mark.parametrize("on_alarm", ["warn", "stop"])
-def test_a_run_without_finite_losses_ends_with_its_alarm_and_keeps_the_last_good_checkpoint(
-    start, checkpoint_of, on_alarm
-):
+def test_a_run_with_a_nan_loss_ends_with_an_alarm_and_keeps_the_last_good_checkpoint(start, checkpoint_of, on_alarm):
     run = start(f"health.on_alarm={on_alarm}", "trainer.checkpoint_every=1")
     poison = run.experiment.players.generator.net
 
@@ -196,7 +194,7 @@ def test_a_run_without_finite_losses_ends_with_its_alarm_and_keeps_the_last_good
     assert all(torch.isfinite(value).all() for value in state["players"]["generator"]["net"].values())
 
 
-def test_weights_that_are_no_finite_numbers_are_an_alarm_and_are_not_saved(start, checkpoint_of):
+def test_weights_that_are_nan_or_infinite_raise_an_alarm_and_are_not_saved(start, checkpoint_of):
     # The first update of G ruins its weights; the losses were measured before it, and are sound.
     run = start("optimizer.g.lr=1e38", "trainer.intervals_in=iterations", "health.on_alarm=stop")
     with pytest.raises(UserError, match="not_finite: G's weights have no finite norm, since iteration 1") as error:
@@ -213,12 +211,12 @@ def test_weights_that_are_no_finite_numbers_are_an_alarm_and_are_not_saved(start
     ("epochs", "caption"),
     [(1.0, "1"), (0.66667, "0.6667"), (12.3456, "12.35"), (999.96, "1000"), (12345.678, "12346")],
 )
-def test_an_epoch_is_written_plainly_however_late_it_is(epochs, caption):
+def test_an_epoch_is_written_without_exponent_however_late_it_is(epochs, caption):
     assert name_of_epoch(epochs) == f"epoch {caption}"
 
 
 @pytest.mark.parametrize(("intervals_in", "captions"), [("epochs", {2: "epoch 0.3333"}), ("iterations", {})])
-def test_the_timeline_is_captioned_in_what_intervals_are_in(start, monkeypatch, intervals_in, captions):
+def test_the_timelines_captions_have_the_unit_of_the_intervals(start, monkeypatch, intervals_in, captions):
     run, seen = start("trainer.iterations=2", f"trainer.intervals_in={intervals_in}"), []
     train(run, never)
     monkeypatch.setattr(run.journal.folder, "write_timeline", lambda *arguments: seen.append(arguments))
@@ -251,7 +249,7 @@ def test_the_timeline_is_captioned_in_what_intervals_are_in(start, monkeypatch, 
     ],
     ids=["nothing changed", "a length without a schedule", "a length", "a rate"],
 )
-def test_a_resume_says_which_learning_rates_it_changes_and_why(start, checkpoint_of, monkeypatch, first, then, said):
+def test_a_resume_reports_which_learning_rates_it_changes_and_why(start, checkpoint_of, monkeypatch, first, then, said):
     short = ["trainer.iterations=20", "optimizer.lr=2e-6", "evaluation=off"]
     run = start(*short, *first, folder="first")
     train(run, lambda: run.progress.iteration == 7)
@@ -263,7 +261,7 @@ def test_a_resume_says_which_learning_rates_it_changes_and_why(start, checkpoint
     assert sentences == said
 
 
-def test_a_checkpoint_that_names_no_rates_is_resumed_without_a_word_on_them(start, checkpoint_of, monkeypatch):
+def test_a_checkpoint_without_learning_rates_resumes_without_a_message_about_them(start, checkpoint_of, monkeypatch):
     run = start("trainer.iterations=3", "evaluation=off", folder="first")
     train(run, never)
     state = checkpoint_of(run)

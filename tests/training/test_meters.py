@@ -27,7 +27,7 @@ def meter_after(*updates):
 # ---- Meter ------------------------------------------------------------------------------------------------
 
 
-def test_a_meter_gives_each_readers_means_since_that_reader_last_looked():
+def test_a_meter_gives_every_reader_the_means_since_its_own_last_reading():
     meter = Meter(CPU)
     start = meter.read()
     meter.add(named(1.0, 10.0))
@@ -40,12 +40,12 @@ def test_a_meter_gives_each_readers_means_since_that_reader_last_looked():
     assert end.means_since(start) == {"a": 4.0, "b": 15.0}
 
 
-def test_a_meter_without_updates_since_the_last_look_has_no_means():
+def test_a_meter_without_updates_since_the_last_reading_has_no_means():
     reading = meter_after((1.0, 2.0)).read()
     assert reading.means_since(reading) == {}
 
 
-def test_a_meter_counts_on_where_float32_would_stand_still():
+def test_a_meter_counts_beyond_the_precision_of_float32():
     meter = meter_after((2.0**24, 0.0))
     before = meter.read()
     for _ in range(3):
@@ -55,7 +55,7 @@ def test_a_meter_counts_on_where_float32_would_stand_still():
     assert after.means_since(before) == {"a": 1.0, "b": torch.tensor(0.1).item()}
 
 
-def test_a_reading_stays_as_it_was_when_the_meter_goes_on():
+def test_a_reading_does_not_change_when_the_meter_continues():
     meter = meter_after((1.0, 2.0))
     reading = meter.read()
     meter.add(named(5.0, 5.0))
@@ -63,7 +63,7 @@ def test_a_reading_stays_as_it_was_when_the_meter_goes_on():
     assert reading.updates == 1
 
 
-def test_a_meter_takes_numbers_of_any_kind_and_no_part_in_gradients():
+def test_a_meter_takes_numbers_of_any_type_and_does_not_affect_gradients():
     weight = torch.tensor(2.0, requires_grad=True)
     meter = Meter(CPU)
     meter.add({"a": 3 * weight, "b": torch.tensor(0.5, dtype=torch.bfloat16)})
@@ -71,7 +71,7 @@ def test_a_meter_takes_numbers_of_any_kind_and_no_part_in_gradients():
     assert not meter.state_dict()["totals"].requires_grad
 
 
-def test_a_meter_goes_on_from_its_state_in_the_tensor_it_had():
+def test_a_meter_restores_its_state_in_the_same_tensor():
     meter = meter_after((1.0, 2.0), (3.0, 4.0))
     state = meter.state_dict()
     meter.add(named(9.0, 9.0))  # must not reach the state
@@ -83,14 +83,14 @@ def test_a_meter_goes_on_from_its_state_in_the_tensor_it_had():
     assert other._totals.data_ptr() == address
 
 
-def test_a_meter_that_has_measured_nothing_goes_on_from_a_state_with_its_names():
+def test_a_meter_that_has_measured_nothing_takes_the_names_of_a_state():
     other = Meter(CPU)
     other.load_state_dict(meter_after((1.0, 2.0)).state_dict())
     other.add(named(5.0, 6.0))
     assert other.read() == meter_after((1.0, 2.0), (5.0, 6.0)).read()
 
 
-def test_a_meter_before_its_first_update_has_read_nothing_and_goes_on_from_that_too():
+def test_a_meter_before_its_first_update_is_empty_and_restores_that_too():
     empty = Meter(CPU)
     assert empty.read() == Reading({}, 0.0)
     other = meter_after((1.0, 2.0))
@@ -101,7 +101,7 @@ def test_a_meter_before_its_first_update_has_read_nothing_and_goes_on_from_that_
 
 
 @pytest.mark.parametrize("second", [{"a": 1.0}, {"a": 1.0, "b": 2.0, "c": 3.0}, {"b": 2.0, "a": 1.0}])
-def test_an_update_that_measures_other_names_than_the_first_or_a_checkpoint_is_refused(second):
+def test_an_update_that_measures_other_names_than_before_is_refused(second):
     meter = meter_after((1.0, 2.0))
     later = Meter(CPU)
     later.load_state_dict(meter.state_dict())
@@ -124,7 +124,7 @@ def counter_after(iterations):
 @pytest.mark.parametrize("bad", [math.nan, math.inf, -math.inf])
 @pytest.mark.parametrize("place", [0, 1])
 @pytest.mark.parametrize("first", [1, 2, 7])
-def test_the_first_bad_iteration_is_named_however_many_follow(bad, place, first):
+def test_the_first_bad_iteration_is_reported_however_many_follow(bad, place, first):
     good, ill = (0.5, -3.0), (bad, 1.0) if place == 0 else (1.0, bad)
     counter = counter_after([good] * (first - 1) + [ill])
     assert counter.first_bad() == first
@@ -133,13 +133,13 @@ def test_the_first_bad_iteration_is_named_however_many_follow(bad, place, first)
     assert counter.first_bad() == first
 
 
-def test_large_losses_are_not_bad_ones():
+def test_large_losses_are_not_reported_as_bad():
     assert counter_after([(3e38, 3e38), (0.0, 1e-45)]).first_bad() is None
     assert FiniteCounter(CPU).first_bad() is None
 
 
 @pytest.mark.parametrize("ill", [False, True])
-def test_a_counter_goes_on_from_its_state(ill):
+def test_a_counter_resumes_from_its_state(ill):
     counter = counter_after([(1.0,), (math.nan if ill else 1.0,)])
     state = counter.state_dict()
     counter.add(numbers(math.inf))  # must not reach the state

@@ -30,7 +30,7 @@ def linear(*weights):
 # ---- an update --------------------------------------------------------------------------------------------
 
 
-def test_an_update_goes_down_the_slope_of_the_sum_of_the_terms():
+def test_an_update_descends_the_sum_of_the_terms():
     net = linear(2.0, -1.0)
     x = torch.tensor([[3.0, 5.0]], dtype=F64)
     player_of(net).minimise({"one": net(x).sum(), "two": 4 * net.weight.square().sum()})
@@ -53,7 +53,7 @@ def test_updates_by_adam_equal_those_of_pytorchs_plain_adam_to_rounding():
 
 
 @pytest.mark.parametrize("lies", [torch.contiguous_format, torch.channels_last])
-def test_an_update_pairs_weights_and_slopes_by_index_however_each_lies_in_memory(lies):
+def test_an_update_matches_weights_and_gradients_by_index_in_any_memory_format(lies):
     other = torch.channels_last if lies is torch.contiguous_format else torch.contiguous_format
     net = nn.Conv2d(3, 2, 2, bias=False).to(memory_format=lies)
     slope = torch.randn(2, 3, 2, 2).contiguous(memory_format=other)
@@ -68,7 +68,7 @@ def test_an_update_pairs_weights_and_slopes_by_index_however_each_lies_in_memory
     torch.testing.assert_close(before - net.weight.detach(), slope, rtol=0.02, atol=1e-4)
 
 
-def test_gradients_do_not_pile_up_from_one_update_to_the_next():
+def test_gradients_do_not_accumulate_from_one_update_to_the_next():
     net = linear(0.0)
     player = player_of(net)
     for _ in range(3):
@@ -76,7 +76,7 @@ def test_gradients_do_not_pile_up_from_one_update_to_the_next():
     torch.testing.assert_close(net.weight.detach(), torch.tensor([[-0.6]], dtype=F64))
 
 
-def test_the_gradients_norm_is_that_of_all_parameters_together():
+def test_the_gradient_norm_is_over_all_parameters_together():
     net = nn.Linear(2, 1, dtype=F64)
     player = player_of(net)
     assert player.gradient_norm() == 0
@@ -88,7 +88,7 @@ def test_the_gradients_norm_is_that_of_all_parameters_together():
 # ---- the learning rate ------------------------------------------------------------------------------------
 
 
-def test_a_players_rate_is_its_optimizers_times_the_factor_of_now():
+def test_a_networks_learning_rate_is_its_optimizers_times_the_current_factor():
     net = linear(1.0)
     player = player_of(net, Linear(hold=0.0, end=0.0))
     assert player.rate == 0.1
@@ -100,13 +100,13 @@ def test_a_players_rate_is_its_optimizers_times_the_factor_of_now():
     assert player.rate == pytest.approx(0.1)  # of the configured rate, not of the last
 
 
-def test_a_players_rate_counts_its_own_updates():
+def test_a_networks_learning_rate_counts_its_own_updates():
     player = player_of(linear(1.0), TimeDecay(decay=0.5))
     player.set_rate(updates=2, progress=0.9)
     assert player.rate == player.optimizer.param_groups[0]["lr"] == pytest.approx(0.05)
 
 
-def test_a_rate_that_is_a_tensor_changes_where_it_lies():
+def test_a_learning_rate_that_is_a_tensor_changes_in_place():
     net = linear(1.0)
     rate = torch.tensor(0.1)
     player = player_of(net, Linear(0.0, 0.0), torch.optim.Adam(net.parameters(), lr=rate, capturable=False))
@@ -128,7 +128,7 @@ def test_lr_scale_down_lasts_through_the_schedule():
 @pytest.mark.parametrize(
     ("weight", "finite"), [(1e18, True), (1e38, False), (math.inf, False), (-math.inf, False), (math.nan, False)]
 )
-def test_weights_are_finite_while_their_norms_are(weight, finite):
+def test_weights_are_finite_if_their_norms_are(weight, finite):
     net = nn.Linear(20, 1)
     assert player_of(net).finite()
     nn.init.constant_(net.weight, weight)
@@ -140,7 +140,7 @@ def test_weights_are_finite_while_their_norms_are(weight, finite):
 
 @BOTH
 @pytest.mark.parametrize("fixed_set", [False, True])
-def test_while_d_plays_g_stays_the_same_to_the_bit(set_up, state_of, same_bits, model, fixed_set):
+def test_while_d_is_trained_g_stays_the_same_bit_for_bit(set_up, state_of, same_bits, model, fixed_set):
     table = set_up(model, dropout=0.3, ema=0.9)
     table.step.play(Turn(1, 1), 0)  # so that everybody has gradients and statistics
     g, average, d = state_of(table.g), copy.deepcopy(table.average.net.state_dict()), state_of(table.d)
@@ -153,7 +153,7 @@ def test_while_d_plays_g_stays_the_same_to_the_bit(set_up, state_of, same_bits, 
 
 
 @pytest.mark.parametrize("model", ["mlp", "dcgan", "norms in d"])
-def test_while_g_plays_d_stays_the_same_to_the_bit(set_up, state_of, same_bits, model):
+def test_while_g_is_trained_d_stays_the_same_bit_for_bit(set_up, state_of, same_bits, model):
     table = set_up(model, dropout=0.3)
     table.step.play(Turn(1, 1), 0)
     d, g = state_of(table.d), state_of(table.g)
@@ -171,7 +171,7 @@ SCHEDULES = {
 
 @BOTH
 @pytest.mark.parametrize("schedule", SCHEDULES.values(), ids=SCHEDULES)
-def test_whoever_is_not_named_in_a_turn_of_a_schedule_stands_still(set_up, state_of, same_bits, schedule, model):
+def test_a_network_that_a_turn_leaves_out_does_not_change(set_up, state_of, same_bits, schedule, model):
     table, schedule, epoch = set_up(model, dropout=0.3), schedule(), EpochLength(60, 8)
     position, turns = 0, []
     for _ in range(6):
@@ -186,7 +186,7 @@ def test_whoever_is_not_named_in_a_turn_of_a_schedule_stands_still(set_up, state
 
 
 @BOTH
-def test_gs_part_of_a_turn_takes_nothing_from_ds(set_up, state_of, same_bits, model):
+def test_gs_part_of_a_turn_leaves_no_gradients_in_d(set_up, state_of, same_bits, model):
     alone, together = set_up(model, dropout=0.3), set_up(model, dropout=0.3)
     torch.manual_seed(3)
     alone.step.play(Turn(1), 0)
@@ -195,14 +195,14 @@ def test_gs_part_of_a_turn_takes_nothing_from_ds(set_up, state_of, same_bits, mo
     assert same_bits(state_of(alone.d), state_of(together.d))
 
 
-def test_only_gs_own_updates_count_in_its_running_statistics(set_up):
+def test_only_gs_own_updates_change_its_running_statistics(set_up):
     table = set_up("dcgan")
     table.step.play(Turn(2, 1), 0)
     counts = [int(v) for k, v in table.g.net.state_dict().items() if k.endswith("num_batches_tracked")]
     assert counts == [1, 1, 1]
 
 
-def test_a_frozen_player_still_normalises_by_the_batch_and_thaws_even_after_an_error(set_up):
+def test_a_frozen_network_still_normalises_by_the_batch_and_is_unfrozen_even_after_an_error(set_up):
     table = set_up("dcgan")
     net, latents = table.g.net, torch.randn(8, 5)
     images = net(latents)
@@ -219,7 +219,7 @@ def test_a_frozen_player_still_normalises_by_the_batch_and_thaws_even_after_an_e
 
 
 @BOTH
-def test_a_player_goes_on_from_its_state_to_the_bit(set_up, state_of, same_bits, model):
+def test_a_network_and_its_optimizer_resume_from_their_state_bit_for_bit(set_up, state_of, same_bits, model):
     table, other = set_up(model), set_up(model, seed=1)
     table.step.play(Turn(1, 1), 0)
     for name in ("d", "g"):
@@ -233,7 +233,7 @@ def test_a_player_goes_on_from_its_state_to_the_bit(set_up, state_of, same_bits,
     assert same_bits(state_of(table.g), state_of(other.g))
 
 
-def test_a_player_that_goes_on_has_the_learning_rate_that_is_configured_now():
+def test_a_resumed_network_has_the_learning_rate_that_is_configured_now():
     before, now = (player_of(net, optimizer=torch.optim.SGD(net.parameters(), lr=lr)) for net, lr in
                    ((linear(1.0), 0.1), (linear(5.0), 0.3)))  # fmt: skip
     now.load_state_dict(copy.deepcopy(before.state_dict()))
@@ -245,7 +245,7 @@ def test_a_player_that_goes_on_has_the_learning_rate_that_is_configured_now():
 
 
 @pytest.mark.parametrize(("decay", "n"), [(0.9, 1), (0.9, 7), (0.999, 3), (0.0, 2)])
-def test_an_average_of_weights_that_stand_still_closes_the_gap_by_its_decay_an_update(decay, n):
+def test_an_average_of_constant_weights_closes_the_gap_by_its_decay_at_each_update(decay, n):
     start, source = linear(2.0, -3.0), linear(5.0, 1.0)
     average = MovingAverage(copy.deepcopy(start), decay)
     for _ in range(n):
@@ -255,7 +255,7 @@ def test_an_average_of_weights_that_stand_still_closes_the_gap_by_its_decay_an_u
     torch.testing.assert_close(source.weight.detach(), torch.tensor([[5.0, 1.0]], dtype=F64))
 
 
-def test_an_average_weighs_each_past_state_by_its_age():
+def test_an_average_weights_each_past_state_by_its_age():
     average, source = MovingAverage(linear(0.0), 0.5), linear(0.0)
     for value in (1.0, 2.0, 3.0):
         nn.init.constant_(source.weight, value)
@@ -263,7 +263,7 @@ def test_an_average_weighs_each_past_state_by_its_age():
     assert average.net.weight.item() == pytest.approx(1 / 8 + 2 / 4 + 3 / 2)
 
 
-def test_an_average_takes_no_running_statistics_of_g_and_is_made_for_drawing(set_up):
+def test_an_average_ignores_gs_running_statistics_and_is_in_evaluation_mode(set_up):
     table = set_up("dcgan", ema=0.9)
     before = {name: value.clone() for name, value in table.average.net.named_buffers()}
     table.step.play(Turn(1), 0)
@@ -279,7 +279,7 @@ def test_an_average_takes_no_running_statistics_of_g_and_is_made_for_drawing(set
 # ---- recording --------------------------------------------------------------------------------------------
 
 
-def test_a_player_whose_learning_rate_is_a_number_on_the_host_cannot_be_recorded():
+def test_a_network_whose_learning_rate_is_a_number_on_the_host_cannot_be_recorded():
     net = linear(1.0)
     adam = Adam(net.parameters(), lr=0.1, betas=(0.5, 0.9), eps=1e-8, weight_decay=0.0)
     assert not player_of(net).recordable
@@ -289,7 +289,7 @@ def test_a_player_whose_learning_rate_is_a_number_on_the_host_cannot_be_recorded
 @pytest.mark.gpu
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
 @pytest.mark.parametrize("kinds", [(Turn(1), Turn(1, 1)), (Turn(1, 1), Turn(1))])
-def test_the_gradient_norm_is_that_of_the_last_update_whichever_recording_made_it(set_up, kinds):
+def test_the_gradient_norm_is_that_of_the_last_update_in_any_recording(set_up, kinds):
     table = set_up(device=torch.device("cuda"))
     for kind in kinds:
         for _ in range(5):
@@ -305,7 +305,7 @@ def test_the_gradient_norm_is_that_of_the_last_update_whichever_recording_made_i
 @pytest.mark.parametrize("value", [math.nan, math.inf, 1e25], ids=["NaN", "infinite", "finite with an infinite norm"])
 @pytest.mark.parametrize("place", ["weights", "gradient"])
 @pytest.mark.parametrize("letter", ["d", "g"])
-def test_a_norm_that_is_not_finite_is_noticed_whosever_it_is(set_up, letter, place, value):
+def test_a_norm_that_is_not_finite_is_noticed_in_either_network(set_up, letter, place, value):
     table = set_up()
     players = Players(table.d, table.g, None)
     assert players.not_finite() is None, "before the first update there is no gradient"

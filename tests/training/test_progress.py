@@ -56,7 +56,7 @@ def numbers(due, what):
 
 
 @pytest.mark.parametrize(("d_steps", "g_steps", "images"), [(1, 1, 10), (2, 1, 20), (1, 0, 10), (0, 1, 0)])
-def test_a_turn_counts_updates_and_the_real_images_that_d_was_shown(d_steps, g_steps, images):
+def test_a_turn_counts_updates_and_the_real_images_shown_to_d(d_steps, g_steps, images):
     progress = Progress(iteration=5, images=100, d_steps=7, g_steps=6, position=30, seconds=1.5)
     progress.advance(Turn(d_steps, g_steps), 10)
     assert progress == Progress(6, 100 + images, 7 + d_steps, 6 + g_steps, 30, 1.5)
@@ -74,7 +74,7 @@ def test_a_turn_counts_updates_and_the_real_images_that_d_was_shown(d_steps, g_s
         (7, 10, 3, 1),
     ],
 )
-def test_an_epoch_is_as_many_turns_as_show_d_whole_batches_of_the_data_once(count, batch_size, d_steps, iterations):
+def test_an_epoch_shows_d_the_data_once_in_whole_batches(count, batch_size, d_steps, iterations):
     timetable = timetable_of(count, batch_size, d_steps, epochs=400)
     assert timetable.iterations(Progress()) == 400 * iterations
     progress = Progress(iteration=iterations, images=iterations * d_steps * batch_size)
@@ -89,18 +89,18 @@ def test_a_number_of_iterations_overrides_the_epochs():
 
 
 @pytest.mark.parametrize(("turn", "d_steps", "iterations"), [(Turn(1, 1), 1, 12), (Turn(2, 1), 2, 6)])
-def test_a_run_is_finished_after_its_epochs(turn, d_steps, iterations):
+def test_a_run_ends_after_its_epochs(turn, d_steps, iterations):
     assert len(played(timetable_of(40, 10, d_steps, epochs=3), turn)) == iterations
 
 
-def test_the_share_done_goes_from_0_to_1_and_not_beyond():
+def test_progress_goes_from_0_to_1_and_not_beyond():
     timetable = timetable_of(iterations=4)
     assert [timetable.share_done(Progress(iteration=n)) for n in (0, 1, 4, 9)] == [0.0, 0.25, 1.0, 1.0]
     assert not timetable.finished(Progress(iteration=3))
     assert timetable.finished(Progress(iteration=4))
 
 
-def test_where_the_game_decides_epochs_go_by_the_images_that_d_was_shown():
+def test_with_a_schedule_that_decides_by_scores_epochs_follow_the_images_shown_to_d():
     timetable = timetable_of(40, 10, d_steps=None, epochs=2)
     assert timetable.iterations(Progress()) is None
     assert timetable.share_done(Progress(iteration=500, images=20)) == 0.25
@@ -112,20 +112,20 @@ def test_where_the_game_decides_epochs_go_by_the_images_that_d_was_shown():
 # ---- what is due ------------------------------------------------------------------------------------------
 
 
-def test_epochs_end_at_their_borders_and_each_end_is_logged():
+def test_epochs_end_at_their_boundaries_and_each_end_is_logged():
     due = played(timetable_of(40, 10, epochs=3, log_every=1000))
     assert numbers(due, "epoch_ended") == [4, 8, 12]
     assert numbers(due, "log") == [4, 8, 12]
 
 
-def test_intervals_in_epochs_are_due_at_their_borders_the_first_epoch_draws_and_the_last_iteration_does_all():
+def test_intervals_in_epochs_are_due_at_their_boundaries_and_the_first_epoch_and_the_last_iteration_draw_too():
     due = played(timetable_of(40, 10, epochs=7, sample_every=2, checkpoint_every=3, evaluate_every=5))
     assert numbers(due, "samples") == [4, 8, 16, 24, 28]
     assert numbers(due, "checkpoint") == [12, 24, 28]
     assert numbers(due, "evaluation") == [8, 16, 20, 28]  # 8 and 16 are early, see below
 
 
-def test_intervals_in_iterations_are_due_at_their_multiples_the_first_epoch_draws_and_the_last_iteration_does_all():
+def test_intervals_in_iterations_are_due_at_their_multiples_and_the_first_epoch_and_the_last_iteration_draw_too():
     due = played(
         timetable_of(
             40, 10, iterations=11, intervals_in="iterations", sample_every=3, checkpoint_every=5, evaluate_every=4
@@ -137,7 +137,7 @@ def test_intervals_in_iterations_are_due_at_their_multiples_the_first_epoch_draw
 
 
 @pytest.mark.parametrize("intervals_in", ["epochs", "iterations"])
-def test_samples_and_evaluations_come_at_doubling_iterations_until_their_interval_takes_over(intervals_in):
+def test_samples_and_evaluations_are_due_at_powers_of_two_until_their_interval_takes_over(intervals_in):
     each = 1 if intervals_in == "epochs" else 100  # of 100 iterations
     timetable = timetable_of(
         1000,
@@ -157,7 +157,7 @@ def test_samples_and_evaluations_come_at_doubling_iterations_until_their_interva
 
 
 @pytest.mark.parametrize("begun_at", [1, 7, 8, 63, 130])
-def test_what_is_due_follows_from_the_iteration_alone_wherever_a_run_goes_on(begun_at):
+def test_what_is_due_depends_only_on_the_iteration_wherever_a_run_resumes(begun_at):
     timetable = timetable_of(1000, 10, epochs=7, sample_every=3, evaluate_every=2)
     before = Progress(begun_at - 1, 10 * (begun_at - 1))
     after = dataclasses.replace(before, iteration=begun_at, images=10 * begun_at)
@@ -168,13 +168,13 @@ def test_what_is_due_follows_from_the_iteration_alone_wherever_a_run_goes_on(beg
     ("count", "batch_size", "epochs", "iterations"),
     [(400, 64, 334, 2004), (1797, 32, 72, 4032), (1797, 64, 72, 2016), (60_000, 64, 10, 9370), (7, 10, 12_800, 12_800)],
 )
-def test_a_run_without_a_length_has_one_that_suits_the_number_of_images(count, batch_size, epochs, iterations):
+def test_a_run_without_a_length_gets_one_that_suits_the_number_of_images(count, batch_size, epochs, iterations):
     timetable = timetable_of(count, batch_size, epochs="auto")
     assert timetable.epochs_in_all == epochs
     assert timetable.iterations(Progress()) == iterations
 
 
-def test_minutes_are_a_length_that_overrides_epochs_and_tell_the_share_done():
+def test_minutes_override_epochs_and_determine_the_progress():
     timetable = timetable_of(epochs=3, minutes=2.0)
     assert timetable.iterations(Progress()) is None
     assert timetable.share_done(Progress(iteration=100, images=1000, seconds=30.0)) == 0.25
@@ -186,7 +186,7 @@ def test_minutes_are_a_length_that_overrides_epochs_and_tell_the_share_done():
     assert (due.samples, due.checkpoint) == (True, True)
 
 
-def test_the_clock_counts_the_time_of_turns_and_tells_the_pace_once_a_few_seconds_into_a_start(monkeypatch):
+def test_the_clock_measures_turns_and_reports_the_speed_once_a_few_seconds_after_a_start(monkeypatch):
     now = 100.0
     monkeypatch.setattr(module.time, "monotonic", lambda: now)
     progress = Progress()
@@ -210,7 +210,7 @@ def test_the_clock_counts_the_time_of_turns_and_tells_the_pace_once_a_few_second
 @pytest.mark.parametrize(
     ("seconds", "said"), [(0.2, "1 s"), (59.0, "59 s"), (61.0, "2 min"), (240.0, "4 min"), (7500.0, "2 h 5 min")]
 )
-def test_what_is_left_is_named_in_round_numbers(seconds, said):
+def test_the_time_left_is_rounded(seconds, said):
     assert module.about(seconds) == said
 
 
@@ -223,11 +223,11 @@ def test_a_run_that_ends_within_its_first_epoch_still_draws_saves_and_evaluates(
     ]
 
 
-def test_nothing_is_evaluated_where_evaluation_is_off():
+def test_nothing_is_evaluated_if_evaluation_is_off():
     assert numbers(played(timetable_of(epochs=3, evaluate_every=None)), "evaluation") == []
 
 
-def test_log_points_come_at_their_interval_and_with_all_that_needs_one():
+def test_log_points_are_due_at_their_interval_and_wherever_something_needs_them():
     due = played(
         timetable_of(
             1000, 10, iterations=20, log_every=6, intervals_in="iterations", sample_every=7, checkpoint_every=9
@@ -236,7 +236,7 @@ def test_log_points_come_at_their_interval_and_with_all_that_needs_one():
     assert numbers(due, "log") == [6, 7, 9, 12, 14, 18, 20]
 
 
-def test_an_epoch_ends_once_though_turns_without_d_follow():
+def test_an_epoch_ends_once_even_if_turns_without_d_follow():
     timetable = timetable_of(40, 10, d_steps=None, epochs=9, sample_every=1)
     end = Progress(iteration=4, images=40)
     after = Progress(iteration=5, images=40)
@@ -246,7 +246,7 @@ def test_an_epoch_ends_once_though_turns_without_d_follow():
     assert not following.samples
 
 
-def test_a_run_whose_batches_have_changed_is_as_long_in_epochs_as_was_asked_for():
+def test_a_run_with_another_batch_size_keeps_its_length_in_epochs():
     """Two epochs in batches of 10, then two in batches of 20."""
     before, after = timetable_of(40, 10, epochs=2), timetable_of(40, 20, epochs=4)
     progress = Progress(iteration=8, images=80)
@@ -259,14 +259,14 @@ def test_a_run_whose_batches_have_changed_is_as_long_in_epochs_as_was_asked_for(
 @pytest.mark.parametrize("epochs", [1, 2, 5, 7])
 @pytest.mark.parametrize("every", [1, 2, 5, 100])
 @pytest.mark.parametrize("intervals_in", ["epochs", "iterations"])
-def test_intervals_are_counted_as_they_fall_due(epochs, every, intervals_in):
+def test_intervals_are_counted_when_they_are_due(epochs, every, intervals_in):
     timetable = timetable_of(epochs=epochs, intervals_in=intervals_in, checkpoint_every=every)
     due = played(timetable)
     assert timetable.intervals(every, len(due)) == len(numbers(due, "checkpoint"))
 
 
 @pytest.mark.parametrize(("iterations", "short"), [(30, True), (100_000, False)])
-def test_a_length_in_minutes_is_called_short_once_it_is_known_what_it_comes_to(iterations, short):
+def test_a_length_in_minutes_is_called_short_once_the_speed_is_known(iterations, short):
     timetable = timetable_of(minutes=2.0)
     assert timetable.too_short() is None
     told = timetable.too_short(iterations)

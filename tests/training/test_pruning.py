@@ -16,7 +16,7 @@ def test_the_median_of_an_even_number_lies_between_the_middle_two():
     assert rule.hopeless(10, 2.6, [1.0, 2.0, 3.0, 8.0])
 
 
-def test_nobody_is_judged_early_or_by_few_or_by_what_is_no_number():
+def test_no_job_is_pruned_early_or_by_few_or_by_nan():
     rule = Median(jobs=3, after=100)
     assert not rule.hopeless(99, 9.0, [1.0, 1.0, 1.0])
     assert rule.hopeless(100, 9.0, [1.0, 1.0, 1.0])

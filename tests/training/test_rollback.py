@@ -38,7 +38,7 @@ class SickFrom(Symptom):
 
 
 @pytest.mark.parametrize("schedule", ["alternating", "rounds"])
-def test_a_rollback_takes_weights_back_slows_down_and_goes_on(start, checkpoint_of, schedule):
+def test_a_rollback_restores_weights_lowers_the_learning_rate_and_continues(start, checkpoint_of, schedule):
     overrides = ("health.on_alarm=rollback", f"schedule={schedule}", "trainer.iterations=40")
     run = start(*overrides, "trainer.epochs=1", symptoms={})
     poisoned = []
@@ -61,7 +61,7 @@ def test_a_rollback_takes_weights_back_slows_down_and_goes_on(start, checkpoint_
     assert resumed.experiment.players.generator.rate == pytest.approx(1e-4)
 
 
-def test_a_rollback_takes_back_how_strong_the_augmentation_has_become(start):
+def test_a_rollback_restores_the_strength_of_the_augmentation(start):
     run = start(*ROLLBACK, "augment=ada", "augment.speed=1000000000", symptoms={"sick": SickFrom(14, patience=8)})
     strength = {}
 
@@ -77,7 +77,7 @@ def test_a_rollback_takes_back_how_strong_the_augmentation_has_become(start):
     assert strength[21] == pytest.approx(0.20, abs=1e-3)
 
 
-def test_rollbacks_end_after_as_many_as_are_allowed(start):
+def test_a_run_ends_after_the_allowed_number_of_rollbacks(start):
     run = start("health.on_alarm=rollback", "health.max_rollbacks=2")
 
     def poisoned_from_seven():
@@ -91,7 +91,7 @@ def test_rollbacks_end_after_as_many_as_are_allowed(start):
     assert error.value.remedy.startswith("health.max_rollbacks is 2, and 2 were made. The last checkpoint is ")
 
 
-def test_a_rollback_goes_back_to_before_its_symptom_began_and_each_halves_the_rates(start, caplog):
+def test_a_rollback_restores_a_state_from_before_its_symptom_and_each_halves_the_rates(start, caplog):
     caplog.set_level("WARNING")
     run = start(*ROLLBACK, symptoms={"sick": SickFrom(14, patience=8)})
     rates = []
@@ -110,7 +110,7 @@ def test_a_rollback_goes_back_to_before_its_symptom_began_and_each_halves_the_ra
     assert rates[-1] == (35, pytest.approx(5e-5), pytest.approx(5e-5))
 
 
-def test_a_run_that_was_stopped_while_sick_still_goes_back_to_before(start, checkpoint_of):
+def test_a_run_that_was_stopped_during_a_symptom_still_rolls_back_to_before_it(start, checkpoint_of):
     whole, first, second = (
         start(*ROLLBACK, folder=name, symptoms={"sick": SickFrom(14, patience=8)})
         for name in ("whole", "first", "second")
@@ -125,16 +125,14 @@ def test_a_run_that_was_stopped_while_sick_still_goes_back_to_before(start, chec
     assert torch.equal(weights_of(second), weights_of(whole))
 
 
-def test_no_more_is_kept_to_go_back_to_than_a_coming_alarm_may_ask_for(start):
+def test_only_states_that_a_coming_alarm_may_need_are_kept(start):
     run = start(*ROLLBACK, symptoms={"sick": Constant("loss/d", points=5, spread=0.0, patience=0)})
     train(run, never)
     # An alarm that is raised at 44 may say that the loss has stood still since 36.
     assert [state["progress"]["iteration"] for state in run._rollback._moments] == [30, 36]
 
 
-def test_the_best_checkpoint_has_the_weights_that_were_measured_though_their_alarm_rolled_them_back(
-    start, checkpoint_of
-):
+def test_the_best_checkpoint_has_the_weights_that_were_measured_even_if_an_alarm_rolled_them_back(start, checkpoint_of):
     run = start(
         *ROLLBACK,
         "evaluation.every=2",
@@ -149,7 +147,7 @@ def test_the_best_checkpoint_has_the_weights_that_were_measured_though_their_ala
     assert best["best"]["found"] == {"value": value, "iteration": 12}
 
 
-def test_an_alarm_stops_a_run_that_is_to_stop_at_one_and_says_how_to_go_on(start):
+def test_an_alarm_stops_a_run_with_on_alarm_stop_and_says_how_to_resume(start):
     run = start("trainer.iterations=12", "evaluation=off", symptoms={"sick": SickFrom(7, patience=0)})
     run.experiment.watch.on_alarm = "stop"
     with pytest.raises(UserError) as refusal:
@@ -164,7 +162,7 @@ def test_an_alarm_stops_a_run_that_is_to_stop_at_one_and_says_how_to_go_on(start
 # ---- the way back to the start ----------------------------------------------------------------------------
 
 
-def test_a_run_that_goes_bad_before_its_first_interval_starts_anew_at_a_lower_rate(start, checkpoint_of):
+def test_a_run_that_fails_before_its_first_interval_restarts_at_a_lower_rate(start, checkpoint_of):
     run = start(*ROLLBACK, "trainer.checkpoint_every=1000", "trainer.iterations=6", symptoms={})
     before, poisoned = weights_of(run), []
 
@@ -183,7 +181,7 @@ def test_a_run_that_goes_bad_before_its_first_interval_starts_anew_at_a_lower_ra
     assert checkpoint_of(run)["rollback"]["count"] == 1
 
 
-def test_a_run_that_is_resumed_to_roll_back_from_now_on_can_go_back_to_where_it_was_resumed(start, checkpoint_of):
+def test_a_run_that_is_resumed_with_rollbacks_can_return_to_the_state_where_it_resumed(start, checkpoint_of):
     first = start("trainer.iterations=4", folder="first")
     train(first, never)
     second = start(*ROLLBACK, "trainer.iterations=8", folder="second", symptoms={})
@@ -201,7 +199,7 @@ def test_a_run_that_is_resumed_to_roll_back_from_now_on_can_go_back_to_where_it_
     assert torch.isfinite(weights_of(second)).all()
 
 
-def test_where_no_moment_is_old_enough_the_run_ends_and_says_so(start, checkpoint_of):
+def test_if_no_state_is_old_enough_the_run_ends_and_says_so(start, checkpoint_of):
     """The symptom is older than the checkpoint from which the run was resumed to roll back from now on."""
     sick = {"sick": SickFrom(2, patience=4)}
     first = start("trainer.iterations=4", "evaluation=off", folder="first", symptoms=sick)

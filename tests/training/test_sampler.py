@@ -33,7 +33,7 @@ def sampler_of(net=None, seed=0, game=Adversarial):
     return Sampler(game(Normal(4, 1.0), Hinge(), None), net or nn.Unflatten(1, (1, 2, 2)), examples, seed, CPU)
 
 
-def test_the_same_purpose_number_and_seed_give_the_same_latents_and_any_other_differ():
+def test_latents_depend_on_purpose_number_and_seed():
     ways = [
         (seed, purpose, number)
         for seed in (0, 1)
@@ -47,7 +47,7 @@ def test_the_same_purpose_number_and_seed_give_the_same_latents_and_any_other_di
 
 
 @pytest.mark.parametrize("seed", [0, 1])
-def test_pictures_that_are_asked_for_later_share_no_latent_with_the_runs_own(seed):
+def test_images_drawn_later_share_no_latent_with_the_runs_own(seed):
     """gan-sample's own purpose keeps its pictures apart from the run's grids and evaluations, whatever the seeds."""
     asked = sampler_of(seed=seed).for_grid("sampled latents", 100, 10).latents
     run = sampler_of(seed=1)
@@ -60,20 +60,20 @@ def test_pictures_that_are_asked_for_later_share_no_latent_with_the_runs_own(see
         assert torch.cdist(asked, latents).min() > 1e-4
 
 
-def test_drawing_takes_none_of_the_runs_random_numbers():
+def test_drawing_uses_none_of_the_runs_random_numbers():
     sampler, before = sampler_of(), torch.get_rng_state()
     sampler.pictures(sampler.for_grid("fixed latents", 6, 3))
     sampler.draw(sampler.like_data("evaluation latents", 6))
     assert torch.equal(torch.get_rng_state(), before)
 
 
-def test_a_grid_has_the_games_conditions_and_an_evaluation_those_of_the_data():
+def test_a_grid_has_conditions_from_the_game_and_an_evaluation_those_of_the_data():
     sampler = sampler_of(game=Labelled)
     assert sampler.for_grid("fixed latents", 6, 2).conditions["label"].tolist() == [0, 0, 1, 1, 2, 2]
     assert sampler.like_data("evaluation latents", 9).conditions["label"].tolist() == [0, 1, 2, 3, 4, 5, 6, 0, 1]
 
 
-def test_pictures_come_in_batches_each_with_its_own_conditions():
+def test_images_come_in_batches_each_with_its_conditions():
     sampler = sampler_of(game=Labelled)
     inputs = sampler.like_data("evaluation latents", 700)
     drawn = sampler.draw(inputs)
@@ -85,7 +85,7 @@ def test_pictures_come_in_batches_each_with_its_own_conditions():
     assert torch.equal(sampler.pictures(inputs), by_hand)
 
 
-def test_the_first_inputs_are_those_of_the_first_pictures():
+def test_the_first_inputs_belong_to_the_first_images():
     inputs = sampler_of(game=Labelled).for_grid("fixed latents", 6, 2)
     first = inputs.first(3)
     assert torch.equal(first.latents, inputs.latents[:3])
@@ -119,7 +119,7 @@ def averaged(average, game=Adversarial, given=examples, **settings):
     return Sampler(game(Normal(4, 1.0), Hinge(), None), average.net, given, 0, CPU, average, **settings)
 
 
-def test_an_average_that_has_moved_draws_with_statistics_of_its_own_whatever_was_drawn_before():
+def test_a_changed_average_draws_with_its_own_statistics_whatever_was_drawn_before():
     """So that a run that was interrupted, looked at more often or loaded draws the same pictures to the bit."""
     average, often = (MovingAverage(copy.deepcopy(net), 0.5) for net in [normed()] * 2)
     sampler, looked_at = averaged(average), averaged(often)
@@ -139,7 +139,7 @@ def test_an_average_that_has_moved_draws_with_statistics_of_its_own_whatever_was
     torch.testing.assert_close(average.net[1].running_var, given.var(0), rtol=1e-2, atol=0)
 
 
-def test_taking_statistics_takes_none_of_the_runs_random_numbers_and_happens_once_a_move():
+def test_computing_statistics_uses_none_of_the_runs_random_numbers_and_happens_once_per_change():
     average = MovingAverage(normed(), 0.5)
     average.statistics_of = 0
     sampler, before = averaged(average), torch.get_rng_state()
@@ -150,7 +150,7 @@ def test_taking_statistics_takes_none_of_the_runs_random_numbers_and_happens_onc
     assert torch.equal(torch.get_rng_state(), before)
 
 
-def test_what_was_taken_of_fewer_pictures_to_watch_by_is_taken_again_to_draw():
+def test_statistics_of_few_images_for_monitoring_are_computed_again_for_drawing():
     average = MovingAverage(normed(), 0.5)
     average.statistics_of = 0
     drawing, watching = averaged(average), averaged(average, statistics_of=STATISTICS_TO_WATCH)
@@ -162,7 +162,7 @@ def test_what_was_taken_of_fewer_pictures_to_watch_by_is_taken_again_to_draw():
     assert torch.equal(means[1], means[2])
 
 
-def test_statistics_of_a_conditional_g_are_taken_under_conditions_that_come_as_in_the_data():
+def test_statistics_of_a_conditional_g_use_conditions_as_frequent_as_in_the_data():
     class Noted(Labelled):
         seen = ()
 
@@ -176,7 +176,7 @@ def test_statistics_of_a_conditional_g_are_taken_under_conditions_that_come_as_i
     assert list(Noted.seen) == examples(STATISTICS_OF).conditions["label"].tolist()
 
 
-def test_a_g_without_batch_norm_is_left_alone():
+def test_a_g_without_batch_norm_is_unchanged():
     def none(count):
         raise AssertionError
 

@@ -75,7 +75,7 @@ def players(schedule, n, scores=None):
     ("count", "batch_size", "images", "updates"),
     [(60_000, 128, None, 468), (100, 10, None, 10), (100, 10, 35, 3), (7, 10, None, 1), (100, 64, 5, 1)],
 )
-def test_a_pass_has_as_many_updates_as_there_are_whole_batches_and_one_at_least(count, batch_size, images, updates):
+def test_an_epoch_has_as_many_updates_as_there_are_whole_batches_and_at_least_one(count, batch_size, images, updates):
     assert EpochLength(count, batch_size).updates(images) == updates
 
 
@@ -83,7 +83,7 @@ def test_a_pass_has_as_many_updates_as_there_are_whole_batches_and_one_at_least(
 
 
 @pytest.mark.parametrize(("d_steps", "g_steps", "turn"), [(1, 1, Turn(1, 1)), (2, 1, Turn(2, 1)), (1, 3, Turn(1, 3))])
-def test_alternating_gives_d_its_steps_and_then_g_its_own_over_and_over(d_steps, g_steps, turn):
+def test_alternating_gives_d_its_steps_and_then_g_its_steps_repeatedly(d_steps, g_steps, turn):
     schedule = Alternating(d_steps, g_steps, d_warmup=0, same_latents=False)
     assert turns(schedule, 3) == [turn] * 3
     assert schedule.d_steps_per_turn == d_steps
@@ -94,12 +94,12 @@ def test_alternating_lets_d_warm_up_alone():
     assert [letters(turn) for turn in turns(schedule, 5)] == ["dd", "dd", "dd", "ddg", "ddg"]
 
 
-def test_alternating_shares_latents_in_the_turns_in_which_both_play():
+def test_alternating_shares_latents_in_turns_with_both_networks():
     schedule = Alternating(1, 1, d_warmup=1, same_latents=True)
     assert turns(schedule, 2) == [Turn(1), Turn(1, 1, same_latents=True)]
 
 
-def test_alternating_foresees_its_warm_up_and_what_comes_after_by_their_shares_of_the_run():
+def test_alternating_predicts_the_shares_of_its_warm_up_and_of_what_follows():
     warm_up, both = Turn(2), Turn(2, 1, same_latents=True)
     schedule = Alternating(2, 1, d_warmup=25, same_latents=True)
     assert schedule.kinds_of_turn(100, EPOCH) == {warm_up: 0.25, both: 0.75}
@@ -107,7 +107,7 @@ def test_alternating_foresees_its_warm_up_and_what_comes_after_by_their_shares_o
     assert Alternating(2, 1, d_warmup=0, same_latents=True).kinds_of_turn(10, EPOCH) == {both: 1.0}
 
 
-def test_rounds_foresee_stretches_that_go_to_their_limits():
+def test_rounds_predict_stretches_up_to_their_limits():
     assert rounds(30, 10).kinds_of_turn(None, EPOCH) == {Turn(1): 0.75, Turn(g_steps=1): 0.25}
     # Passes over the fixed set of 50 are 5 updates of 10 images each: D has 10 of them and G 40.
     fixed = rounds(2, 8, unit="epochs", fixed_set=50).kinds_of_turn(None, EPOCH)
@@ -115,14 +115,14 @@ def test_rounds_foresee_stretches_that_go_to_their_limits():
     assert fixed == {first: 0.02, again: 0.18, Turn(g_steps=1): 0.8}
 
 
-def test_alternating_never_looks_at_the_scores_which_would_wait_for_the_device():
+def test_alternating_never_reads_the_scores_because_reading_would_wait_for_the_device():
     scores = Scores()
     turns(Alternating(1, 1, d_warmup=2, same_latents=False), 20, scores)
     assert scores.looks == 0
 
 
 @pytest.mark.parametrize("stop", [0, 1, 3, 5])
-def test_alternating_goes_on_from_its_state_in_the_midst_of_warming_up(stop):
+def test_alternating_resumes_in_the_middle_of_its_warm_up(stop):
     first, second = (Alternating(1, 1, d_warmup=3, same_latents=False) for _ in range(2))
     turns(first, stop)
     second.load_state_dict(json.loads(json.dumps(first.state_dict())))
@@ -132,40 +132,40 @@ def test_alternating_goes_on_from_its_state_in_the_midst_of_warming_up(stop):
 # ---- Rounds -----------------------------------------------------------------------------------------------
 
 
-def test_rounds_end_at_their_limits_where_nobody_reaches_a_goal():
+def test_rounds_end_at_their_limits_if_no_goal_is_reached():
     assert players(rounds(d=3, g=2), 13) == "dddggdddggddd"
 
 
-def test_rounds_end_when_a_goal_is_reached_at_a_look():
+def test_rounds_end_when_a_reading_of_the_scores_reaches_a_goal():
     scores = Scores(itertools.repeat(1.0), itertools.repeat(1.0))
     assert players(rounds(check=2), 10, scores) == "ddggddggdd"
 
 
-def test_a_goal_is_reached_by_equality():
+def test_a_goal_is_reached_when_it_is_equalled():
     scores = Scores(itertools.repeat(0.75), itertools.repeat(0.5))
     assert players(rounds(accuracy=0.75, probability=0.5, check=1), 6, scores) == "dgdgdg"
 
 
 @pytest.mark.parametrize("probability", [0.0, 0.49])
-def test_g_goes_on_while_its_own_pictures_are_not_believed(probability):
+def test_g_continues_until_d_takes_its_images_for_real(probability):
     # In D's updates the mean of D(G(z)) is 1 here, which must not count.
     scores = Scores(itertools.repeat(1.0), itertools.repeat(probability))
     assert players(rounds(g=7, probability=0.5, check=1), 10, scores) == "d" + "g" * 7 + "dg"
 
 
-def test_a_goal_is_judged_by_the_updates_since_the_last_look_alone():
+def test_a_goal_is_compared_with_the_updates_since_the_last_reading_only():
     # From the third update on D is right; over all four it would be right half of the time.
     scores = Scores([0.0, 0.0] + [1.0] * 20)
     assert players(rounds(accuracy=0.9, check=2, g=1), 6, scores) == "ddddgd"
 
 
-def test_a_goal_is_not_reached_by_what_a_player_did_in_its_last_stretch():
+def test_a_goal_is_not_reached_by_updates_of_the_last_stretch():
     # D is right throughout its first stretch of two, and never again.
     scores = Scores([1.0, 1.0] + [0.0] * 50)
     assert players(rounds(d=4, g=1, accuracy=0.3, check=2), 12, scores) == "ddgddddgdddd"
 
 
-def test_between_looks_rounds_leave_the_scores_alone():
+def test_between_readings_rounds_do_not_touch_the_scores():
     scores = Scores()
     turns(rounds(d=100, check=25), 100, scores)
     assert scores.looks == 1 + 3  # at the beginning, and before updates 26, 51 and 76
@@ -176,24 +176,24 @@ def test_between_looks_rounds_leave_the_scores_alone():
     [(None, "d" * 20 + "g" * 10 + "d"), (35, "d" * 6 + "g" * 3 + "d")],
     ids=["of the data", "of the fixed set"],
 )
-def test_limits_in_epochs_count_passes_over_what_d_learns_from(fixed_set, expected):
+def test_limits_in_epochs_count_epochs_of_ds_data(fixed_set, expected):
     schedule = rounds(d=2, g=1, unit="epochs", check=1000, fixed_set=fixed_set)
     assert players(schedule, len(expected)) == expected
 
 
 @pytest.mark.parametrize("warmup", [5, 6])
-def test_warm_up_holds_d_back_from_its_goal_in_the_first_round_only(warmup):
+def test_warm_up_keeps_d_from_its_goal_in_the_first_round_only(warmup):
     scores = Scores(itertools.repeat(1.0), itertools.repeat(1.0))
     assert players(rounds(check=2, warmup=warmup), 14, scores) == "ddddddggddggdd"
 
 
-def test_the_first_look_after_the_warm_up_is_at_the_last_updates_alone():
+def test_the_first_reading_after_the_warm_up_covers_the_last_updates_only():
     """D is never right for six updates and always from then on: over all eight it would miss its goal."""
     scores = Scores(itertools.chain([0.0] * 6, itertools.repeat(1.0)), itertools.repeat(1.0))
     assert players(rounds(check=2, warmup=8), 10, scores) == "ddddddddgg"
 
 
-def test_a_warm_up_beyond_ds_limit_is_refused_with_both_keys():
+def test_a_warm_up_longer_than_ds_limit_is_refused_with_both_keys():
     with pytest.raises(UserError) as refusal:
         rounds(d=10, warmup=11)
     assert str(refusal.value) == (
@@ -210,7 +210,7 @@ def test_a_fixed_set_is_renewed_once_at_the_beginning_of_each_of_ds_stretches():
     assert turns(rounds(d=3, g=2, fixed_set=30), 9) == expected
 
 
-def test_without_a_fixed_set_d_learns_from_fresh_images():
+def test_without_a_fixed_set_d_is_trained_on_fresh_images():
     assert set(turns(rounds(d=3, g=2), 12)) == {Turn(1), Turn(g_steps=1)}
 
 
@@ -222,18 +222,18 @@ def test_without_a_fixed_set_d_learns_from_fresh_images():
         (None, 0.5, "d" * 7 + "gg" + "d" * 4),
     ],
 )
-def test_a_player_without_a_goal_plays_to_its_limit_however_well_it_does(accuracy, probability, expected):
+def test_a_network_without_a_goal_trains_to_its_limit_however_good_it_is(accuracy, probability, expected):
     scores = Scores(itertools.repeat(1.0), itertools.repeat(1.0))
     assert players(rounds(d=7, g=5, accuracy=accuracy, probability=probability, check=2), 13, scores) == expected
 
 
-def test_without_goals_rounds_look_at_the_scores_only_where_a_stretch_begins():
+def test_without_goals_rounds_read_the_scores_only_at_the_start_of_a_stretch():
     scores = Scores()
     turns(rounds(d=30, g=20, accuracy=None, probability=None, check=2), 100, scores)
     assert scores.looks == 4
 
 
-def test_a_g_that_plays_for_a_probability_needs_a_d_that_gives_one():
+def test_a_goal_in_probability_needs_a_d_that_gives_one():
     with pytest.raises(UserError) as refusal:
         rounds(probability=0.5).check(classifies=False)
     assert str(refusal.value) == (
@@ -246,11 +246,11 @@ def test_a_g_that_plays_for_a_probability_needs_a_d_that_gives_one():
     assert not isinstance(Alternating(1, 1, d_warmup=0, same_latents=False), Choosy)
 
 
-def test_rounds_do_not_know_beforehand_how_often_d_plays():
+def test_rounds_do_not_know_in_advance_how_many_updates_d_gets():
     assert rounds().d_steps_per_turn is None
 
 
-def test_the_status_names_the_round_the_player_and_the_updates_of_the_stretch():
+def test_the_status_has_the_round_the_network_and_the_updates_of_the_stretch():
     schedule = rounds(d=3, g=2)
     seen = []
     for _ in range(6):
@@ -260,7 +260,7 @@ def test_the_status_names_the_round_the_player_and_the_updates_of_the_stretch():
     assert seen == [(1, 0, 1), (1, 0, 2), (1, 0, 3), (1, 1, 1), (1, 1, 2), (2, 0, 1)]
 
 
-def test_the_log_says_who_plays_and_why(caplog):
+def test_the_log_says_which_network_is_trained_and_why(caplog):
     caplog.set_level(logging.INFO, "gan_runner.training.schedules")
     turns(rounds(d=3, g=4, check=2, probability=0.5), 7, Scores(probabilities=itertools.repeat(0.75)))
     assert [record.message for record in caplog.records] == [
@@ -271,7 +271,7 @@ def test_the_log_says_who_plays_and_why(caplog):
 
 
 @pytest.mark.parametrize("stop", range(12))
-def test_rounds_go_on_from_their_state_wherever_they_stopped(stop):
+def test_rounds_resume_from_their_state_at_any_point(stop):
     def scores():
         return Scores(itertools.cycle([0.1, 0.2, 0.9, 1.0, 0.8]), itertools.cycle([0.1, 0.9, 0.6]))
 

@@ -65,7 +65,7 @@ def machine(monkeypatch):
         (4, 8, Load(8, 4.0), 2),
     ],
 )
-def test_as_many_threads_are_free_as_have_a_core_to_themselves(most, all_cores, load, free):
+def test_the_number_of_free_threads_is_that_of_cores_without_other_load(most, all_cores, load, free):
     assert free_threads(most, load, all_cores) == free
 
 
@@ -97,7 +97,7 @@ def about(threads, processes=1):
         (3, about(2), ALONE, CPU, {}, 0.0, 3),
     ],
 )
-def test_a_number_insists_then_comes_the_checkpoint_then_the_environment_then_what_is_free(
+def test_the_number_of_threads_is_the_typed_one_or_the_checkpoints_or_the_environments_or_the_free_one(
     machine, setting, before, world, device, environment, taken, threads
 ):
     machine(4, taken, **environment)
@@ -123,14 +123,14 @@ def test_a_number_insists_then_comes_the_checkpoint_then_the_environment_then_wh
         (1, None, 0.0, []),
     ],
 )
-def test_another_number_of_threads_than_usual_or_than_before_is_told(machine, caplog, setting, before, taken, said):
+def test_a_changed_number_of_threads_is_reported(machine, caplog, setting, before, taken, said):
     machine(2, taken)
     with caplog.at_level(logging.INFO):
         choose_threads(setting, CPU, before)
     assert [record.getMessage() for record in caplog.records] == said
 
 
-def test_a_resumed_run_computes_on_the_checkpoints_threads_and_equals_one_that_never_stopped_to_the_bit(
+def test_a_resumed_run_uses_the_checkpoints_threads_and_equals_an_uninterrupted_one_bit_for_bit(
     start, checkpoint_of, same_bits, machine
 ):
     machine(2, taken=1.0)
@@ -192,14 +192,14 @@ class Played:
         [(1, QUICK, None), (3, SLOW, None)],  # a system that does not say what others take
     ],
 )
-def test_nothing_is_said_of_a_run_that_is_slow_by_itself_or_for_a_moment(phases):
+def test_a_run_that_is_slow_by_itself_or_briefly_gives_no_message(phases):
     run = Played()
     for phase in phases:
         run.play(*phase)
     assert run.said == []
 
 
-def test_it_is_said_once_that_others_slow_a_run_down_and_once_that_they_no_longer_do():
+def test_a_slowdown_by_other_processes_is_reported_once_and_so_is_its_end():
     run = Played().play(2, QUICK).play(10, SLOW, BUSY)
     assert run.said == [(3, True)]
     assert run.watch.slowed.times == pytest.approx(5)
@@ -209,7 +209,7 @@ def test_it_is_said_once_that_others_slow_a_run_down_and_once_that_they_no_longe
     assert [slowed for _, slowed in run.said] == [True, False, True]
 
 
-def test_the_pace_is_that_of_updates_whatever_number_of_them_a_turn_has():
+def test_speed_is_measured_by_updates_however_many_a_turn_has():
     run = Played()
     run.play(2, QUICK)
     run.load = BUSY
@@ -228,7 +228,7 @@ def test_the_pace_is_that_of_updates_whatever_number_of_them_a_turn_has():
         (1, [(2, QUICK, IDLE), (2, SLOW, FULL)], 1),
     ],
 )
-def test_another_number_of_threads_is_better_where_others_have_come_or_gone_for_long_enough(threads, phases, better):
+def test_another_number_of_threads_is_chosen_once_other_load_has_lasted_or_gone_long_enough(threads, phases, better):
     run = Played(threads)
     for phase in phases:
         run.play(*phase)
@@ -262,12 +262,12 @@ def test_another_number_of_threads_is_better_where_others_have_come_or_gone_for_
         (None, 2, False, "Other processes no longer slow this run down."),
     ],
 )
-def test_what_is_said_names_by_how_much_and_what_would_help(slowed, threads, may_change, said):
+def test_the_message_says_how_much_slower_it_is_and_what_would_help(slowed, threads, may_change, said):
     assert how_it_stands(slowed, threads, may_change) == said
 
 
 @pytest.mark.parametrize("allowed", [False, True])
-def test_the_number_changes_at_a_checkpoint_only_where_that_is_allowed_and_is_recorded(
+def test_the_number_of_threads_changes_only_at_a_checkpoint_and_if_allowed_and_is_recorded(
     start, checkpoint_of, machine, monkeypatch, allowed
 ):
     machine(2, taken=0.0)
@@ -282,7 +282,7 @@ def test_the_number_changes_at_a_checkpoint_only_where_that_is_allowed_and_is_re
     assert (checkpoint["threads"], checkpoint["thread_changes"]) == (changes[-1]["threads"], changes)
 
 
-def test_a_number_typed_at_a_resume_and_what_a_checkpoint_without_a_record_had_are_recorded(start, checkpoint_of):
+def test_a_number_typed_at_a_resume_is_recorded_even_if_the_checkpoint_has_none(start, checkpoint_of):
     first = start("trainer.iterations=6", "evaluation=off", folder="first")
     train(first, lambda: False)
     state = checkpoint_of(first)

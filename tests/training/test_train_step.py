@@ -83,7 +83,7 @@ def latents(n=8):
 
 
 @pytest.mark.parametrize("model", ["mlp", "dcgan"])
-def test_turns_update_d_and_g_as_one_would_by_hand_in_float64(set_up, model):
+def test_turns_update_d_and_g_as_computed_by_hand_in_float64(set_up, model):
     table = set_up(model, lr=LR, eps=EPS, g_batch_size=6)
     by_hand = ByHand(table, LR, EPS)
     position = 0
@@ -101,7 +101,7 @@ def test_turns_update_d_and_g_as_one_would_by_hand_in_float64(set_up, model):
 
 
 @pytest.mark.parametrize(("model", "channels_last"), [("mlp", False), ("dcgan", False), ("dcgan", True)])
-def test_a_penalty_joins_what_d_minimises(set_up, model, channels_last):
+def test_a_penalty_is_added_to_what_d_minimises(set_up, model, channels_last):
     table = set_up(model, lr=LR, eps=EPS, penalty=R1(gamma=5.0), channels_last=channels_last)
     by_hand = ByHand(table, LR, EPS)
     table.step.play(D, 0)
@@ -111,7 +111,7 @@ def test_a_penalty_joins_what_d_minimises(set_up, model, channels_last):
     assert table.step.read_d().totals["loss/d"] == pytest.approx(loss, rel=1e-5)
 
 
-def test_each_update_of_d_in_a_turn_sees_fresh_real_images_and_fresh_generated_ones(set_up):
+def test_each_update_of_d_in_a_turn_gets_fresh_real_and_fresh_generated_images(set_up):
     table = set_up(lr=LR, eps=EPS)
     by_hand = ByHand(table, LR, EPS)
     assert table.step.play(DDG, 4) == 20
@@ -122,7 +122,7 @@ def test_each_update_of_d_in_a_turn_sees_fresh_real_images_and_fresh_generated_o
     by_hand.assert_equals_the_table()
 
 
-def test_latents_are_shared_by_ds_last_update_and_gs_first_where_the_turn_says_so(set_up):
+def test_ds_last_update_and_gs_first_share_latents_where_the_turn_says_so(set_up):
     table = set_up(lr=LR, eps=EPS)
     by_hand = ByHand(table, LR, EPS)
     table.step.play(Turn(2, 2, same_latents=True), 0)
@@ -136,7 +136,7 @@ def test_latents_are_shared_by_ds_last_update_and_gs_first_where_the_turn_says_s
 
 
 @pytest.mark.parametrize(("turn", "draws"), [(DG, 2), (Turn(1, 1, same_latents=True), 1), (Turn(2, 2, True), 3)])
-def test_g_draws_once_what_ds_last_update_and_its_own_first_both_use(set_up, turn, draws):
+def test_g_draws_once_if_ds_last_update_and_its_own_first_share_latents(set_up, turn, draws):
     table, drawn = set_up(), []
     table.g.net.register_forward_hook(lambda net, given, images: drawn.append(images))
     table.step.play(turn, 0)
@@ -164,7 +164,7 @@ def test_a_joined_batch_gives_d_the_logits_of_two_separate_passes(set_up, model)
 # ---- the fixed set ----------------------------------------------------------------------------------------
 
 
-def test_d_learns_from_the_fixed_set_round_and_round_until_it_is_renewed(set_up):
+def test_d_is_trained_on_the_fixed_set_repeatedly_until_it_is_renewed(set_up):
     table = set_up(lr=LR, eps=EPS)
     by_hand = ByHand(table, LR, EPS)
     new, same = Turn(1, fixed_set=True, renew_fixed_set=12), Turn(1, fixed_set=True)
@@ -193,7 +193,7 @@ def test_d_learns_from_the_fixed_set_round_and_round_until_it_is_renewed(set_up)
     by_hand.assert_equals_the_table()
 
 
-def test_a_fixed_set_smaller_than_a_batch_shows_its_images_more_than_once(set_up):
+def test_a_fixed_set_smaller_than_a_batch_repeats_its_images(set_up):
     table = set_up(lr=LR, eps=EPS)
     by_hand = ByHand(table, LR, EPS)
     table.step.play(Turn(1, fixed_set=True, renew_fixed_set=3), 0)
@@ -235,7 +235,7 @@ def test_the_same_seed_gives_the_same_weights_to_the_bit(set_up, state_of, same_
 
 
 @pytest.mark.parametrize("stop", range(1, len(TURNS)))
-def test_a_step_goes_on_from_its_state_to_the_bit(set_up, state_of, same_bits, stop):
+def test_a_step_resumes_from_its_state_bit_for_bit(set_up, state_of, same_bits, stop):
     whole, other = set_up(dropout=0.3, ema=0.9), set_up(dropout=0.3, ema=0.9)
     torch.manual_seed(7)
     position = played(whole, TURNS[:stop])
@@ -256,7 +256,7 @@ def test_a_step_goes_on_from_its_state_to_the_bit(set_up, state_of, same_bits, s
 
 
 @pytest.mark.parametrize("turn", [D, G, DG])
-def test_the_iteration_in_which_a_loss_stops_being_a_number_is_noted(set_up, turn):
+def test_the_iteration_in_which_a_loss_becomes_nan_is_recorded(set_up, turn):
     table = set_up()
     position = played(table, [DG, DG])
     assert table.step.finite.first_bad() is None
@@ -266,7 +266,7 @@ def test_the_iteration_in_which_a_loss_stops_being_a_number_is_noted(set_up, tur
     assert table.step.finite.first_bad() == 3
 
 
-def test_the_average_follows_each_of_gs_updates_and_none_of_ds(set_up):
+def test_the_average_follows_every_update_of_g_and_none_of_d(set_up):
     table = set_up(ema=0.75, lr=LR)
     weights = [p.detach().clone() for p in table.g.net.parameters()]
     played(table, [D, G])
@@ -277,7 +277,7 @@ def test_the_average_follows_each_of_gs_updates_and_none_of_ds(set_up):
 # ---- pixels -----------------------------------------------------------------------------------------------
 
 
-def test_every_pixel_value_survives_the_way_to_float_and_back():
+def test_every_pixel_value_survives_the_conversion_to_float_and_back():
     pixels = torch.arange(256, dtype=torch.uint8).view(4, 1, 8, 8)
     floats = as_float(pixels)
     assert floats.dtype == torch.float32
@@ -294,7 +294,7 @@ FIXED = Turn(1, fixed_set=True, renew_fixed_set=16)
 
 @pytest.mark.parametrize("turn", [D, G, FIXED], ids=["d", "g", "fixed set"])
 @pytest.mark.parametrize(("precision", "number_format"), [("fp32", torch.float32), ("bf16", torch.bfloat16)])
-def test_every_product_of_a_turn_is_in_the_runs_precision(set_up, turn, precision, number_format):
+def test_every_matrix_product_of_a_turn_has_the_runs_precision(set_up, turn, precision, number_format):
     table = set_up(precision=precision)
     formats = set()
     layers = [layer for player in (table.d, table.g) for layer in player.net.modules() if isinstance(layer, nn.Linear)]
@@ -304,7 +304,7 @@ def test_every_product_of_a_turn_is_in_the_runs_precision(set_up, turn, precisio
     assert formats == {number_format}
 
 
-def test_losses_are_of_float32_logits_whatever_the_precision(set_up):
+def test_losses_are_computed_from_float32_logits_in_any_precision(set_up):
     table = set_up()
     images = torch.rand(4, 1, 8, 8) * 2 - 1
     seen = []
