@@ -12,16 +12,19 @@ from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf
 
 from gan_runner.building.signatures import as_typed
-from gan_runner.config.command_line import command_line, config_dir_of, shown, typed_overrides
+from gan_runner.config.command_line import command_line, config_dir_of, parted, shown, typed_overrides
+from gan_runner.config.composing import compose
 from gan_runner.config.validation import validate
+from gan_runner.data.notes import once
 from gan_runner.data.scarce import Scarce
 from gan_runner.errors import UserError, too_little_memory_explained
 from gan_runner.machine import shell
-from gan_runner.override import key_of, values_by_key
+from gan_runner.override import Override, key_of, values_by_key
 from gan_runner.ranges import Count, Fraction, Seed, TwoOrMore
 from gan_runner.runs.augmenting import (
     Asked,
     RealImages,
+    check_gan,
     compare,
     learned_others,
     open_folder,
@@ -31,10 +34,13 @@ from gan_runner.runs.augmenting import (
     write_answer,
 )
 from gan_runner.runs.saved import SavedRun
+from gan_runner.runs.words import words_of
 from gan_runner.training.devices import choose_device
 from gan_runner.worth.generated import IMAGES, MANIFEST, Filters
 
 log = logging.getLogger(__name__)
+
+_GAN = "gan."  # before the settings of the GAN
 
 SETTINGS: dict[str, object] = {
     "run": str | None,
@@ -62,22 +68,24 @@ def augment_job(config: DictConfig) -> None:
     validate(config, SETTINGS, (), typed_overrides())
     device = choose_device(config.device, "device")
     filters = Filters(config.confidence, config.copies)
-    with too_little_memory_explained("Try a smaller data.image_size or data.limit."):
+    with once(), too_little_memory_explained("Try a smaller data.image_size or data.limit."):
         run = None if config.run is None else _run_by_class(config)
         real = _real_images(config) if run is None else _learned_by(run, config)
+        if run is None:
+            check_gan(_words_of_data(config), _words_of_gan(), real)
         tell_few(real)
         checkpoint = str(config.checkpoint) if run is None else run.checkpoint_for(str(config.checkpoint))
         asked = Asked(config.seeds, config.updates, config.batch_size, filters, config.seed, checkpoint, device)
         folder = open_folder(config.output, _settings(config, real, asked))
         try:
             if run is None:
-                run = trained_gan(folder, _words_of_data(config), _plain(config.gan), _plain(config.trust))
+                run = trained_gan(folder, [*_words_of_data(config), *_words_of_gan()], _plain(config.trust))
                 asked = dataclasses.replace(asked, checkpoint=run.checkpoint_for(asked.checkpoint))
                 if learned_others(run, real, asked.checkpoint):
                     raise UserError(
                         f"The GAN in {run.folder} was trained on other images than those that scarce keeps, so "
                         "held-back images may be among them.",
-                        "Leave settings of gan.data out and give them as data.KEY=VALUE, and another output.",
+                        "Try another output.",
                     )
             answer = compare(folder, run, real, asked)
         except (KeyboardInterrupt, SystemExit):
@@ -100,7 +108,7 @@ def _real_images(config: DictConfig) -> RealImages:
 
 def _run_by_class(config: DictConfig) -> SavedRun:
     """The run of `run=`, after a check that it draws by class."""
-    typed = [each for each in typed_overrides() if key_of(each).split(".")[0] in ("data", "scarce", "gan")]
+    typed = [each.lstrip("+") for each in typed_overrides() if key_of(each).split(".")[0] in ("data", "scarce", "gan")]
     if typed:
         raise UserError(
             f"{' '.join(typed)} is given together with run={config.run}, which has its own data and settings.",
@@ -147,6 +155,19 @@ def _words_of_data(config: DictConfig) -> list[str]:
     return [*words, f"data.scarce={scarce}", f"seed={config.seed}", f"trainer.device={config.device}", *trust]
 
 
+def _words_of_gan() -> list[str]:
+    """Overrides for gan-run of the GAN that is trained: this command's defaults, then what was typed below `gan`.
+
+    Words rather than the composed `gan`, in which the choice of a group and a setting of its part would exclude each
+    other: gan.model=mlp gan.model.dropout=0.2.
+    """
+    typed = [Override.of(word) for word in parted(command_line()[1:]).overrides]
+    own = [dataclasses.replace(each, key=each.key[len(_GAN) :]) for each in typed if each.key.startswith(_GAN)]
+    defaults = words_of((), _plain(compose("worth", []).gan))
+    left = [word for word in defaults if key_of(word) not in {each.key for each in own}]
+    return [*left, *(str(each) for each in own if not each.takes_away)]
+
+
 def _settings(config: DictConfig, real: RealImages, asked: Asked) -> dict[str, Any]:
     """The settings that must stay the same when a comparison is resumed; seeds may be added."""
     return {
@@ -155,7 +176,7 @@ def _settings(config: DictConfig, real: RealImages, asked: Asked) -> dict[str, A
         "scarce": dict(zip(map(str, real.scarce), real.counts, strict=True)),
         "run": config.run,
         "checkpoint": str(config.checkpoint),
-        "gan": None if config.run else _plain(config.gan),
+        "gan": None if config.run else _words_of_gan(),
         "updates": asked.updates,
         "batch_size": asked.batch_size,
         "confidence": asked.filters.confidence,

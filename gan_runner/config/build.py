@@ -31,9 +31,9 @@ from gan_runner.building.making import asked_for
 from gan_runner.building.networks import is_ours, make_player, packing_of, with_weights
 from gan_runner.contracts import described, foreign, hold_to, what_it_is
 from gan_runner.data import Batch, ImageSet, Loader, make_loader
-from gan_runner.data.folder_findings import silently
 from gan_runner.data.image_set import Kind, checked_images, kind_of
 from gan_runner.data.loader import SHARE_OF_FREE_MEMORY
+from gan_runner.data.notes import silently
 from gan_runner.data.resources import free_memory, megabytes
 from gan_runner.data.scarce import with_scarce_classes
 from gan_runner.data.splits import NoTestSplitError

@@ -36,6 +36,8 @@ _FOLDERS_OF_HYDRA = re.compile(r"hydra\.(run|sweep)\.dir")
 _OF_PARTS = re.compile(rf"data(\.\w+)*\.root|{_FOLDERS_OF_HYDRA.pattern}")
 # Chosen in every config of gan-run, so that a plus has nothing to add.
 _CHOSEN = frozenset({"experiment", *(group.name for group in GROUPS)})
+# gan-augment's settings of another command, of which its own config has only some: none of them needs a plus.
+_OF_ANOTHER_COMMAND = "gan."
 _CHOICE = re.compile(r"\w[\w-]*")
 _FUNCTION = re.compile(r"(choice|glob|shuffle|sort|tag|str)\(.*\)")
 
@@ -86,6 +88,8 @@ def _for_hydra(override: Override, targets: _Targets, sweep: bool, names: Mappin
     sign, key, value = override.sign, names.get(override.key, override.key), override.value
     if sign.startswith("+") and (key in _SETTINGS | _CHOSEN or _FOLDERS_OF_HYDRA.fullmatch(key)):
         sign = ""
+    elif key.startswith(_OF_ANOTHER_COMMAND) and sign != "~":
+        sign = "++"
     if value is None or sign == "~":
         return Override(sign, key, value)
     if takes_a_path(key) or (not _is_itself(value) and targets.take_a_path(key)):

@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-import contextlib
 import logging
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
-from contextvars import ContextVar
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from gan_runner.bars import Bar
 from gan_runner.data.decoding import FORMATS, Facts, Range, Ranges, size_in_words
 from gan_runner.data.folder_layout import Layout, Part
 from gan_runner.data.folder_listing import Listing
 from gan_runner.data.locations import SHIPPED
+from gan_runner.data.notes import tell
 from gan_runner.data.splits import NoTestSplitError, Split
 from gan_runner.data.unread import ARCHIVES, LIKE_PICTURES, Unread, by_ending, counted, names, told, unpacking
 from gan_runner.errors import UserError, either, printable
@@ -28,28 +26,6 @@ _FOLDERS_SHOWN = 3
 _MUCH_LOST = 0.5  # of an image, to the crop
 _DARK = 32  # of 256 levels
 _NOTEWORTHY_COPIES = 0.01  # of all images
-
-_log = logging.getLogger(__name__)
-_silent: ContextVar[bool] = ContextVar("silent", default=False)
-
-
-@contextlib.contextmanager
-def silently() -> Iterator[None]:
-    """Say nothing of the folders that are read meanwhile, for they were told of before."""
-    token = _silent.set(True)
-    try:
-        yield
-    finally:
-        _silent.reset(token)
-
-
-def tell(lines: Sequence[str], level: int = logging.WARNING) -> None:
-    """Log lines, above a bar where there is one."""
-    if _silent.get():
-        return
-    for line in lines:
-        with Bar.external_write_mode():  # or the line would begin where the bar ends
-            _log.log(level, "%s", line)
 
 
 @dataclass

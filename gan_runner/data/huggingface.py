@@ -33,6 +33,7 @@ from gan_runner.data.folder_layout import Role, roles_in
 from gan_runner.data.folder_listing import listing_of
 from gan_runner.data.image_set import InMemoryImages, rows_within_limit
 from gan_runner.data.locations import opened
+from gan_runner.data.notes import tell
 from gan_runner.data.parallel import in_chunks
 from gan_runner.data.splits import Split, rows_of
 from gan_runner.errors import UserError, closest, printable
@@ -424,7 +425,7 @@ def _labels(images: _Images, training: _Images) -> tuple[Tensor | None, tuple[st
     numbers = {value: number for number, value in enumerate(known)}
     values = images.values
     if not {None, -1}.isdisjoint(values):  # -1 is what datasets has for what is not known
-        _log.info("data: some images have nothing as %s, so the set is without classes.", column)
+        tell([f"data: some images have nothing as {column}, so the set is without classes."], logging.INFO)
         return None, ()
     if strange := [value for value in values if value not in numbers]:
         raise UserError(

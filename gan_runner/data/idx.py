@@ -18,6 +18,7 @@ from gan_runner.data import other_forms
 from gan_runner.data.decoding import ImageSize
 from gan_runner.data.image_set import InMemoryImages, prepared
 from gan_runner.data.locations import SHIPPED, damaged, existing_folder, opened
+from gan_runner.data.notes import tell
 from gan_runner.data.resources import megabytes, spare_memory
 from gan_runner.data.splits import Split, rows_of
 from gan_runner.data.unread import came_instead
@@ -29,8 +30,6 @@ _UNSIGNED_BYTES = 0x08
 _GZIP = b"\x1f\x8b"
 _PIECE = 2**20
 _NAMES_SHOWN = 5
-
-_log = logging.getLogger(__name__)
 
 
 def load(
@@ -77,7 +76,7 @@ def load(
     if transpose:
         pixels = pixels.mT.contiguous()
     elif split == "train" and "emnist" in prefix.lower():
-        _log.info("data: EMNIST's images lie on their side; data.transpose=true turns them upright.")
+        tell(["data: EMNIST's images lie on their side; data.transpose=true turns them upright."], logging.INFO)
     return prepared("idx", pixels, numbers, classes, image_size, limit if split == "train" else None)
 
 

@@ -29,11 +29,12 @@ from gan_runner.data.decoding import (
     ranges_of,
     read_picture,
 )
-from gan_runner.data.folder_findings import Findings, nothing_usable, tell, tell_what_trains
+from gan_runner.data.folder_findings import Findings, nothing_usable, tell_what_trains
 from gan_runner.data.folder_layout import Layout, Part, layout_of
 from gan_runner.data.folder_listing import listing_of
 from gan_runner.data.image_set import labels_as_condition, rows_within_limit
 from gan_runner.data.locations import existing_folder, opened
+from gan_runner.data.notes import tell
 from gan_runner.data.parallel import counting, in_chunks
 from gan_runner.data.splits import Split, rows_of
 from gan_runner.data.unread import Fault, Unread, told, unread

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import logging
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -15,10 +14,9 @@ from torch import Tensor
 from gan_runner.contracts import what_it_is
 from gan_runner.data.batch import SOURCE, Batch
 from gan_runner.data.decoding import ImageSize, height_and_width, resized
+from gan_runner.data.notes import tell
 from gan_runner.errors import UserError
 from gan_runner.ranges import Count
-
-_log = logging.getLogger(__name__)
 
 
 class ImageSet(Protocol):
@@ -280,5 +278,5 @@ def within_limit(count: int, limit: Count | None) -> int:
     if limit is None:
         return count
     if limit > count:
-        _log.warning("data.limit is %s, but there are %s images: all are used.", f"{limit:,}", f"{count:,}")
+        tell([f"data.limit is {limit:,}, but there are {count:,} images: all are used."])
     return min(limit, count)

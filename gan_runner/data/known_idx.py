@@ -14,11 +14,10 @@ from torch import Tensor
 from gan_runner.data import idx, locations, other_forms, tables
 from gan_runner.data.decoding import ImageSize
 from gan_runner.data.image_set import InMemoryImages, prepared
+from gan_runner.data.notes import tell
 from gan_runner.data.splits import Split, no_test_files
 from gan_runner.machine.files import at_home
 from gan_runner.ranges import Count
-
-_log = logging.getLogger(__name__)
 
 _PREFIXES: dict[Split, str] = {"train": "train", "test": "t10k"}
 """What the names of the files of each split start with."""
@@ -83,7 +82,7 @@ class KnownIdx:
                 raise no_test_files(root, self.name, without or f"{prefix}-images-idx3-ubyte with its labels")
             raise self._incomplete(root, places, prefix) or other_forms.missing(self.name, root, places)
         if str(files.folder) in self.other_folders:
-            _log.info("data: %s is read from %s, because %s does not have it.", self.name, files.folder, root)
+            tell([f"data: {self.name} is read from {files.folder}, because {root} does not have it."], logging.INFO)
         pixels, numbers = files.read(root)
         if numbers is not None and (highest := int(numbers.max())) >= len(self.classes):
             known = len(self.classes) - 1

@@ -31,12 +31,12 @@ from gan_runner.data.decoding import (
     height_and_width,
     read_picture,
 )
-from gan_runner.data.folder_findings import tell
 from gan_runner.data.folder_layout import layout_of
 from gan_runner.data.folder_listing import listing_of
 from gan_runner.data.image_folder import READ_ALL_UP_TO
 from gan_runner.data.image_set import within_limit
 from gan_runner.data.locations import existing_folder, opened
+from gan_runner.data.notes import tell
 from gan_runner.data.pairs import Direction
 from gan_runner.data.parallel import in_chunks
 from gan_runner.data.splits import NoTestSplitError, Split, rows_of

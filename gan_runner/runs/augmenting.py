@@ -8,10 +8,10 @@ import logging
 import os
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from signal import SIGINT
-from typing import Any
+from typing import Any, TypeGuard
 
 import numpy as np
 import torch
@@ -21,33 +21,35 @@ from torch import Tensor
 
 from gan_runner import tags
 from gan_runner.bars import Bar, on_a_terminal
-from gan_runner.config.build import load_images
+from gan_runner.config.build import build_game, load_images
 from gan_runner.data import ImageSet
 from gan_runner.data.classes import FEW, class_counts, with_few_images
-from gan_runner.data.folder_findings import silently
+from gan_runner.data.image_set import kind_of
+from gan_runner.data.notes import silently
 from gan_runner.data.parallel import in_chunks
 from gan_runner.data.scarce import Scarce, counts_to_keep, images_at, kept_and_held_back
 from gan_runner.data.splits import NoTestSplitError
 from gan_runner.errors import UserError, printable
 from gan_runner.files import appending, is_empty_folder, is_folder, unused_folder, write_text
+from gan_runner.override import key_of
 from gan_runner.ranges import Count, CountOrZero, Seed, TwoOrMore
 from gan_runner.record.data_folder import DataFolder
 from gan_runner.record.loggers import RunToLog, opened_log
 from gan_runner.record.pictures import save_atomically
 from gan_runner.record.tensorboard import TensorBoard
-from gan_runner.runs.composing import new_name
+from gan_runner.runs.composing import checked_config, new_name
 from gan_runner.runs.in_python import train
 from gan_runner.runs.saved import SavedRun
 from gan_runner.runs.surroundings import one_at_a_time
-from gan_runner.runs.words import words_of
 from gan_runner.seeds import derived_seed
+from gan_runner.training.sampler import examples_of
 from gan_runner.worth import generated as generated_images
 from gan_runner.worth.answer import Answer
 from gan_runner.worth.arms import GENERATED_RATIOS, OVERSAMPLING, Arm, Pool, arms, images_added
-from gan_runner.worth.classifier import Recipe, images_shown, recognised, trained
+from gan_runner.worth.classifier import Recipe, counts_of, images_shown, trained
 from gan_runner.worth.generated import Filters, Generated
 from gan_runner.worth.picture import picture_of
-from gan_runner.worth.scores import Scores, scores_of
+from gan_runner.worth.scores import Counts, Scores, scores_of
 
 log = logging.getLogger(__name__)
 
@@ -59,7 +61,7 @@ _LEAST_HELD_BACK = 0.5  # held-back real images of a class, as a multiple of the
 _MOST_GENERATED = 50_000  # generated images in an arm
 _MOST_ALONE = 20_000  # in the arm with generated images only
 _RESULTS, _SETTINGS, _GENERATED = "results.jsonl", "settings.json", "generated.npz"
-_KEYS_OF_RESULTS = {"arm", "seed", "recognised"}
+_KEYS_OF_RESULTS = {"arm", "seed", "correct", "predicted"}
 _ANSWER = "answer"
 
 
@@ -276,15 +278,43 @@ def open_folder(output: str | None, settings: Mapping[str, object]) -> Path:
     return folder
 
 
-def trained_gan(
-    folder: Path, words: Sequence[str], settings: Mapping[str, object], trust: Sequence[str] | str
-) -> SavedRun:
+def check_gan(data: Sequence[str], settings: Sequence[str], real: RealImages) -> None:
+    """Refuse a GAN that gan-run would refuse, that does not draw by class, or that would learn other images.
+
+    Nothing is trained or written.
+
+    Args:
+        data: the overrides of the data.
+        settings: further overrides.
+        real: the real images.
+
+    Raises:
+        UserError: see above.
+    """
+    config = checked_config([*data, *settings])
+    if any(key_of(word).split(".")[0] == "data" for word in settings):
+        with silently():
+            if load_images(config).fingerprint != real.learned.fingerprint:
+                raise UserError(
+                    "With these settings of gan.data the GAN would be trained on other images than those that scarce "
+                    "keeps, so held-back images may be among them.",
+                    "Leave settings of gan.data out and give them as data.KEY=VALUE.",
+                )
+    game = build_game(config, kind_of(real.learned), torch.device("cpu"))
+    if "label" not in game.grid_conditions(1, 1, examples_of(real.learned, config.seed)):
+        raise UserError(
+            "gan-augment adds images to some classes, but this GAN would draw images of no given class: its game is "
+            f"{config.game._target_}.",
+            "Try gan.game=conditional.",
+        )
+
+
+def trained_gan(folder: Path, words: Sequence[str], trust: Sequence[str] | str) -> SavedRun:
     """Train the GAN of a comparison in its folder, as gan-run does, or resume it there.
 
     Args:
         folder: of the comparison.
-        words: the overrides of the data.
-        settings: further overrides, nested.
+        words: overrides for gan-run.
         trust: modules of the user's own that its config may name.
 
     Raises:
@@ -299,7 +329,7 @@ def trained_gan(
         if run.status != "finished":
             run = run.resume()
     else:
-        run = train(*words_of(words, settings), f"hydra.run.dir={place}")
+        run = train(*words, f"hydra.run.dir={place}")
     if run.status != "finished":
         sys.exit(128 + SIGINT)
     return run
@@ -327,7 +357,8 @@ def compare(folder: Path, run: SavedRun, real: RealImages, asked: Asked) -> Answ
         known = _known(folder, run, real, asked)
         plan = _arms(real)
         pool, test, labels = _pool(real, known, asked)
-        done = _results(folder, labels.bincount(minlength=len(real.whole.classes)).tolist())
+        of_each: list[int] = labels.bincount(minlength=len(real.whole.classes)).tolist()
+        done = _results(folder, of_each)
         total = len(plan) * asked.seeds
         with Bar(total=total, desc="classifiers", unit="", leave=False, disable=not on_a_terminal()) as bar:
             for number in range(asked.seeds):
@@ -335,11 +366,11 @@ def compare(folder: Path, run: SavedRun, real: RealImages, asked: Asked) -> Answ
                 for arm in plan:
                     if (arm.name, number) not in done:
                         net = trained(pool.images, pool.rows(arm, asked.seed, number), arm, recipe)
-                        counts = recognised(net, test, labels, len(real.whole.classes))
-                        line = {"arm": arm.name, "seed": number, "recognised": counts}
+                        counts = counts_of(net, test, labels, len(of_each))
+                        line = {"arm": arm.name, "seed": number, **asdict(counts)}
                         with appending(folder / _RESULTS) as file:
                             file.write(json.dumps(line) + "\n")
-                        done[arm.name, number] = scores_of(counts)
+                        done[arm.name, number] = scores_of(counts, of_each)
                     bar.update()
                 log.info("Repetition %d of %d: %d classifiers are trained.", number + 1, asked.seeds, len(plan))
     scores = {arm.name: [done[arm.name, number] for number in range(asked.seeds)] for arm in plan}
@@ -407,31 +438,34 @@ def _pool(real: RealImages, known: Generated, asked: Asked) -> tuple[Pool, Tenso
     return pool, _pixels(real.test).to(asked.device), real.test_labels
 
 
-def _results(folder: Path, tested: Sequence[CountOrZero]) -> dict[tuple[str, int], Scores]:
+def _results(folder: Path, of_each: Sequence[CountOrZero]) -> dict[tuple[str, int], Scores]:
     """The scores of the classifiers that are trained already. Damaged and half-written lines are removed from the file.
 
     Args:
         folder: of the comparison.
-        tested: test images of each class.
+        of_each: test images of each class.
     """
-    lines = [line for line in DataFolder(folder).json_lines(_RESULTS) if _is_result(line, tested)]
+    lines = [line for line in DataFolder(folder).json_lines(_RESULTS) if _is_result(line, of_each)]
     write_text(folder / _RESULTS, "".join(f"{json.dumps(line)}\n" for line in lines))
-    return {(line["arm"], line["seed"]): scores_of(line["recognised"]) for line in lines}
+    return {
+        (line["arm"], line["seed"]): scores_of(Counts(line["correct"], line["predicted"]), of_each) for line in lines
+    }
 
 
-def _is_result(line: Mapping[str, object], tested: Sequence[CountOrZero]) -> bool:
-    """Whether a line has what `compare` writes: a confusion matrix of all test images."""
+def _is_result(line: Mapping[str, object], of_each: Sequence[CountOrZero]) -> bool:
+    """Whether a line has what `compare` writes: an arm, a repetition, and counts of all test images."""
     if line.keys() != _KEYS_OF_RESULTS or type(line["arm"]) is not str or type(line["seed"]) is not int:
         return False
-    rows = line["recognised"]
-    if not isinstance(rows, list) or len(rows) != len(tested):
+    correct, predicted = line["correct"], line["predicted"]
+    if not (_are_counts(correct, len(of_each)) and _are_counts(predicted, len(of_each))):
         return False
-    return all(
-        isinstance(row, list)
-        and len(row) == len(tested)
-        and all(type(count) is int and 0 <= count <= there for count in row)
-        and sum(row) == there
-        for row, there in zip(rows, tested, strict=True)
+    possible = all(right <= min(there, taken) for right, there, taken in zip(correct, of_each, predicted, strict=True))
+    return possible and sum(predicted) == sum(of_each)
+
+
+def _are_counts(value: object, classes: Count) -> TypeGuard[list[int]]:
+    return (
+        isinstance(value, list) and len(value) == classes and all(type(count) is int and count >= 0 for count in value)
     )
 
 

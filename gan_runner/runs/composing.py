@@ -12,6 +12,7 @@ from pathlib import Path
 from hydra.core.config_store import ConfigStore
 from omegaconf import DictConfig, open_dict, read_write
 
+from gan_runner.config.checking import check
 from gan_runner.config.command_line import Typed, command_in_python, shown, typed, typed_overrides
 from gan_runner.config.composing import compose, default_of, search_path
 from gan_runner.config.explaining import composed_by_choices, explain
@@ -95,11 +96,8 @@ def _start(
         folder = unused_folder(new_name("outputs"))
     with read_write(config), open_dict(config.hydra.runtime):
         config.hydra.runtime.output_dir = str(folder.absolute())
-    own = copy.deepcopy(config)
-    with read_write(own), open_dict(own):
-        del own["hydra"]
     return Start(
-        config=own,
+        config=_without_hydra(config),
         hydra=config,
         folder=shown(folder),
         overrides=typed_overrides(config.hydra),
@@ -107,6 +105,28 @@ def _start(
         command=[GAN_RUN, *words],
         default_of=find_default,
     )
+
+
+def _without_hydra(config: DictConfig) -> DictConfig:
+    own = copy.deepcopy(config)
+    with read_write(own), open_dict(own):
+        del own["hydra"]
+    return own
+
+
+def checked_config(words: Sequence[str]) -> DictConfig:
+    """The config of the run that `gan-run` would train with these overrides; nothing is loaded or written.
+
+    Raises:
+        UserError: it has errors.
+    """
+    with explained(words) as arguments:
+        config = compose("config", [*arguments.overrides, *search_path(arguments.config_dir)])
+        overrides, choices = typed_overrides(config.hydra), dict(config.hydra.runtime.choices)
+        find_default = partial(default_of, "config", overrides, copy.deepcopy(config.hydra))
+        own = _without_hydra(config)
+        check(own, overrides, choices, find_default)
+    return own
 
 
 def new_name(parent: str) -> Path:

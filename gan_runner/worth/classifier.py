@@ -19,6 +19,7 @@ from gan_runner.metrics.features import as_network_sees
 from gan_runner.ranges import Count, CountOrZero, Seed
 from gan_runner.seeds import derived_seed, generator_for
 from gan_runner.worth.arms import Arm, Change
+from gan_runner.worth.scores import Counts
 
 _FEATURES, _WIDTH = 128, 16
 _LEARNING_RATE = 3e-3
@@ -116,10 +117,18 @@ def changed(images: Tensor, change: Change, generator: torch.Generator) -> Tenso
     return images.permute(0, 2, 3, 1)[numbers, lines[:, :, None], columns[:, None, :]].permute(0, 3, 1, 2)
 
 
-def recognised(net: nn.Module, images: Tensor, labels: Tensor, classes: Count) -> list[list[int]]:
-    """The confusion matrix of a classifier, [classes, classes], a row for each true class; see `scores_of`."""
-    taken = probabilities(net, images).argmax(1)
-    return (labels * classes + taken).bincount(minlength=classes**2).view(classes, classes).tolist()
+def counts_of(net: nn.Module, images: Tensor, labels: Tensor, classes: Count) -> Counts:
+    """Count what a classifier says of test images.
+
+    Args:
+        net: see `trained`.
+        images: uint8 [N, C, H, W].
+        labels: their classes, int64 [N].
+        classes: number of classes.
+    """
+    predicted = probabilities(net, images).argmax(1)
+    correct = predicted[predicted == labels]
+    return Counts(correct.bincount(minlength=classes).tolist(), predicted.bincount(minlength=classes).tolist())
 
 
 def probabilities(net: nn.Module, images: Tensor) -> Tensor:

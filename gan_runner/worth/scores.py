@@ -1,4 +1,4 @@
-"""Scores of a classifier from its confusion matrix."""
+"""Scores of a classifier from its counts of test images by class."""
 
 from __future__ import annotations
 
@@ -32,15 +32,29 @@ class Scores:
         return sum(self.f1[number] for number in classes) / len(classes)
 
 
-def scores_of(recognised: Sequence[Sequence[int]]) -> Scores:
-    """Compute scores from a confusion matrix.
+@dataclass(frozen=True)
+class Counts:
+    """What a classifier said of the test images, by class.
+
+    Attributes:
+        correct: images of each class that are classified correctly.
+        predicted: images that are classified as each class, whatever their true class.
+    """
+
+    correct: Sequence[int]
+    predicted: Sequence[int]
+
+
+def scores_of(counts: Counts, tested: Sequence[int]) -> Scores:
+    """Compute scores.
 
     Args:
-        recognised: counts of test images [C, C]: a row for each true class, a column for each predicted one. Not all
-            are 0.
+        counts: of a classifier.
+        tested: test images of each class, not all 0.
     """
-    counts = torch.tensor(recognised, dtype=torch.float64)
-    right, there, taken = counts.diagonal(), counts.sum(1), counts.sum(0)
-    recall = right / there.clamp(min=1)
-    f1 = 2 * right / (there + taken).clamp(min=1)
-    return Scores(float(right.sum() / counts.sum()), tuple(recall.tolist()), tuple(f1.tolist()))
+    correct, predicted, there = (
+        torch.tensor(each, dtype=torch.float64) for each in (counts.correct, counts.predicted, tested)
+    )
+    recall = correct / there.clamp(min=1)
+    f1 = 2 * correct / (there + predicted).clamp(min=1)
+    return Scores(float(correct.sum() / there.sum()), tuple(recall.tolist()), tuple(f1.tolist()))

@@ -5,7 +5,7 @@ import torch
 
 from gan_runner.seeds import generator_for
 from gan_runner.worth.arms import OVERSAMPLING, REAL, Pool, arms
-from gan_runner.worth.classifier import Recipe, changed, probabilities, recognised, trained
+from gan_runner.worth.classifier import Recipe, changed, counts_of, probabilities, trained
 
 SHAPE = (1, 8, 8)
 
@@ -96,9 +96,9 @@ def test_every_arm_learns_to_tell_classes_apart():
     labels = torch.tensor([0] * 10 + [1] * 30)
     for name in ("real", "class weights", "oversampling", "shifts", "shifts and flips", "mixup"):
         net = trained(images, rows, arm(name), RECIPE)
-        counts = recognised(net, torch.cat([images[30:40], images[50:]]), labels, 2)
-        assert sum(map(sum, counts)) == 40
-        assert counts[0][0] + counts[1][1] >= 36, name
+        counts = counts_of(net, torch.cat([images[30:40], images[50:]]), labels, 2)
+        assert sum(counts.predicted) == 40
+        assert sum(counts.correct) >= 36, name
 
 
 def test_a_classifier_is_the_same_bit_for_bit_when_trained_again():

@@ -1,11 +1,14 @@
 """Intervals, scores and the reading of a learning curve, against closed forms and known values."""
 
+import json
 import math
+from dataclasses import asdict
 
 import pytest
 import torch
 
-from gan_runner.worth.scores import scores_of
+from gan_runner.record.data_folder import DataFolder
+from gan_runner.worth.scores import Counts, scores_of
 from gan_runner.worth.statistics import Curve, interval, rising, t_quantile
 
 RATIOS = (0.0, 1.0, 3.0, 7.0)  # equally far apart in log(1 + ratio)
@@ -101,7 +104,7 @@ def test_noise_around_nothing_is_worth_nothing_up_to_a_bound():
 
 def test_scores_are_those_of_the_definition():
     """Two classes: 3 right and 1 wrong of the first, 2 right and 4 wrong of the second."""
-    found = scores_of([[3, 1], [4, 2]])
+    found = scores_of(Counts(correct=[3, 2], predicted=[7, 3]), tested=[4, 6])
     assert found.accuracy == 0.5
     assert found.recall == (0.75, pytest.approx(1 / 3))
     assert found.f1 == (pytest.approx(6 / 11), pytest.approx(4 / 9))
@@ -110,14 +113,22 @@ def test_scores_are_those_of_the_definition():
 
 
 def test_a_class_that_never_comes_and_is_never_taken_for_scores_nothing():
-    assert scores_of([[2, 0], [0, 0]]).f1 == (1.0, 0.0)
+    assert scores_of(Counts([2, 0], [2, 0]), [2, 0]).f1 == (1.0, 0.0)
+
+
+def test_a_result_of_thousands_of_classes_is_read_back_from_a_line_of_the_record(tmp_path):
+    """Of 600 classes a whole confusion matrix would be longer than `DataFolder` reads."""
+    counts = Counts([100] * 5000, [100] * 5000)
+    (tmp_path / "results.jsonl").write_text(f"{json.dumps(asdict(counts))}\n")
+    assert list(DataFolder(tmp_path).json_lines("results.jsonl")) == [asdict(counts)]
 
 
 def test_scores_agree_with_scikit_learn():
     metrics = pytest.importorskip("sklearn.metrics")
     generator = torch.Generator().manual_seed(0)
     true, taken = torch.randint(4, (2, 200), generator=generator)
-    found = scores_of((true * 4 + taken).bincount(minlength=16).view(4, 4).tolist())
+    correct, predicted, tested = (each.bincount(minlength=4).tolist() for each in (true[true == taken], taken, true))
+    found = scores_of(Counts(correct, predicted), tested)
     assert found.accuracy == pytest.approx(metrics.accuracy_score(true, taken))
     assert found.f1 == pytest.approx(tuple(metrics.f1_score(true, taken, average=None)))
     assert found.recall == pytest.approx(tuple(metrics.recall_score(true, taken, average=None)))
