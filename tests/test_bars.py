@@ -57,7 +57,7 @@ def terminal(monkeypatch):
 @pytest.mark.parametrize(
     "line", [PROSE, f"  {PROSE}", f"  disk                   {PROSE}", f"Short.\n{PROSE}\n  {PROSE}"]
 )
-def test_prose_is_folded_between_words_and_loses_none(line):
+def test_text_is_folded_between_words_and_loses_none(line):
     folded = bars.folded(line, WIDTH)
     assert max(map(len, folded.splitlines())) <= WIDTH
     assert folded.split() == line.split()
@@ -75,7 +75,7 @@ def test_a_command_is_not_folded_for_it_is_to_be_copied(label):
     assert bars.folded(command, WIDTH) == command
 
 
-def test_what_is_no_terminal_gets_lines_as_they_are(capsys):
+def test_output_that_is_not_a_terminal_gets_unfolded_lines(capsys):
     bars.say(PROSE)
     assert capsys.readouterr().out == f"{PROSE}\n"
 

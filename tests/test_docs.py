@@ -117,7 +117,7 @@ def folder(tmp_path, monkeypatch, write_idx):
 
 
 @pytest.mark.parametrize("group", ["loss", "penalty", "augment", "model"])
-def test_what_can_be_chosen_is_on_its_page_and_nothing_else(group):
+def test_the_page_of_a_group_lists_exactly_its_options(group):
     page = PAGES["docs/choices.md"]
     listed = set(re.findall(rf"^\| `{group}=(\w+)`", page, re.MULTILINE))
     assert listed == {path.stem for path in (ROOT / "conf" / group).glob("*.yaml")}
@@ -125,7 +125,7 @@ def test_what_can_be_chosen_is_on_its_page_and_nothing_else(group):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("line", ["augment=ada loss=wasserstein", "trainer.ema=0.9 trainer.ema_half_life=1000"])
-def test_what_the_page_says_is_refused_is_refused_with_a_remedy(tmp_path, line):  # the others are among the mistakes
+def test_examples_of_refused_input_are_refused_with_a_suggestion(tmp_path, line):  # the others are among the mistakes
     table = PAGES["docs/choices.md"].partition("## What is refused")[2]
     assert any(all(word.partition("=")[0] in row for word in line.split()) for row in table.splitlines())
     result = gan_run(tmp_path, *line.split())
@@ -175,7 +175,7 @@ def test_a_command_that_shows_the_settings_shows_them(folder, line):
 
 
 @pytest.mark.slow
-def test_a_command_that_goes_on_with_a_sweep_does(folder):
+def test_a_command_that_resumes_a_sweep_does(folder):
     started = gan_run(folder, "-m", "optimizer.lr=1e-4,2e-4", *SHORT, "hydra.sweep.dir=multirun/mine")
     assert started.code == 0, started.text
     lines = [line for line in commands("gan-run -m") if "sweep_resume" in line]
@@ -255,7 +255,7 @@ def settings_row(name, config):
     return f"| {name} | {' | '.join(map(str, cells))} |"
 
 
-def test_the_table_of_settings_has_what_is_composed(compose_config):
+def test_the_table_of_settings_has_the_composed_values(compose_config):
     page = re.findall(
         r"^\| `.*$", PAGES["docs/settings.md"].partition("## The settings that matter")[2].partition("\n## ")[0], re.M
     )
@@ -264,7 +264,7 @@ def test_the_table_of_settings_has_what_is_composed(compose_config):
 
 
 @pytest.mark.slow
-def test_the_sbatch_file_trains_and_when_its_time_is_up_it_is_queued_again_and_resumes(folder, monkeypatch):
+def test_the_sbatch_file_trains_and_after_its_time_limit_requeues_and_resumes(folder, monkeypatch):
     script = next(block for _, block in BLOCKS["docs/slurm.md"] if block.startswith("#!/bin/bash"))
     (folder / "gan.sbatch").write_text(script)
     programs = {
@@ -308,7 +308,7 @@ def examples_of_extending():
 EXAMPLES = list(examples_of_extending())
 
 
-def test_there_is_an_example_of_each_kind_of_part():
+def test_there_is_an_example_of_each_kind_of_component():
     assert [module for module, _, _ in EXAMPLES] == [
         *("my_losses", "my_models", "my_metrics", "my_data", "my_schedules", "my_games", "my_symptoms", "my_loggers"),
         "my_operations",
@@ -317,7 +317,7 @@ def test_there_is_an_example_of_each_kind_of_part():
 
 @pytest.mark.slow
 @pytest.mark.parametrize(("module", "files", "command"), EXAMPLES, ids=[module for module, _, _ in EXAMPLES])
-def test_an_example_of_a_part_trains_without_an_edit_and_goes_on(tmp_path, monkeypatch, module, files, command):
+def test_an_example_of_a_component_trains_unchanged_and_resumes(tmp_path, monkeypatch, module, files, command):
     for name, text in files.items():
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).write_text(text)
@@ -339,7 +339,7 @@ def test_an_example_of_a_part_trains_without_an_edit_and_goes_on(tmp_path, monke
         sys.modules.pop(module, None)
 
 
-def test_the_ways_to_go_on_with_a_part_of_ones_own_are_those_that_the_examples_were_gone_on_with():
+def test_the_commands_that_resume_a_custom_component_are_those_that_are_tested():
     start = "PYTHONPATH=. gan-run --config-dir my_conf "
     assert {line for line in commands("PYTHONPATH=.") if not line.startswith(start)} == {
         "PYTHONPATH=. gan-run resume=DIR trust=my_losses"
@@ -363,7 +363,7 @@ def test_the_page_on_python_has_every_name_with_the_first_line_of_its_docstring(
 
 
 @pytest.mark.slow
-def test_the_python_of_its_page_runs_from_top_to_bottom(tmp_path, monkeypatch):
+def test_the_code_of_the_python_page_runs_from_top_to_bottom(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     blocks = "\n".join(block for language, block in BLOCKS["docs/python.md"] if language == "python")
     short = ", ".join(map(repr, [*SHORT, "model.discriminator.widths=[8]", "trainer.ema=null"]))
@@ -389,7 +389,7 @@ def test_the_page_on_extending_names_what_the_package_exports():
     assert named == set(gan_runner.__all__) - {"CONFIG_MODULE"} - OF_PYTHON
 
 
-def test_installing_testing_and_measuring_are_what_ci_does():
+def test_commands_to_install_test_and_measure_are_those_of_ci():
     ci = (ROOT / ".ci/run").read_text()
     for said in ('pip install -e ".[dev]"', "pytest -n 2"):
         assert any(said in command for command in COMMANDS["README.md"])
@@ -401,7 +401,7 @@ def test_installing_testing_and_measuring_are_what_ci_does():
         assert (ROOT / path).exists(), path
 
 
-def test_every_block_says_what_it_is_so_that_no_command_in_it_is_overlooked():
+def test_every_code_block_names_its_language_so_that_no_command_is_missed():
     for page, blocks in BLOCKS.items():
         for language, block in blocks:
             assert language in ("bash", "python", "text", "yaml"), (page, block)
@@ -409,7 +409,7 @@ def test_every_block_says_what_it_is_so_that_no_command_in_it_is_overlooked():
                 assert not re.search(rf"^{PROGRAMS}", block, re.MULTILINE), (page, block)
 
 
-def test_no_command_is_left_that_nothing_runs():
+def test_every_command_of_the_pages_is_run_by_a_test():
     ours = ("gan-run ", "gan-check ", "gan-sample ", "PYTHONPATH=. gan-run ")
     for tests in READ_BY.values():
         assert (ROOT / tests).is_file()
@@ -424,7 +424,7 @@ def _anchors(text):
 
 
 @pytest.mark.parametrize("page", sorted(PAGES))
-def test_every_picture_page_and_place_that_is_linked_is_there(page):
+def test_every_linked_image_page_and_heading_exists(page):
     for target in re.findall(r"\]\(([^)]+)\)", PAGES[page]):
         if target.startswith("https://"):
             continue
@@ -438,7 +438,7 @@ def test_every_picture_page_and_place_that_is_linked_is_there(page):
             assert (ROOT / name).is_file(), name
 
 
-def test_every_page_is_reached_from_the_readme():
+def test_every_page_is_linked_from_the_readme_directly_or_not():
     reached, waiting = set(), ["README.md"]
     while waiting:
         page = waiting.pop()

@@ -15,7 +15,7 @@ def closing_that_fails():
         raise OSError("the record cannot be closed")
 
 
-def test_what_fails_first_goes_through_whatever_fails_while_things_are_closed():
+def test_the_first_error_is_raised_whatever_fails_while_files_are_closed():
     cause = OSError(28, "No space left on device")
 
     def work():
@@ -32,12 +32,12 @@ def test_what_fails_first_goes_through_whatever_fails_while_things_are_closed():
     assert raised.value.__context__ is None
 
 
-def test_where_only_the_closing_fails_that_is_the_error():
+def test_an_error_of_closing_alone_is_raised():
     with pytest.raises(OSError, match="cannot be closed"), FirstError() as first, closing_that_fails(), first.noted():
         pass
 
 
-def test_an_interrupt_is_not_held_up_by_an_error():
+def test_an_interrupt_is_not_delayed_by_an_error():
     def interrupted():
         with FirstError() as first, contextlib.ExitStack() as stack:
             stack.callback(exit_)

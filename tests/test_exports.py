@@ -7,12 +7,12 @@ import typing
 import gan_runner
 
 
-def test_every_name_is_to_be_had():
+def test_every_exported_name_can_be_imported():
     for name in gan_runner.__all__:
         assert getattr(gan_runner, name) is not None
 
 
-def test_type_checkers_are_told_of_the_same_names():
+def test_type_checkers_see_the_same_names():
     with open(gan_runner.__file__) as file:
         told = {line.rpartition(" as ")[2].strip() for line in file if line.startswith("    from gan_runner")}
     assert told == set(gan_runner.__all__) - {"CONFIG_MODULE"}

@@ -44,7 +44,7 @@ RUNS = {
 NUMBERS = ["frechet_cnn_10k", "coverage_cnn_10k", "frechet_cnn_b_10k", "coverage_cnn_b_10k"]
 
 
-def test_recommended_runs_at_equal_time():
+def test_recommended_runs_at_equal_time_are_as_recorded():
     runs = recorded("recommended") + [each | each["metrics"] for each in recorded("equal_time")]
     table = rows_of(RECOMMENDED, "| iterations | seeds | Fréchet, `cnn` | coverage | Fréchet, `cnn_b` | coverage")
     assert [row[0] for row in table] == [*RUNS, "recommended resnet, 7 min"]  # of which one run is recorded
@@ -68,7 +68,7 @@ SEARCHED = {
 }
 
 
-def test_the_search_against_grain():
+def test_the_search_against_grain_is_as_recorded():
     runs = {each["run"]: each for each in recorded("defaults") if each["minutes"] is None}
     table = rows_of(
         RECOMMENDED.partition("## Grain")[2], "| iterations | Fréchet, `cnn` | coverage | Fréchet, `cnn_b` | coverage"
@@ -81,7 +81,7 @@ def test_the_search_against_grain():
             check(figure, [run["metrics"][number.replace("10k", "898")]])
 
 
-def test_runs_by_the_clock():
+def test_runs_by_the_clock_are_as_recorded():
     runs = [each for each in recorded("equal_time") if each["minutes"] is not None]
     table = rows_of(RECOMMENDED, "| iterations | Fréchet, `cnn` | coverage | Fréchet, `cnn_b` | coverage")
     assert len(table) == len(runs)
@@ -91,7 +91,7 @@ def test_runs_by_the_clock():
             check(figure, [run["metrics"][number]])
 
 
-def test_statistics_of_the_average():
+def test_statistics_of_the_average_are_as_recorded():
     runs = recorded("average_statistics")
     table = rows_of(RECOMMENDED, "iterations | statistics of G | of 256 latents | of 2,048 | of 10,240")
     for iterations, *said in table:
@@ -100,7 +100,7 @@ def test_statistics_of_the_average():
             check(figure, [each[taken_of] for each in same])
 
 
-def test_how_many_times_as_fast():
+def test_ratios_of_speed_follow_from_the_times():
     script, *others = rows_of(SPEED, "median ms per iteration (ratio to the script) | `keras_mlp` | `keras_dcgan`")
     for _, *said in others:
         for column, figure in enumerate(said, 1):
@@ -146,7 +146,7 @@ def test_times_are_those_of_the_runs_by_the_clock_and_of_the_page_on_speed():
         assert [cell.removesuffix(" ms") for cell in said] == [figure.partition(" ")[0] for figure in figures]
 
 
-def test_times_by_model_and_size():
+def test_times_by_model_and_size_are_as_recorded():
     times = (ROOT / "docs/times.md").read_text(encoding="utf-8")
     table = rows_of(times, "settings | image | batch | an iteration | peak memory")
     rows = recorded("expected")
@@ -157,7 +157,7 @@ def test_times_by_model_and_size():
         check(memory.removesuffix(" MB").replace(",", ""), [row["megabytes"]])
 
 
-def test_what_wider_networks_cost():
+def test_the_cost_of_wider_networks_is_as_recorded():
     times = (ROOT / "docs/times.md").read_text(encoding="utf-8")
     table = rows_of(times, "image | `model.widening` | parameters of G | of D | an iteration")
     for (image, widening, of_g, of_d, ratio), row in zip(table, recorded("widths"), strict=True):
@@ -166,7 +166,7 @@ def test_what_wider_networks_cost():
         check(ratio, [row["ratio"]])
 
 
-def test_times_beside_other_programs():
+def test_times_beside_other_programs_are_as_recorded():
     rows = recorded("busy")
     table = rows_of(SPEED, "ms per iteration | `mlp`, no busy")
     assert [name for name, *_ in table] == list(rows[0]["milliseconds"])
@@ -177,7 +177,7 @@ def test_times_beside_other_programs():
             check(share, [min(row["milliseconds"].values()) / row["milliseconds"][name]])
 
 
-def test_faults_that_alarms_find():
+def test_faults_found_by_alarms_are_as_recorded():
     page = (ROOT / "docs/evidence/alarms.md").read_text(encoding="utf-8")
     sentence = "{} of {} faulty runs raise an alarm that names the cause, and {} of {} healthy runs raise none"
     for experiment in ("recommended", "plain"):
@@ -190,7 +190,7 @@ def test_faults_that_alarms_find():
             assert table(runs) in page
 
 
-def test_what_generated_images_are_worth():
+def test_the_worth_of_generated_images_is_as_recorded():
     page = (ROOT / "docs/augment.md").read_text(encoding="utf-8")
     words = " ".join(page.replace("<br>", "").replace("> ", "").split())
     runs = recorded("augment")
@@ -216,7 +216,7 @@ def test_what_generated_images_are_worth():
     check(alone[2], [100 * digits["oversampling"]["accuracy"]["mean"]])
 
 
-def test_pairs_by_recommended_and_by_published_settings():
+def test_metrics_of_pairs_are_as_recorded():
     page = (ROOT / "docs/translate.md").read_text(encoding="utf-8")
     table = rows_of(page, "pairs | iterations | L1 | SSIM | Fréchet distance")
     expected = []

@@ -22,7 +22,7 @@ def names_in(path):
     return sorted(each.name for each in path.iterdir())
 
 
-def test_a_file_that_cannot_be_written_is_told_by_its_path(tmp_path):
+def test_a_file_that_cannot_be_written_is_reported_with_its_path(tmp_path):
     with (
         pytest.raises(UserError, match=r"nowhere/last\.pt cannot be written: No such file or directory\."),
         replacing(tmp_path / "nowhere/last.pt") as file,
@@ -30,7 +30,7 @@ def test_a_file_that_cannot_be_written_is_told_by_its_path(tmp_path):
         file.write(b"")
 
 
-def test_what_fails_while_it_is_written_leaves_the_old_file_and_no_rest(tmp_path):
+def test_a_failed_write_leaves_the_old_file_and_no_partial_one(tmp_path):
     path = tmp_path / "notes.txt"
     write_text(path, "old")
 
@@ -71,14 +71,14 @@ def test_lines_are_added_to_a_file_and_never_to_what_a_link_leads_to(tmp_path):
     assert mine.read_text() == "mine"
 
 
-def test_only_what_the_system_refuses_is_the_users_to_put_right(tmp_path):
+def test_only_errors_of_the_system_are_reported_as_the_users(tmp_path):
     with pytest.raises(RuntimeError, match="a bug"), refusals_explained(tmp_path):
         raise RuntimeError("a bug")
     with pytest.raises(OSError, match="cannot draw"), refusals_explained(tmp_path):
         raise OSError("cannot draw that")  # as Pillow does, without a number
 
 
-def test_damaged_files_are_set_aside_under_names_that_none_has_yet(tmp_path):
+def test_damaged_files_get_new_names(tmp_path):
     for content in ("one", "two", "three"):
         path = tmp_path / "summary.json"
         path.write_text(content)
@@ -87,7 +87,7 @@ def test_damaged_files_are_set_aside_under_names_that_none_has_yet(tmp_path):
 
 
 @pytest.mark.parametrize("write", [lambda path: appending(path), lambda path: LogFile(str(path)).stream])
-def test_what_is_added_to_a_file_does_not_come_to_its_other_names(tmp_path, write):
+def test_appended_text_does_not_reach_other_hard_links_of_the_file(tmp_path, write):
     (tmp_path / "backup").write_text("before")
     (tmp_path / "log").hardlink_to(tmp_path / "backup")
     with write(tmp_path / "log") as file:
@@ -120,7 +120,7 @@ USES = {
 
 
 @pytest.mark.parametrize("use", USES.values(), ids=USES)
-def test_what_is_no_regular_file_is_refused_at_once(tmp_path, use):
+def test_a_file_that_is_not_regular_is_refused_immediately(tmp_path, use):
     (tmp_path / "run").mkdir()
     for kind in of_each_kind(tmp_path / "run/file.txt", tmp_path):
         with pytest.raises((OSError, UserError)):
@@ -129,7 +129,7 @@ def test_what_is_no_regular_file_is_refused_at_once(tmp_path, use):
         assert names_in(tmp_path / "outside") == ["precious.txt"], kind
 
 
-def test_whatever_lies_in_the_place_of_a_file_that_is_replaced_stays_as_it_was(tmp_path):
+def test_anything_in_place_of_a_replaced_file_stays_unchanged(tmp_path):
     (tmp_path / "run").mkdir()
     for kind in of_each_kind(tmp_path / "run/file.txt", tmp_path):
         write_text(tmp_path / "run/file.txt", "new")
@@ -151,7 +151,7 @@ def test_no_folder_on_the_way_to_a_file_may_be_a_link(tmp_path):
     assert read(tmp_path / "named/.hydra/config.yaml", 100, below=tmp_path / "named") == b"seed: 0"
 
 
-def test_of_a_file_no_more_is_read_than_it_may_have(tmp_path):
+def test_a_file_is_read_up_to_its_limit_only(tmp_path):
     mutations.make_kind("a file of holes", tmp_path / "file", tmp_path)
     with pytest.raises(OSError, match="larger than 1 MB"):
         read(tmp_path / "file", 2**20)

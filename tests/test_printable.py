@@ -17,12 +17,12 @@ from gan_runner.errors import UserError, printable
         ("\u2028", r"\u2028"),
     ],
 )
-def test_what_is_no_printable_character_is_shown_as_its_escape(text, shown):
+def test_a_character_that_is_not_printable_is_shown_as_its_escape(text, shown):
     assert printable(text) == shown
     assert shown.isprintable()
 
 
-def test_what_a_user_error_quotes_is_printable_but_for_its_own_lines():
+def test_quotes_in_a_user_error_are_printable_except_its_own_line_breaks():
     error = UserError("a\x1b\nb", "See c\udcff.")
     assert str(error) == "a\\x1b\nb\n  See c\\xff."
     assert (error.problem, error.remedy) == ("a\\x1b\nb", "See c\\xff.")

@@ -1,4 +1,4 @@
-"""Pages, messages, docstrings and comments use the field's words: docs/terms.md has them; these are retired."""
+"""Pages, messages, comments and names of tests use the field's words: docs/terms.md has them; these are retired."""
 
 import io
 import json
@@ -65,8 +65,16 @@ def html_pages():
     return [path for ending in ("html", "js", "css") for path in ROOT.glob(f"gan_runner/**/*.{ending}")]
 
 
+def names_of_tests():
+    """The sentence that each test's name is, with the test's file."""
+    for path in sorted(ROOT.glob("tests/**/test_*.py")):
+        for name in re.findall(r"^ *def test_(\w+)", path.read_text(encoding="utf-8"), re.MULTILINE):
+            yield str(path.relative_to(ROOT)), name.replace("_", " ")
+
+
 def prose():
-    """Every piece of text that somebody reads, with where it stands: pages, YAML, strings and comments of Python."""
+    """Every text that somebody reads, with its place: pages, YAML, strings and comments of Python, names of tests."""
+    yield from names_of_tests()
     pages = (ROOT / "README.md", *ROOT.glob("docs/**/*.md"), *ROOT.glob("conf/**/*.yaml"), *html_pages())
     for path in sorted({*pages} - {CHANGES}):
         for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), 1):
@@ -91,6 +99,26 @@ def test_no_retired_word_comes_back(texts, retired):
     pattern = re.compile(retired, re.IGNORECASE)
     used = [(place, match[0]) for place, text in texts for match in pattern.finditer(text)]
     assert used == [], f"say instead: {RETIRED[retired]}"
+
+
+# What only names of tests must not say; messages and pages may, in another sense.
+RETIRED_IN_NAMES = {
+    r"\bpictures?\b": "image, or grid",
+    r"\bplayers?\b": "network",
+    r"\bones own\b|\bthe users own\b": "custom",
+    r"\bgo(es)? on\b|\bgone on\b": "resumes, or continues",
+    r"\b(is|are) told\b(?! apart)": "is reported, or explained",
+    r"\bplanted\b": "injected",
+    r"\bput into words\b|\bin words\b": "is explained, or refused",
+    r"\bcomes? of\b": "the result",
+    r"\blooks? at\b|\blooked at\b": "checks, measures, reads, or evaluates",
+}
+
+
+@pytest.mark.parametrize("retired", RETIRED_IN_NAMES, ids=lambda pattern: re.sub(r"\W+", " ", pattern))
+def test_no_retired_word_comes_back_in_a_test_name(retired):
+    used = [name for _, name in names_of_tests() if re.search(retired, name)]
+    assert used == [], f"say instead: {RETIRED_IN_NAMES[retired]}"
 
 
 def test_html_pages_call_an_image_an_image():

@@ -41,14 +41,14 @@ ODD = {
 
 
 @pytest.mark.parametrize(("key", "value"), [(key, value) for key, values in ODD.items() for value in values], ids=str)
-def test_odd_settings_of_a_runs_data_are_refused_in_words(run, opened, key, value):
+def test_odd_data_settings_of_a_run_are_refused(run, opened, key, value):
     with_data(run, **{key: value})
     result = opened(*AUGMENT)
     assert result.code == 1, result.text
     assert len(result.err.strip().splitlines()) <= 3
 
 
-def test_data_that_a_trusted_module_has_only_imported_are_not_made(run, opened):
+def test_data_sets_that_a_trusted_module_only_imports_are_not_built(run, opened):
     """They are not made when images are drawn, so gan-augment has to refuse them itself."""
     target = "benchmarks.attacks.os.system"
     path = run / ".hydra/config.yaml"

@@ -92,7 +92,7 @@ REFUSED = {
 
 
 @pytest.mark.parametrize("name", REFUSED)
-def test_what_a_strangers_export_asks_for_is_refused_at_once_in_words(export, opened, name):
+def test_requests_of_an_untrusted_export_are_refused_immediately(export, opened, name):
     change, said = REFUSED[name]
     change(export)
     began = time.process_time()

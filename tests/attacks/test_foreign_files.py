@@ -55,7 +55,7 @@ def opens(request, opened):
 
 
 @pytest.mark.parametrize("command", OF_A_RUN | OF_A_SWEEP)
-def test_another_kind_of_file_anywhere_in_a_folder_is_told_or_does_no_harm(opens, command):
+def test_another_kind_of_file_anywhere_in_a_folder_is_reported_or_harmless(opens, command):
     opens(command, mutations.another_kind_of_file, draw=random.Random(command))
 
 
@@ -69,7 +69,7 @@ def test_another_kind_of_file_anywhere_in_a_folder_is_told_or_does_no_harm(opens
         ("gan-sample", "a FIFO", ".hydra/overrides.yaml"),
     ],
 )
-def test_links_and_fifos_are_named_before_anything_is_opened(opens, command, kind, name):
+def test_links_and_fifos_are_reported_before_anything_is_opened(opens, command, kind, name):
     def lay(draw, run):
         mutations.make_kind(kind, run / name, run.parent)
         return f"{name} is {kind}"
@@ -81,7 +81,7 @@ def test_links_and_fifos_are_named_before_anything_is_opened(opens, command, kin
 
 @pytest.mark.parametrize("command", ["sweep_resume", "hydra.sweep.dir"])
 @pytest.mark.parametrize("name", ["gan-run.log", "checkpoints", ""])
-def test_a_sweep_writes_through_no_link(opens, command, name):
+def test_a_sweep_never_writes_through_a_link(opens, command, name):
     def lay(draw, sweep):
         job = sorted(path.parent for path in sweep.glob("*/.hydra"))[0]
         mutations.make_kind("a link out", job / name if name else job, sweep.parent)
@@ -93,7 +93,7 @@ def test_a_sweep_writes_through_no_link(opens, command, name):
 
 
 @pytest.mark.parametrize("what", mutations.ARCHIVES)
-def test_a_checkpoint_that_is_no_archive_of_ours_is_told_in_one_message(opens, what):
+def test_a_checkpoint_that_is_not_a_valid_archive_gives_one_message(opens, what):
     def archive(draw, run):
         return mutations.odd_archive(draw, run, what)
 
@@ -101,5 +101,5 @@ def test_a_checkpoint_that_is_no_archive_of_ours_is_told_in_one_message(opens, w
 
 
 @pytest.mark.parametrize("command", ["resume", "gan-compare", "sweep_resume", "gan-compare of a sweep"])
-def test_odd_json_and_pictures_are_told_or_left_out(opens, command):
+def test_odd_json_and_images_are_reported_or_left_out(opens, command):
     opens(command, mutations.odd_json, mutations.odd_picture, draw=random.Random(command))

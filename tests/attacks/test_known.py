@@ -114,7 +114,7 @@ REFUSED = {
 
 
 @pytest.mark.parametrize("name", REFUSED)
-def test_what_a_strangers_config_asks_for_is_refused_at_once_in_words(run, opened, name):
+def test_requests_of_an_untrusted_config_are_refused_immediately(run, opened, name):
     REFUSED[name](run)
     began = time.process_time()
     # Pictures are drawn without the data, and the two commands read a config alike.
@@ -124,7 +124,7 @@ def test_what_a_strangers_config_asks_for_is_refused_at_once_in_words(run, opene
     assert time.process_time() - began < 20  # some once took hours
 
 
-def test_what_else_is_in_a_stored_config_is_left_out(run, opened):
+def test_unknown_sections_of_a_stored_config_are_left_out(run, opened):
     climbing = "../../../../../../../proc/self/cwd/evil"
     edited(
         run,
@@ -136,7 +136,7 @@ def test_what_else_is_in_a_stored_config_is_left_out(run, opened):
     assert opened(*SAMPLE).code == 0
 
 
-def test_what_a_stored_config_reads_of_a_key_that_is_left_out_is_kept(run, opened):
+def test_interpolations_to_a_section_that_is_left_out_keep_their_value(run, opened):
     edited(run, lambda config: config.update(width=16))
     at("model", "generator", "widths", value=["${width}"])(run)
     assert opened(*SAMPLE).code == 0
@@ -144,7 +144,7 @@ def test_what_a_stored_config_reads_of_a_key_that_is_left_out_is_kept(run, opene
     assert yaml.safe_load((run / ".hydra/config.yaml").read_text())["model"]["generator"]["widths"] == [16]
 
 
-def test_a_download_that_was_asked_for_is_not_gone_on_with(run, opened):
+def test_a_requested_download_is_not_repeated_by_a_resume(run, opened):
     at("data", value=STACKED | {"image_size": 8, "count": 9, "stack_seed": 0, "limit": None})(run)
     for words in (RESUME, EVALUATE):
         result = opened(*words)
@@ -161,7 +161,7 @@ OUTSIDE = {
 
 @pytest.mark.parametrize("several", [False, True])
 @pytest.mark.parametrize("name", OUTSIDE)
-def test_a_folder_does_not_choose_where_data_go(run, opened, caplog, name, several):
+def test_a_folder_cannot_choose_where_data_are_written(run, opened, caplog, name, several):
     logger = {"_target_": f"gan_runner.record.{name.lower()}.{name}"} | OUTSIDE[name]
     if several:
         logger = {"_target_": "gan_runner.record.loggers.Several", "parts": {"x": logger}}
@@ -185,12 +185,12 @@ def test_a_folder_does_not_choose_where_data_go(run, opened, caplog, name, sever
         ("benchmarks.attacks.plant", True),
     ],
 )
-def test_trust_is_offered_for_what_may_be_the_users_own_module_alone(run, opened, target, offered):
+def test_trust_is_suggested_only_for_what_may_be_the_users_module(run, opened, target, offered):
     at("loss", "_target_", value=target)(run)
     assert ("trust=" in opened(*SAMPLE).err) is offered
 
 
-def test_a_trusted_module_vouches_for_its_own_and_not_for_what_it_imports(run, opened):
+def test_trust_covers_a_modules_own_classes_and_not_its_imports(run, opened):
     for target in (
         "benchmarks.attacks.os.system",
         "benchmarks.attacks.shutil.rmtree",
@@ -223,7 +223,7 @@ ARGUMENTS = {
 
 
 @pytest.mark.parametrize("word", ARGUMENTS.values(), ids=ARGUMENTS)
-def test_what_a_strangers_sweep_asks_for_is_refused_in_words(sweep, opened, word):
+def test_requests_of_an_untrusted_sweep_are_refused(sweep, opened, word):
     content = json.loads((sweep / "sweep.json").read_text())
     content["arguments"].append(word)
     (sweep / "sweep.json").write_text(json.dumps(content))
@@ -233,7 +233,7 @@ def test_what_a_strangers_sweep_asks_for_is_refused_in_words(sweep, opened, word
     assert not any(line.startswith("  Try: curl") for line in result.err.splitlines())
 
 
-def test_a_sweep_that_downloaded_goes_on_without_and_says_so(sweep, opened):
+def test_a_sweep_that_downloaded_resumes_without_and_says_so(sweep, opened):
     content = json.loads((sweep / "sweep.json").read_text())
     content["arguments"] += ["+data.download=true"]
     (sweep / "sweep.json").write_text(json.dumps(content))
@@ -242,7 +242,7 @@ def test_a_sweep_that_downloaded_goes_on_without_and_says_so(sweep, opened):
     assert "+data.download=true from the sweep's folder is ignored" in result.err
 
 
-def test_a_sweep_that_was_logged_elsewhere_goes_on_in_tensorboard_alone_and_says_so(sweep, opened):
+def test_a_sweep_that_was_logged_elsewhere_resumes_with_tensorboard_only_and_says_so(sweep, opened):
     content = json.loads((sweep / "sweep.json").read_text())
     content["arguments"] += ["logger=several", "+logger@logger.parts.mlflow=mlflow", "logger.parts.mlflow.images=false"]
     (sweep / "sweep.json").write_text(json.dumps(content))
@@ -251,7 +251,7 @@ def test_a_sweep_that_was_logged_elsewhere_goes_on_in_tensorboard_alone_and_says
     assert all(f"{word} from the sweep's folder is ignored" in result.err for word in content["arguments"][-3:])
 
 
-def test_a_command_to_paste_holds_no_part_of_a_strangers(run, opened):
+def test_a_command_to_paste_contains_nothing_from_an_untrusted_folder(run, opened):
     (run / ".hydra/overrides.yaml").write_text("- loss._target_=os.system\n- seed=1\n")
     summary = json.loads((run / "summary.json").read_text()) | {"command": ["gan-run", "--config-dir", "evil"]}
     (run / "summary.json").write_text(json.dumps(summary))
@@ -301,7 +301,7 @@ SPOKEN = {
 
 
 @pytest.mark.parametrize("what", SPOKEN)
-def test_no_text_of_a_strangers_prints_lines_of_its_own(request, opened, what):
+def test_untrusted_text_cannot_print_its_own_lines(request, opened, what):
     folder, change = SPOKEN[what]
     change(request.getfixturevalue(folder))
     result = opened(*(RESUME if folder == "run" else ("run", "-m", "sweep_resume=sweep")), about=what)

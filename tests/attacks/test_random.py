@@ -11,7 +11,7 @@ OF_A_RUN = {"configs": mutations.OF_CONFIGS, "checkpoints": mutations.OF_CHECKPO
 
 @pytest.mark.parametrize("seed", range(4))
 @pytest.mark.parametrize("kind", OF_A_RUN)
-def test_a_mutated_run_is_opened_or_refused_and_nothing_else(run, opened, kind, seed):
+def test_a_mutated_run_is_opened_or_refused_without_harm(run, opened, kind, seed):
     draw = random.Random(f"{kind} {seed}")
     about = mutations.mutated(draw, OF_A_RUN[kind], run)
     words = draw.choice(attacks.OF_A_RUN)
@@ -19,7 +19,7 @@ def test_a_mutated_run_is_opened_or_refused_and_nothing_else(run, opened, kind, 
 
 
 @pytest.mark.parametrize("seed", range(4))
-def test_a_mutated_sweep_is_opened_or_refused_and_nothing_else(sweep, opened, seed):
+def test_a_mutated_sweep_is_opened_or_refused_without_harm(sweep, opened, seed):
     draw = random.Random(seed)
     about = mutations.mutated(draw, mutations.OF_SWEEPS, sweep)
     words = draw.choice(attacks.OF_A_SWEEP)
@@ -27,7 +27,7 @@ def test_a_mutated_sweep_is_opened_or_refused_and_nothing_else(sweep, opened, se
 
 
 @pytest.mark.parametrize("seed", range(12))
-def test_a_mutated_export_is_loaded_or_refused_and_nothing_else(export, opened, seed):
+def test_a_mutated_export_is_loaded_or_refused_without_harm(export, opened, seed):
     draw = random.Random(seed)
     about = mutations.mutated(draw, mutations.OF_EXPORTS, export)
     opened("load", "export", about=about)

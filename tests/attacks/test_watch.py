@@ -22,7 +22,7 @@ def remove(path, folder=None):
     os.remove(path, dir_fd=folder)
 
 
-def test_a_whole_folder_that_may_be_changed_can_be_removed(watch):
+def test_a_whole_folder_that_is_allowed_to_change_can_be_removed(watch):
     with attacks.looking(watch):
         shutil.rmtree("out")
     assert watch.seen == []
@@ -41,7 +41,7 @@ def test_a_whole_folder_that_may_be_changed_can_be_removed(watch):
     ],
     ids=["remove", "rmtree", "in an open folder", "rename", "truncate", "mkdir", "write"],
 )
-def test_a_change_of_what_else_lies_there_is_caught(watch, change):
+def test_a_change_of_anything_else_there_is_detected(watch, change):
     with attacks.looking(watch), pytest.raises(PermissionError):
         change()
     assert watch.seen

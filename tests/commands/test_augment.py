@@ -59,7 +59,7 @@ def test_the_answer_comes_first_and_the_table_after_it(home):
     assert printed.index("Fewer than 50") < printed.index("Training a classifier on the")
 
 
-def test_the_record_has_every_arm_and_repetition(home):
+def test_the_results_have_every_arm_and_repetition(home):
     folder = home / "compared"
     answer = json.loads((folder / "answer.json").read_text())
     assert answer["scarce"] == ["3", "7"]
@@ -79,7 +79,7 @@ def test_the_record_has_every_arm_and_repetition(home):
     assert events.Tags()["images"] == ["worth/answer"]
 
 
-def test_images_lie_by_class_with_a_manifest(home):
+def test_images_are_in_folders_by_class_with_a_manifest(home):
     folder = home / "compared"
     answer = json.loads((folder / "answer.json").read_text())
     ratio = answer["arms"][answer["generated"]]["ratio"]
@@ -97,7 +97,7 @@ def test_images_lie_by_class_with_a_manifest(home):
         assert np.array_equal(np.asarray(picture), again["arr_0"][int(line["number"]), ..., 0])
 
 
-def test_a_comparison_that_was_cut_short_ends_as_if_it_was_not(home, tmp_path):
+def test_an_interrupted_comparison_ends_as_an_uninterrupted_one(home, tmp_path):
     """In the middle of a line; bit for bit, with the GAN's images drawn again and without."""
     for name in ("kept", "drawn_again"):
         folder = tmp_path / name
@@ -114,7 +114,7 @@ def test_a_comparison_that_was_cut_short_ends_as_if_it_was_not(home, tmp_path):
         assert (folder / "generated.npz").read_bytes() == (home / "compared/generated.npz").read_bytes()
 
 
-def test_more_repetitions_are_added_to_those_that_are_there(home, tmp_path):
+def test_more_repetitions_are_added_to_the_existing_ones(home, tmp_path):
     shutil.copytree(home / "compared", tmp_path / "more")
     result = gan_augment(home, "run=run", f"output={tmp_path / 'more'}", "seeds=3", *QUICK[1:])
     assert result.code == 0, result.text
@@ -133,7 +133,7 @@ NOT_RESULTS = [
 ]
 
 
-def test_lines_that_are_no_results_leave_the_file(home, tmp_path):
+def test_invalid_lines_are_removed_from_the_results(home, tmp_path):
     """Among them counts of fewer classes and of more, of other numbers of images, below zero and of no list."""
     folder = shutil.copytree(home / "compared", tmp_path / "odd")
     content = (folder / "results.jsonl").read_text()
@@ -162,7 +162,7 @@ def test_lines_that_are_no_results_leave_the_file(home, tmp_path):
     assert not list(folder.glob("images.*")), "they are the same images"
 
 
-def test_images_of_another_comparison_are_not_taken_for_this_ones(home, tmp_path):
+def test_images_of_another_comparison_are_not_used(home, tmp_path):
     folder = shutil.copytree(home / "compared", tmp_path / "other")
     with np.load(folder / "generated.npz") as stored:
         arrays = dict(stored)
@@ -200,9 +200,7 @@ OF_NUMBERED = (
 
 
 @pytest.mark.parametrize(("scarce", "counts"), [("{1: 12, 10: 14}", [12, 14, 30]), ("0.5", [12, 18, 15])])
-def test_the_gan_learns_what_is_kept_and_nothing_else_where_names_of_classes_are_numbers(
-    numbered, monkeypatch, scarce, counts
-):
+def test_the_gan_is_trained_only_on_kept_images_if_class_names_are_numbers(numbered, monkeypatch, scarce, counts):
     def interrupted(*_):
         raise KeyboardInterrupt
 
@@ -229,13 +227,13 @@ def test_the_gan_learns_what_is_kept_and_nothing_else_where_names_of_classes_are
         assert {path: path.stat().st_mtime_ns for path in (numbered / "elsewhere").rglob("*")} == before
 
 
-def test_a_comparison_with_other_settings_is_another_one(home):
+def test_other_settings_start_another_comparison(home):
     result = gan_augment(home, "run=run", "output=compared", *QUICK, "updates=4")
     assert result.code == 1
     assert "started with updates=3, but updates is 4 now" in result.err
 
 
-def test_it_trains_the_gan_itself_as_gan_run_does_and_says_how_to_go_on(tmp_path, monkeypatch):
+def test_it_trains_the_gan_as_gan_run_does_and_says_how_to_resume(tmp_path, monkeypatch):
     """Half of every class is kept; the GAN is a run like any other; stopped after that, nothing is trained twice."""
 
     def interrupted(*_):
@@ -340,7 +338,7 @@ MISTAKES = {
 
 
 @pytest.mark.parametrize("words", MISTAKES)
-def test_what_cannot_be_meant_is_refused_before_anything_is_trained(mistakes, words):
+def test_impossible_settings_are_refused_before_training(mistakes, words):
     parts = [part.replace("~", " ") for part in words.replace(": ", ":~").split(" ")]
     before = sorted(mistakes.rglob("*"))
     result = gan_augment(mistakes, *parts, *(word for word in QUICK if word.split("=")[0] not in words))

@@ -76,7 +76,7 @@ CASES = {
 
 
 @pytest.mark.parametrize("case", CASES)
-def test_data_that_cannot_be_had_or_drawn_are_one_message_with_what_to_type(tmp_path, monkeypatch, case):
+def test_unavailable_or_unusable_data_give_one_message_with_what_to_type(tmp_path, monkeypatch, case):
     monkeypatch.delenv("GAN_DATA", raising=False)
     make, words, said, offered = CASES[case]
     make(tmp_path)

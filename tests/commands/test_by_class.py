@@ -43,7 +43,7 @@ def weights(run):
     }
 
 
-def test_a_run_by_class_resumes_to_the_bit(folder, tmp_path):
+def test_a_conditional_run_resumes_bit_for_bit(folder, tmp_path):
     assert gan_run(tmp_path, *SMALL, "trainer.iterations=4", "hydra.run.dir=run").code == 0
     assert gan_run(tmp_path, "resume=run", "trainer.iterations=8").code == 0
     expected = weights(folder / "run")
@@ -54,7 +54,7 @@ def test_a_run_by_class_resumes_to_the_bit(folder, tmp_path):
     assert (tmp_path / "run" / grid).read_bytes() == (folder / "run" / grid).read_bytes()
 
 
-def test_a_run_with_a_classifier_and_lazy_penalties_resumes_to_the_bit_and_says_what_to_know(tmp_path):
+def test_a_run_with_a_classifier_and_lazy_penalties_resumes_bit_for_bit_and_gives_a_hint(tmp_path):
     words = (*SMALL, "game.conditioning=adc_gan", "penalty=r1", "penalty.interval=3")
     whole = gan_run(tmp_path, *words, "trainer.iterations=8", "hydra.run.dir=whole")
     assert "game.conditioning=adc_gan: A penalty holds back D's logit and not its classifier" in whole.text
@@ -72,7 +72,7 @@ def test_a_run_with_a_classifier_and_lazy_penalties_resumes_to_the_bit_and_says_
     assert load_exported(tmp_path / "discriminator").judge(images, images.label).shape == (6,)
 
 
-def test_gan_check_looks_at_a_run_by_class_and_trains_nothing(tmp_path):
+def test_gan_check_checks_a_conditional_run_and_trains_nothing(tmp_path):
     for way in ("projection", "ac_gan"):
         result = gan_check(tmp_path, *SMALL, f"game.conditioning={way}", "hydra.run.dir=run")
         assert result.code == 0, result.text
@@ -86,13 +86,13 @@ def test_gan_check_looks_at_a_run_by_class_and_trains_nothing(tmp_path):
     assert "game.unconditional is 1, but game.conditioning is ac_gan" in result.text
 
 
-def test_a_checkpoint_knows_how_often_each_class_comes(folder):
+def test_a_checkpoint_contains_the_frequency_of_each_class(folder):
     about = torch.load(folder / "run/checkpoints/last.pt", weights_only=True)["about"]
     assert about["class_counts"] == torch.bincount(digits.load(None, 100).labels, minlength=10).tolist()
     assert sum(about["class_counts"]) == 100
 
 
-def test_a_grid_has_the_name_of_its_class_beside_each_row_and_so_has_the_timeline(folder):
+def test_a_grid_and_the_timeline_have_the_class_name_beside_each_row(folder):
     cell = 56 + 2
     with Image.open(folder / "run/samples/iteration_00000008.png") as grid:
         width = int(grid.info[NAMES_WIDTH])
@@ -105,7 +105,7 @@ def test_a_grid_has_the_name_of_its_class_beside_each_row_and_so_has_the_timelin
         assert timeline.width >= 2 * (width + 3 * cell)
 
 
-def test_pictures_of_classes_are_drawn_without_the_data(folder, monkeypatch):
+def test_images_of_classes_are_drawn_without_the_data(folder, monkeypatch):
     """By name or number, as many of each, and the same latents for each."""
     run = gan_runner.load(folder / "run")
 
@@ -127,7 +127,7 @@ def test_pictures_of_classes_are_drawn_without_the_data(folder, monkeypatch):
     assert not np.array_equal(images[0], images[4])
 
 
-def test_without_a_choice_all_classes_are_drawn_evenly_and_like_the_data_as_often_as_there(folder):
+def test_without_a_choice_all_classes_are_drawn_equally_often_and_like_data_as_often_as_there(folder):
     run = gan_runner.load(folder / "run")
     assert run.sample(64, device="cpu").label.tolist() == [number * 10 // 64 for number in range(64)]
     counts = torch.load(folder / "run/checkpoints/last.pt", weights_only=True)["about"]["class_counts"]
@@ -135,7 +135,7 @@ def test_without_a_choice_all_classes_are_drawn_evenly_and_like_the_data_as_ofte
     assert np.bincount(label, minlength=10).tolist() == counts
 
 
-def test_a_folder_of_pictures_has_one_for_each_class_and_a_grid_its_names(folder):
+def test_a_folder_of_images_has_one_folder_for_each_class_and_a_grid_has_their_names(folder):
     assert gan_sample(folder, "run=run", "classes=[2,5]", "num=5", "output=pictures/", "device=cpu").code == 0
     files = sorted(str(path.relative_to(folder / "pictures")) for path in (folder / "pictures").rglob("*.png"))
     assert files == ["2/00000.png", "2/00001.png", "2/00002.png", "5/00003.png", "5/00004.png"]
@@ -145,7 +145,7 @@ def test_a_folder_of_pictures_has_one_for_each_class_and_a_grid_its_names(folder
         assert grid.width == int(grid.info[NAMES_WIDTH]) + 3 * 58 + 2
 
 
-def test_classes_that_are_not_there_and_runs_without_any_are_refused(folder, tmp_path):
+def test_unknown_classes_and_runs_without_classes_are_refused(folder, tmp_path):
     result = gan_sample(folder, "run=run", "classes=[12]", "output=no.png")
     assert result.code
     assert "classes has 12, but there are 10 classes, 0 to 9" in result.text
@@ -157,7 +157,7 @@ def test_classes_that_are_not_there_and_runs_without_any_are_refused(folder, tmp
     assert "game=conditional" in result.text
 
 
-def test_an_exported_folder_draws_classes_too_and_its_discriminator_is_given_them(folder):
+def test_an_exported_folder_draws_classes_too_and_its_discriminator_gets_them(folder):
     for what in ("generator", "discriminator"):
         result = call(main.export, folder, "run=run", f"what={what}", f"output={what}", "checkpoint=last", "device=cpu")
         assert result.code == 0, result.text
@@ -201,7 +201,7 @@ def test_data_without_classes_are_refused_before_anything_is_trained(tmp_path):
     assert not (tmp_path / "run/checkpoints").exists()
 
 
-def test_gan_eval_has_a_line_for_each_class_and_a_matrix(folder):
+def test_gan_eval_has_a_line_for_each_class_and_a_confusion_matrix(folder):
     result = call(main.evaluate, folder, "run=run", "checkpoint=last", "num=50", "real=100", "device=cpu")
     assert result.code == 0, result.text
     found = json.loads((folder / "run/evaluation-last.json").read_text())["by_class"]
@@ -214,7 +214,7 @@ def test_gan_eval_has_a_line_for_each_class_and_a_matrix(folder):
     assert "of the images are recognised as the requested class (real images: " in result.text
 
 
-def test_graphs_take_the_class_as_a_second_input_and_a_page_has_its_names(folder):
+def test_graphs_take_the_class_as_a_second_input_and_a_page_has_the_names(folder):
     onnxruntime = pytest.importorskip("onnxruntime")
     for output in ("g.onnx", "g.pt2", "g.html"):
         result = call(main.export, folder, "run=run", f"output={output}", "checkpoint=last", "device=cpu")
@@ -239,7 +239,7 @@ def generator_inputs(count):
     return Normal(100, 1.0).sample(count, torch.device("cpu"), generator_for(0, PURPOSE)).numpy()
 
 
-def test_networks_that_take_the_class_by_themselves_train_draw_and_are_exported(tmp_path):
+def test_networks_that_take_the_class_themselves_train_draw_and_are_exported(tmp_path):
     """Those of the conditional game from outside the package, by the game of the package."""
     plugins = str(Path(__file__).parents[1] / "plugins/conf")
     words = [word for word in SMALL if not word.startswith("model.")]

@@ -31,7 +31,7 @@ def finished(tmp_path_factory):
     return folder, result
 
 
-def test_a_run_ends_by_saying_where_the_pictures_are_and_how_to_see_the_dashboard(finished):
+def test_a_run_ends_by_saying_where_the_samples_are_and_how_to_open_the_dashboard(finished):
     folder, result = finished
     run = only_run(folder).relative_to(folder)
     assert result.out.splitlines()[-5:] == [
@@ -43,7 +43,7 @@ def test_a_run_ends_by_saying_where_the_pictures_are_and_how_to_see_the_dashboar
     ]
 
 
-def test_a_run_leaves_the_folder_that_the_contract_names(finished):
+def test_a_run_leaves_the_folder_that_the_contract_describes(finished):
     run = only_run(finished[0])
     names = {str(path.relative_to(run)) for path in run.rglob("*") if path.is_file()}
     (events,) = (name for name in names if name.startswith("events.out.tfevents."))
@@ -65,7 +65,7 @@ def test_a_run_leaves_the_folder_that_the_contract_names(finished):
     }
 
 
-def test_the_summary_tells_what_the_contract_promises(finished):
+def test_the_summary_has_what_the_contract_promises(finished):
     summary = json.loads((only_run(finished[0]) / "summary.json").read_text())
     assert summary["status"] == "finished"
     assert summary["error"] is None
@@ -99,7 +99,7 @@ SCALARS = {
 }
 
 
-def test_metrics_and_dashboard_hold_the_same_scalars(finished):
+def test_metrics_and_dashboard_have_the_same_scalars(finished):
     run = only_run(finished[0])
     lines = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
     assert [line["iteration"] for line in lines] == [2, 4]
@@ -115,27 +115,27 @@ def test_metrics_and_dashboard_hold_the_same_scalars(finished):
     assert set(events.Tags()["images"]) == {"samples/fixed", "samples/random", "samples/real"}
 
 
-def test_a_run_that_ends_within_an_epoch_says_how_it_stands(tmp_path):
+def test_a_run_that_ends_within_an_epoch_reports_its_state(tmp_path):
     result = gan_run(tmp_path, *QUICK, "trainer.iterations=3")
     assert re.search(r"^iteration 3  D accuracy \d+%  loss D [\d.]+ G [\d.]+  Frechet [\d.]+, best$", result.out, re.M)
     assert "Unusual" not in result.text
 
 
-def test_a_run_says_at_its_start_what_is_set_to_an_unusual_value(tmp_path):
+def test_a_run_reports_unusual_settings_at_its_start(tmp_path):
     result = gan_run(tmp_path, *QUICK, "trainer.batch_size=2", "optimizer.d.lr=0")
     said = "Unusual: optimizer.d.lr is 0, trainer.batch_size is 2. Try: optimizer.d.lr=0.0002  trainer.batch_size=64."
     assert said in result.text.splitlines()
     assert json.loads((only_run(tmp_path) / "summary.json").read_text())["alarms"] == []
 
 
-def test_the_log_holds_both_parameter_tables_and_a_line_a_log_point(finished):
+def test_the_log_has_both_parameter_tables_and_a_line_for_each_log_point(finished):
     log = (only_run(finished[0]) / "gan-run.log").read_text()
     assert "Total params: 14,944" in log  # 100*16 + 16 + 16*784 + 784
     assert "Total params: 12,577" in log  # 784*16 + 16 + 16 + 1
     assert re.search(r"iteration 4  D accuracy \d+%  loss D ", log)
 
 
-def test_two_runs_of_one_seed_draw_the_same_pictures_and_another_seed_others(finished, tmp_path):
+def test_two_runs_of_one_seed_draw_the_same_samples_and_another_seed_others(finished, tmp_path):
     first = (only_run(finished[0]) / "samples/iteration_00000004.png").read_bytes()
     for seed, same in ((0, True), (1, False)):
         folder = tmp_path / str(seed)
@@ -144,7 +144,7 @@ def test_two_runs_of_one_seed_draw_the_same_pictures_and_another_seed_others(fin
         assert ((only_run(folder) / "samples/iteration_00000004.png").read_bytes() == first) == same
 
 
-def test_a_sweep_names_each_folder_by_what_it_sweeps_and_goes_on_past_a_failing_job(tmp_path):
+def test_a_sweep_names_each_folder_by_what_it_sweeps_and_continues_after_a_failing_job(tmp_path):
     result = gan_run(tmp_path, "-m", *QUICK, "model.dropout=0.1,1.5,0.3", "optimizer.lr=1e-4")
     assert result.code == 1
     assert "model.dropout is 1.5, but must be a number, at least 0 and below 1." in result.err
@@ -166,18 +166,18 @@ def test_a_sweep_names_each_folder_by_what_it_sweeps_and_goes_on_past_a_failing_
         ("", "7"),
     ],
 )
-def test_a_jobs_folder_tells_its_overrides(overrides, folder):
+def test_a_jobs_folder_is_named_after_its_overrides(overrides, folder):
     assert folder_name(7, overrides) == folder
 
 
-def test_folders_of_jobs_differ_where_a_folders_name_cannot_hold_the_difference():
+def test_folders_of_jobs_differ_even_if_names_cannot_contain_the_difference():
     long = "model.generator.first_weights._target_=torch.nn.init.normal_," * 5
     names = [folder_name(0, text) for text in (f"{long}a=1", f"{long}a=2", "data.root=a/b", "data.root=a_b")]
     assert len(set(names)) == 4
     assert all(len(name) < 120 for name in names)
 
 
-def test_every_system_takes_a_jobs_folder():
+def test_a_jobs_folder_has_a_name_that_every_system_accepts():
     texts = [
         "data.root=C:/a b\\c",
         "evaluation.at=1.",
@@ -192,7 +192,7 @@ def test_every_system_takes_a_jobs_folder():
     assert all(is_name_everywhere(name) for name in names)
 
 
-def test_folders_of_jobs_differ_in_more_than_capitals_which_macos_and_windows_take_for_the_same(tmp_path):
+def test_folders_of_jobs_differ_in_more_than_capitals_which_macos_and_windows_ignore(tmp_path):
     sweep = Sweep(swept=["model.name"])
     names = {
         sweep.claim(number, [f"model.name={text}"], tmp_path).folder for number, text in enumerate(("a", "A", "b"))
@@ -200,7 +200,7 @@ def test_folders_of_jobs_differ_in_more_than_capitals_which_macos_and_windows_ta
     assert names == {"model.name=a", "model.name=A-2", "model.name=b"}
 
 
-def test_nan_targets_are_caught_at_their_iteration_and_the_last_good_checkpoint_stays(tmp_path):
+def test_nan_targets_are_detected_at_their_iteration_and_the_last_good_checkpoint_stays(tmp_path):
     result = gan_run(tmp_path, *QUICK, "trainer.log_every=4", "labels.real.value=nan", "health.on_alarm=stop")
     assert result.code == 1
     assert "not_finite: a loss is NaN or infinite, since iteration 1." in result.text
@@ -212,7 +212,7 @@ def test_nan_targets_are_caught_at_their_iteration_and_the_last_good_checkpoint_
     assert [alarm["name"] for alarm in summary["alarms"]] == ["not_finite"]
 
 
-def test_a_run_that_fails_beside_its_writing_leaves_one_event_file_with_the_last_pictures(tmp_path):
+def test_a_run_that_fails_while_writing_leaves_one_event_file_with_the_last_samples(tmp_path):
     large = ("trainer.sample_rows=40", "trainer.sample_columns=40")  # a grid that is still being written then
     result = gan_run(tmp_path, *QUICK, *large, "trainer.log_every=4", "labels.real.value=nan", "health.on_alarm=stop")
     assert result.code == 1
@@ -223,7 +223,7 @@ def test_a_run_that_fails_beside_its_writing_leaves_one_event_file_with_the_last
     assert [picture.step for picture in events.Images("samples/random")] == [4]
 
 
-def test_iterations_that_are_typed_beside_epochs_override_them_as_the_contract_says(tmp_path):
+def test_iterations_override_epochs_as_the_contract_says(tmp_path):
     assert gan_run(tmp_path, *QUICK, "trainer.epochs=5").code == 0  # QUICK types the iterations
     assert json.loads((only_run(tmp_path) / "summary.json").read_text())["iterations"] == 4
 
@@ -231,7 +231,7 @@ def test_iterations_that_are_typed_beside_epochs_override_them_as_the_contract_s
 # ---- gan-sample ---------------------------------------------------------------------------------------------
 
 
-def test_sampling_writes_a_grid_an_array_or_a_folder_of_the_same_pictures(finished, tmp_path):
+def test_gan_sample_writes_the_same_images_as_a_grid_an_array_or_a_folder(finished, tmp_path):
     run = only_run(finished[0])
     for output in ("grid.png", "array.npz", "folder/"):
         result = gan_sample(tmp_path, f"run={run}", "num=5", f"output={output}", "seed=3")
@@ -247,7 +247,7 @@ def test_sampling_writes_a_grid_an_array_or_a_folder_of_the_same_pictures(finish
     assert sorted(path.name for path in tmp_path.iterdir()) == ["array.npz", "folder", "grid.png"]
 
 
-def test_sampling_takes_the_best_checkpoint_and_another_seed_draws_others(finished, tmp_path):
+def test_gan_sample_uses_the_best_checkpoint_and_another_seed_draws_others(finished, tmp_path):
     run = only_run(finished[0])
     for name, extra in (("a", []), ("b", ["seed=1"]), ("c", ["checkpoint=best"])):
         assert gan_sample(tmp_path, f"run={run}", f"output={name}.npz", "num=3", *extra).code == 0
@@ -256,7 +256,7 @@ def test_sampling_takes_the_best_checkpoint_and_another_seed_draws_others(finish
     np.testing.assert_array_equal(a, c)  # the only evaluation was at the last iteration
 
 
-def test_sampling_to_where_nothing_can_be_written_says_so(finished, tmp_path):
+def test_gan_sample_reports_an_output_that_cannot_be_written(finished, tmp_path):
     (tmp_path / "file").touch()
     result = gan_sample(tmp_path, f"run={only_run(finished[0])}", "output=file/grid.png")
     assert result.code == 1
@@ -266,12 +266,12 @@ def test_sampling_to_where_nothing_can_be_written_says_so(finished, tmp_path):
     )
 
 
-def test_sampling_without_a_run_asks_for_one(tmp_path):
+def test_gan_sample_without_a_run_asks_for_one(tmp_path):
     result = gan_sample(tmp_path)
     assert (result.code, result.err) == (1, "run is required, and has no default.\n  Give it: run=...\n")
 
 
-def test_sampling_names_the_device_by_the_key_that_it_has_there(finished, tmp_path):
+def test_gan_sample_names_the_device_by_its_own_key(finished, tmp_path):
     result = gan_sample(tmp_path, f"run={only_run(finished[0])}", "device=tpu")
     assert result.code == 1
     assert result.err == "device is tpu, but must be auto, cpu, mps, cuda or cuda:N.\n  Try device=auto.\n"
@@ -282,7 +282,7 @@ def test_sampling_names_the_device_by_the_key_that_it_has_there(finished, tmp_pa
 QUICK_CHECK = [*QUICK[:2], *QUICK[4:], "preflight.seconds=0.01"]
 
 
-def test_a_check_traces_shapes_tells_apart_and_leaves_nothing_but_a_picture_of_the_data(tmp_path):
+def test_gan_check_traces_shapes_trains_d_and_leaves_only_an_image_of_the_data(tmp_path):
     result = gan_check(tmp_path, *QUICK_CHECK, "optimizer.lr=1e-2")
     assert result.code == 0, result.text
     for said in ("64 images, batch 16x1x28x28, values -1 to 1", "14,944 parameters", "D against untrained G"):
@@ -293,7 +293,7 @@ def test_a_check_traces_shapes_tells_apart_and_leaves_nothing_but_a_picture_of_t
     assert [path.name for path in tmp_path.iterdir()] == ["gan-check.png"]
 
 
-def test_a_check_of_a_sweep_looks_at_every_job_and_fails_with_the_impossible_one(tmp_path):
+def test_gan_check_of_a_sweep_checks_every_job_and_fails_for_the_impossible_one(tmp_path):
     widths = "model.generator.widths=[8,8,4]"
     result = gan_check(
         tmp_path, "-m", *QUICK_CHECK[:2], "model=dcgan", widths, "model.discriminator.widths=[8,8]",
@@ -306,27 +306,27 @@ def test_a_check_of_a_sweep_looks_at_every_job_and_fails_with_the_impossible_one
     assert [path.name for path in tmp_path.iterdir()] == ["gan-check.png"]
 
 
-def test_a_check_refuses_a_d_that_cannot_learn(tmp_path):
+def test_gan_check_reports_a_d_that_cannot_learn(tmp_path):
     result = gan_check(tmp_path, *QUICK_CHECK, "optimizer.d.lr=0", "preflight.d_updates=20")
     assert result.code == 1
     assert "after 20 updates against the untrained G, but must reach 90%" in result.text
 
 
-def test_a_check_plays_both_players_of_a_schedule_by_rounds(tmp_path):
+def test_gan_check_trains_both_networks_of_a_schedule_by_rounds(tmp_path):
     result = gan_check(tmp_path, *QUICK_CHECK, "schedule=rounds", "optimizer.lr=1e-2", "trainer.iterations=50")
     assert result.code == 0, result.text
     assert "iteration 1 x D " in result.out
     assert "iteration 1 x G " in result.out
 
 
-def test_a_check_plays_the_warm_up_and_what_comes_after(tmp_path):
+def test_gan_check_runs_the_warm_up_and_what_follows(tmp_path):
     result = gan_check(tmp_path, *QUICK_CHECK, "schedule.d_warmup=5", "optimizer.lr=1e-2")
     assert result.code == 0, result.text
     assert "iteration 1 x D " in result.out
     assert "iteration 1 x D, 1 x G " in result.out
 
 
-def test_a_check_plays_a_stretch_on_a_fixed_set(tmp_path):
+def test_gan_check_runs_a_stretch_on_a_fixed_set(tmp_path):
     rounds = ["schedule=rounds", "schedule.fixed_set=32"]
     result = gan_check(tmp_path, *QUICK_CHECK, *rounds, "optimizer.lr=1e-2", "trainer.iterations=50")
     assert result.code == 0, result.text
@@ -334,14 +334,14 @@ def test_a_check_plays_a_stretch_on_a_fixed_set(tmp_path):
         assert said in result.out
 
 
-def test_a_check_measures_as_a_run_would_before_it_tells_the_memory(tmp_path):
+def test_gan_check_evaluates_as_a_run_would_before_it_reports_the_memory(tmp_path):
     """An evaluation that fails shows that there was one, besides that of the first look."""
     broken = "evaluation.metrics.diversity._target_=tests.plugins.broken.FailsTheSecondTime"
     with pytest.raises(ValueError, match="measured twice"):
         gan_check(tmp_path, *QUICK_CHECK, broken, "evaluation.num_images=16", "optimizer.lr=1e-2")
 
 
-def test_a_check_of_a_run_that_has_begun_is_refused(tmp_path):
+def test_gan_check_of_an_existing_run_is_refused(tmp_path):
     result = gan_check(tmp_path, "resume=outputs/date/time")
     assert result.code == 1
     assert "resume is outputs/date/time, but gan-check checks a run before it begins." in result.err
@@ -656,7 +656,7 @@ def suggestions_in(message):
 
 
 @pytest.mark.parametrize(("arguments", "problem", "remedy"), MISTAKES.values(), ids=MISTAKES)
-def test_a_mistake_gets_one_message_with_key_value_and_remedy_and_overwrites_nothing(
+def test_a_mistake_gives_one_message_with_key_value_and_suggestion_and_overwrites_nothing(
     tmp_path, arguments, problem, remedy
 ):
     (tmp_path / "empty").mkdir()
@@ -689,7 +689,7 @@ def test_a_mistake_gets_one_message_with_key_value_and_remedy_and_overwrites_not
 
 
 @pytest.mark.parametrize("override", ["hydra.run.dir=here", "++hydra.run.dir=here"])
-def test_a_run_is_not_written_over_by_another_that_is_given_its_folder(tmp_path, override):
+def test_a_run_is_not_overwritten_by_another_with_its_folder(tmp_path, override):
     assert gan_run(tmp_path, *QUICK, "hydra.run.dir=here").code == 0
     before = {path: path.read_bytes() for path in (tmp_path / "here").rglob("*") if path.is_file()}
     result = gan_run(tmp_path, *QUICK, override, "seed=1")
@@ -702,7 +702,7 @@ def test_a_run_is_not_written_over_by_another_that_is_given_its_folder(tmp_path,
 @pytest.mark.parametrize(
     ("arguments", "folder"), [([], "hydra.run.dir"), (["-m", "hydra.sweep.subdir=job"], "hydra.sweep.dir")]
 )
-def test_starts_in_the_same_second_get_folders_of_their_own(tmp_path, arguments, folder):
+def test_starts_in_the_same_second_get_different_folders(tmp_path, arguments, folder):
     for _ in range(2):
         result = gan_run(tmp_path, *arguments, *QUICK, folder + "=${new_folder:outputs/date/12-00-00}")
         assert result.code == 0, result.text
@@ -710,7 +710,7 @@ def test_starts_in_the_same_second_get_folders_of_their_own(tmp_path, arguments,
     assert len(list(tmp_path.rglob("summary.json"))) == 2
 
 
-def test_a_summary_is_json_to_any_parser_where_a_metric_is_no_number(tmp_path):
+def test_a_summary_is_valid_json_even_if_a_metric_is_nan(tmp_path):
     assert gan_run(tmp_path, *QUICK, "labels.real.value=nan").code == 1
 
     def refuse(constant):
@@ -732,7 +732,7 @@ class Discriminator(mlp.Discriminator):
 """
 
 
-def test_a_part_of_the_users_own_that_fails_leaves_its_traceback_in_the_log(tmp_path, monkeypatch):
+def test_a_custom_component_that_fails_leaves_its_traceback_in_the_log(tmp_path, monkeypatch):
     (tmp_path / "broken.py").write_text(BROKEN)
     monkeypatch.syspath_prepend(str(tmp_path))
     result = gan_run(tmp_path, *QUICK, "model.discriminator._target_=broken.Discriminator")
@@ -745,7 +745,7 @@ def test_a_part_of_the_users_own_that_fails_leaves_its_traceback_in_the_log(tmp_
     assert json.loads((only_run(tmp_path) / "summary.json").read_text())["status"] == "failed"
 
 
-def test_every_command_has_a_page_of_its_own(tmp_path):
+def test_every_command_has_its_own_help(tmp_path):
     pages = {
         name: command(tmp_path, "--help")
         for name, command in {"gan-run": gan_run, "gan-check": gan_check, "gan-sample": gan_sample}.items()
@@ -762,7 +762,7 @@ def test_every_command_has_a_page_of_its_own(tmp_path):
     assert "model: dcgan, keras_dcgan, keras_mlp, mlp" not in pages["gan-sample"].out
 
 
-def test_help_does_not_wait_for_torch(tmp_path):
+def test_help_does_not_import_torch(tmp_path):
     code = "import sys; sys.argv[1:] = ['--help']; from gan_runner.commands.main import run; run()"
     check = f"import atexit, sys; atexit.register(lambda: print('torch' in sys.modules, file=sys.stderr)); {code}"
     result = subprocess.run([sys.executable, "-c", check], cwd=tmp_path, capture_output=True, text=True, check=True)

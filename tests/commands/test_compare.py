@@ -34,7 +34,7 @@ def test_a_sweep_is_compared_by_a_table_a_csv_file_and_a_page(tmp_path):
     assert gan_compare(tmp_path, "sweep=sweep").code == 0  # in the place of the first one's
 
 
-def test_a_run_that_was_gone_on_with_stands_beside_one_that_was_not(tmp_path):
+def test_a_resumed_run_is_compared_with_one_that_was_not(tmp_path):
     chosen = ["evaluation=fast", "labels=smooth"]
     for name, length in (("a", "4"), ("b", "2")):
         run = [f"seed={length}", f"trainer.iterations={length}", f"hydra.run.dir={name}"]
@@ -47,7 +47,7 @@ def test_a_run_that_was_gone_on_with_stands_beside_one_that_was_not(tmp_path):
     assert "metric/frechet_cnn_16" in json.loads((tmp_path / "b/summary.json").read_text())["metrics"]
 
 
-def test_runs_by_their_folders_are_compared_where_one_is(tmp_path):
+def test_runs_are_compared_by_folders_and_in_the_current_one(tmp_path):
     make_sweep(tmp_path / "sweep", lrs=(1e-4,), pictures=1)
     folders = [f"sweep/model.dropout=0.{n},optimizer.lr=0.0001,seed=1" for n in (1, 3)]
     result = gan_compare(tmp_path, f"runs=[{folders[0]},{folders[1]}]")
@@ -69,14 +69,14 @@ def test_runs_by_their_folders_are_compared_where_one_is(tmp_path):
         ("[]", []),
     ],
 )
-def test_a_comma_in_the_name_of_a_folder_parts_nothing(tmp_path, monkeypatch, typed, folders):
+def test_a_comma_in_a_folder_name_does_not_split_it(tmp_path, monkeypatch, typed, folders):
     monkeypatch.chdir(tmp_path)
     for name in ("a=1,b=2", "a=1,b=3", "b"):
         (tmp_path / name).mkdir()
     assert named_folders(typed) == folders
 
 
-def test_runs_that_do_not_compare_are_said_not_to(tmp_path):
+def test_runs_that_cannot_be_compared_are_reported(tmp_path):
     make_sweep(tmp_path / "sweep", lrs=(1e-4,), pictures=1)
     make_run(tmp_path / "sweep/other", pictures=1, told={"data": {"name": "mnist", "fingerprint": "f", "count": 9}})
     lines = gan_compare(tmp_path, "sweep=sweep").out.splitlines()
@@ -87,7 +87,7 @@ def test_runs_that_do_not_compare_are_said_not_to(tmp_path):
     ]
 
 
-def test_failed_runs_and_unreadable_files_are_named_and_the_rest_is_shown(tmp_path):
+def test_failed_runs_and_unreadable_files_are_reported_and_the_rest_is_shown(tmp_path):
     make_sweep(tmp_path / "sweep", lrs=(1e-4,), pictures=1)
     make_run(tmp_path / "sweep/failed", status="failed", pictures=1, told={"error": "Too little memory."})
     damaged = make_run(tmp_path / "sweep/damaged", status="running", pictures=1)
@@ -99,7 +99,7 @@ def test_failed_runs_and_unreadable_files_are_named_and_the_rest_is_shown(tmp_pa
     assert "damaged: summary.json cannot be read" in (tmp_path / "sweep/compare.html").read_text()
 
 
-def test_a_sweep_that_has_not_made_a_folder_yet_is_shown_as_it_is(tmp_path):
+def test_a_sweep_without_a_folder_yet_is_shown_as_it_is(tmp_path):
     jobs = [{"name": f"seed={n}", "overrides": [f"seed={n}"], "state": "waiting"} for n in (1, 2)]
     (tmp_path / "sweep").mkdir()
     (tmp_path / "sweep/sweep.json").write_text(json.dumps({"jobs": jobs}))
@@ -112,7 +112,7 @@ DOCUMENTED = re.findall(r"^gan-compare .*?(?=  +#|$)", DOCS.read_text(), re.MULT
 
 
 @pytest.mark.parametrize("line", DOCUMENTED)
-def test_a_command_of_the_page_about_it_compares(tmp_path, line):
+def test_the_pages_command_compares(tmp_path, line):
     make_sweep(tmp_path / "multirun/DATE/TIME", lrs=(1e-4,), pictures=1)
     for name in ("TIME", "TIME-2"):
         make_run(tmp_path / "outputs/DATE" / name, pictures=1)
@@ -142,7 +142,7 @@ MISTAKES = {
 
 
 @pytest.mark.parametrize(("arguments", "problem", "remedy"), MISTAKES.values(), ids=MISTAKES)
-def test_a_mistake_gets_one_message_and_overwrites_nothing(tmp_path, arguments, problem, remedy):
+def test_a_mistake_gives_one_message_and_overwrites_nothing(tmp_path, arguments, problem, remedy):
     make_run(tmp_path / "sweep/a", pictures=1)
     (tmp_path / "empty").mkdir()
     (tmp_path / "file").touch()
@@ -157,7 +157,7 @@ def test_a_mistake_gets_one_message_and_overwrites_nothing(tmp_path, arguments, 
     assert not list(tmp_path.rglob("compare.html"))
 
 
-def test_the_help_page_is_its_own(tmp_path):
+def test_the_command_has_its_own_help(tmp_path):
     result = gan_compare(tmp_path, "--help")
     assert result.code == 0
     assert result.out.startswith("gan-compare: ")

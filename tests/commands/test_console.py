@@ -21,7 +21,7 @@ CONSOLES = {
 
 
 @pytest.mark.parametrize("console", CONSOLES.values(), ids=CONSOLES)
-def test_a_run_finishes_without_a_word_of_complaint(tmp_path, console):
+def test_a_run_finishes_without_error_messages(tmp_path, console):
     environment = {"PATH": "/usr/bin:/bin", "PYTHONIOENCODING": "latin-1" if "hydra" in console else "utf-8"}
     line = f"set -o pipefail; {RUN}{SMALL} {console}"
     done = subprocess.run(["bash", "-c", line], cwd=tmp_path, env=environment, capture_output=True, timeout=120)

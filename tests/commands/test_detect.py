@@ -66,7 +66,7 @@ def answer(home):
     return result.out, json.loads((home / "run/detection-last.json").read_text())
 
 
-def test_all_detectors_judge_all_images_as_they_are_and_changed(answer):
+def test_all_detectors_judge_all_images_unchanged_and_changed(answer):
     printed, found = answer
     names = ["this run", "seed (seed=1)", "recipe (seed=1, loss=wasserstein)", "noise.npz"]
     assert [(row["images"], row["change"]) for row in found["images"]] == [(n, c) for n in names for c in CHANGES]
@@ -90,7 +90,7 @@ def test_all_detectors_judge_all_images_as_they_are_and_changed(answer):
     assert "A detector knows the generator that it was trained on." in " ".join(printed.split())
 
 
-def test_python_measures_the_same_and_an_npy_is_an_npz(home, answer):
+def test_python_gives_the_same_results_and_accepts_npy_like_npz(home, answer):
     run = gan_runner.load(home / "run")
     report = run.detect(others=[str(home / "seed"), str(home / "recipe")], samples=str(home / "noise.npy"), **QUICK)
     again, before = report.as_dict(), answer[1]
@@ -111,7 +111,7 @@ def test_python_measures_the_same_and_an_npy_is_an_npz(home, answer):
     ],
     ids=["by class", "critic", "pairs", "domains", "one domain from another", "packs"],
 )
-def test_runs_of_every_game_are_judged(tmp_path, words, left_out):
+def test_runs_of_every_game_can_be_judged(tmp_path, words, left_out):
     run = gan_runner.train(*words, f"hydra.run.dir={tmp_path / 'run'}", quiet=True)
     report = run.detect(**QUICK)
     d = report.of("this run", "d")
@@ -122,7 +122,7 @@ def test_runs_of_every_game_are_judged(tmp_path, words, left_out):
     assert len(report.sentences()) >= 2
 
 
-def test_a_d_that_is_given_a_class_does_not_judge_images_without(tmp_path, home):
+def test_a_conditional_d_does_not_judge_images_without_a_class(tmp_path, home):
     run = gan_runner.train(*SMALL, "game=conditional", f"hydra.run.dir={tmp_path / 'run'}", quiet=True)
     samples, other = str(home / "noise.npz"), str(home / "seed")
     report = run.detect(samples=samples, others=[other], **QUICK)
@@ -132,7 +132,7 @@ def test_a_d_that_is_given_a_class_does_not_judge_images_without(tmp_path, home)
     assert any("is given label with an image, which" in sentence for sentence in report.sentences())
 
 
-def test_what_nothing_is_held_out_of_is_measured_and_said(tmp_path):
+def test_data_without_held_out_images_are_measured_with_a_note(tmp_path):
     run = gan_runner.train(*SMALL, "data.holdout=0", f"hydra.run.dir={tmp_path / 'run'}", quiet=True)
     report = run.detect(**QUICK)
     assert not report.about.held_out
@@ -164,14 +164,14 @@ def mistakes(home):
 
 
 @pytest.mark.parametrize("words", MISTAKES)
-def test_a_mistake_is_one_message(mistakes, words):
+def test_a_mistake_gives_one_message(mistakes, words):
     result = call(main.detect, mistakes, *words.split(), *(each for each in SETTINGS if each[:4] not in words))
     assert result.code == 1, result.text
     assert MISTAKES[words] in result.err
     assert len(result.err.splitlines()) <= 4
 
 
-def test_images_that_their_format_tells_apart_are_refused_or_all_encoded_alike(home):
+def test_images_that_differ_in_format_are_refused_or_all_encoded_alike(home):
     """The last command of the page, for this run."""
     page = (Path(__file__).parents[2] / "docs/detect.md").read_text(encoding="utf-8")
     (line,) = re.findall(r"^gan-detect run=\S+ samples=drawn reencode=true", page, re.MULTILINE)

@@ -37,7 +37,7 @@ def torchrun(folder: Path, processes: int, *arguments: str) -> subprocess.Comple
     return subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, timeout=120)
 
 
-def test_a_run_by_two_processes_has_one_folder_and_goes_on_with_three_and_with_one(tmp_path):
+def test_a_run_by_two_processes_has_one_folder_and_resumes_with_three_and_with_one(tmp_path):
     result = torchrun(tmp_path, 2, "trainer.epochs=1")
     assert result.returncode == 0, result.stdout + result.stderr
     assert result.stdout.count("2 processes train together, each on 6 images of a batch.") == 1
@@ -80,7 +80,7 @@ def planted(folder: Path, what: str) -> subprocess.CompletedProcess[str]:
     return torchrun(folder, 2, "loss._target_=planted.Planted", "trainer.epochs=100000", "hydra.run.dir=here")
 
 
-def test_a_signal_to_one_process_has_all_of_them_save_and_end(tmp_path):
+def test_a_signal_to_one_process_makes_all_of_them_save_and_end(tmp_path):
     result = planted(tmp_path, "os.kill(os.getpid(), signal.SIGTERM)")
     assert "Interrupted by SIGTERM. To go on: gan-run resume=here" in result.stdout, result.stderr
     summary = json.loads((tmp_path / "here/summary.json").read_text())
@@ -89,7 +89,7 @@ def test_a_signal_to_one_process_has_all_of_them_save_and_end(tmp_path):
     assert checkpoint["progress"]["iteration"] == summary["iterations"] >= 5
 
 
-def test_a_failure_of_one_process_ends_all_and_is_told_with_its_number(tmp_path):
+def test_a_failure_of_one_process_ends_all_and_is_reported_with_its_rank(tmp_path):
     result = planted(tmp_path, "raise ValueError('the fifth update')")
     assert result.returncode == 1
     assert "Process 1 of this run has failed: the fifth update" in result.stderr
@@ -99,7 +99,7 @@ def test_a_failure_of_one_process_ends_all_and_is_told_with_its_number(tmp_path)
     assert "Process 1" in summary["error"]
 
 
-def test_a_sweep_under_torchrun_is_refused_with_the_way_to_do_it(tmp_path, monkeypatch):
+def test_a_sweep_under_torchrun_is_refused_with_how_to_run_it(tmp_path, monkeypatch):
     for name, value in {"TORCHELASTIC_RUN_ID": "none", "RANK": "0", "WORLD_SIZE": "1"}.items():
         monkeypatch.setenv(name, value)
     result = gan_run(tmp_path, "-m", "seed=1,2")

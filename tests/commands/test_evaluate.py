@@ -34,7 +34,7 @@ def own_cache(cache, monkeypatch):
     monkeypatch.setattr(features, "_MOST_SHOWN", 2_000)  # what has to be learned need not be learned well
 
 
-def test_a_run_is_told_how_good_it_is_beside_real_pictures_and_noise(tmp_path):
+def test_a_run_is_evaluated_beside_real_images_and_noise(tmp_path):
     assert gan_run(tmp_path, *QUICK, "data.limit=600", "hydra.run.dir=run").code == 0
     result = gan_eval(tmp_path, "run=run", "checkpoint=last", *SMALL)
     assert result.code == 0, result.text
@@ -51,7 +51,7 @@ def test_a_run_is_told_how_good_it_is_beside_real_pictures_and_noise(tmp_path):
         assert picture.width > 100
 
 
-def test_pictures_of_any_program_are_looked_at_alike(tmp_path):
+def test_images_of_any_program_are_evaluated_alike(tmp_path):
     images = digits.load(image_size=28, limit=120).images.permute(0, 2, 3, 1).numpy()
     np.savez(tmp_path / "real.npz", images)
     np.savez(tmp_path / "noise.npz", np.random.default_rng(0).integers(0, 256, images.shape, np.uint8))
@@ -64,7 +64,7 @@ def test_pictures_of_any_program_are_looked_at_alike(tmp_path):
     assert scores["real"]["memorised_cnn_120"] > 0.9  # they are training pictures
 
 
-def test_a_network_says_how_often_it_tells_them_from_real_ones(tmp_path, monkeypatch):
+def test_a_network_measures_how_often_it_tells_them_from_real_ones(tmp_path, monkeypatch):
     monkeypatch.setattr(judging, "MOST_SHOWN", 1000)
     monkeypatch.setattr(detectors, "_FEWEST_SHOWN", 1000)
     images = digits.load(image_size=28, limit=240).images.permute(0, 2, 3, 1).numpy()
@@ -78,7 +78,7 @@ def test_a_network_says_how_often_it_tells_them_from_real_ones(tmp_path, monkeyp
     assert f"told from real {found['accuracy']:.1%} of the time by a network" in result.out
 
 
-def test_several_runs_are_told_one_by_one_and_then_side_by_side(tmp_path):
+def test_several_runs_are_reported_one_by_one_and_then_together(tmp_path):
     for name, seed in (("a", 0), ("b,c", 1)):
         assert gan_run(tmp_path, *QUICK, "data.limit=600", f"seed={seed}", f"hydra.run.dir='{name}'").code == 0
     assert gan_run(tmp_path, *QUICK, "data.limit=300", "hydra.run.dir=less").code == 0
@@ -92,21 +92,21 @@ def test_several_runs_are_told_one_by_one_and_then_side_by_side(tmp_path):
     assert together[-1].startswith("less is not compared with a: data is digits-")
 
 
-def test_every_number_of_the_default_data_has_that_of_real_pictures_beside_it(tmp_path):
+def test_every_metric_of_the_default_data_has_the_value_of_real_images_beside_it(tmp_path):
     assert gan_run(tmp_path, *QUICK, "hydra.run.dir=run").code == 0
     assert gan_eval(tmp_path, "run=run", "num=120", "metrics.numbers=[frechet,coverage]").code == 0
     found = json.loads((tmp_path / "run/evaluation-best.json").read_text())
     assert all(value is not None for value in found["real"].values())
 
 
-def test_what_a_data_set_holds_out_stands_beside_whichever_numbers_are_asked_for(tmp_path):
+def test_held_out_images_are_compared_with_for_any_chosen_metrics(tmp_path):
     assert gan_run(tmp_path, *QUICK, "data.limit=600", "data.holdout=0.2", "hydra.run.dir=run").code == 0
     assert gan_eval(tmp_path, "run=run", "metrics.numbers=frechet", *SMALL).code == 0
     found = json.loads((tmp_path / "run/evaluation-best.json").read_text())
     assert (found["real_of"], found["real_count"]) == ("test", 120)
 
 
-def test_an_evaluation_is_named_as_it_was_asked_for(tmp_path):
+def test_an_evaluation_is_named_as_it_was_requested(tmp_path):
     images = digits.load(image_size=28, limit=120).images.permute(0, 2, 3, 1).numpy()
     np.savez(tmp_path / "real.npz", images)
     for name in ("eval.v2", "eval.v3"):
@@ -132,7 +132,7 @@ def test_the_data_of_a_run_from_another_folder_are_found(tmp_path):
     assert "samples=PATH data=NAME" in result.err
 
 
-def test_what_is_judged_is_never_held_out_itself(tmp_path):
+def test_evaluated_images_are_never_held_out_themselves(tmp_path):
     images = digits.load(image_size=28, limit=120).images.permute(0, 2, 3, 1).numpy()
     np.savez(tmp_path / "real.npz", images)
     asked = ["data=digits", "data.holdout=0.5", "data.split=test", "output=found"]
@@ -146,20 +146,20 @@ def test_what_is_judged_is_never_held_out_itself(tmp_path):
     ("wrong", "problem"),
     [("num=3", "evaluation.at_end.num is 3"), ("metrics.numbers=[modes]", "numbers holds modes")],
 )
-def test_what_an_evaluation_at_the_end_lacks_is_told_before_the_training(tmp_path, wrong, problem):
+def test_missing_requirements_of_a_final_evaluation_are_reported_before_training(tmp_path, wrong, problem):
     result = gan_run(tmp_path, *QUICK, "evaluation=full", f"evaluation.at_end.{wrong}", "hydra.run.dir=run")
     assert result.code == 1
     assert result.err.startswith(problem)
     assert "epoch" not in result.out
 
 
-def test_a_run_at_which_nothing_is_left_to_do_is_not_looked_at_again(tmp_path):
+def test_a_run_with_nothing_left_to_do_is_not_evaluated_again(tmp_path):
     assert gan_run(tmp_path, *QUICK, "hydra.run.dir=run").code == 0
     assert "Nothing is left to do" in gan_run(tmp_path, "resume=run", "evaluation=full").text
     assert not list((tmp_path / "run").glob("evaluation-*"))
 
 
-def test_the_best_is_that_of_the_way_that_a_run_has_gone(tmp_path):
+def test_the_best_is_that_of_the_branch_that_the_run_has_taken(tmp_path):
     often = ["trainer.intervals_in=iterations", "trainer.checkpoint_every=2", "trainer.keep=all", "evaluation.every=2"]
     later = ["trainer.iterations=12", "evaluation.objective=diversity", "evaluation.goal=higher", "optimizer.lr=1e-2"]
     assert gan_run(tmp_path, *QUICK, *often, *later, "trainer.ema=null", "hydra.run.dir=run").code == 0
@@ -172,7 +172,7 @@ def test_the_best_is_that_of_the_way_that_a_run_has_gone(tmp_path):
     assert json.loads((tmp_path / "run/evaluation-best.json").read_text())["iteration"] == best["iteration"] <= 4
 
 
-def test_a_run_that_ended_before_its_first_evaluation_is_looked_at_in_its_last_checkpoint(tmp_path):
+def test_a_run_that_ended_before_its_first_evaluation_is_evaluated_at_its_last_checkpoint(tmp_path):
     unmeasured = [word for word in QUICK if not word.startswith("evaluation.")]
     assert gan_run(tmp_path, *unmeasured, "evaluation=off", "hydra.run.dir=run").code == 0
     result = gan_eval(tmp_path, "run=run", "metrics.numbers=frechet", *SMALL)
@@ -182,7 +182,7 @@ def test_a_run_that_ended_before_its_first_evaluation_is_looked_at_in_its_last_c
     assert (found["iteration"], found["fingerprint"]["checkpoint"]) == (4, "last")
 
 
-def test_a_checkpoint_whose_average_has_the_statistics_of_g_draws_as_with_its_own(tmp_path):
+def test_a_checkpoint_whose_average_has_gs_statistics_draws_with_its_own(tmp_path):
     """As those of earlier versions have; a new one holds them already."""
     small = ["model=dcgan", "model.generator.widths=[8,6,4]", "model.discriminator.widths=[4,6]", "evaluation=pixels"]
     assert gan_run(tmp_path, *QUICK, *small, "hydra.run.dir=run").code == 0
@@ -201,7 +201,7 @@ def test_a_checkpoint_whose_average_has_the_statistics_of_g_draws_as_with_its_ow
     assert np.array_equal(*drawn)
 
 
-def test_a_run_says_what_real_pictures_have_at_as_many(tmp_path):
+def test_a_run_reports_the_value_of_as_many_real_images(tmp_path):
     result = gan_run(tmp_path, *QUICK, "data.holdout=0.2", "hydra.run.dir=run")
     assert result.code == 0, result.text
     real = json.loads((tmp_path / "run/summary.json").read_text())["real"]
@@ -226,7 +226,7 @@ WRONG = {
 
 
 @pytest.mark.parametrize(("arguments", "problem", "remedy"), WRONG.values(), ids=WRONG)
-def test_a_mistake_gets_one_message(tmp_path, arguments, problem, remedy):
+def test_a_mistake_gives_one_message(tmp_path, arguments, problem, remedy):
     np.savez(tmp_path / "small.npz", np.zeros((200, 14, 14, 1), np.uint8))
     np.savez(tmp_path / "few.npz", np.full((3, 28, 28, 1), 200, np.uint8))
     result = gan_eval(tmp_path, *arguments)
@@ -236,14 +236,14 @@ def test_a_mistake_gets_one_message(tmp_path, arguments, problem, remedy):
     assert "Traceback" not in result.text
 
 
-def test_a_fast_evaluation_has_the_numbers_that_a_run_measures_while_it_goes_on(tmp_path):
+def test_a_fast_evaluation_has_the_metrics_that_a_run_measures(tmp_path):
     assert gan_run(tmp_path, *QUICK, "data.limit=600", "hydra.run.dir=run").code == 0
     assert gan_eval(tmp_path, "run=run", "evaluation=fast", *SMALL).code == 0
     found = json.loads((tmp_path / "run/evaluation-best.json").read_text())
     assert set(found["metrics"]) == {f"{number}_cnn_120" for number in FAST}
 
 
-def test_a_full_evaluation_ends_a_run_with_what_gan_eval_says_of_its_checkpoints(tmp_path):
+def test_a_full_evaluation_ends_a_run_with_what_gan_eval_reports_for_its_checkpoints(tmp_path):
     few = ["evaluation.at_end.num=120", "evaluation.at_end.real=200"]
     result = gan_run(tmp_path, *QUICK, "data.limit=600", "evaluation=full", *few, "hydra.run.dir=run")
     assert result.code == 0, result.text
@@ -259,7 +259,7 @@ def test_a_full_evaluation_ends_a_run_with_what_gan_eval_says_of_its_checkpoints
     assert (tmp_path / "run/evaluation-best.png").is_file()
 
 
-def test_a_run_ends_when_its_objective_has_not_improved_for_as_long_as_it_may(tmp_path):
+def test_a_run_ends_when_its_objective_has_not_improved_for_the_allowed_number_of_evaluations(tmp_path):
     never_better = ["evaluation.objective=diversity", "evaluation.goal=lower", "optimizer.lr=1e-2"]
     often = ["trainer.intervals_in=iterations", "evaluation.every=1", "trainer.iterations=200"]
     result = gan_run(tmp_path, *QUICK, *often, *never_better, "evaluation.stop_after=3", "hydra.run.dir=run")
@@ -275,7 +275,7 @@ def test_a_run_ends_when_its_objective_has_not_improved_for_as_long_as_it_may(tm
     assert "evaluation.stop_after=null" in again.text
 
 
-def test_an_evaluation_on_features_is_told_of_too_few_pictures_before_the_training(tmp_path):
+def test_too_few_images_for_features_are_reported_before_training(tmp_path):
     result = gan_run(tmp_path, *QUICK, "evaluation.num_images=4")
     assert result.code == 1
     assert result.err.splitlines()[0] == (
@@ -283,7 +283,7 @@ def test_an_evaluation_on_features_is_told_of_too_few_pictures_before_the_traini
     )
 
 
-def test_modes_of_a_run_on_stacks_are_counted(tmp_path):
+def test_modes_of_a_run_on_stacked_images_are_counted(tmp_path):
     small = ["data.count=9000", "trainer.batch_size=8", "trainer.iterations=2", "evaluation=off"]
     model = ["model=dcgan", "model.generator.widths=[8,8,8,4]", "model.discriminator.widths=[4,8,8,8]"]
     gan_run(tmp_path, "data=stacked", *model, *small, "hydra.run.dir=stacks")

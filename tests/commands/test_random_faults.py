@@ -37,7 +37,7 @@ def _called(folder, about, name, *words):
 
 
 @pytest.mark.parametrize("seed", range(5))
-def test_values_without_sense_are_refused_in_words_or_can_be_played_with(seed):
+def test_nonsensical_values_are_refused_or_can_be_trained_with(seed):
     draw = random.Random(seed)
     choices = faults.some_choices(draw)
     config = configured(*(f"{group}={choice}" for group, choice in choices.items()), *QUICK)
@@ -53,7 +53,7 @@ def test_values_without_sense_are_refused_in_words_or_can_be_played_with(seed):
 
 
 @pytest.mark.parametrize("instead", [{"_target_": "os.getcwd"}, [-1]], ids=["a part of another kind", "a list"])
-def test_another_thing_in_any_parts_place_is_refused_in_words_or_can_be_played_with(instead):
+def test_a_wrong_object_in_place_of_any_component_is_refused_or_can_be_trained_with(instead):
     config = configured(*QUICK)
     parts = [key for key in faults.keys_of(config) if isinstance(OmegaConf.select(config, key), DictConfig)]
     assert {"labels", "learning_rate.d", "health.symptoms", "evaluation.metrics.features.extractor"} <= set(parts)
@@ -79,7 +79,7 @@ def whole(tmp_path_factory):
 
 
 @pytest.mark.parametrize("seed", range(6))
-def test_a_command_line_without_sense_ends_in_a_message_or_in_a_run(tmp_path, keys, whole, seed):
+def test_a_nonsensical_command_line_ends_in_a_message_or_in_a_run(tmp_path, keys, whole, seed):
     name, words = faults.some_overrides(random.Random(seed), keys)
     if name == "sample":
         shutil.copytree(whole, tmp_path / "run")
@@ -87,7 +87,7 @@ def test_a_command_line_without_sense_ends_in_a_message_or_in_a_run(tmp_path, ke
 
 
 @pytest.mark.parametrize("seed", range(6))
-def test_a_damaged_folder_of_a_run_ends_in_a_message_or_goes_on(tmp_path, whole, seed):
+def test_a_damaged_run_folder_ends_in_a_message_or_resumes(tmp_path, whole, seed):
     draw = random.Random(seed)
     shutil.copytree(whole, tmp_path / "run")
     files = sorted(path.relative_to(whole) for path in whole.rglob("*") if path.is_file())
@@ -98,7 +98,7 @@ def test_a_damaged_folder_of_a_run_ends_in_a_message_or_goes_on(tmp_path, whole,
 
 
 @pytest.mark.parametrize("seed", range(3))
-def test_an_odd_folder_of_pictures_ends_in_a_message_or_is_trained_on(tmp_path, seed):
+def test_an_odd_folder_of_images_ends_in_a_message_or_is_trained_on(tmp_path, seed):
     draw = random.Random(seed)
     about = faults.odd_pictures(draw, tmp_path / "pictures")
     words = draw.choice(faults.OF_PICTURES)

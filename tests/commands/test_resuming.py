@@ -64,7 +64,7 @@ def play(folder: Path, config: DictConfig, stop_after: int | None = None) -> Non
 @pytest.mark.parametrize(
     "overrides", [MLP, FLIPPED, ROUNDS, FIXED], ids=["mlp", "dcgan on mirrored images", "rounds", "a fixed set"]
 )
-def test_a_run_stopped_in_the_middle_of_an_epoch_goes_on_to_the_bit(tmp_path, compose_config, overrides):
+def test_a_run_stopped_in_the_middle_of_an_epoch_resumes_bit_for_bit(tmp_path, compose_config, overrides):
     config = compose_config(*SMALL, *overrides)
     play(tmp_path / "whole", config)
     play(tmp_path / "stopped", config, stop_after=9)
@@ -73,7 +73,7 @@ def test_a_run_stopped_in_the_middle_of_an_epoch_goes_on_to_the_bit(tmp_path, co
     assert everything_but_times(tmp_path / "stopped") == everything_but_times(tmp_path / "whole")
 
 
-def test_metrics_after_the_checkpoint_of_a_killed_run_move_aside_and_come_again(tmp_path, compose_config):
+def test_metrics_after_the_checkpoint_of_a_killed_run_are_moved_and_written_again(tmp_path, compose_config):
     config = compose_config(*SMALL, *MLP)
     play(tmp_path / "whole", config)
     play(tmp_path / "killed", config, stop_after=9)
@@ -101,7 +101,7 @@ def endless_run(folder: Path, *overrides: str) -> Iterator[subprocess.Popen[str]
 
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
-def test_an_interrupted_command_saves_says_how_to_resume_and_goes_on(tmp_path, number, code):
+def test_an_interrupted_command_saves_says_how_to_resume_and_resumes(tmp_path, number, code):
     with endless_run(tmp_path) as process:
         process.send_signal(number)
         rest, _ = process.communicate()
@@ -181,7 +181,7 @@ def test_a_resume_that_fails_before_it_trains_leaves_the_run_as_it_was(short, ov
     assert files_of(short / "here") == before
 
 
-def test_a_checkpoint_that_does_not_fit_is_refused_in_words(short):
+def test_a_checkpoint_that_does_not_fit_is_refused_with_a_message(short):
     before = files_of(short / "here")
     result = gan_run(short, "resume=here", "model.latent_dim=50", "resume_force=true")
     assert result.code == 1
@@ -192,7 +192,7 @@ def test_a_checkpoint_that_does_not_fit_is_refused_in_words(short):
     assert before == {name: content for name, content in after.items() if name in before}
 
 
-def test_a_run_goes_on_after_a_resume_that_failed(tmp_path):
+def test_a_run_resumes_after_a_resume_that_failed(tmp_path):
     assert gan_run(tmp_path, *SMALL, *MLP, "trainer.epochs=1", "hydra.run.dir=here").code == 0
     assert gan_run(tmp_path, "resume=here", "trainer.device=cuda:9").code == 1
     result = gan_run(tmp_path, "resume=here", "trainer.epochs=2")
@@ -200,14 +200,14 @@ def test_a_run_goes_on_after_a_resume_that_failed(tmp_path):
     assert json.loads((tmp_path / "here/summary.json").read_text())["epochs"] == 2
 
 
-def test_a_schedule_without_a_fixed_set_does_not_get_one_in_the_middle(tmp_path):
+def test_a_resume_cannot_add_a_fixed_set(tmp_path):
     assert gan_run(tmp_path, *SMALL, *ROUNDS, "trainer.iterations=2", "hydra.run.dir=here").code == 0
     result = gan_run(tmp_path, "resume=here", "schedule.fixed_set=40", "trainer.iterations=4")
     assert result.code == 1
     assert "schedule.fixed_set: null -> 40" in result.text
 
 
-def test_a_run_goes_on_with_the_same_images_elsewhere_and_not_with_others(tmp_path):
+def test_a_run_resumes_with_the_same_images_elsewhere_and_not_with_others(tmp_path):
     write_pictures(tmp_path / "photos", seed=0)
     run = ["data=image_folder", "data.root=photos", "data.image_size=8", "hydra.run.dir=here", *SMALL[1:], *MLP]
     assert gan_run(tmp_path, *run, "trainer.iterations=2").code == 0
@@ -226,7 +226,7 @@ def test_a_run_goes_on_with_the_same_images_elsewhere_and_not_with_others(tmp_pa
     assert forced.code == 0, forced.text
 
 
-def test_a_choice_typed_again_keeps_what_the_experiment_has_set_in_it(tmp_path):
+def test_an_option_typed_again_keeps_what_the_experiment_has_set_in_it(tmp_path):
     assert gan_run(tmp_path, *SMALL, "model=dcgan", "trainer.iterations=1", "hydra.run.dir=here").code == 0
     again = gan_run(tmp_path, "resume=here", "model=dcgan", "penalty=r1", "trainer.iterations=2")
     assert again.code == 0, again.text
@@ -234,7 +234,7 @@ def test_a_choice_typed_again_keeps_what_the_experiment_has_set_in_it(tmp_path):
     assert "penalty._target_: gan_runner.objectives.penalties.R1 -> gan_runner.objectives.penalties.R2" in other.text
 
 
-def test_a_folder_is_given_to_one_process_at_a_time(tmp_path):
+def test_a_folder_is_used_by_one_process_at_a_time(tmp_path):
     assert gan_run(tmp_path, *SMALL, *MLP, "trainer.epochs=1", "hydra.run.dir=here").code == 0
     with endless_run(tmp_path, "resume=here") as process:
         config = (tmp_path / "here/.hydra/overrides.yaml").read_text()
@@ -280,7 +280,7 @@ class Impatient(Diversity):
 
 @pytest.mark.parametrize(("name", "code"), [("SIGINT", 130), ("SIGTERM", 143), ("SIGHUP", 129)])
 @pytest.mark.parametrize("pause", [0, 0.6])
-def test_a_second_signal_stops_at_once_and_is_on_record_but_one_close_by_is_the_same_wish(
+def test_a_second_signal_stops_immediately_and_is_recorded_but_one_close_by_counts_as_the_same(
     tmp_path, beside, capfd, name, code, pause
 ):
     beside("impatient", IMPATIENT.replace("SIGINT", name).replace("PAUSE", str(pause)))
@@ -294,7 +294,7 @@ def test_a_second_signal_stops_at_once_and_is_on_record_but_one_close_by_is_the_
     assert (kept == summary["iterations"], "To go on: " in result.out) == (pause == 0, pause == 0)
 
 
-def test_ctrl_c_saves_where_nobody_is_left_to_read_what_is_said(tmp_path):
+def test_ctrl_c_saves_if_nobody_reads_the_output(tmp_path):
     """As in `gan-run | tee log`, where the same Ctrl-C ends tee."""
     command = [*COMMAND, *SMALL, *MLP, "trainer.epochs=100000", "hydra.run.dir=here", "trainer.progress=true"]
     with subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
@@ -316,7 +316,7 @@ def load(image_size: int | None, limit: int | None, split: str, holdout: float):
 """
 
 
-def test_a_part_that_leaves_the_program_makes_a_failed_run(tmp_path, beside):
+def test_a_component_that_exits_the_program_makes_a_failed_run(tmp_path, beside):
     beside("leaving", LEAVING)
     assert gan_run(tmp_path, *SMALL, *MLP, "data._target_=leaving.load", "hydra.run.dir=here").code == 1
     summary = json.loads((tmp_path / "here/summary.json").read_text())
@@ -348,7 +348,7 @@ def signalled_when_an_error_is_told(record: logging.LogRecord) -> bool:
         ("sys.exit(3)", "sys.exit(3)", "SIGHUP"),
     ],
 )
-def test_a_signal_while_a_failure_is_told_hides_it_not(tmp_path, beside, failure, error, signal_):
+def test_a_signal_during_the_report_of_a_failure_does_not_hide_it(tmp_path, beside, failure, error, signal_):
     """As torchrun sends one to the other processes as soon as one has failed."""
     beside("failing", FAILING.replace("FAIL", failure).replace("SIGNAL", signal_))
     assert gan_run(tmp_path, *SMALL, *MLP, "data._target_=failing.load", "hydra.run.dir=here").code == 1
@@ -369,7 +369,7 @@ run()
 """
 
 
-def test_a_signal_before_anything_is_built_ends_the_run_and_its_record_says_so(tmp_path):
+def test_a_signal_before_anything_is_built_ends_the_run_and_is_recorded(tmp_path):
     command = [sys.executable, "-c", ASKED_EARLY, *SMALL, *MLP, "hydra.run.dir=here"]
     result = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=120)
     assert result.returncode == 143
@@ -378,7 +378,7 @@ def test_a_signal_before_anything_is_built_ends_the_run_and_its_record_says_so(t
 
 
 @pytest.mark.parametrize("length", ["trainer.epochs=1", "trainer.iterations=6"])
-def test_a_run_that_is_complete_says_so_and_goes_on_for_more_epochs(tmp_path, length):
+def test_a_finished_run_says_so_and_continues_for_more_epochs(tmp_path, length):
     small = [argument for argument in SMALL if not argument.startswith("trainer.epochs")]
     assert gan_run(tmp_path, *small, *MLP, length, "hydra.run.dir=run").code == 0
     again = gan_run(tmp_path, "resume=run")
@@ -389,7 +389,7 @@ def test_a_run_that_is_complete_says_so_and_goes_on_for_more_epochs(tmp_path, le
     assert json.loads((tmp_path / "run/summary.json").read_text())["iterations"] == 12
 
 
-def test_a_resume_with_nothing_left_to_do_changes_nothing_but_the_log(tmp_path):
+def test_a_resume_with_nothing_left_to_do_changes_only_the_log(tmp_path):
     assert gan_run(tmp_path, *SMALL, *MLP, "hydra.run.dir=run").code == 0
     before = files_of(tmp_path / "run")
     again = gan_run(tmp_path, "resume=run", "schedule.d_steps=2", "optimizer.lr=0.1")
@@ -398,7 +398,7 @@ def test_a_resume_with_nothing_left_to_do_changes_nothing_but_the_log(tmp_path):
     assert files_of(tmp_path / "run") == before
 
 
-def test_epochs_asked_for_at_a_resume_count_where_an_experiment_set_iterations(tmp_path):
+def test_epochs_at_a_resume_win_over_iterations_of_the_experiment(tmp_path):
     small = ["data.limit=64", "trainer.batch_size=16", "model.generator.widths=[16]", "model.discriminator.widths=[16]"]
     first = gan_run(tmp_path, "experiment=smoke", *small, "trainer.iterations=6", "hydra.run.dir=run")
     assert first.code == 0, first.text
@@ -407,7 +407,7 @@ def test_epochs_asked_for_at_a_resume_count_where_an_experiment_set_iterations(t
     assert json.loads((tmp_path / "run/summary.json").read_text())["iterations"] == 8
 
 
-def test_a_run_is_resumed_from_another_folder_or_moved_and_keeps_its_relative_data_root(tmp_path):
+def test_a_run_resumes_from_another_folder_or_when_moved_and_keeps_its_relative_data_root(tmp_path):
     home, elsewhere = tmp_path / "home, sweet home", tmp_path / "elsewhere"
     (home / "photos").mkdir(parents=True)
     elsewhere.mkdir()

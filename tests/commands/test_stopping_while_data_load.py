@@ -66,7 +66,7 @@ def test_one_signal_to_a_parallel_sweep_stops_the_loading_of_its_jobs(tmp_path, 
     assert out.count("Interrupted by SIGTERM before the training began.") == 2
 
 
-def test_an_interrupt_stops_a_program_of_ones_own_that_loads_data(slow_pictures):
+def test_an_interrupt_stops_a_users_program_that_loads_data(slow_pictures):
     program = (
         "import signal, sys; signal.signal(signal.SIGINT, signal.default_int_handler); "  # a shell's & has it ignored
         "from gan_runner.data import image_folder; print('begins', flush=True); "
@@ -104,7 +104,7 @@ def load(image_size: int, limit: int):
 '''
 
 
-def test_a_signal_is_told_as_what_it_is_whatever_a_library_makes_of_it_on_the_way_out(tmp_path, monkeypatch):
+def test_a_signal_is_reported_as_one_even_if_a_library_converts_its_exception(tmp_path, monkeypatch):
     (tmp_path / "stumbling.py").write_text(STUMBLES)
     monkeypatch.syspath_prepend(str(tmp_path))
     result = gan_run(tmp_path, *QUICK, "data._target_=stumbling.load", "hydra.run.dir=here")
@@ -113,7 +113,7 @@ def test_a_signal_is_told_as_what_it_is_whatever_a_library_makes_of_it_on_the_wa
     assert json.loads((tmp_path / "here/summary.json").read_text())["status"] == "interrupted"
 
 
-def test_an_interrupt_is_one_before_a_run_begins_too(tmp_path, monkeypatch):
+def test_an_interrupt_is_reported_as_one_before_a_run_begins_too(tmp_path, monkeypatch):
     def composing(*_, **__):
         try:
             raise KeyboardInterrupt

@@ -62,7 +62,7 @@ def another_file_system(patch):
 
 
 @pytest.mark.parametrize("surroundings", [another_clock_and_machine, another_file_system])
-def test_surroundings_change_neither_bits_nor_files(tmp_path, monkeypatch, at_home, surroundings):
+def test_the_environment_changes_neither_bits_nor_files(tmp_path, monkeypatch, at_home, surroundings):
     with monkeypatch.context() as patch:
         surroundings(patch)
         result = gan_run(tmp_path, *RUN)
@@ -73,7 +73,7 @@ def test_surroundings_change_neither_bits_nor_files(tmp_path, monkeypatch, at_ho
     assert result.out.count("cannot be locked") == (surroundings is another_file_system)
 
 
-def test_a_sweep_in_processes_is_refused_where_they_cannot_have_semaphores(tmp_path, monkeypatch):
+def test_a_parallel_sweep_is_refused_where_semaphores_are_not_available(tmp_path, monkeypatch):
     import multiprocessing.synchronize  # noqa: F401  (reads a constant of what is replaced)
 
     monkeypatch.setattr(_multiprocessing, "SemLock", refused(errno.EACCES))  # as where /dev/shm is closed
@@ -84,7 +84,7 @@ def test_a_sweep_in_processes_is_refused_where_they_cannot_have_semaphores(tmp_p
 
 
 @pytest.mark.parametrize("words", [[], ["-m", "seed=1,2"]], ids=["run", "sweep"])
-def test_a_working_folder_that_cannot_be_written_to_is_refused_with_the_key_to_set(tmp_path, monkeypatch, words):
+def test_a_working_folder_that_is_read_only_is_refused_with_the_key_to_set(tmp_path, monkeypatch, words):
     monkeypatch.setattr(os, "mkdir", refused(errno.EROFS))
     result = gan_run(tmp_path, *QUICK, *words)
     key = "hydra.sweep.dir" if words else "hydra.run.dir"
@@ -93,7 +93,7 @@ def test_a_working_folder_that_cannot_be_written_to_is_refused_with_the_key_to_s
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT], ids=lambda number: number.name)
-def test_a_signal_while_a_command_loads_ends_it(tmp_path, number):
+def test_a_signal_while_a_command_is_loading_ends_it(tmp_path, number):
     command = [sys.executable, "-X", "importtime", "-m", "gan_runner", *RUN]  # says what it has loaded
     with subprocess.Popen(command, cwd=tmp_path, stderr=subprocess.PIPE, text=True) as process:
         try:

@@ -78,7 +78,7 @@ def swept_here(swept, tmp_path):
     return ["-m", *QUICK, "hydra.sweep.dir=here"]
 
 
-def test_a_sweep_says_how_far_it_is_after_each_job_and_what_each_was(swept):
+def test_a_sweep_reports_its_progress_and_each_jobs_settings_after_each_job(swept):
     folder, result = swept
     assert "seed=1: finished. Sweep: 1 of 2 done, about " in result.out
     page, counts, dashboard = result.out.splitlines()[-3:]
@@ -97,7 +97,7 @@ def test_a_sweep_says_how_far_it_is_after_each_job_and_what_each_was(swept):
 
 
 @pytest.mark.parametrize("again", [["hydra.sweep.dir=here", *QUICK, "seed=1,2"], ["sweep_resume=here"]])
-def test_a_sweep_that_is_given_again_leaves_finished_jobs_as_they_are(swept, again):
+def test_a_repeated_sweep_does_not_change_finished_jobs(swept, again):
     folder, _ = swept
     before = content(folder / "here")
     result = gan_run(folder, "-m", *again)
@@ -106,7 +106,7 @@ def test_a_sweep_that_is_given_again_leaves_finished_jobs_as_they_are(swept, aga
     assert content(folder / "here") == before
 
 
-def test_a_larger_grid_trains_what_is_new_and_may_have_a_key_more(tmp_path, swept_here):
+def test_a_larger_grid_trains_new_jobs_and_may_add_a_key(tmp_path, swept_here):
     before = content(tmp_path / "here")
     result = gan_run(tmp_path, *swept_here, "seed=1,2,3")
     assert result.code == 0, result.text
@@ -119,7 +119,7 @@ def test_a_larger_grid_trains_what_is_new_and_may_have_a_key_more(tmp_path, swep
     assert content(tmp_path / "here").items() >= before.items()
 
 
-def test_other_settings_than_a_sweep_was_started_with_are_refused_with_the_difference(swept):
+def test_settings_that_differ_from_the_sweeps_are_refused_with_the_difference(swept):
     folder, _ = swept
     before = content(folder)
     result = gan_run(folder, "-m", *QUICK, "hydra.sweep.dir=here", "seed=1,2", "optimizer.lr=1e-3", "trainer.keep=1")
@@ -133,7 +133,7 @@ def test_other_settings_than_a_sweep_was_started_with_are_refused_with_the_diffe
     assert content(folder) == before
 
 
-def test_a_job_whose_own_settings_have_changed_is_refused_and_left_alone(tmp_path, swept_here):
+def test_a_job_with_changed_settings_is_refused_and_not_touched(tmp_path, swept_here):
     file = tmp_path / "here" / FILE
     known = json.loads(file.read_text())
     known["settings"]["optimizer.lr"] = 1e-3
@@ -146,7 +146,7 @@ def test_a_job_whose_own_settings_have_changed_is_refused_and_left_alone(tmp_pat
     assert content(tmp_path / "here") == before
 
 
-def test_repeated_points_get_folders_of_their_own_and_are_known_again(tmp_path):
+def test_repeated_combinations_get_separate_folders_and_are_found_again(tmp_path):
     sweep = ["-m", *QUICK, "hydra.sweep.dir=here", "seed=1,1,1"]
     result = gan_run(tmp_path, *sweep)
     assert result.code == 0, result.text
@@ -155,14 +155,14 @@ def test_repeated_points_get_folders_of_their_own_and_are_known_again(tmp_path):
     assert gan_run(tmp_path, *sweep).out.count("is finished already") == 3
 
 
-def test_folders_may_be_named_by_the_user(tmp_path):
+def test_the_user_may_name_folders(tmp_path):
     sweep = ["-m", *QUICK, "hydra.sweep.dir=here", "hydra.sweep.subdir=job-${hydra.job.num}", "seed=1,2"]
     assert gan_run(tmp_path, *sweep).code == 0
     assert states(tmp_path / "here") == {"job-0": "finished", "job-1": "finished"}
     assert gan_run(tmp_path, *sweep).out.count("is finished already") == 2
 
 
-def test_a_failed_job_is_told_at_the_end_with_its_reason_and_what_runs_it_again(tmp_path):
+def test_a_failed_job_is_reported_at_the_end_with_its_reason_and_the_command_to_repeat_it(tmp_path):
     result = gan_run(tmp_path, "-m", *QUICK, "hydra.sweep.dir=here", "model.dropout=1.5,0.1")
     assert result.code == 1
     assert states(tmp_path / "here") == {"model.dropout=1.5": "failed", "model.dropout=0.1": "finished"}
@@ -189,7 +189,7 @@ def test_a_failed_job_is_told_at_the_end_with_its_reason_and_what_runs_it_again(
     ],
     ids=["a value", "the data", "a bug in a part"],
 )
-def test_what_all_jobs_fail_of_is_told_when_it_is_met_and_once_at_the_end(tmp_path, monkeypatch, wrong, problem):
+def test_a_failure_of_all_jobs_is_reported_at_the_first_and_once_at_the_end(tmp_path, monkeypatch, wrong, problem):
     (tmp_path / "failing.py").write_text(FAILING)
     monkeypatch.syspath_prepend(str(tmp_path))
     result = gan_run(tmp_path, "-m", *QUICK[:2], *QUICK[3:], *wrong, "hydra.sweep.dir=here", "seed=1,2,3")
@@ -200,14 +200,14 @@ def test_what_all_jobs_fail_of_is_told_when_it_is_met_and_once_at_the_end(tmp_pa
     assert all((tmp_path / f"here/seed={seed}/gan-run.log").read_text().count(problem) for seed in (1, 2, 3))
 
 
-def test_different_failures_of_a_sweep_stay_apart(tmp_path):
+def test_different_failures_of_a_sweep_are_reported_separately(tmp_path):
     result = gan_run(tmp_path, "-m", *QUICK, "hydra.sweep.dir=here", "model.dropout=1.5,1.7", "seed=1,2")
     for value in (1.5, 1.7):
         assert result.text.count(f"model.dropout is {value}") == 2, result.text
         assert f"Failed: 2 jobs: model.dropout={value},seed=1; model.dropout={value},seed=2" in result.out
 
 
-def test_a_job_that_fails_leaves_nothing_in_memory_for_the_next(tmp_path, monkeypatch):
+def test_a_failed_job_frees_its_memory(tmp_path, monkeypatch):
     (tmp_path / "failing.py").write_text(FAILING)
     monkeypatch.syspath_prepend(str(tmp_path))
     result = gan_run(tmp_path, "-m", *QUICK, "loss._target_=failing.OutOfMemory", "seed=1,2", "hydra.sweep.dir=here")
@@ -239,7 +239,7 @@ class OutOfMemory(NonSaturating):
 """
 
 
-def test_a_job_whose_folder_was_taken_away_runs_again(tmp_path, swept_here):
+def test_a_job_whose_folder_was_removed_runs_again(tmp_path, swept_here):
     (tmp_path / "here/seed=2").rename(tmp_path / "gone")
     assert gan_run(tmp_path, *swept_here, "seed=1,2").out.count("is finished already") == 1
     assert same_ends(tmp_path / "gone", tmp_path / "here/seed=2")
@@ -250,7 +250,7 @@ def same_ends(one, other):
     return same(*states)
 
 
-def test_a_damaged_sweep_json_is_set_aside_and_the_jobs_are_known_by_their_folders(tmp_path, swept_here):
+def test_a_damaged_sweep_json_is_renamed_and_the_jobs_are_found_by_their_folders(tmp_path, swept_here):
     (tmp_path / "here" / FILE).write_text('{"jobs": [{"name": 3')
     before = content(tmp_path / "here")
     result = gan_run(tmp_path, *swept_here, "seed=1,2")
@@ -260,7 +260,7 @@ def test_a_damaged_sweep_json_is_set_aside_and_the_jobs_are_known_by_their_folde
     assert content(tmp_path / "here") == before
 
 
-def test_two_sweeps_in_one_folder_at_once_are_refused(tmp_path):
+def test_two_simultaneous_sweeps_in_one_folder_are_refused(tmp_path):
     first = SweepFolder(tmp_path / "here")
     first.take()
     result = gan_run(tmp_path, "-m", *QUICK, "hydra.sweep.dir=here", "seed=1,2")
@@ -353,14 +353,14 @@ def test_jobs_of_a_resumed_sweep_build_only_allowed_components_and_those_typed_n
 @pytest.mark.parametrize(
     ("folder", "problem"), [("gone", "there is no such folder"), (".", "not the folder of a sweep")]
 )
-def test_a_folder_that_is_no_sweep_cannot_go_on(tmp_path, folder, problem):
+def test_a_folder_without_a_sweep_cannot_be_resumed(tmp_path, folder, problem):
     result = gan_run(tmp_path, "-m", f"sweep_resume={folder}")
     assert result.code == 1
     assert problem in result.err
     assert not list(tmp_path.iterdir())
 
 
-def test_the_hparams_page_has_the_metrics_and_what_was_set_with_what_was_swept_first(swept):
+def test_the_hparams_page_has_the_metrics_and_the_settings_with_the_swept_ones_first(swept):
     folder, _ = swept
     for name in ("seed=1", "seed=2"):
         events = EventAccumulator(str(folder / "here" / name)).Reload().PluginTagToContent("hparams")
@@ -416,7 +416,7 @@ class HparamsPage:
     [["hydra.sweeper.storage=sqlite:///study.db", "hydra.sweeper.study_name=dropouts"], []],
     ids=["a study that is kept", "one that is not"],
 )
-def test_a_search_that_goes_on_comes_to_its_number_of_trials(tmp_path, kept):
+def test_a_resumed_search_reaches_its_number_of_trials(tmp_path, kept):
     pytest.importorskip("hydra_plugins.hydra_optuna_sweeper")
     search = ["hydra/sweeper=optuna", "hydra.sweeper.n_jobs=1", "model.dropout=interval(0.0,0.5)", *kept]
     for count in (2, 3, 3):
@@ -456,7 +456,7 @@ def wait_for(process, there, seconds=120):
         time.sleep(0.01)
 
 
-def test_a_sweep_that_was_killed_goes_on_to_the_bit(tmp_path, whole):
+def test_a_killed_sweep_resumes_bit_for_bit(tmp_path, whole):
     process = started(tmp_path)
     here = tmp_path / "here"
     wait_for(process, (here / "seed=2/checkpoints/last.pt").is_file)
@@ -476,7 +476,7 @@ def test_a_sweep_that_was_killed_goes_on_to_the_bit(tmp_path, whole):
 
 
 @pytest.mark.parametrize("to", ["the group", "the parent"])
-def test_a_signal_has_every_job_of_a_parallel_sweep_save_and_leave(tmp_path, whole, to):
+def test_a_signal_makes_every_job_of_a_parallel_sweep_save_and_end(tmp_path, whole, to):
     pytest.importorskip("hydra_plugins.hydra_joblib_launcher")
     process = started(tmp_path, "hydra/launcher=joblib", "hydra.launcher.n_jobs=2")
     here = tmp_path / "here"
@@ -507,7 +507,7 @@ def signal_once_saved(process, run, number):
 
 
 @pytest.mark.parametrize("launcher", ["submitit_local", "slurm"])
-def test_a_preempted_job_saves_is_queued_again_and_goes_on_to_the_bit(tmp_path, whole, launcher, monkeypatch):
+def test_a_preempted_job_saves_is_requeued_and_resumes_bit_for_bit(tmp_path, whole, launcher, monkeypatch):
     pytest.importorskip("hydra_plugins.hydra_submitit_launcher")
     monkeypatch.setenv("PATH", f"{stand_in(tmp_path)}:{os.environ['PATH']}")
     process = started(tmp_path, f"hydra/launcher={launcher}", seeds="1,2")
@@ -525,7 +525,7 @@ def test_a_preempted_job_saves_is_queued_again_and_goes_on_to_the_bit(tmp_path, 
         assert f"{name}: finished. Sweep: " in out  # although the jobs' own words go elsewhere
 
 
-def test_a_signal_has_the_jobs_that_submitit_has_begun_save_and_leave(tmp_path):
+def test_a_signal_makes_submitits_jobs_save_and_end(tmp_path):
     pytest.importorskip("hydra_plugins.hydra_submitit_launcher")
     process = started(tmp_path, "hydra/launcher=submitit_local", "trainer.iterations=20000", seeds="1,2")
     here = tmp_path / "here"
@@ -537,7 +537,7 @@ def test_a_signal_has_the_jobs_that_submitit_has_begun_save_and_leave(tmp_path):
     assert "To go on: gan-run -m sweep_resume=here" in out
 
 
-def test_a_sweep_ends_and_says_so_where_the_cluster_has_killed_its_jobs(tmp_path, monkeypatch):
+def test_a_sweep_whose_jobs_the_cluster_has_killed_ends_and_says_so(tmp_path, monkeypatch):
     pytest.importorskip("hydra_plugins.hydra_submitit_launcher")
     monkeypatch.setenv("PATH", f"{stand_in(tmp_path)}:{os.environ['PATH']}")
     process = started(tmp_path, "hydra/launcher=slurm", "trainer.iterations=20000", seeds="1,2")
@@ -551,7 +551,7 @@ def test_a_sweep_ends_and_says_so_where_the_cluster_has_killed_its_jobs(tmp_path
     assert "A job's process was killed, by a user or by the cluster." in out
 
 
-def test_what_slurm_is_asked_for_is_what_the_file_and_the_command_line_say(tmp_path, monkeypatch):
+def test_requests_to_slurm_are_those_of_the_file_and_the_command_line(tmp_path, monkeypatch):
     pytest.importorskip("hydra_plugins.hydra_submitit_launcher")
     programs = stand_in(tmp_path)
     monkeypatch.setenv("PATH", f"{programs}:{os.environ['PATH']}")
@@ -563,7 +563,7 @@ def test_what_slurm_is_asked_for_is_what_the_file_and_the_command_line_say(tmp_p
     assert flags >= {"signal=USR2@120", "array=0-1%2"}
 
 
-def test_a_job_on_ray_is_kept_count_of_like_any_other(tmp_path):
+def test_a_job_on_ray_is_counted_like_any_other(tmp_path):
     pytest.importorskip("hydra_plugins.hydra_ray_launcher")
     process = started(tmp_path, "hydra/launcher=ray")
     out, _ = process.communicate(timeout=100)
@@ -596,7 +596,7 @@ def test_pruning_without_an_objective_is_refused(tmp_path):
     assert "pruning needs the objective, but evaluation is off." in result.err
 
 
-def test_a_sweep_from_before_a_group_came_goes_on(tmp_path, swept_here):
+def test_a_sweep_from_before_a_group_existed_resumes(tmp_path, swept_here):
     file = tmp_path / "here" / FILE
     known = json.loads(file.read_text())
     del known["settings"]["augment"]
@@ -609,7 +609,7 @@ def test_a_sweep_from_before_a_group_came_goes_on(tmp_path, swept_here):
     assert set(states(tmp_path / "here").values()) == {"finished"}
 
 
-def test_jobs_that_fail_before_they_train_are_in_every_logger_and_go_on_in_the_same_run_of_theirs(tmp_path):
+def test_jobs_that_fail_before_training_are_in_every_logger_and_resume_there(tmp_path):
     plugins = ["--config-dir", str(Path(__file__).parents[1] / "plugins/conf"), "logger=lines", "trainer.log_every=4"]
     sweep = ["-m", *QUICK, *plugins, "trainer.batch_size=16,0", "trainer.device=cpu,cuda:99", "hydra.sweep.dir=here"]
     for start, before in enumerate((None, 0)):

@@ -71,7 +71,7 @@ def pictures(tmp_path):
     return folder
 
 
-def test_a_run_of_pairs_records_numbers_beside_baselines_and_is_judged_by_held_out_pairs(run):
+def test_a_run_on_pairs_records_metrics_beside_baselines_on_held_out_pairs(run):
     measured = run.metrics
     assert {f"metric/l1_{HELD_OUT}", f"metric/ssim_{HELD_OUT}"} <= measured.keys()
     real = run.summary["real"]
@@ -82,7 +82,7 @@ def test_a_run_of_pairs_records_numbers_beside_baselines_and_is_judged_by_held_o
     assert "l1/g" in json.loads((run.folder / "metrics.jsonl").read_text().splitlines()[-1])
 
 
-def test_gan_check_looks_over_a_run_of_pairs(tmp_path):
+def test_gan_check_accepts_a_run_on_pairs(tmp_path):
     small = ["experiment=pix2pix_recommended", "evaluation=pixels", "data.limit=24", "data.image_size=16"]
     quick = ["model.width=4", "trainer.batch_size=8", "trainer.device=cpu", "preflight.seconds=0.01"]
     result = gan_check(tmp_path, *small, *quick, "optimizer.lr=1e-2")
@@ -90,7 +90,7 @@ def test_gan_check_looks_over_a_run_of_pairs(tmp_path):
     assert re.search("conditions +source 8x1x16x16, label 8", result.out)
 
 
-def test_a_grid_has_source_picture_and_truth_beside_each_other(run):
+def test_a_grid_has_source_drawn_image_and_true_image_side_by_side(run):
     with Image.open(run.folder / f"samples/iteration_{LENGTH:08d}.png") as picture:
         grid = np.asarray(picture).astype(int)
     step = CELL // 16 * 16 + GAP
@@ -102,7 +102,7 @@ def test_a_grid_has_source_picture_and_truth_beside_each_other(run):
     assert len(np.unique(grid[GAP:step, 2 * step + GAP : 3 * step])) > 2, "the truth is a digit"
 
 
-def test_it_resumes_to_the_bit(run, tmp_path):
+def test_it_resumes_bit_for_bit(run, tmp_path):
     stopped = train(tmp_path / "stopped", LENGTH // 2)
     resumed = stopped.resume(iterations=LENGTH, quiet=True)
     one, other = (each.load_checkpoint("last", "cpu")["players"] for each in (run, resumed))
@@ -114,7 +114,7 @@ def test_it_resumes_to_the_bit(run, tmp_path):
     assert run.metrics == resumed.metrics
 
 
-def test_a_folder_is_translated_under_the_same_names_and_what_is_broken_is_named(run, pictures, tmp_path, caplog):
+def test_a_folder_is_translated_under_the_same_names_and_broken_files_are_reported(run, pictures, tmp_path, caplog):
     caplog.set_level(logging.INFO, "gan_runner")
     assert run.translate_folder(pictures, tmp_path / "out", device="cpu") == 4
     written = sorted(str(path.relative_to(tmp_path / "out")) for path in (tmp_path / "out").rglob("*.png"))
@@ -149,7 +149,7 @@ def test_the_generator_is_exported_as_a_graph_from_sources_to_images(run, tmp_pa
 
 
 @pytest.mark.parametrize(("output", "what"), [("g", "generator"), ("g.html", "generator"), ("d.onnx", "discriminator")])
-def test_other_forms_of_what_draws_from_images_are_refused(run, tmp_path, output, what):
+def test_other_exports_of_such_a_generator_are_refused(run, tmp_path, output, what):
     with pytest.raises(UserError, match="the generator alone is exported, as an ONNX file or a PyTorch program"):
         run.export(tmp_path / output, what=what, device="cpu")
 
@@ -166,11 +166,11 @@ def test_other_forms_of_what_draws_from_images_are_refused(run, tmp_path, output
         (["a.x", "a.x.x", "a.x.x.x", "a.y"], ["a.x.png", "a.x.x.png", "a.x.x.x.png", "a.y.png"]),
     ],
 )
-def test_no_two_results_have_one_name(names, results):
+def test_no_two_results_have_the_same_name(names, results):
     assert Found("pictures", Path("pictures"), names).results == results
 
 
-def test_the_names_of_very_many_images_take_no_time():
+def test_names_of_very_many_images_take_no_time():
     names = [f"{number // 2}.{'jpg' if number % 2 else 'png'}" for number in range(100_000)]
     assert Found("pictures", Path("pictures"), names).results == [f"{name}.png" for name in names]
 
@@ -184,7 +184,7 @@ def folders_of_pairs(folder, held_out=8):
     return {"root": "A", "other_root": "B", "image_size": 16, "channels": 1, "source_channels": 1}
 
 
-def test_a_run_of_two_relative_folders_goes_on_and_draws_from_anywhere(tmp_path, monkeypatch):
+def test_a_run_with_two_relative_folders_resumes_and_draws_from_anywhere(tmp_path, monkeypatch):
     home, elsewhere = tmp_path / "home", tmp_path / "elsewhere"
     elsewhere.mkdir()
     data = folders_of_pairs(home)
@@ -205,7 +205,7 @@ def test_a_run_of_two_relative_folders_goes_on_and_draws_from_anywhere(tmp_path,
     assert drawn.shape == (4, 16, 16, 1)
 
 
-def test_fewer_held_out_pairs_than_the_numbers_need_are_told_before_anything_is_trained(tmp_path, monkeypatch):
+def test_fewer_held_out_pairs_than_the_metrics_need_are_reported_before_training(tmp_path, monkeypatch):
     data = folders_of_pairs(tmp_path, held_out=3)
     monkeypatch.chdir(tmp_path)
     with pytest.raises(UserError, match="drawn from 3 held-out pairs of paired_folder, but the evaluation needs at le"):
@@ -232,12 +232,12 @@ def test_arrays_are_translated_as_their_files_are(run, pictures, tmp_path):
         (lambda folder: folder / "pictures/broken.png", "none of its images can be read"),
     ],
 )
-def test_an_input_of_which_nothing_comes_is_refused(run, pictures, tmp_path, make, problem):
+def test_an_input_without_usable_images_is_refused(run, pictures, tmp_path, make, problem):
     with pytest.raises(UserError, match=problem):
         run.translate_folder(make(tmp_path), tmp_path / "out", device="cpu")
 
 
-def test_gan_eval_has_the_numbers_of_pairs_and_the_baselines_in_its_table(run):
+def test_gan_eval_shows_the_metrics_of_pairs_and_the_baselines(run):
     found = run.evaluate("num=1000", "real=96", "device=cpu", "metrics.numbers=fast")
     named = {row.name: row for row in found.rows}
     assert {f"l1_{HELD_OUT}", f"ssim_{HELD_OUT}"} <= named.keys()
@@ -248,7 +248,7 @@ def test_gan_eval_has_the_numbers_of_pairs_and_the_baselines_in_its_table(run):
     assert found.as_dict()["source"][f"l1_{HELD_OUT}"] == named[f"l1_{HELD_OUT}"].baselines["source"]
 
 
-def test_the_command_of_the_page_translates_and_a_run_without_pairs_is_refused(run, pictures, tmp_path):
+def test_the_pages_command_translates_and_a_run_without_pairs_is_refused(run, pictures, tmp_path):
     pictures.rename(tmp_path / "drawings")
     (line,) = set(re.findall(r"gan-translate run=outputs[^#`\n]*", PAGE))
     words = shlex.split(line.replace("outputs/DATE/TIME", str(run.folder)))[1:]
@@ -270,7 +270,7 @@ def test_the_command_of_the_page_translates_and_a_run_without_pairs_is_refused(r
 
 
 @pytest.mark.parametrize("source", ["no shape", [1, 2], [1, 16, 10**9], [7, 16, 16], {"a": 1}])
-def test_a_strangers_checkpoint_with_another_source_is_refused(run, tmp_path, pictures, source):
+def test_an_untrusted_checkpoint_with_another_source_is_refused(run, tmp_path, pictures, source):
     copied = tmp_path / "copied"
     shutil.copytree(run.folder, copied)
     for path in (copied / "checkpoints").glob("*.pt"):
@@ -281,13 +281,13 @@ def test_a_strangers_checkpoint_with_another_source_is_refused(run, tmp_path, pi
         gan_runner.load(copied).translate_folder(pictures, tmp_path / "out", device="cpu")
 
 
-def test_images_that_memory_could_not_hold_while_they_are_drawn_are_refused(run, tmp_path, pictures, monkeypatch):
+def test_images_that_would_not_fit_into_memory_while_drawn_are_refused(run, tmp_path, pictures, monkeypatch):
     monkeypatch.setattr(build, "free_memory", lambda device: 10**4)
     with pytest.raises(UserError, match=r"images are of 16x16 pixels. To draw one takes [^$]*, and cpu has"):
         run.translate_folder(pictures, tmp_path / "out", device="cpu")
 
 
-def test_what_drawing_takes_follows_from_the_size_of_the_images_alone(monkeypatch):
+def test_the_memory_for_drawing_depends_only_on_the_size_of_the_images(monkeypatch):
     """A checkpoint of convolutions may tell of any size: nothing as large is made to find out."""
     monkeypatch.setattr(build, "free_memory", lambda device: 10**10)
     net = residual_translator.Generator((1, 8, 8), (1, 8, 8), 4, 1, "instance", None)

@@ -30,7 +30,7 @@ def size_and_mode(path):
 
 
 @pytest.mark.slow
-def test_a_run_on_oblong_images_with_transparency_goes_through_every_command(folder):
+def test_a_run_on_images_with_transparency_that_are_not_square_works_with_every_command(folder):
     cells = 10 * (2 * WIDTH + 2) + 2, 10 * (2 * HEIGHT + 2) + 2  # drawn at twice the size, with gaps of 2
     assert size_and_mode(folder / "run/samples/iteration_00000004.png") == (cells, "RGB")
     for output in ("grid.png", "arrays.npz", "pictures/"):

@@ -43,7 +43,7 @@ def run(tmp_path_factory, judge_that_learns_little):
     return train(tmp_path_factory.mktemp("domains") / "run", LENGTH)
 
 
-def test_numbers_of_both_directions_stand_beside_the_input_unchanged(run):
+def test_metrics_of_both_directions_are_beside_those_of_the_unchanged_input(run):
     names = {tag.removeprefix("metric/").rpartition("_")[0] for tag in run.metrics}
     for name in ("frechet_cnn", "coverage_cnn", "classes_kept", "cycle_l1", "l1", "ssim"):
         assert {name, f"{name}_back"} <= names
@@ -54,13 +54,13 @@ def test_numbers_of_both_directions_stand_beside_the_input_unchanged(run):
     assert {"cycle/g", "identity/g"} <= logged.keys()
 
 
-def test_a_grid_has_both_ways_and_what_comes_back_in_a_row(run):
+def test_a_row_of_a_grid_has_both_directions_and_the_translations_back(run):
     with Image.open(run.folder / f"samples/iteration_{LENGTH:08d}.png") as picture:
         step = CELL // 16 * 16 + GAP
         assert picture.size == (6 * step + GAP, 2 * step + GAP)
 
 
-def test_it_resumes_to_the_bit_with_its_pools(run, tmp_path):
+def test_it_resumes_bit_for_bit_with_its_pools(run, tmp_path):
     stopped = train(tmp_path / "stopped", LENGTH // 2)
     resumed = stopped.resume(iterations=LENGTH, quiet=True)
     one, other = (each.load_checkpoint("last", "cpu") for each in (run, resumed))
@@ -73,7 +73,7 @@ def test_it_resumes_to_the_bit_with_its_pools(run, tmp_path):
     assert run.metrics == resumed.metrics
 
 
-def test_images_are_translated_in_both_directions_and_alone_to_the_same_bits(run, tmp_path):
+def test_images_are_translated_in_both_directions_and_alone_bit_for_bit_the_same(run, tmp_path):
     images = np.random.default_rng(0).integers(0, 256, (3, 20, 20, 1), dtype=np.uint8)
     there, back = (np.asarray(run.translate(images, device="cpu", direction=way)) for way in ("AtoB", "BtoA"))
     assert there.shape == back.shape == (3, 16, 16, 1)
@@ -88,23 +88,23 @@ def test_images_are_translated_in_both_directions_and_alone_to_the_same_bits(run
             assert np.array_equal(np.asarray(drawn), back[number, ..., 0])
 
 
-def test_a_run_of_pairs_translates_one_way_alone(tmp_path):
+def test_a_run_on_pairs_translates_in_one_direction_only(tmp_path):
     small = {**SMALL, "experiment": "pix2pix_recommended", "evaluation": "off", "game": {}, "model": {"width": 4}}
     pairs = gan_runner.train(f"hydra.run.dir={tmp_path / 'run'}", "trainer.iterations=1", quiet=True, **small)
     with pytest.raises(UserError, match=r"direction is BtoA.*draws AtoB alone"):
         pairs.translate(np.zeros((1, 16, 16, 1), np.uint8), "last", "cpu", "BtoA")
 
 
-def test_gan_eval_and_gan_sample_know_such_runs(run):
+def test_gan_eval_and_gan_sample_accept_such_runs(run):
     run.evaluate(checkpoint="last", num=50, real=50, device="cpu")
     assert run.sample(4, checkpoint="last", device="cpu").shape == (4, 16, 16, 1)
 
 
-def test_gan_detect_has_images_drawn_beside_real_ones_of_the_domain_that_is_drawn(run):
+def test_gan_detect_compares_drawn_images_with_real_ones_of_the_domain_that_is_drawn(run):
     assert run.detect(num=80, checkpoint="last", device="cpu").rows
 
 
-def test_gan_check_looks_over_such_a_run(tmp_path):
+def test_gan_check_accepts_such_a_run(tmp_path):
     small = ["experiment=cyclegan", "evaluation=pixels", "data.limit=24", "data.image_size=16", "model.blocks=1"]
     result = gan_check(tmp_path, *small, "model.width=4", "trainer.device=cpu", "preflight.seconds=0.01")
     assert result.code == 0, result.text

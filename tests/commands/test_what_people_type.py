@@ -149,7 +149,7 @@ def is_known(override):
 
 
 @pytest.mark.parametrize("shell", SHELLS)
-def test_what_is_typed_is_taken_or_refused_with_a_command_that_works_when_pasted(folder, shell):
+def test_typed_input_is_accepted_or_refused_with_a_command_that_works_when_pasted(folder, shell):
     taken, pasted = [], []
     for (line, expected), words in zip(LINES.items(), words_in(shell, LINES, folder), strict=True):
         refusal = refusal_of(folder, tuple(words))
@@ -185,7 +185,7 @@ LIST = re.compile(r"(?<![\w.'\"])[a-z][\w.]*=\[")
 """A list for a key that is in no quotes: zsh takes the brackets for a pattern of names of files."""
 
 
-def test_no_message_page_or_help_proposes_a_list_without_the_quotes_that_zsh_wants():
+def test_no_message_page_or_help_shows_a_list_without_the_quotes_that_zsh_needs():
     sentences = [
         (path.name, node.value)
         for path in Path(gan_runner.__file__).parent.rglob("*.py")
@@ -253,7 +253,7 @@ def values_of(words, config_name="config"):
 
 
 @pytest.mark.parametrize("shell", SHELLS)
-def test_the_path_of_a_folder_is_what_the_shell_hands_over_whatever_its_name(tmp_path, shell):
+def test_the_path_of_a_folder_is_the_text_that_the_shell_passes(tmp_path, shell):
     given = names(300)
     line = " ".join(shlex.quote(f"+data.n{number}.root={name}") for number, name in enumerate(given))
     (words,) = words_in(shell, [f"gan-run {line}"], tmp_path)
@@ -262,7 +262,7 @@ def test_the_path_of_a_folder_is_what_the_shell_hands_over_whatever_its_name(tmp
         assert data[f"n{number}"]["root"] == name
 
 
-def test_a_path_in_quotes_a_home_an_interpolation_and_null_are_what_they_are_elsewhere(monkeypatch, tmp_path):
+def test_quotes_home_folders_interpolations_and_null_work_in_paths(monkeypatch, tmp_path):
     monkeypatch.setenv("HOME", str(tmp_path / "my home"))
     config = values_of(["seed=3", "data=image_folder", "data.root=~/one", "resume=null", "+data.n.root='a,b'"])
     assert config.data.root == f"{tmp_path}/my home/one"
@@ -282,30 +282,30 @@ def test_a_path_in_quotes_a_home_an_interpolation_and_null_are_what_they_are_els
         ("compare", "runs"),
     ],
 )
-def test_each_key_of_a_command_that_takes_a_path_does(config_name, key):
+def test_every_key_for_a_path_accepts_any_path(config_name, key):
     for name in ("a=b, (1)", "2024", "it's"):
         assert values_of([f"+{key}={name}"], config_name)[key] == name
 
 
 @pytest.mark.parametrize("key", ["hydra.run.dir", "hydra.sweep.dir"])
-def test_a_folder_for_runs_may_have_any_name(key):
+def test_a_folder_for_runs_may_have_any_name_that_a_system_allows(key):
     with initialize_config_module("gan_runner.conf", version_base="1.3"):
         config = compose("config", typed([f"{key}=1e3 (a,b)/it's"]).overrides, return_hydra_config=True)
     assert OmegaConf.select(config, key) == "1e3 (a,b)/it's"
 
 
-def test_in_a_sweep_commas_part_paths_but_for_those_in_quotes():
+def test_in_a_sweep_commas_separate_paths_except_in_quotes():
     (override,) = OverridesParser.create().parse_overrides(
         typed(["-m", "data.root=archive (1),2024,'a,b',${oc.env:HOME}/x"]).overrides
     )
     assert list(override.sweep_string_iterator()) == ["'archive (1)'", "'2024'", "'a,b'", r"$\{oc.env\:HOME\}/x"]
 
 
-def test_the_folder_of_a_sweep_is_one_folder():
+def test_the_folder_of_a_sweep_is_a_single_path():
     assert typed(["-m", "hydra.sweep.dir=sweeps/lr=1,2"]).overrides == ["hydra.sweep.dir='sweeps/lr=1,2'"]
 
 
-def test_a_parameter_of_ones_own_that_is_annotated_as_a_path_takes_one(tmp_path, monkeypatch):
+def test_a_custom_parameter_annotated_as_a_path_accepts_any_path(tmp_path, monkeypatch):
     (tmp_path / "my_own_data.py").write_text(
         "from pathlib import Path\ndef load(folder: Path, index: Path | None, limit: int): ...\n"
     )
@@ -318,7 +318,7 @@ def test_a_parameter_of_ones_own_that_is_annotated_as_a_path_takes_one(tmp_path,
     assert typed(["--config-dir", str(tmp_path / "conf"), "data=own", *overrides]).overrides[1:] == expected
 
 
-def test_runs_are_named_in_brackets_or_not_and_a_folder_of_that_name_comes_first(tmp_path, monkeypatch):
+def test_runs_may_be_in_brackets_or_not_and_a_folder_of_that_name_is_preferred(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     for name in ("a", "b", "lr=1,seed=2", "[x]"):
         (tmp_path / name).mkdir()
@@ -331,7 +331,7 @@ def test_runs_are_named_in_brackets_or_not_and_a_folder_of_that_name_comes_first
 
 
 @pytest.mark.parametrize("typed_value", [r"'${oc.env:\'HOME\'}'", r'"${oc.env:\"HOME\"}\""', "${a", "'${a'"])
-def test_whatever_is_typed_for_a_value_there_is_one_message(tmp_path, typed_value):
+def test_any_value_for_a_key_gives_at_most_one_message(tmp_path, typed_value):
     result = gan_run(tmp_path, f"trainer.device={typed_value}")
     assert result.code == 1
     assert 1 <= len(result.err.splitlines()) <= 4, result.err
@@ -340,7 +340,7 @@ def test_whatever_is_typed_for_a_value_there_is_one_message(tmp_path, typed_valu
 WITHOUT_A_READER = [("run", "--help"), ("run", "--cfg job"), ("run", "--info defaults"), ("sample", "--version")]
 
 
-def test_a_reader_who_leaves_gets_no_traceback(tmp_path):
+def test_a_closed_pipe_gives_no_traceback(tmp_path):
     begin = "import os, sys; r, w = os.pipe(); os.close(r); os.dup2(w, 1); from gan_runner.commands import main\n"
     child = "sys.argv = ['gan', *{words}]\nif os.fork() == 0: main.{command}(); sys.exit()\nos.wait()\n"
     code = begin + "".join(child.format(words=words.split(), command=command) for command, words in WITHOUT_A_READER)
@@ -349,13 +349,13 @@ def test_a_reader_who_leaves_gets_no_traceback(tmp_path):
 
 
 @pytest.mark.parametrize("words", ["--info", "--info seed=1", "seed=1 --info", "-i trainer.epochs=3"])
-def test_an_option_whose_value_may_be_left_out_takes_no_setting_for_it(words):
+def test_an_option_with_an_optional_value_does_not_take_a_setting_as_its_value(words):
     taken = typed(words.split())
     assert taken.flags == ["-i" if "-i " in words else "--info", "all"]
     assert taken.overrides == [word for word in words.split() if "=" in word]
 
 
-def test_gan_eval_takes_every_choice_of_numbers_by_the_name_that_its_help_has(tmp_path):
+def test_gan_eval_accepts_every_list_of_metrics_by_the_name_in_its_help(tmp_path):
     for value in ("fast", "full", "[frechet,coverage]"):
         result = call(main.evaluate, tmp_path, f"evaluation={value}", "--cfg", "job")
         assert result.code == 0, result.text

@@ -24,21 +24,21 @@ def numbers_of(batch):
     return numbers.tolist()
 
 
-def test_rows_are_taken_of_images_and_conditions_alike_in_any_order_and_again():
+def test_rows_are_selected_from_images_and_conditions_alike_repeatedly_and_in_any_order():
     assert numbers_of(batch_of(5).rows(torch.tensor([4, 0, 4]))) == [4, 0, 4]
 
 
 @pytest.mark.parametrize(
     ("count", "first"), [(1, [0]), (3, [0, 1, 2]), (5, [0, 1, 2, 0, 1]), (7, [0, 1, 2, 0, 1, 2, 0])]
 )
-def test_the_first_come_round_again_where_there_are_fewer(count, first):
+def test_the_first_images_are_repeated_if_there_are_fewer(count, first):
     assert numbers_of(batch_of(3).first(count)) == first
 
 
 @pytest.mark.parametrize(
     ("size", "parts"), [(2, [[0, 1], [2, 3], [4]]), (5, [[0, 1, 2, 3, 4]]), (9, [[0, 1, 2, 3, 4]])]
 )
-def test_a_batch_is_cut_into_parts_of_a_size_the_last_of_which_may_be_smaller(size, parts):
+def test_a_batch_is_split_into_parts_of_which_the_last_may_be_smaller(size, parts):
     assert [numbers_of(part) for part in batch_of(5).split(size)] == parts
 
 
@@ -59,7 +59,7 @@ def test_batches_without_conditions_are_joined_too():
     assert (len(whole), whole.conditions) == (3, {})
 
 
-def test_an_unfilled_batch_is_of_the_same_kind_and_leaves_the_first_alone():
+def test_an_empty_copy_of_a_batch_has_the_same_kind_and_leaves_the_first_unchanged():
     batch = batch_of(3)
     like = batch.like(7, CPU)
     for (name, one), (other_name, other) in zip(batch.parts(), like.parts(), strict=True):
@@ -69,7 +69,7 @@ def test_an_unfilled_batch_is_of_the_same_kind_and_leaves_the_first_alone():
     assert numbers_of(batch) == [0, 1, 2]
 
 
-def test_a_batch_is_filled_in_pieces_where_it_lies():
+def test_a_batch_is_filled_in_pieces_in_place():
     out = batch_of(1).like(5, CPU)
     places = [tensor.data_ptr() for _, tensor in out.parts()]
     out.fill_from(batch_of(9), torch.tensor([8, 1]))
@@ -78,7 +78,7 @@ def test_a_batch_is_filled_in_pieces_where_it_lies():
     assert [tensor.data_ptr() for _, tensor in out.parts()] == places
 
 
-def test_pictures_become_floats_and_what_is_no_picture_stays():
+def test_images_become_floats_and_other_conditions_stay():
     decoded = batch_of(3).as_float()
     assert torch.equal(decoded.images, as_float(batch_of(3).images))
     assert torch.equal(decoded.conditions["source"], as_float(batch_of(3).conditions["source"]))
@@ -87,6 +87,6 @@ def test_pictures_become_floats_and_what_is_no_picture_stays():
     assert all(torch.equal(one, other) for (_, one), (_, other) in zip(decoded.parts(), again.parts(), strict=True))
 
 
-def test_a_batch_is_as_long_as_it_has_images():
+def test_the_length_of_a_batch_is_its_number_of_images():
     assert len(batch_of(4)) == 4
     assert len(Batch(torch.empty(0))) == 0

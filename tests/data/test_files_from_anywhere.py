@@ -104,7 +104,7 @@ FAULTS = {
 
 
 @pytest.mark.parametrize("fault", FAULTS)
-def test_a_file_that_is_no_picture_is_left_out_with_a_warning_fit_to_print(ten_pictures, caplog, fault):
+def test_a_file_that_is_not_an_image_is_left_out_with_a_printable_warning(ten_pictures, caplog, fault):
     name, make = FAULTS[fault]
     make(ten_pictures / name)
     tracemalloc.start()
@@ -121,7 +121,7 @@ def test_a_file_that_is_no_picture_is_left_out_with_a_warning_fit_to_print(ten_p
 
 
 @pytest.mark.parametrize("fault", [fault for fault in FAULTS if "name" not in fault])
-def test_a_picture_that_becomes_another_thing_later_is_replaced(ten_pictures, caplog, fault):
+def test_an_image_that_changes_into_something_else_later_is_replaced(ten_pictures, caplog, fault):
     images = image_folder.load(str(ten_pictures), 8, 3, None)
     expected = images.pixels(torch.tensor([4]))
     path = ten_pictures / "3.png"
@@ -132,13 +132,13 @@ def test_a_picture_that_becomes_another_thing_later_is_replaced(ten_pictures, ca
 
 
 @pytest.mark.parametrize("size", [(9_000, 8_000), (8_192, 8_193), (1, 2**26 + 1)])
-def test_a_great_picture_of_any_shape_is_refused_before_it_is_decoded(ten_pictures, caplog, size):
+def test_a_huge_image_of_any_shape_is_refused_before_it_is_decoded(ten_pictures, caplog, size):
     (ten_pictures / "x.png").write_bytes(png(*size, PIXELS))
     image_folder.load(str(ten_pictures), 8, 3, None)
     assert f"it has {size[0]:,} x {size[1]:,} pixels, which are too many to decode" in caplog.text
 
 
-def test_a_great_jpeg_is_decoded_at_a_fraction_of_its_size(tmp_path, monkeypatch):
+def test_a_huge_jpeg_is_decoded_at_a_fraction_of_its_size(tmp_path, monkeypatch):
     monkeypatch.setattr(decoding, "MOST_PIXELS", 200_000)
     Image.new("L", (800, 800), 100).save(tmp_path / "x.jpg")
     Image.new("L", (800, 800), 100).save(tmp_path / "x.png")
@@ -147,7 +147,7 @@ def test_a_great_jpeg_is_decoded_at_a_fraction_of_its_size(tmp_path, monkeypatch
         decoding.read_picture(tmp_path / "x.png", (8, 8), 1)
 
 
-def test_great_pictures_share_the_memory_that_decoding_may_take(tmp_path, monkeypatch):
+def test_huge_images_share_a_limit_of_memory_for_decoding(tmp_path, monkeypatch):
     class Watched(decoding._Budget):
         least = 2000
 
@@ -167,7 +167,7 @@ def test_great_pictures_share_the_memory_that_decoding_may_take(tmp_path, monkey
     assert budget._left == 2000
 
 
-def test_names_that_are_no_text_are_data_like_others(tmp_path, write_picture):
+def test_file_names_that_are_not_valid_text_are_accepted(tmp_path, write_picture):
     latin, escape = os.fsdecode(b"caf\xe9"), "\x1b[31m"
     for name in (latin, escape):
         write_picture(tmp_path / name / f"{name}.png", np.zeros((8, 8), np.uint8))
@@ -177,7 +177,7 @@ def test_names_that_are_no_text_are_data_like_others(tmp_path, write_picture):
     assert len(images.fingerprint) == 16
 
 
-def test_a_warning_about_classes_is_fit_to_print(tmp_path, write_picture, caplog):
+def test_a_warning_about_classes_is_printable(tmp_path, write_picture, caplog):
     for name in ("\x1b.png", "\x07/1.png"):
         write_picture(tmp_path / name, np.zeros((8, 8), np.uint8))
     image_folder.load(str(tmp_path), 8, 3, None)
@@ -185,7 +185,7 @@ def test_a_warning_about_classes_is_fit_to_print(tmp_path, write_picture, caplog
     assert all(message.isprintable() for message in caplog.messages)
 
 
-def test_folders_may_lie_deeper_in_folders_than_calls_in_calls(tmp_path, write_picture):
+def test_folders_may_be_nested_deeper_than_pythons_recursion_limit(tmp_path, write_picture):
     write_picture(tmp_path.joinpath(*["d"] * 300, "1.png"), np.zeros((8, 8), np.uint8))
     before = sys.getrecursionlimit()
     try:
@@ -195,7 +195,7 @@ def test_folders_may_lie_deeper_in_folders_than_calls_in_calls(tmp_path, write_p
         sys.setrecursionlimit(before)
 
 
-def test_links_that_lead_round_in_a_ring_are_walked_once(tmp_path, write_picture):
+def test_circular_links_are_followed_once(tmp_path, write_picture):
     for name, other in (("a", "b"), ("b", "a")):
         write_picture(tmp_path / name / "1.png", np.zeros((8, 8), np.uint8))
         (tmp_path / name / "on").symlink_to(tmp_path / other)
@@ -255,7 +255,7 @@ UNPACKED = {
 
 
 @pytest.mark.parametrize(("name", "content", "problem"), UNPACKED.values(), ids=UNPACKED)
-def test_an_idx_file_is_unpacked_no_further_than_its_header_promises(tmp_path, name, content, problem):
+def test_an_idx_file_is_unpacked_only_as_far_as_its_header_says(tmp_path, name, content, problem):
     (tmp_path / name).write_bytes(content)
     tracemalloc.start()
     with pytest.raises(UserError) as error:
@@ -272,7 +272,7 @@ def test_a_gzipped_file_in_several_parts_is_one_file(tmp_path):
     assert len(idx.load(str(tmp_path), None, None)) == 6
 
 
-def test_labels_that_promise_more_than_there_are_images_are_not_read(tmp_path):
+def test_labels_with_more_entries_than_images_are_not_read(tmp_path):
     (tmp_path / IMAGES).write_bytes(SIX)
     (tmp_path / "train-labels-idx1-ubyte.gz").write_bytes(packed(header(MUCH)) + BOMB)
     with pytest.raises(UserError, match=r"labels-idx1-ubyte\.gz has 4,294,967,295 entries, where 6 are needed"):
@@ -286,14 +286,14 @@ OTHER_KINDS = [
 
 @pytest.mark.parametrize("name", [IMAGES, "x-images-idx3-ubyte", "x-images.idx3-ubyte.gz"])
 @pytest.mark.parametrize("fault", OTHER_KINDS)
-def test_what_is_no_regular_file_is_no_idx_file(tmp_path, fault, name):
+def test_a_file_that_is_not_regular_is_not_read_as_idx(tmp_path, fault, name):
     FAULTS[fault][1](tmp_path / name)
     for load in (idx.load, lambda root, size, limit: mnist.load(root, False, size, limit)):
         with pytest.raises(UserError, match=r"it holds no file named|is in none of"):
             load(str(tmp_path), None, None)
 
 
-def test_many_files_with_odd_names_make_a_short_message_fit_to_print(tmp_path):
+def test_many_files_with_odd_names_make_a_short_printable_message(tmp_path):
     for number in range(100):
         (tmp_path / f"\x1b[{number}m-images-idx3-ubyte").write_bytes(SIX)
     with pytest.raises(UserError, match="it holds several sets: ") as error:
@@ -306,7 +306,7 @@ def test_many_files_with_odd_names_make_a_short_message_fit_to_print(tmp_path):
 
 
 @pytest.mark.parametrize("size", [200_000, 10**9, 10**15])
-def test_a_size_that_no_memory_has_is_refused_before_it_is_taken_with_one_that_fits(tmp_path, ten_pictures, size):
+def test_a_size_that_exceeds_memory_is_refused_before_allocation_with_one_that_fits(tmp_path, ten_pictures, size):
     (tmp_path / IMAGES).write_bytes(SIX)
     for load in (
         lambda size: digits.load(size, None),
@@ -319,7 +319,7 @@ def test_a_size_that_no_memory_has_is_refused_before_it_is_taken_with_one_that_f
         assert 28 <= fits < size
 
 
-def test_the_size_that_is_proposed_fits_and_is_one_that_a_dcgan_draws(monkeypatch):
+def test_the_suggested_size_fits_and_a_dcgan_can_draw_it(monkeypatch):
     monkeypatch.setattr(decoding, "spare_memory", lambda: 100 * 3 * 150**2)
     with pytest.raises(UserError, match=r"Try data\.image_size=128 or a smaller one\."):
         decoding.check_room(100, 3, (151, 151))

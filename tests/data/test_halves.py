@@ -4,7 +4,7 @@ from gan_runner.data import digits, stacked
 from gan_runner.data.halves import halves
 
 
-def test_both_halves_together_are_the_set_and_labels_go_with_pictures():
+def test_both_halves_together_are_the_set_with_its_labels():
     whole = digits.load(None, None)
     even, odd = halves(whole)
     assert (len(even), len(odd)) == (899, 898)
@@ -16,12 +16,12 @@ def test_both_halves_together_are_the_set_and_labels_go_with_pictures():
     assert len({even.fingerprint, odd.fingerprint, whole.fingerprint}) == 3
 
 
-def test_a_limit_moves_no_picture_from_one_half_to_the_other():
+def test_a_limit_moves_no_image_from_one_half_to_the_other():
     for half, limited in zip(halves(digits.load(None, None)), halves(digits.load(None, 101)), strict=True):
         assert torch.equal(limited.pixels(torch.arange(len(limited))), half.pixels(torch.arange(len(limited))))
 
 
-def test_stacks_of_the_two_halves_share_no_picture_of_the_source():
+def test_stacks_of_the_two_halves_share_no_image_of_the_source():
     whole = stacked.load("digits", "nowhere", False, None, 300, 0, None)
     even, odd = halves(whole)
     for first, half in enumerate((even, odd)):

@@ -40,7 +40,7 @@ def as_set(images):
 
 
 @pytest.mark.parametrize("shape", [(6, 5), (5, 6, 3)], ids=["grey", "colour"])
-def test_a_file_is_read_as_it_was_written_with_the_names_of_its_classes(tmp_path, shape):
+def test_a_file_is_read_back_as_written_with_the_names_of_its_classes(tmp_path, shape):
     written = pictures(8, *shape)
     images = loaded(write(tmp_path / "mine.parquet", written, [2, 0, 1, 1, 0, 2, 2, 0], ["cat", "dog", "cow"]))
     assert (images.name, images.classes) == ("mine", ("cat", "dog", "cow"))
@@ -58,7 +58,7 @@ def test_a_file_is_read_as_it_was_written_with_the_names_of_its_classes(tmp_path
         (None, ()),
     ],
 )
-def test_classes_without_names_are_the_values_that_occur_and_a_set_with_gaps_has_none(tmp_path, labels, classes):
+def test_unnamed_classes_are_the_values_that_occur_and_a_set_with_gaps_has_none(tmp_path, labels, classes):
     images = loaded(write(tmp_path / "mine.parquet", pictures(3, 4, 4), labels))
     assert images.classes == classes
     assert images.labels is None if not classes else images.labels.tolist() == [1, 0, 1]
@@ -86,14 +86,14 @@ def test_a_folder_trains_on_its_training_files_and_holds_out_those_for_tests(tmp
     assert torch.equal(held_out.images, as_set(np.concatenate([parts[0][3:], parts[1][3:]])))
 
 
-def test_a_limit_takes_something_of_every_class_and_a_file_alone_has_no_tests(tmp_path):
+def test_a_limit_takes_images_of_every_class_and_a_single_file_has_no_tests(tmp_path):
     path = write(tmp_path / "test-0.parquet", pictures(9, 4, 4), [0] * 6 + [1] * 3, ["a", "b"])
     assert loaded(path, limit=4).labels.tolist() == [0, 0, 1, 1]
     with pytest.raises(NoTestSplitError):
         loaded(path, split="test")
 
 
-def test_sizes_and_channels_are_as_asked_for(tmp_path):
+def test_sizes_and_channels_are_those_that_are_set(tmp_path):
     rgba = pictures(3, 8, 6, 4)
     path = write(tmp_path / "mine.parquet", rgba)
     assert loaded(path, image_size=(4, 5), channels=1).shape == (1, 4, 5)
@@ -103,7 +103,7 @@ def test_sizes_and_channels_are_as_asked_for(tmp_path):
     assert torch.equal(images.images, as_set(np.where(seen, rgba, [255, 255, 255, 0]).astype(np.uint8)))
 
 
-def test_columns_have_usual_names_or_are_named_or_are_the_only_ones(tmp_path):
+def test_columns_are_found_by_usual_names_or_chosen_or_unique(tmp_path):
     one, other = pictures(3, 4, 4), pictures(3, 4, 4, seed=1)
     bare = [encoded(each) for each in other]
     path = write(tmp_path / "mine.parquet", one, [0, 1, 0], image="img", label="digit", thumbnail=bare)
@@ -194,7 +194,7 @@ FILES = {
 
 
 @pytest.mark.parametrize("case", FILES)
-def test_what_cannot_be_read_is_refused_in_one_message(tmp_path, case):
+def test_unreadable_files_are_refused_in_one_message(tmp_path, case):
     make, keys, said = FILES[case]
     path = tmp_path / "mine.parquet"
     make(path)
@@ -213,14 +213,14 @@ def image_column(kind):
 
 
 @pytest.mark.parametrize("kinds", [(a, b) for a in ("bytes", "struct") for b in ("bytes", "struct")])
-def test_images_may_lie_bare_in_one_file_and_in_a_struct_in_another(tmp_path, kinds):
+def test_images_may_be_plain_in_one_file_and_in_a_struct_in_another(tmp_path, kinds):
     for number, kind in enumerate(kinds):
         parquet.write_table(pyarrow.table({"image": image_column(kind)}), tmp_path / f"{number}.parquet")
     assert torch.equal(loaded(tmp_path).images, as_set(np.concatenate([pictures(2, 4, 4)] * 2)))
 
 
 @pytest.mark.parametrize("odd", ["text", "numbers", "lists", None])
-def test_a_column_that_is_missing_or_another_one_in_some_file_is_told_with_that_file(tmp_path, odd):
+def test_a_column_that_is_missing_or_different_in_some_file_is_reported_with_that_file(tmp_path, odd):
     for number, kind in enumerate((odd, "bytes")):
         columns = {"other": [1, 2]} | ({} if kind is None else {"image": image_column(kind)})
         parquet.write_table(pyarrow.table(columns), tmp_path / f"{number}.parquet")
@@ -228,7 +228,7 @@ def test_a_column_that_is_missing_or_another_one_in_some_file_is_told_with_that_
     assert f"{tmp_path}/0.parquet cannot be read: its column image is missing or of another kind" in said
 
 
-def test_classes_may_be_numbers_in_one_file_and_texts_in_another(tmp_path):
+def test_classes_may_be_numbers_in_one_file_and_text_in_another(tmp_path):
     write(tmp_path / "0.parquet", pictures(2, 4, 4), [1, 0])
     write(tmp_path / "1.parquet", pictures(2, 4, 4), ["b", "a"])
     images = loaded(tmp_path)
@@ -241,7 +241,7 @@ METADATA += [b'{"info": {"features": {"label": 1}}}', b'{"info": {"features": {"
 
 
 @pytest.mark.parametrize("metadata", METADATA, ids=lambda metadata: metadata[:40].decode("latin-1"))
-def test_what_a_file_says_of_its_columns_may_be_anything_and_costs_the_names_of_classes_alone(tmp_path, metadata):
+def test_any_metadata_of_columns_is_accepted_and_costs_at_most_the_class_names(tmp_path, metadata):
     path = write(tmp_path / "mine.parquet", pictures(3, 4, 4), [0, 1, 0], ["a", "b"])
     table = parquet.read_table(path).replace_schema_metadata({b"huggingface": metadata})
     parquet.write_table(table, path)
@@ -259,7 +259,7 @@ def test_an_image_with_a_long_text_is_read_as_from_a_folder(tmp_path):
 
 
 @pytest.mark.parametrize("name", ["../set", "owner/..", "./set", "owner/.hidden", "-/../x", "a/b/c"])
-def test_a_name_that_would_lead_elsewhere_is_none_on_the_site(tmp_path, monkeypatch, name):
+def test_a_name_that_is_a_path_elsewhere_is_refused(tmp_path, monkeypatch, name):
     monkeypatch.chdir(tmp_path)
     assert "no set on Hugging Face is named so" in message_of(name, root=tmp_path / "data", download=True)
 
@@ -297,7 +297,7 @@ def site(tmp_path, monkeypatch):
     return Site(tmp_path / "site", monkeypatch)
 
 
-def test_nothing_is_downloaded_that_was_not_asked_for(tmp_path, site):
+def test_nothing_is_downloaded_unless_requested(tmp_path, site):
     assert message_of("somebody/shapes", root=tmp_path) == (
         f"data.path is somebody/shapes, but there is no such folder, and {tmp_path}/huggingface/somebody/shapes has no "
         "download of that set.\n  Try data.download=true, which fetches "
@@ -306,7 +306,7 @@ def test_nothing_is_downloaded_that_was_not_asked_for(tmp_path, site):
     assert site.asked == []
 
 
-def test_a_download_is_kept_and_read_without_asking_again(tmp_path, site):
+def test_a_download_is_kept_and_read_again_without_a_network(tmp_path, site):
     images = loaded("somebody/shapes", root=tmp_path, download=True)
     assert (images.name, len(images), images.classes) == ("shapes", 4, ("a", "b"))
     again = loaded("somebody/shapes", root=tmp_path)
@@ -317,7 +317,7 @@ def test_a_download_is_kept_and_read_without_asking_again(tmp_path, site):
     assert sorted(path.name for path in (tmp_path / "huggingface/somebody/shapes").iterdir()) == ["default", "small"]
 
 
-def test_a_download_that_breaks_leaves_nothing_that_would_train_and_goes_on_next_time(tmp_path, site):
+def test_an_interrupted_download_is_not_trained_on_and_continues_next_time(tmp_path, site):
     site.fails = OSError("the connection was lost")
     said = message_of("somebody/shapes", root=tmp_path, download=True)
     assert said.startswith(
@@ -329,7 +329,7 @@ def test_a_download_that_breaks_leaves_nothing_that_would_train_and_goes_on_next
     assert len(loaded("somebody/shapes", root=tmp_path, download=True)) == 4
 
 
-def test_a_subset_that_is_not_there_or_not_named_is_answered_with_those_that_are(tmp_path, site):
+def test_a_missing_or_unnamed_subset_is_refused_with_the_existing_ones(tmp_path, site):
     assert message_of("somebody/shapes", root=tmp_path, subset="big", download=True) == (
         "data.subset is big, but somebody/shapes has only: default, small.\n  Try data.subset=default."
     )
@@ -339,7 +339,7 @@ def test_a_subset_that_is_not_there_or_not_named_is_answered_with_those_that_are
     )
 
 
-def test_what_is_not_installed_is_named_with_what_to_type(tmp_path, monkeypatch):
+def test_a_missing_package_is_reported_with_what_to_type(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "pyarrow", None)
     assert message_of(tmp_path) == (
         "data is huggingface, but that needs pyarrow, which is not installed.\n"

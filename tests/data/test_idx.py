@@ -44,7 +44,7 @@ def test_labels_are_optional(tmp_path, write_idx):
     assert images.classes == ()
 
 
-def test_training_files_win_over_test_files(tmp_path, write_idx):
+def test_training_files_are_preferred_to_test_files(tmp_path, write_idx):
     write_idx(tmp_path / "t10k-images-idx3-ubyte", IMAGES[:2])
     write_idx(tmp_path / "train-images-idx3-ubyte.gz", IMAGES)
     assert len(load(tmp_path)) == 6
@@ -78,7 +78,7 @@ def test_a_limit_beyond_the_set_takes_all_with_a_warning(tmp_path, write_idx, ca
     ]
 
 
-def test_the_fingerprint_follows_pixels_labels_and_shape(tmp_path, write_idx):
+def test_the_fingerprint_depends_on_pixels_labels_and_shape(tmp_path, write_idx):
     write_idx(tmp_path / "train-images-idx3-ubyte", IMAGES)
     first = load(tmp_path).fingerprint
     assert load(tmp_path).fingerprint == first
@@ -90,14 +90,14 @@ def test_the_fingerprint_follows_pixels_labels_and_shape(tmp_path, write_idx):
     assert len({first, *others}) == 5
 
 
-def test_a_file_that_breaks_off_says_where(tmp_path, write_idx):
+def test_a_truncated_file_is_reported_with_where_it_ends(tmp_path, write_idx):
     path = write_idx(tmp_path / "train-images-idx3-ubyte", np.zeros((60_000, 28, 28), np.uint8))
     path.write_bytes(path.read_bytes()[:1000])
     expected = f"data.root is {tmp_path}, but {path} ends after 1,000 of 47,040,016 bytes.\n  {REPLACE}"
     assert message_of(tmp_path) == expected
 
 
-def test_a_gzipped_file_that_breaks_off_says_so_too(tmp_path, write_idx):
+def test_a_truncated_gzipped_file_is_reported_too(tmp_path, write_idx):
     path = write_idx(tmp_path / "train-images-idx3-ubyte.gz", IMAGES)
     path.write_bytes(path.read_bytes()[:40])
     assert f"{path} ends after " in message_of(tmp_path)
@@ -119,13 +119,13 @@ def test_a_gzipped_file_that_breaks_off_says_so_too(tmp_path, write_idx):
         (b"\x1f\x8bnonsense", "cannot be unpacked: Unknown compression method"),
     ],
 )
-def test_a_malformed_file_is_named_with_what_is_wrong(tmp_path, content, problem):
+def test_a_malformed_file_is_reported_with_what_is_wrong(tmp_path, content, problem):
     path = tmp_path / "train-images-idx3-ubyte"
     path.write_bytes(content)
     assert message_of(tmp_path) == f"data.root is {tmp_path}, but {path} {problem}.\n  {REPLACE}"
 
 
-def test_a_gzipped_file_with_a_flipped_bit_is_damaged(tmp_path, write_idx):
+def test_a_gzipped_file_with_a_flipped_bit_is_reported_as_damaged(tmp_path, write_idx):
     path = write_idx(tmp_path / "train-images-idx3-ubyte.gz", IMAGES)
     content = bytearray(path.read_bytes())
     content[-6] ^= 1  # in the checksum at the end
@@ -133,13 +133,13 @@ def test_a_gzipped_file_with_a_flipped_bit_is_damaged(tmp_path, write_idx):
     assert "cannot be unpacked" in message_of(tmp_path)
 
 
-def test_labels_must_be_as_many_as_images(tmp_path, write_idx):
+def test_there_must_be_as_many_labels_as_images(tmp_path, write_idx):
     write_idx(tmp_path / "train-images-idx3-ubyte", IMAGES)
     labels = write_idx(tmp_path / "train-labels-idx1-ubyte", LABELS[:4])
     assert f"{labels} has 4 entries, where 6 are needed." in message_of(tmp_path)
 
 
-def test_a_folder_without_images_says_what_it_needs(tmp_path):
+def test_a_folder_without_images_is_refused_with_what_it_needs(tmp_path):
     assert message_of(tmp_path) == (
         f"data.root is {tmp_path}, but it holds no file named *images-idx3-ubyte, where one file of images "
         "is needed.\n  Name it train-images-idx3-ubyte(.gz), try data.root=FOLDER with another one, "
@@ -147,7 +147,7 @@ def test_a_folder_without_images_says_what_it_needs(tmp_path):
     )
 
 
-def test_several_files_of_images_are_ambiguous(tmp_path, write_idx):
+def test_several_files_of_images_are_refused_as_ambiguous(tmp_path, write_idx):
     write_idx(tmp_path / "a-images-idx3-ubyte", IMAGES)
     write_idx(tmp_path / "b-images-idx3-ubyte", IMAGES)
     assert "it holds several sets: a, b.\n" in message_of(tmp_path)
@@ -179,7 +179,7 @@ def write_letters(write_idx, folder, split, labels):
     return torch.from_numpy(images)
 
 
-def test_a_set_is_named_by_the_prefix_of_its_files_and_finds_its_test_files(tmp_path, write_idx, caplog):
+def test_a_set_is_chosen_by_the_prefix_of_its_files_and_finds_its_test_files(tmp_path, write_idx, caplog):
     training = write_letters(write_idx, tmp_path, "train", [*range(1, 27), 2])
     tests = write_letters(write_idx, tmp_path, "test", [26, 1, 3])
     write_idx(tmp_path / "emnist-digits-train-images-idx3-ubyte.gz", IMAGES)
@@ -199,21 +199,21 @@ def test_a_set_is_named_by_the_prefix_of_its_files_and_finds_its_test_files(tmp_
     assert "data.transpose=true turns them" in caplog.text
 
 
-def test_a_prefix_that_no_file_has_is_refused_with_those_that_are_there(tmp_path, write_idx):
+def test_an_unknown_prefix_is_refused_with_the_existing_ones(tmp_path, write_idx):
     write_letters(write_idx, tmp_path, "train", [1, 2])
     with pytest.raises(UserError, match="the sets there are emnist-letters-train") as error:
         idx.load(str(tmp_path), None, None, prefix="letter-train")
     assert error.value.remedy == "Try data.prefix=emnist-letters-train."
 
 
-def test_a_label_that_only_test_images_have_is_refused(tmp_path, write_idx):
+def test_a_label_that_occurs_only_in_test_images_is_refused(tmp_path, write_idx):
     write_letters(write_idx, tmp_path, "train", [1, 2, 5])
     write_letters(write_idx, tmp_path, "test", [1, 4])
     with pytest.raises(UserError, match="the label 4, which no training image has"):
         idx.load(str(tmp_path), None, None, "test")
 
 
-def test_a_file_may_lie_in_a_folder_of_its_own_name(tmp_path, write_idx):
+def test_a_file_may_be_in_a_folder_of_its_own_name(tmp_path, write_idx):
     for name, array in (("train-images-idx3-ubyte", IMAGES), ("train-labels-idx1-ubyte", LABELS)):
         write_idx(tmp_path / name / name, array)
     assert load(tmp_path).labels.tolist() == LABELS.tolist()

@@ -27,7 +27,7 @@ def message_of(folder):
     return str(error.value)
 
 
-def test_pictures_of_every_format_are_found_in_the_order_of_their_names(tmp_path, write_picture):
+def test_images_of_every_format_are_read_in_the_order_of_their_names(tmp_path, write_picture):
     for number, name in enumerate(["a.png", "b.jpg", "c.JPEG", "d/e/f.webp", "g.bmp"]):
         write_picture(tmp_path / name, np.full((8, 8, 3), 50 * number, np.uint8))
     (tmp_path / "notes.txt").write_text("not an image, and not asked to be one")
@@ -55,7 +55,7 @@ def test_folders_below_the_root_are_the_classes(tmp_path, write_picture):
         (["1.png", "cat/1.png"], ["1.png lies beside folders such as cat, so that no image has a class."]),
     ],
 )
-def test_pictures_outside_such_folders_make_a_set_without_labels(tmp_path, write_picture, caplog, names, warning):
+def test_images_outside_such_folders_make_a_set_without_labels(tmp_path, write_picture, caplog, names, warning):
     for level, name in enumerate(names):
         write_picture(tmp_path / name, GREY + level)
     images = load(tmp_path)
@@ -64,7 +64,7 @@ def test_pictures_outside_such_folders_make_a_set_without_labels(tmp_path, write
     assert caplog.messages == warning
 
 
-def test_a_link_that_leads_back_up_is_walked_once(tmp_path, write_picture):
+def test_a_link_to_a_parent_folder_is_followed_once(tmp_path, write_picture):
     write_picture(tmp_path / "cat" / "1.png", GREY)
     os.symlink(tmp_path, tmp_path / "cat" / "up")
     assert len(load(tmp_path)) == 1
@@ -92,7 +92,7 @@ def test_every_kind_of_png_becomes_colour_or_grey(tmp_path, write_picture, pictu
     assert grey[0, 0, 4, 4] == Image.new("RGB", (1, 1), colour).convert("L").getpixel((0, 0))
 
 
-def test_a_palette_with_a_transparent_colour_shows_white(tmp_path, write_picture):
+def test_a_transparent_palette_colour_becomes_white(tmp_path, write_picture):
     write_picture(tmp_path / "a.png", Image.new("P", (8, 8), 0), transparency=0)
     assert everything(load(tmp_path)).unique().tolist() == [255]
 
@@ -104,7 +104,7 @@ def test_a_cmyk_jpeg_is_read(tmp_path, write_picture):
     assert max(green, blue) < 60
 
 
-def test_pictures_are_scaled_and_cropped_to_their_middle(tmp_path, write_picture):
+def test_images_are_scaled_and_cropped_to_their_centre(tmp_path, write_picture):
     wide = np.zeros((10, 40, 3), np.uint8)
     wide[:, 13:27] = 255
     write_picture(tmp_path / "wide.png", wide)
@@ -112,7 +112,7 @@ def test_pictures_are_scaled_and_cropped_to_their_middle(tmp_path, write_picture
     assert everything(load(tmp_path, image_size=5)).unique().tolist() == [255]
 
 
-def test_a_cameras_rotation_mark_is_obeyed(tmp_path, write_picture):
+def test_a_cameras_rotation_mark_is_applied(tmp_path, write_picture):
     left = np.zeros((16, 16, 3), np.uint8)
     left[:, :8] = 255
     exif = Image.Exif()
@@ -138,7 +138,7 @@ def broken_files(folder, whole):
     return ["cut.png", "empty.png", "text.jpg"]
 
 
-def test_broken_pictures_are_named_and_left_out(tmp_path, ten_pictures, caplog):
+def test_broken_images_are_reported_and_left_out(tmp_path, ten_pictures, caplog):
     broken_files(ten_pictures, (ten_pictures / "3.png").read_bytes())
     images = load(ten_pictures)
     assert len(images) == 10
@@ -151,21 +151,21 @@ def test_broken_pictures_are_named_and_left_out(tmp_path, ten_pictures, caplog):
     assert sorted(caplog.messages)[0].startswith("1 file cannot be decoded (cut.png): ")
 
 
-def test_a_picture_too_large_to_be_meant_is_left_out(ten_pictures, write_picture, caplog, monkeypatch):
+def test_an_implausibly_large_image_is_left_out(ten_pictures, write_picture, caplog, monkeypatch):
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 1000)
     write_picture(ten_pictures / "bomb.png", np.zeros((100, 100), np.uint8))
     assert len(load(ten_pictures)) == 10
     assert "1 file cannot be decoded (bomb.png): Image size (10000 pixels) exceeds limit" in caplog.text
 
 
-def test_of_a_large_folder_only_the_headers_are_read(ten_pictures, caplog, monkeypatch):
+def test_only_the_headers_of_a_large_folder_are_read(ten_pictures, caplog, monkeypatch):
     monkeypatch.setattr(image_folder, "READ_ALL_UP_TO", 5)
     broken_files(ten_pictures, (ten_pictures / "3.png").read_bytes())
     assert len(load(ten_pictures)) == 11
     assert len(caplog.messages) == 3
 
 
-def test_a_picture_found_broken_later_is_replaced_by_the_next_with_one_warning(ten_pictures, caplog):
+def test_an_image_that_turns_out_broken_later_is_replaced_by_the_next_with_one_warning(ten_pictures, caplog):
     images = load(ten_pictures)
     whole = everything(images)
     content = (ten_pictures / "9.png").read_bytes()
@@ -185,13 +185,13 @@ def test_a_folder_that_vanishes_is_an_error(ten_pictures):
         everything(images)
 
 
-def test_a_folder_without_pictures_is_an_error(tmp_path):
+def test_a_folder_without_images_is_an_error(tmp_path):
     assert message_of(tmp_path).startswith(
         f"data.root is {tmp_path}, but no image there can be read: there are no files.\n  Put PNG, JPEG, WEBP, BMP, "
     )
 
 
-def test_a_folder_of_broken_pictures_is_an_error(tmp_path):
+def test_a_folder_of_broken_images_is_an_error(tmp_path):
     broken_files(tmp_path, b"")
     assert message_of(tmp_path).startswith(
         f"data.root is {tmp_path}, but no image there can be read: 2 files are empty (cut.png, empty.png). "
@@ -203,7 +203,7 @@ def test_a_limit_takes_the_first_files_by_name(ten_pictures):
     assert torch.equal(everything(load(ten_pictures, limit=4)), everything(load(ten_pictures))[:4])
 
 
-def test_the_fingerprint_follows_names_sizes_and_shape(ten_pictures, write_picture):
+def test_the_fingerprint_depends_on_names_sizes_and_shape(ten_pictures, write_picture):
     first = load(ten_pictures).fingerprint
     assert load(ten_pictures).fingerprint == first
     others = [load(ten_pictures, image_size=9).fingerprint, load(ten_pictures, channels=1).fingerprint]
@@ -214,7 +214,7 @@ def test_the_fingerprint_follows_names_sizes_and_shape(ten_pictures, write_pictu
     assert len({first, *others}) == 5
 
 
-def test_the_fingerprint_follows_the_pixels_where_names_and_sizes_stay(tmp_path, write_picture, monkeypatch):
+def test_the_fingerprint_depends_on_pixels_if_names_and_sizes_stay(tmp_path, write_picture, monkeypatch):
     def fingerprint_of(*levels):
         for number, level in enumerate(levels):
             write_picture(tmp_path / f"{number}.bmp", np.full((4, 4), level, np.uint8))
@@ -241,16 +241,14 @@ FINGERPRINTS = {
 
 
 @pytest.mark.parametrize(("names", "known"), FINGERPRINTS.values(), ids=FINGERPRINTS)
-def test_a_folder_keeps_its_fingerprint_from_version_to_version_so_that_its_runs_resume(tmp_path, names, known):
+def test_a_folder_keeps_its_fingerprint_in_later_versions_so_that_its_runs_resume(tmp_path, names, known):
     for number, name in enumerate(names):
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).write_bytes(bitmap(60 * (number + 1)))
     assert load(tmp_path).fingerprint == known
 
 
-def test_the_fingerprint_follows_classes_that_are_deeper_folders_and_the_range_of_deep_pictures(
-    tmp_path, write_picture
-):
+def test_the_fingerprint_depends_on_nested_classes_and_the_range_of_deep_images(tmp_path, write_picture):
     for name in ("archive/cats/a.png", "archive/dogs/b.png"):
         write_picture(tmp_path / name, np.full((8, 8), 4000, np.uint16))
     first = load(tmp_path)
@@ -259,7 +257,7 @@ def test_the_fingerprint_follows_classes_that_are_deeper_folders_and_the_range_o
     assert first.fingerprint != as_one_class.fingerprint
 
 
-def test_parts_of_a_folder_of_deep_pictures_are_drawn_in_the_range_of_the_whole(tmp_path, write_picture):
+def test_parts_of_a_folder_of_deep_images_have_the_range_of_the_whole(tmp_path, write_picture):
     for part, most in (("train", 1000), ("test", 4095)):
         for number in range(4):
             values = np.full((8, 8), most * (number + 1) // 4, np.uint16)
@@ -271,7 +269,7 @@ def test_parts_of_a_folder_of_deep_pictures_are_drawn_in_the_range_of_the_whole(
     assert everything(held_out)[:, 0, 0, 0].tolist() == [1023 // 16, 2047 // 16, 3071 // 16, 255]
 
 
-def test_what_a_limit_keeps_of_a_folder_comes_from_every_class_and_a_larger_one_keeps_it_too(tmp_path, write_picture):
+def test_a_limit_takes_images_of_every_class_and_a_larger_one_contains_it(tmp_path, write_picture):
     for number, name in enumerate(f"{c}/{n}.png" for c in "abc" for n in range(8)):
         write_picture(tmp_path / name, np.full((8, 8), 10 * number, np.uint8))
     kept = [load(tmp_path, limit=limit) for limit in (2, 6, 7, 24)]
@@ -293,7 +291,7 @@ def test_classes_keep_their_numbers_where_a_share_is_held_out_or_a_limit_is_smal
     assert (held_out.classes, held_out.labels.tolist()) == (("a", "b", "c"), [1, 2])
 
 
-def test_pictures_that_break_in_a_run_are_told_of_in_a_few_lines(ten_pictures, write_picture, caplog):
+def test_images_that_break_during_a_run_are_reported_in_a_few_lines(ten_pictures, write_picture, caplog):
     for number in range(10, 40):
         write_picture(ten_pictures / f"{number}.png", GREY + number)
     images = load(ten_pictures)
@@ -307,7 +305,7 @@ def test_pictures_that_break_in_a_run_are_told_of_in_a_few_lines(ten_pictures, w
 
 @pytest.mark.parametrize("size", [(8, 12), (12, 8), (5, 5)])
 @pytest.mark.parametrize("stored", [(40, 60), (60, 40), (9, 9), (4, 30)])
-def test_pictures_cover_an_oblong_size_and_keep_their_middle(tmp_path, write_picture, size, stored):
+def test_images_cover_a_size_that_is_not_square_and_keep_their_centre(tmp_path, write_picture, size, stored):
     rows, columns = np.mgrid[: stored[0], : stored[1]]
     write_picture(tmp_path / "a.png", np.stack([rows, columns, rows], -1).astype(np.uint8))
     images = load(tmp_path, list(size))
@@ -319,7 +317,7 @@ def test_pictures_cover_an_oblong_size_and_keep_their_middle(tmp_path, write_pic
         assert drawn[-1] - drawn[0] == pytest.approx((size[axis] - 1) / scale, abs=1.2)  # the same scale both ways
 
 
-def test_an_oblong_size_is_said_as_it_is_typed_where_it_crops_or_enlarges_much(tmp_path, write_picture, caplog):
+def test_a_size_that_is_not_square_is_reported_as_typed_if_it_crops_or_enlarges_much(tmp_path, write_picture, caplog):
     write_picture(tmp_path / "tall.png", np.zeros((90, 20, 3), np.uint8) + 99)
     with caplog.at_level("WARNING"):
         load(tmp_path, [30, 60])
@@ -328,7 +326,7 @@ def test_an_oblong_size_is_said_as_it_is_typed_where_it_crops_or_enlarges_much(t
 
 
 @pytest.mark.parametrize("size", [8, 16])
-def test_transparency_is_a_fourth_channel_where_it_is_asked_for(tmp_path, write_picture, size):
+def test_transparency_is_a_fourth_channel_on_request(tmp_path, write_picture, size):
     image = np.zeros((16, 16, 4), np.uint8)
     image[:, :8] = (10, 200, 30, 255)
     image[:, 8:] = (77, 77, 77, 0)  # a colour that nobody sees
@@ -343,7 +341,7 @@ def test_transparency_is_a_fourth_channel_where_it_is_asked_for(tmp_path, write_
     assert on_white[:, 0, -1].tolist() == [255, 255, 255]
 
 
-def test_a_fourth_channel_that_is_not_there_is_an_error(ten_pictures):
+def test_a_missing_fourth_channel_is_an_error(ten_pictures):
     with pytest.raises(UserError) as error:
         load(ten_pictures, channels=4)
     assert str(error.value) == (

@@ -5,13 +5,13 @@ from gan_runner.data import IndexSampler
 from gan_runner.data.index_sampler import Share
 
 
-def test_every_pass_shows_each_image_once():
+def test_every_epoch_shows_each_image_once():
     order = IndexSampler(count=10, seed=1, replacement=False)
     for number in range(5):
         assert order.indices(number * 10, 10).sort().values.tolist() == list(range(10))
 
 
-def test_passes_and_seeds_differ():
+def test_epochs_and_seeds_differ():
     passes = [
         tuple(IndexSampler(50, seed, replacement=False).indices(start, 50).tolist())
         for seed in (0, 1)
@@ -21,13 +21,13 @@ def test_passes_and_seeds_differ():
 
 
 @pytest.mark.parametrize("replacement", [False, True])
-def test_the_stream_goes_on_from_any_start(replacement):
+def test_the_stream_resumes_from_any_position(replacement):
     stream = IndexSampler(10, 3, replacement).indices(0, 60)
     for start in range(0, 40, 7):
         torch.testing.assert_close(IndexSampler(10, 3, replacement).indices(start, 17), stream[start : start + 17])
 
 
-def test_going_back_gives_what_was_there_before():
+def test_an_earlier_position_gives_the_same_again():
     order = IndexSampler(10, 3, replacement=False)
     early = order.indices(5, 10)
     order.indices(500, 30)
@@ -35,7 +35,7 @@ def test_going_back_gives_what_was_there_before():
 
 
 @pytest.mark.parametrize("replacement", [False, True])
-def test_half_of_each_pass_is_mirrored_and_other_images_in_the_next(replacement):
+def test_half_of_each_epoch_is_mirrored_and_other_images_in_the_next(replacement):
     order = IndexSampler(1000, 0, replacement, views=2)
     passes = [order.indices(number * 1000, 1000) for number in range(3)]
     for indices in passes:
@@ -52,17 +52,17 @@ def test_drawing_with_replacement_repeats_and_misses_images():
     assert drawn.dtype == torch.int64
 
 
-def test_one_image_is_an_order_too():
+def test_one_image_has_an_order_too():
     assert IndexSampler(1, 0, replacement=False).indices(3, 4).tolist() == [0, 0, 0, 0]
 
 
-def test_a_stream_keeps_two_passes_at_most():
+def test_a_stream_keeps_at_most_two_epochs():
     order = IndexSampler(10, 0, replacement=False)
     order.indices(0, 100)
     assert len(order._passes) == 2
 
 
-def test_negative_seeds_are_seeds():
+def test_negative_seeds_are_valid():
     assert not torch.equal(
         IndexSampler(99, -1, replacement=False).of_pass(0), IndexSampler(99, 1, replacement=False).of_pass(0)
     )
@@ -70,7 +70,7 @@ def test_negative_seeds_are_seeds():
 
 @pytest.mark.parametrize("size", [2, 3])
 @pytest.mark.parametrize("start", [0, 1, 7])
-def test_shares_are_every_other_position_of_the_order_across_passes(size, start):
+def test_processes_take_alternate_positions_of_the_order_across_epochs(size, start):
     whole = IndexSampler(10, 3, replacement=False).indices(start * size, 9 * size)
     for rank in range(size):
         share = IndexSampler(10, 3, False, Share(rank, size))

@@ -24,7 +24,7 @@ def message_of(load, root, download=False):
 
 
 @pytest.mark.parametrize("path", CONFIGS, ids=lambda path: path.stem)
-def test_a_config_opens_with_what_it_is_and_has_exactly_the_keys_of_its_loader(path):
+def test_a_config_begins_with_what_it_is_and_has_exactly_the_keys_of_its_loader(path):
     assert path.read_text().startswith("# ")
     config = OmegaConf.load(path)
     load = get_method(config.pop("_target_"))
@@ -32,7 +32,7 @@ def test_a_config_opens_with_what_it_is_and_has_exactly_the_keys_of_its_loader(p
     assert set(typing.get_type_hints(load)) == {*config, "return"}
 
 
-def test_the_digits_ship_inside_the_package():
+def test_the_digits_are_part_of_the_package():
     images = digits.load(image_size=28, limit=None)
     assert (images.name, images.shape, len(images)) == ("digits", (1, 28, 28), 1797)
     assert images.labels.bincount().tolist() == [178, 182, 177, 183, 181, 182, 181, 179, 174, 180]
@@ -40,7 +40,7 @@ def test_the_digits_ship_inside_the_package():
     assert images.images.max() == 255
 
 
-def test_the_digits_are_to_be_had_as_they_were_measured():
+def test_the_digits_are_available_at_their_original_size():
     images = digits.load(image_size=None, limit=1)
     row = [0, 0, 5, 13, 9, 1, 0, 0]
     assert images.shape == (1, 8, 8)
@@ -48,7 +48,7 @@ def test_the_digits_are_to_be_had_as_they_were_measured():
     assert images.labels.tolist() == [0]
 
 
-def test_the_emoji_ship_inside_the_package_with_their_licence():
+def test_the_emoji_are_part_of_the_package_with_their_licence():
     images = emoji.load(32, 3, None)
     assert (images.name, images.shape, len(images)) == ("emoji", (3, 32, 32), 1520)
     assert dict(zip(images.classes, images.labels.bincount().tolist(), strict=True)) == emoji.CLASSES
@@ -61,7 +61,7 @@ def test_the_emoji_ship_inside_the_package_with_their_licence():
     assert (folder / emoji.FILE).stat().st_size < 2_000_000
 
 
-def test_a_class_of_emoji_looks_as_it_is_named():
+def test_a_class_of_emoji_looks_like_its_name():
     images = emoji.load(None, 3, None)
     colours = {name: images.images[images.labels == number].double() for number, name in enumerate(images.classes)}
     yellow = {name: (some[:, 0].mean() - some[:, 2].mean()).item() for name, some in colours.items()}
@@ -70,7 +70,7 @@ def test_a_class_of_emoji_looks_as_it_is_named():
     assert max(whole, key=whole.get) == "symbols"
 
 
-def test_emoji_have_a_fourth_channel_and_oblong_sizes_where_they_are_asked_for():
+def test_emoji_have_a_fourth_channel_and_sizes_that_are_not_square_on_request():
     see_through, on_white = (emoji.load([32, 48], channels, 16).images.double() for channels in (4, 3))
     assert see_through.shape == (16, 4, 32, 48)
     opaque = see_through[:, 3:] / 255
@@ -104,7 +104,7 @@ def test_sets_of_idx_files_are_found_in_their_usual_folders(tmp_path, write_pair
     assert images.labels.tolist() == [0, 1, 2, 3, 4, 5]
 
 
-def test_kaggles_layout_of_mnist_a_folder_around_every_file_is_read(tmp_path, write_pair):
+def test_kaggles_layout_of_mnist_with_a_folder_around_every_file_is_read(tmp_path, write_pair):
     pixels = write_pair(tmp_path)
     for file in list(tmp_path.iterdir()):
         content = file.read_bytes()
@@ -127,7 +127,7 @@ def test_images_of_another_size_are_resized(tmp_path, write_pair):
     assert mnist.load(str(tmp_path), False, 32, 2).images.shape == (2, 1, 32, 32)
 
 
-def test_a_set_that_is_nowhere_names_the_folders_and_the_ways_out(tmp_path):
+def test_a_missing_set_is_refused_with_the_searched_folders_and_what_to_do(tmp_path):
     assert message_of(fashion_mnist.load, tmp_path / "data") == (
         f"data.root is {tmp_path}/data, but fashion_mnist is in none of: {tmp_path}/data/FashionMNIST/raw, "
         f"{tmp_path}/data/fashion_mnist, {tmp_path}/data.\n"
@@ -141,7 +141,7 @@ def test_a_root_that_is_a_file_is_an_error(tmp_path):
     assert "that is a file, where a folder is needed." in message_of(mnist.load, tmp_path / "file")
 
 
-def test_labels_without_images_name_the_file_that_lacks(tmp_path, write_pair):
+def test_labels_without_images_name_the_missing_file(tmp_path, write_pair):
     write_pair(tmp_path / "MNIST" / "raw")
     (tmp_path / "MNIST/raw/train-images-idx3-ubyte").unlink()
     assert message_of(mnist.load, tmp_path) == (
@@ -150,13 +150,13 @@ def test_labels_without_images_name_the_file_that_lacks(tmp_path, write_pair):
     )
 
 
-def test_a_label_beyond_the_classes_is_damage(tmp_path, write_pair, write_idx):
+def test_a_label_beyond_the_classes_is_reported_as_damage(tmp_path, write_pair, write_idx):
     write_pair(tmp_path)
     path = write_idx(tmp_path / "train-labels-idx1-ubyte", np.array([0, 1, 2, 3, 4, 77], dtype=np.uint8))
     assert f"{path} holds class 77, where 0 to 9 are known." in message_of(mnist.load, tmp_path)
 
 
-def test_a_download_lands_in_torchvisions_layout_in_one_go(tmp_path, write_pair, monkeypatch):
+def test_a_download_is_stored_in_torchvisions_layout_atomically(tmp_path, write_pair, monkeypatch):
     def fetch(folder, download):
         assert download
         assert Path(folder) != tmp_path
@@ -168,7 +168,7 @@ def test_a_download_lands_in_torchvisions_layout_in_one_go(tmp_path, write_pair,
     assert len(mnist.load(str(tmp_path / "new"), False, None, None)) == 6
 
 
-def test_a_failed_download_is_one_message_and_leaves_nothing(tmp_path, monkeypatch):
+def test_a_failed_download_gives_one_message_and_leaves_nothing(tmp_path, monkeypatch):
     def fetch(folder, download):
         (Path(folder) / "half").write_bytes(b"half")
         raise URLError("no network")

@@ -43,9 +43,7 @@ def write_cifar(root, labels, write_idx, write_picture, patch):
 
 @pytest.mark.parametrize("write", [write_folder, write_idx_files, write_mnist, write_cifar])
 @pytest.mark.parametrize("labels", [SORTED, MIXED, RARE_LATE], ids=["sorted", "mixed", "a class comes late"])
-def test_a_limit_keeps_pictures_of_every_class_of_any_set(
-    tmp_path, monkeypatch, write_idx, write_picture, write, labels
-):
+def test_a_limit_keeps_images_of_every_class_of_any_set(tmp_path, monkeypatch, write_idx, write_picture, write, labels):
     load = write(tmp_path, labels, write_idx, write_picture, monkeypatch)
     whole, part, again = load(None), load(10), load(10)
     assert (len(part), part.classes) == (10, whole.classes)

@@ -41,7 +41,7 @@ def sampled(source, n, seed):
 @pytest.mark.parametrize("replacement", [False, True])
 @pytest.mark.parametrize("resident", [True, False])
 @pytest.mark.parametrize(("start", "n"), [(0, 3), (5, 3), (6, 30), (700, 7)])
-def test_a_load_follows_the_order_across_any_number_of_passes(seven_images, replacement, resident, start, n):
+def test_loading_follows_the_order_across_epochs(seven_images, replacement, resident, start, n):
     source = made(seven_images, resident=resident, replacement=replacement)
     expected = seven_images.pixels(IndexSampler(7, 5, replacement).indices(start, n))
     assert torch.equal(loaded(source, start, n), expected)
@@ -56,16 +56,14 @@ def either_way(images, indices):
 @pytest.mark.parametrize("replacement", [False, True])
 @pytest.mark.parametrize("resident", [True, False])
 @pytest.mark.parametrize(("start", "n"), [(0, 3), (5, 3), (6, 30), (700, 7)])
-def test_a_flip_mirrors_images_wherever_a_load_begins_and_leaves_the_order(
-    seven_images, replacement, resident, start, n
-):
+def test_flips_mirror_images_from_any_position_and_keep_the_order(seven_images, replacement, resident, start, n):
     source = made(seven_images, resident=resident, replacement=replacement, flip=True)
     indices = IndexSampler(7, 5, replacement, views=2).indices(start, n)
     assert torch.equal(indices % 7, IndexSampler(7, 5, replacement).indices(start, n))
     assert torch.equal(loaded(source, start, n), either_way(seven_images, indices))
 
 
-def test_threads_stream_mirrored_what_a_resident_set_mirrors(ten_pictures):
+def test_streamed_flips_equal_those_in_memory(ten_pictures):
     pictures = image_folder.load(str(ten_pictures), image_size=8, channels=3, limit=None)
     resident = made(pictures, resident=True, flip=True)
     with contextlib.closing(made(pictures, resident=False, workers=2, flip=True)) as streamed:
@@ -74,7 +72,7 @@ def test_threads_stream_mirrored_what_a_resident_set_mirrors(ten_pictures):
 
 
 @pytest.mark.parametrize("resident", [True, False])
-def test_a_sample_is_mirrored_only_where_it_is_to_be_as_shown(seven_images, resident):
+def test_a_sample_is_mirrored_only_on_request(seven_images, resident):
     plain, flipped = made(seven_images, resident=resident), made(seven_images, resident=resident, flip=True)
     assert torch.equal(flipped.sample(7, 3).images, plain.sample(7, 3).images)
     assert torch.equal(plain.sample(7, 3, as_shown=True).images, plain.sample(7, 3).images)
@@ -85,7 +83,7 @@ def test_a_sample_is_mirrored_only_where_it_is_to_be_as_shown(seven_images, resi
     assert not mirrored.all()
 
 
-def test_a_load_after_another_elsewhere_is_right_too(seven_images):
+def test_loading_from_another_position_is_right_too(seven_images):
     source = made(seven_images, resident=True)
     expected = loaded(source, 4, 5)
     loaded(source, 700, 5)
@@ -93,7 +91,7 @@ def test_a_load_after_another_elsewhere_is_right_too(seven_images):
 
 
 @pytest.mark.parametrize("workers", [0, 1, 2])
-def test_threads_stream_what_a_resident_set_gives(ten_pictures, workers):
+def test_streamed_images_equal_those_in_memory(ten_pictures, workers):
     pictures = image_folder.load(str(ten_pictures), image_size=8, channels=3, limit=None)
     resident, streamed = made(pictures, resident=True), made(pictures, resident=False, workers=workers)
     assert (type(resident), type(streamed)) == (ResidentLoader, StreamedLoader)
@@ -102,7 +100,7 @@ def test_threads_stream_what_a_resident_set_gives(ten_pictures, workers):
     assert streamed.waited_seconds > 0
 
 
-def test_conditions_come_with_their_images(tmp_path, write_picture):
+def test_conditions_are_loaded_with_their_images(tmp_path, write_picture):
     for number in range(10):
         write_picture(tmp_path / str(number) / "1.bmp", np.full((8, 8), 20 * number, np.uint8))
     pictures = image_folder.load(str(tmp_path), image_size=8, channels=1, limit=None)
@@ -137,7 +135,7 @@ sys.exit(7)
 
 
 @pytest.mark.slow
-def test_a_process_ends_in_its_own_way_while_threads_decode(tmp_path, write_picture):
+def test_a_process_ends_normally_while_threads_decode(tmp_path, write_picture):
     """A thread that came out of PyTorch while the interpreter is taken down would abort it."""
     for number in range(8):
         write_picture(tmp_path / "pictures" / f"{number}.png", np.full((500, 500, 3), 100 + number, np.uint8))
@@ -146,7 +144,7 @@ def test_a_process_ends_in_its_own_way_while_threads_decode(tmp_path, write_pict
     assert (ended.returncode, ended.stderr) == (7, "")
 
 
-def test_a_stream_goes_on_where_a_load_was_interrupted(ten_pictures):
+def test_a_stream_resumes_where_loading_was_interrupted(ten_pictures):
     """As by Ctrl-C, whose handler may raise wherever the run is."""
     pictures = image_folder.load(str(ten_pictures), image_size=8, channels=3, limit=None)
     expected = made(pictures, resident=True)
@@ -166,7 +164,7 @@ def test_a_stream_goes_on_where_a_load_was_interrupted(ten_pictures):
 
 
 @pytest.mark.parametrize("workers", [0, 1])
-def test_a_folder_that_vanishes_while_streaming_is_told_as_it_is(ten_pictures, workers):
+def test_a_folder_that_vanishes_while_streaming_is_reported_as_such(ten_pictures, workers):
     pictures = image_folder.load(str(ten_pictures), image_size=8, channels=3, limit=None)
     with contextlib.closing(made(pictures, resident=False, workers=workers)) as streamed:
         ten_pictures.rename(ten_pictures.with_name("elsewhere"))
@@ -174,7 +172,7 @@ def test_a_folder_that_vanishes_while_streaming_is_told_as_it_is(ten_pictures, w
             loaded(streamed, 0, 3)
 
 
-def test_a_picture_that_breaks_while_streaming_is_replaced_with_one_warning(ten_pictures, caplog):
+def test_an_image_that_breaks_while_streaming_is_replaced_with_one_warning(ten_pictures, caplog):
     pictures = image_folder.load(str(ten_pictures), image_size=8, channels=3, limit=None)
     (ten_pictures / "4.png").write_bytes(b"")
     streamed = made(pictures, resident=False, workers=2, batch=10)
@@ -188,7 +186,7 @@ def test_a_picture_that_breaks_while_streaming_is_replaced_with_one_warning(ten_
 
 
 @pytest.mark.parametrize("resident", [True, False])
-def test_feeding_takes_none_of_the_runs_random_numbers(seven_images, resident):
+def test_loading_uses_none_of_the_runs_random_numbers(seven_images, resident):
     before = torch.get_rng_state()
     source = made(seven_images, resident=resident)
     loaded(source, 0, 3)
@@ -196,7 +194,7 @@ def test_feeding_takes_none_of_the_runs_random_numbers(seven_images, resident):
     assert torch.equal(torch.get_rng_state(), before)
 
 
-def test_a_load_of_another_size_leaves_the_stream_alone(seven_images):
+def test_loading_another_batch_size_does_not_disturb_the_stream(seven_images):
     source = made(seven_images, resident=False)
     loaded(source, 0, 3)
     stream = source._stream
@@ -225,7 +223,7 @@ def test_a_sample_larger_than_the_set_repeats_every_image_equally_often(seven_im
     assert counts.tolist() == [3] * 7
 
 
-def test_auto_keeps_on_the_device_what_fits_and_says_so(ten_pictures, monkeypatch, caplog):
+def test_auto_keeps_images_on_the_device_if_they_fit_and_says_so(ten_pictures, monkeypatch, caplog):
     caplog.set_level(logging.DEBUG, "gan_runner")
     pictures = image_folder.load(str(ten_pictures), image_size=8, channels=3, limit=None)
     needed = 10 * 3 * 8 * 8
@@ -239,7 +237,7 @@ def test_auto_keeps_on_the_device_what_fits_and_says_so(ten_pictures, monkeypatc
     ]
 
 
-def test_insisting_on_what_does_not_fit_is_an_error(ten_pictures, monkeypatch):
+def test_requiring_images_on_a_device_without_room_is_an_error(ten_pictures, monkeypatch):
     pictures = image_folder.load(str(ten_pictures), image_size=200, channels=3, limit=None)
     monkeypatch.setattr(loader, "free_memory", lambda device: 1_000_000)
     with pytest.raises(UserError) as error:
@@ -251,7 +249,7 @@ def test_insisting_on_what_does_not_fit_is_an_error(ten_pictures, monkeypatch):
 
 
 @pytest.mark.parametrize("resident", [True, False])
-def test_a_batch_that_does_not_fit_is_refused_before_it_is_taken(ten_pictures, monkeypatch, resident):
+def test_a_batch_that_does_not_fit_is_refused_before_it_is_allocated(ten_pictures, monkeypatch, resident):
     pictures = image_folder.load(str(ten_pictures), image_size=200, channels=3, limit=None)
     monkeypatch.setattr(loader, "free_memory", lambda device: 10_000_000)
     with pytest.raises(UserError) as error:
@@ -263,14 +261,14 @@ def test_a_batch_that_does_not_fit_is_refused_before_it_is_taken(ten_pictures, m
     assert made(pictures, resident=False, batch=6).images is pictures
 
 
-def test_a_batch_of_one_that_does_not_fit_asks_for_another_size(ten_pictures, monkeypatch):
+def test_a_batch_of_one_that_does_not_fit_suggests_another_image_size(ten_pictures, monkeypatch):
     pictures = image_folder.load(str(ten_pictures), image_size=200, channels=3, limit=None)
     monkeypatch.setattr(loader, "free_memory", lambda device: 1_000_000)
     with pytest.raises(UserError, match=r"Try data\.image_size=48\.$"):
         made(pictures, batch=10)
 
 
-def test_free_memory_is_known():
+def test_free_memory_is_measured():
     assert loader.free_memory(CPU) > 1_000_000
 
 
@@ -324,7 +322,7 @@ def labelled_pictures(tmp_path, write_picture):
 
 @pytest.mark.parametrize("resident", [True, False])
 @pytest.mark.parametrize(("start", "n"), [(0, 3), (5, 3), (6, 30)])
-def test_images_arrive_with_their_labels_whichever_way_they_are_fed(labelled_images, resident, start, n):
+def test_images_keep_their_labels_in_memory_and_in_a_stream(labelled_images, resident, start, n):
     source = made(labelled_images, resident=resident)
     out = source.buffer(n)
     places = [tensor.data_ptr() for _, tensor in out.parts()]
@@ -337,7 +335,7 @@ def test_images_arrive_with_their_labels_whichever_way_they_are_fed(labelled_ima
 
 
 @pytest.mark.parametrize(("resident", "workers"), [(True, 0), (False, 0), (False, 2)])
-def test_pictures_arrive_with_their_labels_whichever_way_they_are_read(labelled_pictures, resident, workers):
+def test_images_keep_their_labels_in_every_kind_of_set(labelled_pictures, resident, workers):
     with contextlib.closing(made(labelled_pictures, resident=resident, workers=workers)) as source:
         for start, n in ((0, 3), (3, 3), (6, 3), (50, 7)):
             out = source.buffer(n)
@@ -348,7 +346,7 @@ def test_pictures_arrive_with_their_labels_whichever_way_they_are_read(labelled_
 
 
 @pytest.mark.parametrize("resident", [True, False])
-def test_a_sample_brings_the_labels_of_its_images(labelled_images, resident):
+def test_a_sample_includes_the_labels_of_its_images(labelled_images, resident):
     sample = made(labelled_images, resident=resident).sample(7, seed=2)
     contents = [image.numpy().tobytes() for image in labelled_images.images]
     rows = [contents.index(image.numpy().tobytes()) for image in sample.images]
@@ -369,7 +367,7 @@ class Pairs(InMemoryImages):
 
 
 @pytest.mark.parametrize("resident", [True, False])
-def test_a_condition_may_be_a_picture(seven_images, resident):
+def test_a_condition_may_be_an_image(seven_images, resident):
     pairs = Pairs("pairs", seven_images.images, None, ())
     source = made(pairs, resident=resident)
     out = source.buffer(5)

@@ -13,7 +13,7 @@ from tests.data.odd_folders import FOLDERS
 
 
 @pytest.mark.parametrize("name", FOLDERS)
-def test_a_folder_as_people_have_them_is_read_and_told_of(tmp_path, caplog, name):
+def test_a_real_world_folder_is_read_and_described(tmp_path, caplog, name):
     caplog.set_level(logging.INFO)
     folder = FOLDERS[name]
     folder.make(tmp_path)
@@ -44,5 +44,5 @@ def assert_held_out(root, folder, training):
     assert held_out.classes in ((), training.classes)
 
 
-def test_there_are_sixty_folders_and_more():
+def test_there_are_at_least_sixty_folders():
     assert len(FOLDERS) >= 60

@@ -54,7 +54,7 @@ def test_arrays_of_keras_and_tables_of_kaggle_are_read(tmp_path, files):
 @pytest.mark.parametrize("last", [True, False])
 @pytest.mark.parametrize("header", [True, False])
 @pytest.mark.parametrize("corner", [0, 255])
-def test_labels_that_no_header_names_are_told_from_the_pixels_of_a_corner(tmp_path, last, header, corner):
+def test_labels_without_a_header_are_distinguished_from_pixels_of_a_corner(tmp_path, last, header, corner):
     images = np.tile(IMAGES, (4, 1, 1))
     images[:, 0, 0] = images[:, -1, -1] = corner
     images[3, 0, 0] = images[5, -1, -1] = 9  # as rare images reach it
@@ -66,7 +66,7 @@ def test_labels_that_no_header_names_are_told_from_the_pixels_of_a_corner(tmp_pa
     assert torch.equal(read.images[:, 0], torch.from_numpy(images))
 
 
-def test_test_pictures_without_labels_are_named(tmp_path):
+def test_test_images_without_labels_are_named(tmp_path):
     (tmp_path / "train.csv").write_bytes(csv(FIRST, ["label", *PIXELS]))
     (tmp_path / "test.csv").write_bytes(csv(ROWS, PIXELS))
     with pytest.raises(UserError, match=r"and not labels for .*test\.csv"):
@@ -87,7 +87,7 @@ def test_test_pictures_without_labels_are_named(tmp_path):
         ("train.csv", csv(FIRST.astype(int) * 3), "could not convert string"),
     ],
 )
-def test_what_is_damaged_is_named_with_the_reason(tmp_path, name, content, said):
+def test_damaged_files_are_reported_with_the_reason(tmp_path, name, content, said):
     (tmp_path / name).write_bytes(content)
     with pytest.raises(UserError) as error:
         mnist.load(str(tmp_path), False, None, None)
@@ -126,7 +126,7 @@ Image.new("L", (4, 4)).save(PNG, "PNG")
         (cifar10, "deep/cifar-10-batches-py/data_batch_1", "Try data.root={root}/deep"),
     ],
 )
-def test_what_lies_there_instead_is_named_with_what_to_type(tmp_path, load, lies, said):
+def test_files_found_instead_of_a_set_are_reported_with_what_to_type(tmp_path, load, lies, said):
     (tmp_path / lies).parent.mkdir(parents=True, exist_ok=True)
     (tmp_path / lies).write_bytes(PNG.getvalue())
     arguments = (None, None) if load is idx.load else (False, None, None)

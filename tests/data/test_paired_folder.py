@@ -104,7 +104,7 @@ def test_channels_may_differ_between_the_sides(tmp_path, layout):
     assert batch_of(images, torch.tensor([2])).conditions[SOURCE].shape == (1, 1, 4, 4)
 
 
-def test_other_contents_sizes_and_directions_are_other_data(tmp_path):
+def test_other_contents_sizes_and_directions_give_another_fingerprint(tmp_path):
     where = two_folders(tmp_path / "data", ["train"])
     made = [pairs(**where), pairs(**where, size=4), pairs(**where, direction="BtoA"), pairs(**where, source_channels=1)]
     before = {images.fingerprint for images in made}
@@ -112,7 +112,7 @@ def test_other_contents_sizes_and_directions_are_other_data(tmp_path):
     assert len(before | {pairs(**where).fingerprint}) == 5
 
 
-def test_pictures_without_a_partner_are_named(tmp_path):
+def test_images_without_a_partner_are_reported(tmp_path):
     where = two_folders(tmp_path / "data", ["train"])
     (tmp_path / "data/B/three.bmp").unlink()
     save(noise(1), tmp_path / "data/B/four.bmp")
@@ -120,7 +120,7 @@ def test_pictures_without_a_partner_are_named(tmp_path):
         pairs(**where)
 
 
-def test_an_empty_side_is_named(tmp_path):
+def test_an_empty_side_is_reported(tmp_path):
     save(noise(1), tmp_path / "A/one.png")
     with pytest.raises(UserError, match=r"B in .* holds no images"):
         pairs(str(tmp_path))
@@ -131,7 +131,7 @@ def test_an_empty_side_is_named(tmp_path):
         pairs(str(tmp_path / "nothing"))
 
 
-def test_two_files_that_could_both_be_the_partner_are_named(tmp_path):
+def test_two_candidates_for_the_same_partner_are_reported(tmp_path):
     where = two_folders(tmp_path / "data", ["train"])
     save(noise(1), tmp_path / "data/A/one.bmp")
     with pytest.raises(UserError, match=r"one\.png and .*one\.bmp|one\.bmp and .*one\.png"):
@@ -139,14 +139,14 @@ def test_two_files_that_could_both_be_the_partner_are_named(tmp_path):
 
 
 @pytest.mark.parametrize("shape", [(8, 8), (8, 15), (16, 8)])
-def test_a_picture_that_cannot_be_two_side_by_side_is_named_with_its_size(tmp_path, shape):
+def test_an_image_that_cannot_be_two_side_by_side_is_reported_with_its_size(tmp_path, shape):
     side_by_side(tmp_path, ["train"])
     save(np.zeros((*shape, 3), np.uint8), tmp_path / "odd.png")
     with pytest.raises(UserError, match=rf"odd\.png, which is {shape[1]}x{shape[0]} and cannot be two images"):
         pairs(str(tmp_path))
 
 
-def test_partners_of_other_proportions_are_named(tmp_path):
+def test_partners_of_different_proportions_are_reported(tmp_path):
     where = two_folders(tmp_path / "data", ["train"])
     save(np.zeros((8, 12, 3), np.uint8), tmp_path / "data/B/two.bmp")
     with pytest.raises(UserError, match=r"two\.png is 8x8 and its partner .*two\.bmp 12x8"):
@@ -155,7 +155,7 @@ def test_partners_of_other_proportions_are_named(tmp_path):
     assert len(pairs(**where)) == 3, "another size of the same proportions will do"
 
 
-def test_a_pair_that_cannot_be_read_is_left_out_and_named(tmp_path, caplog):
+def test_an_unreadable_pair_is_left_out_and_reported(tmp_path, caplog):
     where = two_folders(tmp_path / "data", ["train"])
     (tmp_path / "data/B/one.bmp").write_bytes(b"<html>no image</html>")
     images = pairs(**where)
@@ -163,7 +163,7 @@ def test_a_pair_that_cannot_be_read_is_left_out_and_named(tmp_path, caplog):
     assert "left out with their partners: 1 file is a web page, HTML (one.bmp)" in caplog.text
 
 
-def test_a_pair_that_breaks_in_a_run_is_replaced_by_the_next_both_pictures_of_it(tmp_path, caplog):
+def test_a_pair_that_breaks_during_a_run_is_replaced_by_the_next_pair(tmp_path, caplog):
     images = pairs(**two_folders(tmp_path / "data", ["train"]))
     (tmp_path / "data/A/three.png").write_bytes(b"gone")
     for _ in range(2):
@@ -174,7 +174,7 @@ def test_a_pair_that_breaks_in_a_run_is_replaced_by_the_next_both_pictures_of_it
 
 
 @pytest.mark.parametrize("again", ["A", "A/", "A/../A", "link"])
-def test_one_folder_is_not_both_sides_however_it_is_spelled(tmp_path, again):
+def test_one_folder_is_refused_for_both_sides_however_it_is_spelled(tmp_path, again):
     save(noise(1), tmp_path / "A/one.png")
     (tmp_path / "link").symlink_to("A")
     with pytest.raises(UserError, match=r"data\.other_root is .*, which is data\.root too"):
@@ -194,7 +194,7 @@ def turned(upright, path, mark=6):
 @pytest.mark.parametrize("ending", ["png", "jpg", "tif", "webp"])
 @pytest.mark.parametrize("layout", ["side by side", "two folders"])
 @pytest.mark.parametrize("headers_alone", [False, True])
-def test_the_proportions_of_pictures_are_those_they_are_shown_in(tmp_path, monkeypatch, ending, layout, headers_alone):
+def test_proportions_are_those_after_a_cameras_rotation_mark(tmp_path, monkeypatch, ending, layout, headers_alone):
     if headers_alone:
         monkeypatch.setattr(paired_folder, "READ_ALL_UP_TO", 0)
     left, right = np.full((8, 12, 3), 40, np.uint8), np.full((8, 12, 3), 200, np.uint8)
@@ -211,7 +211,7 @@ def test_the_proportions_of_pictures_are_those_they_are_shown_in(tmp_path, monke
 @pytest.mark.parametrize("mode", ["1", "L", "LA", "P", "RGBA", "CMYK", "I;16", "F", "YCbCr"])
 @pytest.mark.parametrize("channels", [1, 3, 4])
 @pytest.mark.parametrize("size", [(2, 1), (16, 8)])
-def test_pictures_of_every_mode_and_size_make_pairs(tmp_path, mode, channels, size):
+def test_images_of_every_mode_and_size_make_pairs(tmp_path, mode, channels, size):
     picture = Image.new("L", size, 255).convert("L" if mode in ("I;16", "F") else mode)
     if mode in ("I;16", "F"):
         picture = Image.fromarray(np.ones(size[::-1], np.uint16 if mode == "I;16" else np.float32))

@@ -28,7 +28,7 @@ def a_step():
     return image
 
 
-def test_edges_are_black_lines_on_white_where_a_picture_changes():
+def test_edges_are_black_lines_on_white_where_an_image_changes():
     lines = edges(a_step(), threshold=0.25)
     expected = torch.full((1, 1, 8, 8), 255, dtype=torch.uint8)
     expected[..., 3:5] = 0
@@ -43,7 +43,7 @@ def test_grey_is_the_luminance_of_each_colour():
     assert levels == [76, 150, 29, 255]
 
 
-def test_low_resolution_keeps_the_mean_and_changes_nothing_of_a_flat_picture():
+def test_low_resolution_keeps_the_mean_and_a_flat_image():
     flat = torch.full((1, 3, 9, 7), 200, dtype=torch.uint8)
     assert torch.equal(low_resolution(flat, 4), flat)
     coarse = low_resolution(a_step(), 2)
@@ -52,7 +52,7 @@ def test_low_resolution_keeps_the_mean_and_changes_nothing_of_a_flat_picture():
     assert len(coarse.unique()) > 2, "the edge has become a slope"
 
 
-def test_a_hole_is_grey_and_the_rest_is_what_it_was():
+def test_a_hole_is_grey_and_the_rest_is_unchanged():
     image = torch.arange(64, dtype=torch.uint8).view(1, 1, 8, 8)
     holed = hole(image, 0.5)
     assert (holed[..., 2:6, 2:6] == 128).all()
@@ -63,7 +63,7 @@ def test_a_hole_is_grey_and_the_rest_is_what_it_was():
 
 
 @pytest.mark.parametrize("floating", [False, True])
-def test_channels_are_added_and_taken_away_with_white_where_nothing_is_seen(floating):
+def test_channels_are_added_and_removed_with_white_for_transparency(floating):
     black, white = (-1.0, 1.0) if floating else (0, 255)
     kind = torch.float32 if floating else torch.uint8
     level = torch.full((1, 1, 2, 2), white, dtype=kind)
@@ -81,7 +81,7 @@ def test_channels_are_added_and_taken_away_with_white_where_nothing_is_seen(floa
 
 
 @pytest.mark.parametrize("direction", ["AtoB", "BtoA"])
-def test_a_direction_says_which_of_a_pair_is_drawn_from_which(direction):
+def test_the_direction_says_which_side_is_drawn(direction):
     images = pairs("emoji", "grey", direction, size=None)
     rows = torch.tensor([5, 0, 5])
     colour = emoji.load(None, 3, None, "train", 0.25).pixels(rows)
@@ -98,7 +98,7 @@ def test_a_direction_says_which_of_a_pair_is_drawn_from_which(direction):
     )
 
 
-def test_what_is_held_out_of_the_set_is_held_out_of_the_pairs_and_a_limit_is_of_what_trains():
+def test_images_held_out_of_the_set_are_held_out_of_the_pairs_and_a_limit_counts_training_pairs():
     train, test = (pairs(split=split, limit=9) for split in ("train", "test"))
     assert (len(train), len(test)) == (9, 449)
     assert torch.equal(test.pixels(torch.arange(449)), digits.load(16, None, "test", 0.25).images)
@@ -108,7 +108,7 @@ def test_what_is_held_out_of_the_set_is_held_out_of_the_pairs_and_a_limit_is_of_
         pairs(own, split="test")
 
 
-def test_other_settings_of_a_transform_are_other_data():
+def test_other_settings_of_a_transform_give_another_fingerprint():
     made = {
         load("digits", transform, "AtoB", "nowhere", False, 8, 3, 5, factor=factor).fingerprint
         for transform in ("edges", "low_resolution")
@@ -125,7 +125,7 @@ def test_images_that_are_grey_already_are_refused():
 @pytest.mark.parametrize(
     "make", [ResidentLoader, partial(StreamedLoader, batch=6, workers=2)], ids=["held", "streamed"]
 )
-def test_both_pictures_of_a_pair_come_together_whatever_the_order(make):
+def test_both_images_of_a_pair_stay_together_in_any_order(make):
     images = pairs(limit=20)
     order = IndexSampler(20, 3, replacement=False)
     loader = make(images, order, device=CPU)
@@ -139,7 +139,7 @@ def test_both_pictures_of_a_pair_come_together_whatever_the_order(make):
     loader.close()
 
 
-def test_halves_of_pairs_are_pairs():
+def test_halves_of_a_set_of_pairs_are_pairs():
     even, odd = halves(pairs(limit=20))
     for half in (even, odd):
         rows = torch.arange(len(half))

@@ -34,22 +34,22 @@ def counts_of(some):
         (None, [10, 20, 30]),
     ],
 )
-def test_as_many_images_of_each_class_are_kept_as_is_asked_for(scarce, expected):
+def test_each_class_keeps_the_requested_number_of_images(scarce, expected):
     assert counts_of(with_scarce_classes(images(), scarce)) == expected
 
 
-def test_what_is_kept_and_what_is_held_back_are_all_images_and_no_two_the_same():
+def test_kept_and_held_back_images_are_all_images_without_overlap():
     kept, held_back = kept_and_held_back(images(), {1: 4, 2: 7})
     assert torch.cat([kept, held_back]).sort().values.tolist() == list(range(60))
     assert kept.tolist() == sorted(kept.tolist())
 
 
-def test_a_smaller_number_keeps_some_of_what_a_larger_one_keeps():
+def test_a_smaller_number_keeps_a_subset_of_a_larger_one():
     few, more = (set(kept_and_held_back(images(), {2: count})[0].tolist()) for count in (5, 12))
     assert few < more
 
 
-def test_a_set_that_is_not_in_memory_is_cut_all_the_same():
+def test_a_set_that_is_not_in_memory_is_cut_too():
     """Its images, classes and fingerprint are those of the same images in memory, by their rows."""
     whole = images()
     streamed = EverySecond(whole, 0)
@@ -63,7 +63,7 @@ def test_a_set_that_is_not_in_memory_is_cut_all_the_same():
     assert (cut.name, cut.shape, cut.classes) == (streamed.name, streamed.shape, streamed.classes)
 
 
-def test_rows_of_a_set_in_memory_are_in_memory():
+def test_rows_of_a_set_in_memory_stay_in_memory():
     assert isinstance(images_at(images(), torch.tensor([3, 5])), InMemoryImages)
 
 
@@ -75,7 +75,7 @@ def test_rows_of_a_set_in_memory_are_in_memory():
         ({"bag": 21}, "data.scarce keeps 21 images of class bag, but there are 20.", "Try 'data.scarce={bag: 10}'."),
     ],
 )
-def test_what_cannot_be_kept_is_refused_with_what_can(scarce, problem, remedy):
+def test_impossible_numbers_are_refused_with_possible_ones(scarce, problem, remedy):
     with pytest.raises(UserError) as refused:
         with_scarce_classes(images(), scarce)
     assert refused.value.problem.startswith(problem)

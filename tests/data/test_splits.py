@@ -20,7 +20,7 @@ def test_a_held_out_share_is_as_large_as_it_was_asked_for(share):
     assert len(rows_of(1000, share, "test", "x")) == int(1000 * share + 1e-9)
 
 
-def test_where_nothing_is_held_out_all_rows_train_and_there_is_no_test_split():
+def test_with_no_held_out_share_all_rows_train_and_there_is_no_test_split():
     assert rows_of(3, 0, "train", "x").tolist() == [0, 1, 2]
     with pytest.raises(NoTestSplitError) as error:
         rows_of(3, 0, "test", "digits")
@@ -30,7 +30,7 @@ def test_where_nothing_is_held_out_all_rows_train_and_there_is_no_test_split():
     )
 
 
-def test_a_share_too_small_to_hold_out_a_picture_is_refused():
+def test_a_share_too_small_for_one_image_is_refused():
     with pytest.raises(UserError) as error:
         rows_of(8, 0.1, "train", "x")
     assert str(error.value) == (
@@ -40,7 +40,7 @@ def test_a_share_too_small_to_hold_out_a_picture_is_refused():
     assert rows_of(8, 0.125, "test", "x").tolist() == [7]
 
 
-def test_digits_are_held_out_across_the_set_and_a_limit_is_of_the_training_digits():
+def test_digits_are_held_out_evenly_and_a_limit_counts_training_digits():
     everything = digits.load(8, None)
     train, test = (digits.load(8, None, split, 0.25) for split in ("train", "test"))
     assert (len(train), len(test)) == (1348, 449)
@@ -50,7 +50,7 @@ def test_digits_are_held_out_across_the_set_and_a_limit_is_of_the_training_digit
     assert torch.equal(digits.load(8, 5, "train", 0.25).images, train.images[:5])
 
 
-def test_the_training_split_is_what_a_set_was_before_it_had_splits(tmp_path, write_pair, ten_pictures):
+def test_the_training_split_equals_a_set_from_before_splits_existed(tmp_path, write_pair, ten_pictures):
     write_pair(tmp_path / "mnist")
     before, named = (mnist.load(str(tmp_path), False, None, None, *split) for split in ((), ("train",)))
     assert before.fingerprint == named.fingerprint
@@ -59,7 +59,7 @@ def test_the_training_split_is_what_a_set_was_before_it_had_splits(tmp_path, wri
     )
 
 
-def test_the_test_files_of_known_sets_are_read_whole(tmp_path, write_idx, write_pair):
+def test_the_test_files_of_known_sets_are_read_completely(tmp_path, write_idx, write_pair):
     write_pair(tmp_path)
     write_idx(tmp_path / "t10k-images-idx3-ubyte", IMAGES[:4])
     write_idx(tmp_path / "t10k-labels-idx1-ubyte", np.array([3, 2, 1, 0], dtype=np.uint8))
@@ -68,7 +68,7 @@ def test_the_test_files_of_known_sets_are_read_whole(tmp_path, write_idx, write_
     assert images.labels.tolist() == [3, 2, 1, 0]
 
 
-def test_known_sets_without_their_test_files_say_which(tmp_path, write_pair):
+def test_known_sets_without_test_files_say_which_are_missing(tmp_path, write_pair):
     write_pair(tmp_path / "MNIST" / "raw")
     with pytest.raises(NoTestSplitError, match="there and not t10k-images-idx3-ubyte with its labels"):
         mnist.load(str(tmp_path), False, None, None, "test")
@@ -91,14 +91,14 @@ def test_idx_files_for_tests_are_the_test_split_unless_a_share_is_held_out(tmp_p
     assert len(idx.load(str(tmp_path), None, None, "train", 0.1)) == 18
 
 
-def test_files_of_tests_alone_train_and_are_no_test_of_themselves(tmp_path, write_idx):
+def test_only_test_files_are_trained_on_and_not_used_as_test(tmp_path, write_idx):
     write_idx(tmp_path / "t10k-images-idx3-ubyte", IMAGES)
     assert len(idx.load(str(tmp_path), None, None)) == 20
     with pytest.raises(NoTestSplitError):
         idx.load(str(tmp_path), None, None, "test")
 
 
-def test_pictures_of_a_folder_are_held_out_by_name(ten_pictures):
+def test_images_of_a_folder_are_held_out_by_name(ten_pictures):
     def load(split):
         images = image_folder.load(str(ten_pictures), 8, 3, None, split, 0.2)
         return images.pixels(torch.arange(len(images)))

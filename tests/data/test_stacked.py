@@ -13,7 +13,7 @@ def stacked(source="digits", *, image_size=None, count=50, stack_seed=0, limit=N
     return load(source, "nowhere", False, image_size, count, stack_seed, limit, split, holdout)
 
 
-def test_a_stack_holds_three_images_of_the_source_in_its_channels_and_is_labelled_by_their_number():
+def test_a_stack_has_three_images_of_the_source_in_its_channels_and_their_number_as_label():
     source, images = digits.load(None, None), stacked()
     assert (len(images), images.shape) == (50, (3, 8, 8))
     pixels = images.pixels(torch.tensor([4, 0, 4]))
@@ -28,7 +28,7 @@ def test_a_stack_holds_three_images_of_the_source_in_its_channels_and_is_labelle
     assert torch.equal(images.conditions(torch.tensor([4, 0]))["label"], images.labels[[4, 0]])
 
 
-def test_there_are_1000_modes_of_digits_about_equally_often():
+def test_digits_make_1000_modes_about_equally_often():
     images = stacked(count=128_000)
     counts = torch.bincount(images.labels, minlength=1000)
     assert len(images.classes) == len(counts) == 1000
@@ -52,7 +52,7 @@ def test_a_limit_keeps_the_first_stacks():
     assert few.fingerprint != all_of_them.fingerprint
 
 
-def test_the_test_split_stacks_what_the_source_holds_out():
+def test_the_test_split_stacks_the_held_out_images_of_the_source():
     train, test = (stacked(split=split, holdout=0.25, limit=7) for split in ("train", "test"))
     assert (len(train), len(test)) == (7, 50)  # a limit is of what trains
     assert len(train.source) + len(test.source) == 1797
@@ -68,16 +68,16 @@ def test_without_held_out_images_there_is_no_test_split():
         stacked(own, split="test")
 
 
-def test_the_source_is_drawn_at_the_size_that_was_asked_for():
+def test_the_source_has_the_requested_size():
     assert stacked(image_size=28).shape == (3, 28, 28)
 
 
 @pytest.mark.parametrize("source", [digits, idx, mnist, fashion_mnist])
-def test_whatever_can_be_said_of_a_set_can_be_said_where_it_is_stacked(source):
+def test_all_settings_of_a_set_can_be_given_where_it_is_stacked(source):
     assert inspect.signature(source.load).parameters.keys() <= inspect.signature(load).parameters.keys()
 
 
-def test_one_of_several_sets_of_a_folder_is_stacked_and_turned(tmp_path, write_idx):
+def test_one_of_several_sets_in_a_folder_is_stacked_and_transposed(tmp_path, write_idx):
     images = torch.randint(0, 256, (2, 20, 5, 5), dtype=torch.uint8)
     for letter, some in zip("ab", images, strict=True):
         write_idx(tmp_path / f"{letter}-train-images-idx3-ubyte", some.numpy())
@@ -86,7 +86,7 @@ def test_one_of_several_sets_of_a_folder_is_stacked_and_turned(tmp_path, write_i
     assert torch.equal(stacks.pixels(torch.arange(9)), images[1].mT[stacks.layers])
 
 
-def test_a_set_of_ones_own_can_be_stacked():
+def test_a_custom_set_can_be_stacked():
     grey = torch.arange(4, dtype=torch.uint8).view(4, 1, 1, 1)
     own = InMemoryImages("own", grey, torch.tensor([0, 1, 1, 0]), ("ant", "bee"))
     images = stacked(own)
@@ -99,13 +99,13 @@ def test_a_set_of_ones_own_can_be_stacked():
 @pytest.mark.parametrize(
     ("channels", "labels", "lack"), [(1, None, "has no classes"), (3, torch.zeros(2, dtype=torch.int64), "3 channels")]
 )
-def test_what_cannot_be_stacked_is_refused(channels, labels, lack):
+def test_sets_that_cannot_be_stacked_are_refused(channels, labels, lack):
     own = InMemoryImages("own", torch.zeros(2, channels, 4, 4, dtype=torch.uint8), labels, ("one",))
     with pytest.raises(UserError, match=f"data.source is own, but that .*{lack}"):
         stacked(own)
 
 
-def test_a_feed_takes_stacks_as_it_takes_other_images():
+def test_stacks_are_loaded_like_other_images():
     images = stacked()
     order = IndexSampler(50, 0, replacement=False)
     loader = ResidentLoader(images, order, torch.device("cpu"))
@@ -115,13 +115,13 @@ def test_a_feed_takes_stacks_as_it_takes_other_images():
     assert torch.equal(batch.conditions["label"], images.labels[order.indices(0, 8)])
 
 
-def test_the_number_of_a_stack_is_read_from_the_first_layer_on():
+def test_the_number_of_a_stack_starts_with_its_first_channel():
     classes = torch.tensor([[0, 0, 0], [1, 2, 3], [9, 9, 9]])
     assert number_of(classes, 10).tolist() == [0, 123, 999]
     assert number_of(torch.tensor([[1, 1, 0]]), 2).tolist() == [6]
 
 
-def test_how_often_each_mode_comes_is_the_product_of_how_often_its_classes_come_whatever_was_stacked():
+def test_the_frequency_of_a_mode_is_the_product_of_the_frequencies_of_its_classes():
     source = InMemoryImages("letters", torch.zeros(4, 1, 4, 4).byte(), torch.tensor([0, 1, 1, 1]), ("a", "b"))
     stacks = load(source, "nowhere", False, None, 1, 0, None)
     assert stacks.mode_frequencies.dtype == torch.float64

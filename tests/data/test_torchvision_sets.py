@@ -33,7 +33,7 @@ def pixels(*shape):
     return NOISE.integers(0, 256, shape, dtype=np.uint8)
 
 
-def test_cifar10_is_read_as_it_was_written(tmp_path, write_cifar):
+def test_cifar10_is_read_back_as_written(tmp_path, write_cifar):
     written = torch.from_numpy(write_cifar(tmp_path))
     images = loaded("CIFAR10", tmp_path)
     assert (images.name, images.shape, images.classes) == ("cifar10", (3, 32, 32), CIFAR_10)
@@ -51,7 +51,7 @@ def test_a_share_is_held_out_instead_of_the_test_images_and_sizes_and_channels_a
 
 
 @pytest.mark.parametrize("variant", [None, "letters", "mnist"])
-def test_emnist_stands_upright_and_has_the_classes_that_its_images_have(tmp_path, write_idx, variant):
+def test_emnist_is_upright_and_has_the_classes_that_occur(tmp_path, write_idx, variant):
     known = torchvision.datasets.EMNIST.classes_split_dict[variant or "balanced"]
     first = 1 if variant == "letters" else 0
     labels = np.arange(first, len(known), dtype=np.uint8)
@@ -81,7 +81,7 @@ def test_svhn_is_read_with_its_extra_images_and_ten_classes(tmp_path):
     assert torch.equal(both.images[6:], torch.from_numpy(written["extra"]))
 
 
-def test_a_set_of_files_of_several_sizes_is_drawn_at_the_size_that_was_asked_for(tmp_path, write_picture):
+def test_a_set_of_files_of_several_sizes_is_scaled_to_the_requested_size(tmp_path, write_picture):
     for number, name in enumerate(["Forest", "River"]):
         for side in (20, 30):
             write_picture(tmp_path / f"eurosat/2750/{name}/{side}.jpg", np.full((side, 24, 3), 100 * number, np.uint8))
@@ -96,7 +96,7 @@ def test_a_set_of_files_of_several_sizes_is_drawn_at_the_size_that_was_asked_for
 
 
 @pytest.mark.parametrize("name", KNOWN)
-def test_torchvision_has_every_set_with_these_arguments_and_says_where_its_labels_are(name):
+def test_torchvision_has_every_listed_set_with_these_arguments_and_labels(name):
     kind = getattr(torchvision.datasets, name)
     parameters = {key for base in kind.__mro__ for key in inspect.signature(base.__init__).parameters}
     for parts in KNOWN[name].values():
@@ -117,11 +117,11 @@ def test_torchvision_has_every_set_with_these_arguments_and_says_where_its_label
         ("EMNIST", "lettres", "data.variant is lettres, but EMNIST has only: balanced, byclass, bymerge, letters, "),
     ],
 )
-def test_a_name_that_is_none_is_answered_with_those_near_it(tmp_path, name, variant, said):
+def test_an_unknown_name_is_answered_with_similar_ones(tmp_path, name, variant, said):
     assert said in message_of(name, tmp_path, variant=variant)
 
 
-def test_nothing_is_downloaded_without_being_asked_for_and_the_message_says_how(tmp_path):
+def test_nothing_is_downloaded_unless_requested_and_the_message_says_how(tmp_path):
     for name, parts in KNOWN.items():
         if name == "SEMEION":  # reads before it looks
             continue
@@ -131,7 +131,7 @@ def test_nothing_is_downloaded_without_being_asked_for_and_the_message_says_how(
     assert not list(tmp_path.rglob("*.*"))
 
 
-def test_a_download_that_fails_is_one_message_and_leaves_nothing(tmp_path, monkeypatch):
+def test_a_failed_download_gives_one_message_and_leaves_nothing(tmp_path, monkeypatch):
     def no_network(url, *_, **__):
         raise URLError("no network")
 
@@ -143,7 +143,7 @@ def test_a_download_that_fails_is_one_message_and_leaves_nothing(tmp_path, monke
     assert not list(tmp_path.iterdir())
 
 
-def test_what_was_asked_for_is_downloaded_once(tmp_path, monkeypatch, write_idx):
+def test_a_requested_set_is_downloaded_once(tmp_path, monkeypatch, write_idx):
     def fetch(url, download_root, filename, md5):
         assert md5
         content = pixels(6, 28, 28) if "images" in filename else np.arange(6, dtype=np.uint8)
@@ -157,7 +157,7 @@ def test_what_was_asked_for_is_downloaded_once(tmp_path, monkeypatch, write_idx)
 
 
 @pytest.mark.parametrize("damage", ["cut short", "another file", "missing"])
-def test_files_that_are_not_those_that_were_published_are_refused(tmp_path, write_cifar, damage):
+def test_files_that_differ_from_the_published_ones_are_refused(tmp_path, write_cifar, damage):
     write_cifar(tmp_path)
     path = tmp_path / "cifar-10-batches-py/data_batch_2"
     content = path.read_bytes()

@@ -43,7 +43,7 @@ def shown(loader, start, count):
     return batch.images[:, 0, 0, 0].tolist(), batch.conditions[SOURCE][:, 0, 0, 0].tolist()
 
 
-def test_slant_moves_rows_to_the_side_in_proportion_to_their_distance_from_the_middle():
+def test_slant_shifts_rows_in_proportion_to_their_distance_from_the_middle():
     line = torch.zeros(1, 1, 9, 9, dtype=torch.uint8)
     line[..., 4] = 255
     columns = slanted(line, 0.5)[0, 0].float() @ torch.arange(9.0) / slanted(line, 0.5)[0, 0].float().sum(1)
@@ -61,7 +61,7 @@ def test_thick_lines_are_wider_by_twice_the_radius_and_inverting_twice_changes_n
 
 
 @pytest.mark.parametrize("transform", ["slant", "thickness", "dark_on_light"])
-def test_made_domains_share_no_image_that_trains_and_know_the_partners_of_those_held_out(transform):
+def test_made_domains_share_no_training_image_and_know_the_pairs_of_those_held_out(transform):
     images = checked_images(made(transform), "made")
     assert not kind_of(images).partners
     batch = images.batch(torch.arange(len(images)))
@@ -85,7 +85,7 @@ def test_the_direction_swaps_the_sides():
 
 @pytest.mark.parametrize("resident", [True, False])
 @pytest.mark.parametrize("counts", [(20, 20), (20, 13), (7, 20)])
-def test_each_side_has_an_order_of_its_own_that_follows_from_the_position(resident, counts):
+def test_each_side_has_its_own_order_that_follows_from_the_position(resident, counts):
     images = Unpaired("two", numbered(counts[0], 0), numbered(counts[1], 100))
     assert len(images) == max(counts)
     loader = loader_of(images, resident)
@@ -97,7 +97,7 @@ def test_each_side_has_an_order_of_its_own_that_follows_from_the_position(reside
     assert again == (drawn[35:40], sources[35:40]), "wherever a run is resumed"
 
 
-def test_partners_come_together_no_more_often_than_by_chance():
+def test_partners_meet_no_more_often_than_by_chance():
     count = 50
     loader = loader_of(Unpaired("two", numbered(count, 0), numbered(count, 100)))
     together = [set() for _ in range(count)]
@@ -127,7 +127,7 @@ def test_classes_are_numbered_alike_on_both_sides():
     assert torch.equal(filled.conditions[SOURCE_LABEL], 1 - (filled.conditions[SOURCE][:, 0, 0, 0].long() - 100) % 2)
 
 
-def test_classes_that_one_side_alone_knows_are_left_out():
+def test_classes_of_only_one_side_are_ignored():
     images = Unpaired("two", numbered(4, 0, ["a", "b"]), numbered(4, 100))
     assert images.batch(torch.arange(2)).conditions.keys() == {SOURCE}
     assert loader_of(images).buffer(2).conditions.keys() == {SOURCE}
@@ -140,7 +140,7 @@ def test_classes_that_one_side_alone_knows_are_left_out():
         (numbered(2, 0, ["a", "b"]), numbered(2, 9, ["a", "c"]), "b, c come on one side alone"),
     ],
 )
-def test_domains_that_do_not_go_together_are_refused(images, sources, said):
+def test_domains_that_do_not_fit_together_are_refused(images, sources, said):
     with pytest.raises(UserError, match=said):
         Unpaired("two", images, sources)
 
@@ -179,7 +179,7 @@ def test_folders_are_read_in_every_layout(tmp_path, name, direction):
     assert len(held_out) == 1
 
 
-def test_two_folders_anywhere_are_two_domains_whose_held_out_partners_are_told_by_name(tmp_path):
+def test_two_folders_anywhere_are_two_domains_whose_held_out_pairs_are_found_by_name(tmp_path):
     for side, ending in (("ink", "png"), ("paint", "jpg")):
         write(tmp_path / side, *(f"{number:02}.{ending}" for number in range(12)))
     held_out = read(tmp_path / "ink", tmp_path / "paint", split="test", holdout=0.25)
@@ -199,7 +199,7 @@ def test_two_folders_anywhere_are_two_domains_whose_held_out_partners_are_told_b
         (["A/cat/1.png", "A/dog/1.png", "B/cat/1.png", "B/cow/1.png"], {}, "cow, dog come on one side"),
     ],
 )
-def test_folders_that_are_no_two_domains_are_refused_in_one_message(tmp_path, files, how, said):
+def test_folders_that_are_not_two_domains_are_refused_in_one_message(tmp_path, files, how, said):
     for file in files:
         if file.endswith(".png"):
             write(tmp_path, file)
@@ -210,7 +210,7 @@ def test_folders_that_are_no_two_domains_are_refused_in_one_message(tmp_path, fi
         read(tmp_path, **how)
 
 
-def test_nothing_held_out_is_told_apart_from_a_mistake(tmp_path):
+def test_no_held_out_images_is_distinguished_from_a_mistake(tmp_path):
     write(tmp_path, "A/1.png", "B/2.png")
     with pytest.raises(NoTestSplitError, match="all images train"):
         read(tmp_path, split="test")

@@ -10,7 +10,7 @@ from gan_runner.data.views import Views, views_of
 RAMP = torch.arange(0, 160, 20, dtype=torch.uint8).expand(1, 1, 6, 8)  # brighter to the right by 20 a pixel
 
 
-def test_there_is_a_number_for_each_crop_and_mirrored_crop():
+def test_every_crop_and_every_mirrored_crop_has_a_number():
     assert len(Views()) == 1
     assert len(Views(flip=True)) == 2
     assert len(Views(margin=(2, 3))) == 12
@@ -19,7 +19,7 @@ def test_there_is_a_number_for_each_crop_and_mirrored_crop():
     assert views_of((3, 32, 64), flip=False, random_crop=0.125).margin == (4, 8)
 
 
-def test_a_crop_begins_at_its_row_and_column_of_the_enlarged_image():
+def test_a_crop_starts_at_its_row_and_column_of_the_enlarged_image():
     """Enlarged from 8 to 12 columns, the ramp rises by 40 / 3 a pixel; from one crop to the next it moves by that."""
     views = Views(margin=(3, 4))
     shown = views.show(Batch(RAMP.repeat(20, 1, 1, 1)), torch.arange(20)).images.float()

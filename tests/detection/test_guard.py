@@ -84,7 +84,7 @@ FILES = {
 
 @pytest.mark.parametrize("leak", FILES)
 @pytest.mark.parametrize("name", ["emoji", "digits"])
-def test_a_planted_leak_in_how_files_are_written_is_found(tmp_path, name, leak):
+def test_an_injected_difference_of_files_is_found(tmp_path, name, leak):
     if name == "digits" and leak == "compression: chroma":
         pytest.skip("grey images have none")
     real, generated = pictures(name)
@@ -96,7 +96,7 @@ def test_a_planted_leak_in_how_files_are_written_is_found(tmp_path, name, leak):
 @pytest.mark.parametrize("quality", [98, 90, 50])
 @pytest.mark.parametrize("side", ["real", "generated"])
 @pytest.mark.parametrize("name", ["emoji", "digits"])
-def test_jpeg_is_found_in_pixels_that_are_stored_without_loss(name, side, quality):
+def test_jpeg_is_detected_in_pixels_that_are_stored_losslessly(name, side, quality):
     real, generated = pictures(name)
     kinds = (as_jpeg(real, quality), generated) if side == "real" else (real, as_jpeg(generated, quality))
     (found,) = leaks(*map(Kind, kinds))
@@ -105,7 +105,7 @@ def test_jpeg_is_found_in_pixels_that_are_stored_without_loss(name, side, qualit
 
 @pytest.mark.parametrize("seed", range(10))
 @pytest.mark.parametrize("leak", ["format", "size", "compression"])
-def test_each_of_ten_plants_of_a_kind_is_found(tmp_path, leak, seed):
+def test_each_of_ten_injected_differences_is_found(tmp_path, leak, seed):
     real, generated = pictures("emoji", seed)
     if leak == "format":
         kinds = written(tmp_path / "a", real), written(tmp_path / "b", generated, "webp", lossless=True)
@@ -120,7 +120,7 @@ def test_each_of_ten_plants_of_a_kind_is_found(tmp_path, leak, seed):
 
 @pytest.mark.parametrize("levels", [2, 16, 64])
 @pytest.mark.parametrize("side", ["real", "generated"])
-def test_few_levels_are_found(side, levels):
+def test_few_levels_are_detected(side, levels):
     real, generated = pictures("emoji")
     few = [(each // (256 // levels)) * (255 // (levels - 1)) for each in (real, generated)]
     kinds = (few[0], generated) if side == "real" else (real, few[1])
@@ -149,7 +149,7 @@ def test_nothing_is_found_between_files_that_are_written_alike(tmp_path, ending)
 
 
 @pytest.mark.parametrize("name", ["emoji", "digits"])
-def test_what_differs_as_generated_images_do_is_no_leak(name):
+def test_differences_that_generated_images_have_anyway_are_not_a_leak(name):
     """Noise, blur, a pattern of every second pixel as of transposed convolutions, and grey without contrast."""
     real, generated = pictures(name)
     generator = torch.Generator().manual_seed(0)
@@ -165,7 +165,7 @@ def test_what_differs_as_generated_images_do_is_no_leak(name):
 
 
 @pytest.mark.parametrize("quality", [95, 90, 75])
-def test_encoding_alike_takes_the_leak_away(quality):
+def test_encoding_alike_removes_the_leak(quality):
     real, generated = pictures("emoji")
     alike = Reencoding.of([(24, 24), (32, 32)], (32, 32))
     assert alike.size == (12, 12)

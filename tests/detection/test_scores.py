@@ -13,7 +13,7 @@ ONE = torch.zeros(1)
 
 
 @pytest.mark.parametrize("levels", [3, 1000])
-def test_the_numbers_are_those_of_scikit_learn_with_ties_and_without(levels):
+def test_scores_agree_with_scikit_learn_with_ties_and_without(levels):
     random = np.random.default_rng(0)
     generated, real = (random.integers(shift, levels, size) for shift, size in ((levels // 3, 70), (0, 110)))
     found = scores_of(torch.tensor(generated), torch.tensor(real), ONE)
@@ -22,7 +22,7 @@ def test_the_numbers_are_those_of_scikit_learn_with_ties_and_without(levels):
     assert found.average_precision == pytest.approx(average_precision_score(truth, both), abs=1e-12)
 
 
-def test_what_tells_all_what_tells_nothing_and_what_is_the_wrong_way_round():
+def test_scores_of_perfect_useless_and_inverted_detectors_are_known():
     low, high = torch.arange(-100, 0), torch.arange(1, 101)
     told = scores_of(high, low, low)
     assert (told.auc, told.average_precision, told.hits, told.false_alarms, told.accuracy) == (1, 1, 1, 0.01, 1)
@@ -32,7 +32,7 @@ def test_what_tells_all_what_tells_nothing_and_what_is_the_wrong_way_round():
     assert (wrong.auc, wrong.hits, wrong.accuracy) == (0, 0, 0)
 
 
-def test_the_threshold_is_of_other_real_images_and_there_is_none_of_few():
+def test_the_threshold_uses_other_real_images_and_needs_enough_of_them():
     others = torch.arange(200)
     found = scores_of(torch.tensor([196.5, 198.0, 300.0]), torch.tensor([0.0, 199.0]), others)
     assert (found.hits, found.false_alarms) == (2 / 3, 1 / 2)  # above 197, which 2 of 200 are
@@ -40,7 +40,7 @@ def test_the_threshold_is_of_other_real_images_and_there_is_none_of_few():
     assert (found.hits, found.false_alarms, found.accuracy) == (None, None, None)
 
 
-def test_the_deviation_is_that_of_areas_by_chance():
+def test_the_standard_deviation_is_that_of_areas_by_chance():
     generator = torch.Generator().manual_seed(0)
     areas = [scores_of(*torch.randn(2, 40, generator=generator), ONE).auc for _ in range(2000)]
     expected = scores_of(torch.randn(40), torch.randn(40), ONE).deviation

@@ -36,7 +36,7 @@ np.save("without.npy", load_exported("my_gan").sample(37, seed=5))
 """
 
 
-def test_the_pictures_are_the_runs_own_to_the_bit_without_hydra_omegaconf_and_tensorboard(folder, exported):
+def test_exported_images_equal_the_runs_bit_for_bit_without_hydra_omegaconf_and_tensorboard(folder, exported):
     assert (
         gan_sample(folder, "run=run", "checkpoint=best", "num=37", "seed=5", "output=run.npz", "device=cpu").code == 0
     )
@@ -46,18 +46,18 @@ def test_the_pictures_are_the_runs_own_to_the_bit_without_hydra_omegaconf_and_te
     np.testing.assert_array_equal(pictures, np.load(folder / "run.npz")["arr_0"])
 
 
-def test_a_loaded_network_looks_at_no_other_of_its_batch(exported, exported_d):
+def test_a_loaded_network_treats_each_image_of_a_batch_on_its_own(exported, exported_d):
     hold_apart(load_exported(exported).net, torch.randn(5, 100))
     hold_apart(load_exported(exported_d).net, torch.rand(5, 1, 28, 28))
 
 
-def test_loading_and_drawing_leave_the_callers_random_numbers_alone(exported):
+def test_loading_and_drawing_do_not_change_the_callers_random_state(exported):
     state = torch.get_rng_state()
     assert load_exported(exported).sample(2).shape == (2, 28, 28, 1)
     assert torch.equal(torch.get_rng_state(), state)
 
 
-def test_a_run_is_exported_in_python_too(folder, tmp_path):
+def test_a_run_can_be_exported_in_python(folder, tmp_path):
     run = gan_runner.load(folder / "run")
     assert "bit for bit" in run.export(tmp_path / "deeper/mine", device="cpu")
     images = gan_runner.load(tmp_path / "deeper/mine").sample(3, seed=2)
@@ -66,7 +66,7 @@ def test_a_run_is_exported_in_python_too(folder, tmp_path):
         run.export(tmp_path / "x", what="both")
 
 
-def test_the_card_is_one_that_a_hub_reads_and_says_what_was_measured(folder, exported):
+def test_model_hubs_can_read_the_card_and_it_says_what_was_measured(folder, exported):
     text = (exported / "README.md").read_text()
     _, front, body = text.split("---\n", 2)
     told = yaml.safe_load(front)
@@ -81,7 +81,7 @@ def test_the_card_is_one_that_a_hub_reads_and_says_what_was_measured(folder, exp
         assert grid.width == grid.height > 300
 
 
-def test_what_the_card_and_the_page_say_in_python_works(folder, exported, monkeypatch):
+def test_the_python_code_of_the_card_and_the_page_works(folder, exported, monkeypatch):
     monkeypatch.chdir(folder)
     for text in ((exported / "README.md").read_text(), PAGE):
         (code,) = re.findall(r"```python\n(.*?)```", text, re.DOTALL)
@@ -90,7 +90,7 @@ def test_what_the_card_and_the_page_say_in_python_works(folder, exported, monkey
         assert names["images"].shape == (64, 28, 28, 1)
 
 
-def test_what_gan_eval_found_of_the_checkpoint_stands_beside_real_pictures_and_noise(folder, export, tmp_path):
+def test_the_card_has_gan_evals_results_beside_real_images_and_noise(folder, export, tmp_path):
     shutil.copytree(folder / "run", tmp_path / "run")
     found = {"metrics": {"frechet": 1.25}, "real": {"frechet": 0.5}, "noise": {"frechet": 99.0}, "better": {}}
     (tmp_path / "run/evaluation-best.json").write_text(json.dumps(found | {"iteration": 2, "count": 1000}))
@@ -112,7 +112,7 @@ def test_a_discriminator_gives_the_same_logits(folder, exported_d, exported):
     assert all(torch.equal(value, d.net.state_dict()[name]) for name, value in state.items())
 
 
-def test_a_game_of_ones_own_is_exported_with_what_it_draws_with_and_loaded_on_trust(tmp_path, export):
+def test_a_custom_game_is_exported_with_its_latents_and_loaded_if_trusted(tmp_path, export):
     result = gan_run(tmp_path, *SMALL, "game=by_class", "model=conditional", "--config-dir", str(PLUGINS))
     assert result.code == 0, result.text
     assert "trust=tests" in export("run=run", "output=mine", within=tmp_path).err
@@ -136,7 +136,7 @@ def test_a_game_of_ones_own_is_exported_with_what_it_draws_with_and_loaded_on_tr
         (("output=x", "what=both"), "discriminator"),
     ],
 )
-def test_what_cannot_be_exported_is_one_message_and_leaves_nothing(folder, export, exported, words, said):
+def test_what_cannot_be_exported_gives_one_message_and_writes_nothing(folder, export, exported, words, said):
     before = sorted(folder.iterdir())
     result = export("run=run", *words)
     assert result.code == 1
@@ -145,13 +145,13 @@ def test_what_cannot_be_exported_is_one_message_and_leaves_nothing(folder, expor
     assert sorted(folder.iterdir()) == before
 
 
-def test_a_folder_of_something_else_is_named_as_that(folder, tmp_path):
+def test_a_folder_of_something_else_is_reported_as_such(folder, tmp_path):
     for path in (folder / "run", tmp_path, tmp_path / "nothing"):
         with pytest.raises(UserError, match="gan-export run=DIR output=FOLDER"):
             load_exported(path)
 
 
-def test_the_command_has_a_page_of_its_own(export):
+def test_the_command_has_its_own_help(export):
     result = export("--help")
     assert result.code == 0
     assert result.out.startswith("gan-export: ")

@@ -30,7 +30,7 @@ class Branching(nn.Module):
         return self.layer(z) if z.sum() > 0 else -self.layer(z)
 
 
-def test_an_onnx_file_draws_the_same_whatever_the_batch_and_whatever_else_is_in_it(exported_as, exported):
+def test_an_onnx_file_draws_an_image_the_same_in_any_batch(exported_as, exported):
     runtime = pytest.importorskip("onnxruntime")
     pytest.importorskip("onnxscript")
     content = exported_as(".onnx").read_bytes()
@@ -43,7 +43,7 @@ def test_an_onnx_file_draws_the_same_whatever_the_batch_and_whatever_else_is_in_
     hold_apart(lambda batch: torch.from_numpy(session.run(["image"], {"latent": batch.numpy()})[0]), latents)
 
 
-def test_a_program_of_pytorchs_gives_the_same_whatever_the_batch(exported_as, exported_d):
+def test_a_pytorch_program_draws_an_image_the_same_in_any_batch(exported_as, exported_d):
     with zipfile.ZipFile(exported_as(".pt2")) as archive:
         assert not any(PLACES.search(archive.read(name)) for name in archive.namelist())
     program = torch.export.load(exported_as(".pt2")).module()
@@ -54,7 +54,7 @@ def test_a_program_of_pytorchs_gives_the_same_whatever_the_batch(exported_as, ex
 
 
 @pytest.mark.parametrize(("write", "ending"), [(write_onnx, "onnx"), (write_program, "pt2")])
-def test_a_network_that_is_no_graph_is_one_message_and_leaves_nothing(tmp_path, write, ending):
+def test_a_network_that_cannot_be_a_graph_gives_one_message_and_writes_nothing(tmp_path, write, ending):
     if ending == "onnx":
         pytest.importorskip("onnxscript")
     with pytest.raises(UserError, match=f"no .{ending} can be made of .*Branching") as refused:
@@ -63,13 +63,13 @@ def test_a_network_that_is_no_graph_is_one_message_and_leaves_nothing(tmp_path, 
     assert list(tmp_path.iterdir()) == []
 
 
-def test_packages_that_onnx_lacks_are_named_with_how_to_install_them(tmp_path, monkeypatch):
+def test_packages_that_onnx_needs_are_named_with_how_to_install_them(tmp_path, monkeypatch):
     monkeypatch.setattr("gan_runner.export.graphs._NEEDED", ("torch", "no_such_package"))
     with pytest.raises(UserError, match=r"no_such_package is not installed[^$]*pip install"):
         write_onnx(tmp_path / "x.onnx", nn.Linear(5, 4), [5], G)
 
 
-def test_packs_stay_whole(tmp_path):
+def test_packed_images_are_judged_together(tmp_path):
     from gan_runner.models.packing import Packed
 
     d = Packed(nn.Sequential(nn.Flatten(), nn.Linear(2 * 9, 1), nn.Flatten(0)), 2).eval()

@@ -57,7 +57,7 @@ def test_layers_with_batch_norm_folded_in_compute_what_the_network_does(name, tm
     torch.testing.assert_close(images.float(), net(z), atol=1e-5, rtol=0)
 
 
-def test_the_weights_are_as_exact_as_there_is_room_for(tmp_path, monkeypatch):
+def test_the_weights_are_as_precise_as_the_size_allows(tmp_path, monkeypatch):
     net, shape = NETWORKS["dcgan in colours that doubles more often"]
     output, apart = tmp_path / "x.html", {}
     for _ in range(3):
@@ -81,21 +81,21 @@ def test_the_weights_are_as_exact_as_there_is_room_for(tmp_path, monkeypatch):
         (make_mlp((2, 4, 4)), (2, 4, 4), NORMAL, "1, 3 or 4 channels"),
     ],
 )
-def test_a_network_that_a_page_cannot_run_is_one_message_with_what_to_do_instead(tmp_path, net, shape, latent, said):
+def test_a_network_that_a_page_cannot_run_gives_one_message_with_what_to_do_instead(tmp_path, net, shape, latent, said):
     with pytest.raises(UserError, match=said) as refused:
         page.write_page(tmp_path / "x.html", net, describe(shape, latent))
     assert "output=NAME" in refused.value.remedy
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_page_is_of_a_generator(export, folder):
+def test_only_a_generator_can_be_a_page(export, folder):
     result = export("run=run", "output=d.html", "what=discriminator")
     assert result.code == 1
     assert "what=discriminator draws none" in result.err
     assert not (folder / "d.html").exists()
 
 
-def test_the_page_of_a_run_has_all_of_it(exported_as, exported):
+def test_the_page_of_a_run_is_complete(exported_as, exported):
     content = exported_as(".html").read_text()
     assert "http" not in content.replace("http-equiv", "")
     assert load_exported(exported).description.facts["data"]["name"] in content

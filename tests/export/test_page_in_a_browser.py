@@ -40,9 +40,7 @@ def drawn(browser, latents, shape):
 
 @pytest.mark.parametrize("name", NETWORKS)
 @pytest.mark.parametrize("precision", page._PRECISIONS, ids=lambda precision: precision.name)
-def test_the_forward_pass_is_that_of_python_with_the_weights_that_the_page_holds(
-    browser, tmp_path, monkeypatch, name, precision
-):
+def test_the_forward_pass_equals_pythons_with_the_weights_of_the_page(browser, tmp_path, monkeypatch, name, precision):
     net, shape = NETWORKS[name]
     monkeypatch.setattr(page, "_PRECISIONS", (precision,))
     page.write_page(tmp_path / "page.html", net, describe(shape))
@@ -61,7 +59,7 @@ CLASSES = ("cat", "</script><b>", "dog")
 
 
 @pytest.mark.parametrize("make", [make_mlp, make_dcgan])
-def test_a_visitor_chooses_the_class_by_name_and_sees_what_python_draws_of_it(browser, tmp_path, make):
+def test_a_visitor_chooses_a_class_by_name_and_gets_pythons_images_of_it(browser, tmp_path, make):
     shape = (1, 8, 12)
 
     def sized(image_shape, latent_dim):
@@ -109,7 +107,7 @@ def test_a_page_shows_transparency(browser, tmp_path):
     assert (opaque == [0, 0, 255, 255]).all()
 
 
-def test_a_visitor_draws_and_moves_between_latents(browser, exported_as, exported):
+def test_a_visitor_draws_images_and_moves_between_latents(browser, exported_as, exported):
     browser.get(f"file://{exported_as('.html')}")
     cells = browser.find_elements(By.CSS_SELECTOR, "#grid button")
     assert len(cells) == 16

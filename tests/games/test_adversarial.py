@@ -82,7 +82,7 @@ def measured_of_g(loss, fake):
 
 @pytest.mark.parametrize("labels", LABELS.values(), ids=LABELS)
 @pytest.mark.parametrize("loss_class", [NonSaturating, Minimax])
-def test_ds_accuracy_goes_by_what_the_images_are_whatever_the_targets(loss_class, labels):
+def test_ds_accuracy_counts_what_images_are_whatever_the_targets(loss_class, labels):
     loss = loss_class(labels, joined=True)
     measured = measured_of_d(loss, real=[2.0, 0.1, -0.5, 7.0], fake=[-1.0, 3.0, -0.1, -9.0, -2.0])
     assert measured["accuracy/d_real"] == 0.75
@@ -91,24 +91,24 @@ def test_ds_accuracy_goes_by_what_the_images_are_whatever_the_targets(loss_class
 
 
 @pytest.mark.parametrize("labels", LABELS.values(), ids=LABELS)
-def test_the_accuracy_of_a_d_that_is_right_is_1_and_not_0_because_targets_are_soft(labels):
+def test_a_d_that_is_always_right_has_accuracy_1_with_soft_targets_too(labels):
     # The published keras_dcgan shows 0 throughout: Keras compares a soft target with a rounded answer.
     measured = measured_of_d(NonSaturating(labels, joined=True), real=[4.0] * 128, fake=[-4.0] * 128)
     assert (measured["accuracy/d_real"], measured["accuracy/d_fake"]) == (1.0, 1.0)
 
 
-def test_a_d_that_is_wrong_about_everything_has_accuracy_0():
+def test_a_d_that_is_always_wrong_has_accuracy_0():
     measured = measured_of_d(NonSaturating(LABELS["all flipped"], joined=True), real=[-4.0] * 3, fake=[4.0] * 3)
     assert (measured["accuracy/d_real"], measured["accuracy/d_fake"]) == (0.0, 0.0)
 
 
-def test_a_d_that_never_decides_is_right_half_of_the_time():
+def test_an_undecided_d_has_accuracy_one_half():
     measured = measured_of_d(Hinge(), real=[0.0] * 3, fake=[0.0] * 3)
     assert measured["accuracy/d_real"] + measured["accuracy/d_fake"] == 1.0
 
 
 @pytest.mark.parametrize("labels", LABELS.values(), ids=LABELS)
-def test_the_probabilities_are_the_means_of_what_d_believes(labels):
+def test_the_probabilities_are_the_means_of_ds_outputs(labels):
     loss = NonSaturating(labels, joined=True)
     real, fake = [2.0, -1.0, 0.3], [-2.0, 1.5]
     measured = measured_of_d(loss, real, fake)
@@ -118,7 +118,7 @@ def test_the_probabilities_are_the_means_of_what_d_believes(labels):
     assert in_gs_step == pytest.approx(float(torch.tensor(fake).sigmoid().mean()))
 
 
-def test_real_and_generated_logits_are_told_apart_in_batches_of_different_sizes():
+def test_real_and_generated_logits_are_separated_in_batches_of_different_sizes():
     seen = []
 
     class Seeing(Critic):
@@ -130,24 +130,24 @@ def test_real_and_generated_logits_are_told_apart_in_batches_of_different_sizes(
     assert seen == [[1.0, 2.0, 3.0], [4.0, 5.0]]
 
 
-def test_ds_accuracy_counts_real_and_generated_images_alike():
+def test_ds_accuracy_weights_real_and_generated_images_equally():
     assert accuracy_of({"accuracy/d_real": 0.75, "accuracy/d_fake": 0.25, "loss/d": 7.0}) == 0.5
 
 
 # ---- critics ----------------------------------------------------------------------------------------------
 
 
-def test_where_the_sign_says_nothing_the_area_under_the_roc_stands_in_for_the_accuracy():
+def test_without_a_sign_of_logits_the_area_under_the_roc_replaces_the_accuracy():
     # Of the 3 * 2 pairs 4 are in order and one is a tie; every score is positive.
     measured = measured_of_d(Critic(), real=[5.0, 3.0, 2.0], fake=[3.0, 1.0])
     assert measured["accuracy/d_real"] == measured["accuracy/d_fake"] == pytest.approx(4.5 / 6)
 
 
-def test_where_the_sign_says_nothing_a_step_of_g_has_nothing_to_say_about_ds_accuracy():
+def test_without_a_sign_of_logits_gs_step_has_no_accuracy_of_d():
     assert measured_of_g(Critic(), fake=[3.0, 1.0]) == {"loss": -2.0}
 
 
-def test_where_the_sign_says_nothing_there_is_no_probability_either():
+def test_without_a_sign_of_logits_there_is_no_probability():
     """A sigmoid of a score without a zero is no belief."""
     assert measured_of_d(Critic(), real=[5.0], fake=[3.0]).keys() == {"loss", "accuracy/d_real", "accuracy/d_fake"}
     classifying = measured_of_d(Hinge(), real=[5.0], fake=[3.0])
@@ -157,7 +157,7 @@ def test_where_the_sign_says_nothing_there_is_no_probability_either():
 
 
 @pytest.mark.parametrize("levels", [2, 5, 1000])
-def test_the_area_under_the_roc_is_the_share_of_pairs_in_order_with_ties_as_halves(levels):
+def test_the_area_under_the_roc_is_the_share_of_ordered_pairs_with_ties_as_halves(levels):
     real, fake = (torch.randint(levels, (n,)).float() for n in (17, 23))
     pairs = list(itertools.product(real.tolist(), fake.tolist()))
     share = sum((r > f) + 0.5 * (r == f) for r, f in pairs) / len(pairs)
@@ -165,7 +165,7 @@ def test_the_area_under_the_roc_is_the_share_of_pairs_in_order_with_ties_as_halv
 
 
 @pytest.mark.parametrize(("shift", "area"), [(10.0, 1.0), (-10.0, 0.0)])
-def test_the_area_under_the_roc_has_its_ends_where_the_scores_do_not_overlap(shift, area):
+def test_the_area_under_the_roc_is_0_or_1_if_the_scores_do_not_overlap(shift, area):
     scores = torch.rand(9)
     assert float(area_under_roc(scores + shift, scores)) == area
 
@@ -173,7 +173,7 @@ def test_the_area_under_the_roc_has_its_ends_where_the_scores_do_not_overlap(shi
 # ---- terms ------------------------------------------------------------------------------------------------
 
 
-def test_the_loss_of_d_is_the_sum_of_its_terms_with_the_penalty_told_apart():
+def test_the_loss_of_d_is_the_sum_of_its_terms_and_the_penalty_is_logged_separately():
     without = measured_of_d(Hinge(), real=[2.0, 0.5], fake=[0.0, -3.0])
     assert without["loss"] == pytest.approx(0.25 + 0.5)
     assert "penalty/d" not in without
@@ -184,11 +184,11 @@ def test_the_loss_of_d_is_the_sum_of_its_terms_with_the_penalty_told_apart():
     assert without["accuracy/d_real"] == with_penalty["accuracy/d_real"] == 1.0
 
 
-def test_gs_terms_are_ds_verdict_on_what_g_draws():
+def test_gs_terms_use_ds_logits_for_gs_images():
     assert measured_of_g(Hinge(), fake=[-1.0, 3.0, 4.0])["loss"] == pytest.approx(-2.0)
 
 
-def test_measuring_takes_no_part_in_gradients():
+def test_measuring_does_not_affect_gradients():
     d = nn.Sequential(nn.Flatten(), nn.Linear(4, 1), nn.Flatten(0))
     images = Batch(torch.randn(3, 1, 2, 2))
     of_d = game_of(Hinge()).d_terms(d, images, images)
@@ -225,7 +225,7 @@ class Answering(nn.Module):
     ],
     ids=["[B, 1]", "[B, n]", "0-d", "[B / 2]", "a map too few", "tuple"],
 )
-def test_a_d_that_answers_in_another_shape_is_refused(answer, said):
+def test_a_d_with_output_of_another_shape_is_refused(answer, said):
     """[B, 1] against targets [B] would make [B, B] without an error."""
     real, fake = Batch(images_with(1.0, 2.0)), Batch(images_with(3.0, 4.0))
     with pytest.raises(UserError) as refusal:
@@ -236,7 +236,7 @@ def test_a_d_that_answers_in_another_shape_is_refused(answer, said):
     )
 
 
-def test_a_shape_is_refused_in_gs_step_and_in_a_penalty_too():
+def test_a_wrong_shape_is_refused_in_gs_step_and_in_a_penalty_too():
     def one_column(images):
         return images.flatten(1)[:, :1]
 
@@ -266,7 +266,7 @@ def test_a_map_of_logits_is_measured_logit_by_logit():
     assert measured["loss"] == pytest.approx(8.5 / 8 + 3.0 / 4)
 
 
-def test_a_map_is_measured_the_same_in_gs_step():
+def test_a_map_is_measured_logit_by_logit_in_gs_step_too():
     fake = torch.tensor([[[1.0, -2.0], [-3.0, 0.0]]])
     patches = Answering(lambda images: images[:, 0])
     measured = numbers(game_of(Hinge()).g_terms(patches, nn.Unflatten(1, (1, 2, 2)), fake.flatten(1), None))
@@ -277,7 +277,7 @@ def test_a_map_is_measured_the_same_in_gs_step():
     }
 
 
-def test_an_image_whose_score_is_a_map_counts_by_the_maps_mean_where_the_sign_says_nothing():
+def test_without_a_sign_of_logits_a_map_counts_as_its_mean():
     real = torch.tensor([[[9.0, -3.0], [0.0, 0.0]], [[0.0, 0.0], [0.0, 0.0]]])  # means 1.5 and 0
     fake = torch.tensor([[[4.0, 0.0], [0.0, 0.0]], [[0.0, 0.0], [0.0, -4.0]]])  # means 1 and -1
     patches = Answering(lambda images: images[:, 0])
@@ -288,7 +288,7 @@ def test_an_image_whose_score_is_a_map_counts_by_the_maps_mean_where_the_sign_sa
 # ---- conditions -------------------------------------------------------------------------------------------
 
 
-def test_a_game_on_latents_alone_leaves_conditions_alone():
+def test_a_game_without_conditions_ignores_them():
     game, seen = game_of(Hinge()), []
     real = Batch(images_with(1.0, 2.0), {"label": torch.tensor([3, 4])})
     d = Answering(lambda images: seen.append(images) or images[:, 0, 0, 0])
@@ -310,7 +310,7 @@ class ByLabel(Adversarial):
         return d(images) - conditions["label"].float()
 
 
-def test_a_game_that_conditions_pairs_each_image_with_its_own_condition_real_and_generated():
+def test_a_conditional_game_gives_each_image_its_own_condition_real_and_generated():
     game = ByLabel(Normal(4, 1.0), Critic(), R1(gamma=2.0))
     real = Batch(images_with(10.0, 20.0, 30.0), {"label": torch.tensor([1, 2, 3])})
     fake = Batch(images_with(5.0, 6.0), {"label": torch.tensor([4, 5])})
@@ -319,7 +319,7 @@ def test_a_game_that_conditions_pairs_each_image_with_its_own_condition_real_and
     assert outcome.terms["penalty"].item() == pytest.approx(1.0)
 
 
-def test_g_is_judged_under_the_conditions_that_it_drew_for():
+def test_gs_images_are_judged_with_the_conditions_that_they_were_drawn_for():
     game = ByLabel(Normal(4, 1.0), Critic(), None)
     real = Batch(images_with(9.0, 9.0), {"label": torch.tensor([7, 2])})
     outcome = game.g_terms(FirstPixel(), nn.Unflatten(1, (1, 2, 2)), torch.randn(2, 4), real)
@@ -329,7 +329,7 @@ def test_g_is_judged_under_the_conditions_that_it_drew_for():
 # ---- zero -------------------------------------------------------------------------------------------------
 
 
-def test_a_logit_of_zero_says_generated_in_the_steps_of_both_players():
+def test_a_logit_of_zero_counts_as_generated_in_both_steps():
     of_d = measured_of_d(Hinge(), real=[0.0], fake=[0.0])
     assert (of_d["accuracy/d_real"], of_d["accuracy/d_fake"]) == (0.0, 1.0)
     assert measured_of_g(Hinge(), fake=[0.0])["accuracy/d_fake"] == 1.0

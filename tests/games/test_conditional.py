@@ -72,13 +72,13 @@ def batches():
 
 
 @pytest.mark.parametrize(("penalty", "kinds"), [(R1(0.6), 1), (R1R2(0.6), 2)])
-def test_a_penalty_is_of_the_slope_at_each_image_as_one_of_its_class(penalty, kinds):
+def test_a_penalty_uses_each_image_with_its_class(penalty, kinds):
     outcome = game_of(Hinge(), penalty).d_terms(Linear(), *batches())
     expected = kinds * 0.3 * SLOPES[REAL_LABEL].square().sum(1).mean()
     torch.testing.assert_close(outcome.terms["penalty"], expected, rtol=0, atol=1e-12)
 
 
-def test_a_loss_that_compares_does_so_within_a_class():
+def test_a_relativistic_loss_compares_within_a_class():
     """So that what D adds for a class, however much, changes nothing."""
     real, fake = batches()
     outcome = game_of(Relativistic()).d_terms(Linear(), real, fake)
@@ -95,7 +95,7 @@ class Drawing(nn.Module):
 
 
 @pytest.mark.parametrize("loss", [Hinge(), Relativistic()])
-def test_a_share_of_the_unconditional_game_is_the_same_loss_without_classes(loss):
+def test_the_unconditional_part_is_the_same_loss_without_classes(loss):
     game, d, (real, fake) = game_of(loss, unconditional=0.5), Talkative(), batches()
     outcome = game.d_terms(d, real, fake)
     whole = {name: d.with_unconditional(batch.images, REAL_LABEL) for name, batch in (("x", real), ("z", fake))}
@@ -109,7 +109,7 @@ def test_a_share_of_the_unconditional_game_is_the_same_loss_without_classes(loss
 
 
 @pytest.mark.parametrize("conditioning", CLASSIFIERS)
-def test_a_classifier_adds_a_term_to_d_and_to_g_and_leaves_the_penalty_to_the_logit(conditioning):
+def test_a_classifier_adds_a_term_to_d_and_g_and_the_penalty_uses_only_the_logit(conditioning):
     game = game_of(Hinge(), R1(0.6), 3, conditioning, classifier_weight=0.25)
     loss, d, (real, fake) = CLASSIFIERS[conditioning](), Doubled(), batches()
     said = [d.with_classes(batch.images)[1] for batch in (real, fake)]
@@ -138,7 +138,7 @@ class Doubled(Talkative):
     ("further", "method"),
     [({"conditioning": "adc_gan"}, "with_classes"), ({"unconditional": 1.0}, "with_unconditional")],
 )
-def test_a_network_of_a_users_own_that_does_not_say_what_the_game_needs_is_refused(further, method):
+def test_a_custom_network_without_what_the_game_needs_is_refused(further, method):
     with pytest.raises(UserError, match=rf"but model.discriminator \(.*Linear\) has no method {method}"):
         game_of(Hinge(), **further).d_terms(Linear(), *batches())
 
@@ -149,7 +149,7 @@ def test_only_projection_has_an_unconditional_part(conditioning):
         game_of(Hinge(), conditioning=conditioning, unconditional=1.0)
 
 
-def test_every_way_but_projection_alone_says_what_to_know_of_it():
+def test_every_conditioning_but_projection_alone_gives_a_hint():
     assert game_of(Hinge()).caveats == []
     for conditioning in ("concatenation", "ac_gan", "adc_gan"):
         (said,) = game_of(Hinge(), conditioning=conditioning).caveats
@@ -160,7 +160,7 @@ def test_every_way_but_projection_alone_says_what_to_know_of_it():
 
 @pytest.mark.parametrize("loss", ["nonsaturating", "relativistic"])
 @pytest.mark.parametrize("turn", [Turn(2, 1), Turn(1, 0), Turn(0, 1)], ids=["D twice, then G", "D alone", "G alone"])
-def test_generated_images_take_the_classes_of_the_real_batch_in_both_updates(compose_config, loss, turn):
+def test_generated_images_have_the_classes_of_the_real_batch_in_both_updates(compose_config, loss, turn):
     target = "tests.games.test_conditional.Recording"
     networks = [f"+networks.{which}._target_={target}{which[0].upper()}" for which in ("generator", "discriminator")]
     config = compose_config(*SMALL, f"loss={loss}", "penalty=none", *networks)
@@ -200,7 +200,7 @@ WAYS = {
 @pytest.mark.parametrize(
     ("model", "way"), [(model, way) for model in ("mlp", "dcgan") for way in WAYS] + [("resnet", "ADC-GAN")]
 )
-def test_every_model_plays_whatever_the_way_of_conditioning(compose_config, model, way):
+def test_every_model_works_with_every_conditioning(compose_config, model, way):
     widths = (
         ["model.widths=[8]"]
         if model == "resnet"
@@ -227,7 +227,7 @@ def test_data_without_classes_are_refused():
         game_of(Hinge(), num_classes=0)
 
 
-def test_a_grid_of_fewer_rows_than_classes_shows_some_at_even_distances():
+def test_a_grid_with_fewer_rows_than_classes_shows_evenly_spaced_classes():
     label = game_of(Hinge(), num_classes=100).grid_conditions(20, 2, None)["label"]
     assert label[::2].tolist() == list(range(0, 100, 10))
     assert game_of(Hinge(), num_classes=3).grid_conditions(10, 2, None)["label"][::2].tolist() == [0, 1, 2, 0, 1]

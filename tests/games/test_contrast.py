@@ -56,7 +56,7 @@ def game_of(labels, mirrored=False, weight=10.0, patches=16):
     return Contrast(LeastSquares(labels), None, None, (SHAPE, SHAPE), weight, 0.07, patches, mirrored)
 
 
-def test_info_nce_is_the_cross_entropy_of_the_own_key_in_float64():
+def test_info_nce_is_the_cross_entropy_of_the_matching_key_in_float64():
     queries, keys = (normalize(torch.randn(2, 5, 3, dtype=torch.float64), dim=-1) for _ in range(2))
     expected = []
     for query, key in zip(queries, keys, strict=True):
@@ -68,7 +68,7 @@ def test_info_nce_is_the_cross_entropy_of_the_own_key_in_float64():
 
 
 @pytest.mark.parametrize("mirrored", [False, True])
-def test_a_copy_is_nearest_to_its_own_place_also_where_the_source_is_mirrored(hard_labels, mirrored):
+def test_a_copy_matches_its_own_place_even_if_the_source_is_mirrored(hard_labels, mirrored):
     torch.manual_seed(0)
     source = torch.linspace(0, 6, 16, dtype=torch.float64).view(1, 1, 4, 4)
     real = Batch(source.clone(), {SOURCE: source})
@@ -80,7 +80,7 @@ def test_a_copy_is_nearest_to_its_own_place_also_where_the_source_is_mirrored(ha
     assert other > 2 * own
 
 
-def test_the_comparison_teaches_g_alone_what_is_drawn_and_its_heads():
+def test_the_comparison_trains_only_g_and_its_heads():
     torch.manual_seed(0)
     g = WithPatchFeatures(Generator((1, 16, 16), (1, 16, 16), 4, 6, "instance", None), dim=8)
     maps = g.maps(torch.rand(2, 1, 16, 16))
@@ -101,7 +101,7 @@ def test_the_comparison_teaches_g_alone_what_is_drawn_and_its_heads():
     ],
     ids=lambda overrides: " ".join(overrides) or "as published",
 )
-def test_it_goes_with_losses_penalties_and_schedules(compose_config, overrides):
+def test_it_works_with_losses_penalties_and_schedules(compose_config, overrides):
     experiment = build(compose_config(*SMALL, *overrides))
     first_look(experiment)
     before = {name: value.clone() for name, value in experiment.players.generator.net.state_dict().items()}
@@ -113,7 +113,7 @@ def test_it_goes_with_losses_penalties_and_schedules(compose_config, overrides):
     assert not any(torch.equal(before[name], after[name]) for name in before if name.endswith("weight"))
 
 
-def test_grids_show_source_what_is_drawn_and_the_true_partner_where_it_is_known(compose_config):
+def test_grids_show_the_source_the_drawn_image_and_the_true_image_if_known(compose_config):
     experiment = build(compose_config(*SMALL))
     inputs = experiment.sampler.for_grid("a test", 4, 9)
     cells = experiment.sampler.cells(inputs).unflatten(0, (4, 3))
@@ -131,12 +131,12 @@ def test_grids_show_source_what_is_drawn_and_the_true_partner_where_it_is_known(
         (["model=unet", "model.width=4"], r"does not tell what its encoder sees"),
     ],
 )
-def test_what_does_not_go_together_is_refused_with_what_to_type(compose_config, overrides, problem):
+def test_incompatible_settings_are_refused_with_what_to_type(compose_config, overrides, problem):
     small = [word for word in SMALL if word != "model.blocks=2"] if "model=unet" in overrides else SMALL
     with pytest.raises(UserError, match=problem):
         build(compose_config(*small, *overrides))
 
 
-def test_domains_of_other_channels_are_refused(hard_labels):
+def test_domains_with_different_channels_are_refused(hard_labels):
     with pytest.raises(UserError, match=r"Give both as many, by data\.channels"):
         Contrast(LeastSquares(hard_labels), None, None, ((3, 4, 4), SHAPE), 1.0, 0.07, 16, mirrored=True)

@@ -71,7 +71,7 @@ def half_squares(logits, target):
     return float(0.5 * (logits + 0.5 - target).square().mean())
 
 
-def test_terms_are_those_of_the_paper_in_float64(game_of):
+def test_terms_equal_those_of_the_paper_in_float64(game_of):
     game, real = game_of(), two_domains()
     g, d = Translators(Times(2.0), Times(0.25)), Judges(Total(0.5), Total(-1.0))
     b, a = real.images, real.conditions[SOURCE]
@@ -107,7 +107,7 @@ def test_each_discriminator_has_its_own_penalty(game_of):
     assert penalties == pytest.approx([0.5 * 16 * 0.25, 0.5 * 16 * 4.0], rel=1e-6)
 
 
-def test_without_identity_nothing_is_drawn_for_it_and_domains_may_have_other_channels(game_of, hard_labels):
+def test_without_identity_loss_nothing_is_drawn_for_it_and_domains_may_have_different_channels(game_of, hard_labels):
     g, d = Translators(Times(1.0), Times(1.0)), Judges(Total(1.0), Total(1.0))
     assert "identity" not in game_of(identity=0.0).g_terms(d, g, torch.zeros(3, 0), two_domains()).terms
 
@@ -119,7 +119,7 @@ def test_without_identity_nothing_is_drawn_for_it_and_domains_may_have_other_cha
         of_other_channels(0.5)
 
 
-def test_a_pool_fills_up_and_then_swaps_half_of_what_it_is_given():
+def test_a_pool_fills_up_and_then_replaces_half_of_what_it_returns():
     torch.manual_seed(0)
     pool, size = ImagePool(50, ALONE), 50
     images = torch.arange(3050.0).view(-1, 1, 1, 1)
@@ -132,7 +132,7 @@ def test_a_pool_fills_up_and_then_swaps_half_of_what_it_is_given():
     assert len(shown_again.unique()) == len(shown_again), "what was shown from the pool has left it"
 
 
-def test_a_pool_goes_on_from_its_state_to_the_bit():
+def test_a_pool_resumes_from_its_state_bit_for_bit():
     one, other = ImagePool(4, ALONE), ImagePool(4, ALONE)
     one.shown(torch.rand(7, 1, 2, 2))
     other.load_state_dict(copy.deepcopy(one.state_dict()))
@@ -161,7 +161,7 @@ class HalfOf:
         return rows[self.rank :: 2]
 
 
-def test_every_process_has_its_share_of_a_pool():
+def test_every_process_has_its_part_of_a_pool():
     with pytest.raises(UserError, match=r"game\.pool is 5"):
         ImagePool(5, HalfOf(0))
     pool = ImagePool(8, HalfOf(0))
@@ -173,7 +173,7 @@ def test_every_process_has_its_share_of_a_pool():
     assert second._images.flatten().tolist() == [100, 101, 102, 103]
 
 
-def test_discriminators_are_shown_what_the_update_of_g_has_drawn_before_it(config_with, monkeypatch):
+def test_discriminators_are_shown_the_images_of_gs_preceding_update(config_with, monkeypatch):
     experiment = build(config_with("game.pool=0"))
     seen = {}
     monkeypatch.setattr(Cycle, "g_terms", _kept(Cycle.g_terms, lambda out, args: seen.update(drawn=out.drawn)))
@@ -203,7 +203,7 @@ def _kept(method, keep):
     ],
     ids=lambda overrides: " ".join(overrides),
 )
-def test_it_goes_with_every_loss_penalty_and_schedule(config_with, overrides):
+def test_it_works_with_every_loss_penalty_and_schedule(config_with, overrides):
     if "model=unet" in overrides:
         overrides = [*overrides, "model.width=4"]
     experiment = build(config_with(*overrides))
@@ -217,7 +217,7 @@ def test_it_goes_with_every_loss_penalty_and_schedule(config_with, overrides):
     assert not any(torch.equal(before[name], after[name]) for name in before if name.endswith("weight"))
 
 
-def test_grids_show_both_ways_and_what_comes_back(config_with):
+def test_grids_show_both_directions_and_the_translations_back(config_with):
     config = config_with("trainer.sample_columns=13")
     experiment = build(config)
     assert experiment.grid_columns == 12
@@ -247,12 +247,12 @@ def test_grids_show_both_ways_and_what_comes_back(config_with):
         (["model=keras_mlp"], "has no parameter source_shape, where this game needs a"),
     ],
 )
-def test_what_does_not_go_together_is_refused_with_what_to_type(config_with, overrides, problem):
+def test_incompatible_settings_are_refused_with_what_to_type(config_with, overrides, problem):
     with pytest.raises(UserError, match=problem):
         build(config_with(*overrides))
 
 
-def test_g_cannot_play_first_with_the_latents_that_d_has_had():
+def test_g_cannot_be_updated_first_with_the_latents_of_d():
     with pytest.raises(UserError, match="plays before D"):
         Alternating(1, 1, 0, same_latents=True, g_first=True)
     assert str(Turn(2, 1, g_first=True)) == "1 x G, 2 x D"

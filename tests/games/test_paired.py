@@ -65,7 +65,7 @@ def pair(count=3):
     return Batch(images, {SOURCE: source, "label": torch.zeros(count, dtype=torch.int64)})
 
 
-def test_terms_are_those_of_the_paper_in_float64(game_of):
+def test_terms_equal_those_of_the_paper_in_float64(game_of):
     game, real, d, g = game_of(l1_weight=7.0), pair(), Total(), Shift()
     source = real.conditions[SOURCE]
     drawn = source + 0.25
@@ -91,7 +91,7 @@ def test_terms_are_those_of_the_paper_in_float64(game_of):
     assert float(of_g.measured["l1/g"]) == pytest.approx(distance, rel=1e-6)
 
 
-def test_penalties_are_of_the_image_at_its_source(game_of):
+def test_penalties_use_the_image_with_its_source(game_of):
     """The slope with respect to the image is .5 at each of 16 pixels, whatever the source: R1 is half of 16 / 4."""
     real = pair()
     for penalty, expected in ((R1(1.0), 2.0), (R1R2(1.0), 4.0)):
@@ -102,7 +102,7 @@ def test_penalties_are_of_the_image_at_its_source(game_of):
         assert torch.equal(source, real.conditions[SOURCE].repeat(len(images) // 3, 1, 1, 1))
 
 
-def test_an_augmentation_changes_both_pictures_of_a_pair_alike(game_of):
+def test_an_augmentation_changes_both_images_of_a_pair_alike(game_of):
     augment = DiffAugment(1.0, 0.5, 0.0, 0.0, 0.25, 0.5)
     source = torch.rand(6, 1, 8, 8)
     real = Batch(source.clone(), {SOURCE: source})
@@ -128,7 +128,7 @@ def test_an_augmentation_changes_both_pictures_of_a_pair_alike(game_of):
     ],
     ids=lambda overrides: " ".join(overrides),
 )
-def test_it_goes_with_every_loss_penalty_and_schedule(config_with, overrides):
+def test_it_works_with_every_loss_penalty_and_schedule(config_with, overrides):
     experiment = build(config_with(*overrides, "trainer.ema=0.9"))
     first_look(experiment)
     before = copy.deepcopy(experiment.players.generator.net.state_dict())
@@ -153,7 +153,7 @@ def test_every_discriminator_judges_pairs(config_with, model):
     assert experiment.step.finite.first_bad() is None
 
 
-def test_generated_images_have_the_sources_of_the_real_ones_beside_them(config_with, monkeypatch):
+def test_generated_images_have_the_sources_of_the_real_batch(config_with, monkeypatch):
     experiment = build(config_with())
     seen = []
     judge = Paired.judge
@@ -172,7 +172,7 @@ def test_generated_images_have_the_sources_of_the_real_ones_beside_them(config_w
 
 
 @pytest.mark.parametrize(("batch_of_g", "drawn"), [(8, [8]), (4, [8, 4])])
-def test_g_draws_once_a_turn_where_both_updates_have_the_same_sources(config_with, batch_of_g, drawn):
+def test_g_draws_once_per_turn_if_both_updates_have_the_same_sources(config_with, batch_of_g, drawn):
     experiment, counts = build(config_with("model.norm=batch", f"trainer.g_batch_size={batch_of_g}")), []
     net = experiment.players.generator.net
     net.register_forward_hook(lambda net, given, images: counts.append(len(images)))
@@ -182,7 +182,7 @@ def test_g_draws_once_a_turn_where_both_updates_have_the_same_sources(config_wit
     assert followed == {1}, "its statistics are of G's own updates"
 
 
-def test_grids_show_held_out_sources_what_is_drawn_and_the_truth(config_with):
+def test_grids_show_held_out_sources_drawn_images_and_true_images(config_with):
     config = config_with("data.dataset=emoji")
     experiment = build(config)
     assert (experiment.grid_columns, experiment.pictures_in_grid) == (9, 30)
@@ -201,7 +201,7 @@ def test_grids_show_held_out_sources_what_is_drawn_and_the_truth(config_with):
     assert drawn[0].conditions.keys() == {SOURCE, TRUTH}
 
 
-def test_one_picture_is_drawn_alone_to_the_bits_that_it_has_among_others(config_with):
+def test_one_image_is_drawn_alone_as_among_others_bit_for_bit(config_with):
     sampler = build(config_with()).sampler
     sources = torch.rand(4, 1, 16, 16)
     alone = [sampler.from_source(source[None]) for source in sources]
@@ -219,6 +219,6 @@ def test_one_picture_is_drawn_alone_to_the_bits_that_it_has_among_others(config_
         (["game=adversarial"], r"is for pairs of images, which this game gives no network"),
     ],
 )
-def test_what_does_not_go_together_is_refused_with_what_to_type(config_with, overrides, problem):
+def test_incompatible_settings_are_refused_with_what_to_type(config_with, overrides, problem):
     with pytest.raises(UserError, match=problem):
         build(config_with(*overrides))

@@ -32,7 +32,7 @@ def usual(compose_config):
     return Usual(OmegaConf.to_container(compose_config().health.usual))
 
 
-def test_usual_settings_are_no_departure(usual):
+def test_usual_settings_are_not_reported(usual):
     assert usual.departures(SETTINGS) == {}
 
 
@@ -54,15 +54,15 @@ def test_usual_settings_are_no_departure(usual):
         ({"optimizer.d.lr": None}, {}),
     ],
 )
-def test_what_is_set_outside_of_the_usual_range_is_named_with_a_value_from_within_it(usual, changes, departures):
+def test_a_value_outside_the_usual_range_is_reported_with_one_from_within(usual, changes, departures):
     assert usual.departures(SETTINGS | changes) == departures
 
 
-def test_a_range_can_be_taken_away():
+def test_a_range_can_be_removed():
     assert Usual({"optimizer": {"d": {"lr": None}}}).departures(SETTINGS | {"optimizer.d.lr": 9.0}) == {}
 
 
-def test_what_is_unusual_comes_first_and_no_further_advice_touches_it(usual):
+def test_unusual_settings_come_first_and_no_other_advice_changes_them(usual):
     helps = (advice.slower_d, advice.slower_g, advice.penalty)
     said = advise(helps, SETTINGS | {"optimizer.d.lr": 10.0}, usual)
     assert said == (
@@ -70,7 +70,7 @@ def test_what_is_unusual_comes_first_and_no_further_advice_touches_it(usual):
     )
 
 
-def test_no_advice_leads_out_of_the_usual_range(usual):
+def test_all_advice_stays_in_the_usual_range(usual):
     assert advise((advice.faster_d,), SETTINGS | {"optimizer.d.lr": 8e-4}, usual) == ""
     assert advise((advice.slower_d,), SETTINGS | {"optimizer.d.lr": 1.5e-5}, usual) == ""
 
@@ -104,7 +104,7 @@ def test_no_advice_leads_out_of_the_usual_range(usual):
         (advice.decay, {"learning_rate.d": "Cosine"}, ""),
     ],
 )
-def test_a_help_is_an_override_of_what_is_set_or_nothing(usual, help_, settings, override):
+def test_a_suggestion_is_an_override_of_an_existing_setting_or_nothing(usual, help_, settings, override):
     assert help_(SETTINGS | settings, usual) == override
 
 
@@ -160,7 +160,7 @@ def test_every_override_that_an_alarm_recommends_is_taken_and_changes_the_run(co
         assert any(after[key] != before[key] for key in read), override
 
 
-def test_a_remedy_starts_from_what_the_run_is_set_to(compose_config):
+def test_a_suggestion_starts_from_the_runs_value(compose_config):
     overrides = ["penalty=none", "trainer.ema=null", "data.limit=40", "model.dropout=0.3"]
     overrides += ["optimizer=ttur", "schedule=rounds", "schedule.d_steps=70"]
     watched = build(compose_config(*overrides)).watch
@@ -178,7 +178,7 @@ def test_a_remedy_starts_from_what_the_run_is_set_to(compose_config):
         ("labels.real.value=nan", "Unusual: labels.real.value is nan. Try: labels.real.value=1."),
     ],
 )
-def test_an_alarm_names_the_key_at_fault_as_it_was_typed(compose_config, override, named):
+def test_an_alarm_names_the_key_as_it_was_typed(compose_config, override, named):
     watched = build(compose_config("data.limit=40", override)).watch
     _, (alarm,) = watched.look({}, Moment(1, 1, 1), Observation("a loss is NaN or infinite"))
     assert named in alarm.message
@@ -188,7 +188,7 @@ def test_an_alarm_names_the_key_at_fault_as_it_was_typed(compose_config, overrid
     "choice",
     [f"{group}={path.stem}" for group in ("experiment", "model") for path in Path("conf", group).glob("*.yaml")],
 )
-def test_nothing_that_we_offer_is_unusual(compose_config, choice):
+def test_no_option_of_the_package_is_unusual(compose_config, choice):
     few = {
         "experiment=stacked_modes": ["data.count=40"],
         "experiment=pix2pix": ["data.limit=40", "evaluation=pixels"],
@@ -210,9 +210,7 @@ def test_the_ranges_can_be_set_on_the_command_line(compose_config):
 
 
 @pytest.mark.parametrize(("latent_dim", "rings"), [(1, ["alike"]), (100, [])])
-def test_pictures_that_partly_repeat_are_an_alarm_where_a_setting_that_makes_them_alike_is_unusual(
-    compose_config, latent_dim, rings
-):
+def test_repeated_images_raise_an_alarm_if_a_setting_that_causes_them_is_unusual(compose_config, latent_dim, rings):
     # As model=dcgan draws Fashion-MNIST from one number: along a line, so that a third of 64 pictures have a double.
     watched = build(compose_config("data.limit=40", f"model.latent_dim={latent_dim}")).watch
     drawn = {"health/diversity": 0.9, "health/repeats": 0.35, "health/distance": 0.25, "untrained/diversity": 0.01}

@@ -71,7 +71,7 @@ FAULTS = {
 
 
 @pytest.mark.parametrize(("fault", "alarms", "words"), FAULTS.values(), ids=FAULTS)
-def test_a_planted_fault_raises_its_alarm_in_log_summary_metrics_and_dashboard(
+def test_an_injected_fault_raises_its_alarm_in_log_summary_metrics_and_dashboard(
     tmp_path, monkeypatch, fault, alarms, words
 ):
     (tmp_path / "planted.py").write_text(PLANTED)

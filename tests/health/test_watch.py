@@ -100,7 +100,7 @@ def only(tags, **changes):
     return {tag: value for tag, value in point(**changes).items() if tag in tags}
 
 
-def test_a_symptom_lasts_through_the_stretches_in_which_it_cannot_be_judged():
+def test_a_symptom_lasts_while_it_cannot_be_measured():
     looker = watch({"coin_toss": coin_toss(50)})
     tossing, g_plays = only(OF_D, **{"accuracy/d": 0.5}), only(OF_G)
     points = [tossing, tossing, g_plays, g_plays, g_plays, tossing, tossing]
@@ -109,13 +109,13 @@ def test_a_symptom_lasts_through_the_stretches_in_which_it_cannot_be_judged():
     assert [(alarm.iteration, alarm.since) for alarm in looker.raised] == [(60, 10)]
 
 
-def test_a_symptom_is_gone_once_it_is_judged_to_be():
+def test_a_symptom_ends_once_it_is_measured_as_absent():
     looker = watch({"coin_toss": coin_toss(30)})
     tossing, g_plays, well = only(OF_D, **{"accuracy/d": 0.5}), only(OF_G), only(OF_D)
     assert alarms_of(looker, [tossing, g_plays, g_plays, well, g_plays, tossing, g_plays]) == []
 
 
-def test_d_is_called_saturated_by_the_last_of_its_own_measurements_and_of_gs():
+def test_saturation_of_d_uses_the_latest_measurements_of_d_and_of_g():
     # D has won and G's gradient has vanished, but no log point has both.
     stretches = [only(OF_D, **SATURATED)] * 3 + [only(OF_G, **SATURATED)] * 3
     assert alarms_of(watch({"saturated": saturated(40)}), stretches * 2) == [(80, 40)]
@@ -128,12 +128,12 @@ def test_d_is_not_called_saturated_once_g_has_fooled_it():
 
 
 @pytest.mark.parametrize("tags", [OF_D, OF_G])
-def test_nothing_is_judged_by_measurements_that_were_never_made(tags):
+def test_nothing_is_concluded_from_measurements_that_do_not_exist(tags):
     looker = watch({"saturated": saturated(), "coin_toss": coin_toss()})
     assert looker.look(only(tags - {"accuracy/d"}, **SATURATED), at(10), None)[1] == []
 
 
-def test_a_loss_is_not_called_constant_for_the_time_in_which_its_player_stands_still():
+def test_a_loss_is_not_constant_while_its_network_is_not_trained():
     looker = watch({"constant_d": constant(points=3)})
     assert alarms_of(looker, [{"loss/d": 0.5}, {}, {}, {"loss/d": 0.5}, {}, {"loss/d": 0.6}]) == []
 
@@ -148,12 +148,12 @@ def test_an_alarm_is_raised_once_when_its_symptom_has_lasted_for_its_patience(pa
     assert alarms_of(watch({"saturated": saturated(patience)}), [SICK] * 6) == raised
 
 
-def test_a_symptom_that_goes_away_starts_anew_and_can_be_an_alarm_again():
+def test_a_symptom_that_disappears_starts_again_and_can_raise_another_alarm():
     sick_and_well = [SICK, SICK, WELL, SICK, SICK, SICK, WELL, SICK, SICK, SICK, SICK]
     assert alarms_of(watch({"saturated": saturated(20)}), sick_and_well) == [(60, 40), (100, 80)]
 
 
-def test_each_symptom_has_a_tag_that_says_whether_it_is_present_patience_or_not():
+def test_each_symptom_has_a_tag_that_says_whether_it_is_present_whatever_its_patience():
     looker = watch({"saturated": saturated(1000), "collapse": collapse()})
     assert looker.look(SICK, at(10), None) == (
         {"health/not_finite": 0.0, "health/saturated": 1.0, "health/collapse": 0.0},
@@ -162,7 +162,7 @@ def test_each_symptom_has_a_tag_that_says_whether_it_is_present_patience_or_not(
     assert looker.look(WELL, at(20), None)[0]["health/saturated"] == 0.0
 
 
-def test_symptoms_are_followed_each_on_its_own():
+def test_symptoms_are_tracked_independently():
     looker = watch({"coin": coin_toss(20), "collapse": collapse()})
     tossing = point(**{"accuracy/d": 0.4})
     both = tossing | {"health/diversity": 0.0}
@@ -170,7 +170,7 @@ def test_symptoms_are_followed_each_on_its_own():
             enumerate([tossing, both, both, both])] == [[], ["collapse"], ["coin"], []]  # fmt: skip
 
 
-def test_an_alarm_says_what_was_seen_since_when_and_what_usually_helps():
+def test_an_alarm_says_what_was_measured_since_when_and_what_to_try():
     looker = watch({"saturated": saturated(10)})
     looker.look(SICK, at(150), None)
     _, (alarm,) = looker.look(SICK, at(200), None)
@@ -190,7 +190,7 @@ def test_an_alarm_says_what_was_seen_since_when_and_what_usually_helps():
 BAD = Observation("a loss is NaN or infinite", at(37))
 
 
-def test_a_loss_that_is_no_finite_number_is_an_alarm_at_once_that_names_its_iteration():
+def test_a_loss_that_is_nan_raises_an_alarm_immediately_with_its_iteration():
     looker = watch({"collapse": collapse()})
     seen, (alarm,) = looker.look(point(**{"loss/d": math.nan}), at(50), BAD)
     assert seen == {"health/not_finite": 1.0}
@@ -201,7 +201,7 @@ def test_a_loss_that_is_no_finite_number_is_an_alarm_at_once_that_names_its_iter
     )
 
 
-def test_a_loss_that_stays_no_number_is_one_alarm_until_a_rollback():
+def test_a_loss_that_stays_nan_is_one_alarm_until_a_rollback():
     looker = watch({})
     assert [len(looker.look(WELL, at(n), BAD)[1]) for n in (50, 60, 70)] == [1, 0, 0]
     looker.forget()
@@ -213,7 +213,7 @@ def test_a_loss_that_stays_no_number_is_one_alarm_until_a_rollback():
 # ---- rollback and checkpoints -----------------------------------------------------------------------------
 
 
-def test_after_a_rollback_every_symptom_starts_unseen():
+def test_after_a_rollback_every_symptom_is_reset():
     looker = watch({"saturated": saturated(20), "constant_d": constant(points=3)})
     assert alarms_of(looker, [SICK] * 3) == [(30, 10), (30, 10)]
     looker.forget()
@@ -222,7 +222,7 @@ def test_after_a_rollback_every_symptom_starts_unseen():
 
 
 @pytest.mark.parametrize("stop", range(9))
-def test_a_watch_goes_on_from_its_state_wherever_it_stopped(stop):
+def test_a_watch_resumes_from_its_state_at_any_point(stop):
     points = [SICK, SICK, SICK, SICK, WELL, SICK, SICK, SICK, SICK]
 
     def looker():
@@ -243,7 +243,7 @@ def test_a_watch_goes_on_from_its_state_wherever_it_stopped(stop):
     assert second.state_dict() == whole.state_dict()
 
 
-def test_a_symptom_that_is_new_to_the_config_starts_unseen():
+def test_a_symptom_that_is_new_in_the_config_starts_without_history():
     old, new = watch({"saturated": saturated(20)}), watch({"collapse": collapse(), "constant_d": constant()})
     old.look(SICK, at(10), None)
     new.load_state_dict(old.state_dict())
@@ -262,7 +262,7 @@ def test_a_symptom_that_is_new_to_the_config_starts_unseen():
         ([point(**{"loss/d": loss}) for loss in (0.5, 0.6, 0.6, 0.6, 0.6)], [20, 30]),
     ],
 )
-def test_the_watch_knows_how_far_back_a_coming_alarm_may_reach(points, suspects):
+def test_the_watch_knows_how_far_back_a_coming_alarm_may_roll_back(points, suspects):
     looker = watch({"saturated": saturated(100), "constant_d": constant(points=3)})
     alarms_of(looker, points)
     assert looker.suspects == suspects
@@ -276,13 +276,13 @@ def configured(compose_config):
     return instantiate(compose_config().health, _convert_="all", settings=SETTINGS)
 
 
-def test_the_configured_watch_finds_nothing_in_health(configured):
+def test_the_configured_watch_raises_no_alarm_for_healthy_values(configured):
     falling = [point(**{"loss/d": 0.7 - n / 100, "loss/g": 0.8 + n / 100}) for n in range(20)]
     assert alarms_of(configured, falling) == []
 
 
 @pytest.mark.parametrize("key", ["health.pictures", "evaluation.num_images"])
-def test_one_picture_alone_is_refused_since_it_differs_from_no_other(compose_config, key):
+def test_a_single_image_is_refused_because_it_differs_from_no_other(compose_config, key):
     config = compose_config(f"{key}=1")
     read = OmegaConf.masked_copy(config, [name for name in config if name != "hydra"])
     with pytest.raises(UserError, match=f"{key} is 1, but must be a whole number, at least 2."):
@@ -305,7 +305,7 @@ def test_one_picture_alone_is_refused_since_it_differs_from_no_other(compose_con
         ("constant_g", {}, 50),
     ],
 )
-def test_the_configured_watch_names_each_fault_after_its_patience(compose_config, name, changes, iterations):
+def test_the_configured_watch_reports_each_fault_after_its_patience(compose_config, name, changes, iterations):
     looker = instantiate(compose_config().health, _convert_="all", settings=SETTINGS)
     number = 0
     while not any(alarm.name == name for alarm in looker.raised):
@@ -318,14 +318,14 @@ def test_the_configured_watch_names_each_fault_after_its_patience(compose_config
     assert {alarm.name for alarm in looker.raised} == {name}
 
 
-def test_the_configured_watch_leaves_d_alone_while_it_warms_up(configured):
+def test_the_configured_watch_ignores_d_while_it_warms_up(configured):
     for number in range(100):
         warming_up = only(OF_D | {"health/repeats", "health/distance"}, **SURE, **{"health/diversity": 0.05})
         configured.look(warming_up | {"loss/d": 1.0 + number}, Moment(10 * number, 10 * number, 0), None)
     assert configured.raised == []
 
 
-def test_what_another_evaluation_has_judged_is_forgotten_and_nothing_else():
+def test_only_results_of_another_evaluation_are_forgotten():
     looker = watch({"narrower": Narrower(0.4, patience=20), "coin": coin_toss(1000)})
     for number in range(1, 6):
         looker.look(point(**{"judged/coverage": 0.6, "accuracy/d": 0.5}), at(10 * number), None)
@@ -364,7 +364,7 @@ def test_every_symptom_can_be_switched_off(compose_config, names, form):
     assert seen.keys() == {"health/not_finite", *(f"health/{name}" for name in NAMES if name not in names)}
 
 
-def test_what_is_no_symptom_is_refused_by_its_key():
+def test_a_value_that_is_not_a_symptom_is_refused_with_its_key():
     with pytest.raises(UserError, match=r"health\.symptoms\.collapse is 5, but must be a symptom, or null"):
         watch({"collapse": 5})
 
@@ -374,7 +374,7 @@ def test_what_is_no_symptom_is_refused_by_its_key():
 D_ALONE, G_ALONE = SURE, {"grad_norm/g": 1e-5}  # what log points of rounds measure
 
 
-def test_what_a_standing_player_showed_last_comes_from_the_checkpoint_too():
+def test_the_last_values_of_a_network_that_is_not_trained_come_from_the_checkpoint():
     before, after = watch({"saturated": saturated()}), watch({"saturated": saturated()})
     before.look(D_ALONE, at(10), None)
     after.load_state_dict(json.loads(json.dumps(before.state_dict())))
@@ -382,7 +382,7 @@ def test_what_a_standing_player_showed_last_comes_from_the_checkpoint_too():
     assert (seen["health/saturated"], [alarm.name for alarm in alarms]) == (1.0, ["saturated"])
 
 
-def test_what_a_standing_player_showed_last_is_forgotten_at_a_rollback():
+def test_the_last_values_of_a_network_that_is_not_trained_are_forgotten_at_a_rollback():
     looker = watch({"saturated": saturated()})
     looker.look(D_ALONE, at(10), None)
     looker.forget()
@@ -410,18 +410,18 @@ class Bare(Symptom):
         return None
 
 
-def test_a_symptom_of_the_users_own_becomes_an_alarm_by_its_name():
+def test_a_custom_symptom_becomes_an_alarm_with_its_name():
     _, alarms = watch({"mine": Mine(Observation("it is late"))}).look(HEALTHY, at(7), None)
     assert [(alarm.name, alarm.message) for alarm in alarms] == [("mine", "mine: it is late, since iteration 7.")]
 
 
-def test_a_symptom_of_the_users_own_that_lacks_something_is_refused_by_name():
+def test_a_custom_symptom_that_lacks_something_is_refused_by_name():
     with pytest.raises(UserError, match=r"health\.symptoms\.bare \(.*Bare\) has no tags and no patience"):
         watch({"bare": Bare()})
 
 
 @pytest.mark.parametrize("gives", ["late", True, 1.0])
-def test_a_symptom_of_the_users_own_that_observes_something_else_is_told_so(gives):
+def test_a_custom_symptom_with_a_wrong_observation_is_refused(gives):
     with pytest.raises(UserError, match=r"health\.symptoms\.mine \(.*Mine\) gives .* from observe"):
         watch({"mine": Mine(gives)}).look(HEALTHY, at(7), None)
 
@@ -430,7 +430,7 @@ def test_a_symptom_of_the_users_own_that_observes_something_else_is_told_so(give
     ("rates", "rings"),
     [((2e-4, 1e-4), False), ((2e-2, 1e-4), True), ((2e-4, 1e-6), True), ((None, 1e-4), False)],
 )
-def test_a_d_that_is_ahead_is_an_alarm_where_a_rate_is_unusual(rates, rings):
+def test_a_d_that_is_ahead_raises_an_alarm_if_a_learning_rate_is_unusual(rates, rings):
     d, g = rates
     settings = SETTINGS | {"optimizer.d.lr": d, "optimizer.g.lr": g}
     if d is None:

@@ -10,7 +10,7 @@ def pictures(count=32, size=6):
     return torch.rand(count, 1, size, size) * 2 - 1
 
 
-def test_real_pictures_compared_with_themselves_have_distance_0_and_diversity_1():
+def test_real_images_compared_with_themselves_have_distance_0_and_diversity_1():
     real = pictures()
     measured = LogPointMetrics(real).measure(real)
     assert measured == {"distance": 0.0, "diversity": pytest.approx(1.0), "repeats": 0.0}
@@ -58,7 +58,7 @@ def test_only_images_that_repeat_another_are_counted():
 
 
 @pytest.mark.parametrize(("share", "repeats"), [(0.09, 1.0), (0.11, 0.0)])
-def test_nearly_equal_is_a_tenth_of_the_usual_distance_to_the_nearest_real_picture(share, repeats):
+def test_nearly_equal_is_a_tenth_of_the_usual_distance_to_the_nearest_real_image(share, repeats):
     # Real ones in a row, each 1 from the next: the nearest is always 1 away.
     row = torch.arange(8.0).view(8, 1, 1, 1) * 0.1
     assert LogPointMetrics(row).measure(row * share)["repeats"] == repeats

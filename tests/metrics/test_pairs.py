@@ -72,7 +72,7 @@ def test_distance_is_the_mean_over_images_in_any_batches():
     assert found.keys() == set(PairMetrics.names) == set(PairMetrics.numbers)
 
 
-def test_baselines_are_the_source_and_the_mean_picture():
+def test_baselines_are_the_source_and_the_mean_image():
     real = [Batch(flat(-1.0, count=3)), Batch(flat(1.0))]
     mean = mean_picture(real)
     assert torch.equal(mean, flat(-0.5)[0])

@@ -111,12 +111,12 @@ def test_a_grey_file_among_colour_ones_is_a_colour_image_and_a_folder_of_grey_fi
     assert torch.equal(read, as_tensor(np.stack([grey.repeat(3, -1), colour])))
 
 
-def test_a_jpeg_of_grey_pictures_is_grey(tmp_path):
+def test_a_jpeg_of_grey_images_is_grey(tmp_path):
     save(in_mode(pixels(GREY)[0], "RGB"), tmp_path / "a.jpg")
     assert read_samples(str(tmp_path), GREY).shape == (1, *GREY)
 
 
-def test_pictures_of_more_than_8_bits_are_refused(tmp_path):
+def test_images_of_more_than_8_bits_are_refused(tmp_path):
     save(pixels(GREY)[0].astype(np.uint16) * 257, tmp_path / "a.png")
     assert "1 of 1 image (a.png) has more than 8 bits a channel" in message_of(tmp_path)
 
@@ -177,7 +177,7 @@ def test_an_array_of_another_shape_is_refused_with_what_to_do(tmp_path, array, s
     assert said in message_of(tmp_path / "a.npz")
 
 
-def test_an_array_of_grey_pictures_in_three_channels_is_grey(tmp_path):
+def test_an_array_of_grey_images_in_three_channels_is_grey(tmp_path):
     np.savez(tmp_path / "a.npz", pixels(GREY).repeat(3, -1))
     assert torch.equal(read_samples(str(tmp_path / "a.npz"), GREY), as_tensor(pixels(GREY)))
     np.savez(tmp_path / "a.npz", pixels(GREY))

@@ -17,7 +17,7 @@ MODELS = sorted(path.stem for path in (Path(__file__).parents[2] / "conf/model")
 
 @pytest.mark.parametrize("which", ["generator", "discriminator"])
 @pytest.mark.parametrize("model", MODELS)
-def test_what_comes_of_an_image_or_a_latent_is_of_it_alone(compose_config, model, which):
+def test_the_output_for_an_image_or_a_latent_does_not_depend_on_its_batch(compose_config, model, which):
     config = compose_config(f"model={model}")
     pairs = ["game=paired"] if "source_shape" in asked_for(config.model.generator, {"source_shape": None}) else []
     config, shape = compose_config(f"model={model}", *pairs), (1, 28, 28)

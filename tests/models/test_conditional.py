@@ -43,7 +43,7 @@ def patches(image_shape):
     return Discriminator(nn.Sequential(nn.Conv2d(1, 3, 3, padding=1), nn.Tanh()), nn.Conv2d(3, 1, 2, stride=2))
 
 
-def test_the_logit_is_the_unconditional_one_and_the_features_times_the_embedding_of_the_class():
+def test_the_logit_is_the_unconditional_one_plus_the_features_times_the_embedding_of_the_class():
     d, images = ProjectionDiscriminator(dense, SHAPE, CLASSES), torch.randn(3, *SHAPE)
     features = d.net.layers(images)
     expected = d.net(images) + (features * d.classes.weight[LABEL]).sum(1)
@@ -61,7 +61,7 @@ def test_a_map_of_logits_is_projected_at_every_place():
 
 
 @pytest.mark.parametrize("make", [dense, patches])
-def test_the_unconditional_logits_are_those_of_the_network_alone_and_take_no_second_pass(make):
+def test_the_unconditional_logits_are_those_of_the_network_alone_and_need_no_second_pass(make):
     d, images = ProjectionDiscriminator(make, SHAPE, CLASSES), torch.randn(3, *SHAPE)
     conditional, unconditional = d.with_unconditional(images, LABEL)
     torch.testing.assert_close(conditional, d(images, LABEL), rtol=0, atol=1e-14)
@@ -72,7 +72,7 @@ def test_the_unconditional_logits_are_those_of_the_network_alone_and_take_no_sec
     assert len(passes) == 1
 
 
-def test_a_classifier_beside_the_logit_is_given_the_same_features_and_leaves_the_logit_alone():
+def test_an_additional_classifier_gets_the_same_features_and_does_not_change_the_logit():
     d, images = ClassifyingDiscriminator(dense, SHAPE, CLASSES, 2), torch.randn(3, *SHAPE)
     logits, classes = d.with_classes(images)
     assert torch.equal(logits, d.net(images))
@@ -89,13 +89,13 @@ def test_a_classifier_of_a_map_gives_the_mean_over_its_places():
     torch.testing.assert_close(classes, expected, rtol=0, atol=1e-14)
 
 
-def test_the_embedding_of_a_class_learns_from_images_of_that_class_alone():
+def test_the_embedding_of_a_class_is_trained_only_by_images_of_that_class():
     d = ProjectionDiscriminator(dense, SHAPE, CLASSES)
     d(torch.randn(3, *SHAPE), LABEL).sum().backward()
     assert d.classes.weight.grad.any(1).tolist() == [True, False, False, True, True]
 
 
-def test_a_network_that_is_normalised_spectrally_has_its_projection_normalised_too():
+def test_a_network_with_spectral_normalisation_has_its_projection_normalised_too():
     def make(image_shape):
         net = dense(image_shape)
         normalise_spectrally(net)
@@ -112,13 +112,13 @@ def test_a_network_that_is_normalised_spectrally_has_its_projection_normalised_t
         (lambda image_shape: nn.Flatten(), "it has none"),
     ],
 )
-def test_a_discriminator_without_a_layer_that_gives_the_logit_is_refused(make, said):
+def test_a_discriminator_without_a_layer_for_the_logit_is_refused(make, said):
     with pytest.raises(UserError, match=f"This game.conditioning looks for .*{said}") as refused:
         ProjectionDiscriminator(make, SHAPE, CLASSES)
     assert "game.conditioning=concatenation" in refused.value.remedy
 
 
-def test_the_generator_is_given_each_latent_joined_with_the_embedding_of_its_class():
+def test_the_generator_gets_each_latent_concatenated_with_the_embedding_of_its_class():
     g = ConditionalGenerator(lambda image_shape, latent_dim: nn.Linear(latent_dim, 1), SHAPE, 4, CLASSES, 3)
     g.net = nn.Identity()
     latents = torch.randn(3, 4)
@@ -127,7 +127,7 @@ def test_the_generator_is_given_each_latent_joined_with_the_embedding_of_its_cla
     )
 
 
-def test_concatenation_gives_the_discriminator_a_channel_more_that_is_of_the_class():
+def test_concatenation_gives_the_discriminator_the_class_as_one_more_channel():
     d = ConcatenationDiscriminator(lambda image_shape: nn.Conv2d(image_shape[0], 1, 1), SHAPE, CLASSES)
     d.net = nn.Identity()
     images = torch.randn(3, *SHAPE)

@@ -21,7 +21,7 @@ TYPES = [torch.float32, torch.bfloat16, torch.float64]
 
 @pytest.mark.parametrize("dtype", TYPES, ids=str)
 @pytest.mark.parametrize("p", [0.1, 0.3, 0.5])
-def test_dropout_drops_its_share_and_scales_the_rest_by_exactly_what_keeps_the_mean(p, dtype):
+def test_dropout_drops_its_share_and_scales_the_rest_to_keep_the_mean(p, dtype):
     count = 400_000
     dropped = Dropout(p).train()(torch.ones(count, dtype=dtype))
     share = (dropped == 0).double().mean().item()
@@ -44,7 +44,7 @@ def test_neighbouring_decisions_of_two_calls_are_independent():
     assert torch.corrcoef(torch.stack([first[1:], first[:-1]]))[0, 1].abs() < 5 / 100_000**0.5
 
 
-def test_dropout_follows_from_the_seed_and_spends_the_same_numbers_whatever_it_drops():
+def test_dropout_depends_on_the_seed_and_uses_the_same_count_of_random_numbers_at_any_rate():
     layer, x = Dropout(0.3).train(), torch.randn(33, 7)
     torch.manual_seed(5)
     first, after = layer(x), torch.rand(1)
@@ -54,13 +54,13 @@ def test_dropout_follows_from_the_seed_and_spends_the_same_numbers_whatever_it_d
 
 
 @pytest.mark.parametrize("training", [True, False])
-def test_dropout_of_nothing_or_in_evaluation_is_the_identity(training):
+def test_dropout_at_rate_0_or_in_evaluation_is_the_identity(training):
     x = torch.randn(5, 6)
     layer = Dropout(0.0 if training else 0.9).train(training)
     assert layer(x) is x
 
 
-def test_the_gradient_of_dropout_is_its_mask_and_its_second_derivative_passes_through():
+def test_the_gradient_of_dropout_is_its_mask_and_has_a_second_derivative():
     x = torch.randn(6, 50, dtype=torch.float64, requires_grad=True)
     y = Dropout(0.4).train()(x)
     (slope,) = torch.autograd.grad(y.sum(), x, create_graph=True)
@@ -73,7 +73,7 @@ def test_the_gradient_of_dropout_is_its_mask_and_its_second_derivative_passes_th
     torch.testing.assert_close(second, 2 * Dropout(0.4).train()(torch.ones_like(x)))
 
 
-def test_dropout_keeps_the_memory_order_of_its_input():
+def test_dropout_keeps_the_memory_format_of_its_input():
     x = torch.randn(2, 3, 5, 5).to(memory_format=torch.channels_last)
     y = Dropout(0.3).train()(x)
     assert y.is_contiguous(memory_format=torch.channels_last)
@@ -83,7 +83,7 @@ def test_dropout_keeps_the_memory_order_of_its_input():
 
 @pytest.mark.gpu
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
-def test_on_a_gpu_dropout_is_pytorchs_own():
+def test_on_a_gpu_dropout_is_pytorchs():
     x = torch.randn(64, 64, device="cuda")
     torch.manual_seed(2)
     ours = Dropout(0.3).train()(x)
@@ -107,7 +107,7 @@ def test_the_transposed_convolution_equals_pytorchs_in_value_and_gradients(strid
 
 
 @pytest.mark.parametrize("model", ["mlp", "dcgan"])
-def test_a_step_in_bfloat16_has_the_gradients_of_float64_within_the_formats_precision(model, set_up):
+def test_a_step_in_bfloat16_has_the_gradients_of_float64_up_to_the_formats_precision(model, set_up):
     """One update of D and one of G, from the same weights, images, latents and masks."""
     slopes = {}
     for dtype in (torch.float64, torch.bfloat16):
@@ -136,7 +136,7 @@ def test_a_step_in_bfloat16_has_the_gradients_of_float64_within_the_formats_prec
 # ---- Flatten ----------------------------------------------------------------------------------------------
 
 
-def test_images_are_flattened_pixel_by_pixel_as_they_lie_in_memory():
+def test_images_are_flattened_in_their_memory_order():
     images = torch.arange(2 * 3 * 4 * 5.0).view(2, 3, 4, 5).to(memory_format=torch.channels_last).requires_grad_()
     flat = Flatten()(images)
     assert flat.shape == (2, 60)
@@ -156,7 +156,7 @@ def test_smoothing_is_a_binomial_filter_that_repeats_the_border(shape):
     torch.testing.assert_close(Smoothing()(images), expected)
 
 
-def test_smoothing_passes_on_a_gradient_of_second_order():
+def test_smoothing_has_a_second_derivative():
     images = torch.randn(1, 1, 3, 4, dtype=torch.float64, requires_grad=True)
     assert torch.autograd.gradgradcheck(Smoothing(), images)
 
@@ -174,7 +174,7 @@ SMALL_MAPS = {
 @pytest.mark.parametrize("bias", [False, True], ids=["plain", "bias"])
 @pytest.mark.parametrize("channels", [5, 80])
 @pytest.mark.parametrize(("kind", "kernel", "stride", "padding", "size"), SMALL_MAPS.values(), ids=SMALL_MAPS)
-def test_a_convolution_of_a_small_map_has_pytorchs_values_and_slopes(
+def test_a_convolution_of_a_small_map_has_pytorchs_values_and_gradients(
     kind, kernel, stride, padding, size, channels, bias, layout
 ):
     """In float64, to the second derivative, which R1 takes; with many channels it is a matrix product."""

@@ -75,7 +75,7 @@ def sizes_through(net, value, kinds):
 
 @pytest.mark.parametrize("shape", SHAPES, ids=str)
 @pytest.mark.parametrize("model", ["mlp", "dcgan"])
-def test_g_draws_images_of_the_datas_shape_and_range_and_d_gives_each_a_logit(model, shape):
+def test_g_draws_images_of_the_shape_and_range_of_the_data_and_d_gives_each_a_logit(model, shape):
     g, d = small(model, shape)
     images = g(50 * torch.randn(3, 5))  # far latents, to reach the ends of the range
     assert images.shape == (3, *shape)
@@ -86,7 +86,7 @@ def test_g_draws_images_of_the_datas_shape_and_range_and_d_gives_each_a_logit(mo
 
 
 @pytest.mark.parametrize("model", ["mlp", "dcgan"])
-def test_oblong_images_keep_their_height_and_width_apart(model):
+def test_images_that_are_not_square_keep_height_and_width_apart(model):
     g, d = small(model, (1, 8, 12))
     images = g(torch.randn(2, 5))
     assert images.shape == (2, 1, 8, 12)
@@ -94,7 +94,7 @@ def test_oblong_images_keep_their_height_and_width_apart(model):
 
 
 @pytest.mark.parametrize("model", ["mlp", "dcgan"])
-def test_d_forgets_in_training_and_is_steady_in_evaluation(model):
+def test_d_has_dropout_in_training_and_none_in_evaluation(model):
     _, d = small(model, (1, 8, 8), dropout=0.5)
     images = torch.randn(4, 1, 8, 8)
     assert not torch.equal(d(images), d(images))
@@ -111,7 +111,7 @@ def test_a_d_without_dropout_is_the_same_in_training_and_in_evaluation(model):
 
 
 @pytest.mark.parametrize("model", ["mlp", "dcgan"])
-def test_in_evaluation_a_picture_does_not_depend_on_what_else_is_drawn(model):
+def test_in_evaluation_an_image_does_not_depend_on_the_others_of_its_batch(model):
     g, _ = small(model, (1, 8, 8))
     with torch.no_grad():
         g(torch.randn(16, 5))  # some running statistics
@@ -121,7 +121,7 @@ def test_in_evaluation_a_picture_does_not_depend_on_what_else_is_drawn(model):
         assert torch.equal(g(latents), g(latents))
 
 
-def test_a_dcgan_in_training_does_normalise_by_the_batch():
+def test_in_training_a_dcgan_normalises_over_the_batch():
     g, _ = small("dcgan", (1, 8, 8))
     latents = torch.randn(6, 5)
     assert not torch.allclose(g(latents)[:2], g(latents[:2]), atol=1e-3)
@@ -130,7 +130,7 @@ def test_a_dcgan_in_training_does_normalise_by_the_batch():
 # ---- initial weights --------------------------------------------------------------------------------------
 
 
-def test_the_first_layer_the_others_and_the_biases_each_begin_as_told():
+def test_the_first_layer_the_others_and_the_biases_have_the_configured_initialisation():
     net = nn.Sequential(nn.Linear(2, 3), nn.BatchNorm1d(3), nn.Conv2d(3, 2, 1), nn.ConvTranspose2d(2, 1, 1))
     initialise(net, partial(constant_, val=5.0), partial(constant_, val=7.0))
     assert [layer.weight.unique().tolist() for layer in (net[0], net[2], net[3])] == [[5.0], [7.0], [7.0]]
@@ -138,7 +138,7 @@ def test_the_first_layer_the_others_and_the_biases_each_begin_as_told():
     assert (net[1].weight == 1).all()
 
 
-def test_without_initialisers_pytorchs_own_weights_stay():
+def test_without_initialisers_pytorchs_defaults_are_kept():
     net = nn.Sequential(nn.Linear(2, 3), nn.Linear(3, 1))
     before = [parameter.clone() for parameter in net.parameters()]
     initialise(net, None, None)
@@ -151,7 +151,7 @@ def glorot(weight):
 
 
 @pytest.mark.parametrize("player", [0, 1], ids=["g", "d"])
-def test_keras_mlp_begins_with_a_narrow_normal_layer_and_glorots_uniform_ones(published, player):
+def test_keras_mlp_starts_with_a_narrow_normal_layer_and_then_glorots_uniform_ones(published, player):
     first, *rest = weighted(published("keras_mlp")[player].requires_grad_(False))
     n = first.weight.numel()
     assert float(first.weight.mean()) == pytest.approx(0.0, abs=5 * 0.02 / math.sqrt(n))
@@ -165,7 +165,7 @@ def test_keras_mlp_begins_with_a_narrow_normal_layer_and_glorots_uniform_ones(pu
 
 
 @pytest.mark.parametrize("player", [0, 1], ids=["g", "d"])
-def test_keras_dcgan_begins_with_glorots_uniform_layers_throughout(published, player):
+def test_keras_dcgan_starts_with_glorots_uniform_in_all_layers(published, player):
     for layer in weighted(published("keras_dcgan")[player].requires_grad_(False)):
         bound = glorot(layer.weight)
         assert 0.95 * bound < layer.weight.abs().max() <= bound
@@ -212,7 +212,7 @@ def test_keras_dcgan_has_the_published_numbers_of_parameters(published):
     assert (parameters(g), parameters(d)) == (dense + up, down)
 
 
-def test_keras_dcgans_norms_forget_at_keras_pace_and_its_dropout_is_as_published(published):
+def test_keras_dcgans_batch_norm_momentum_and_dropout_are_as_published(published):
     g, d = published("keras_dcgan")
     norms = [m for m in g.modules() if isinstance(m, nn.BatchNorm1d | nn.BatchNorm2d)]
     # Keras' momentum 0.9 is what stays, PyTorch's 0.1 is what comes; Keras' epsilon is 1e-3.
@@ -223,7 +223,7 @@ def test_keras_dcgans_norms_forget_at_keras_pace_and_its_dropout_is_as_published
 @pytest.mark.slow
 @pytest.mark.parametrize("size", [28, 32])
 @pytest.mark.parametrize("channels", [1, 3])
-def test_up_to_32_pixels_keras_dcgan_is_the_recipe_bit_by_bit(compose_config, channels, size):
+def test_up_to_32_pixels_keras_dcgan_equals_the_recipe_bit_for_bit(compose_config, channels, size):
     """The layers written out, in their order, and each begun as it is made by the same random numbers."""
     model = compose_config("experiment=keras_dcgan").model
 
@@ -275,7 +275,7 @@ def test_a_dcgan_starts_from_8x8_at_the_most_and_d_ends_at_4x4(compose_config, s
     assert judged[-1][1] <= 4
 
 
-def test_further_doublings_and_halvings_have_half_of_their_neighbours_widths():
+def test_further_doublings_and_halvings_have_half_the_width_of_their_neighbours():
     g = dcgan.Generator((1, 128, 128), 5, [32, 24, 16, 6], 0.1, 1e-3, None, None)
     d = dcgan.Discriminator((1, 128, 128), [16, 24, 32], 0.0, 0.2, None, None)
     assert [(m.out_channels, m.stride[0]) for m in weighted(g)[1:]] == [
@@ -312,7 +312,7 @@ def test_a_dcgan_is_wider_for_images_above_32_pixels(compose_config, size, of_g,
     assert widths_of(d) == of_d
 
 
-def test_without_a_factor_networks_for_larger_images_are_those_of_runs_from_before_there_was_one(compose_config):
+def test_without_a_factor_networks_for_larger_images_equal_those_of_earlier_runs(compose_config):
     for size in (64, 128):
         stored = OmegaConf.to_container(compose_config("model=dcgan").model, resolve=True)
         for part in (stored["generator"], stored["discriminator"]):
@@ -327,7 +327,7 @@ def test_without_a_factor_networks_for_larger_images_are_those_of_runs_from_befo
 
 
 @pytest.mark.parametrize("shape", [(1, 48, 64), (3, 128, 32), (1, 64, 8)])
-def test_large_oblong_images_keep_their_height_and_width_apart(shape):
+def test_large_images_that_are_not_square_keep_height_and_width_apart(shape):
     g, d = small("dcgan", shape)
     images = g(torch.randn(2, 5))
     assert images.shape == (2, *shape)
@@ -345,7 +345,7 @@ def test_large_oblong_images_keep_their_height_and_width_apart(shape):
         (2, "2x2", "data.image_size is 2. Try data.image_size=4 or 8."),
     ],
 )
-def test_a_dcgan_refuses_a_size_that_it_cannot_double_up_to(size, shown, remedy):
+def test_a_dcgan_refuses_a_size_that_doubling_cannot_reach(size, shown, remedy):
     with pytest.raises(UserError) as refusal:
         small("dcgan", (1, size, size))
     assert str(refusal.value) == (
@@ -355,7 +355,7 @@ def test_a_dcgan_refuses_a_size_that_it_cannot_double_up_to(size, shown, remedy)
 
 
 @pytest.mark.parametrize(("size", "times", "sizes"), [(36, 3, (32, 40)), (65, 4, (64, 80)), (129, 5, (128, 160))])
-def test_a_dcgan_refuses_larger_sizes_by_coarser_steps_and_names_two_that_work(size, times, sizes):
+def test_a_dcgan_refuses_larger_sizes_in_coarser_steps_and_names_two_that_work(size, times, sizes):
     with pytest.raises(UserError) as refusal:
         small("dcgan", (1, size, size))
     assert f"it doubles its size {times} times, so height and width must be multiples of {2**times}." in str(

@@ -61,7 +61,7 @@ def header(name):
 
 
 @pytest.mark.parametrize("name", [*RECIPES, "smoke"])
-def test_a_recipe_opens_with_the_command_that_runs_it(name):
+def test_a_recipe_begins_with_the_command_that_runs_it(name):
     package, command, *_ = header(name)
     assert package == "# @package _global_"
     found = re.fullmatch(r"# gan-run experiment=(\w+)(.*)", command)
@@ -70,7 +70,7 @@ def test_a_recipe_opens_with_the_command_that_runs_it(name):
 
 
 @pytest.mark.parametrize("name", [*RECIPES, "smoke"])
-def test_what_is_typed_wins_over_the_recipe(name):
+def test_overrides_win_over_the_recipe(name):
     overrides = ("data=fashion_mnist", "trainer.iterations=200", "model.dropout=0.1")
     config, plain = composed(name, *overrides), composed(name)
     assert config.data._target_ == "gan_runner.data.fashion_mnist.load"
@@ -83,7 +83,7 @@ def test_what_is_typed_wins_over_the_recipe(name):
 
 
 @pytest.mark.parametrize("name", RECIPES)
-def test_a_group_chosen_on_the_command_line_replaces_the_recipes_choice_as_a_whole(name):
+def test_a_group_on_the_command_line_replaces_the_recipes_option_as_a_whole(name):
     choices = ("model=dcgan", "labels=hard", "latent=uniform", "optimizer=ttur", "evaluation=off")
     mixed, plain = composed(name, *choices), composed("smoke", *choices)
     for group in ("model", "labels", "latent", "evaluation"):
@@ -94,7 +94,7 @@ def test_a_group_chosen_on_the_command_line_replaces_the_recipes_choice_as_a_who
 
 
 @pytest.mark.parametrize("name", RECIPES)
-def test_no_recipe_adds_what_its_publication_does_not_know(name):
+def test_no_recipe_adds_settings_that_its_publication_does_not_have(name):
     config = composed(name)
     assert config.data._target_ == "gan_runner.data.digits.load"  # the data set stays the user's to choose
     assert config.trainer.ema is None
@@ -176,7 +176,7 @@ def check_beginning(weight, how):
 
 
 @pytest.mark.parametrize("name", RECIPES)
-def test_players_have_the_published_layers_and_first_weights(name):
+def test_networks_have_the_published_layers_and_initial_weights(name):
     experiment = as_built(name)
     players = (experiment.players.generator, experiment.players.discriminator)
     for player, expected in zip(players, PLAYERS[name], strict=True):
@@ -257,7 +257,7 @@ ADAM = dict.fromkeys(RECIPES, (2e-4, (0.5, 0.999), 1e-7)) | {"tf_mlp": (1e-4, (0
 
 
 @pytest.mark.parametrize("name", RECIPES)
-def test_both_players_have_the_published_adam(name):
+def test_both_networks_have_the_published_adam(name):
     experiment = as_built(name)
     for player in (experiment.players.discriminator, experiment.players.generator):
         optimizer = player.optimizer
@@ -268,7 +268,7 @@ def test_both_players_have_the_published_adam(name):
 
 
 @pytest.mark.parametrize("name", RECIPES)
-def test_the_learning_rate_is_constant_but_for_the_dcgans_time_decay(name):
+def test_the_learning_rate_is_constant_except_for_the_dcgans_time_decay(name):
     experiment, lr = built(name), ADAM[name][0]
     decay = 1e-8 if name == "keras_dcgan" else 0.0
     for player in (experiment.players.discriminator, experiment.players.generator):
@@ -284,7 +284,7 @@ def test_the_learning_rate_is_constant_but_for_the_dcgans_time_decay(name):
 @pytest.mark.parametrize(
     ("name", "real"), [("keras_mlp", 0.9), ("tf_mlp", 1.0), ("rounds", 1.0), ("minimax", 1.0), ("nonsaturating", 1.0)]
 )
-def test_exact_targets_are_those_of_the_recipe(name, real):
+def test_fixed_targets_are_those_of_the_recipe(name, real):
     labels = as_built(name).game.loss.labels
     assert labels.real(5, CPU).tolist() == pytest.approx([real] * 5)
     assert labels.fake(5, CPU).tolist() == [0.0] * 5
@@ -312,7 +312,7 @@ def check_within(values, low, high):
     assert values.std().item() == pytest.approx(sd, rel=5 / math.sqrt(values.numel()))
 
 
-def test_noisy_targets_are_normals_truncated_to_the_published_ranges_for_g_too():
+def test_noisy_targets_are_normal_and_truncated_to_the_published_ranges_for_g_too():
     labels = as_built("keras_dcgan").game.loss.labels
     n = 20_000
     check_within(labels.real(n, CPU), 0.7, 1.2)
@@ -377,7 +377,7 @@ def test_an_iteration_shows_d_one_joined_batch_and_then_updates_g(name, d_batch,
     assert not any(torch.equal(drawn_from[0], other) for other in drawn_from[1:])
 
 
-def test_the_keras_recipes_and_their_kin_draw_real_images_with_replacement():
+def test_the_keras_recipes_and_those_based_on_them_draw_real_images_with_replacement():
     assert [name for name in RECIPES if composed(name).data.replacement] == REPLACING
 
 
@@ -505,7 +505,7 @@ SEED = 123
 
 
 @pytest.mark.parametrize("name", ["keras_mlp", "tf_mlp", "keras_dcgan", "minimax", "nonsaturating"])
-def test_the_losses_and_the_update_of_one_step_are_those_of_float64_by_hand(name):
+def test_the_losses_and_the_update_of_one_step_equal_those_computed_by_hand_in_float64(name):
     experiment = built(name, *STEP, *(("trainer.g_batch_size=16",) if name == "keras_dcgan" else ()))
     draw, judge = players_by_hand(name)
     d_before, g_before = doubled(experiment.players.discriminator.net), doubled(experiment.players.generator.net)
@@ -552,7 +552,7 @@ def check_first_adam_update(net, before, gradients, lr, eps):
         assert alike.double().mean() > 0.99, name
 
 
-def test_minimax_and_nonsaturating_differ_in_gs_loss_alone():
+def test_minimax_and_nonsaturating_differ_only_in_gs_loss():
     minimax, nonsaturating = composed("minimax"), composed("nonsaturating")
     assert minimax.loss._target_ != nonsaturating.loss._target_
     for group in ("data", "model", "optimizer", "labels", "latent", "schedule", "trainer"):
@@ -569,7 +569,7 @@ def test_minimax_and_nonsaturating_differ_in_gs_loss_alone():
 # ---- keras_dcgan: the accuracy that was always 0 --------------------------------------------------------
 
 
-def test_the_dcgans_accuracy_is_judged_by_what_images_are_where_the_published_one_is_always_0():
+def test_the_dcgans_accuracy_counts_real_against_generated_where_the_published_one_is_always_0():
     experiment = built("keras_dcgan", *NARROW_DCGAN, "optimizer.d.lr=0.01")
     logits = []
     experiment.players.discriminator.net.register_forward_hook(lambda *io: logits.append(io[2].detach()))
@@ -590,7 +590,7 @@ def test_the_dcgans_accuracy_is_judged_by_what_images_are_where_the_published_on
     assert not any((batch.sigmoid().round() == targets).any() for batch in of_d)
 
 
-def test_the_dcgan_says_once_that_targets_above_1_leave_the_loss_without_a_bound(caplog):
+def test_the_dcgan_warns_once_that_targets_above_1_make_the_loss_unbounded(caplog):
     experiment = built("keras_dcgan", *NARROW_DCGAN, *STEP)
     play(experiment, 3)
     warnings = [record.getMessage() for record in caplog.records if record.levelname == "WARNING"]
@@ -600,7 +600,7 @@ def test_the_dcgan_says_once_that_targets_above_1_leave_the_loss_without_a_bound
 
 
 @pytest.mark.parametrize("name", [name for name in RECIPES if name != "keras_dcgan"])
-def test_recipes_with_targets_up_to_1_have_nothing_to_warn_of(name, caplog):
+def test_recipes_with_targets_up_to_1_give_no_warning(name, caplog):
     built(name)
     assert not [record for record in caplog.records if record.levelname == "WARNING"]
 
@@ -618,7 +618,7 @@ def unchanged(net, before):
     return all(torch.equal(tensor, before[name]) for name, tensor in net.state_dict().items())
 
 
-def test_rounds_stops_each_player_at_a_bound_or_a_limit():
+def test_rounds_stops_each_network_at_a_goal_or_a_limit():
     schedule = OmegaConf.to_container(composed("rounds").schedule)
     assert schedule.pop("_target_") == "gan_runner.training.schedules.Rounds"
     assert schedule == {
@@ -633,7 +633,7 @@ def test_rounds_stops_each_player_at_a_bound_or_a_limit():
     }
 
 
-def test_rounds_plays_d_alone_on_a_fixed_set_of_1000_and_1000_then_g_alone_then_d_on_a_new_set():
+def test_rounds_trains_d_on_a_fixed_set_of_1000_and_1000_then_g_then_d_on_a_new_set():
     # Goals out of reach, so that the limits end every stretch.
     experiment = built("rounds", *SHORT_ROUNDS, "schedule.d_accuracy=1", "schedule.g_probability=1")
     d, g = experiment.players.discriminator.net, experiment.players.generator.net
@@ -662,7 +662,7 @@ def test_rounds_plays_d_alone_on_a_fixed_set_of_1000_and_1000_then_g_alone_then_
     assert position == 2000
 
 
-def test_the_first_losses_of_both_stretches_of_a_round_are_those_of_float64_by_hand():
+def test_the_first_losses_of_both_stretches_of_a_round_equal_those_computed_by_hand_in_float64():
     experiment = built("rounds", *STEP, "schedule.d_steps=1", "schedule.g_steps=1")
     draw, judge = players_by_hand("rounds")
     d_before, g_before = doubled(experiment.players.discriminator.net), doubled(experiment.players.generator.net)

@@ -21,7 +21,7 @@ def test_images_of_any_size_are_drawn(height, width):
 
 
 @pytest.mark.parametrize(("size", "blocks"), [(128, 6), (256, 9)])
-def test_the_published_network_has_the_parameters_of_the_paper(size, blocks):
+def test_the_published_network_has_the_papers_number_of_parameters(size, blocks):
     """By hand: c7s1-64, d128, d256, R256 six or nine times, u128, u64, c7s1-3; a bias where no norm follows."""
     with torch.device("meta"):
         g = generator((3, size, size), (3, size, size), width=64)
@@ -30,7 +30,7 @@ def test_the_published_network_has_the_parameters_of_the_paper(size, blocks):
     assert sum(parameter.numel() for parameter in g.parameters()) == ends + halvings + blocks * 2 * 9 * 256**2
 
 
-def test_blocks_can_be_chosen_and_begin_beside_the_identity():
+def test_the_number_of_blocks_can_be_set_and_each_starts_as_the_identity():
     g = generator(blocks=2)
     assert len(g.blocks) == 2
     x = torch.rand(1, 16, 8, 8)
@@ -40,10 +40,10 @@ def test_blocks_can_be_chosen_and_begin_beside_the_identity():
 
 
 @pytest.mark.parametrize("norm", ["instance", "none"])
-def test_what_is_drawn_from_an_image_is_of_it_alone_in_training_too(norm):
+def test_a_drawn_image_depends_only_on_its_source_in_training_too(norm):
     hold_apart(generator(blocks=1, norm=norm).train(), torch.rand(4, 1, 32, 32))
 
 
-def test_images_too_small_to_be_halved_twice_are_refused():
+def test_images_that_cannot_be_halved_twice_are_refused():
     with pytest.raises(UserError, match="8 pixels and more"):
         generator((1, 4, 4), (1, 4, 4))

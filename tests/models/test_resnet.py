@@ -36,7 +36,7 @@ def woken(net):
 
 
 @pytest.mark.parametrize("shape", SHAPES, ids=str)
-def test_g_draws_images_of_the_datas_shape_and_range_and_d_gives_each_a_logit(shape):
+def test_g_draws_images_of_the_shape_and_range_of_the_data_and_d_gives_each_a_logit(shape):
     g, d = players(shape)
     images = g(50 * torch.randn(3, 5))  # far latents, to reach the ends of the range
     assert images.shape == (3, *shape)
@@ -46,7 +46,7 @@ def test_g_draws_images_of_the_datas_shape_and_range_and_d_gives_each_a_logit(sh
     assert d(images).shape == (3,)
 
 
-def test_oblong_images_keep_their_height_and_width_apart():
+def test_images_that_are_not_square_keep_height_and_width_apart():
     g, d = players((1, 8, 12))
     images = g(torch.randn(2, 5))
     assert images.shape == (2, 1, 8, 12)
@@ -66,13 +66,13 @@ def test_each_stage_has_half_the_size_of_the_one_before_down_to_7_or_4(size, siz
     assert through == {g: sizes[::-1], d: sizes}
 
 
-def test_the_last_width_and_number_of_blocks_hold_for_all_coarser_stages():
+def test_the_last_width_and_number_of_blocks_apply_to_all_coarser_stages():
     _, d = players((1, 64, 64), widths=[2, 4, 6], blocks=[0, 2])
     assert [[block.expand.in_channels for block in stage] for stage in d.stages] == [[], [4, 4], *[[6, 6]] * 3]
 
 
 @pytest.mark.parametrize("player", [0, 1], ids=["g", "d"])
-def test_an_image_does_not_depend_on_what_else_is_in_the_batch(player):
+def test_an_image_does_not_depend_on_the_others_of_its_batch(player):
     net = woken(players((1, 8, 8))[player])
     batch = torch.randn(6, 5) if player == 0 else torch.randn(6, 1, 8, 8)
     torch.testing.assert_close(net(batch)[:2], net(batch[:2]))
@@ -82,7 +82,7 @@ def test_an_image_does_not_depend_on_what_else_is_in_the_batch(player):
 
 
 @pytest.mark.parametrize("player", [0, 1], ids=["g", "d"])
-def test_every_block_begins_as_the_identity_and_learns_from_the_first_step_on(player):
+def test_every_block_starts_as_the_identity_and_learns_from_the_first_step_on(player):
     net = players((1, 28, 28))[player]
     for block in blocks_of(net):
         x = torch.randn(2, block.expand.in_channels, 7, 7)
@@ -92,7 +92,7 @@ def test_every_block_begins_as_the_identity_and_learns_from_the_first_step_on(pl
     assert all(block.reduce.weight.grad.abs().max() > 0 for block in blocks_of(net))
 
 
-def test_weights_begin_with_a_fixed_variance_that_falls_with_the_number_of_blocks():
+def test_initial_weights_have_a_variance_that_falls_with_the_number_of_blocks():
     _, d = players((1, 32, 32), widths=[64], blocks=[4], group=16)  # 16 blocks in four stages
     wide = math.sqrt(2 / (1 + 0.2**2)) * 16**-0.25
     d.requires_grad_(False)
@@ -106,7 +106,7 @@ def test_weights_begin_with_a_fixed_variance_that_falls_with_the_number_of_block
     assert float(d.basis.weight.std()) == pytest.approx(1 / 4, rel=0.15)
 
 
-def test_untrained_images_and_logits_are_of_the_size_of_data():
+def test_untrained_images_and_logits_have_the_scale_of_data():
     torch.manual_seed(1)
     g = resnet.Generator((1, 28, 28), 64, [16, 32, 128], [0, 1, 1], 8)
     d = resnet.Discriminator((1, 28, 28), [16, 32, 128], [0, 1, 1], 8, False)
@@ -115,7 +115,7 @@ def test_untrained_images_and_logits_are_of_the_size_of_data():
     assert 0.05 < d(torch.rand(500, 1, 28, 28) * 2 - 1).std() < 2
 
 
-def test_the_basis_is_weighed_by_a_linear_map_of_the_latent():
+def test_the_basis_is_weighted_by_a_linear_map_of_the_latent():
     g, _ = players((1, 8, 8))
     seen = []
     g.stages[0].register_forward_pre_hook(lambda m, inputs: seen.append(inputs[0]))
@@ -135,14 +135,14 @@ def square(image):
     return image.double().expand(1, 2, 8, 8)
 
 
-def test_halving_and_doubling_a_ramp_keep_it_where_it_lies():
+def test_halving_and_doubling_do_not_shift_a_ramp():
     ramp = square(torch.arange(8))
     # The middle of pixels 2j and 2j + 1 is 2j + 0.5, that of the new pixels 0.25 left and right of the old one.
     torch.testing.assert_close(resnet._halved(ramp + 6)[0, 0, 1, 1:3], torch.tensor([8.5, 10.5]).double())
     torch.testing.assert_close(resnet._doubled(ramp)[0, 0, 5, 1:-1], torch.arange(0.25, 7, 0.5).double())
 
 
-def test_zeros_lie_around_what_is_halved_or_doubled_alike_on_all_sides():
+def test_halving_and_doubling_pad_with_zeros_equally_on_all_sides():
     ones = square(torch.ones(8))
     half = torch.tensor([EDGE, 1, 1, EDGE]).double()
     double = torch.tensor([0.75, *[1] * 14, 0.75]).double()
@@ -151,7 +151,7 @@ def test_zeros_lie_around_what_is_halved_or_doubled_alike_on_all_sides():
     torch.testing.assert_close(resnet._doubled(ones)[0, 1], double[:, None] * double)
 
 
-def test_halving_is_the_filter_1_3_3_1_and_doubling_four_times_its_transpose():
+def test_halving_uses_the_filter_1_3_3_1_and_doubling_is_four_times_its_transpose():
     taps = torch.tensor([1, 3, 3, 1]).double() / 8
     image = torch.randn(2, 2, 6, 8, dtype=torch.float64, requires_grad=True)
     filtered = conv2d(image, (taps[:, None] * taps).expand(2, 1, 4, 4), stride=2, padding=1, groups=2)
@@ -165,7 +165,7 @@ def test_halving_is_the_filter_1_3_3_1_and_doubling_four_times_its_transpose():
 # ---- training ---------------------------------------------------------------------------------------------
 
 
-def test_a_second_derivative_passes_d_to_every_weight():
+def test_a_second_derivative_through_d_reaches_every_weight():
     _, d = players((1, 8, 8))
     woken(d)
     real, fake = torch.randn(2, 4, 1, 8, 8)
@@ -175,7 +175,7 @@ def test_a_second_derivative_passes_d_to_every_weight():
     assert all(gradient.abs().max() > 0 for gradient in gradients)
 
 
-def test_in_bfloat16_both_players_do_about_the_same():
+def test_in_bfloat16_both_networks_give_about_the_same():
     g, d = (woken(net) for net in players((1, 28, 28)))
     z = torch.randn(4, 5)
     images = g(z)
@@ -188,7 +188,7 @@ def test_in_bfloat16_both_players_do_about_the_same():
 
 
 @pytest.mark.parametrize("choice", ["resnet", "resnet_large"])
-def test_both_choices_draw_from_28_to_64_pixels(compose_config, choice):
+def test_both_options_draw_from_28_to_64_pixels(compose_config, choice):
     model = compose_config(f"model={choice}", "model.widths=[4,8]", "model.group=2").model
     for shape in SHAPES:
         g, d = (
@@ -208,13 +208,13 @@ def test_both_choices_draw_from_28_to_64_pixels(compose_config, choice):
         ((1, 3, 3), "data.image_size is 3. Try data.image_size=8 or 12."),
     ],
 )
-def test_a_size_that_does_not_fit_is_refused_with_one_that_does(shape, remedy):
+def test_a_size_that_does_not_fit_is_refused_with_one_that_fits(shape, remedy):
     with pytest.raises(UserError) as refusal:
         players(shape)
     assert str(refusal.value).endswith(remedy)
     assert f"model=resnet cannot draw {shape[1]}x{shape[2]} images" in str(refusal.value)
 
 
-def test_a_width_that_the_group_does_not_divide_is_refused():
+def test_a_width_that_is_not_a_multiple_of_the_group_size_is_refused():
     with pytest.raises(UserError, match=r"(?s)model\.widths is \[4, 6\] and model\.group is 8.*model\.group=2"):
         players((1, 8, 8), group=8)

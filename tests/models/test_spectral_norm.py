@@ -37,7 +37,7 @@ def unchanged(net, before):
 
 
 @pytest.mark.parametrize("shape", [(5, 3), (3, 5), (4, 2, 3, 3)])
-def test_a_normalised_weight_is_the_weight_over_its_largest_singular_value(shape):
+def test_a_normalised_weight_is_the_weight_divided_by_its_largest_singular_value(shape):
     weight = torch.randn(shape, dtype=torch.float64, requires_grad=True)
     norm = SpectralNorm(weight)
     for _ in range(200):
@@ -45,7 +45,7 @@ def test_a_normalised_weight_is_the_weight_over_its_largest_singular_value(shape
     torch.testing.assert_close(normalised, weight / largest(weight))
 
 
-def test_its_gradient_is_that_of_pytorchs_own_with_the_same_singular_vectors():
+def test_its_gradient_equals_pytorchs_with_the_same_singular_vectors():
     weight = torch.randn(5, 3, dtype=torch.float64)
     theirs = nn.utils.parametrizations.spectral_norm(nn.Linear(3, 5, bias=False, dtype=torch.float64))
     theirs.parametrizations.weight.original.data.copy_(weight)
@@ -65,7 +65,7 @@ def test_a_weight_of_zeros_stays_zero():
 
 
 @pytest.mark.parametrize("model", ["mlp", "resnet"])
-def test_every_layer_of_a_discriminator_begins_with_a_slope_of_about_1(model):
+def test_every_layer_of_a_discriminator_starts_with_a_slope_of_about_1(model):
     weights = of_layers(discriminator(model))
     assert len(weights) >= 3
     assert all(largest(weight) == pytest.approx(1.0, abs=0.1) for weight in weights)
@@ -79,7 +79,7 @@ def test_every_layer_of_a_normalised_discriminator_learns(model):
 
 
 @pytest.mark.parametrize("model", ["mlp", "resnet"])
-def test_a_normalised_discriminator_changes_in_its_own_step_alone(model):
+def test_a_normalised_discriminator_changes_only_in_its_own_step(model):
     net = discriminator(model)
     player = Player(net, Adam(net.parameters(), 0.01, (0.5, 0.999), 1e-8, 0.0), Constant())
     images = torch.randn(6, *SHAPE, requires_grad=True)
@@ -100,7 +100,7 @@ def test_a_normalised_discriminator_changes_in_its_own_step_alone(model):
 
 
 @pytest.mark.parametrize("model", ["mlp", "resnet"])
-def test_a_copy_and_a_checkpoint_hold_all_that_a_normalised_discriminator_is(model):
+def test_a_copy_and_a_checkpoint_contain_the_whole_state_of_a_normalised_discriminator(model):
     net = discriminator(model)
     images = torch.randn(6, *SHAPE)
     copied, loaded = copy.deepcopy(net), discriminator(model)
@@ -112,7 +112,7 @@ def test_a_copy_and_a_checkpoint_hold_all_that_a_normalised_discriminator_is(mod
 
 
 @pytest.mark.parametrize("model", ["mlp", "resnet"])
-def test_a_step_with_a_penalty_passes_a_normalised_discriminator_twice(model):
+def test_a_step_with_a_penalty_uses_a_normalised_discriminator_twice(model):
     net = discriminator(model)
     images = torch.randn(6, *SHAPE, requires_grad=True)
     logits = net(images)
@@ -132,7 +132,7 @@ def test_in_bfloat16_the_weights_are_normalised_in_float32(model):
 
 @pytest.mark.gpu
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
-def test_on_a_gpu_in_bfloat16_nothing_waits_for_it(never_waiting):
+def test_on_a_gpu_in_bfloat16_nothing_synchronises_with_the_device(never_waiting):
     net, images = discriminator().cuda(), torch.randn(6, *SHAPE, device="cuda")
     for _ in range(2):
         with never_waiting(), torch.autocast("cuda", torch.bfloat16):
@@ -140,7 +140,7 @@ def test_on_a_gpu_in_bfloat16_nothing_waits_for_it(never_waiting):
         loss.backward()
 
 
-def test_norms_and_biases_are_left_alone():
+def test_norms_and_biases_are_not_normalised():
     net = nn.Sequential(nn.Conv2d(1, 2, 3), nn.BatchNorm2d(2), nn.Flatten(), nn.Linear(2, 1))
     normalise_spectrally(net)
     assert [name for name, _ in net.named_parameters()] == [

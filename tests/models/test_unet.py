@@ -21,7 +21,7 @@ SIZES = {(8, 8): 3, (28, 28): 5, (32, 32): 5, (48, 48): 4, (64, 96): 5, (100, 10
 
 
 @pytest.mark.parametrize(("size", "halvings"), SIZES.items(), ids=[f"{h}x{w}" for h, w in SIZES])
-def test_pictures_of_any_size_are_drawn_after_as_many_halvings_as_it_allows(size, halvings):
+def test_images_of_any_size_are_drawn_with_as_many_halvings_as_possible(size, halvings):
     net = generator((3, *size), (1, *size), width=2)
     assert len(net.down) == len(net.up) == halvings
     drawn = net(torch.rand(2, 1, *size))
@@ -30,7 +30,7 @@ def test_pictures_of_any_size_are_drawn_after_as_many_halvings_as_it_allows(size
     assert discriminator((4, *size), width=2)(torch.rand(2, 4, *size)).dim() == 3
 
 
-def test_the_published_networks_have_the_parameters_and_patches_of_the_paper():
+def test_the_published_networks_have_the_papers_parameters_and_patches():
     """By hand, for 256 pixels: 4x4 kernels, a bias where no norm follows; patches of 70 pixels, 30 x 30 of them.
 
     Of a kernel that leads to one pixel, or from it, the 2x2 in its middle are there: the rest would meet padding alone.
@@ -52,7 +52,7 @@ def test_the_published_networks_have_the_parameters_and_patches_of_the_paper():
         assert discriminator((6, 256, 256))(torch.empty(1, 6, 256, 256)).shape == (1, 30, 30)
 
 
-def test_around_one_pixel_the_published_kernels_do_the_same_as_their_middle():
+def test_around_one_pixel_the_published_kernels_equal_their_middle():
     net = generator().double()
     for layer, plain, source in (
         (net.down[-1][1], nn.Conv2d, torch.randn(3, 32, 2, 2, dtype=torch.float64)),
@@ -71,18 +71,18 @@ def test_around_one_pixel_the_published_kernels_do_the_same_as_their_middle():
 
 
 @pytest.mark.parametrize(("size", "layers"), [(16, 1), (28, 2), (32, 2), (64, 3), (256, 3)])
-def test_patches_grow_with_the_picture(size, layers):
+def test_patches_grow_with_the_image(size, layers):
     d = discriminator((2, size, size), width=1)
     assert sum(layer.stride == (2, 2) for layer in d.layers if isinstance(layer, nn.Conv2d)) == layers
 
 
 @pytest.mark.parametrize("norm", ["instance", "none"])
-def test_what_is_drawn_from_a_picture_is_of_it_alone_in_training_too(norm):
+def test_a_drawn_image_depends_only_on_its_source_in_training_too(norm):
     hold_apart(generator(norm=norm).train(), torch.rand(4, 1, 32, 32))
     hold_apart(discriminator(norm=norm).train(), torch.rand(4, 3, 32, 32))
 
 
-def test_one_pixel_is_not_normalised_for_that_would_leave_nothing():
+def test_a_single_pixel_is_not_normalised_because_nothing_would_be_left():
     net = generator()
     kinds = [[type(layer) for layer in down] for down in net.down]
     assert nn.InstanceNorm2d in kinds[-2]
@@ -93,7 +93,7 @@ def test_one_pixel_is_not_normalised_for_that_would_leave_nothing():
     assert not torch.equal(net(source), drawn), "what is deepest has a say"
 
 
-def test_dropout_is_of_the_first_three_layers_on_the_way_back_and_off_when_drawing():
+def test_dropout_is_in_the_first_three_layers_of_the_decoder_and_off_when_drawing():
     net = generator(dropout=0.5)
     assert [any("Dropout" in type(layer).__name__ for layer in up) for up in net.up] == [True, True, True, False, False]
     source = torch.rand(1, 1, 32, 32)
@@ -102,7 +102,7 @@ def test_dropout_is_of_the_first_three_layers_on_the_way_back_and_off_when_drawi
     assert torch.equal(net(source), net(source))
 
 
-def test_lines_of_the_source_reach_the_layer_that_draws_by_the_shortest_way():
+def test_the_source_reaches_the_last_layer_through_the_outermost_skip_connection():
     """With all that comes from below silenced, the image still depends on the source, through the first layer."""
     net = generator()
     with torch.no_grad():
@@ -113,7 +113,7 @@ def test_lines_of_the_source_reach_the_layer_that_draws_by_the_shortest_way():
     assert source.grad.abs().sum() > 0
 
 
-def test_sizes_that_leave_no_patches_are_refused():
+def test_sizes_without_room_for_patches_are_refused():
     with pytest.raises(UserError, match=r"discriminator\.layers is 5, but images of 32x32 can be halved 3 times"):
         discriminator(layers=5)
     with pytest.raises(UserError, match="images of 8 pixels and more, and these are 4x4"):

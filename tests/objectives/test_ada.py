@@ -73,7 +73,7 @@ def ways(before, after, candidates):
         ),
     ],
 )
-def test_what_moves_whole_pixels_does_so_to_the_bit_and_every_way_alike_often(name, candidates, count):
+def test_moves_by_whole_pixels_are_exact_and_every_one_equally_frequent(name, candidates, count):
     images = pictures(count=750, width=8 if name == "quarter_turn" else 16)
     seen = [
         ways(*pair, candidates) for pair in zip(images, changed(ada_of(**{name: PAPER[name]}), images), strict=True)
@@ -92,7 +92,7 @@ def plane(height, width, across, down):
 
 
 @pytest.mark.parametrize("name", OF_PLACES)
-def test_pixels_come_from_where_the_matrix_says_wherever_that_is_inside(name):
+def test_pixels_come_from_the_place_that_the_matrix_names_if_it_is_inside(name):
     across, down = (plane(32, 32, *weights).expand(50, -1, -1, -1) for weights in ((1.0, 0.0), (0.0, 1.0)))
     augment = ada_of(**{name: PAPER[name]})
     torch.manual_seed(4)
@@ -109,12 +109,12 @@ def test_pixels_come_from_where_the_matrix_says_wherever_that_is_inside(name):
 
 
 @pytest.mark.parametrize(("name", "determinant"), [("rotation", 1), ("stretch", 1), ("fractional_shift", 1)])
-def test_what_only_turns_stretches_or_moves_keeps_areas(name, determinant):
+def test_rotations_stretches_and_moves_keep_areas(name, determinant):
     matrices = PAPER[name](pictures(count=500))
     close(torch.linalg.det(matrices), torch.full((500,), float(determinant)))
 
 
-def test_scales_and_stretches_are_log_normal_and_shifts_normal_in_shares_of_the_size():
+def test_scales_and_stretches_are_log_normal_and_shifts_are_normal_relative_to_the_size():
     images = pictures(count=20_000, channels=1, height=2, width=4)
     octaves = -PAPER["scale"](images)[:, 0, 0].log2()
     assert float(octaves.mean()) == pytest.approx(0, abs=0.01)
@@ -127,7 +127,7 @@ def test_scales_and_stretches_are_log_normal_and_shifts_normal_in_shares_of_the_
     assert float(moved[:, 1, 2].std()) == pytest.approx(0.125 * 2, abs=0.02)
 
 
-def test_rotations_are_within_their_share_of_a_turn():
+def test_rotations_stay_within_their_share_of_a_turn():
     images = pictures(count=5000, height=2, width=2)
     for turn in (1.0, 0.25):
         matrices = ada.rotation(images, turn=turn)
@@ -136,7 +136,7 @@ def test_rotations_are_within_their_share_of_a_turn():
         assert float(angles.std()) == pytest.approx(2 * math.pi * turn / math.sqrt(12), rel=0.05)
 
 
-def test_halfway_between_two_pixels_lies_their_mean_and_beyond_the_edge_the_reflection():
+def test_halfway_between_two_pixels_is_their_mean_and_beyond_the_edge_is_the_reflection():
     row = torch.tensor([1.0, 3.0, 7.0], dtype=F64).view(1, 1, 1, 3)
     half = constant([1, 0, 0.5], [0, 1, 0], [0, 0, 1])
     assert changed(ada_of(half=half), row).flatten().tolist() == [2, 5, 7]
@@ -144,7 +144,7 @@ def test_halfway_between_two_pixels_lies_their_mean_and_beyond_the_edge_the_refl
     assert changed(ada_of(far=far), row).flatten().tolist() == [3, 1, 1]
 
 
-def test_places_are_changed_in_the_order_of_the_operations():
+def test_coordinates_are_changed_in_the_order_of_the_operations():
     images = pictures(count=1)
     right = constant([1, 0, -1], [0, 1, 0], [0, 0, 1])
     turned = constant([0, -1, 0], [1, 0, 0], [0, 0, 1])
@@ -219,7 +219,7 @@ def test_a_grey_image_changes_as_one_in_colour_with_equal_channels_does(name):
     close(changed(augment, images.expand(-1, 3, -1, -1)), grey.expand(-1, 3, -1, -1))
 
 
-def test_a_fourth_channel_moves_along_and_keeps_its_values():
+def test_a_fourth_channel_moves_along_and_keeps_its_value():
     images = pictures(channels=4)
     colours = {name: PAPER[name] for name in PAPER if name not in OF_PLACES}
     assert torch.equal(changed(ada_of(**colours), images)[:, 3], images[:, 3])
@@ -230,7 +230,7 @@ def test_a_fourth_channel_moves_along_and_keeps_its_values():
 
 
 @pytest.mark.parametrize("shape", [(1, 28, 28), (3, 9, 12), (4, 8, 8)])
-def test_with_a_chance_of_0_images_stay_as_they_are_to_the_bit(shape):
+def test_with_probability_0_images_stay_the_same_bit_for_bit(shape):
     channels, height, width = shape
     images = pictures(8, channels, height, width)
     for version in (images, images.float()):
@@ -238,14 +238,14 @@ def test_with_a_chance_of_0_images_stay_as_they_are_to_the_bit(shape):
 
 
 @pytest.mark.parametrize("name", list(PAPER))
-def test_each_operation_touches_an_image_with_the_chance_that_it_was_given(name):
+def test_each_operation_applies_with_its_probability(name):
     images = pictures(count=2000, height=16, width=16)
     touched = (changed(ada_of(0.3, **{name: PAPER[name]}), images) - images).flatten(1).abs().amax(1) > 1e-6
     same = {"quarter_turn": 1 / 4, "shift": 1 / 25}.get(name, 1 / 2 if name in HALF else 0)
     assert float(touched.double().mean()) == pytest.approx(0.3 * (1 - same), abs=0.05)
 
 
-def test_quarter_turns_at_a_chance_leave_the_upright_images_the_most_frequent():
+def test_with_quarter_turns_upright_images_stay_the_most_frequent():
     p, images = 0.8, pictures(count=4000, channels=1, height=2, width=2)
     after = changed(ada_of(p, quarter_turn=ada.quarter_turn), images)
     shares = [float((after == images.rot90(k, (2, 3))).flatten(1).all(1).double().mean()) for k in range(4)]
@@ -286,7 +286,7 @@ def test_gradients_of_first_and_second_order_pass(channels):
 
 
 @pytest.mark.parametrize("channels_last", [False, True])
-def test_neither_the_order_in_memory_nor_autocast_changes_what_comes_out(channels_last):
+def test_neither_memory_format_nor_autocast_changes_the_result(channels_last):
     images, augment = pictures().float(), ada_of(**PAPER)
     torch.manual_seed(6)
     wanted = changed(augment, images)
@@ -301,7 +301,7 @@ def test_neither_the_order_in_memory_nor_autocast_changes_what_comes_out(channel
 # ---- the chance, and what is refused ------------------------------------------------------------------------
 
 
-def test_its_chance_follows_how_sure_d_is_and_is_kept_in_a_checkpoint():
+def test_the_probability_follows_ds_confidence_and_is_kept_in_a_checkpoint():
     augment, other = ada_of(0.0, **PAPER), ada_of(0.0, **PAPER)
     for _ in range(4):
         augment.adapt(torch.full((10,), 2.0), 10)
@@ -311,7 +311,7 @@ def test_its_chance_follows_how_sure_d_is_and_is_kept_in_a_checkpoint():
 
 
 @pytest.mark.parametrize("operation", [3, "flip"])
-def test_what_is_no_function_is_refused_with_the_key(operation):
+def test_an_operation_that_is_not_a_function_is_refused_with_the_key(operation):
     with pytest.raises(UserError, match=r"augment\.operations\.mine is .* null"):
         ada_of(mine=operation)
 
@@ -322,7 +322,7 @@ def test_an_operation_that_gives_no_matrix_for_each_image_is_refused(shape):
         ada_of(mine=lambda images: torch.zeros(shape)).draw(pictures())
 
 
-def test_auto_augments_small_training_sets_alone():
+def test_auto_augments_only_small_training_sets():
     few = DiffAugment(1.0, 0.5, 1.0, 0.5, 0.125, 0.5)
     assert where_few(few, at_most=500, num_images=500) is few
     assert where_few(few, at_most=500, num_images=501) is None
@@ -330,7 +330,7 @@ def test_auto_augments_small_training_sets_alone():
 
 @pytest.mark.gpu
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
-def test_on_a_gpu_nothing_waits_for_it(never_waiting):
+def test_on_a_gpu_nothing_synchronises_with_the_device(never_waiting):
     augment = ada_of(0.5, **PAPER).cuda()
     images = torch.rand(8, 3, 16, 16, device="cuda", requires_grad=True)
     for _ in range(2):

@@ -23,7 +23,7 @@ def changed(augment, images):
 # ---- what each change does --------------------------------------------------------------------------------
 
 
-def test_brightness_adds_one_number_within_its_bounds_to_an_image():
+def test_brightness_adds_one_bounded_number_to_an_image():
     images = pictures()
     added = (changed(only(brightness=0.5), images) - images).flatten(1)
     assert added.std(dim=1).max() < 1e-6
@@ -43,7 +43,7 @@ def test_saturation_scales_a_pixels_distance_from_its_grey_between_0_and_2():
     assert 1.7 < factors[:, 0].max() <= 2
 
 
-def test_saturation_leaves_grey_images_as_they_are_to_the_bit():
+def test_saturation_leaves_grey_images_unchanged_bit_for_bit():
     images = pictures(channels=1)
     assert torch.equal(changed(only(saturation=1.0), images), images)
 
@@ -69,7 +69,7 @@ def shifted(image, down, right):
     return moved
 
 
-def test_translation_moves_an_image_by_whole_pixels_up_to_an_eighth_and_brings_in_zeros():
+def test_translation_moves_an_image_by_whole_pixels_up_to_an_eighth_and_fills_with_zeros():
     images = pictures(count=200)[:, :, :, :8]  # 16 by 8: two rows and one column either way
     seen = set()
     for before, after in zip(images, changed(only(translation=0.125), images), strict=True):
@@ -97,7 +97,7 @@ def test_cutout_blanks_a_square_of_half_the_side_that_may_lie_across_the_edge(si
     assert int(rows.min()) == int(columns.min()) == 4
 
 
-def test_together_they_come_in_their_order():
+def test_together_the_changes_are_applied_in_their_order():
     images = pictures(count=8)
     torch.manual_seed(3)
     after = changed(DiffAugment(p=1.0, **PAPER), images)
@@ -111,19 +111,19 @@ def test_together_they_come_in_their_order():
 # ---- how often --------------------------------------------------------------------------------------------
 
 
-def test_with_a_chance_of_0_images_stay_as_they_are_to_the_bit():
+def test_with_probability_0_images_stay_the_same_bit_for_bit():
     images = pictures()
     assert torch.equal(changed(DiffAugment(p=0.0, **PAPER), images), images)
 
 
 @pytest.mark.parametrize("name", ["brightness", "saturation", "contrast", "translation", "cutout"])
-def test_each_change_touches_an_image_with_the_chance_that_it_was_given(name):
+def test_each_change_applies_with_its_probability(name):
     images = pictures(count=2000, size=8)
     touched = (changed(only(p=0.3, **{name: 0.5}), images) != images).flatten(1).any(1)
     assert float(touched.double().mean()) == pytest.approx(0.3, abs=0.05)
 
 
-def test_the_chance_is_read_at_every_draw_from_where_it_lies():
+def test_the_probability_is_read_in_place_at_every_draw():
     augment, images = DiffAugment(p=0.0, **PAPER), pictures()
     augment.p.fill_(1.0)
     assert not torch.equal(changed(augment, images), images)
@@ -145,7 +145,7 @@ def test_a_view_of_several_batches_at_once_changes_each_in_the_same_way():
     torch.testing.assert_close(view(torch.cat([images, others])), torch.cat([view(images), view(others)]))
 
 
-def test_a_change_is_of_an_image_alone():
+def test_each_image_is_changed_independently():
     images = pictures()
     view = DiffAugment(p=1.0, **PAPER).draw(images)
     others = torch.cat([images[:1], pictures(63)])
@@ -160,7 +160,7 @@ def test_gradients_of_first_and_second_order_pass():
 
 
 @pytest.mark.parametrize("channels_last", [False, True])
-def test_neither_the_order_in_memory_nor_autocast_changes_what_comes_out(channels_last):
+def test_neither_memory_format_nor_autocast_changes_the_result(channels_last):
     images = pictures().float()
     view = DiffAugment(p=1.0, **PAPER).draw(images)
     laid_out = images.contiguous(memory_format=torch.channels_last) if channels_last else images
@@ -179,7 +179,7 @@ def adaptive(p=0.0, target=0.6, every=4, speed=1000):
 SURE, UNSURE = torch.full((10,), 2.0), torch.tensor([1.0, -1.0] * 5)
 
 
-def test_p_rises_while_d_is_too_sure_by_the_images_since_and_falls_while_it_is_not():
+def test_p_rises_while_d_is_too_confident_by_the_images_since_and_falls_otherwise():
     augment = adaptive()
     chances = []
     for logits in [SURE] * 8 + [UNSURE] * 4:
@@ -199,26 +199,26 @@ def test_the_signs_of_all_updates_since_the_last_change_count():
     assert float(augment.p) == pytest.approx(0.5)
 
 
-def test_at_its_target_p_stays():
+def test_p_does_not_change_at_its_target():
     augment = adaptive(p=0.5, target=0.0, every=1)
     augment.adapt(UNSURE, 10)
     assert float(augment.p) == 0.5
 
 
 @pytest.mark.parametrize(("start", "logits", "end"), [(0.99, SURE, 1.0), (0.01, -SURE, 0.0)])
-def test_p_stays_a_chance(start, logits, end):
+def test_p_stays_a_probability(start, logits, end):
     augment = adaptive(p=start, every=1, speed=10)
     augment.adapt(logits, 10)
     assert float(augment.p) == end
 
 
-def test_maps_of_patches_count_as_means():
+def test_a_map_of_patches_counts_as_its_mean():
     augment = adaptive(p=0.5, every=1)
     augment.adapt(torch.ones(10, 3, 3), 10)
     assert float(augment.p) == pytest.approx(0.51)
 
 
-def test_a_checkpoint_keeps_where_the_adaptive_chance_is_and_loads_in_place():
+def test_a_checkpoint_keeps_the_adaptive_probability_and_loads_in_place():
     one, other = adaptive(), adaptive()
     address = other.p.data_ptr()
     for _ in range(6):
@@ -231,7 +231,7 @@ def test_a_checkpoint_keeps_where_the_adaptive_chance_is_and_loads_in_place():
     assert float(one.p) == float(other.p) == pytest.approx(0.08)
 
 
-def test_a_fixed_chance_is_the_configs_and_not_the_checkpoints():
+def test_a_fixed_probability_comes_from_the_config_and_not_from_the_checkpoint():
     augment = DiffAugment(p=0.5, **PAPER)
     augment.adapt(SURE, 10)
     assert float(augment.p) == 0.5
@@ -240,7 +240,7 @@ def test_a_fixed_chance_is_the_configs_and_not_the_checkpoints():
 
 @pytest.mark.gpu
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
-def test_on_a_gpu_nothing_waits_for_it(never_waiting):
+def test_on_a_gpu_nothing_synchronises_with_the_device(never_waiting):
     augment = adaptive().cuda()
     images = torch.rand(8, 3, 16, 16, device="cuda", requires_grad=True)
     logits = torch.ones(8, device="cuda")

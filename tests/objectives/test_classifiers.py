@@ -17,7 +17,7 @@ def surprise(logits, answers):
     return -shares[torch.arange(len(logits)), answers].log().mean()
 
 
-def test_an_auxiliary_classifier_learns_real_and_generated_images_by_class_and_g_to_be_recognised():
+def test_an_auxiliary_classifier_learns_the_classes_of_real_and_generated_images_and_g_to_be_recognised():
     loss = Auxiliary()
     expected = surprise(REAL, LABEL) + surprise(FAKE, LABEL.flip(0))
     torch.testing.assert_close(loss.d(REAL, LABEL, FAKE, LABEL.flip(0)), expected, rtol=0, atol=1e-14)
@@ -34,12 +34,12 @@ def test_a_discriminative_classifier_tells_real_images_of_a_class_from_generated
 
 
 @pytest.mark.parametrize(("name", "loss"), CLASSIFIERS.items())
-def test_a_classifier_that_knows_nothing_has_the_logarithm_of_its_answers_for_each_kind(name, loss):
+def test_a_classifier_that_knows_nothing_has_the_logarithm_of_its_number_of_outputs_as_loss(name, loss):
     nothing = torch.zeros(4, 3 * loss.answers_per_class)
     assert loss().d(nothing, LABEL, nothing, LABEL).item() == pytest.approx(2 * math.log(nothing.shape[1]))
 
 
-def test_where_real_and_generated_images_of_a_class_look_alike_adc_gan_pulls_g_nowhere_and_ac_gan_still_does():
+def test_where_real_and_generated_images_of_a_class_look_alike_adc_gan_gives_g_no_gradient_and_ac_gan_does():
     """The best classifier of images that are of class 0 in 7 of 10 cases, and of class 1 in the others."""
     of_class = torch.tensor([0.7, 0.3], dtype=torch.float64)
     pixel = torch.zeros((), dtype=torch.float64, requires_grad=True)

@@ -44,7 +44,7 @@ def test_a_truncated_normal_has_the_mean_and_the_variance_of_its_closed_form(mea
 
 
 @pytest.mark.parametrize(("mean", "std", "low", "high"), INTERVALS)
-def test_a_truncated_normal_never_leaves_its_interval(mean, std, low, high):
+def test_a_truncated_normal_stays_in_its_interval(mean, std, low, high):
     draws = truncated_normal((4, 10_000), mean=mean, std=std, low=low, high=high, device=CPU)
     assert draws.shape == (4, 10_000)
     assert draws.dtype == torch.float32
@@ -54,18 +54,18 @@ def test_a_truncated_normal_never_leaves_its_interval(mean, std, low, high):
 
 
 @pytest.mark.parametrize(("mean", "std", "low", "high"), INTERVALS)
-def test_what_is_drawn_well_is_not_refused(mean, std, low, high):
+def test_a_valid_distribution_is_not_refused(mean, std, low, high):
     refuse_unreachable(mean, std, low, high)
 
 
 @pytest.mark.parametrize(("low", "high"), [(0.7, 1.2), (-1.2, -0.7)])
 @pytest.mark.parametrize("std", [0.05, 0.03, 1e-9])
-def test_an_interval_in_which_every_draw_would_be_one_number_is_refused(std, low, high):
+def test_an_interval_in_which_all_samples_would_be_one_number_is_refused(std, low, high):
     with pytest.raises(UserError, match=r"(?s)nothing between low=.*Try a larger std"):
         refuse_unreachable(0.0, std, low, high)
 
 
-def test_a_generator_alone_decides_the_draws_and_the_shared_random_numbers_stand_still():
+def test_only_the_generator_decides_the_samples_and_the_global_random_state_does_not_change():
     def draw(seed):
         return truncated_normal(
             (50,), mean=0, std=1, low=-1, high=1, device=CPU, generator=torch.Generator().manual_seed(seed)

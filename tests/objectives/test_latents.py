@@ -10,7 +10,7 @@ LATENTS = [Normal(7, 2.0), TruncatedNormal(7, 1.0, -1.0, 1.0), Uniform(7, -1.0, 
 
 
 @pytest.mark.parametrize("latent", LATENTS, ids=lambda latent: type(latent).__name__)
-def test_latents_have_a_row_for_each_image_and_follow_their_generator_alone(latent):
+def test_latents_have_a_row_for_each_image_and_depend_only_on_their_generator(latent):
     before = torch.get_rng_state()
     first, again, other = (latent.sample(3, CPU, torch.Generator().manual_seed(seed)) for seed in (5, 5, 6))
     assert first.shape == (3, latent.dim) == (3, 7)
@@ -21,7 +21,7 @@ def test_latents_have_a_row_for_each_image_and_follow_their_generator_alone(late
 
 
 @pytest.mark.parametrize("latent", LATENTS, ids=lambda latent: type(latent).__name__)
-def test_latents_without_a_generator_follow_the_shared_random_numbers(latent):
+def test_latents_without_a_generator_use_the_global_random_state(latent):
     first, second = latent.sample(3, CPU), latent.sample(3, CPU)
     assert not torch.equal(first, second)
     torch.manual_seed(0)
@@ -44,7 +44,7 @@ def test_latents_have_the_mean_and_the_spread_of_their_distribution(latent, mean
     assert float(draws.std()) == pytest.approx(std, rel=5 / math.sqrt(2 * draws.numel()))
 
 
-def test_uniform_latents_fill_their_interval_to_both_ends():
+def test_uniform_latents_fill_their_whole_interval():
     draws = Uniform(50, -1.0, 3.0).sample(2_000, CPU)
     assert -1.0 <= draws.min() < -0.999
     assert 2.999 < draws.max() < 3.0

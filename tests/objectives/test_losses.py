@@ -72,12 +72,12 @@ def test_cross_entropy_stays_exact_where_a_probability_would_round_to_0_or_1(log
 # ---- every loss -------------------------------------------------------------------------------------------
 
 
-def test_the_losses_that_ship_are_found_for_the_tests_below():
+def test_the_tests_below_cover_all_losses_of_the_package():
     assert {NonSaturating, Minimax, LeastSquares, Hinge, Wasserstein, Relativistic} <= set(CLASSES)
 
 
 @pytest.mark.parametrize("loss_class", CLASSES)
-def test_d_gains_when_real_logits_rise_and_generated_ones_fall_and_g_when_generated_ones_rise(loss_class):
+def test_ds_loss_falls_when_real_logits_rise_and_generated_ones_fall_and_gs_when_generated_ones_rise(loss_class):
     loss = made(loss_class)
     real = torch.linspace(-0.45, 0.45, 6, dtype=torch.float64, requires_grad=True)
     fake = torch.linspace(-0.4, 0.4, 6, dtype=torch.float64, requires_grad=True)
@@ -90,7 +90,7 @@ def test_d_gains_when_real_logits_rise_and_generated_ones_fall_and_g_when_genera
 
 @pytest.mark.parametrize("size", [0.0, 1.0, 1e4])
 @pytest.mark.parametrize("loss_class", CLASSES)
-def test_losses_are_single_finite_numbers_with_finite_slopes_however_sure_d_is(loss_class, size):
+def test_losses_are_single_finite_numbers_with_finite_gradients_however_large_the_logits_are(loss_class, size):
     loss = made(loss_class)
     real, fake = torch.tensor([-size, size], requires_grad=True), torch.tensor([size, -size], requires_grad=True)
     for value in (loss.d(real, fake), loss.g(fake, real)):
@@ -109,7 +109,7 @@ def test_a_loss_does_not_depend_on_the_order_of_the_images(loss_class):
 
 
 @pytest.mark.parametrize("loss_class", CLASSES)
-def test_a_map_of_patches_counts_as_the_mean_over_its_patches(loss_class):
+def test_a_map_of_patches_counts_as_the_mean_over_the_patches(loss_class):
     loss = made(loss_class)
     real, fake = torch.randn(2, 4, 3, 2, dtype=torch.float64)
     by_patch = [(loss.d(r, f), loss.g(f, r)) for r, f in zip(real.view(4, 6).T, fake.view(4, 6).T, strict=True)]
@@ -119,7 +119,7 @@ def test_a_map_of_patches_counts_as_the_mean_over_its_patches(loss_class):
 
 
 @pytest.mark.parametrize("loss_class", CLASSES)
-def test_one_logit_an_image_in_a_map_of_one_patch_is_the_same_to_the_bit(loss_class):
+def test_a_map_of_one_patch_equals_one_logit_per_image_bit_for_bit(loss_class):
     loss = made(loss_class)
     real, fake = torch.randn(2, 64)
     assert torch.equal(loss.d(real[:, None, None], fake[:, None, None]), loss.d(real, fake))
@@ -127,7 +127,7 @@ def test_one_logit_an_image_in_a_map_of_one_patch_is_the_same_to_the_bit(loss_cl
 
 
 @pytest.mark.parametrize("loss_class", CLASSES)
-def test_a_loss_says_whether_g_needs_logits_of_real_images_and_if_not_does_without(loss_class):
+def test_a_loss_says_whether_g_needs_logits_of_real_images_and_works_without_them_if_not(loss_class):
     loss = made(loss_class)
     if loss.paired:
         with pytest.raises(TypeError, match="real"):
@@ -137,7 +137,7 @@ def test_a_loss_says_whether_g_needs_logits_of_real_images_and_if_not_does_witho
 
 
 @pytest.mark.parametrize("loss_class", CLASSES)
-def test_logits_that_bfloat16_has_rounded_give_about_the_same_loss(loss_class):
+def test_logits_rounded_to_bfloat16_give_about_the_same_loss(loss_class):
     loss = made(loss_class)
     real, fake = torch.randn(2, 64)
     with torch.autocast("cpu", torch.bfloat16):
@@ -151,7 +151,7 @@ def test_logits_that_bfloat16_has_rounded_give_about_the_same_loss(loss_class):
 @pytest.mark.gpu
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
 @pytest.mark.parametrize("loss_class", CLASSES)
-def test_a_recorded_loss_is_that_of_an_eager_call(loss_class):
+def test_a_recorded_loss_equals_the_eager_one(loss_class):
     loss = made(loss_class)
     real, fake = torch.randn(2, 64, device="cuda")
     eager = loss.d(real, fake), loss.g(fake, real)  # the first call warms up
@@ -168,7 +168,7 @@ def test_a_recorded_loss_is_that_of_an_eager_call(loss_class):
 
 
 @pytest.mark.parametrize("loss_class", [NonSaturating, Minimax])
-def test_an_undecided_d_pays_ln_2_for_a_joined_batch_and_2_ln_2_for_two_means(loss_class):
+def test_an_undecided_d_has_a_loss_of_ln_2_for_a_joined_batch_and_2_ln_2_for_two_means(loss_class):
     zeros = torch.zeros(4, dtype=torch.float64)
     assert loss_class(labels(), joined=True).d(zeros, zeros).item() == pytest.approx(math.log(2), rel=1e-12)
     assert loss_class(labels(), joined=False).d(zeros, zeros).item() == pytest.approx(2 * math.log(2), rel=1e-12)
@@ -184,11 +184,11 @@ def test_d_minimises_the_value_function_of_the_original_game(loss_class):
     torch.testing.assert_close(joined, torch.cat([on_real, on_fake]).mean())
 
 
-def test_the_nonsaturating_g_maximises_the_logarithm_of_its_chance():
+def test_the_nonsaturating_g_maximises_the_log_probability_of_being_called_real():
     torch.testing.assert_close(NonSaturating(labels(), joined=True).g(FAKE), -logsigmoid(FAKE).mean())
 
 
-def test_the_minimax_g_minimises_the_logarithm_of_the_chance_to_be_caught():
+def test_the_minimax_g_minimises_the_log_probability_of_being_called_generated():
     expected = torch.log(1 - torch.sigmoid(FAKE)).mean()
     torch.testing.assert_close(Minimax(labels(), joined=True).g(FAKE), expected)
 
@@ -202,13 +202,13 @@ def test_minimax_saturates_where_nonsaturating_does_not():
     torch.testing.assert_close(3 * weak, torch.full_like(weak, -caught))
 
 
-def test_the_hinge_loss_counts_what_falls_short_of_its_margin():
+def test_the_hinge_loss_counts_what_is_missing_to_its_margin():
     # real: 0, 2, 0.5, 0 short of 1; generated: 0, 1.3, 2.5 above -1
     assert Hinge().d(REAL, FAKE).item() == pytest.approx(2.5 / 4 + 3.8 / 3, rel=1e-12)
     assert Hinge().g(FAKE).item() == pytest.approx(0.2 / 3, rel=1e-12)
 
 
-def test_the_classifiers_losses_read_each_kind_of_target_where_it_belongs():
+def test_losses_of_classifiers_read_each_kind_of_target_from_the_right_place():
     odd = labels(real=0.8, fake=0.1, generator=0.7)
     ce = cross_entropy
     targets_real, targets_fake = torch.full_like(REAL, 0.8), torch.full_like(FAKE, 0.1)
@@ -220,7 +220,7 @@ def test_the_classifiers_losses_read_each_kind_of_target_where_it_belongs():
     torch.testing.assert_close(Minimax(odd, joined=False).g(FAKE), -ce(FAKE, targets_fake).mean(), rtol=1e-6, atol=0)
 
 
-def test_each_image_has_a_noisy_target_of_its_own():
+def test_each_image_has_its_own_noisy_target():
     noisy = NormalWithin(0.0, 1.0, 0.7, 1.2)
     loss = NonSaturating(Labels(noisy, Exactly(0.0), noisy, flip=0.0), joined=False)
     logits = torch.ones(6, dtype=torch.float64, requires_grad=True)
@@ -231,7 +231,7 @@ def test_each_image_has_a_noisy_target_of_its_own():
     assert targets.max() <= 1.2 + 1e-6
 
 
-def test_each_image_has_a_target_of_its_own_for_all_of_its_patches():
+def test_each_image_has_one_target_for_all_of_its_patches():
     noisy = NormalWithin(0.0, 1.0, 0.7, 1.2)
     loss = NonSaturating(Labels(noisy, noisy, noisy, flip=0.0), joined=False)
     real, fake = (torch.ones(6, 2, 3, dtype=torch.float64, requires_grad=True) for _ in range(2))
@@ -245,14 +245,14 @@ def test_each_image_has_a_target_of_its_own_for_all_of_its_patches():
         assert targets[:, 0, 0].unique().numel() == 6
 
 
-def test_least_squares_are_half_the_squares_of_what_d_is_off_by():
+def test_least_squares_are_half_the_squared_errors_of_d():
     # D is the logit plus 1/2: real 2.5, -0.5, 1, 3.5 against 1; generated -1.5, 0.8, 2 against 0, and for G against 1.
     loss = LeastSquares(labels())
     assert loss.d(REAL, FAKE).item() == pytest.approx((2.25 + 2.25 + 0 + 6.25) / 8 + (2.25 + 0.64 + 4) / 6, rel=1e-6)
     assert loss.g(FAKE).item() == pytest.approx((6.25 + 0.04 + 1) / 6, rel=1e-6)
 
 
-def test_least_squares_pull_d_and_g_to_the_targets_they_were_given():
+def test_least_squares_move_d_and_g_to_their_targets():
     loss = LeastSquares(labels(real=0.9, fake=0.1, generator=0.8))
     for wanted, of in (
         (0.9, lambda logits: loss.d(logits, torch.zeros(1))),
@@ -264,18 +264,18 @@ def test_least_squares_pull_d_and_g_to_the_targets_they_were_given():
         torch.testing.assert_close(slope, torch.zeros(3))
 
 
-def test_an_undecided_d_pays_a_quarter_of_least_squares_and_g_an_eighth():
+def test_an_undecided_d_has_a_least_squares_loss_of_a_quarter_and_g_of_an_eighth():
     zeros = torch.zeros(5)
     assert LeastSquares(labels()).d(zeros, zeros).item() == 0.25
     assert LeastSquares(labels()).g(zeros).item() == 0.125
 
 
-def test_the_critic_of_wasserstein_measures_a_distance_of_means():
+def test_the_wasserstein_critic_computes_a_difference_of_means():
     assert Wasserstein().d(REAL, FAKE).item() == pytest.approx(-0.2 / 3 - 4.5 / 4, rel=1e-12)
     assert Wasserstein().g(FAKE).item() == pytest.approx(0.2 / 3, rel=1e-12)
 
 
-def test_relativistic_losses_are_cross_entropies_of_the_lead_of_each_pair():
+def test_relativistic_losses_are_cross_entropies_of_the_difference_in_each_pair():
     lead = REAL - AS_MANY_FAKE
     torch.testing.assert_close(Relativistic().d(REAL, AS_MANY_FAKE), -logsigmoid(lead).mean())
     torch.testing.assert_close(Relativistic().g(AS_MANY_FAKE, REAL), -logsigmoid(-lead).mean())
@@ -283,13 +283,13 @@ def test_relativistic_losses_are_cross_entropies_of_the_lead_of_each_pair():
 
 
 @pytest.mark.parametrize("loss_class", [Wasserstein, Relativistic])
-def test_a_constant_added_to_every_logit_changes_nothing_of_d_where_logits_have_no_sign(loss_class):
+def test_adding_a_constant_to_all_logits_changes_nothing_for_d_if_logits_have_no_sign(loss_class):
     loss = loss_class()
     assert not loss.classifies
     torch.testing.assert_close(loss.d(REAL + 5, AS_MANY_FAKE + 5), loss.d(REAL, AS_MANY_FAKE))
 
 
-def test_relativistic_pairs_need_as_many_of_each_kind():
+def test_relativistic_pairs_need_equally_many_real_and_generated_images():
     for call in (lambda: Relativistic().d(REAL, FAKE), lambda: Relativistic().g(FAKE, REAL)):
         with pytest.raises(UserError, match=r"(?s)pairs real images.*trainer\.g_batch_size"):
             call()

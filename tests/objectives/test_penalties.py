@@ -61,13 +61,13 @@ class Judge(nn.Module):
 # ---- every penalty ----------------------------------------------------------------------------------------
 
 
-def test_the_penalties_that_ship_are_found_for_the_tests_below():
+def test_the_tests_below_cover_all_penalties_of_the_package():
     assert {R1, R2, R1R2, GradientPenalty, FiniteDifference} <= set(CLASSES)
 
 
 @pytest.mark.parametrize("patches", [False, True], ids=["scalar", "patches"])
 @pytest.mark.parametrize("penalty_class", CLASSES)
-def test_a_penalty_is_a_number_that_teaches_every_layer_and_leaves_the_images_alone(penalty_class, patches):
+def test_a_penalty_is_a_number_with_gradients_for_every_layer_and_does_not_change_the_images(penalty_class, patches):
     judge = Judge(patches=patches)
     real, fake = torch.randn(2, 6, 1, 8, 8)
     penalty = made(penalty_class)(judge, real, fake)
@@ -81,7 +81,7 @@ def test_a_penalty_is_a_number_that_teaches_every_layer_and_leaves_the_images_al
 
 
 @pytest.mark.parametrize("penalty_class", CLASSES)
-def test_gamma_is_the_strength(penalty_class):
+def test_a_penalty_is_proportional_to_gamma(penalty_class):
     real, fake = torch.randn(2, 5, 1, 8, 8, dtype=F64)
     values = []
     for gamma in (0.0, 1.0, 3.0):
@@ -92,13 +92,13 @@ def test_gamma_is_the_strength(penalty_class):
 
 
 @pytest.mark.parametrize("penalty_class", [R1, R2, R1R2, FiniteDifference])
-def test_a_critic_without_slope_pays_nothing(penalty_class):
+def test_a_constant_critic_has_no_penalty(penalty_class):
     images = torch.randn(2, 1, 4, 4)
     assert made(penalty_class)(lambda x: (0.0 * x).sum((1, 2, 3)), images, images).item() == 0.0
 
 
 @pytest.mark.parametrize("penalty_class", CLASSES)
-def test_the_answer_to_an_image_is_the_mean_of_its_map(penalty_class):
+def test_the_output_for_an_image_is_the_mean_of_its_map(penalty_class):
     judge = Judge(patches=True).double()
     real, fake = torch.randn(2, 5, 1, 8, 8, dtype=F64)
     torch.manual_seed(1)
@@ -108,7 +108,7 @@ def test_the_answer_to_an_image_is_the_mean_of_its_map(penalty_class):
 
 
 @pytest.mark.parametrize("penalty_class", CLASSES)
-def test_a_penalty_in_bfloat16_is_about_that_of_float32(penalty_class):
+def test_a_penalty_in_bfloat16_is_close_to_that_in_float32(penalty_class):
     judge = Judge()
     real, fake = torch.randn(2, 64, 1, 8, 8)
     torch.manual_seed(1)
@@ -121,7 +121,7 @@ def test_a_penalty_in_bfloat16_is_about_that_of_float32(penalty_class):
 
 
 @pytest.mark.parametrize("penalty_class", CLASSES)
-def test_a_penalty_is_taken_through_augmentation_down_to_its_second_derivative(penalty_class):
+def test_a_penalty_passes_through_augmentation_up_to_second_derivatives(penalty_class):
     judge = Judge().double()
     augment = DiffAugment(p=1.0, brightness=0.5, saturation=1.0, contrast=0.5, translation=0.125, cutout=0.5)
     real, fake = torch.randn(2, 4, 1, 8, 8, dtype=F64)
@@ -142,7 +142,7 @@ def test_a_penalty_is_taken_through_augmentation_down_to_its_second_derivative(p
 
 
 @pytest.mark.parametrize("penalty_class", CLASSES)
-def test_a_pack_counts_as_one_picture(penalty_class):
+def test_a_pack_counts_as_one_image(penalty_class):
     judge = Judge(channels=2).double()
     real, fake = torch.randn(2, 6, 1, 8, 8, dtype=F64)
     torch.manual_seed(1)
@@ -158,7 +158,7 @@ def test_a_pack_counts_as_one_picture(penalty_class):
 @pytest.mark.gpu
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
 @pytest.mark.parametrize("penalty_class", [R1, R2, R1R2])
-def test_a_recorded_penalty_is_that_of_an_eager_call(penalty_class):
+def test_a_recorded_penalty_equals_the_eager_one(penalty_class):
     judge = Judge().cuda()
     real, fake = torch.randn(2, 6, 1, 8, 8, device="cuda")
     penalty, parameters = made(penalty_class), list(judge.parameters())
@@ -179,7 +179,7 @@ def test_a_recorded_penalty_is_that_of_an_eager_call(penalty_class):
 # ---- R1 and R2 --------------------------------------------------------------------------------------------
 
 
-def test_r1_of_a_linear_critic_is_half_gamma_times_its_squared_slope():
+def test_r1_of_a_linear_critic_is_half_gamma_times_its_squared_gradient():
     slope = torch.randn(3, 8, 8, dtype=F64)
     images = torch.randn(5, 3, 8, 8, dtype=F64)
     penalty = R1(gamma=4.0)(linear(slope), images, torch.zeros_like(images))
@@ -191,7 +191,7 @@ def test_r1_of_a_quadratic_critic_is_a_mean_over_the_real_images():
     torch.testing.assert_close(R1(gamma=10.0)(bent, real, fake), 5.0 * 9.0 * real.square().sum() / 5)
 
 
-def test_r1_teaches_the_critic_by_its_own_slope():
+def test_r1_gives_the_critic_the_gradient_of_its_own_definition():
     weight = torch.randn(1, 4, 4, dtype=F64, requires_grad=True)
     images = torch.randn(5, 1, 4, 4, dtype=F64)
     (gradient,) = torch.autograd.grad(R1(gamma=4.0)(linear(weight), images, images), weight)
@@ -203,7 +203,7 @@ def test_r2_is_r1_of_the_generated_images():
     torch.testing.assert_close(R2(gamma=10.0)(bent, real, fake), R1(gamma=10.0)(bent, fake, real))
 
 
-def test_r1_r2_is_the_sum_of_both():
+def test_r1_r2_is_the_sum_of_r1_and_r2():
     real, fake = torch.randn(2, 5, 1, 4, 4, dtype=F64)
     both = R1(gamma=3.0)(bent, real, fake) + R2(gamma=3.0)(bent, real, fake)
     torch.testing.assert_close(R1R2(gamma=3.0)(bent, real, fake), both)
@@ -213,21 +213,21 @@ def test_r1_r2_is_the_sum_of_both():
 
 
 @pytest.mark.parametrize("size", [0.0, 0.5, 1.0, 3.0])
-def test_the_gradient_penalty_of_a_linear_critic_is_gamma_times_what_its_slope_is_off_1(size):
+def test_the_gradient_penalty_of_a_linear_critic_is_gamma_times_the_squared_distance_of_its_gradient_from_1(size):
     slope = torch.full((1, 4, 4), size / 4, dtype=F64)
     real, fake = torch.randn(2, 5, 1, 4, 4, dtype=F64)
     penalty = GradientPenalty(gamma=10.0)(linear(slope), real, fake)
     assert penalty.item() == pytest.approx(10.0 * (size - 1.0) ** 2, rel=1e-9, abs=1e-9)
 
 
-def test_a_critic_without_slope_gets_no_nan_from_the_gradient_penalty():
+def test_a_constant_critic_gives_no_nan_in_the_gradient_penalty():
     weight = torch.zeros(1, 4, 4, requires_grad=True)
     images = torch.randn(5, 1, 4, 4)
     (gradient,) = torch.autograd.grad(GradientPenalty(gamma=10.0)(linear(weight), images, images), weight)
     assert gradient.isfinite().all()
 
 
-def test_the_gradient_penalty_looks_at_a_place_of_its_own_between_each_real_and_generated_image():
+def test_the_gradient_penalty_samples_its_own_point_between_each_real_and_generated_image():
     seen = []
 
     def critic(images):
@@ -245,7 +245,7 @@ def test_the_gradient_penalty_looks_at_a_place_of_its_own_between_each_real_and_
 # ---- the finite difference --------------------------------------------------------------------------------
 
 
-def test_the_finite_difference_of_a_linear_critic_is_r1_on_average():
+def test_the_finite_difference_of_a_linear_critic_is_r1_in_the_mean():
     slope = torch.randn(1, 8, 8, dtype=F64)
     real, fake = torch.zeros(2, 4000, 1, 8, 8, dtype=F64)
     estimate = FiniteDifference(gamma=4.0, sigma=0.1, generated=False)(linear(slope), real, fake)
@@ -255,13 +255,13 @@ def test_the_finite_difference_of_a_linear_critic_is_r1_on_average():
     )
 
 
-def test_the_finite_difference_with_generated_images_is_r1_r2_on_average():
+def test_the_finite_difference_with_generated_images_is_r1_r2_in_the_mean():
     real, fake = torch.rand(4000, 1, 4, 4, dtype=F64), 2 * torch.rand(4000, 1, 4, 4, dtype=F64)
     estimate = FiniteDifference(gamma=4.0, sigma=1e-4, generated=True)(bent, real, fake)
     assert estimate.item() == pytest.approx(R1R2(gamma=4.0)(bent, real, fake).item(), rel=0.1)
 
 
-def test_the_finite_difference_is_what_its_formula_says():
+def test_the_finite_difference_follows_its_formula():
     real, fake = torch.randn(2, 3, 1, 4, 4, dtype=F64)
     torch.manual_seed(1)
     penalty = FiniteDifference(gamma=2.0, sigma=0.5, generated=False)(bent, real, fake)
@@ -273,14 +273,14 @@ def test_the_finite_difference_is_what_its_formula_says():
 # ---- several ----------------------------------------------------------------------------------------------
 
 
-def test_a_single_penalty_none_and_several_are_alike_a_mapping_of_parts():
+def test_one_penalty_none_and_several_are_all_a_mapping_of_terms():
     one, other = R1(gamma=1.0), R2(gamma=1.0, interval=4)
     assert parts_of(None) == {}
     assert parts_of(one) == {"penalty": one}
     assert parts_of(Several({"r1": one, "r2": other})) == {"r1": one, "r2": other}
 
 
-def test_a_lazy_penalty_has_its_turn_with_every_kth_update_from_the_first_on():
+def test_a_lazy_penalty_counts_in_every_kth_update_from_the_first_on():
     parts = {"always": R1(gamma=1.0), "r1": R1(gamma=1.0, interval=4), "r2": R2(gamma=1.0, interval=6)}
     turns = [due(parts, update) for update in range(13)]
     assert {update: names for update, names in enumerate(turns) if names} == {

@@ -35,7 +35,7 @@ def test_hard_and_smooth_labels_are_the_same_for_every_image(kinds, real):
 
 
 @pytest.mark.parametrize(("which", "low", "high"), [("real", 0.7, 1.2), ("fake", 0.0, 0.3), ("generator", 0.7, 1.2)])
-def test_noisy_labels_keep_to_their_interval_and_to_its_mean(which, low, high):
+def test_noisy_labels_stay_in_their_interval_and_have_its_mean(which, low, high):
     targets = getattr(Labels(**NOISY, flip=0.0), which)(N, CPU).double()
     assert targets.shape == (N,)
     assert targets.min() >= low - 1e-7
@@ -56,7 +56,7 @@ def test_flips_swap_the_targets_of_real_and_generated_images_at_their_rate(flip)
     assert float((fake != 0).double().mean()) == pytest.approx(flip, abs=tolerance)
 
 
-def test_flipped_noisy_labels_are_drawn_from_the_other_kinds_distribution():
+def test_flipped_noisy_labels_have_the_distribution_of_the_other_kind():
     labels = Labels(**NOISY, flip=1.0)
     real, fake = labels.real(1000, CPU), labels.fake(1000, CPU)
     assert real.max() <= 0.3
@@ -65,15 +65,15 @@ def test_flipped_noisy_labels_are_drawn_from_the_other_kinds_distribution():
     assert fake.unique().numel() > 900
 
 
-def test_what_the_generator_wants_to_hear_is_never_flipped():
+def test_the_generators_targets_are_never_flipped():
     assert torch.equal(Labels(**HARD, flip=1.0).generator(100, CPU), torch.ones(100))
 
 
 @pytest.mark.parametrize(("kinds", "highest"), [(HARD, 1.0), (SMOOTH, 1.0), (NOISY, 1.2)])
-def test_the_highest_label_is_found_among_all_three_kinds(kinds, highest):
+def test_the_highest_label_is_the_maximum_over_all_three_kinds(kinds, highest):
     assert Labels(**kinds, flip=0.0).highest == highest
 
 
 @pytest.mark.parametrize("which", ["real", "fake", "generator"])
-def test_a_label_above_all_others_is_the_highest_wherever_it_stands(which):
+def test_a_label_above_all_others_is_the_highest_in_any_kind(which):
     assert Labels(**HARD | {which: Exactly(1.5)}, flip=0.0).highest == 1.5

@@ -54,7 +54,7 @@ def trained(request, tmp_path_factory):
     return request.param, folder, whole, stopped
 
 
-def test_a_part_from_outside_trains_and_resumes_to_the_bit(trained):
+def test_an_external_component_trains_and_resumes_bit_for_bit(trained):
     _, _, whole, stopped = trained
     assert json.loads((stopped / "summary.json").read_text())["iterations"] == LENGTH
     for who, expected in weights(whole).items():
@@ -65,7 +65,7 @@ def test_a_part_from_outside_trains_and_resumes_to_the_bit(trained):
         assert (stopped / "samples" / picture.name).read_bytes() == picture.read_bytes()
 
 
-def test_a_part_from_outside_is_measured(trained):
+def test_an_external_metric_is_measured(trained):
     plugin, _, whole, _ = trained
     last = points(whole)[-1]
     assert 0 <= last["accuracy/d"] <= 1
@@ -89,7 +89,7 @@ def test_a_part_from_outside_is_measured(trained):
         assert json.loads((whole / "summary.json").read_text())["objective_name"] == "metric/brightness_pixels_100"
 
 
-def test_a_game_from_outside_draws_by_its_own_rules_in_gan_sample(trained):
+def test_an_external_game_draws_by_its_own_rules_in_gan_sample(trained):
     _, folder, whole, _ = trained
     refused = gan_sample(folder, f"run={whole.name}", "num=20", "output=no.npz")
     if refused.code:
@@ -99,7 +99,7 @@ def test_a_game_from_outside_draws_by_its_own_rules_in_gan_sample(trained):
     assert np.load(folder / f"{whole.name}.npz")["arr_0"].shape == (20, 28, 28, 1)
 
 
-def test_statistics_of_real_images_are_computed_once_a_start(tmp_path):
+def test_statistics_of_real_images_are_computed_once_per_start(tmp_path):
     brightness.CALLS.clear()
     train(tmp_path, "run", PLUGINS["a metric"], 150)  # three evaluations
     assert brightness.CALLS == ["statistics"]

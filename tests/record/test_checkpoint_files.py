@@ -61,14 +61,14 @@ def damage(path):
 # ---- what is there ----------------------------------------------------------------------------------------
 
 
-def test_what_is_saved_is_what_is_loaded(files):
+def test_a_saved_checkpoint_is_loaded_unchanged(files):
     assert not files.any()
     save(files, 5)
     assert files.any()
     assert equal(files.load("last", CPU), state_of(5))
 
 
-def test_the_last_before_the_last_stays_under_its_iteration(files, tmp_path):
+def test_the_previous_checkpoint_is_kept_under_its_iteration(files, tmp_path):
     save(files, 0, 5, 9, keep=None)
     assert [iteration_of(files, name) for name in ("last", "5", "0")] == [9, 5, 0]
     assert sorted(path.name for path in (tmp_path / "checkpoints").iterdir()) == [
@@ -81,13 +81,13 @@ def test_the_last_before_the_last_stays_under_its_iteration(files, tmp_path):
 @pytest.mark.parametrize(
     ("keep", "kept"), [(1, []), (2, [40]), (3, [30, 40]), (9, [10, 20, 30, 40]), (None, [10, 20, 30, 40])]
 )
-def test_so_many_of_the_newest_are_kept_the_last_one_counted(files, keep, kept):
+def test_as_many_checkpoints_as_configured_are_kept_with_the_last_one(files, keep, kept):
     save(files, 10, 20, 30, 40, 50, keep=keep)
     assert files.iterations() == kept
     assert iteration_of(files, "last") == 50
 
 
-def test_the_best_is_kept_besides(files):
+def test_the_best_is_kept_in_addition(files):
     save(files, 1)
     save(files, 2, best=True)
     save(files, 3, 4, 5, keep=1)
@@ -95,13 +95,13 @@ def test_the_best_is_kept_besides(files):
     assert [iteration_of(files, name) for name in ("best", "last")] == [2, 5]
 
 
-def test_a_start_that_finds_an_earlier_ones_checkpoint_keeps_it(files, tmp_path):
+def test_a_start_keeps_the_checkpoint_of_an_earlier_one(files, tmp_path):
     save(files, 3)
     save(CheckpointFiles(tmp_path / "checkpoints"), 8)
     assert [iteration_of(files, name) for name in ("last", "3")] == [8, 3]
 
 
-def test_a_damaged_one_before_the_last_is_not_kept(files, tmp_path):
+def test_a_damaged_previous_checkpoint_is_not_kept(files, tmp_path):
     save(files, 3)
     damage(files.path("last"))
     save(CheckpointFiles(tmp_path / "checkpoints"), 8)
@@ -114,7 +114,7 @@ def test_the_same_iteration_saved_twice_leaves_one(files):
     assert iteration_of(files, "last") == 3
 
 
-def test_files_that_are_no_checkpoints_are_left_alone(files, tmp_path):
+def test_files_that_are_not_checkpoints_are_not_touched(files, tmp_path):
     save(files, 1)
     mine = [tmp_path / "checkpoints" / name for name in ("iteration_mine.pt", "iteration_.pt", "notes.txt")]
     for path in mine:
@@ -123,7 +123,7 @@ def test_files_that_are_no_checkpoints_are_left_alone(files, tmp_path):
     assert all(path.read_text() == "mine" for path in mine)
 
 
-def test_without_hard_links_the_one_before_is_copied(files, monkeypatch):
+def test_without_hard_links_the_previous_checkpoint_is_copied(files, monkeypatch):
     def refused(*_):
         raise PermissionError
 
@@ -136,7 +136,7 @@ def test_without_hard_links_the_one_before_is_copied(files, monkeypatch):
 
 
 @pytest.mark.slow
-def test_one_flipped_bit_is_noticed_or_without_effect_wherever_it_is(files):
+def test_one_flipped_bit_is_detected_or_has_no_effect_wherever_it_is(files):
     save(files, 4)
     path, expected = files.path("last"), state_of(4)
     whole = path.read_bytes()
@@ -155,7 +155,7 @@ def test_one_flipped_bit_is_noticed_or_without_effect_wherever_it_is(files):
     assert noticed > 100
 
 
-def test_one_flipped_bit_of_a_weight_is_noticed(files):
+def test_one_flipped_bit_of_a_weight_is_detected(files):
     weights = torch.full((1000,), 1.5)
     files.save(state_of(4, weights=weights), best=False, keep=2)
     path = files.path("last")
@@ -170,7 +170,7 @@ def test_one_flipped_bit_of_a_weight_is_noticed(files):
 
 
 @pytest.mark.parametrize("content", [b"", b"nothing", b"PK\x03\x04", b"PK\x05\x06" + bytes(18)])
-def test_what_is_no_checkpoint_at_all_is_damaged(files, content):
+def test_a_file_that_is_not_a_checkpoint_is_reported_as_damaged(files, content):
     save(files, 4)
     files.path("last").write_bytes(content)
     with pytest.raises(UserError, match=r"last\.pt is damaged, and cannot be read as a checkpoint: "):
@@ -178,7 +178,7 @@ def test_what_is_no_checkpoint_at_all_is_damaged(files, content):
 
 
 @pytest.mark.parametrize("length", [10, 500, -200, -1])
-def test_a_file_that_ends_too_soon_is_damaged(files, length):
+def test_a_truncated_file_is_reported_as_damaged(files, length):
     save(files, 4)
     path = files.path("last")
     path.write_bytes(path.read_bytes()[:length])
@@ -198,7 +198,7 @@ def test_code_in_a_checkpoint_is_not_run(files, tmp_path):
     assert not (tmp_path / "ran").exists()
 
 
-def test_a_checkpoint_of_another_format_is_refused_by_name_and_number(files):
+def test_a_checkpoint_of_another_format_is_refused_with_its_name_and_number(files):
     save(files, 4)
     path = files.path("last")
     torch.save(state_of(4) | {"format": 99}, path)
@@ -221,7 +221,7 @@ def test_a_checkpoint_without_a_format_is_refused(files, content):
 # ---- falling back -----------------------------------------------------------------------------------------
 
 
-def test_the_newest_whole_one_is_gone_on_from_last_then_the_ones_before_then_the_best(files, caplog):
+def test_a_run_resumes_from_the_newest_undamaged_checkpoint_of_last_the_previous_ones_and_best(files, caplog):
     save(files, 1, keep=None, best=True)
     save(files, 2, 3, 4, keep=None)
     for name, iteration in (("last", 4), ("3", 3), ("2", 2)):
@@ -238,21 +238,21 @@ def test_the_newest_whole_one_is_gone_on_from_last_then_the_ones_before_then_the
         files.load_newest(CPU)
 
 
-def test_a_run_whose_last_checkpoint_is_gone_goes_on_from_the_one_before(files):
+def test_a_run_without_its_last_checkpoint_resumes_from_the_previous_one(files):
     save(files, 1, 2)
     files.path("last").unlink()
     assert files.any()
     assert files.load_newest(CPU)["progress"]["iteration"] == 1
 
 
-def test_a_whole_last_checkpoint_is_gone_on_from_without_a_word(files, caplog):
+def test_an_undamaged_last_checkpoint_is_loaded_without_a_message(files, caplog):
     caplog.set_level(logging.INFO)
     save(files, 1, 2)
     files.load_newest(CPU)
     assert caplog.messages == []
 
 
-def test_a_name_that_is_not_there_is_refused_with_those_that_are(files):
+def test_an_unknown_checkpoint_is_refused_with_the_existing_ones(files):
     save(files, 1, 2)
     with pytest.raises(UserError) as refusal:
         files.load("best", CPU)
@@ -268,7 +268,7 @@ def test_a_name_that_is_not_there_is_refused_with_those_that_are(files):
     "laid",
     ["last.pt", ".writing-last.pt", "best.pt", ".writing-best.pt", ".writing-iteration_00000001.pt"],
 )
-def test_a_link_laid_where_a_checkpoint_is_written_is_not_followed(files, tmp_path, laid):
+def test_a_link_in_place_of_a_new_checkpoint_is_not_followed(files, tmp_path, laid):
     save(files, 1)
     outside = tmp_path / "mine.txt"
     outside.write_text("mine")
@@ -282,7 +282,7 @@ def test_a_link_laid_where_a_checkpoint_is_written_is_not_followed(files, tmp_pa
     assert not files.path("best").is_symlink()
 
 
-def test_a_link_to_nothing_laid_at_the_last_checkpoint_makes_no_file_elsewhere(files, tmp_path):
+def test_a_dangling_link_as_last_checkpoint_creates_no_file_elsewhere(files, tmp_path):
     save(files, 1)
     files.path("last").unlink()
     files.path("last").symlink_to(tmp_path / "nowhere.pt")
@@ -291,7 +291,7 @@ def test_a_link_to_nothing_laid_at_the_last_checkpoint_makes_no_file_elsewhere(f
     assert iteration_of(files, "last") == 2
 
 
-def test_a_last_checkpoint_that_somebody_has_removed_meanwhile_ends_no_run(files):
+def test_a_last_checkpoint_that_was_removed_meanwhile_does_not_end_the_run(files):
     save(files, 1)
     files.path("last").unlink()
     save(files, 2)
@@ -302,7 +302,7 @@ def test_a_last_checkpoint_that_somebody_has_removed_meanwhile_ends_no_run(files
 # ---- refusals ---------------------------------------------------------------------------------------------
 
 
-def test_a_write_that_fails_leaves_the_checkpoints_that_are_there_and_no_rest(files, tmp_path):
+def test_a_failed_write_leaves_the_existing_checkpoints_and_no_partial_file(files, tmp_path):
     save(files, 1, 2)
 
     class Unpicklable:
@@ -315,14 +315,14 @@ def test_a_write_that_fails_leaves_the_checkpoints_that_are_there_and_no_rest(fi
     assert sorted(path.name for path in (tmp_path / "checkpoints").iterdir()) == ["iteration_00000001.pt", "last.pt"]
 
 
-def test_the_file_is_one_that_pytorch_itself_loads(files):
+def test_pytorch_itself_can_load_the_file(files):
     save(files, 4)
     assert equal(torch.load(files.path("last"), weights_only=True), state_of(4))
     with zipfile.ZipFile(files.path("last")) as archive:
         assert archive.testzip() is None
 
 
-def test_whatever_a_checkpoint_says_is_refused_or_can_be_read_before_its_run_is_made(files):
+def test_any_content_of_a_checkpoint_is_refused_or_can_be_read_before_its_run_is_built(files):
     def read(state):
         precision = precision_to_go_on(state, CPU)
         tell_other_arithmetic(state["about"], Compute(CPU, precision))

@@ -12,13 +12,13 @@ def folder(tmp_path):
     return DataFolder(tmp_path)
 
 
-def test_what_is_not_there_is_empty_and_no_problem(folder):
+def test_a_missing_file_is_empty_and_no_problem(folder):
     assert folder.json("a.json") == folder.yaml("a.yaml") == {}
     assert list(folder.json_lines("a.jsonl")) == folder.yaml_list("a.yaml") == []
     assert folder.problems == []
 
 
-def test_interpolations_and_tags_of_yaml_are_left_as_they_are_written(folder, tmp_path):
+def test_interpolations_and_tags_of_yaml_are_not_resolved(folder, tmp_path):
     (tmp_path / "a.yaml").write_text("a: ${oc.env:HOME}\nb: {_target_: os.system, command: rm}\n")
     assert folder.yaml("a.yaml") == {"a": "${oc.env:HOME}", "b": {"_target_": "os.system", "command": "rm"}}
 
@@ -36,7 +36,7 @@ HOSTILE = {
 
 
 @pytest.mark.parametrize("content", HOSTILE.values(), ids=HOSTILE)
-def test_yaml_that_is_no_plain_mapping_is_named_and_does_nothing(folder, tmp_path, monkeypatch, content):
+def test_yaml_that_is_not_a_plain_mapping_is_reported_and_has_no_effect(folder, tmp_path, monkeypatch, content):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "a.yaml").write_text(content)
     assert folder.yaml("a.yaml") == {}
@@ -46,13 +46,13 @@ def test_yaml_that_is_no_plain_mapping_is_named_and_does_nothing(folder, tmp_pat
 
 
 @pytest.mark.parametrize("content", ["", "{", "[1]", "[" * 100_000, '{"a": ' + "1" * 5000 + "}", "\x00"])
-def test_json_that_is_no_mapping_is_named(folder, tmp_path, content):
+def test_json_that_is_not_a_mapping_is_reported(folder, tmp_path, content):
     (tmp_path / "a.json").write_text(content)
     assert folder.json("a.json") == {}
     assert len(folder.problems) == 1
 
 
-def test_a_link_out_of_the_folder_is_left_alone(tmp_path):
+def test_a_link_out_of_the_folder_is_ignored(tmp_path):
     (tmp_path / "secret.json").write_text('{"a": 1}')
     (tmp_path / "run").mkdir()
     (tmp_path / "run/summary.json").symlink_to(tmp_path / "secret.json")
@@ -63,13 +63,13 @@ def test_a_link_out_of_the_folder_is_left_alone(tmp_path):
     assert folder.files("*.json") == []
 
 
-def test_a_folder_in_the_place_of_a_file_is_named(folder, tmp_path):
+def test_a_folder_in_place_of_a_file_is_reported(folder, tmp_path):
     (tmp_path / "metrics.jsonl").mkdir()
     assert list(folder.json_lines("metrics.jsonl")) == []
     assert folder.problems == ["metrics.jsonl cannot be read: it is not a regular file."]
 
 
-def test_damaged_lines_are_counted_and_a_half_written_last_one_is_left_out(folder, tmp_path):
+def test_damaged_lines_are_counted_and_a_cut_off_last_line_is_ignored(folder, tmp_path):
     lines = ['{"a": 1}', "{", "[2]", '{"a": 3}', '{"a": 4']
     (tmp_path / "a.jsonl").write_text("\n".join(lines))
     assert list(folder.json_lines("a.jsonl")) == [{"a": 1}, {"a": 3}]
@@ -84,12 +84,12 @@ def test_only_finite_numbers_are_numbers(value, expected):
     assert number(value) == expected
 
 
-def test_a_whole_number_is_one_that_every_program_holds():
+def test_a_whole_number_must_be_one_that_every_program_can_hold():
     assert whole(3.0) == 3
     assert whole(2.0**60) is None
 
 
-def test_text_is_one_line_that_any_encoding_and_terminal_can_take():
+def test_text_is_one_line_that_can_be_shown_on_any_terminal():
     assert text(None) == ""
     assert text("a\n b\tc") == "a b c"
     assert text("\x1b[31mred") == "\ufffd[31mred"

@@ -57,7 +57,7 @@ def every_call(log):
 ALL = ["begin", "describe", "scalars", "image", "text", "alarm", "end", "close"]
 
 
-def test_several_hand_every_call_on(tmp_path):
+def test_several_pass_on_every_call(tmp_path):
     parts = {"a": Lists(), "b": Lists(writes_outside=True)}
     several = Several(parts)
     every_call(opened_log(several, RunToLog(tmp_path)))
@@ -66,7 +66,7 @@ def test_several_hand_every_call_on(tmp_path):
 
 
 @pytest.mark.parametrize("failing", ALL)
-def test_a_failure_outside_of_the_runs_folder_is_one_warning(tmp_path, failing, caplog):
+def test_a_failure_outside_the_runs_folder_is_one_warning(tmp_path, failing, caplog):
     parts = {"outside": Lists(writes_outside=True, failing=failing), "inside": Lists()}
     every_call(opened_log(Several(parts), RunToLog(tmp_path)))
     assert parts["inside"].calls == ALL
@@ -75,7 +75,7 @@ def test_a_failure_outside_of_the_runs_folder_is_one_warning(tmp_path, failing, 
     assert warning == "Lists has failed and is not used any more; the run continues: the server is gone"
 
 
-def test_a_failure_in_the_runs_folder_ends_the_run_as_that_of_any_of_its_files_does(tmp_path):
+def test_a_failure_in_the_runs_folder_ends_the_run(tmp_path):
     parts = {"inside": Lists(failing="scalars"), "outside": Lists(writes_outside=True)}
     log = opened_log(Several(parts), RunToLog(tmp_path))
     with pytest.raises(OSError, match="gone"):
@@ -83,12 +83,12 @@ def test_a_failure_in_the_runs_folder_ends_the_run_as_that_of_any_of_its_files_d
     assert parts["outside"].calls == ["scalars"]
 
 
-def test_several_of_none_is_refused():
+def test_several_without_loggers_is_refused():
     with pytest.raises(UserError, match=r"logger.parts has none"):
         Several({})
 
 
-def test_a_slow_server_keeps_nobody_waiting(monkeypatch):
+def test_a_slow_server_does_not_delay_the_run(monkeypatch):
     monkeypatch.setattr(loggers, "_SECONDS_TO_CLOSE", 0.01)
     answer, called, background = threading.Event(), [], InBackground()
     background.do(answer.wait)
@@ -99,7 +99,7 @@ def test_a_slow_server_keeps_nobody_waiting(monkeypatch):
     answer.set()
 
 
-def test_what_a_call_in_the_background_raises_is_raised_by_the_next_ones():
+def test_an_error_in_the_background_is_raised_by_the_next_call():
     background = InBackground()
     background.do(lambda: 1 / 0)
     with pytest.raises(ZeroDivisionError):
@@ -108,14 +108,14 @@ def test_what_a_call_in_the_background_raises_is_raised_by_the_next_ones():
         background.do(lambda: None)
 
 
-def test_a_missing_library_is_told_with_what_installs_it():
+def test_a_missing_library_is_reported_with_how_to_install_it():
     with pytest.raises(UserError, match=r"logger=mlflow needs the package not_there") as refused:
         require("not_there", "mlflow", "logger=mlflow")
     assert refused.value.remedy == "In the clone of gan-runner, try pip install -e '.[mlflow]'"
 
 
 @pytest.mark.parametrize("content", ["", "[]", '{"run_id": 1}', '{"run_id": "../x"}', "[" * 9000, "x" * 20_000])
-def test_a_damaged_or_foreign_identifier_is_none(tmp_path, content):
+def test_a_damaged_or_unknown_identifier_is_ignored(tmp_path, content):
     run = RunToLog(tmp_path, last_logged=2)
     loggers.keep_id(run, "mlflow", "abc")
     assert loggers.kept_id(run, "mlflow") == "abc"
@@ -147,7 +147,7 @@ def starts(logger, folder):
         log.close()
 
 
-def test_mlflow_has_one_run_of_all_starts_and_no_point_twice(tmp_path, monkeypatch):
+def test_mlflow_has_one_run_for_all_starts_and_no_point_twice(tmp_path, monkeypatch):
     pytest.importorskip("mlflow")
     pytest.importorskip("sqlalchemy")
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)

@@ -30,7 +30,7 @@ def frames(count, mode="L"):
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
-def test_to_uint8_undoes_the_scaling_of_every_byte(dtype):
+def test_to_uint8_inverts_the_scaling_of_every_byte(dtype):
     levels = torch.arange(256, dtype=torch.uint8)
     images = (levels.to(dtype) / 127.5 - 1).reshape(1, 1, 16, 16)
     assert to_uint8(images).reshape(-1).tolist() == levels.tolist()
@@ -41,7 +41,7 @@ def test_to_uint8_rounds_clamps_and_draws_a_diverged_network_grey():
     assert to_uint8(images.reshape(1, 1, 2, 4)).reshape(-1).tolist() == [0, 0, 0, 1, 255, 255, 255, 128]
 
 
-def test_to_uint8_puts_the_channels_last_whatever_the_memory_format_and_type():
+def test_to_uint8_puts_channels_last_for_any_memory_format_and_type():
     images = torch.rand(2, 3, 4, 5, requires_grad=True) * 2 - 1
     expected = to_uint8(images)
     assert expected.shape == (2, 4, 5, 3)
@@ -51,7 +51,7 @@ def test_to_uint8_puts_the_channels_last_whatever_the_memory_format_and_type():
 
 
 @pytest.mark.parametrize("images", [GREY, RGB], ids=["grey", "rgb"])
-def test_a_grid_enlarges_28_pixels_to_crisp_cells_of_56_in_reading_order(images):
+def test_a_grid_enlarges_28_pixels_to_sharp_cells_of_56_in_reading_order(images):
     picture = grid(images, columns=3)
     assert picture.mode == ("L" if images.shape[-1] == 1 else "RGB")
     assert picture.size == (3 * 58 + 2, 3 * 58 + 2)
@@ -62,7 +62,7 @@ def test_a_grid_enlarges_28_pixels_to_crisp_cells_of_56_in_reading_order(images)
         assert np.array_equal(cell[1::2, 1::2], images[number])
 
 
-def test_cells_that_the_last_row_leaves_over_have_the_colour_of_the_gaps():
+def test_empty_cells_of_the_last_row_have_the_colour_of_the_gaps():
     pixels = np.asarray(grid(GREY, columns=3))
     assert (pixels[116:, 60:] == pixels[0, 0]).all()
 
@@ -73,14 +73,14 @@ def test_only_small_images_are_enlarged(side, enlarged):
 
 
 @pytest.mark.parametrize(("count", "columns"), [(1, 1), (2, 2), (4, 2), (5, 3), (9, 3), (10, 4), (100, 10)])
-def test_near_square_is_the_smallest_square_that_holds_all(count, columns):
+def test_near_square_gives_the_smallest_square_for_all_images(count, columns):
     assert near_square(count) == columns
 
 
 @pytest.mark.parametrize(
     ("count", "picked"), [(1, [0]), (2, [0, 1]), (3, [0, 1, 2]), (4, [0, 2, 3]), (101, [0, 50, 100])]
 )
-def test_first_middle_last_takes_no_frame_twice(count, picked):
+def test_first_middle_last_has_no_frame_twice(count, picked):
     everything = [(f"epoch {i}", Image.new("L", (1, 1))) for i in range(count)]
     assert first_middle_last(everything) == [everything[i] for i in picked]
 
@@ -98,7 +98,7 @@ def test_a_timeline_shows_every_frame_under_its_caption(count, mode):
         assert (pixels[:30, columns] < 128).sum() > 50, "no ink where the caption belongs"
 
 
-def test_a_caption_wider_than_its_picture_is_not_cut():
+def test_a_caption_wider_than_its_image_is_not_cut():
     tiny = Image.new("L", (10, 10))
     strip = timeline([("iteration 123456", tiny)])
     assert strip.width > 100
@@ -111,7 +111,7 @@ def test_a_timeline_of_grey_and_colour_is_in_colour():
 
 @pytest.mark.parametrize("name", ["timeline.webp", "timeline.gif"])
 @pytest.mark.parametrize(("count", "each"), [(5, 500), (40, 200), (400, 40)])
-def test_an_animation_shows_all_frames_at_a_sensible_pace_and_holds_the_last(tmp_path, count, each, name):
+def test_an_animation_shows_all_frames_at_a_sensible_speed_and_pauses_at_the_last(tmp_path, count, each, name):
     path = tmp_path / name
     numbered = [(f"iteration {9 * i}", Image.new("L", (8, 8), i % 256)) for i in range(count)]
     animation(numbered, path)
@@ -121,7 +121,7 @@ def test_an_animation_shows_all_frames_at_a_sensible_pace_and_holds_the_last(tmp
     assert [file.name for file in tmp_path.iterdir()] == [name]
 
 
-def test_a_gif_keeps_a_few_colours(tmp_path):
+def test_a_gif_keeps_the_colours_of_images_with_few(tmp_path):
     path = tmp_path / "timeline.gif"
     colours = ["red", "lime", "blue"]
     animation([(name, Image.new("RGB", (60, 60), name)) for name in colours], path)
@@ -149,7 +149,7 @@ def test_frames_too_large_for_a_webp_are_drawn_smaller(tmp_path):
         assert (webp.n_frames, webp.size) == (2, (50, 8_515))
 
 
-def test_a_picture_that_fails_to_be_written_leaves_the_old_one_and_nothing_else(tmp_path):
+def test_an_image_that_cannot_be_written_leaves_the_old_one_and_no_other_file(tmp_path):
     path = tmp_path / "grid.png"
     save_atomically(Image.new("L", (2, 2), 7), path)
     with pytest.raises(OSError, match="cannot write mode"):
@@ -175,7 +175,7 @@ def test_an_npz_of_samples_holds_arr_0(tmp_path):
 
 @pytest.mark.parametrize("images", [GREY, RGB], ids=["grey", "rgb"])
 @pytest.mark.parametrize("ending", ["/", ""], ids=["slash", "empty_folder"])
-def test_a_folder_of_samples_is_a_file_an_image(tmp_path, images, ending):
+def test_a_folder_of_samples_has_a_file_for_each_image(tmp_path, images, ending):
     folder = tmp_path / "samples.d"
     if not ending:
         folder.mkdir()
@@ -186,7 +186,7 @@ def test_a_folder_of_samples_is_a_file_an_image(tmp_path, images, ending):
 
 
 @pytest.mark.parametrize("output", ["samples.jpg", "samples"])
-def test_an_ending_without_a_format_names_the_three_possibilities(output):
+def test_an_unknown_file_ending_is_refused_with_the_three_possibilities(output):
     with pytest.raises(UserError) as error:
         write_samples(GREY, output)
     assert str(error.value) == (
@@ -197,7 +197,7 @@ def test_an_ending_without_a_format_names_the_three_possibilities(output):
 
 
 @pytest.mark.parametrize("name", ["samples.png", "samples.npz", "samples/"])
-def test_samples_are_not_written_over_anything(tmp_path, name):
+def test_samples_never_overwrite_anything(tmp_path, name):
     output = f"{tmp_path}/{name}"
     check_output(output)
     write_samples(GREY[:2], output)
@@ -207,7 +207,7 @@ def test_samples_are_not_written_over_anything(tmp_path, name):
     assert {file: file.read_bytes() for file in tmp_path.rglob("*.*")} == before
 
 
-def test_a_folder_of_samples_does_not_take_the_place_of_a_file(tmp_path):
+def test_a_folder_of_samples_does_not_replace_a_file(tmp_path):
     (tmp_path / "samples").write_text("mine")
     with pytest.raises(UserError, match="exists already"):
         check_output(f"{tmp_path}/samples/")
@@ -222,7 +222,7 @@ NAMES = [
 ]
 
 
-def test_names_of_classes_are_folders_on_any_system_and_no_two_alike(tmp_path):
+def test_folder_names_of_classes_are_valid_on_any_system_and_all_different(tmp_path):
     names = folder_names(NAMES)
     devices = re.compile(r"(con|prn|aux|nul|conin\$|conout\$|(com|lpt)[0-9\u00b9\u00b2\u00b3]) *(\..*)?", re.IGNORECASE)
     for wanted, name in zip(NAMES, names, strict=True):

@@ -34,14 +34,14 @@ def names_in(path):
 # ---- metrics ----------------------------------------------------------------------------------------------
 
 
-def test_log_points_come_back_as_they_were(folder):
+def test_log_points_are_read_back_unchanged(folder):
     assert folder.read_metrics() == []
     append(folder, 1, 2, 3)
     assert folder.read_metrics() == points(1, 2, 3)
 
 
 @pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf])
-def test_a_number_that_json_does_not_know_is_null(folder, tmp_path, value):
+def test_a_number_that_json_cannot_express_is_null(folder, tmp_path, value):
     folder.append_metrics({"iteration": 1, "epoch": 0.1, "loss/d": value})
     assert json.loads((tmp_path / "metrics.jsonl").read_text())["loss/d"] is None
     folder.write_summary({"objective": value, "best": {"value": [value, 1.0]}, "metrics": (value,)})
@@ -69,7 +69,7 @@ def test_a_number_that_json_does_not_know_is_null(folder, tmp_path, value):
     ],
     ids=lambda damage: damage[:30].decode(errors="replace"),
 )
-def test_a_damaged_line_is_set_aside_with_the_file_and_the_others_stay(folder, tmp_path, caplog, damage):
+def test_with_a_damaged_line_the_file_is_renamed_and_the_other_lines_are_kept(folder, tmp_path, caplog, damage):
     append(folder, 1)
     path = tmp_path / "metrics.jsonl"
     broken = path.read_bytes() + damage + b"\n"
@@ -84,7 +84,7 @@ def test_a_damaged_line_is_set_aside_with_the_file_and_the_others_stay(folder, t
     assert len(caplog.messages) == 1
 
 
-def test_a_second_damage_is_set_aside_beside_the_first(folder, tmp_path):
+def test_a_second_damaged_file_is_renamed_beside_the_first(folder, tmp_path):
     for _ in range(2):
         with (tmp_path / "metrics.jsonl").open("a") as file:
             file.write("rubbish\n")
@@ -92,7 +92,7 @@ def test_a_second_damage_is_set_aside_beside_the_first(folder, tmp_path):
     assert {"metrics.jsonl.damaged-1", "metrics.jsonl.damaged-2"} <= set(names_in(tmp_path))
 
 
-def test_a_line_that_was_half_written_when_the_run_was_killed_is_no_damage(folder, tmp_path, caplog):
+def test_a_line_cut_off_by_a_kill_is_not_reported_as_damage(folder, tmp_path, caplog):
     append(folder, 1, 2)
     path = tmp_path / "metrics.jsonl"
     path.write_bytes(path.read_bytes()[:-10])
@@ -100,7 +100,7 @@ def test_a_line_that_was_half_written_when_the_run_was_killed_is_no_damage(folde
     assert caplog.messages == []
 
 
-def test_what_came_after_the_checkpoint_moves_to_another_file(folder, tmp_path):
+def test_lines_after_the_checkpoint_move_to_another_file(folder, tmp_path):
     append(folder, 1, 2, 3, 4)
     folder.rewind_metrics(2)
     assert folder.read_metrics() == points(1, 2)
@@ -113,14 +113,14 @@ def test_what_came_after_the_checkpoint_moves_to_another_file(folder, tmp_path):
 # ---- summary ----------------------------------------------------------------------------------------------
 
 
-def test_a_summary_is_read_as_it_was_written(folder):
+def test_a_summary_is_read_back_unchanged(folder):
     assert folder.read_summary() == {}
     folder.write_summary({"status": "running", "epochs": 1.5})
     assert folder.read_summary() == {"status": "running", "epochs": 1.5}
 
 
 @pytest.mark.parametrize("damage", [b"", b"{", b"[]", b"\xff", b"[" * 100_000, b'{"iterations": ' + b"9" * 5000 + b"}"])
-def test_a_damaged_summary_is_set_aside_by_name_and_stops_nothing(folder, tmp_path, caplog, damage):
+def test_a_damaged_summary_is_renamed_with_a_message_and_the_run_continues(folder, tmp_path, caplog, damage):
     path = tmp_path / "summary.json"
     path.write_bytes(damage)
     assert folder.read_summary() == {}
@@ -137,7 +137,7 @@ def level(value, size=8):
     return np.full((4, size, size, 1), value, np.uint8)
 
 
-def test_the_timeline_ends_with_the_run_whatever_a_killed_start_had_drawn_beyond(folder, tmp_path):
+def test_the_timeline_ends_with_the_run_even_if_a_killed_start_had_drawn_more(folder, tmp_path):
     for iteration, value in ((1, 0), (2, 100), (9, 255)):
         folder.save_samples(level(value), 2, iteration)
     folder.write_timeline({}, until=2)
@@ -147,7 +147,7 @@ def test_the_timeline_ends_with_the_run_whatever_a_killed_start_had_drawn_beyond
 
 
 @pytest.mark.parametrize("damage", [b"", b"\x89PNG\r\n\x1a\n", b"GIF89a", None], ids=["empty", "header", "gif", "cut"])
-def test_a_damaged_picture_is_named_and_no_part_of_the_timeline(folder, tmp_path, caplog, damage):
+def test_a_damaged_image_is_reported_and_not_in_the_timeline(folder, tmp_path, caplog, damage):
     for iteration, value in ((1, 0), (2, 100), (3, 255)):
         folder.save_samples(level(value), 2, iteration)
     folder.finish_writing()
@@ -160,7 +160,7 @@ def test_a_damaged_picture_is_named_and_no_part_of_the_timeline(folder, tmp_path
     assert caplog.messages[0].startswith(f"{path} is damaged and left out of the timeline: ")
 
 
-def test_files_of_other_names_among_the_samples_are_no_part_of_the_timeline(folder, tmp_path, caplog):
+def test_other_files_among_the_samples_are_not_in_the_timeline(folder, tmp_path, caplog):
     folder.save_samples(level(7), 2, 1)
     folder.finish_writing()
     for name in ("iteration_best.png", "iteration_.png", "mine.png"):
@@ -170,7 +170,7 @@ def test_files_of_other_names_among_the_samples_are_no_part_of_the_timeline(fold
     assert caplog.messages == []
 
 
-def test_pictures_of_another_size_or_kind_are_no_part_of_the_timeline(folder, tmp_path):
+def test_images_of_another_size_or_kind_are_not_in_the_timeline(folder, tmp_path):
     for iteration in (1, 2, 3):
         folder.save_samples(level(100), 2, iteration)
     folder.finish_writing()
@@ -180,7 +180,7 @@ def test_pictures_of_another_size_or_kind_are_no_part_of_the_timeline(folder, tm
         assert animated.n_frames == 2
 
 
-def test_without_pictures_there_is_no_timeline(folder, tmp_path):
+def test_without_images_there_is_no_timeline(folder, tmp_path):
     folder.write_timeline({}, until=9)
     assert names_in(tmp_path) == []
 
@@ -188,7 +188,7 @@ def test_without_pictures_there_is_no_timeline(folder, tmp_path):
 # ---- in the background ------------------------------------------------------------------------------------
 
 
-def test_a_slow_disk_is_waited_for_before_memory_fills_with_what_is_to_be_written(folder):
+def test_writing_waits_for_a_slow_disk_before_memory_fills(folder):
     begun, gate = [], threading.Event()
 
     def work():
@@ -210,7 +210,7 @@ def test_a_slow_disk_is_waited_for_before_memory_fills_with_what_is_to_be_writte
     assert len(begun) == 50
 
 
-def test_writings_happen_in_the_order_of_the_calls(folder):
+def test_files_are_written_in_the_order_of_the_calls(folder):
     done = []
     for number in range(20):
         folder.in_background(lambda number=number: done.append(number))
@@ -218,7 +218,7 @@ def test_writings_happen_in_the_order_of_the_calls(folder):
     assert done == list(range(20))
 
 
-def test_what_goes_wrong_in_the_background_is_raised_by_a_later_call_once(folder):
+def test_an_error_in_the_background_is_raised_once_by_a_later_call(folder):
     folder.in_background(lambda: 1 / 0)
     folder.settle()
     with pytest.raises(ZeroDivisionError):
@@ -238,7 +238,7 @@ def hangs(work):
     return thread.is_alive()
 
 
-def test_what_is_abandoned_never_begins_and_nobody_waits_for_it(tmp_path):
+def test_an_abandoned_write_never_begins_and_is_not_waited_for(tmp_path):
     folder, gate, begun, done = RunFolder(tmp_path), threading.Event(), threading.Event(), []
 
     def slow():
@@ -260,7 +260,7 @@ def test_what_is_abandoned_never_begins_and_nobody_waits_for_it(tmp_path):
 
 
 @pytest.mark.parametrize("calls", [1, 2])
-def test_a_folder_in_which_nothing_is_being_written_can_be_abandoned_too(tmp_path, calls):
+def test_a_folder_without_pending_writes_can_be_abandoned_too(tmp_path, calls):
     folder = RunFolder(tmp_path)
     for _ in range(calls):
         assert not hangs(folder.abandon)
@@ -270,7 +270,7 @@ def test_a_folder_in_which_nothing_is_being_written_can_be_abandoned_too(tmp_pat
 # ---- whose folder it is -----------------------------------------------------------------------------------
 
 
-def test_a_folder_is_one_runs_at_a_time(folder, tmp_path):
+def test_a_folder_is_locked_by_one_run_at_a_time(folder, tmp_path):
     folder.claim("resume", new=False)
     (tmp_path / "gan-run.log").write_text("[date][INFO] Process 4711 writes to here\n")
     with contextlib.closing(RunFolder(tmp_path)) as other, pytest.raises(UserError) as refusal:
@@ -284,13 +284,13 @@ def test_a_folder_is_one_runs_at_a_time(folder, tmp_path):
         third.claim("resume", new=False)
 
 
-def test_a_new_run_does_not_begin_where_there_is_one(folder, tmp_path):
+def test_a_new_run_is_refused_in_a_folder_that_has_one(folder, tmp_path):
     (tmp_path / "summary.json").write_text("{}")
     with pytest.raises(UserError, match=r"but there is a run already, and runs are not overwritten\."):
         folder.claim("hydra.run.dir", new=True)
 
 
-def test_a_folder_without_a_run_is_refused_with_what_it_lacks(tmp_path):
+def test_a_folder_without_a_run_is_refused_with_what_is_missing(tmp_path):
     for expected in ("there is no such folder", "it has no .hydra/config.yaml", "has saved no checkpoint"):
         with pytest.raises(UserError, match=expected):
             RunFolder.of_run(str(tmp_path / "run"), "run")
@@ -301,7 +301,7 @@ def test_a_folder_without_a_run_is_refused_with_what_it_lacks(tmp_path):
 
 
 @pytest.mark.parametrize("name", ["metrics.jsonl", "summary.json"])
-def test_a_folder_in_a_files_place_is_told_by_its_path(folder, tmp_path, name):
+def test_a_folder_in_place_of_a_file_is_reported_with_its_path(folder, tmp_path, name):
     (tmp_path / name).mkdir()
     with pytest.raises(UserError, match=rf"{name} cannot be read: it is not a regular file"):
         folder.read_metrics() if name == "metrics.jsonl" else folder.read_summary()

@@ -26,7 +26,7 @@ def changed(path, value):
 
 
 @pytest.mark.parametrize("path", places_of(WHOLE), ids=str)
-def test_one_odd_value_leaves_a_sweep_that_can_be_worked_with_or_none(tmp_path, path):
+def test_one_odd_value_leaves_a_usable_sweep_or_none(tmp_path, path):
     for value in ODD:
         for left in tmp_path.iterdir():
             left.unlink()
@@ -40,13 +40,13 @@ def test_one_odd_value_leaves_a_sweep_that_can_be_worked_with_or_none(tmp_path, 
 
 
 @pytest.mark.parametrize("content", ["", "[]", '{"jobs": 1}', '{"jobs": [1]}', '{"jobs": [[]]}', "[" * 100_000, "NaN"])
-def test_what_is_no_sweep_is_set_aside(tmp_path, content):
+def test_a_file_that_is_not_a_sweep_is_renamed(tmp_path, content):
     (tmp_path / FILE).write_text(content)
     assert SweepFolder(tmp_path).read() == Sweep()
     assert (tmp_path / f"{FILE}.damaged-1").read_text() == content
 
 
-def test_a_sweep_without_jobs_is_one_that_begins(tmp_path):
+def test_a_sweep_without_jobs_is_new(tmp_path):
     (tmp_path / FILE).write_text('{"jobs": []}')
     assert SweepFolder(tmp_path).read() == Sweep()
     assert not (tmp_path / f"{FILE}.damaged-1").exists()

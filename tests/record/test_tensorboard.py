@@ -39,7 +39,7 @@ def points(events, tag):
     return [(event.step, event.value) for event in events.Scalars(tag)]
 
 
-def test_a_start_writes_one_event_file_at_the_top_of_the_folder(tmp_path):
+def test_each_start_writes_one_event_file_at_the_top_of_the_folder(tmp_path):
     folder = tmp_path / "run"
     with LOGGER.open(RunToLog(folder, first_iteration=1)) as events:
         events.begin(ROW, metrics=["loss/d"])
@@ -50,12 +50,12 @@ def test_a_start_writes_one_event_file_at_the_top_of_the_folder(tmp_path):
     assert file.parent == folder
 
 
-def test_a_start_that_writes_nothing_leaves_no_file(tmp_path):
+def test_a_start_without_values_leaves_no_file(tmp_path):
     LOGGER.open(RunToLog(tmp_path, first_iteration=1)).close()
     assert not list(tmp_path.iterdir())
 
 
-def test_every_scalar_comes_back_at_its_iteration(tmp_path):
+def test_every_scalar_is_read_back_at_its_iteration(tmp_path):
     with LOGGER.open(RunToLog(tmp_path, first_iteration=1)) as events:
         for iteration in range(1, 31):
             events.scalars({"loss/d": iteration / 2, "speed/images_per_second": 1e6}, iteration)
@@ -73,7 +73,7 @@ def test_a_diverged_loss_is_logged_as_nan(tmp_path):
 
 
 @pytest.mark.parametrize("mode", ["L", "RGB"])
-def test_a_picture_comes_back_pixel_by_pixel(tmp_path, mode):
+def test_an_image_is_read_back_pixel_by_pixel(tmp_path, mode):
     picture = Image.fromarray(np.arange(48, dtype=np.uint8).reshape(6, 8)).convert(mode)
     with LOGGER.open(RunToLog(tmp_path, first_iteration=1)) as events:
         events.image("samples/fixed", picture, 7)
@@ -83,14 +83,14 @@ def test_a_picture_comes_back_pixel_by_pixel(tmp_path, mode):
         assert np.array_equal(np.asarray(decoded.convert(mode)), np.asarray(picture))
 
 
-def test_pictures_can_be_left_out_of_the_event_file(tmp_path):
+def test_images_can_be_left_out_of_the_event_file(tmp_path):
     with TensorBoard(flush_seconds=60, charts=CHARTS, images=False).open(RunToLog(tmp_path)) as events:
         events.image("samples/fixed", Image.new("L", (64, 64)), 1)
         events.scalars({"loss/d": 1.0}, 1)
     assert read(tmp_path).Tags()["images"] == []
 
 
-def test_a_text_comes_back(tmp_path):
+def test_a_text_is_read_back(tmp_path):
     with LOGGER.open(RunToLog(tmp_path, first_iteration=1)) as events:
         events.text("config", "**seed**: 0", 0)
     (stored,) = read(tmp_path).Tensors("config/text_summary")
@@ -105,7 +105,7 @@ def test_the_custom_scalars_page_has_a_chart_for_each_title(tmp_path):
     assert {chart.title: list(chart.multiline.tag) for chart in category.chart} == CHARTS
 
 
-def test_charts_may_come_from_a_config(tmp_path):
+def test_charts_can_be_configured(tmp_path):
     config = OmegaConf.create(CHARTS)
     with TensorBoard(flush_seconds=60, charts=config).open(RunToLog(tmp_path, first_iteration=1)) as events:
         events.scalars({"loss/d": 1.0}, 1)
@@ -113,7 +113,7 @@ def test_charts_may_come_from_a_config(tmp_path):
 
 
 @pytest.mark.parametrize("reader", [EventAccumulator, EventAccumulatorOfTheServer])
-def test_a_resumed_run_has_no_point_twice(tmp_path, reader):
+def test_a_resumed_run_has_no_point_twice_in_its_chart(tmp_path, reader):
     for first, last, value in [(1, 9, 0.0), (6, 12, 1.0)]:
         with LOGGER.open(RunToLog(tmp_path, first_iteration=first)) as events:
             for iteration in range(first, last + 1):
@@ -155,7 +155,7 @@ def test_a_running_job_is_on_the_hparams_page_with_its_values(tmp_path):
 @pytest.mark.parametrize(
     ("outcome", "status"), [("finished", api_pb2.STATUS_SUCCESS), ("failed", api_pb2.STATUS_FAILURE)]
 )
-def test_a_run_that_ended_says_how_on_the_hparams_page(tmp_path, outcome, status):
+def test_a_run_that_ended_has_its_status_on_the_hparams_page(tmp_path, outcome, status):
     with LOGGER.open(RunToLog(tmp_path, first_iteration=1)) as events:
         events.end(outcome)
     end = metadata.parse_session_end_info_plugin_data(hparams(tmp_path)[metadata.SESSION_END_INFO_TAG])
@@ -163,7 +163,7 @@ def test_a_run_that_ended_says_how_on_the_hparams_page(tmp_path, outcome, status
     assert end.end_time_secs > 0
 
 
-def test_what_was_logged_before_an_error_is_kept(tmp_path):
+def test_values_logged_before_an_error_are_kept(tmp_path):
     with pytest.raises(KeyboardInterrupt), LOGGER.open(RunToLog(tmp_path, first_iteration=1)) as events:  # noqa: PT012
         events.scalars({"loss/d": 1.0}, 1)
         raise KeyboardInterrupt
@@ -200,7 +200,7 @@ def test_importing_the_module_does_not_load_tensorboard_or_torch():
     assert subprocess.run([sys.executable, "-c", check], check=False).returncode == 0
 
 
-def test_a_closed_file_takes_nothing_more_and_no_other_is_begun(tmp_path):
+def test_a_closed_file_takes_nothing_more_and_no_other_is_opened(tmp_path):
     with LOGGER.open(RunToLog(tmp_path, first_iteration=1)) as events:
         events.scalars({"loss/d": 1.0}, 1)
     for late in (
@@ -212,7 +212,7 @@ def test_a_closed_file_takes_nothing_more_and_no_other_is_begun(tmp_path):
     assert len(list(tmp_path.iterdir())) == 1
 
 
-def test_a_run_that_failed_and_then_went_well_is_a_success_on_the_hparams_page(tmp_path):
+def test_a_run_that_failed_and_then_finished_is_finished_on_the_hparams_page(tmp_path):
     for outcome in ("failed", "interrupted", "finished"):
         with LOGGER.open(RunToLog(tmp_path, first_iteration=1)) as events:
             events.begin(ROW, metrics=["loss/d"])
@@ -221,7 +221,7 @@ def test_a_run_that_failed_and_then_went_well_is_a_success_on_the_hparams_page(t
     assert end.status == api_pb2.STATUS_SUCCESS
 
 
-def test_a_run_that_fails_before_it_begins_is_a_row_until_it_starts_again(tmp_path):
+def test_a_run_that_fails_before_training_is_a_row_until_it_starts_again(tmp_path):
     for _ in range(2):
         with LOGGER.open(RunToLog(tmp_path)) as events:
             events.begin(ROW, metrics=["loss/d"])
@@ -237,14 +237,14 @@ def test_a_run_that_fails_before_it_begins_is_a_row_until_it_starts_again(tmp_pa
 
 
 @pytest.mark.parametrize(("grids", "more"), [(10, ""), (11, " --samples_per_plugin images=11")])
-def test_the_line_that_opens_the_dashboard_asks_for_all_pictures_where_it_would_show_some(tmp_path, grids, more):
+def test_the_dashboards_command_asks_for_all_images_where_tensorboard_would_sample_them(tmp_path, grids, more):
     (tmp_path / "job/samples").mkdir(parents=True)
     for iteration in range(grids):
         (tmp_path / f"job/samples/iteration_{iteration:08d}.png").touch()
     assert dashboard_line(tmp_path, Path("my sweep")) == f"tensorboard --logdir 'my sweep'{more}"
 
 
-def test_a_chart_says_what_its_scalar_means_wherever_the_first_point_is_read(tmp_path):
+def test_a_chart_explains_its_scalar_wherever_the_first_point_is(tmp_path):
     for start in (1, 3):
         with LOGGER.open(RunToLog(tmp_path, first_iteration=start)) as events:
             events.describe({"metric/a": "Lower is better: a distance."})

@@ -48,7 +48,7 @@ def surroundings():
     }
 
 
-def test_a_run_from_python_is_the_commands_to_the_bit_and_leaves_nothing_behind(tmp_path):
+def test_a_run_from_python_equals_the_commands_bit_for_bit_and_leaves_no_global_state(tmp_path):
     (tmp_path / "typed").mkdir()
     assert gan_run(tmp_path / "typed", *QUICK).code == 0
     before = surroundings()
@@ -73,7 +73,7 @@ def run(tmp_path_factory):
         return gr.load(Path(gr.train(*QUICK, quiet=True).folder).absolute())
 
 
-def test_a_run_tells_what_it_was_asked_for_and_how_it_went(run):
+def test_a_run_has_its_settings_and_its_result(run):
     assert run.status == "finished"
     assert run.config["trainer"]["iterations"] == 4
     assert run.config["optimizer"]["g"]["lr"] == run.config["optimizer"]["lr"]  # references are followed
@@ -85,7 +85,7 @@ def test_a_run_tells_what_it_was_asked_for_and_how_it_went(run):
     assert "finished" in run._repr_html_()
 
 
-def test_images_of_a_run_are_those_that_gan_sample_writes(run, tmp_path):
+def test_samples_of_a_run_are_those_of_gan_sample(run, tmp_path):
     assert gan_sample(tmp_path, f"run={run.folder}", "num=5", "seed=3", "output=five.npz").code == 0
     drawn = run.sample(5, seed=3)
     assert drawn.dtype == np.uint8
@@ -94,14 +94,14 @@ def test_images_of_a_run_are_those_that_gan_sample_writes(run, tmp_path):
     assert not np.array_equal(drawn, run.sample(5, seed=4))
 
 
-def test_images_show_themselves_as_a_grid_and_what_is_no_batch_of_them_does_not(run):
+def test_images_are_shown_as_a_grid_and_other_arrays_are_not(run):
     images = run.sample(5)
     assert images._repr_png_().startswith(b"\x89PNG")
     for other in (images[0], images[:0], images.astype(float), images[..., 0]):
         assert other._repr_png_() is None
 
 
-def test_numbers_of_a_run_are_held_against_real_images_and_noise(run):
+def test_metrics_of_a_run_are_compared_with_real_images_and_noise(run):
     report = run.evaluate("num=40", real=40, checkpoint="last")
     found = report.as_dict()
     assert found["count"] == 32  # beside as many real ones, of the 64 that it was trained on
@@ -128,7 +128,7 @@ MISTYPED = [
 
 
 @pytest.mark.parametrize("word", MISTYPED)
-def test_what_the_command_refuses_is_an_exception_with_the_same_words(tmp_path, word):
+def test_what_the_command_refuses_raises_an_exception_with_the_same_message(tmp_path, word):
     typed = gan_run(tmp_path, word)
     before = surroundings()
     with pytest.raises(gr.UserError) as error:
@@ -151,18 +151,18 @@ def test_settings_may_be_given_as_keyword_arguments():
 
 
 @pytest.mark.parametrize(("words", "settings"), [([3], {}), ([], {"seed": object()}), ([], {"seed": float("nan")})])
-def test_what_no_setting_can_be_is_refused(words, settings):
+def test_values_that_cannot_be_settings_are_refused(words, settings):
     with pytest.raises(gr.UserError):
         gr.train(*words, **settings)
 
 
-def test_a_sweep_is_not_trained_as_one_run():
+def test_train_refuses_a_sweep():
     for words in (["-m", "seed=1,2"], ["sweep_resume=multirun/x"]):
         with pytest.raises(gr.UserError, match=r"gan_runner\.sweep"):
             gr.train(*words)
 
 
-def test_runs_in_several_threads_come_to_the_bits_of_runs_one_by_one(tmp_path):
+def test_runs_in_several_threads_equal_runs_one_by_one_bit_for_bit(tmp_path):
     seeds = [1, 2, 3]
     alone = [everything_but_times(gr.train(*QUICK, seed=seed, quiet=True).folder) for seed in seeds]
     together, level = dict.fromkeys(seeds), logging.getLogger("gan_runner").level
@@ -183,7 +183,7 @@ def test_runs_in_several_threads_come_to_the_bits_of_runs_one_by_one(tmp_path):
         assert (together[seed].folder / "gan-run.log").read_text().count("Finished in") == 1
 
 
-def test_a_program_of_hydras_own_goes_on_with_its_own_config_and_version():
+def test_a_program_that_uses_hydra_keeps_its_config_and_version():
     with initialize_config_module("hydra.conf", job_name="theirs", version_base="1.2"):
         before = GlobalHydra.instance().hydra, version.getbase()
         run = gr.train(*QUICK, quiet=True)
@@ -199,7 +199,7 @@ def stop_once_saved(folder, pattern):
     os.kill(os.getpid(), signal.SIGINT)
 
 
-def test_ctrl_c_saves_and_gives_back_a_run_that_goes_on_to_the_bit(tmp_path):
+def test_ctrl_c_saves_and_returns_a_run_that_resumes_bit_for_bit(tmp_path):
     often = [*QUICK, "trainer.log_every=2", "trainer.checkpoint_every=2"]
     stopper = threading.Thread(target=stop_once_saved, args=(tmp_path, "outputs/*/*/checkpoints/last.pt"))
     stopper.start()
@@ -216,13 +216,13 @@ def test_ctrl_c_saves_and_gives_back_a_run_that_goes_on_to_the_bit(tmp_path):
         assert torch.equal(states[0][name], weights), name
 
 
-def test_a_run_that_goes_on_is_refused_what_the_command_refuses(run):
+def test_a_resume_refuses_what_the_command_refuses(run):
     with pytest.raises(gr.UserError, match="that run trains something else"):
         run.resume("model.dropout=0.7", iterations=6)
     assert run.status == "finished"
 
 
-def test_what_a_run_says_is_printed_where_nobody_else_logs_it(monkeypatch):
+def test_messages_are_printed_if_nobody_else_logs_them(monkeypatch):
     monkeypatch.setattr(logging.getLogger(), "handlers", [])
     for quiet, wanted in ((True, ""), (False, "4 iterations")):
         out = io.StringIO()
@@ -233,7 +233,7 @@ def test_what_a_run_says_is_printed_where_nobody_else_logs_it(monkeypatch):
         assert "4 iterations" in (run.folder / "gan-run.log").read_text()
 
 
-def test_a_folder_that_is_no_runs_is_told_with_what_to_type(tmp_path, run):
+def test_a_folder_without_a_run_is_refused_with_what_to_type(tmp_path, run):
     Path("empty").mkdir()
     Path("sweep").mkdir()
     Path("sweep/sweep.json").write_text("{}")
@@ -249,7 +249,7 @@ def test_a_folder_that_is_no_runs_is_told_with_what_to_type(tmp_path, run):
         run.sample(0)
 
 
-def test_a_strangers_folder_builds_nothing_that_is_not_vouched_for(tmp_path, run):
+def test_an_untrusted_folder_builds_only_what_is_trusted(tmp_path, run):
     import shutil
 
     shutil.copytree(run.folder, "theirs")
@@ -261,7 +261,7 @@ def test_a_strangers_folder_builds_nothing_that_is_not_vouched_for(tmp_path, run
             use()
 
 
-def test_a_sweep_gives_a_row_a_job_and_its_runs(tmp_path):
+def test_a_sweep_returns_a_row_for_each_job_and_its_runs(tmp_path):
     swept = gr.sweep(*QUICK, "model.dropout=0.1,0.3", quiet=True)
     assert swept.folder.parent.parent == Path("multirun")
     rows = swept.table.to_dict("records")

@@ -36,7 +36,7 @@ def test_the_notebook_runs_in_an_empty_folder_and_shows_images_tables_and_a_mess
     assert len(list(tmp_path.glob("multirun/*/*/*/checkpoints"))) == 2
 
 
-def test_the_stop_button_saves_a_run_and_gives_it_back(tmp_path):
+def test_the_stop_button_saves_and_returns_the_run(tmp_path):
     notebook = nbformat.v4.new_notebook()
     often = "'trainer.checkpoint_every=2', 'trainer.iterations=100000'"
     notebook.cells = [

@@ -68,7 +68,7 @@ def run(tmp_path):
 
 
 @pytest.mark.parametrize("name", ODD)
-def test_a_run_says_what_it_is_whatever_its_summary_holds(run, name):
+def test_a_run_is_described_whatever_its_summary_contains(run, name):
     for path in places(SUMMARY):
         (run / "summary.json").write_text(json.dumps(put(SUMMARY, path, ODD[name])))
         opened = gr.load(run)
@@ -86,14 +86,14 @@ def test_a_run_says_what_it_is_whatever_its_summary_holds(run, name):
 
 
 @pytest.mark.parametrize("name", ODD)
-def test_the_history_of_a_run_is_a_table_whatever_a_log_point_holds(run, name):
+def test_the_history_of_a_run_is_a_table_whatever_its_log_points_contain(run, name):
     for path in places(POINT):
         (run / "metrics.jsonl").write_text(json.dumps(POINT) + "\n" + json.dumps(put(POINT, path, ODD[name])) + "\n")
         assert len(gr.load(run).history) in (1, 2), path
 
 
 @pytest.mark.parametrize("name", ODD)
-def test_a_sweep_says_what_it_is_whatever_its_file_holds(run, name):
+def test_a_sweep_is_described_whatever_its_file_contains(run, name):
     whole = {"jobs": [JOB, JOB]}
     for path in places(whole):
         (run.parent / "sweep.json").write_text(json.dumps(put(whole, path, ODD[name])))
@@ -110,7 +110,7 @@ def test_a_sweep_says_what_it_is_whatever_its_file_holds(run, name):
     "folder",
     ["../run", "..", ".", "x/../../run", "link", "link/inner", "x/link/inner", "{}", "", "\0", "\ud800", "file"],
 )
-def test_the_runs_of_a_sweep_lie_in_its_folder(run, folder):
+def test_the_runs_of_a_sweep_are_inside_its_folder(run, folder):
     sweep = run.parent / "sweep"
     (sweep / "x").mkdir(parents=True)
     run.rename(run.parent / "target")

@@ -47,7 +47,7 @@ STRATEGIES = ["auto", "minority", "not minority", "not majority", "all", {7: 9, 
 @pytest.mark.parametrize(
     "strategy", STRATEGIES, ids=lambda strategy: "a function" if callable(strategy) else str(strategy)
 )
-def test_as_many_images_of_each_class_come_as_from_its_own_over_sampler(run, strategy):
+def test_each_class_gets_as_many_images_as_from_imbalanced_learns_own_sampler(run, strategy):
     pixels, y = images()
     flat = pixels.reshape(len(y), -1)
     ours = gan_runner.GanSampler(run, sampling_strategy=strategy, random_state=0)
@@ -72,7 +72,7 @@ def test_a_ratio_is_of_two_classes(run):
         gan_runner.GanSampler(run, sampling_strategy=0.75).fit_resample(more, y)
 
 
-def test_what_is_added_is_what_the_run_draws_of_the_class(run):
+def test_added_images_are_the_runs_images_of_the_class(run):
     pixels, y = images()
     sampler = gan_runner.GanSampler(run, random_state=np.random.RandomState(4))
     found, classes = sampler.fit_resample(pixels, y)
@@ -84,7 +84,7 @@ def test_what_is_added_is_what_the_run_draws_of_the_class(run):
     assert np.array_equal(found, again)
 
 
-def test_pixels_from_0_to_1_and_names_of_classes_are_taken(folder):
+def test_pixels_in_0_to_1_and_class_names_are_accepted(folder):
     pixels, y = images()
     scaled = (pixels / 255).reshape(len(y), -1)
     sampler = gan_runner.GanSampler(folder, random_state=1, scale=1 / 255)
@@ -94,7 +94,7 @@ def test_pixels_from_0_to_1_and_names_of_classes_are_taken(folder):
     assert sorted(set(classes)) == ["3", "7", "8"]
 
 
-def test_it_is_cloned_and_stands_in_a_pipeline(folder):
+def test_it_can_be_cloned_and_used_in_a_pipeline(folder):
     pixels, y = images()
     flat = pixels.reshape(len(y), -1)
     dummy = pytest.importorskip("sklearn.dummy")
@@ -104,7 +104,7 @@ def test_it_is_cloned_and_stands_in_a_pipeline(folder):
     assert steps.fit(flat, y).predict(flat).tolist() == [8] * len(y)
 
 
-def test_images_of_another_size_and_classes_that_are_not_there_are_refused(run):
+def test_images_of_another_size_and_unknown_classes_are_refused(run):
     pixels, y = images()
     with pytest.raises(UserError, match="X has 16 pixels an image, but the run draws 8 x 8 x 1"):
         gan_runner.GanSampler(run).fit_resample(pixels[:, :4, :4], y)

@@ -223,7 +223,7 @@ def played(table, turns, position=0):
 
 
 @pytest.mark.parametrize("model", ["mlp", "dcgan"])
-def test_the_same_seed_gives_the_same_weights_to_the_bit(set_up, state_of, same_bits, model):
+def test_the_same_seed_gives_the_same_weights_bit_for_bit(set_up, state_of, same_bits, model):
     states = []
     for seed in (1, 1, 2):
         table = set_up(model, seed=seed, dropout=0.3)

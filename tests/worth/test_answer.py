@@ -45,11 +45,11 @@ def answer(**other):
     return Answer(plan, scores, ["shirt", "bag"], [1], [50])
 
 
-def test_scores_are_made_up_for_every_arm():
+def test_the_invented_scores_cover_every_arm():
     assert [arm.name for arm in arms(100.0)] == list(POINTS)
 
 
-def test_the_answer_is_no_if_something_cheap_does_better():
+def test_the_answer_is_no_if_something_cheap_is_better():
     found = answer()
     assert found.verdict == "no"
     assert found.cheap.name == "shifts and flips"
@@ -64,7 +64,7 @@ def test_the_answer_is_no_if_something_cheap_does_better():
     assert found.worth.low < found.worth.ratio < found.worth.high
 
 
-def test_the_answer_is_yes_if_generated_images_do_better_than_anything_cheap():
+def test_the_answer_is_yes_if_generated_images_are_better_than_anything_cheap():
     found = answer(generated_x10=7.0)
     assert found.verdict == "yes"
     assert 150 < round(found.worth.ratio * found.own) < 500
@@ -87,7 +87,7 @@ def test_harmful_images_are_reported():
     assert "worth no real ones" in found.sentences()[0]
 
 
-def test_images_beyond_the_curve_are_worth_more_than_its_end():
+def test_images_above_the_curve_are_worth_more_than_its_end():
     assert "worth more than 500 real ones" in answer(generated_x10=12.0).sentences()[0]
 
 
@@ -95,7 +95,7 @@ def test_images_beyond_the_curve_are_worth_more_than_its_end():
     ("arm", "points"),
     [("control: repeats x3", 3.0), ("control: held-back real x3", 1.0), ("control: held-back real x3", 9.0)],
 )
-def test_there_is_no_verdict_where_a_control_contradicts_it(arm, points):
+def test_there_is_no_verdict_if_a_control_contradicts_it(arm, points):
     found = answer(**{arm: points})
     assert found.verdict == "controls contradict"
     assert [control.right for control in found.controls].count(False) == 1
@@ -103,13 +103,13 @@ def test_there_is_no_verdict_where_a_control_contradicts_it(arm, points):
     assert repr(arm) in found.sentences()[1]
 
 
-def test_there_is_no_verdict_where_real_images_help_no_more():
+def test_there_is_no_verdict_if_more_real_images_do_not_help():
     flat = {name: 0.0 for name in POINTS if name.startswith(("more real", "control", "generated x"))}
     found = answer(**flat, shifts=0.0, **{"shifts and flips": 0.0})
     assert found.verdict == "not measurable"
 
 
-def test_an_answer_is_json_a_table_and_a_picture():
+def test_an_answer_is_json_a_table_and_an_image():
     found = answer()
     plain = json.loads(json.dumps(found.as_dict(), allow_nan=False))
     assert plain["verdict"] == "no"
@@ -124,7 +124,7 @@ def test_an_answer_is_json_a_table_and_a_picture():
     assert len(picture.getcolors(2**24)) > 5
 
 
-def test_no_figure_in_words_or_in_the_table_is_minus_nought():
+def test_no_figure_is_shown_as_minus_zero():
     found = answer(**{"shifts and flips": 1.5004, "real": -60.0})
     assert "-0.0" not in found.table() + " ".join(found.sentences())
     assert "by +0.0 points" in found.sentences()[1]

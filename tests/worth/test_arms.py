@@ -26,7 +26,7 @@ def arm(name, held_back=10.0):
     return next(each for each in arms(held_back) if each.name == name)
 
 
-def test_images_are_added_to_scarce_classes_alone():
+def test_images_are_added_only_to_scarce_classes():
     some = pool()
     for each in arms(10.0):
         common, scarce = some.rows(each, 0, 0)
@@ -40,19 +40,19 @@ def test_images_are_added_to_scarce_classes_alone():
         assert set(scarce[4:].tolist()) <= set(source.get(each.kind, some.kept)[1].tolist()), each.name
 
 
-def test_repeats_are_every_image_as_often():
+def test_repeats_contain_every_image_equally_often():
     scarce = pool().rows(arm("control: repeats x3"), 0, 0)[1]
     assert scarce.bincount(minlength=16)[12:16].tolist() == [4, 4, 4, 4]
 
 
-def test_a_larger_number_of_real_images_holds_the_smaller_and_no_image_twice():
+def test_a_larger_number_of_real_images_contains_the_smaller_and_no_image_twice():
     some = pool()
     few, more = (set(some.rows(arm(f"more real x{ratio}"), 0, 3)[1].tolist()) for ratio in ("1", "10"))
     assert few < more
     assert len(more) == 44
 
 
-def test_repetitions_and_the_control_draw_other_real_images():
+def test_repetitions_and_the_control_use_different_real_images():
     some = pool()
     drawn = {
         tuple(some.rows(each, 0, number)[1].tolist())
@@ -66,7 +66,7 @@ def test_repetitions_and_the_control_draw_other_real_images():
     ("held_back", "ratios"),
     [(120.0, [0.3, 1, 3, 10]), (10.0, [0.3, 1, 3, 10]), (1.0, [0.3, 1]), (0.5, [0.3, 0.5]), (5.0, [0.3, 1, 3, 5])],
 )
-def test_the_curve_ends_where_real_images_do(held_back, ratios):
+def test_the_curve_ends_with_the_available_real_images(held_back, ratios):
     plan = arms(held_back)
     assert [each.ratio for each in plan if each.kind == "curve"] == ratios
     controls = {each.ratio for each in plan if each.kind in ("held back", "repeats")}
@@ -91,7 +91,7 @@ def learnable():
 RECIPE = Recipe(updates=12, batch_size=16, seed=0, number=0)
 
 
-def test_every_arm_learns_to_tell_classes_apart():
+def test_every_arm_learns_to_classify():
     images, rows = learnable()
     labels = torch.tensor([0] * 10 + [1] * 30)
     for name in ("real", "class weights", "oversampling", "shifts", "shifts and flips", "mixup"):
@@ -120,7 +120,7 @@ def test_repeats_of_every_class_learn_what_oversampling_learns():
     assert probabilities(nets[0], images).equal(probabilities(nets[1], images))
 
 
-def test_classes_come_equally_often_but_in_the_plain_arms():
+def test_classes_are_equally_frequent_except_in_the_plain_arms():
     images, rows = learnable()
     rows = [rows[0], rows[1][:1]]
     images[rows[1]] = 255  # a class of one image that looks like no other

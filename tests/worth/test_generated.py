@@ -47,7 +47,7 @@ def made(filters=Filters(), counts=(6, 9)):  # noqa: B008
     return generate(draw, counts, Judge(), TRAINING, LABELS, CLASSES, filters, seed=3)
 
 
-def test_copies_are_found_with_the_image_that_they_are_copies_of():
+def test_copies_are_found_with_their_originals():
     found = made()
     assert found.label.tolist() == [0] * 6 + [1] * 9
     assert found.copied.tolist() == [place % 3 == 0 for place in [*range(6), *range(9)]]
@@ -57,21 +57,21 @@ def test_copies_are_found_with_the_image_that_they_are_copies_of():
     assert (LABELS[found.nearest] == found.label).all()
 
 
-def test_distances_are_of_pixels_from_0_to_1():
+def test_distances_are_computed_from_pixels_in_0_to_1():
     found = made()
     row = 1
     difference = (found.images[row].double() - TRAINING[LABELS.eq(0)].double()).div(255).square().mean((1, 2, 3)).sqrt()
     assert float(found.distance[row]) == pytest.approx(float(difference.min()), abs=1e-6)
 
 
-def test_confidence_is_the_probability_of_the_class_that_was_asked_for():
+def test_confidence_is_the_probability_of_the_requested_class():
     found = made()
     bright = 2 * 4 * (found.images[:, 0, 0, 0].double() / 127.5 - 1)
     expected = torch.sigmoid(torch.where(found.label == 1, bright, -bright))
     torch.testing.assert_close(found.confidence.double(), expected, atol=1e-5, rtol=0)
 
 
-def test_filters_leave_images_out_and_draw_others_in_their_place():
+def test_filtered_images_are_replaced_by_others():
     found = made(Filters(confidence=0.9, copies=False))
     assert found.label.tolist() == [0] * 6 + [1] * 9
     assert (found.confidence >= 0.9).all()
@@ -101,7 +101,7 @@ def test_filters_that_leave_too_few_are_refused():
     assert "Try a lower confidence" in refused.value.remedy
 
 
-def test_what_is_saved_is_loaded(tmp_path):
+def test_saved_images_are_loaded(tmp_path):
     found = made()
     save(found, tmp_path / "generated.npz")
     again = load(tmp_path / "generated.npz")
@@ -109,7 +109,7 @@ def test_what_is_saved_is_loaded(tmp_path):
     assert all(getattr(again, name).equal(value) for name, value in vars(found).items())
 
 
-def test_a_damaged_file_is_to_be_taken_away(tmp_path):
+def test_a_damaged_file_is_reported_with_how_to_remove_it(tmp_path):
     path = tmp_path / "generated.npz"
     save(made(), path)
     for content in (path.read_bytes()[:500], b"", b"no array"):
@@ -118,7 +118,7 @@ def test_a_damaged_file_is_to_be_taken_away(tmp_path):
             load(path)
 
 
-def test_arrays_of_other_types_and_sizes_are_damage(tmp_path):
+def test_arrays_of_other_types_and_sizes_are_reported_as_damaged(tmp_path):
     """Each array by itself: left out, of another type, of another size, of other dimensions, and with objects."""
     path = tmp_path / "generated.npz"
     good = {name: value.numpy() for name, value in vars(made()).items()}
@@ -141,7 +141,7 @@ def test_arrays_of_other_types_and_sizes_are_damage(tmp_path):
             load(path)
 
 
-def test_a_file_with_any_of_its_bytes_changed_is_loaded_or_damaged(tmp_path):
+def test_a_file_with_any_changed_byte_is_loaded_or_reported(tmp_path):
     path = tmp_path / "generated.npz"
     save(made(), path)
     content = path.read_bytes()
@@ -155,7 +155,7 @@ def test_a_file_with_any_of_its_bytes_changed_is_loaded_or_damaged(tmp_path):
             load(path)
 
 
-def test_images_that_are_there_stay_and_others_get_another_name(tmp_path):
+def test_existing_images_stay_and_are_renamed(tmp_path):
     few, many = made(counts=(2, 2)), made(counts=(3, 3))
     write_folder(few, CLASSES, tmp_path, "here/run")
     first = {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*")}
@@ -193,7 +193,7 @@ def test_a_manifest_has_a_line_for_each_file(folder):
     assert [float(line["confidence"]) for line in lines] == pytest.approx(found.confidence.tolist(), abs=1e-4)
 
 
-def test_images_in_colour_and_with_transparency_are_written_as_they_are(tmp_path):
+def test_colour_images_and_transparency_are_written_unchanged(tmp_path):
     found = made(counts=(1, 1))
     for channels in (3, 4):
         pixels = torch.randint(0, 256, (2, channels, 4, 4), dtype=torch.uint8)

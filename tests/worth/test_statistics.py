@@ -27,16 +27,16 @@ KNOWN_T = {2: 12.706205, 3: 4.302653, 4: 3.182446, 5: 2.776445, 6: 2.570582, 11:
 
 
 @pytest.mark.parametrize(("count", "expected"), KNOWN_T.items())
-def test_the_t_quantile_is_that_of_the_tables(count, expected):
+def test_the_t_quantile_agrees_with_tables(count, expected):
     assert t_quantile(0.95, count) == pytest.approx(expected, abs=1e-6)
 
 
-def test_the_t_quantile_of_one_degree_of_freedom_is_that_of_cauchy():
+def test_the_t_quantile_of_one_degree_of_freedom_is_that_of_the_cauchy_distribution():
     for confidence in (0.5, 0.9, 0.99):
         assert t_quantile(confidence, 2) == pytest.approx(math.tan(math.pi * confidence / 2))
 
 
-def test_an_interval_is_students():
+def test_an_interval_is_that_of_students_t():
     found = interval([1.0, 2.0, 3.0])
     assert found.mean == 2.0
     assert found.high - found.mean == pytest.approx(4.302653 / math.sqrt(3), abs=1e-6)
@@ -47,14 +47,14 @@ def test_an_interval_of_equal_values_has_no_width():
     assert interval([0.5] * 5).low == interval([0.5] * 5).high == 0.5
 
 
-def test_what_falls_is_pooled_into_its_mean():
+def test_decreasing_values_are_pooled_into_their_mean():
     assert rising([1.0, 2.0, 3.0]) == [1.0, 2.0, 3.0]
     assert rising([1.0, 3.0, 2.0, 4.0]) == [1.0, 2.5, 2.5, 4.0]
     assert rising([3.0, 2.0, 1.0]) == [2.0, 2.0, 2.0]
 
 
 @pytest.mark.parametrize("ratio", [0.0, 0.1, 0.41, 1.0, 2.5, 3.0, 6.9, 7.0])
-def test_a_curve_without_noise_is_read_off_exactly(ratio):
+def test_a_curve_without_noise_is_inverted_exactly(ratio):
     """It is linear in log(1 + ratio), whatever each repetition adds to all of its scores."""
     offsets = (0.0, 0.03, -0.02)
     line = [math.log1p(place) for place in RATIOS]
@@ -65,7 +65,7 @@ def test_a_curve_without_noise_is_read_off_exactly(ratio):
     assert not found.harms
 
 
-def test_an_interval_of_worth_holds_what_a_paired_test_cannot_tell_apart():
+def test_an_interval_of_worth_contains_all_numbers_that_a_paired_test_does_not_reject():
     """With a curve of slope 1 in log(1 + ratio), its ends are where the differences are t standard errors off 0."""
     line = [math.log1p(place) for place in RATIOS]
     noise = torch.tensor([0.1, -0.05, 0.02, -0.07], dtype=torch.float64)
@@ -77,7 +77,7 @@ def test_an_interval_of_worth_holds_what_a_paired_test_cannot_tell_apart():
     assert math.log1p(found.ratio) == pytest.approx(middle, abs=2e-3)
 
 
-def test_what_all_repetitions_share_does_not_widen_the_interval():
+def test_differences_that_all_repetitions_share_do_not_widen_the_interval():
     line = [math.log1p(place) for place in RATIOS]
     offsets = (0.0, 5.0, -3.0)
     shared = curve(*([offset + value for value in line] for offset in offsets))
@@ -85,7 +85,7 @@ def test_what_all_repetitions_share_does_not_widen_the_interval():
     assert found.high - found.low < 1e-3
 
 
-def test_below_the_curve_images_are_worth_nothing_and_harm():
+def test_below_the_curve_images_are_worth_nothing_and_are_harmful():
     found = curve([0.5, 0.6, 0.7, 0.8], [0.5, 0.6, 0.7, 0.81]).worth(scores(0.4, 0.41))
     assert (found.ratio, found.low, found.high, found.harms) == (0.0, 0.0, 0.0, True)
 
@@ -95,14 +95,14 @@ def test_above_the_curve_only_its_end_is_known():
     assert (found.ratio, found.low, found.high, found.harms) == (7.0, 7.0, 7.0, False)
 
 
-def test_noise_around_nothing_is_worth_nothing_up_to_a_bound():
+def test_noise_around_zero_is_worth_zero_up_to_a_bound():
     found = curve([0.50, 0.60, 0.70, 0.80], [0.51, 0.6, 0.7, 0.8], [0.49, 0.6, 0.7, 0.8]).worth(scores(0.5, 0.5, 0.5))
     assert found.low == 0.0
     assert 0.0 < found.high < 2.0
     assert not found.harms
 
 
-def test_scores_are_those_of_the_definition():
+def test_scores_follow_their_definition():
     """Two classes: 3 right and 1 wrong of the first, 2 right and 4 wrong of the second."""
     found = scores_of(Counts(correct=[3, 2], predicted=[7, 3]), tested=[4, 6])
     assert found.accuracy == 0.5
@@ -112,11 +112,11 @@ def test_scores_are_those_of_the_definition():
     assert found.f1_of([1]) == pytest.approx(4 / 9)
 
 
-def test_a_class_that_never_comes_and_is_never_taken_for_scores_nothing():
+def test_a_class_without_images_and_predictions_has_score_zero():
     assert scores_of(Counts([2, 0], [2, 0]), [2, 0]).f1 == (1.0, 0.0)
 
 
-def test_a_result_of_thousands_of_classes_is_read_back_from_a_line_of_the_record(tmp_path):
+def test_a_result_of_thousands_of_classes_is_read_back_from_one_line(tmp_path):
     """Of 600 classes a whole confusion matrix would be longer than `DataFolder` reads."""
     counts = Counts([100] * 5000, [100] * 5000)
     (tmp_path / "results.jsonl").write_text(f"{json.dumps(asdict(counts))}\n")
