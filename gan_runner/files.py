@@ -257,6 +257,21 @@ def appending(path: Path) -> Iterator[TextIO]:
         yield file
 
 
+@contextmanager
+def continuing(path: Path, start: int) -> Iterator[BinaryIO]:
+    """Open a file to write to from a byte on, made if need be; what it holds behind that byte is cut off.
+
+    Raises:
+        UserError: the system refuses, or the path is a link, a FIFO, a socket or a device.
+    """
+    flags = os.O_WRONLY | os.O_CREAT | machine.BINARY | machine.NOT_FOLLOWING | machine.WITHOUT_WAITING
+    with refusals_explained(path), os.fdopen(os.open(path, flags, 0o666), "wb") as file:
+        _check_kind(path, os.fstat(file.fileno()))
+        file.truncate(start)
+        file.seek(start)
+        yield file
+
+
 def _opened_to_append(path: str | Path) -> TextIO:
     with contextlib.suppress(FileNotFoundError):
         status = os.lstat(path)

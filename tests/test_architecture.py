@@ -259,7 +259,7 @@ MAY = {
     "data.decoding": {"Image.open"},
     "data.huggingface": {"folder.glob", "shutil.rmtree"},
     "data.idx": {"gzip.open", "folder.glob"},
-    "data.locations": {"shutil.copytree"},
+    "data.locations": {"shutil.copytree", "shutil.rmtree", "folder.rmdir"},
     "data.tables": {"zipfile.ZipFile", "archive.open", "np.loadtxt"},  # of files that `data.locations` has opened
     # The cache: a user's own folder, with a digest over each file.
     "metrics.cache": {"path.read_bytes", "torch.load", "torch.save", "os.link", "os.unlink"},

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import BinaryIO
 
 from gan_runner import files
+from gan_runner.data.downloads import resumable
 from gan_runner.errors import UserError
 from gan_runner.machine.files import at_home
+from gan_runner.machine.locks import Lock
 
 SHIPPED = "data=digits, which ships inside the package."
 
@@ -59,10 +62,12 @@ def damaged(root: str, problem: str) -> UserError:
 def download(name: str, root: str, fetch: Callable[[str], object]) -> None:
     """Bring a set into `root`, all of it or nothing, also when several runs of a sweep do so at once.
 
+    Files that arrived before an earlier try failed are kept in `root` and are not downloaded again.
+
     Args:
         name: what `data=` calls the set.
         root: where its files go; made if need be.
-        fetch: downloads the set into the folder it is given and checks what came.
+        fetch: has torchvision download the set into the folder it is given and check it.
 
     Raises:
         UserError: the download failed, or `root` cannot be written to.
@@ -70,12 +75,38 @@ def download(name: str, root: str, fetch: Callable[[str], object]) -> None:
     try:
         folder = Path(at_home(root))
         folder.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(prefix=f".{name}-", dir=folder) as arrivals:
-            fetch(arrivals)
+        with (
+            _kept(folder / f".{name}.arriving") as kept,
+            tempfile.TemporaryDirectory(prefix=f".{name}-", dir=folder) as arrivals,
+        ):
+            with resumable(kept):
+                fetch(arrivals)
             shutil.copytree(arrivals, folder, copy_function=os.replace, dirs_exist_ok=True)
+            shutil.rmtree(kept, ignore_errors=True)
     except (OSError, EOFError, RuntimeError) as error:
         reason = " ".join(str(error).split()) or type(error).__name__
         raise UserError(
             f"data.download is true, but {name} could not be downloaded to {root}: {reason}",
-            f"Check the connection, or put the files there by hand and use data.download=false, or try {SHIPPED}",
+            "Check the connection and try again: what has arrived is kept. Or put the files there by hand and use "
+            f"data.download=false, or try {SHIPPED}",
         ) from error
+
+
+@contextlib.contextmanager
+def _kept(folder: Path) -> Iterator[Path]:
+    """A folder for what has arrived of a set; another one, for this time only, while another process downloads it."""
+    folder.mkdir(exist_ok=True)
+    lock = Lock(folder / "lock")
+    try:
+        lock.take()
+    except TimeoutError:
+        with tempfile.TemporaryDirectory(prefix=f"{folder.name}-", dir=folder.parent) as alone:
+            yield Path(alone)
+        return
+    try:
+        yield folder
+    finally:
+        lock.release()
+        files.remove(lock.path)
+        with contextlib.suppress(OSError):
+            folder.rmdir()  # if nothing has arrived

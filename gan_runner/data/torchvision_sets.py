@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import difflib
 import functools
-import logging
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -23,8 +22,6 @@ from gan_runner.data.splits import Split, rows_of
 from gan_runner.errors import UserError, either
 from gan_runner.machine.files import at_home
 from gan_runner.ranges import Count, FractionBelowOne
-
-_log = logging.getLogger(__name__)
 
 _LOOKED_AT = 16  # images that tell the size and the channels of a set
 _NO_CLASS = "N/A"  # what torchvision calls a label that no image has
@@ -228,7 +225,6 @@ def _opened(name: str, options: Options, root: str, download: bool) -> _Dataset:
         except (RuntimeError, OSError) as error:
             if not download:
                 raise _missing(name, root, error) from error
-            _log.info("data: torchvision downloads %s to %s.", name, root)
             locations.download(name, root, functools.partial(make, download=True))
             dataset = make(folder, download=False)
     except ImportError as error:
