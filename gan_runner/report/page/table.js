@@ -201,7 +201,7 @@ function doubtOf(best) {
   const close = others.filter((group) => known(group.best.spread)
     && Math.abs(group.best.mean - best.best.mean) <= group.best.spread + best.best.spread).length;
   return [
-    close ? `${plural(close, "other row")} differ by no more than both standard deviations together.` : "",
+    close ? `${plural(close, "other row")} ${close === 1 ? "differs" : "differ"} by no more than both standard deviations together.` : "",
     alone ? `${plural(alone, "other row")} of one run: no spread to judge by.` : "",
   ].filter(Boolean).join(" ");
 }
