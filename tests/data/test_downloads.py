@@ -123,7 +123,7 @@ def test_a_server_that_cannot_send_a_part_is_asked_for_the_whole(tmp_path, serve
 
 
 @pytest.mark.parametrize("kept", ["another beginning", "more than there is"])
-def test_a_part_of_another_file_is_found_by_its_hash_and_downloaded_anew(tmp_path, server, kept):
+def test_a_part_of_another_file_is_found_by_its_hash_and_downloaded_again(tmp_path, server, kept):
     (tmp_path / ".KMNIST.arriving").mkdir()
     content = server.contents[FIRST]
     part = b"?" * 100 if kept == "another beginning" else content + content
