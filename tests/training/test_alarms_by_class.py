@@ -40,8 +40,21 @@ class Nearest:
         return Features(pixels.float(), (-torch.stack(to_each, 1)).softmax(1).float())
 
 
+class NearestMean(Nearest):
+    """The class of an image is that of the nearest mean image: right for about nine of ten real digits."""
+
+    def __call__(self, images):
+        pixels = as_bytes(images).flatten(1).double()
+        means = torch.stack([self.pixels[self.labels == number].mean(0) for number in range(self.classes)])
+        return Features(pixels.float(), (-torch.cdist(pixels, means)).softmax(1).float())
+
+
 def cnn(images, device):
     return Nearest(images)
+
+
+def by_means(images, device):
+    return NearestMean(images)
 
 
 class InputCut(Conditional):
@@ -67,6 +80,15 @@ class Constant(Conditional):
         drawn = super().generate(g, latents, conditions)
         mine = (conditions["label"] == 3)[:, None, None, None]
         return Batch(torch.where(mine, drawn.images.detach().mean(), drawn.images), drawn.conditions)
+
+
+class Typical(Conditional):
+    """Images are halfway between what G draws and the mean image of the class."""
+
+    def generate(self, g, latents, conditions):
+        drawn, real = super().generate(g, latents, conditions), digits.load(None, None)
+        means = [real.images[real.labels == number].float().mean(0) / 127.5 - 1 for number in range(10)]
+        return Batch((drawn.images + torch.stack(means)[conditions["label"]]) / 2, drawn.conditions)
 
 
 class Even(Conditional):
@@ -108,6 +130,7 @@ FAULTS = {
     "G's class input cut": ("game", InputCut, "classes_ignored", "classes are ignored: "),
     "labels shuffled before D": ("game", Shuffled, "classes_ignored", "of the images are taken for the class"),
     "one class constant": ("game", Constant, "class_collapsed", "3 (0.0%)"),
+    "typical images alone": ("game", Typical, "classes_too_easy", "than in real images, "),
     "classes drawn evenly from uneven data": ("data", uneven, "class_shares", "to be of other classes"),
     "labels of other images": ("data", mislabelled, "odd_labels", "the labels do not fit the real images"),
 }
@@ -118,6 +141,9 @@ def test_an_injected_fault_raises_its_alarm_by_class(start, group, planted, name
     changes = [f"{group}._target_={HERE}.{planted.__name__}", "trainer.iterations=180"]
     if group == "data":
         changes += ["~data.split", "~data.holdout", "trainer.iterations=60"]
+    if planted is Typical:
+        changes.append(f"evaluation.metrics.features.extractor._target_={HERE}.by_means")
+        changes.append("evaluation.objective=frechet_by_means")
     if planted is uneven:
         changes.append(f"game._target_={HERE}.{Even.__name__}")
     run = start(*SHORT, "evaluation.num_images=500", *changes)
