@@ -89,7 +89,7 @@ def augment_job(config: DictConfig) -> None:
                     )
             answer = compare(folder, run, real, asked)
         except (KeyboardInterrupt, SystemExit):
-            log.info("To go on: %s", _again(folder))
+            log.info("To resume: %s", _again(folder))
             raise
         write_answer(folder, answer, run)
     log.info("\n%s\n\n%s\n", "\n".join(answer.sentences()), answer.table())

@@ -261,7 +261,7 @@ class WholeSweep:
                 lines.append(f"  Again, alone: {printable(command_line(['gan-run', *flags, *own.overrides]))}")
         if any(job.state not in GONE_THROUGH for job in sweep.jobs) or len(sweep.jobs) < (sweep.total or 0):
             words = ["gan-run", "-m", *flags, f"sweep_resume={shown(self._folder_path())}"]
-            lines.append(f"To go on: {command_line(words)}")
+            lines.append(f"To resume: {command_line(words)}")
         return [*lines, *self._dashboard()]
 
     def _dashboard(self) -> list[str]:

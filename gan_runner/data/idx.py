@@ -199,7 +199,7 @@ def _numbers(path: Path, file: BinaryIO, dimensions: int, length: int | None) ->
     if filled < size:
         raise ValueError(f"{path} ends after {header + filled:,} of {header + size:,} bytes")
     if _piece(file, 1):
-        raise ValueError(f"{path} goes on beyond the {header + size:,} bytes that its header promises")
+        raise ValueError(f"{path} continues beyond the {header + size:,} bytes that its header promises")
     return torch.from_numpy(numbers.reshape(shape))
 
 

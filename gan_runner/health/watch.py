@@ -41,7 +41,7 @@ class Health(Protocol):
     """A choice of the `health` group: what looks at every log point, raises alarms, and says what follows from one.
 
     Attributes:
-        on_alarm: "warn" says so and goes on, "stop" ends the run as failed, "rollback" goes back to the last
+        on_alarm: "warn" says so and continues, "stop" ends the run as failed, "rollback" goes back to the last
             checkpoint from before the symptom with a lower learning rate.
         rollback_rate: factor on both learning rates at a rollback.
         max_rollbacks: after so many the run stops.
@@ -111,7 +111,7 @@ class Watch:
     Losses, gradients and weights that are NaN or infinite are watched for in any case: no later number means anything.
 
     Args:
-        on_alarm: "warn" says so and goes on, "stop" ends the run as failed, "rollback" goes back to the last
+        on_alarm: "warn" says so and continues, "stop" ends the run as failed, "rollback" goes back to the last
             checkpoint from before the symptom with a lower learning rate.
         rollback_rate: factor on both learning rates at a rollback.
         max_rollbacks: after so many the run stops.

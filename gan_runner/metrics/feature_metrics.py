@@ -70,7 +70,7 @@ NUMBERS: Mapping[str, Number] = {
 }
 
 FAST = ("frechet", "precision", "recall", "coverage", "classes", "class_entropy")
-"""What takes a moment and tells most, for use while a run goes on."""
+"""What takes a moment and tells most, for use during a run."""
 
 _FIDELITY = ("precision", "recall", "density", "coverage", "clipped_density", "clipped_coverage")
 

@@ -354,7 +354,7 @@ class SweepFolder:
         except TimeoutError:
             raise UserError(
                 f"{self.file} has been held by another process for {_LONGEST_WAIT:.0f} seconds.",
-                "End the job that hangs, or see that the drive answers; gan-run -m sweep_resume=DIR goes on.",
+                "End the job that hangs, or see that the drive answers; then type gan-run -m sweep_resume=DIR.",
             ) from None
         try:
             sweep = self.read()

@@ -145,7 +145,7 @@ def run_job(start: Start, within: Within | None = None) -> float | None:
             raise
         if stopped_by:
             command = shell.command_line(["gan-run", f"resume={folder.path}"])
-            and_then = f"To go on: {command}" if folder.checkpoints.any() else "Nothing was saved."
+            and_then = f"To resume: {command}" if folder.checkpoints.any() else "Nothing was saved."
             log.info("Interrupted by %s. %s", stopped_by.name, and_then)
             sys.exit(128 + stopped_by)
     if within is None:  # the sweep prints its own

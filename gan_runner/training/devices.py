@@ -107,8 +107,8 @@ def tell_other_arithmetic(about: Mapping[str, Any], compute: Compute, world: Wor
     """Warn of what makes a run's last bits differ from those of one that never stopped.
 
     Args:
-        about: what a checkpoint says of the run that is to go on.
-        compute: how it goes on.
+        about: what a checkpoint says of the run that is to be resumed.
+        compute: how it computes now.
         world: who computes.
     """
     processes = int(about.get("processes", 1))
@@ -122,7 +122,7 @@ def tell_other_arithmetic(about: Mapping[str, Any], compute: Compute, world: Wor
         )
     if about["precision"] != compute.precision:
         log.warning(
-            "This run computed in %s, and goes on in %s on this device (%s): its last bits may differ.",
+            "This run computed in %s, and now computes in %s on this device (%s): its last bits may differ.",
             *(about["precision"], compute.precision, compute.device.type),
         )
 

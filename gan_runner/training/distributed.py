@@ -303,7 +303,7 @@ class Processes(World):
         dist.destroy_process_group()
 
 
-_AFTER_A_FAILURE = "Once that is put right, resume=DIR goes on from the last checkpoint."
+_AFTER_A_FAILURE = "Once that is put right, resume=DIR resumes from the last checkpoint."
 
 
 def _lost(error: Exception) -> Exception:

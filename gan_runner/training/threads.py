@@ -70,13 +70,13 @@ def choose_threads(
 ) -> None:
     """Set the number of threads that this process computes on, and say so where that is not all that it could.
 
-    A number insists. `auto` takes what a run that goes on had before, or what the user's environment says, or as many
+    A number insists. `auto` takes what a resumed run had before, or what the user's environment says, or as many
     as have a core to themselves now.
 
     Args:
         setting: `trainer.threads`.
         device: where the run computes.
-        before: what a checkpoint says of the run that is to go on; None for a new run.
+        before: what a checkpoint says of the run that is to be resumed; None for a new run.
         world: who trains; several processes keep what they were given, and so does another number of them than before.
     """
     most = default_threads()

@@ -254,7 +254,7 @@ def test_it_trains_the_gan_as_gan_run_does_and_says_how_to_resume(tmp_path, monk
     assert "There are no test images, so data.holdout=0.25" in result.out
     (folder,) = tmp_path.glob("outputs/*/*-augment")
     again = f"gan-augment {' '.join(words)} output={folder.relative_to(tmp_path)}"
-    assert f"To go on: {again}" in result.out
+    assert f"To resume: {again}" in result.out
     config = (folder / "gan/.hydra/config.yaml").read_text()
     assert "_target_: gan_runner.games.conditional.Conditional" in config
     about = torch.load(folder / "gan/checkpoints/last.pt", weights_only=True)["about"]

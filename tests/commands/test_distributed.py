@@ -82,7 +82,7 @@ def planted(folder: Path, what: str) -> subprocess.CompletedProcess[str]:
 
 def test_a_signal_to_one_process_makes_all_of_them_save_and_end(tmp_path):
     result = planted(tmp_path, "os.kill(os.getpid(), signal.SIGTERM)")
-    assert "Interrupted by SIGTERM. To go on: gan-run resume=here" in result.stdout, result.stderr
+    assert "Interrupted by SIGTERM. To resume: gan-run resume=here" in result.stdout, result.stderr
     summary = json.loads((tmp_path / "here/summary.json").read_text())
     assert summary["status"] == "interrupted"
     checkpoint = torch.load(tmp_path / "here/checkpoints/last.pt", weights_only=True)

@@ -291,7 +291,7 @@ def test_a_second_signal_stops_immediately_and_is_recorded_but_one_close_by_coun
     summary = json.loads((tmp_path / "here/summary.json").read_text())
     assert summary["status"] == "interrupted"
     kept = RunFolder(tmp_path / "here").checkpoints.load_newest(torch.device("cpu"))["progress"]["iteration"]
-    assert (kept == summary["iterations"], "To go on: " in result.out) == (pause == 0, pause == 0)
+    assert (kept == summary["iterations"], "To resume: " in result.out) == (pause == 0, pause == 0)
 
 
 def test_ctrl_c_saves_if_nobody_reads_the_output(tmp_path):

@@ -172,7 +172,7 @@ def test_a_failed_job_is_reported_at_the_end_with_its_reason_and_the_command_to_
     assert failed == "Failed: model.dropout=1.5"
     assert reason == "  model.dropout is 1.5, but must be a number, at least 0 and below 1."
     assert alone.startswith("  Again, alone: gan-run penalty=none ")
-    assert on == "To go on: gan-run -m sweep_resume=here"
+    assert on == "To resume: gan-run -m sweep_resume=here"
     assert dashboard == "Dashboard: tensorboard --logdir here"
     again = gan_run(tmp_path, "-m", "sweep_resume=here")
     assert again.code == 1
@@ -489,7 +489,7 @@ def test_a_signal_makes_every_job_of_a_parallel_sweep_save_and_end(tmp_path, who
     assert process.returncode == (130 if to == "the group" else 143), out
     assert "Traceback" not in out
     assert set(states(here).values()) <= {"interrupted", "finished", "waiting"}
-    assert "To go on: gan-run -m sweep_resume=here" in out
+    assert "To resume: gan-run -m sweep_resume=here" in out
     for name, state in states(here).items():
         if state == "interrupted":
             assert json.loads((here / name / "summary.json").read_text())["status"] == "interrupted"
@@ -534,7 +534,7 @@ def test_a_signal_makes_submitits_jobs_save_and_end(tmp_path):
     out, _ = process.communicate(timeout=60)
     assert process.returncode == 130, out
     assert set(states(here).values()) == {"interrupted"}
-    assert "To go on: gan-run -m sweep_resume=here" in out
+    assert "To resume: gan-run -m sweep_resume=here" in out
 
 
 def test_a_sweep_whose_jobs_the_cluster_has_killed_ends_and_says_so(tmp_path, monkeypatch):
@@ -547,7 +547,7 @@ def test_a_sweep_whose_jobs_the_cluster_has_killed_ends_and_says_so(tmp_path, mo
     out, _ = process.communicate(timeout=100)
     assert process.returncode == 1, out
     assert set(states(here).values()) == {"interrupted"}
-    assert "To go on: gan-run -m sweep_resume=here" in out
+    assert "To resume: gan-run -m sweep_resume=here" in out
     assert "A job's process was killed, by a user or by the cluster." in out
 
 
@@ -582,7 +582,7 @@ def test_a_job_that_is_worse_than_the_median_of_the_finished_ones_is_pruned(tmp_
     assert better["state"] in ("finished", "pruned")
     assert "Pruned at iteration 2: metric/sliced_wasserstein_16 was " in result.out
     assert "optimizer.lr=1e-07: pruned. Sweep: 1 of 3 done, 1 pruned, about " in result.out
-    assert "To go on" not in result.out
+    assert "To resume" not in result.out
     summary = json.loads((tmp_path / "here" / bad["folder"] / "summary.json").read_text())
     assert (summary["status"], summary["iterations"], summary["objective"]) == ("pruned", 2, bad["objective"])
     again = gan_run(tmp_path, *sweep)

@@ -230,7 +230,7 @@ UNPACKED = {
     "whole, and a bomb behind": (
         f"{IMAGES}.gz",
         packed(SIX) + BOMB,
-        "goes on beyond the 4,720 bytes that its header promises",
+        "continues beyond the 4,720 bytes that its header promises",
     ),
     "a bomb": (f"{IMAGES}.gz", BOMB, "holds numbers of type 0x00"),
     "a header that promises too much, and a bomb": (
@@ -249,7 +249,7 @@ UNPACKED = {
     "packed twice": (f"{IMAGES}.gz", packed(packed(SIX)), "is no IDX file"),
     "unpacked, promises too much": (IMAGES, header(MUCH, MUCH, MUCH), "promises 79,228,162,458,924,"),
     "unpacked, cut short": (IMAGES, header(10**4, 28, 28), "ends after 16 of 7,840,016 bytes"),
-    "unpacked, more behind it": (IMAGES, SIX + b"x", "goes on beyond the 4,720 bytes that its header promises"),
+    "unpacked, more behind it": (IMAGES, SIX + b"x", "continues beyond the 4,720 bytes that its header promises"),
     "of two dimensions": (IMAGES, header(6, 28)[:4] + bytes(1), "has 2 dimensions, where 3 are needed"),
 }
 

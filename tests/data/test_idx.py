@@ -114,7 +114,7 @@ def test_a_truncated_gzipped_file_is_reported_too(tmp_path, write_idx):
         (b"\0\0\x08\x03" + bytes(4), "ends after 8 of 16 bytes"),
         (b"\0\0\x08\x03" + bytes(12), "is empty: its dimensions are [0, 0, 0]"),
         (b"\0\0\x08\x01\0\0\0\x02ab", "has 1 dimensions, where 3 are needed"),
-        (b"\0\0\x08\x03" + b"\0\0\0\x01" * 3 + b"ab", "goes on beyond the 17 bytes that its header promises"),
+        (b"\0\0\x08\x03" + b"\0\0\0\x01" * 3 + b"ab", "continues beyond the 17 bytes that its header promises"),
         (b"\0\0\x08\xff" + b"\0\0\0\x01" * 255 + b"a", "has 255 dimensions, where 3 are needed"),
         (b"\x1f\x8bnonsense", "cannot be unpacked: Unknown compression method"),
     ],

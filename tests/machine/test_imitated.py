@@ -48,7 +48,7 @@ def test_the_commands_of_a_first_evening_work(as_on, system, tmp_path):
     said = json.loads((tmp_path / "said.json").read_text(encoding="utf-8"))
     assert {name: code for name, (code, _) in said.items()} == dict.fromkeys(said, 0) | {"train, stop": 130}, said
     stopped = said["train, stop"][1]
-    assert "Interrupted by SIGINT. To go on: gan-run " in stopped
+    assert "Interrupted by SIGINT. To resume: gan-run " in stopped
 
 
 @pytest.mark.parametrize("system", SYSTEMS)

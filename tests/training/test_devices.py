@@ -107,4 +107,4 @@ def test_a_run_that_resumes_on_another_kind_of_device_takes_a_suitable_precision
 def test_a_changed_precision_at_a_resume_is_reported(caplog):
     about = {"precision": "bf16", "threads": torch.get_num_threads()}
     tell_other_arithmetic(about, Compute(CPU, "fp32"))
-    assert "This run computed in bf16, and goes on in fp32 on this device (cpu)" in caplog.text
+    assert "This run computed in bf16, and now computes in fp32 on this device (cpu)" in caplog.text
