@@ -91,6 +91,27 @@ def test_runs_by_the_clock_are_as_recorded():
             check(figure, [run["metrics"][number]])
 
 
+AVERAGES = {
+    "decay .99 from the start": "trainer.ema=0.99 trainer.ema_ramp_up=null",
+    "decay .998 from the start": "trainer.ema=0.998 trainer.ema_ramp_up=null",
+    "half-life .05 of the images so far": "trainer.ema=0.9999 trainer.ema_ramp_up=0.05",
+    "half-life .2 of the images so far": "trainer.ema=0.9999 trainer.ema_ramp_up=0.2",
+}
+
+
+def test_the_lengths_of_the_average_are_as_recorded():
+    run = "experiment=recommended model=dcgan "
+    runs = {(each["run"], each["iterations"]): each for each in recorded("recommended") if each["round"] == 5}
+    columns = "| after 310 iterations | coverage | after 1,000 | coverage | after 2,900 | coverage"
+    table = rows_of(RECOMMENDED, columns)
+    assert [row[0] for row in table] == list(AVERAGES)
+    for name, *said in table:
+        for iterations, distance, coverage in zip((310, 1000, 2900), said[::2], said[1::2], strict=True):
+            of_run = runs[run + AVERAGES[name], iterations]
+            check(distance, [of_run["frechet_cnn_5k"]])
+            check(coverage, [of_run["coverage_cnn_5k"]])
+
+
 def test_statistics_of_the_average_are_as_recorded():
     runs = recorded("average_statistics")
     table = rows_of(RECOMMENDED, "iterations | statistics of G | of 256 latents | of 2,048 | of 10,240")

@@ -42,7 +42,7 @@ from gan_runner.games import DrawsBackwards, Examples, Game
 from gan_runner.health.watch import Health
 from gan_runner.metrics.evaluation import Evaluation, NoEvaluation, OnData
 from gan_runner.objectives.penalties import Penalty, Several, interval_of, parts_of
-from gan_runner.optim.averages import HalfLife, MovingAverage
+from gan_runner.optim.averages import HalfLife, MovingAverage, half_life_of
 from gan_runner.optim.lazy import corrected, main_share
 from gan_runner.optim.learning_rates import LearningRate
 from gan_runner.record.loggers import Logger, Scalar
@@ -148,7 +148,10 @@ def build(config: DictConfig, world: World = ALONE) -> Experiment:
 
 def _average(net: nn.Module, settings: Trainer, device: torch.device) -> MovingAverage | None:
     """Make the moving average of the settings, by decay or by half-life."""
+    batch = settings.g_batch_size
     decay: float | HalfLife | None = settings.ema
+    if settings.ema and settings.ema_ramp_up is not None:
+        decay = HalfLife(half_life_of(settings.ema, batch), settings.ema_ramp_up, batch, device)
     if settings.ema_half_life is not None:
         if settings.ema is not None:
             raise UserError(
@@ -156,7 +159,7 @@ def _average(net: nn.Module, settings: Trainer, device: torch.device) -> MovingA
                 "one moving average.",
                 "Try trainer.ema=null, or trainer.ema_half_life=null.",
             )
-        decay = HalfLife(settings.ema_half_life, settings.ema_ramp_up, settings.g_batch_size, device)
+        decay = HalfLife(settings.ema_half_life, settings.ema_ramp_up, batch, device)
     return None if decay is None else MovingAverage(copy.deepcopy(net), decay)
 
 

@@ -247,11 +247,12 @@ def _check_several(config: DictConfig) -> None:
 
 
 def _check_ramp(config: DictConfig, overrides: Sequence[str]) -> None:
-    if "trainer.ema_ramp_up" in values_by_key(overrides) and config.trainer.ema_half_life is None:
+    averaged = config.trainer.ema is not None or config.trainer.ema_half_life is not None
+    if "trainer.ema_ramp_up" in values_by_key(overrides) and not averaged:
         raise UserError(
-            f"trainer.ema_ramp_up is {as_typed(config.trainer.ema_ramp_up)}, but there is no half-life that it would "
-            "lead to.",
-            "Try trainer.ema=null trainer.ema_half_life=10000 beside it, or leave it out.",
+            f"trainer.ema_ramp_up is {as_typed(config.trainer.ema_ramp_up)}, but this run has no moving average: "
+            "trainer.ema and trainer.ema_half_life are null.",
+            "Try trainer.ema=0.99 beside it, or leave it out.",
         )
 
 

@@ -64,6 +64,16 @@ class HalfLife:
         self._images.copy_(state["images"].clamp(max=_PAST_ANY_RAMP))
 
 
+def half_life_of(decay: FractionBelowOne, batch: Count) -> Positive:
+    """The half-life in images of a decay that is stated an update: batch * ln(0.5) / ln(decay).
+
+    Args:
+        decay: share of the old average that stays at an update, above 0.
+        batch: images an update.
+    """
+    return batch * math.log(0.5) / math.log(decay)
+
+
 class MovingAverage:
     """An exponential moving average of G's weights (Yaz et al. 2019, arXiv:1806.04498).
 
@@ -111,13 +121,14 @@ class MovingAverage:
         Whoever calls this, or has a recording of it replayed, sets `statistics_of` to 0.
         """
         weights = [parameter.detach() for parameter in source.parameters()]
-        if isinstance(self.decay, HalfLife):
-            # A weight of the sum that lies on the device is not for `_foreach_lerp_`, which would read it there.
+        share = 1.0 - (self.decay.next() if isinstance(self.decay, HalfLife) else self.decay)
+        if isinstance(share, Tensor) and share.device.type != "cpu":
+            # `_foreach_lerp_` takes a number, and reading it from the device would wait for the device.
             steps = torch._foreach_sub(weights, self._averages)
-            torch._foreach_mul_(steps, 1.0 - self.decay.next())
+            torch._foreach_mul_(steps, share)
             torch._foreach_add_(self._averages, steps)
         else:
-            torch._foreach_lerp_(self._averages, weights, 1.0 - self.decay)
+            torch._foreach_lerp_(self._averages, weights, float(share))
         if self._others:
             own, new = list(self.net.buffers()), list(source.buffers())
             for number in self._others:

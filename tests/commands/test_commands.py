@@ -574,9 +574,9 @@ MISTAKES = {
         "Try penalty=several +penalty@penalty.parts.r1=r1, or penalty=none.",
     ),
     "a ramp that leads nowhere": (
-        ["trainer.ema_ramp_up=0.5"],
-        "trainer.ema_ramp_up is 0.5, but there is no half-life that it would lead to.",
-        "Try trainer.ema=null trainer.ema_half_life=10000 beside it",
+        ["trainer.ema=null", "trainer.ema_ramp_up=0.5"],
+        "trainer.ema_ramp_up is 0.5, but this run has no moving average",
+        "Try trainer.ema=0.99 beside it",
     ),
     "no stage": (["model=resnet", "model.blocks=[]"], "model.blocks is []", "Leave model.blocks out."),
     "no convolution": (

@@ -139,7 +139,8 @@ def test_the_sweep_in_the_readme_contains_the_defaults(compose_config):
 
 def test_the_common_settings_in_the_help_are_the_defaults(compose_config):
     config = compose_config()
-    shown = config.hydra.help.template.partition("Common settings, with their defaults")[2].partition("Examples")[0]
+    template = OmegaConf.to_container(config.hydra.help, resolve=False)["template"]
+    shown = template.partition("Common settings, with their defaults")[2].partition("Examples")[0]
     settings = re.findall(r"([\w.]+)=(\S+)", shown)
     assert len(settings) > 8
     for key, value in settings:

@@ -5,7 +5,8 @@ import pytest
 import torch
 from torch import nn
 
-from gan_runner.optim.averages import HalfLife, MovingAverage
+from gan_runner.config.build import build
+from gan_runner.optim.averages import HalfLife, MovingAverage, half_life_of
 
 CPU = torch.device("cpu")
 
@@ -14,6 +15,12 @@ def linear(*weights):
     layer = nn.Linear(len(weights), 1, bias=False, dtype=torch.float64)
     layer.weight.data[0] = torch.tensor(weights, dtype=torch.float64)
     return layer
+
+
+@torch.no_grad()
+def zeroed(module):
+    for weights in module.parameters(recurse=False):
+        weights.zero_()
 
 
 @pytest.mark.parametrize("batch", [16, 64])
@@ -31,6 +38,21 @@ def test_the_decay_is_that_of_its_formula_while_it_ramps_up_and_after():
     assert decays == pytest.approx(expected, rel=1e-6)
     assert decays[0] == 0.0
     assert decays[-1] == pytest.approx(0.5 ** (10 / 100))
+
+
+@pytest.mark.parametrize("decay", [0.5, 0.99, 0.9999])
+def test_a_decay_an_update_is_a_half_life_in_images_at_every_batch_size(decay):
+    for batch in (1, 32):
+        assert float(HalfLife(half_life_of(decay, batch), None, batch, CPU).next()) == pytest.approx(decay)
+
+
+@pytest.mark.parametrize(("ramp", "kept"), [("0.05", 0.0), ("null", 0.9)])
+def test_the_ramp_of_the_settings_holds_for_a_decay_an_update_too(compose_config, ramp, kept):
+    average = build(compose_config("trainer.ema=0.9", f"trainer.ema_ramp_up={ramp}")).players.average
+    before = [weights.clone() for weights in average.net.parameters()]
+    average.update(copy.deepcopy(average.net).apply(zeroed))
+    for now, then in zip(average.net.parameters(), before, strict=True):
+        torch.testing.assert_close(now, kept * then)
 
 
 def test_the_first_update_of_a_ramp_takes_the_weights_as_they_are():

@@ -84,7 +84,7 @@ def test_a_resumed_run_compares_with_the_g_that_it_began_with(course):
 
 
 def test_a_young_average_is_not_measured_in_place_of_g(course):
-    each = course("trainer.ema=0.99")
+    each = course("trainer.ema=0.99", "trainer.ema_ramp_up=null")
     both = (each.experiment.sampler_of_g, each.experiment.sampler)
     for turns, judged in [(100, 0), (358, 0), (1, 1)]:  # 0.99 ^ 459 is the first power below 0.01
         each.play(turns)
