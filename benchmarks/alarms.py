@@ -49,6 +49,8 @@ class Fault:
     advice: str | None = None
 
 
+_EVALUATED = "evaluation=fast trainer.intervals_in=iterations trainer.sample_every=300 trainer.checkpoint_every=1000"
+
 FAULTS = {
     "d_lr_0": Fault("optimizer.d.lr=0", "optimizer.d.lr=0.0002"),
     "d_lr_x100": Fault("optimizer.d.lr=x100", "optimizer.d.lr=0.0002"),
@@ -66,6 +68,10 @@ FAULTS = {
     "labels_flipped": Fault("labels.flip=0.5", "labels.flip=0"),
     "noise": Fault("data._target_=benchmarks.alarms.noise", "the files that data names"),
     "constant": Fault("data._target_=benchmarks.alarms.constant", "the files that data names"),
+    "ac_gan": Fault(
+        "game=conditional game.conditioning=ac_gan game.classifier_weight=10 evaluation=fast",
+        "classes are easier to recognise than in real images",
+    ),
     "healthy": Fault(""),
     "healthy_smooth": Fault("labels=smooth"),
     "healthy_ema_0.999": Fault("trainer.ema=0.999"),
@@ -73,6 +79,8 @@ FAULTS = {
     "healthy_d_warmup": Fault("schedule.d_warmup=1000"),
     "healthy_ttur": Fault("optimizer=ttur"),
     "healthy_hinge": Fault("loss=hinge"),
+    "healthy_evaluated": Fault(_EVALUATED),
+    "healthy_by_class": Fault(f"game=conditional {_EVALUATED}"),
 }
 
 

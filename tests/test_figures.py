@@ -211,6 +211,28 @@ def test_faults_found_by_alarms_are_as_recorded():
             assert table(runs) in page
 
 
+def test_alarms_at_the_defaults_and_by_class_are_as_recorded():
+    runs = [each for each in recorded("alarms") if each["experiment"] in (None, "conditional")]
+    healthy = [each for each in runs if each["fault"].startswith("healthy")]
+    by_class = [each for each in healthy if "by_class" in each["fault"]]
+    evidence = (ROOT / "docs/evidence/alarms.md").read_text(encoding="utf-8")
+    assert table(runs) in evidence
+    counts = sum(map(passed, healthy)), len(healthy), len(by_class)
+    assert "{} of {} healthy runs raise none; {} of them are by class".format(*counts) in " ".join(evidence.split())
+
+
+def test_the_page_on_alarms_has_the_totals_of_the_record():
+    healthy = [each for each in recorded("alarms") if each["fault"].startswith("healthy")]
+    faulty = [each for each in recorded("alarms") if each["experiment"] == "recommended" and each not in healthy]
+    recommended, default = ([each for each in healthy if each["experiment"] == name] for name in ("recommended", None))
+    by_class = [each for each in default if "by_class" in each["fault"]]
+    assert all(map(passed, recommended + default))
+    page = " ".join((ROOT / "docs/alarms.md").read_text(encoding="utf-8").split())
+    assert f"{sum(map(passed, faulty))} of {len(faulty)} faulty runs raised an alarm that named the cause" in page
+    assert f"none of {len(recommended)} healthy ones did" in page
+    assert f"nor any of {len(default)} at the defaults, {len(by_class)} of them by class" in page
+
+
 def test_the_worth_of_generated_images_is_as_recorded():
     page = (ROOT / "docs/augment.md").read_text(encoding="utf-8")
     words = " ".join(page.replace("<br>", "").replace("> ", "").split())
