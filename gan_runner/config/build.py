@@ -10,7 +10,7 @@ import logging
 from collections.abc import Iterator, Mapping
 from functools import partial
 from itertools import chain
-from typing import Any, Literal, cast
+from typing import Any, Literal
 
 import torch
 from omegaconf import DictConfig, OmegaConf
@@ -423,8 +423,7 @@ def _loader(config: DictConfig, images: ImageSet, batch: int, device: torch.devi
 
 def _settings(config: DictConfig, precision: PrecisionName) -> dict[str, Scalar]:
     """What the run is set to, by dotted key: the precision as chosen; no labels or dropout where nothing reads them."""
-    read = OmegaConf.masked_copy(config, [str(key) for key in config if key != "hydra"])
-    values = cast("dict[str, Any]", OmegaConf.to_container(read, resolve=True))
+    values: dict[str, Any] = {str(key): plain(config[key]) for key in config if key != "hydra"}
     if not takes_labels(config.loss):
         del values["labels"]
     if "dropout" not in values["model"]["discriminator"]:

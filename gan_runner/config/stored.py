@@ -12,7 +12,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from omegaconf import DictConfig, OmegaConf
 
@@ -67,6 +67,8 @@ class Stored:
 def to_store(config: DictConfig) -> str:
     """A composed config as YAML: what a resolver computes, such as `${oc.env:HOME}`, is replaced by its value."""
     written = OmegaConf.to_container(config, resolve=False)
+    if all(is_plain(value) for _, value in leaves(cast("Tree", written)) if isinstance(value, str)):
+        return OmegaConf.to_yaml(config)  # as nearly always, and in a quarter of the time
 
     def settled(value: Any, path: str) -> Any:
         if isinstance(value, dict):

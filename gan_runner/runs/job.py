@@ -412,10 +412,12 @@ class _Job:
     @cached_property
     def config_text(self) -> str:
         """The run's config as it is stored."""
-        config = OmegaConf.masked_copy(self.config, [str(key) for key in self.config if key != "hydra"])
-        for name in self._places_elsewhere():
+        config = self.config
+        if places := self._places_elsewhere():
             assert self.stored is not None, "it says where that was"
-            config.data[name] = self.stored.config["data"][name]
+            config = copy.deepcopy(config)
+            for name in places:
+                config.data[name] = self.stored.config["data"][name]
         return to_store(config)
 
     def _places_elsewhere(self) -> list[str]:

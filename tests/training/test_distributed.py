@@ -164,8 +164,10 @@ def several(request, alone, config_of):
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         torch.save(alone["a fixed set"].states[1], folder / "alone.pt")
+        # Forked, after one process has imported PyTorch for them: each would take seconds for that.
+        torch.multiprocessing.set_forkserver_preload(["torch", "torch.distributed", "gan_runner.training.loop"])
         context = torch.multiprocessing.start_processes(
-            part, (request.param, folder, config_of), nprocs=request.param, join=False, start_method="spawn"
+            part, (request.param, folder, config_of), nprocs=request.param, join=False, start_method="forkserver"
         )
         deadline = time.monotonic() + 100
         while not context.join(timeout=10):  # one process at a time
