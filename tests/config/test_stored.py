@@ -174,7 +174,7 @@ def test_environment_variables_are_resolved_before_a_config_is_stored(compose_co
 def test_a_config_is_stored_alike_whether_or_not_a_value_of_it_is_resolved(compose_config, monkeypatch):
     monkeypatch.setenv("RATE", "1e-2")
     config = compose_config("optimizer.lr=${oc.env:RATE}", "model.generator.activation='null'", "seed='7'")
-    del config["hydra"]
+    config = OmegaConf.masked_copy(config, [str(key) for key in config if key != "hydra"])
     with_resolved = to_store(config)
     config.optimizer.lr = "1e-2"
     assert to_store(config) == with_resolved
