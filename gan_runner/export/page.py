@@ -1,13 +1,10 @@
-"""One offline page on which a visitor draws images: the weights and the forward pass lie in it.
-
-It runs networks of dense layers and of transposed convolutions, which those of `models.mlp` and `models.dcgan` are once
-batch norm is folded into the layer before it.
-"""
+"""An offline page on which a visitor draws images, or lines that become images: weights and forward pass lie in it."""
 
 from __future__ import annotations
 
 import base64
 import html
+import io
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from importlib import resources
@@ -17,135 +14,27 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from PIL import Image
 from torch import Tensor, nn
-from torch.nn.functional import conv_transpose2d
 
 from gan_runner.building.games import make_latent
-from gan_runner.errors import UserError, either
+from gan_runner.data.batch import as_float
+from gan_runner.errors import UserError
 from gan_runner.export.description import Description
+from gan_runner.export.layers import NOT_A_NETWORK_OF_OURS, Layer, Weighted, layers_of, run
 from gan_runner.files import MEGABYTE, write_text
-from gan_runner.models import dcgan, mlp
-from gan_runner.models.conditional import ConditionalGenerator, one_hot
+from gan_runner.models.conditional import one_hot
 from gan_runner.objectives.latents import Latent, Normal, TruncatedNormal, Uniform
 from gan_runner.record.pictures import to_uint8
 from gan_runner.report.offline import offline_page
 from gan_runner.seeds import generator_for
 
 LARGEST = 5 * MEGABYTE  # bytes of a page
-_COMPARED = 64  # images
-_ACTIVATIONS: Mapping[type[nn.Module], tuple[str, str]] = {
-    nn.Identity: ("identity", ""),
-    nn.ReLU: ("leaky", ""),
-    nn.LeakyReLU: ("leaky", "negative_slope"),
-    nn.ELU: ("elu", "alpha"),
-    nn.SiLU: ("silu", ""),
-    nn.Sigmoid: ("sigmoid", ""),
-    nn.Tanh: ("tanh", ""),
-}
-_NOT_A_NETWORK_OF_OURS = "Export a folder (output=NAME) or a graph (output=NAME.onnx) instead."
+COMPARED = 64
+"""Images by which a page is compared with its network."""
 
-
-@dataclass(frozen=True)
-class Layer:
-    """A dense layer or a transposed convolution, with the activation behind it.
-
-    Attributes:
-        kind: "dense" or "deconvolution", of 3x3 with a border of 1.
-        weight: float64 [inputs, outputs], or [3, 3, inputs, outputs].
-        bias: float64 [outputs].
-        stride: by which a transposed convolution enlarges.
-        size: height and width of what it takes; (1, 1) for a dense layer.
-        activation: the module.
-    """
-
-    kind: str
-    weight: Tensor
-    bias: Tensor
-    stride: int
-    size: tuple[int, int]
-    activation: nn.Module
-
-    def run(self, x: Tensor) -> Tensor:
-        """Map [B, H * W * inputs], pixels before channels, to the same of the outputs."""
-        if self.kind == "dense":
-            return self.activation(x @ self.weight + self.bias)  # type: ignore[no-any-return]
-        images = x.view(-1, *self.size, self.weight.shape[2]).permute(0, 3, 1, 2)
-        kernel = self.weight.permute(2, 3, 0, 1)
-        y = conv_transpose2d(images, kernel, self.bias, self.stride, padding=1, output_padding=self.stride - 1)
-        return self.activation(y).permute(0, 2, 3, 1).flatten(1)  # type: ignore[no-any-return]
-
-
-# ---- from a network to layers ---------------------------------------------------------------------------
-
-
-def layers_of(output: Path, net: nn.Module) -> list[Layer]:
-    """Take a generator apart; one by class takes each latent joined with ones and zeros, a one at the class.
-
-    Raises:
-        UserError: it is none that the page can run.
-    """
-    with torch.no_grad():
-        if type(net) is mlp.Generator:
-            channels, height, width = net.image_shape
-            layers = _merged(output, list(net.layers), (1, 1))
-            *smoothing, activation = net.output
-            last = replace(layers[-1], activation=activation)
-            # What is linear after the last layer goes into its weights: an image for each unit before it.
-            images = torch.cat([last.weight, last.bias[None]]).view(-1, channels, height, width)
-            *weight, bias = nn.Sequential(*smoothing)(images).permute(0, 2, 3, 1).flatten(1)
-            return [*layers[:-1], replace(last, weight=torch.stack(weight), bias=bias)]
-        if type(net) is dcgan.Generator:
-            return _merged(output, [*net.dense, *net.layers], (net.base[0], net.base[1]))
-        if type(net) is ConditionalGenerator:
-            first, *others = layers_of(output, net.net)
-            of_latent, of_class = first.weight.split(
-                [len(first.weight) - net.embedding.out_features, net.embedding.out_features]
-            )
-            by_class = net.embedding.weight.double().T @ of_class  # for each class what its embedding adds
-            return [replace(first, weight=torch.cat([of_latent, by_class])), *others]
-    raise UserError(
-        f"output={output}, but a page runs the generators of model=mlp and model=dcgan, and this one is "
-        f"{type(net).__module__}.{type(net).__qualname__}.",
-        _NOT_A_NETWORK_OF_OURS,
-    )
-
-
-def _merged(output: Path, modules: Sequence[nn.Module], size: tuple[int, int]) -> list[Layer]:
-    """Layers with the batch norm that follows folded in, and the activation that ends them."""
-    layers: list[Layer] = []
-    for module in modules:
-        if isinstance(module, nn.Linear):
-            weight, bias = module.weight.double().T, _bias_of(module, module.out_features)
-            layers.append(Layer("dense", weight, bias, 1, (1, 1), nn.Identity()))
-        elif isinstance(module, nn.ConvTranspose2d):
-            weight, bias = module.weight.double().permute(2, 3, 0, 1), _bias_of(module, module.out_channels)
-            stride = int(module.stride[0])
-            layers.append(Layer("deconvolution", weight, bias, stride, size, nn.Identity()))
-            size = (size[0] * stride, size[1] * stride)
-        elif isinstance(module, nn.BatchNorm1d | nn.BatchNorm2d):
-            layers[-1] = _folded(layers[-1], module)
-        elif type(module) in _ACTIVATIONS:
-            layers[-1] = replace(layers[-1], activation=module)
-        else:
-            known = either([kind.__name__ for kind in _ACTIVATIONS])
-            raise UserError(
-                f"output={output}, but this generator has a {type(module).__name__}, and a page's activations are "
-                f"{known}.",
-                _NOT_A_NETWORK_OF_OURS,
-            )
-    return layers
-
-
-def _bias_of(module: nn.Linear | nn.ConvTranspose2d, count: int) -> Tensor:
-    return module.bias.double() if module.bias is not None else torch.zeros(count, dtype=torch.float64)
-
-
-def _folded(layer: Layer, norm: nn.BatchNorm1d | nn.BatchNorm2d) -> Layer:
-    assert norm.running_mean is not None
-    assert norm.running_var is not None
-    scale = norm.weight.double() / (norm.running_var.double() + norm.eps).sqrt()
-    bias = (layer.bias - norm.running_mean.double()) * scale + norm.bias.double()
-    return replace(layer, weight=layer.weight * scale, bias=bias)
+_EXAMPLES = 12  # images that a visitor may begin with
+_WHITE = 255
 
 
 # ---- numbers as the page holds them ---------------------------------------------------------------------
@@ -161,11 +50,20 @@ class _Precision:
     """
 
     name: str
-    written: Callable[[Layer], tuple[bytes, Layer]]
+    written: Callable[[Weighted], tuple[bytes, Weighted]]
+
+    def of(self, layers: Sequence[Layer]) -> tuple[bytes, list[Layer]]:
+        """The bytes of all layers, one after the other, and the layers with the numbers that the page reads."""
+        content, read = b"", list(layers)
+        for place, layer in enumerate(layers):
+            if isinstance(layer, Weighted):
+                added, read[place] = self.written(layer)
+                content += added
+        return content, read
 
 
-def _as_floats(kind: type[np.floating[Any]]) -> Callable[[Layer], tuple[bytes, Layer]]:
-    def written(layer: Layer) -> tuple[bytes, Layer]:
+def _as_floats(kind: type[np.floating[Any]]) -> Callable[[Weighted], tuple[bytes, Weighted]]:
+    def written(layer: Weighted) -> tuple[bytes, Weighted]:
         weight, bias = (_array(tensor).astype(kind) for tensor in (layer.weight, layer.bias))
         read = replace(layer, weight=_tensor(weight), bias=_tensor(bias))
         return _padded(weight.tobytes()) + _padded(bias.tobytes()), read
@@ -173,7 +71,7 @@ def _as_floats(kind: type[np.floating[Any]]) -> Callable[[Layer], tuple[bytes, L
     return written
 
 
-def _as_bytes(layer: Layer) -> tuple[bytes, Layer]:
+def _as_bytes(layer: Weighted) -> tuple[bytes, Weighted]:
     """Whole numbers in [-127, 127], times a scale for each output."""
     weight, bias = _array(layer.weight), _array(layer.bias).astype(np.float32)
     axes = tuple(range(weight.ndim - 1))
@@ -205,13 +103,17 @@ def _padded(content: bytes) -> bytes:
 # ---- the page -------------------------------------------------------------------------------------------
 
 
-def write_page(output: Path, net: nn.Module, description: Description) -> tuple[str, int]:
+def write_page(
+    output: Path, net: nn.Module, description: Description, sources: NDArray[np.uint8] | None = None
+) -> tuple[str, int]:
     """Write a page that draws with a generator, its weights as exact as `LARGEST` allows.
 
     Args:
         output: the file.
         net: the generator, on the CPU.
         description: of it.
+        sources: images [N, H, W, C] that a generator that translates images may begin with, N being `COMPARED` at most;
+            None where there are none.
 
     Returns:
         How the weights are written (float32, float16 or int8), and by how many of 255 levels a pixel differs from the
@@ -224,30 +126,109 @@ def write_page(output: Path, net: nn.Module, description: Description) -> tuple[
     if channels not in (1, 3, 4):
         raise UserError(
             f"output={output}, but a page shows images of 1, 3 or 4 channels, and these have {channels}.",
-            _NOT_A_NETWORK_OF_OURS,
+            NOT_A_NETWORK_OF_OURS,
         )
-    latent = make_latent(description.drawing["latent"])
-    distribution = _distribution(output, latent)
+    translates = description.source_shape is not None
+    made: _FromSources | _FromLatents = (
+        _FromSources(description, sources) if translates else _FromLatents(output, description)
+    )
     layers = layers_of(output, net)
     for precision in _PRECISIONS:
-        content, read = zip(*map(precision.written, layers), strict=True)
+        content, read = precision.of(layers)
         data: dict[str, Any] = {
             "shape": [height, width, channels],
-            "latent": distribution,
-            "classes": list(description.classes) if description.takes_class else [],
-            "layers": [_told(layer) for layer in layers],
+            **made.data,
+            "layers": [layer.settings() for layer in layers],
             "precision": precision.name,
-            "weights": base64.b64encode(b"".join(content)).decode(),
+            "weights": base64.b64encode(content).decode(),
         }
-        page = _page(description, data)
+        page = _page(description, data, made.name)
         if len(page.encode()) <= LARGEST:
             write_text(output, page)
-            return precision.name, _levels_apart(net, read, latent, len(data["classes"]))
+            return precision.name, _levels_apart(net, read, made)
+    narrower = " Or train a smaller generator, such as with model.width=16." if translates else ""
     raise UserError(
         f"output={output} would have {len(page.encode()) / MEGABYTE:.0f} MB with a byte a weight, and a page has "
         f"{LARGEST // MEGABYTE} at the most.",
-        _NOT_A_NETWORK_OF_OURS,
+        f"{NOT_A_NETWORK_OF_OURS}{narrower}",
     )
+
+
+class _FromLatents:
+    """What a page of images from random numbers has of its own.
+
+    Args:
+        output: the file, for messages.
+        description: of the generator.
+
+    Attributes:
+        name: of the page's files.
+        data: what its script is given.
+    """
+
+    name = "latents"
+
+    def __init__(self, output: Path, description: Description) -> None:
+        self._latent = make_latent(description.drawing["latent"])
+        self._classes = len(description.classes) if description.takes_class else 0
+        self.data = {
+            "latent": _distribution(output, self._latent),
+            "classes": list(description.classes) if self._classes else [],
+        }
+
+    def compared(self) -> tuple[tuple[Tensor, ...], Tensor]:
+        """What the network is given for `COMPARED` images, and the same as rows of numbers, as the page takes it."""
+        z = self._latent.sample(COMPARED, torch.device("cpu"), generator_for(0, "comparing an export"))
+        label = torch.arange(COMPARED) % max(1, self._classes)
+        rows = torch.cat([z.double(), one_hot(label, self._classes, torch.float64)], 1)
+        return (z, label) if self._classes else (z,), rows
+
+
+class _FromSources:
+    """What a page of images from drawings has of its own; see `_FromLatents`.
+
+    Args:
+        description: of the generator.
+        sources: see `write_page`.
+    """
+
+    name = "drawing"
+
+    def __init__(self, description: Description, sources: NDArray[np.uint8] | None) -> None:
+        assert description.source_shape is not None
+        channels, height, width = description.source_shape
+        noise = torch.rand(COMPARED, height, width, channels, generator=generator_for(0, "comparing an export"))
+        self._sources = (_WHITE * noise).byte().numpy() if sources is None else sources
+        paper = [_WHITE] * channels if sources is None else _paper(sources)
+        self.data = {
+            "source": [height, width, channels],
+            "paper": paper,
+            "levels": _two_levels(sources),
+            "examples": list(dict.fromkeys([] if sources is None else map(_png, sources)))[:_EXAMPLES],
+        }
+
+    def compared(self) -> tuple[tuple[Tensor, ...], Tensor]:
+        """See `_FromLatents`."""
+        source = as_float(torch.from_numpy(self._sources)).permute(0, 3, 1, 2)
+        return (source,), source.double().permute(0, 2, 3, 1).flatten(1)
+
+
+def _two_levels(images: NDArray[np.uint8] | None) -> list[int] | None:
+    """The lower and the higher level where images have only two, as those of lines have; else None."""
+    levels = np.unique([] if images is None else images)
+    return levels.tolist() if len(levels) == 2 else None
+
+
+def _paper(images: NDArray[np.uint8]) -> list[int]:
+    """The colour of the edges of most images, a level for each channel."""
+    edges = (images[:, 0], images[:, -1], images[:, :, 0], images[:, :, -1])
+    return [int(level) for level in np.median(np.concatenate(edges, 1), (0, 1))]
+
+
+def _png(image: NDArray[np.uint8]) -> str:
+    content = io.BytesIO()
+    Image.fromarray(image[..., 0] if image.shape[-1] == 1 else image).save(content, "PNG", optimize=True)
+    return base64.b64encode(content.getvalue()).decode()
 
 
 def _distribution(output: Path, latent: Latent) -> dict[str, object]:
@@ -260,51 +241,34 @@ def _distribution(output: Path, latent: Latent) -> dict[str, object]:
     raise UserError(
         f"output={output}, but a page draws latents of latent=normal, truncated_normal or uniform, and this is "
         f"{type(latent).__module__}.{type(latent).__qualname__}.",
-        _NOT_A_NETWORK_OF_OURS,
+        NOT_A_NETWORK_OF_OURS,
     )
-
-
-def _told(layer: Layer) -> dict[str, object]:
-    name, setting = _ACTIVATIONS[type(layer.activation)]
-    *_, inputs, outputs = layer.weight.shape
-    return {
-        "kind": layer.kind,
-        "inputs": inputs,
-        "outputs": outputs,
-        "stride": layer.stride,
-        "size": layer.size,
-        "activation": name,
-        "slope": float(getattr(layer.activation, setting)) if setting else 0.0,
-    }
 
 
 @torch.no_grad()
-def _levels_apart(net: nn.Module, layers: Sequence[Layer], latent: Latent, classes: int) -> int:
-    z = latent.sample(_COMPARED, torch.device("cpu"), generator_for(0, "comparing an export"))
-    label = torch.arange(_COMPARED) % max(1, classes)
-    expected = to_uint8(net(z, label) if classes else net(z)).astype(int)
-    x = torch.cat([z.double(), one_hot(label, classes, torch.float64)], 1)
-    for layer in layers:
-        x = layer.run(x)
+def _levels_apart(net: nn.Module, layers: Sequence[Layer], made: _FromLatents | _FromSources) -> int:
+    given, rows = made.compared()
+    expected = to_uint8(net(*given)).astype(int)
     count, height, width, channels = expected.shape
-    drawn = to_uint8(x.view(count, height, width, channels).permute(0, 3, 1, 2)).astype(int)
+    drawn = to_uint8(run(layers, rows).view(count, height, width, channels).permute(0, 3, 1, 2)).astype(int)
     return int(np.abs(drawn - expected).max())
 
 
-def _page(description: Description, data: Mapping[str, object]) -> str:
+def _page(description: Description, data: Mapping[str, object], name: str) -> str:
     facts = description.facts
     trained = facts.get("data")
-    name = str(trained.get("name") if isinstance(trained, dict) else "images")
+    data_name = str(trained.get("name") if isinstance(trained, dict) else "images")
     about = (
-        f"A generative adversarial network, trained on {name} for {facts['iteration']:,} iterations with gan-runner."
+        f"A generative adversarial network, trained on {data_name} for {facts['iteration']:,} iterations with "
+        "gan-runner."
     )
     return offline_page(
         _part,
-        "page.html",
+        f"{name}.html",
         style="page.css",
-        scripts=("network.js", "page.js"),
+        scripts=("network.js", f"{name}.js"),
         data=data,
-        fields={"TITLE": html.escape(f"Drawn by a network: {name}"), "ABOUT": html.escape(about)},
+        fields={"TITLE": html.escape(f"Drawn by a network: {data_name}"), "ABOUT": html.escape(about)},
     )
 
 

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import importlib.metadata
+import logging
 import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
 
 import torch
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig
 from torch import nn
 
 from gan_runner import files
@@ -18,27 +19,29 @@ from gan_runner.building.making import named_by
 from gan_runner.building.networks import conditioning_of, packing_of
 from gan_runner.building.parts import Parts
 from gan_runner.config.build import discriminator_of_checkpoint, kind_of_checkpoint, plain, sampler_of_checkpoint
-from gan_runner.config.stored import Stored
+from gan_runner.data.batch import SOURCE
 from gan_runner.errors import UserError, either
 from gan_runner.export.card import measured
 from gan_runner.export.description import Description
 from gan_runner.export.folder import SHOWN, write_folder
 from gan_runner.export.graphs import write_onnx, write_program
-from gan_runner.export.page import write_page
+from gan_runner.export.page import COMPARED, write_page
 from gan_runner.games import Conditional
 from gan_runner.optim.standing_statistics import batch_norms
 from gan_runner.record.data_folder import DataFolder
+from gan_runner.record.pictures import Pixels, to_uint8
 from gan_runner.training.asked import drawn_images
-from gan_runner.training.sampler import STATISTICS_OF
+from gan_runner.training.sampler import STATISTICS_OF, Sampler
+
+log = logging.getLogger(__name__)
 
 Player = Literal["generator", "discriminator"]
 _FORMS = {".onnx": "for an ONNX file", ".pt2": "for a PyTorch program", ".html": "for a page to draw on"}
-_GRAPHS = (".onnx", ".pt2")
 _DOES = {"generator": "draws the same images", "discriminator": "gives the same logits"}
 
 
 def export_run(
-    stored: Stored,
+    config: DictConfig,
     folder: Path,
     state: Mapping[str, Any],
     output: Path,
@@ -51,7 +54,7 @@ def export_run(
     """Write a run's G, or its moving average, or its D, in the form that the output's ending names.
 
     Args:
-        stored: the run's config.
+        config: the run's, with paths that lead to its data from here.
         folder: the run's.
         state: the checkpoint.
         output: see `checked_output`.
@@ -66,20 +69,23 @@ def export_run(
     Raises:
         UserError: the checkpoint is of another model, or the network cannot be written in that form.
     """
-    config, summary = OmegaConf.create(stored.values), DataFolder(folder).json("summary.json")
+    summary = DataFolder(folder).json("summary.json")
     from_source = "source_shape" in conditioning_of(plain(config.game), kind_of_checkpoint(state["about"]))
-    if from_source and (what == "discriminator" or output.suffix not in _GRAPHS):
+    if from_source and (what == "discriminator" or output.suffix not in _FORMS):
         raise UserError(
-            f"run is {folder}, which translates images; of such a run the generator alone is exported, as an ONNX file "
-            "or a PyTorch program.",
-            "Try output=NAME.onnx or output=NAME.pt2; or gan-translate run=DIR input=FOLDER output=FOLDER.",
+            f"run is {folder}, which translates images; of such a run the generator alone is exported, as an ONNX "
+            "file, a PyTorch program or a page to draw on.",
+            f"Try output=NAME with one of the endings {', '.join(_FORMS)}; or gan-translate run=DIR input=FOLDER "
+            "output=FOLDER.",
         )
-    pictures = None
+    pictures, sources = None, None
     if what == "generator":
         sampler = sampler_of_checkpoint(config, state, 0, device)
         net = sampler.net.eval()
         if output.suffix not in _FORMS:
             pictures = drawn_images(sampler, SHOWN, None, state["about"]["classes"], f"run is {folder}")
+        if from_source and output.suffix == ".html":
+            sources = _some_sources(sampler)
     else:
         net = discriminator_of_checkpoint(config, state, device)
     net.requires_grad_(False)
@@ -91,13 +97,22 @@ def export_run(
     shape = _taken(output, description)
     net.cpu()
     if output.suffix == ".html":
-        precision, levels = write_page(output, net, description)
+        precision, levels = write_page(output, net, description, sources)
         return f"open it in a browser. Its weights are {precision}; a pixel differs by at most {levels} of 255."
     if output.suffix == ".onnx":
         difference = write_onnx(output, net, shape, description)
     else:
         difference = write_program(output, net, shape, description)
     return f"run at two batch sizes, its values differ from the network's by at most {difference:.1g}."
+
+
+def _some_sources(sampler: Sampler) -> Pixels | None:
+    """Images to draw from, held-out ones if there are any, as bytes [N, H, W, C]; None where the data are missing."""
+    try:
+        return to_uint8(sampler.like_data("images of a page", COMPARED).conditions[SOURCE].cpu())
+    except UserError as error:
+        log.warning("The page has no images to begin with. %s", error.problem)
+        return None
 
 
 def _taken(output: Path, description: Description) -> tuple[int, ...]:

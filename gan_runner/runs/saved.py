@@ -205,9 +205,8 @@ class SavedRun:
         state = self._record.checkpoints.load(name, chosen)
         explained = too_little_memory_explained("Export on a machine with more memory.")
         with one_at_a_time(), only(self._parts), explained:
-            check_stored(self.stored.config, OF_PICTURES, f"{self._key} is {self.folder}")
             return export_run(
-                self.stored,
+                self._config_to_draw(),
                 self.folder,
                 state,
                 path,

@@ -7,12 +7,14 @@ import pytest
 import torch
 
 from gan_runner.export import load_exported, page
+from gan_runner.export.layers import layers_of, run
 from gan_runner.models.conditional import ConditionalGenerator
 from gan_runner.record.pictures import to_uint8
-from tests.export.test_page import NETWORKS, describe, make_dcgan, make_mlp
+from tests.export.test_page import NETWORKS, TRANSLATORS, describe, described, inputs_of, make_dcgan, make_mlp
 
 pytest.importorskip("selenium")
 
+from selenium.webdriver.common.action_chains import ActionChains
 from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
 from selenium.webdriver.support.ui import Select, WebDriverWait
@@ -38,20 +40,22 @@ def drawn(browser, latents, shape):
     return np.array(browser.execute_script(script, latents.tolist())).reshape(-1, height, width, channels)
 
 
-@pytest.mark.parametrize("name", NETWORKS)
-@pytest.mark.parametrize("precision", page._PRECISIONS, ids=lambda precision: precision.name)
+EXACT, *COARSER = page._PRECISIONS
+WRITTEN = [(name, EXACT) for name in NETWORKS]
+WRITTEN += [(name, precision) for precision in COARSER for name in NETWORKS if name not in list(TRANSLATORS)[1:]]
+
+
+@pytest.mark.parametrize(("name", "precision"), WRITTEN, ids=lambda value: getattr(value, "name", value))
 def test_the_forward_pass_equals_pythons_with_the_weights_of_the_page(browser, tmp_path, monkeypatch, name, precision):
-    net, shape = NETWORKS[name]
+    net, shape, description = described(name)
     monkeypatch.setattr(page, "_PRECISIONS", (precision,))
-    page.write_page(tmp_path / "page.html", net, describe(shape))
+    page.write_page(tmp_path / "page.html", net, description)
     browser.get(f"file://{tmp_path}/page.html")
-    latents = torch.randn(2, 6)
-    x = latents.double()
-    for layer in page.layers_of(tmp_path, net):
-        x = precision.written(layer)[1].run(x)
+    _, rows = inputs_of(name, 2)
+    x = run(precision.of(layers_of(tmp_path, net))[1], rows.double())
     channels, height, width = shape
-    expected = to_uint8(x.view(2, height, width, channels).permute(0, 3, 1, 2))
-    assert np.abs(drawn(browser, latents, shape) - expected).max() <= 1
+    expected = to_uint8(x.view(2, height, width, channels).permute(0, 3, 1, 2)).astype(int)
+    assert np.abs(drawn(browser, rows, shape) - expected).max() <= 1
     assert browser.title == "Drawn by a network: </script><b>"
 
 
@@ -105,6 +109,75 @@ def test_a_page_shows_transparency(browser, tmp_path):
     browser.get(f"file://{tmp_path}/page.html")
     opaque = np.array(browser.execute_script(PIXELS, "#left")).reshape(shape[1], shape[2], 4)[..., 3]
     assert (opaque == [0, 0, 255, 255]).all()
+
+
+def levels_on(browser, canvas, shape):
+    channels, height, width = shape
+    return np.array(browser.execute_script(PIXELS, canvas)).reshape(height, width, 4)[..., :channels]
+
+
+def shows_soon(browser, canvas, expected):
+    def shown(_):
+        return np.abs(levels_on(browser, canvas, expected.shape[::-1][:1] + expected.shape[:2]) - expected).max() <= 1
+
+    WebDriverWait(browser, 10).until(shown)
+
+
+def written_to_draw_on(tmp_path, name, sources):
+    net, shape, description = described(name)
+    page.write_page(tmp_path / "page.html", net, description, sources)
+
+    def expected(source):
+        return to_uint8(net(torch.from_numpy(source[None]).permute(0, 3, 1, 2) / 127.5 - 1))[0].astype(int)
+
+    return expected, shape
+
+
+def test_an_example_is_drawn_from_as_python_draws_from_it(browser, tmp_path):
+    name = "unet of padded images"
+    channels, height, width = TRANSLATORS[name][1]
+    sources = np.random.default_rng(0).integers(0, 256, (3, height, width, channels), dtype=np.uint8)
+    expected, _ = written_to_draw_on(tmp_path, name, sources)
+    browser.get(f"file://{tmp_path}/page.html")
+    buttons = browser.find_elements(By.CSS_SELECTOR, "#examples button")
+    assert len(buttons) == 3
+    for number in (0, 2):  # the first is there from the start
+        buttons[number].click()
+        shows_soon(browser, "#output", expected(sources[number]))
+    browser.find_element(By.ID, "undo").click()
+    shows_soon(browser, "#output", expected(sources[0]))
+
+
+def test_a_visitor_draws_a_line_takes_it_back_and_clears(browser, tmp_path):
+    name = "unet down to one pixel"
+    paper = np.full((4, 16, 16, 1), 240, np.uint8)
+    paper[:, 8, 8] = 0
+    expected, _ = written_to_draw_on(tmp_path, name, paper)
+    browser.get(f"file://{tmp_path}/page.html")
+    browser.find_element(By.ID, "clear").click()
+    shows_soon(browser, "#output", expected(np.full((16, 16, 1), 240, np.uint8)))
+    canvas = browser.find_element(By.ID, "input")
+    slider = browser.find_element(By.ID, "thickness")
+    slider.send_keys(Keys.END)  # the thickest line, of 4 pixels
+    down = ActionChains(browser, duration=20).move_to_element_with_offset(canvas, -100, 0).click_and_hold()
+    down.move_by_offset(200, 0).release().perform()
+    given = np.array(browser.execute_script("return Array.from(source())")).reshape(16, 16)
+    levels = np.rint((given + 1) * 127.5).astype(np.uint8)
+    assert (levels[7:9, 5:11] == 0).all(), "a black line on light paper"
+    assert (levels[[0, 4, 11, 15]] == 240).all()
+    shows_soon(browser, "#output", expected(levels[..., None]))
+    browser.find_element(By.ID, "undo").click()
+    shows_soon(browser, "#output", expected(np.full((16, 16, 1), 240, np.uint8)))
+
+
+def test_a_page_without_images_of_the_data_begins_with_white_paper_and_offers_none(browser, tmp_path):
+    name = "with patch features"
+    net, _, description = described(name)
+    page.write_page(tmp_path / "page.html", net, description)
+    browser.get(f"file://{tmp_path}/page.html")
+    assert set(browser.execute_script("return Array.from(source())")) == {1.0}
+    assert not browser.find_element(By.ID, "shown").is_displayed()
+    assert browser.find_element(By.ID, "colour").is_displayed()
 
 
 def test_a_visitor_draws_images_and_moves_between_latents(browser, exported_as, exported):

@@ -27,7 +27,8 @@ function readLayers() {
     float16: (count) => Float32Array.from(take(Uint16Array, count), float16),
   };
   return given.layers.map((layer) => {
-    const count = layer.inputs * layer.outputs * (layer.kind === "dense" ? 1 : 9);
+    if (!layer.outputs) return layer; // without weights
+    const count = layer.inputs * layer.outputs * layer.kernel ** 2;
     if (given.precision !== "int8") {
       const read = floats[given.precision];
       return { ...layer, weight: read(count), bias: read(layer.outputs) };
@@ -48,42 +49,128 @@ const activations = {
   tanh: Math.tanh,
 };
 
-// y += x * weight, a row of `outputs` weights an input.
-function add(y, to, x, weight, from, outputs) {
-  if (x === 0) return;
-  for (let place = 0; place < outputs; place++) y[to + place] += x * weight[from + place];
+// y += x * weight for `count` numbers of x from `from` on, each with a row of `outputs` weights, the first row at `at`.
+// Four rows at a time, so that y is read and written a quarter as often.
+function multiply(y, to, x, from, count, weight, at, outputs) {
+  let input = 0;
+  for (; input + 4 <= count; input += 4) {
+    const a = x[from + input], b = x[from + input + 1], c = x[from + input + 2], d = x[from + input + 3];
+    if (a === 0 && b === 0 && c === 0 && d === 0) continue;
+    const first = at + input * outputs, second = first + outputs, third = second + outputs, fourth = third + outputs;
+    for (let place = 0; place < outputs; place++)
+      y[to + place] += a * weight[first + place] + b * weight[second + place] + c * weight[third + place] + d * weight[fourth + place];
+  }
+  for (; input < count; input++) {
+    const row = at + input * outputs;
+    for (let place = 0; place < outputs; place++) y[to + place] += x[from + input] * weight[row + place];
+  }
 }
 
-function dense({ inputs, outputs, weight, bias }, x) {
-  const y = Float32Array.from(bias);
-  for (let input = 0; input < inputs; input++) add(y, 0, x[input], weight, input * outputs, outputs);
+function filled(pixels, bias) {
+  const y = new Float32Array(pixels * bias.length);
+  for (let pixel = 0; pixel < pixels; pixel++) y.set(bias, pixel * bias.length);
   return y;
 }
 
-// A transposed convolution of 3x3: pixel (i, j) is added to the pixels around (stride * i, stride * j).
-function deconvolution({ inputs, outputs, weight, bias, stride, size: [rows, columns] }, x) {
-  const [tall, wide] = [rows * stride, columns * stride];
-  const y = new Float32Array(tall * wide * outputs);
-  for (let pixel = 0; pixel < tall * wide; pixel++) y.set(bias, pixel * outputs);
-  for (let row = 0; row < rows; row++) for (let column = 0; column < columns; column++) {
-    const from = (row * columns + column) * inputs;
-    for (let kernel = 0; kernel < 9; kernel++) {
-      const down = row * stride + Math.floor(kernel / 3) - 1, right = column * stride + (kernel % 3) - 1;
-      if (down < 0 || down >= tall || right < 0 || right >= wide) continue;
-      const to = (down * wide + right) * outputs;
-      for (let input = 0; input < inputs; input++)
-        add(y, to, x[from + input], weight, (kernel * inputs + input) * outputs, outputs);
+// Where the index of a pixel lies once images are continued beyond their edges.
+const continued = {
+  replicate: (at, size) => Math.min(Math.max(at, 0), size - 1),
+  reflect: (at, size) => (at < 0 ? -at : at >= size ? 2 * (size - 1) - at : at),
+};
+
+const kinds = {
+  dense({ inputs, outputs, weight, bias }, x) {
+    const y = Float32Array.from(bias);
+    multiply(y, 0, x, 0, inputs, weight, 0, outputs);
+    return y;
+  },
+  // The pixels of a row of the kernel lie side by side in memory, as its weights do.
+  convolution({ inputs, outputs, weight, bias, kernel, stride, padding, size: [rows, columns], out: [tall, wide] }, x) {
+    const y = filled(tall * wide, bias);
+    for (let down = 0; down < tall; down++) for (let right = 0; right < wide; right++) {
+      const left = right * stride - padding, first = Math.max(0, -left), last = Math.min(kernel, columns - left);
+      for (let step = 0; step < kernel; step++) {
+        const row = down * stride - padding + step;
+        if (row < 0 || row >= rows) continue;
+        const from = (row * columns + left + first) * inputs, at = (step * kernel + first) * inputs * outputs;
+        multiply(y, (down * wide + right) * outputs, x, from, (last - first) * inputs, weight, at, outputs);
+      }
     }
-  }
-  return y;
+    return y;
+  },
+  // Pixel (i, j) is added to the pixels from (stride * i - padding, stride * j - padding) on.
+  transposed({ inputs, outputs, weight, bias, kernel, stride, padding, size: [rows, columns], out: [tall, wide] }, x) {
+    const y = filled(tall * wide, bias);
+    for (let row = 0; row < rows; row++) for (let column = 0; column < columns; column++) {
+      for (let place = 0; place < kernel * kernel; place++) {
+        const down = row * stride - padding + Math.floor(place / kernel), right = column * stride - padding + (place % kernel);
+        if (down < 0 || down >= tall || right < 0 || right >= wide) continue;
+        multiply(y, (down * wide + right) * outputs, x, (row * columns + column) * inputs, inputs, weight, place * inputs * outputs, outputs);
+      }
+    }
+    return y;
+  },
+  activation({ name, slope }, x) {
+    const act = activations[name];
+    return x.map((value) => act(value, slope));
+  },
+  normalisation({ pixels, eps }, x) {
+    const channels = x.length / pixels, y = new Float32Array(x.length);
+    for (let channel = 0; channel < channels; channel++) {
+      let sum = 0, squares = 0;
+      for (let at = channel; at < x.length; at += channels) sum += x[at];
+      for (let at = channel; at < x.length; at += channels) squares += (x[at] - sum / pixels) ** 2;
+      const scale = 1 / Math.sqrt(squares / pixels + eps);
+      for (let at = channel; at < x.length; at += channels) y[at] = (x[at] - sum / pixels) * scale;
+    }
+    return y;
+  },
+  padding({ size: [rows, columns], border: [left, right, above, below], mode }, x) {
+    const channels = x.length / (rows * columns), tall = rows + above + below, wide = columns + left + right;
+    const y = new Float32Array(tall * wide * channels), inside = continued[mode];
+    for (let down = 0; down < tall; down++) for (let across = 0; across < wide; across++) {
+      const from = (inside(down - above, rows) * columns + inside(across - left, columns)) * channels;
+      y.set(x.subarray(from, from + channels), (down * wide + across) * channels);
+    }
+    return y;
+  },
+  keep(_, x, kept) {
+    kept.push(x);
+    return x;
+  },
+  add(_, x, kept) {
+    const other = kept.pop();
+    return x.map((value, at) => value + other[at]);
+  },
+  concatenate({ pixels }, x, kept) {
+    const other = kept.pop(), mine = x.length / pixels, theirs = other.length / pixels;
+    const y = new Float32Array(x.length + other.length);
+    for (let pixel = 0; pixel < pixels; pixel++) {
+      y.set(x.subarray(pixel * mine, (pixel + 1) * mine), pixel * (mine + theirs));
+      y.set(other.subarray(pixel * theirs, (pixel + 1) * theirs), pixel * (mine + theirs) + mine);
+    }
+    return y;
+  },
+};
+
+// What the network is given, a latent or the pixels of an image, to the levels of an image, 0 to 255, pixels before channels.
+function imageOf(values) {
+  const kept = [];
+  let x = Float32Array.from(values);
+  for (const layer of layers) x = kinds[layer.kind](layer, x, kept);
+  return Uint8ClampedArray.from(x, (value) => Math.round(127.5 * value + 127.5));
 }
 
-// A latent to the levels of an image, 0 to 255, pixels before channels.
-function imageOf(latent) {
-  let x = Float32Array.from(latent);
-  for (const layer of layers) {
-    const act = activations[layer.activation];
-    x = (layer.kind === "dense" ? dense : deconvolution)(layer, x).map((value) => act(value, layer.slope));
+// Shows levels on a canvas, a pixel for a pixel.
+function show(canvas, levels) {
+  canvas.width = width;
+  canvas.height = height;
+  const image = new ImageData(width, height);
+  for (let pixel = 0; pixel < width * height; pixel++) {
+    for (let colour = 0; colour < 3; colour++)
+      image.data[4 * pixel + colour] = levels[channels * pixel + (channels === 1 ? 0 : colour)];
+    image.data[4 * pixel + 3] = channels === 4 ? levels[4 * pixel + 3] : 255;
   }
-  return Uint8ClampedArray.from(x, (value) => Math.round(127.5 * value + 127.5));
+  canvas.getContext("2d").putImageData(image, 0, 0);
+  document.documentElement.dataset.first ??= performance.now(); // milliseconds until the first image
 }

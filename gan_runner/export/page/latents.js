@@ -39,27 +39,16 @@ function joined(latent) {
   return Float32Array.from([...latent, ...given.classes.map((_, number) => Number(number === one))]);
 }
 
-function show(canvas, latent) {
-  canvas.width = width;
-  canvas.height = height;
-  const levels = imageOf(joined(latent)), image = new ImageData(width, height);
-  for (let pixel = 0; pixel < width * height; pixel++) {
-    for (let colour = 0; colour < 3; colour++)
-      image.data[4 * pixel + colour] = levels[channels * pixel + (channels === 1 ? 0 : colour)];
-    image.data[4 * pixel + 3] = channels === 4 ? levels[4 * pixel + 3] : 255;
-  }
-  canvas.getContext("2d").putImageData(image, 0, 0);
-  document.documentElement.dataset.first ??= performance.now(); // milliseconds until the first image
-}
+const drawOn = (canvas, latent) => show(canvas, imageOf(joined(latent)));
 
 let ends = [], grid = [], asked = 0, playing = false;
 
 const place = () => Number($("place").value) / Number($("place").max);
-const showBetween = () => show($("between"), between(ends[0], ends[1], place()));
+const showBetween = () => drawOn($("between"), between(ends[0], ends[1], place()));
 
 function showEnds() {
-  show($("left"), ends[0]);
-  show($("right"), ends[1]);
+  drawOn($("left"), ends[0]);
+  drawOn($("right"), ends[1]);
   showBetween();
 }
 
@@ -69,7 +58,7 @@ function showGrid() {
   const mine = ++asked;
   const next = (number) => { // one at a time, so that the page answers in between
     if (mine !== asked || number === cells) return;
-    show($("grid").children[number].firstChild, grid[number]);
+    drawOn($("grid").children[number].firstChild, grid[number]);
     setTimeout(next, 0, number + 1);
   };
   next(0);
