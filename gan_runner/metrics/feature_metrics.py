@@ -132,7 +132,7 @@ class FeatureMetrics:
         self._as_data_allow = known is not None
         self.neighbours = neighbours
         self.seed = seed
-        self._learn = extractor
+        self.learn = extractor
         self._numbers = asked if known is None else list(known)
         self._extractor: Extractor | None = None
         self._training: ImageSet | None = None
@@ -157,7 +157,7 @@ class FeatureMetrics:
     @property
     def numbers(self) -> dict[str, Number]:
         """What each number is, by its name."""
-        named = getattr(self._learn, "func", self._learn).__name__
+        named = getattr(self.learn, "func", self.learn).__name__
         return {f"{number}_{named}": NUMBERS[number] for number in self._numbers}
 
     @property
@@ -239,7 +239,7 @@ class FeatureMetrics:
             self._reference, self._unseen = self._in_two(training)
         elif len(held_out) < self.fewest:
             self._unseen = None
-        self._extractor = self._learn(learned, device)
+        self._extractor = self.learn(learned, device)
         self._known = self._originals = None
         self._class_judge, self._judged_by_class = None, {}
         self._modes = None

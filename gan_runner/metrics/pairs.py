@@ -35,6 +35,13 @@ UNCHANGED, MEAN = "source", "mean"
 """The baselines: each image's source, unchanged, and the mean of all real images, the same for every source."""
 
 
+OF_TRUTH = {"l1": 0.0, "l1_back": 0.0, "ssim": 1.0, "ssim_back": 1.0}
+"""What the numbers that compare with the true images are for those themselves."""
+
+OF_CYCLES = "cycle"
+"""How the names of numbers begin that look at images drawn back, which stand-ins for images do not change."""
+
+
 def ssim(images: Tensor, truth: Tensor) -> Tensor:
     """The structural similarity of images (Wang et al. 2004, equation 13, Gaussian windows of 11 pixels).
 

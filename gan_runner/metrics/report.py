@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Literal
 
@@ -12,7 +12,7 @@ from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
 
 from gan_runner.bars import folded
-from gan_runner.data.batch import TRUTH, Batch, joined
+from gan_runner.data import Batch
 from gan_runner.data.image_set import ImageSet
 from gan_runner.errors import UserError, printable
 from gan_runner.metrics.by_class import NOTHING, ByClass, by_class
@@ -21,8 +21,9 @@ from gan_runner.metrics.features import Features, as_bytes, even_rows
 from gan_runner.metrics.fingerprint import Fingerprint
 from gan_runner.metrics.neighbours import nearest
 from gan_runner.metrics.number import Number
-from gan_runner.metrics.pairs import PairMetrics, baselines, mean_picture
+from gan_runner.metrics.pairs import OF_CYCLES, OF_TRUTH, baselines, in_place_of, mean_picture
 from gan_runner.metrics.reference import Reference, noise, reference, reference_pictures
+from gan_runner.metrics.unpaired import OfSources
 from gan_runner.ranges import Count, Seed
 from gan_runner.record.pictures import INK, MARGIN, PAPER, WHITE, grid
 
@@ -302,6 +303,7 @@ def report(
     split: str = "train",
     label: Tensor | None = None,
     drawn: Sequence[Batch] = (),
+    further: OfSources | None = None,
 ) -> EvaluationReport:
     """Evaluate generated images, with the values of real images and of noise.
 
@@ -315,7 +317,8 @@ def report(
         iteration: see `EvaluationReport`.
         split: see `Fingerprint`.
         label: the class that each was drawn as, int64 [N]; None where G is given none.
-        drawn: the same images as they were drawn, floating, with their conditions: of pairs those tell the true ones.
+        drawn: the same images as they were drawn, floating, with their conditions, if they were drawn from others.
+        further: bound metrics that look at those conditions; None for none.
     """
     images = as_bytes(images).cpu()
     training, held_out = metrics.training, metrics.held_out
@@ -324,7 +327,7 @@ def report(
     values = metrics.numbers_of(seen, against.statistics)
     rows = [_row(name, number, values[name], len(images), against) for name, number in metrics.numbers.items()]
     if drawn:
-        rows = _with_pairs(rows, drawn, metrics, against)
+        rows = _with_sources(rows, drawn, metrics, against, further)
     suspects, originals = most_alike(seen.vectors, metrics, _SHOWN, _NEIGHBOURS)
     return EvaluationReport(
         rows=rows,
@@ -351,36 +354,39 @@ def report(
     )
 
 
-def _with_pairs(rows: list[Row], drawn: Sequence[Batch], metrics: FeatureMetrics, against: Reference) -> list[Row]:
-    """Numbers of images that were drawn from others, with those that compare with the true ones and the baselines."""
-    mean = mean_picture(Batch(part.images).as_float() for part in reference_pictures(metrics.reference, against.count))
-    stand_ins = baselines(drawn, mean)
-    if not all(TRUTH in batch.conditions for batch in drawn):  # nobody knows the true ones
+def _with_sources(
+    rows: list[Row], drawn: Sequence[Batch], metrics: FeatureMetrics, against: Reference, further: OfSources | None
+) -> list[Row]:
+    """Numbers of images that were drawn from others, with further ones that look at the others too, and baselines."""
+
+    def real() -> Iterator[Batch]:
+        return (Batch(part.images).as_float() for part in reference_pictures(metrics.reference, against.count))
+
+    stand_ins = baselines(drawn, mean_picture(real()))
+    if further is None:
         beside = {name: metrics.measure(batches, against.statistics) for name, batches in stand_ins.items()}
         return [_beside(row, name, beside) for row, name in zip(rows, metrics.names, strict=True)]
-    count, pairs = sum(map(len, drawn)), PairMetrics()
-    found = pairs.measure(drawn, {})
+    statistics, count = further.statistics(real()), sum(map(len, drawn))
+    noises = [Batch(part.images).as_float().images for part in noise(metrics.reference.shape, count, seed=0)]
+    found, of_noise = (further.measure(images, statistics) for images in (drawn, in_place_of(drawn, torch.cat(noises))))
+    of_real = further.of_real(statistics, count)[0] | OF_TRUTH
     beside = {
-        name: metrics.measure(batches, against.statistics) | pairs.measure(batches, {})
+        name: further.measure(batches, statistics) | metrics.measure(batches, against.statistics)
         for name, batches in stand_ins.items()
     }
-    noises = [Batch(part.images).as_float().images for part in noise(metrics.reference.shape, count, seed=0)]
-    noisy = Batch(torch.cat(noises).to(drawn[0].images.device), joined(list(drawn)).conditions)
-    of_noise = pairs.measure(noisy.split(_BATCH), {})
-    best = {"l1": 0.0, "ssim": 1.0}  # of the true images themselves
+    names = [name for name in further.names if name not in metrics.names]
     own = [
         Row(
             with_count(name, count),
             _finite(found[name]),
-            best[name],
-            _finite(of_noise[name]),
-            number.better,
-            number.says,
+            _finite(of_real.get(name)),
+            None if name.startswith(OF_CYCLES) else _finite(of_noise[name]),
+            further.numbers[name].better,
+            further.numbers[name].says,
         )
-        for name, number in pairs.numbers.items()
+        for name in names
     ]
-    names = [*metrics.names, *pairs.names]
-    return [_beside(row, name, beside) for row, name in zip([*rows, *own], names, strict=True)]
+    return [_beside(row, name, beside) for row, name in zip([*rows, *own], [*metrics.names, *names], strict=True)]
 
 
 def _beside(row: Row, name: str, beside: Mapping[str, Mapping[str, float]]) -> Row:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import TypeAlias
 
 import torch
 from torch import Tensor
@@ -69,6 +70,11 @@ class UnpairedMetrics:
         self._partners = False
         self._labelled = False
 
+    @classmethod
+    def like(cls, metrics: FeatureMetrics, both_ways: bool) -> UnpairedMetrics:
+        """Those with the extractor and the settings of other metrics."""
+        return cls(metrics.learn, metrics.neighbours, metrics.seed, both_ways)
+
     @property
     def numbers(self) -> dict[str, Number]:
         """What each number is, by its name; before `bind`, without what not all data have."""
@@ -133,11 +139,17 @@ class UnpairedMetrics:
 
     def statistics(self, real: Iterable[Batch]) -> dict[str, Tensor]:
         """See `Metric`; of as many images of each domain."""
-        real = list(real)
-        found = {f"there {name}": value for name, value in self._there.statistics(real).items()}
+        counts: list[int] = []
+
+        def counted() -> Iterator[Batch]:
+            for batch in real:
+                counts.append(len(batch))
+                yield batch
+
+        found = {f"there {name}": value for name, value in self._there.statistics(counted()).items()}
         if self._back is not None:
             reference = self._back.reference
-            rows = sampled_rows(len(reference), min(len(reference), sum(map(len, real))), self._seed)
+            rows = sampled_rows(len(reference), min(len(reference), sum(counts)), self._seed)
             batches = [Batch(reference.pixels(part)).as_float() for part in rows.split(_AT_ONCE)]
             found |= {f"back {name}": value for name, value in self._back.statistics(batches).items()}
         return found
@@ -252,6 +264,9 @@ class UnpairedMetrics:
 
 
 _WATCHED = ("change", "variety")
+
+OfSources: TypeAlias = PairMetrics | UnpairedMetrics
+"""Metrics that look at what images were drawn from as well."""
 
 
 def _cycle(cycled: Tensor | None, noisy: Tensor | None, images: Tensor) -> dict[str, float]:

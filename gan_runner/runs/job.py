@@ -227,7 +227,7 @@ def _train(job: _Job, stop: Stop, within: Within | None) -> None:
         contextlib.closing(experiment.loader),
     ):
         listener = (lambda standing: None) if within is None else within.listener
-        journal = RunJournal(folder, run_log, bar, experiment.grid_columns, listener)
+        journal = RunJournal(folder, run_log, bar, experiment.grid_columns, experiment.cells_of_a_picture, listener)
         run = Run(experiment, journal, on_checkpoint=lambda: job.write("running"))
         job.run = run
         nothing_left = _go_on(job, run, state)
@@ -304,6 +304,7 @@ def _look_closely(job: _Job) -> None:
                 job.config,
                 folder.checkpoints.load(checkpoint, device),
                 at_end.metrics,
+                experiment.images,
                 checkpoint=checkpoint,
                 num=at_end.num,
                 real=at_end.real,

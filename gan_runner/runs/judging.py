@@ -15,14 +15,19 @@ from omegaconf import DictConfig, OmegaConf
 from torch import Tensor
 
 from gan_runner.arithmetic import measuring_device
-from gan_runner.config.build import make, sampler_of_checkpoint
+from gan_runner.building.networks import draws_both_ways, gives_source
+from gan_runner.config.build import bind_to_data, make, plain, sampler_of_checkpoint
+from gan_runner.data.image_set import ImageSet, kind_of
+from gan_runner.data.unpaired import Unpaired
 from gan_runner.detection.detectors import FEWEST, trained_network
 from gan_runner.detection.scores import scores_of
 from gan_runner.files import write_text
 from gan_runner.health.symptoms import Symptom, seen_at_once
 from gan_runner.metrics.feature_metrics import FeatureMetrics
 from gan_runner.metrics.features import as_bytes, even_rows
+from gan_runner.metrics.pairs import PairMetrics
 from gan_runner.metrics.report import EvaluationReport, Told, report
+from gan_runner.metrics.unpaired import OfSources, UnpairedMetrics
 from gan_runner.ranges import Seed, TwoOrMore
 from gan_runner.record.pictures import save_atomically
 
@@ -36,6 +41,7 @@ def report_of_checkpoint(
     config: DictConfig,
     state: Mapping[str, Any],
     metrics: FeatureMetrics,
+    training: ImageSet,
     *,
     checkpoint: str,
     num: TwoOrMore,
@@ -50,6 +56,7 @@ def report_of_checkpoint(
         config: the run's.
         state: the checkpoint.
         metrics: the metrics, bound to the run's training data.
+        training: those.
         checkpoint: `best`, `last` or an iteration.
         num: images to draw, at most as many as there are real ones to compare with.
         real: real images to compare with.
@@ -73,6 +80,7 @@ def report_of_checkpoint(
         split=split_of(config),
         label=torch.cat([batch.conditions["label"] for batch in drawn]) if sampler.draws_by_class else None,
         drawn=[batch.to(measuring_device(device)).map(Tensor.float) for batch in drawn] if sampler.draws_pairs else (),
+        further=_of_sources(config, training, metrics, device),
     )
     if detector:
         found = replace(found, told=told_from_real(images, metrics, seed, device))
@@ -80,6 +88,27 @@ def report_of_checkpoint(
         return found
     said = seen_at_once(_symptoms(config), found.by_class.judged)
     return replace(found, by_class=replace(found.by_class, findings=said))
+
+
+def _of_sources(
+    config: DictConfig, training: ImageSet, metrics: FeatureMetrics, device: torch.device
+) -> OfSources | None:
+    """Further metrics of a run whose generator draws from images, bound to its data; None for other runs.
+
+    Args:
+        config: the run's.
+        training: the images that it was trained on.
+        metrics: whose extractor and settings those of two domains have, in both directions if the run draws both.
+        device: where to compute.
+    """
+    game = plain(config.game)
+    if not gives_source(game) or kind_of(training).source is None:
+        return None
+    further: OfSources = (
+        UnpairedMetrics.like(metrics, draws_both_ways(game)) if isinstance(training, Unpaired) else PairMetrics()
+    )
+    bind_to_data(further, config, training, device)
+    return further
 
 
 def told_from_real(images: Tensor, metrics: FeatureMetrics, seed: Seed, device: torch.device) -> Told | None:

@@ -363,6 +363,7 @@ class SavedRun:
                 config,
                 state,
                 metrics,
+                training,
                 checkpoint=checkpoint,
                 num=num,
                 real=real,

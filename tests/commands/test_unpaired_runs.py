@@ -95,8 +95,19 @@ def test_a_run_on_pairs_translates_in_one_direction_only(tmp_path):
         pairs.translate(np.zeros((1, 16, 16, 1), np.uint8), "last", "cpu", "BtoA")
 
 
-def test_gan_eval_and_gan_sample_accept_such_runs(run):
-    run.evaluate(checkpoint="last", num=50, real=50, device="cpu")
+def test_gan_eval_measures_both_directions_and_gan_sample_draws(run):
+    found = run.evaluate("metrics.numbers=fast", checkpoint="last", num=50, real=50, device="cpu")
+    rows = {row.name.removesuffix("_50"): row for row in found.rows}
+    for name in ("frechet_cnn", "coverage_cnn", "classes_kept", "change", "variety", "cycle_l1", "l1", "ssim"):
+        for row in (rows[name], rows[f"{name}_back"]):
+            assert row.value is not None
+            assert row.baselines["source"] is not None
+    assert len(rows) == len(found.rows)
+    there, back = (rows[f"frechet_cnn{way}"] for way in ("", "_back"))
+    assert rows["frechet_cnn_both"].value == pytest.approx((there.value + back.value) / 2)
+    assert there.value != back.value
+    assert rows["l1_back"].baselines["source"] == pytest.approx(rows["l1"].baselines["source"])
+    assert (rows["l1_back"].real, rows["ssim_back"].real, rows["cycle_l1"].noise) == (0.0, 1.0, None)
     assert run.sample(4, checkpoint="last", device="cpu").shape == (4, 16, 16, 1)
 
 
