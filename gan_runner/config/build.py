@@ -52,7 +52,7 @@ from gan_runner.training.distributed import ALONE, World
 from gan_runner.training.experiment import Experiment
 from gan_runner.training.player import Player, Players, drawing_weights
 from gan_runner.training.pruning import Pruning
-from gan_runner.training.sampler import Sampler, examples_of
+from gan_runner.training.sampler import Sampler, examples_of, held_out_examples
 from gan_runner.training.schedules import Schedule
 from gan_runner.training.settings import Trainer
 from gan_runner.training.train_step import BatchSizes, TrainStep
@@ -261,7 +261,7 @@ def sampler_of_checkpoint(
     def loaded() -> Examples:
         try:
             held_out = load_held_out(config) if kind.source is not None else None
-            return examples_of(held_out or load_images(config), config.seed)
+            return held_out_examples(held_out) if held_out else examples_of(load_images(config), config.seed)
         except UserError as error:
             raise UserError(
                 f"What this run draws depends on images of its data, which are not available: {error.problem}",

@@ -95,7 +95,8 @@ class RunJournal(Journal):
         folder: the run's.
         run_log: the loggers of this start.
         bar: the progress bar.
-        columns: images in a row of a grid.
+        columns: cells in a row of a grid.
+        cells: what the cells show that belong to one image; see `grid`.
         listener: called with the progress at each log point.
     """
 
@@ -105,12 +106,14 @@ class RunJournal(Journal):
         run_log: RunLog,
         bar: tqdm[Any],
         columns: int,
+        cells: Sequence[str] = (),
         listener: Callable[[Standing], None] = lambda standing: None,
     ) -> None:
         self.folder = folder
         self._run_log = run_log
         self._bar = bar
         self._columns = columns
+        self._cells = cells
         self._listener = listener
 
     def turn_played(self) -> None:
@@ -149,7 +152,7 @@ class RunJournal(Journal):
             names: written beside the rows; () for none.
         """
         fixed_pixels, fresh_pixels, columns = to_uint8(fixed), to_uint8(fresh), self._columns
-        self.folder.save_samples(fixed_pixels, columns, iteration, names)
+        self.folder.save_samples(fixed_pixels, columns, iteration, names, self._cells)
 
         def to_dashboard() -> None:
             self._run_log.image(tags.FIXED, grid(fixed_pixels, columns, names), iteration)

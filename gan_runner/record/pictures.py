@@ -48,6 +48,9 @@ _LONGEST_FOLDER_NAME = 200  # bytes; file systems take 255
 _RESERVED = re.compile("(?i:con|prn|aux|nul|conin\\$|conout\\$|(com|lpt)[0-9\u00b9\u00b2\u00b3])")
 NAMES_WIDTH, NAMES = "names-width", "names"
 """Keys of a PNG file's text: how many pixels on the left are for the names of rows, and the names as a JSON list."""
+COLUMNS, CELLS = "columns", "cells"
+"""Keys of a PNG file's text, of a grid where several cells belong to one image: the cells in a row, and what those of
+an image show, as a JSON list."""
 _NAME_SIZE, _LONGEST_NAME = 16, 24  # pixels; characters
 _NARROW = 10  # columns that a grid by class may have, however few images there are
 LONGEST_SIDE = 16_383  # pixels of a WebP file
@@ -72,7 +75,7 @@ def to_uint8(images: Tensor) -> Pixels:
     return levels.permute(0, 2, 3, 1).contiguous().cpu().numpy()
 
 
-def grid(images: Pixels, columns: int, names: Sequence[str] = ()) -> Image.Image:
+def grid(images: Pixels, columns: int, names: Sequence[str] = (), cells: Sequence[str] = ()) -> Image.Image:
     """Lay images out in reading order, a thin gap around each.
 
     Small images are enlarged by a whole factor, so that each pixel stays a crisp square. Cells that the last
@@ -83,20 +86,25 @@ def grid(images: Pixels, columns: int, names: Sequence[str] = ()) -> Image.Image
         columns: cells in a row, >= 1.
         names: what is written beside each row, on its left; () for nothing. The image's info, and its PNG file, have
             their width as `NAMES_WIDTH` and the names as `NAMES`.
+        cells: what the cells show that belong to one image, from the left, such as input, output and truth. If there
+            are several, the image's info, and its PNG file, have them as `CELLS` and the columns as `COLUMNS`.
     """
     images = _on_paper(images) if images.shape[-1] == 4 else images
     scale = max(1, CELL // max(images.shape[1:3]))
-    cells = images.repeat(scale, axis=1).repeat(scale, axis=2)
-    count, height, width, channels = cells.shape
+    enlarged = images.repeat(scale, axis=1).repeat(scale, axis=2)
+    count, height, width, channels = enlarged.shape
     rows = math.ceil(count / columns)
 
     canvas = np.full((rows * (height + GAP) + GAP, columns * (width + GAP) + GAP, channels), WHITE, np.uint8)
-    for position, cell in enumerate(cells):
+    for position, cell in enumerate(enlarged):
         row, column = divmod(position, columns)
         top, left = GAP + row * (height + GAP), GAP + column * (width + GAP)
         canvas[top : top + height, left : left + width] = cell
     cells_alone = Image.fromarray(canvas[..., 0] if channels == 1 else canvas)
-    return _with_names(cells_alone, names, height + GAP) if any(names) else cells_alone
+    page = _with_names(cells_alone, names, height + GAP) if any(names) else cells_alone
+    if len(cells) > 1:
+        page.info |= {COLUMNS: str(columns), CELLS: json.dumps(list(cells))}
+    return page
 
 
 def grid_by_class(images: Pixels, label: NDArray[np.int64], names: Sequence[str]) -> Image.Image:
@@ -149,7 +157,7 @@ def png_bytes(picture: Image.Image) -> bytes:
 
 def _save_png(picture: Image.Image, file: IO[bytes]) -> None:
     text = PngInfo()
-    for key in (NAMES_WIDTH, NAMES):
+    for key in (NAMES_WIDTH, NAMES, COLUMNS, CELLS):
         if key in picture.info:
             text.add_text(key, picture.info[key])
     picture.save(file, format="PNG", pnginfo=text)

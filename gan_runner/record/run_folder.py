@@ -200,12 +200,14 @@ class RunFolder:
         """Replace summary.json."""
         write_text(self.path / "summary.json", _as_json(dict(summary), indent=2) + "\n")
 
-    def save_samples(self, images: Pixels, columns: int, iteration: int, names: Sequence[str] = ()) -> None:
-        """Write the grid of an iteration in the background, with names beside its rows if there are any."""
+    def save_samples(
+        self, images: Pixels, columns: int, iteration: int, names: Sequence[str] = (), cells: Sequence[str] = ()
+    ) -> None:
+        """Write the grid of an iteration in the background; `names` and `cells` are those of `grid`."""
         path = made_folder(self.path / "samples") / _SAMPLE.format(iteration)
 
         def save() -> None:
-            drawn = grid(images, columns, names)
+            drawn = grid(images, columns, names, cells)
             self._largest_grid = max(self._largest_grid, math.prod(drawn.size))
             save_atomically(drawn, path)
 

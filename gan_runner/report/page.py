@@ -137,6 +137,7 @@ def _strip(strip: Strip) -> dict[str, Any]:
         "height": strip.height,
         "iterations": strip.iterations,
         "names": strip.names,
+        "cells": strip.cells,
         "data": data,
     }
 

@@ -19,12 +19,13 @@ from PIL import Image, UnidentifiedImageError
 from gan_runner.machine.cores import cores
 from gan_runner.ranges import Count
 from gan_runner.record.data_folder import text
-from gan_runner.record.pictures import CELL, GAP, NAMES, NAMES_WIDTH, WHITE, Pixels, opened_png
+from gan_runner.record.pictures import CELL, CELLS, COLUMNS, GAP, NAMES, NAMES_WIDTH, WHITE, Pixels, opened_png
 from gan_runner.report.runs import RunRecord
 
 _LARGE = 4_000_000  # pixels; of larger grids one at a time is in memory, however many cores there are
 _QUALITIES = (75, 30)  # of WebP, tried in turn until a strip is small enough
 _LONGEST_NAME = 30  # letters
+_MOST_CELLS = 10  # that belong to one image
 _large = Lock()
 _EFFORT = 2  # of WebP's encoder, 0 to 6; more takes several times as long for a few percent
 
@@ -44,6 +45,7 @@ class Strip:
         iterations: of each thumbnail, rising.
         webp: the strip as a file, `len(iterations)` thumbnails high.
         names: what is written beside each row of a thumbnail; [] where nothing is.
+        cells: what the cells show that belong to one image, from the left; [] where each is an image.
     """
 
     width: int
@@ -51,6 +53,7 @@ class Strip:
     iterations: list[int]
     webp: bytes
     names: list[str]
+    cells: list[str]
 
 
 class Thumbnails:
@@ -86,11 +89,12 @@ class Thumbnails:
     def _strip(self, run: RunRecord, times: Sequence[int]) -> Strip | None:
         frames: dict[int, Pixels] = {}
         names: list[str] = []
+        shown: list[str] = []
         for iteration in dict.fromkeys(_until(run.pictures, time) for time in times):
             if iteration is None:
                 continue
             try:
-                cells, names = _first_cells(run.pictures[iteration], _layout(run), self._cells)
+                cells, names, shown = _first_cells(run.pictures[iteration], _layout(run), self._cells)
                 if frames and cells.shape != next(iter(frames.values())).shape:
                     raise ValueError("its size differs from the earlier ones")
                 frames[iteration] = cells
@@ -101,11 +105,10 @@ class Thumbnails:
         if not frames:
             return None
         drawn = _as_drawn(np.stack(list(frames.values())))
-        return self._encoded(
-            Image.fromarray(np.concatenate([_laid_out(cells) for cells in drawn])), list(frames), names
-        )
+        strip = Image.fromarray(np.concatenate([_laid_out(cells) for cells in drawn]))
+        return self._encoded(strip, list(frames), names, shown)
 
-    def _encoded(self, strip: Image.Image, iterations: list[int], names: list[str]) -> Strip:
+    def _encoded(self, strip: Image.Image, iterations: list[int], names: list[str], cells: list[str]) -> Strip:
         for quality in _QUALITIES:
             if len(webp := _webp(strip, quality)) <= self._bytes:
                 break
@@ -113,7 +116,7 @@ class Thumbnails:
             height = max(1, strip.height // len(iterations) // 2)
             strip = strip.resize((max(1, strip.width // 2), height * len(iterations)), Image.Resampling.BOX)
             webp = _webp(strip, _QUALITIES[-1])
-        return Strip(strip.width, strip.height // len(iterations), iterations, webp, names)
+        return Strip(strip.width, strip.height // len(iterations), iterations, webp, names, cells)
 
 
 def _webp(picture: Image.Image, quality: int) -> bytes:
@@ -135,16 +138,17 @@ def _layout(run: RunRecord) -> tuple[int, int] | None:
     return None
 
 
-def _first_cells(path: Path, layout: tuple[int, int] | None, most: int) -> tuple[Pixels, list[str]]:
+def _first_cells(path: Path, layout: tuple[int, int] | None, most: int) -> tuple[Pixels, list[str], list[str]]:
     """Cut the first cells from a grid, and shrink them where they have more than CELL pixels.
 
     Args:
         path: an image file.
         layout: columns and rows of the grid; None shows the whole image, as one cell.
-        most: columns, and rows, of what is cut out.
+        most: columns, and rows, of what is cut out; of columns all that belong to one image.
 
     Returns:
-        [rows, height, columns, width, channels], and what is written beside each row, [] where nothing is.
+        [rows, height, columns, width, channels], what is written beside each row, and what the cells of one image
+        show; [] where there is nothing of the kind.
 
     Raises:
         Exception: it is not an image, or not such a grid.
@@ -153,21 +157,27 @@ def _first_cells(path: Path, layout: tuple[int, int] | None, most: int) -> tuple
         image = picture if picture.mode in ("L", "RGB") else picture.convert("RGB")
         if layout is None:
             image.thumbnail((most * CELL, most * CELL))
-            return np.asarray(image).reshape(1, image.height, 1, image.width, -1), []
+            return np.asarray(image).reshape(1, image.height, 1, image.width, -1), [], []
         columns, rows = layout
+        if (told := picture.info.get(COLUMNS, "")).isdecimal():
+            columns = max(1, int(told))
+        cells = _names(picture.info.get(CELLS))
+        if not 1 < len(cells) <= min(columns, _MOST_CELLS) or columns % len(cells):
+            cells = []
         if (names := picture.info.get(NAMES_WIDTH, "")).isdecimal():
             image = image.crop((min(int(names), image.width - 1), 0, image.width, image.height))
         if (image.width - GAP) % columns or (image.height - GAP) % rows:
             raise ValueError(f"it is not a grid of {columns} columns and {rows} rows")
         width, height = (image.width - GAP) // columns, (image.height - GAP) // rows
-        columns, rows = min(most, columns), min(most, rows)
+        together = max(1, len(cells))
+        columns, rows = min(max(1, most // together) * together, columns), min(most, rows)
         pixels = np.asarray(image.crop((GAP, GAP, columns * width + GAP, rows * height + GAP)))
         names = _names(picture.info.get(NAMES))[:rows]
-    return _shrunk(pixels.reshape(rows, height, columns, width, -1)[:, :-GAP, :, :-GAP]), names
+    return _shrunk(pixels.reshape(rows, height, columns, width, -1)[:, :-GAP, :, :-GAP]), names, cells
 
 
 def _names(written: object) -> list[str]:
-    """The names beside a grid's rows, as its file has them; [] where it has none, or something else."""
+    """Names of a grid's rows or cells, as its file has them; [] where it has none, or something else."""
     try:
         names = json.loads(written) if isinstance(written, str) else None
     except (ValueError, RecursionError):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 
@@ -26,7 +26,7 @@ from gan_runner.training.sampler import (
     STATISTICS_OF,
     STATISTICS_TO_WATCH,
     Sampler,
-    examples_of,
+    held_out_examples,
 )
 from gan_runner.training.schedules import Choosy, EpochLength, Schedule
 from gan_runner.training.settings import Trainer
@@ -81,16 +81,17 @@ class Experiment:
     @property
     def grid_columns(self) -> int:
         """Cells in a row of a grid; of pairs an image that is drawn takes several."""
-        cells = self._cells_of_a_picture
+        cells = len(self.cells_of_a_picture)
         return max(1, self.settings.sample_columns // cells) * cells
 
     @property
     def pictures_in_grid(self) -> int:
         """Pictures that are drawn for a grid."""
-        return self.grid_columns // self._cells_of_a_picture * self.settings.sample_rows
+        return self.grid_columns // len(self.cells_of_a_picture) * self.settings.sample_rows
 
     @property
-    def _cells_of_a_picture(self) -> int:
+    def cells_of_a_picture(self) -> Sequence[str]:
+        """See `Sampler`."""
         return self.sampler.cells_of_a_picture
 
     @cached_property
@@ -139,7 +140,7 @@ class Experiment:
     @cached_property
     def _held_out_examples(self) -> Examples:
         assert self.held_out_pairs is not None, "without them training pairs are drawn"
-        return examples_of(self.held_out_pairs, self.seed)
+        return held_out_examples(self.held_out_pairs)
 
     def evaluate(self, only: Collection[str] | None = None) -> dict[str, float]:
         """Measure samples as the evaluation says, by tag; {} if nothing is measured.

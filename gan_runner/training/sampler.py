@@ -30,10 +30,10 @@ STATISTICS_OF = 2048
 STATISTICS_TO_WATCH = 256  # by which the health of a run is judged, as often as every log point
 
 
-CELLS_OF_A_PAIR = 3
+CELLS_OF_A_PAIR = ("input", "output", "truth")
 """What a grid shows of an image that is drawn from another: that one, the image, and the real one."""
 
-CELLS_OF_A_CYCLE = 6
+CELLS_OF_A_CYCLE = ("input", "output", "input again", "input of the other direction", "its output", "its input again")
 """Where images are drawn both ways: a source, the image, and the source again, and likewise a target."""
 
 
@@ -45,6 +45,11 @@ def examples_of(images: ImageSet, seed: int) -> Examples:
         return batch_of(images, sampled_rows(len(images), count, derived_seed(seed, "real images")))
 
     return lambda count: found(count).as_float()
+
+
+def held_out_examples(images: ImageSet) -> Examples:
+    """Held-out images of a set, the same ones for every seed of a run, so that runs are compared by the same inputs."""
+    return examples_of(images, seed=0)
 
 
 @dataclass(frozen=True)
@@ -185,14 +190,14 @@ class Sampler:
         return SOURCE in self._game.grid_conditions(1, 1, self._examples)
 
     @cached_property
-    def cells_of_a_picture(self) -> int:
-        """Cells of a grid that an image takes; see `cells`."""
+    def cells_of_a_picture(self) -> Sequence[str]:
+        """What the cells of a grid show that belong to one image, from the left; see `cells`."""
         conditions = self._game.grid_conditions(1, 1, self._examples)
         if isinstance(self._game, DrawsBackwards):
             return CELLS_OF_A_CYCLE
         if SOURCE not in conditions:
-            return 1
-        return CELLS_OF_A_PAIR if TRUTH in conditions or TARGET not in conditions else CELLS_OF_A_PAIR - 1
+            return ("output",)
+        return CELLS_OF_A_PAIR if TRUTH in conditions or TARGET not in conditions else CELLS_OF_A_PAIR[:-1]
 
     @cached_property
     def _conditional(self) -> bool:
@@ -243,7 +248,7 @@ class Sampler:
         each stands between its source and what is drawn back from it, and beside it a target likewise.
 
         Returns:
-            [N * cells_of_a_picture, C, H, W], where C is that of the image with most channels.
+            [N * len(cells_of_a_picture), C, H, W], where C is that of the image with most channels.
         """
         if isinstance(self._game, DrawsBackwards):
             batch = joined(self.draw(inputs))

@@ -1,5 +1,7 @@
 """A run of pairs from its start to the images of gan-translate: what it records, resumes, and makes of a folder."""
 
+import base64
+import io
 import json
 import logging
 import re
@@ -18,6 +20,8 @@ from gan_runner.config import build
 from gan_runner.errors import UserError
 from gan_runner.models import residual_translator
 from gan_runner.record.pictures import CELL, GAP
+from gan_runner.report.runs import read_run
+from gan_runner.report.thumbnails import Thumbnails
 from gan_runner.runs.translating import Found
 from tests.command_line import call, gan_check
 
@@ -102,6 +106,13 @@ def test_a_grid_has_source_drawn_image_and_true_image_side_by_side(run):
     assert len(np.unique(grid[GAP:step, 2 * step + GAP : 3 * step])) > 2, "the truth is a digit"
 
 
+def test_a_comparison_shows_input_output_and_truth_of_a_pair_together(run):
+    record = read_run(run.folder, "run")
+    (strip,) = (shown := Thumbnails(5, 12, 1000, 1000)).strips([record], shown.times([record]))
+    assert (record.problems, strip.cells) == ([], ["input", "output", "truth"])
+    assert (strip.width, strip.height) == (3 * 17 - 1, 2 * 17 - 1)
+
+
 def test_it_resumes_bit_for_bit(run, tmp_path):
     stopped = train(tmp_path / "stopped", LENGTH // 2)
     resumed = stopped.resume(iterations=LENGTH, quiet=True)
@@ -148,10 +159,26 @@ def test_the_generator_is_exported_as_a_graph_from_sources_to_images(run, tmp_pa
     np.testing.assert_allclose(levels, np.asarray(run.translate(images, device="cpu")), atol=0.51)
 
 
-@pytest.mark.parametrize(("output", "what"), [("g", "generator"), ("g.html", "generator"), ("d.onnx", "discriminator")])
+@pytest.mark.parametrize(
+    ("output", "what"), [("g", "generator"), ("d.html", "discriminator"), ("d.pt2", "discriminator")]
+)
 def test_other_exports_of_such_a_generator_are_refused(run, tmp_path, output, what):
-    with pytest.raises(UserError, match="the generator alone is exported, as an ONNX file or a PyTorch program"):
+    with pytest.raises(UserError, match="generator alone is exported, as an ONNX file, a PyTorch program or a page"):
         run.export(tmp_path / output, what=what, device="cpu")
+
+
+def test_a_page_to_draw_on_has_the_network_and_held_out_sources_to_begin_with(run, tmp_path):
+    said = run.export(tmp_path / "g.html", device="cpu")
+    assert re.fullmatch(r"open it in a browser. Its weights are float32; a pixel differs by at most [01] of 255.", said)
+    page = (tmp_path / "g.html").read_text()
+    data = json.loads(re.search(r'id="data">(.*)</script>', page)[1])
+    held_out = build.load_held_out(run.data_config())
+    sources = held_out.conditions(torch.arange(HELD_OUT))["source"][:, 0].numpy()
+    assert len(data["examples"]) == 12
+    for text in data["examples"]:
+        with Image.open(io.BytesIO(base64.b64decode(text))) as picture:
+            assert (np.asarray(picture) == sources).all((1, 2)).any()
+    assert (data["source"], data["paper"], data["levels"]) == ([16, 16, 1], [255], [0, 255])
 
 
 @pytest.mark.parametrize(
@@ -184,7 +211,7 @@ def folders_of_pairs(folder, held_out=8):
     return {"root": "A", "other_root": "B", "image_size": 16, "channels": 1, "source_channels": 1}
 
 
-def test_a_run_with_two_relative_folders_resumes_and_draws_from_anywhere(tmp_path, monkeypatch):
+def test_a_run_with_two_relative_folders_resumes_and_draws_from_anywhere(tmp_path, monkeypatch, caplog):
     home, elsewhere = tmp_path / "home", tmp_path / "elsewhere"
     elsewhere.mkdir()
     data = folders_of_pairs(home)
@@ -194,6 +221,7 @@ def test_a_run_with_two_relative_folders_resumes_and_draws_from_anywhere(tmp_pat
     monkeypatch.chdir(elsewhere)
     run = gan_runner.load(home / "run")
     drawn = run.sample(4, checkpoint="last", device="cpu")
+    run.export("page.html", checkpoint="last", device="cpu")
     resumed = run.resume(iterations=2, quiet=True)
     assert resumed.summary["iterations"] == 2
     stored = (home / "run/.hydra/config.yaml").read_text()
@@ -203,6 +231,9 @@ def test_a_run_with_two_relative_folders_resumes_and_draws_from_anywhere(tmp_pat
     with pytest.raises(UserError, match=r"images of its data, which are not available: data\.other_root is B"):
         run.sample(4, checkpoint="last", device="cpu")
     assert drawn.shape == (4, 16, 16, 1)
+    run.export("without.html", checkpoint="last", device="cpu")
+    assert "The page has no images to begin with. What this run draws depends on images of its data" in caplog.text
+    assert [text.count("iVBOR") for text in map(Path.read_text, (Path("page.html"), Path("without.html")))] == [8, 0]
 
 
 def test_fewer_held_out_pairs_than_the_metrics_need_are_reported_before_training(tmp_path, monkeypatch):

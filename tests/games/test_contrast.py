@@ -120,7 +120,7 @@ def test_grids_show_the_source_the_drawn_image_and_the_true_image_if_known(compo
     assert torch.equal(cells[:, 0], inputs.conditions[SOURCE])
     assert torch.equal(cells[:, 1], experiment.sampler.pictures(inputs))
     all_train = build(compose_config(*SMALL, "data.holdout=0"))
-    assert all_train.sampler.cells_of_a_picture == 2
+    assert all_train.sampler.cells_of_a_picture == ("input", "output")
     assert len(all_train.sampler.cells(all_train.sampler.for_grid("a test", 4, 9))) == 8
 
 

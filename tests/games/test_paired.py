@@ -201,6 +201,14 @@ def test_grids_show_held_out_sources_drawn_images_and_true_images(config_with):
     assert drawn[0].conditions.keys() == {SOURCE, TRUTH}
 
 
+def test_held_out_sources_of_grids_and_metrics_are_the_same_for_every_seed(config_with):
+    configs = [config_with("data.holdout=0.5") for _ in range(2)]
+    configs[1].seed = 1
+    first, second = (build(config).sampler for config in configs)
+    for draw in (lambda sampler: sampler.for_grid("a test", 6, 3), lambda sampler: sampler.like_data("a test", 6)):
+        assert torch.equal(draw(first).conditions[SOURCE], draw(second).conditions[SOURCE])
+
+
 def test_one_image_is_drawn_alone_as_among_others_bit_for_bit(config_with):
     sampler = build(config_with()).sampler
     sources = torch.rand(4, 1, 16, 16)

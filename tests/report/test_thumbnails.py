@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from gan_runner.record.pictures import CELL, NAMES, grid, png_bytes
+from gan_runner.record.pictures import CELL, CELLS, NAMES, grid, png_bytes
 from gan_runner.report.runs import RunRecord, read_run
 from gan_runner.report.thumbnails import Thumbnails
 from tests.report.made_up import make_run
@@ -45,6 +45,34 @@ def test_class_names_of_a_grid_are_shown_beside_its_thumbnail_and_not_in_it(tmp_
     assert without.names == []
     assert (with_names.width, with_names.height) == (without.width, without.height)
     np.testing.assert_array_equal(pixels_of(with_names), pixels_of(without))
+
+
+def a_run_of_pairs(folder, cells, *, columns=9):
+    images = np.random.default_rng(0).integers(0, 256, (2 * columns, 16, 16, 1), np.uint8)
+    run = a_run(folder, images, columns, rows=2, told_columns=10)
+    run.pictures[1].write_bytes(png_bytes(grid(images, columns, cells=cells)))
+    return run, images
+
+
+@pytest.mark.parametrize(("most", "shown"), [(2, 3), (5, 3), (6, 6), (10, 9)])
+def test_cells_that_belong_to_one_image_are_shown_together_with_what_they_show(tmp_path, most, shown):
+    run, images = a_run_of_pairs(tmp_path, ["input", "output", "truth"])
+    strip = strip_of(run, cells=most)
+    assert (run.problems, strip.cells) == ([], ["input", "output", "truth"])
+    assert (strip.width, strip.height) == (17 * shown - 1, 33)
+    first = pixels_of(strip)[:16, :16, 0]
+    assert np.abs(first - images[0, ..., 0]).mean() < np.abs(first - images[1, ..., 0]).mean() / 2
+
+
+@pytest.mark.parametrize("damaged", ["{", "5", "[]", '["a", "b"]', str(["a"] * 12).replace("'", '"'), "[" * 100_000])
+def test_damaged_words_on_cells_are_no_reason_to_lose_a_picture(tmp_path, damaged):
+    run, _ = a_run_of_pairs(tmp_path, ["input", "output", "truth"])
+    with Image.open(run.pictures[1]) as picture:
+        picture.load()
+        picture.info[CELLS] = damaged
+        run.pictures[1].write_bytes(png_bytes(picture))
+    strip = strip_of(run, cells=4)
+    assert (run.problems, strip.cells, strip.width) == ([], [], 17 * 4 - 1)
 
 
 @pytest.mark.parametrize("damaged", ["{", "5", '{"a": 1}', "[" * 100_000, "[1, null]"])

@@ -103,7 +103,7 @@ $("undo").addEventListener("click", () => {
   drawn();
 });
 
-// An image of the visitor's, in the middle of the canvas, as large as covers all of it.
+// An image that the visitor chose, in the middle of the canvas, as large as covers all of it.
 function cover(image) {
   const factor = Math.max((scale * wide) / image.width, (scale * tall) / image.height);
   const [across, down] = [factor * image.width, factor * image.height];

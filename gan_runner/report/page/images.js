@@ -107,6 +107,9 @@ const isList = () => !state.set.keys.some(({ name }) => name === state.rows || n
 function renderImages() {
   const { set } = state;
   boxes.clear();
+  const cells = [...new Set(set.runs.map(({ strip }) => strip?.cells.join(", ")))].filter(Boolean);
+  $("cells").hidden = !cells.length;
+  $("cells").textContent = `Cells that belong together, from the left: ${cells.join("; or: ")}.`;
   const matrix = $("matrix");
   if (!set.runs.some(({ strip }) => strip)) {
     $("image-tools").replaceChildren();
