@@ -65,7 +65,7 @@ def test_cells_that_belong_to_one_image_are_shown_together_with_what_they_show(t
 
 
 @pytest.mark.parametrize("damaged", ["{", "5", "[]", '["a", "b"]', str(["a"] * 12).replace("'", '"'), "[" * 100_000])
-def test_damaged_words_on_cells_are_no_reason_to_lose_a_picture(tmp_path, damaged):
+def test_damaged_names_of_cells_are_no_reason_to_lose_an_image(tmp_path, damaged):
     run, _ = a_run_of_pairs(tmp_path, ["input", "output", "truth"])
     with Image.open(run.pictures[1]) as picture:
         picture.load()
