@@ -23,6 +23,7 @@ from gan_runner.commands.main import job_folder
 from gan_runner.data import ImageSet, IndexSampler, ResidentLoader, digits, fashion_mnist
 from gan_runner.games import Adversarial
 from gan_runner.machine.signals import STOPPING, not_ignored
+from gan_runner.metrics import features
 from gan_runner.models import dcgan, mlp
 from gan_runner.objectives.latents import Normal
 from gan_runner.objectives.losses import NonSaturating
@@ -98,6 +99,16 @@ def _no_test_waits_for_the_disk():
     """Nothing here is to outlive a power cut, and a run waits a dozen times."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(os, "fsync", lambda handle: None)
+        yield
+
+
+@pytest.fixture(scope="module")
+def judge_that_learns_little(tmp_path_factory):
+    """An extractor that is the same one for all tests of a file, where none of what it says is looked at."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("GAN_CACHE", str(tmp_path_factory.mktemp("cache")))
+        patch.setattr(features, "_FEWEST_SHOWN", 512)
+        patch.setattr(features, "_MOST_SHOWN", 512)
         yield
 
 
