@@ -33,7 +33,7 @@ _MOST_BARS = 50  # classes that are drawn as bars
 _TEXT = 14  # pixels
 _ROW = 22
 _BAR = 320
-_BESIDE_PAIRS = "\nsource: the unchanged source images; mean: the mean real image"
+_BASELINES = {"source": "the unchanged source images", "mean": "the mean real image"}
 _WIDTH = 80  # columns of a line of text
 _DRAWN, _REAL, _GOOD = "#3465a4", "#b8b8b8", "#4e9a06"
 
@@ -133,10 +133,11 @@ class EvaluationReport:
         """The images behind the columns of the table, in lines of at most 80 columns."""
         which = {"test": "held-out images", "train": "training images outside the reference"}[self.real_of]
         real = f"{self.real_count:,} {which}" if self.real_count else "none outside the reference"
+        baselines = "; ".join(f"{name}: {_BASELINES[name]}" for name in self.baselines)
         return (
             f"value: {self.fingerprint.generated:,} images; real: {real}\n"
             "noise: as many images of noise (memorised: copies of training images)\n"
-            f"reference: {self.fingerprint.real:,} training images{_BESIDE_PAIRS * bool(self.baselines)}"
+            f"reference: {self.fingerprint.real:,} training images" + (f"\n{baselines}" if baselines else "")
         )
 
     def as_dict(self) -> dict[str, Any]:

@@ -8,9 +8,10 @@ import torch
 from PIL import Image
 
 import gan_runner
+from gan_runner.commands import main
 from gan_runner.errors import UserError
 from gan_runner.record.pictures import CELL, GAP
-from tests.command_line import gan_check
+from tests.command_line import call, gan_check
 
 pytestmark = pytest.mark.usefixtures("judge_that_learns_little")
 
@@ -120,3 +121,18 @@ def test_gan_check_accepts_such_a_run(tmp_path):
     result = gan_check(tmp_path, *small, "model.width=4", "trainer.device=cpu", "preflight.seconds=0.01")
     assert result.code == 0, result.text
     assert "1 x G, 1 x D" in result.out
+
+
+def test_every_command_accepts_a_run_that_compares_patches(tmp_path):
+    words = ("model.blocks=1", "trainer.iterations=4", f"hydra.run.dir={tmp_path / 'run'}")
+    small = {**SMALL, "experiment": "fastcut", "game": {}, "evaluation": {"every": 4, "num_images": 100}}
+    contrast = gan_runner.train(*words, quiet=True, **small)
+    found = contrast.evaluate("metrics.numbers=fast", checkpoint="last", num=50, real=50, device="cpu")
+    assert {row.name for row in found.rows} >= {"classes_kept_50", "l1_50"}
+    assert not any("_back" in row.name for row in found.rows)
+    assert "mean:" not in found.held_against
+    assert contrast.detect(num=80, checkpoint="last", device="cpu").rows
+    assert "a pixel differs by at most" in contrast.export(tmp_path / "page.html", "last", device="cpu")
+    compared = call(main.compare, tmp_path, f"runs={contrast.folder}")
+    assert compared.code == 0, compared.text
+    assert '"cells":["input","output","truth"]' in (tmp_path / "compare.html").read_text()
