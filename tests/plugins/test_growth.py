@@ -13,10 +13,10 @@ from tests.command_line import gan_run, gan_sample
 from tests.plugins import brightness
 
 CONF = str(Path(__file__).parent / "conf")
-LENGTH = 200
+LENGTH = 120
 SMALL = [
-    *("trainer.batch_size=16", "trainer.log_every=50", "trainer.intervals_in=iterations", "trainer.sample_every=100"),
-    *("trainer.checkpoint_every=50", "data.limit=200", "evaluation.every=50", "evaluation.num_images=100"),
+    *("trainer.batch_size=16", "trainer.log_every=30", "trainer.intervals_in=iterations", "trainer.sample_every=60"),
+    *("trainer.checkpoint_every=30", "data.limit=200", "evaluation.every=30", "evaluation.num_images=100"),
 ]
 PLUGINS = {
     "a class-conditional game": ["game=by_class", "model=conditional", "optimizer.lr=3e-3"],
@@ -44,7 +44,7 @@ def points(run):
 
 @pytest.fixture(scope="module", params=PLUGINS.values(), ids=PLUGINS)
 def trained(request, tmp_path_factory):
-    """A plug-in's name, the folder, the run of 200 iterations, and the one that was stopped at 100 and went on."""
+    """A plug-in's name, the folder, the run of 120 iterations, and the one that was stopped at 60 and went on."""
     folder = tmp_path_factory.mktemp("plugin")
     whole = train(folder, "whole", request.param, LENGTH)
     stopped = train(folder, "stopped", request.param, LENGTH // 2)
@@ -101,5 +101,5 @@ def test_an_external_game_draws_by_its_own_rules_in_gan_sample(trained):
 
 def test_statistics_of_real_images_are_computed_once_per_start(tmp_path):
     brightness.CALLS.clear()
-    train(tmp_path, "run", PLUGINS["a metric"], 150)  # three evaluations
+    train(tmp_path, "run", PLUGINS["a metric"], 90)  # three evaluations
     assert brightness.CALLS == ["statistics"]
