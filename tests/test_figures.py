@@ -49,7 +49,9 @@ def test_recommended_runs_at_equal_time_are_as_recorded():
     table = rows_of(RECOMMENDED, "| iterations | seeds | Fréchet, `cnn` | coverage | Fréchet, `cnn_b` | coverage")
     assert [row[0] for row in table] == [*RUNS, "recommended resnet, 7 min"]  # of which one run is recorded
     for name, iterations, seeds, *said in table[:-1]:
-        same = [each for each in runs if each["iterations"] == int(iterations.replace(",", "")) and NUMBERS[0] in each]
+        same = [
+            each for each in runs if each.get("iterations") == int(iterations.replace(",", "")) and NUMBERS[0] in each
+        ]
         same = [each for each in same if RUNS[name](each["run"])]
         assert len({each["seed"] for each in same}) == len(same) == int(seeds), name
         for number, figure in zip(NUMBERS, said, strict=True):
@@ -110,6 +112,17 @@ def test_the_lengths_of_the_average_are_as_recorded():
             of_run = runs[run + AVERAGES[name], iterations]
             check(distance, [of_run["frechet_cnn_5k"]])
             check(coverage, [of_run["coverage_cnn_5k"]])
+
+
+def test_the_figures_of_emoji_are_as_recorded():
+    runs = [each for each in recorded("recommended") if each["round"] == 6]
+    columns = "| Fréchet, `cnn` | coverage | Fréchet, `cnn_b` | coverage | memorised"
+    table = rows_of(RECOMMENDED.partition("## Colour")[2], columns)
+    numbers = ("frechet_cnn", "coverage_cnn", "frechet_cnn_b", "coverage_cnn_b", "memorised_cnn_b")
+    for (name, *said), run in zip(table, runs, strict=True):
+        assert f"{run['iterations']:,} iterations" in name if "iterations" in run else name.split()[-1] in run["run"]
+        for number, figure in zip(numbers, said, strict=True):
+            check(figure, [run[f"{number}_1520"]])
 
 
 def test_statistics_of_the_average_are_as_recorded():
