@@ -43,7 +43,8 @@ os.environ["OMP_NUM_THREADS"] = "1"  # in the processes that tests start, too
 # Whole commands, processes, browsers: what the fast tier leaves out besides tests that are marked by themselves.
 SLOW = (
     *("attacks/", "commands/", "export/", "plugins/", "runs/", "report/test_in_a_browser.py"),
-    *("config/test_every_choice.py", "config/test_stored.py", "health/test_advice.py", "health/test_alarms.py"),
+    *("config/test_every_choice.py", "config/test_stored.py", "detection/test_guard.py", "games/test_conditional.py"),
+    *("health/test_advice.py", "health/test_alarms.py"),
     *("machine/test_imitated.py", "machine/test_signals.py", "machine/test_load.py"),
     *(
         "metrics/test_damage.py",
@@ -52,8 +53,8 @@ SLOW = (
         "metrics/test_report.py",
     ),
     *("models/test_batch_mates.py", "models/test_recipes.py", "record/test_loggers.py", "record/test_tensorboard.py"),
-    *("training/test_alarms_by_class.py", "training/test_distributed.py", "training/test_log_point.py"),
-    *("training/test_loop.py", "training/test_rollback.py", "training/test_threads.py"),
+    *("training/test_alarms_by_class.py", "training/test_distributed.py", "training/test_first_look.py"),
+    *("training/test_log_point.py", "training/test_loop.py", "training/test_rollback.py", "training/test_threads.py"),
 )
 for ignored in set(STOPPING) - set(not_ignored(STOPPING)):  # as by nohup, or a script's `&`: tests send them
     signal.signal(ignored, signal.default_int_handler if ignored is signal.SIGINT else signal.SIG_DFL)
