@@ -114,6 +114,21 @@ def test_the_lengths_of_the_average_are_as_recorded():
             check(coverage, [of_run["coverage_cnn_5k"]])
 
 
+def test_the_gain_by_classes_is_as_recorded():
+    runs = {(each["run"], each.get("iterations")): each for each in recorded("recommended") if each["round"] in (5, 7)}
+    names = {
+        "`experiment=recommended`": "experiment=recommended model=dcgan trainer.ema=0.9999 trainer.ema_ramp_up=0.05",
+        "`experiment=conditional`": "experiment=conditional model=dcgan data=fashion_mnist",
+    }
+    page = (ROOT / "docs/conditional.md").read_text("utf-8")
+    table = rows_of(page, "| iterations | Fréchet, `cnn` | coverage | Fréchet, `cnn_b`")
+    assert [row[0] for row in table] == 2 * list(names)
+    for name, iterations, *said in table:
+        run = runs[names[name], int(iterations.replace(",", ""))]
+        for number, figure in zip(("frechet_cnn", "coverage_cnn", "frechet_cnn_b"), said, strict=True):
+            check(figure, [run[f"{number}_5k"]])
+
+
 def test_the_figures_of_emoji_are_as_recorded():
     runs = [each for each in recorded("recommended") if each["round"] == 6]
     columns = "| Fréchet, `cnn` | coverage | Fréchet, `cnn_b` | coverage | memorised"
