@@ -50,11 +50,17 @@ def _is_small_file(path: Path) -> bool:
 
 
 def places_of(tree: Any) -> list[tuple[Any, Any]]:
-    """Every container of a state with each of its keys."""
-    inner = tree.items() if isinstance(tree, dict) else enumerate(tree) if isinstance(tree, list) else ()
-    found = []
-    for key, value in inner:
-        found += [(tree, key), *places_of(value)]
+    """Every container of a state with each of its keys; a container that lies in several places, once."""
+    found: list[tuple[Any, Any]] = []
+    waiting, seen = ([tree] if isinstance(tree, dict | list) else []), {id(tree)}
+    while waiting:
+        container = waiting.pop()
+        for key in list(container) if isinstance(container, dict) else range(len(container)):
+            found.append((container, key))
+            value = container[key]
+            if isinstance(value, dict | list) and id(value) not in seen:
+                seen.add(id(value))
+                waiting.append(value)
     return found
 
 

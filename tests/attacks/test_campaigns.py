@@ -1,11 +1,11 @@
-"""The watch of the attacks: what it catches, and what it lets pass."""
+"""The attacks themselves: what their watch catches and lets pass, and what they mutate."""
 
 import os
 import shutil
 
 import pytest
 
-from benchmarks import attacks
+from benchmarks import attacks, mutations
 
 
 @pytest.fixture
@@ -46,3 +46,11 @@ def test_a_change_of_anything_else_there_is_detected(watch, change):
         change()
     assert watch.seen
     assert (watch.here / "mine/README.md").read_text() == "mine"
+
+
+def test_a_container_in_several_places_is_mutated_once():
+    shared = [1]
+    for _ in range(100):  # 2^100 places if each were counted where it is found
+        shared = [shared, shared]
+    assert len(mutations.places_of({"x": shared})) == 1 + 100 * 2 + 1
+    assert mutations.places_of("text") == []
