@@ -45,8 +45,8 @@ def plant(here: Path) -> None:
 
 
 def _is_small_file(path: Path) -> bool:
-    """Whether the path is a file that no earlier mutation has turned into a link or a file with holes."""
-    return path.is_file() and not path.is_symlink() and path.stat().st_size < 2**24
+    """Whether the path is a file that no earlier mutation has turned into a link of any kind or a file with holes."""
+    return path.is_file() and not path.is_symlink() and path.stat().st_nlink == 1 and path.stat().st_size < 2**24
 
 
 def places_of(tree: Any) -> list[tuple[Any, Any]]:
@@ -744,6 +744,7 @@ def odd_picture(draw: random.Random, folder: Path) -> str:
     what = draw.choice(list(_PICTURES))
     content = _PICTURES[what](draw)
     for path in found if draw.random() < 0.5 else [draw.choice(found)]:
+        path.unlink()  # it may be a link of an earlier mutation, whose target is not to be written to
         path.write_bytes(content)
     return f"a grid is {what}"
 
