@@ -273,4 +273,10 @@ def _page(description: Description, data: Mapping[str, object], name: str) -> st
 
 
 def _part(name: str) -> str:
+    """A file of the page; a page is the frame that all have, with its own body."""
+    text = _file(name)
+    return _file("frame.html").replace("{{BODY}}", text) if name.endswith(".html") else text
+
+
+def _file(name: str) -> str:
     return resources.files(__package__).joinpath("page", name).read_text(encoding="utf-8")
