@@ -7,6 +7,7 @@ import threading
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from functools import partial
+from itertools import chain
 from typing import Any, Literal
 
 import torch
@@ -16,6 +17,8 @@ from torch.nn.modules.module import register_module_parameter_registration_hook
 import gan_runner
 from gan_runner.building.making import asked_for, make_network, named_by
 from gan_runner.data.image_set import Kind
+from gan_runner.data.loader import SHARE_OF_FREE_MEMORY
+from gan_runner.data.resources import free_memory, megabytes
 from gan_runner.errors import UserError
 from gan_runner.models.both_ways import Judges, Translators
 from gan_runner.models.conditional import (
@@ -196,6 +199,38 @@ def with_weights(make: Callable[[], nn.Module], weights: Mapping[str, Tensor]) -
     # in the place of the parameters that the optimizer updates.
     net.load_state_dict(dict(weights), assign=True)
     return net
+
+
+def check_room_to_draw(net: nn.Module, source: tuple[int, int, int], device: torch.device, told_by: str) -> None:
+    """Refuse images that memory cannot hold while they are drawn: weights of convolutions do not tell their size.
+
+    Args:
+        net: the generator, of this package's layers.
+        source: channels, height and width of the images that it draws from.
+        device: where images are drawn.
+        told_by: what their size is read from, for the message.
+
+    Raises:
+        UserError: one image would take more memory than there is.
+    """
+    values: list[int] = []
+    hooks = [
+        layer.register_forward_hook(lambda layer, given, found: values.append(found.numel()))
+        for layer in net.modules()
+        if not list(layer.children())
+    ]
+    weights = {name: tensor.to("meta") for name, tensor in chain(net.named_parameters(), net.named_buffers())}
+    with torch.no_grad():
+        torch.func.functional_call(net, weights, (torch.empty(1, *source, device="meta"),))
+    for hook in hooks:
+        hook.remove()
+    needed, allowed = 4 * sum(values), int(SHARE_OF_FREE_MEMORY[True] * free_memory(device))
+    if needed > allowed:
+        raise UserError(
+            f"{told_by} says that its images are of {source[1]}x{source[2]} pixels. To draw one takes "
+            f"{megabytes(needed)}, and {device} has {megabytes(allowed)} to give.",
+            "Draw where there is more memory, or restore the file if its images are not as large.",
+        )
 
 
 @contextlib.contextmanager

@@ -9,7 +9,6 @@ import inspect
 import logging
 from collections.abc import Iterator, Mapping
 from functools import partial
-from itertools import chain
 from typing import Any, Literal
 
 import torch
@@ -28,13 +27,11 @@ from gan_runner.building.games import (
     takes_labels,
 )
 from gan_runner.building.making import asked_for
-from gan_runner.building.networks import is_ours, make_player, packing_of, with_weights
+from gan_runner.building.networks import check_room_to_draw, is_ours, make_player, packing_of, with_weights
 from gan_runner.contracts import described, foreign, hold_to, what_it_is
 from gan_runner.data import Batch, ImageSet, Loader, make_loader
 from gan_runner.data.image_set import Kind, checked_images, kind_of
-from gan_runner.data.loader import SHARE_OF_FREE_MEMORY
 from gan_runner.data.notes import silently
-from gan_runner.data.resources import free_memory, megabytes
 from gan_runner.data.scarce import with_scarce_classes
 from gan_runner.data.splits import NoTestSplitError
 from gan_runner.errors import UserError
@@ -255,7 +252,7 @@ def sampler_of_checkpoint(
     with _refusing_another_model():
         net.load_state_dict(weights)
     if kind.source is not None and is_ours(config.model.generator):
-        _check_room_to_draw(net, kind.source, device)
+        check_room_to_draw(net, kind.source, device, "The checkpoint")
 
     @functools.cache
     def loaded() -> Examples:
@@ -282,32 +279,6 @@ def sampler_of_checkpoint(
         average.load_state_dict(players["averaging"])
         Sampler(drawing, net, examples, config.seed, device, average, class_counts=counts).refresh()
     return Sampler(drawing, net, examples, seed, device, class_counts=counts)
-
-
-def _check_room_to_draw(net: nn.Module, source: tuple[int, int, int], device: torch.device) -> None:
-    """Refuse images that memory cannot hold while they are drawn: weights of convolutions do not tell their size.
-
-    Raises:
-        UserError: one image would take more memory than there is.
-    """
-    values: list[int] = []
-    hooks = [
-        layer.register_forward_hook(lambda layer, given, found: values.append(found.numel()))
-        for layer in net.modules()
-        if not list(layer.children())
-    ]
-    weights = {name: tensor.to("meta") for name, tensor in chain(net.named_parameters(), net.named_buffers())}
-    with torch.no_grad():
-        torch.func.functional_call(net, weights, (torch.empty(1, *source, device="meta"),))
-    for hook in hooks:
-        hook.remove()
-    needed, allowed = 4 * sum(values), int(SHARE_OF_FREE_MEMORY[True] * free_memory(device))
-    if needed > allowed:
-        raise UserError(
-            f"The checkpoint says that its images are of {source[1]}x{source[2]} pixels. To draw one takes "
-            f"{megabytes(needed)}, and {device} has {megabytes(allowed)} to give.",
-            "Draw where there is more memory, or restore the checkpoint if its images are not as large.",
-        )
 
 
 def refuse_other_networks(

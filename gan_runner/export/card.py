@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import html
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -56,32 +56,33 @@ def measured(evaluation: Mapping[str, Any], summary: Mapping[str, Any], descript
     return Measured(rows, said if rows else "Nothing was measured of these weights.")
 
 
-def card(description: Description, numbers: Measured, folder: str) -> str:
+def card(description: Description, numbers: Measured, folder: str, cells: Sequence[str] | None) -> str:
     """The card's text, in Markdown.
 
     Args:
         description: of what is exported.
         numbers: what was measured of it.
         folder: the exported folder's name, for the lines to copy.
+        cells: what the cells of its grid show that belong to one image; None where there is no grid.
     """
-    draws = description.what == "generator"
+    task, makes, maps = _use(description)
     return "\n".join(
         [
             "---",
             "# What others may do with these weights is yours to say: name a licence, and put its text into LICENSE.",
             "license: unknown",
             "library_name: gan-runner",
-            *(["pipeline_tag: unconditional-image-generation"] if draws else []),
+            *([f"pipeline_tag: {task}"] if task else []),
             "tags:",
             "- gan",
             "- gan-runner",
             "- pytorch",
-            *(["- image-generation"] if draws else []),
+            *(["- image-generation"] if task else []),
             "---",
             "",
             f"# {_title(description)}",
             "",
-            *([f"![Images that it draws]({GRID})", ""] if draws else []),
+            *([] if cells is None else [f"![{_caption(cells)}]({GRID})", ""]),
             *_facts(description),
             "",
             "## Numbers",
@@ -97,11 +98,8 @@ def card(description: Description, numbers: Measured, folder: str) -> str:
             "from gan_runner.export import load_exported",
             "",
             f"network = load_exported({folder!r}{_trust(description)})",
-            "images = network.sample(64, seed=0)  # uint8 [N, H, W, C]"
-            if draws
-            else "logits = network.judge(images)  # uint8 [N, H, W, C] to float32 [N]: above 0 looks real",
-            "network.net  # the torch.nn.Module: "
-            + ("latents [N, latent_dim] to images in [-1, 1]" if draws else "images in [-1, 1] to logits"),
+            makes,
+            f"network.net  # the torch.nn.Module: {maps}",
             "```",
             "",
             f"`config.json` says how the network is made, `{description.weights_file}` has its weights: no program.",
@@ -121,6 +119,22 @@ def card(description: Description, numbers: Measured, folder: str) -> str:
     )
 
 
+def _use(description: Description) -> tuple[str | None, str, str]:
+    """A hub's name of the task, a line of Python that calls the network, and what the module maps to what."""
+    if description.what == "discriminator":
+        judges = "logits = network.judge(images)  # uint8 [N, H, W, C] to float32 [N]: above 0 looks real"
+        return None, judges, "images in [-1, 1] to logits"
+    if description.source_shape is None:
+        draws = "images = network.sample(64, seed=0)  # uint8 [N, H, W, C]"
+        return "unconditional-image-generation", draws, "latents [N, latent_dim] to images in [-1, 1]"
+    translates = "images = network.translate(sources)  # uint8 [N, H, W, C], sources of any size"
+    return "image-to-image", translates, "sources [N, C, H, W] in [-1, 1] to images likewise"
+
+
+def _caption(cells: Sequence[str]) -> str:
+    return f"From the left: {', '.join(cells)}" if cells else "Images that it draws"
+
+
 def _title(description: Description) -> str:
     player = {"generator": "Generator", "discriminator": "Discriminator"}[description.what]
     return f"{player} of a GAN, trained on {_text(_mapping(description.facts, 'data').get('name'))}"
@@ -135,10 +149,12 @@ def _facts(description: Description) -> list[str]:
     )
     if facts.get("statistics_of"):
         weights += f", with batch norm's statistics taken of {facts['statistics_of']:,} of its own images"
-    latent = description.drawing.get("latent")
+    source = description.source_shape
+    latent = description.drawing.get("latent") if source is None else None
     rows = [
         ("Network", _code(description.network["_target_"])),
-        ("Images", f"{height}x{width}, {'grey' if channels == 1 else f'{channels} channels'}"),
+        ("Images", f"{height}x{width}, {_channels(channels)}"),
+        *([("Drawn from", f"images of that size, {_channels(source[0])}")] if source is not None else []),
         *([("Latent", _described(latent))] if latent else []),
         ("Weights", f"{weights}; {_count(facts.get('parameters'))} parameters"),
         (
@@ -152,6 +168,10 @@ def _facts(description: Description) -> list[str]:
         ("Made with", f"gan-runner {_text(facts.get('gan_runner'))}, PyTorch {_text(facts.get('torch'))}"),
     ]
     return ["| | |", "|---|---|", *(f"| {name} | {value} |" for name, value in rows)]
+
+
+def _channels(count: int) -> str:
+    return "grey" if count == 1 else f"{count} channels"
 
 
 def _table(numbers: Measured) -> list[str]:

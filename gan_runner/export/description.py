@@ -12,15 +12,18 @@ from gan_runner import files
 from gan_runner.building.games import PARTS_OF_A_GAME
 from gan_runner.building.parts import Parts
 from gan_runner.building.signatures import check_settings
+from gan_runner.data.decoding import Channels
 from gan_runner.data.image_set import Kind
+from gan_runner.data.pairs import Direction
 from gan_runner.errors import UserError, is_one_line, shown_key
 from gan_runner.games.conditional import Conditioning
 
 NAME = "config.json"
 FORMAT = "gan-runner network"
-VERSION, VERSION_BY_CLASS = 1, 2
-"""Of a folder, and of one whose network is given a class, which older programs could not read. A version counts up
-whenever an older program could not read what is written; a folder of another version is refused."""
+VERSION, VERSION_BY_CLASS, VERSION_FROM_IMAGES = 1, 2, 3
+"""Of a folder, of one whose network is given a class, and of one whose network is given an image, which older programs
+could not read. A version counts up whenever an older program could not read what is written; a folder of another
+version is refused."""
 
 _LARGEST = files.MEGABYTE
 _DEEPEST = 40  # levels
@@ -48,6 +51,8 @@ class Description:
         conditioning: how the network is given the class, as the game's settings of that name and of `embedding_dim`
             have it; {"source_shape": [C, H, W]} where it draws from images; {} for a network that is given neither.
         class_counts: images of each class in the data; None where they had none, or an older program exported it.
+        partners: see `Kind`.
+        direction: which images G draws from which, by the run's data; None where it draws from latents.
     """
 
     what: Literal["generator", "discriminator"]
@@ -59,16 +64,19 @@ class Description:
     facts: Mapping[str, Any]
     conditioning: Mapping[str, Any] = field(default_factory=dict)
     class_counts: tuple[int, ...] | None = None
+    partners: bool = True
+    direction: Direction | None = None
 
     def as_json(self) -> str:
         """The text of `config.json`."""
-        version = VERSION_BY_CLASS if self.conditioning else VERSION
+        given = VERSION_BY_CLASS if self.conditioning else VERSION
+        version = given if self.source_shape is None else VERSION_FROM_IMAGES
         return json.dumps({"format": FORMAT, "format_version": version, **asdict(self)}, indent=2) + "\n"
 
     @property
     def kind(self) -> Kind:
         """The kind of images that the network is for."""
-        return Kind(self.image_shape, self.classes)
+        return Kind(self.image_shape, self.classes, self.source_shape, self.partners)
 
     @property
     def weights_file(self) -> str:
@@ -113,10 +121,10 @@ def read_description(folder: Path, parts: Parts) -> Description:
             f"{folder} is no exported folder: {path} cannot be read: {' '.join(str(error).split())[:300]}",
             "Export a run into one: gan-export run=DIR output=FOLDER.",
         ) from error
-    if tree.get("format_version") not in (VERSION, VERSION_BY_CLASS):
+    if tree.get("format_version") not in (VERSION, VERSION_BY_CLASS, VERSION_FROM_IMAGES):
         raise UserError(
             f"{folder} was exported with format version {tree.get('format_version')!r:.40}, where this version of "
-            f"gan-runner reads {VERSION} and {VERSION_BY_CLASS}.",
+            f"gan-runner reads {VERSION} to {VERSION_FROM_IMAGES}.",
             "Load it with the version of gan-runner that exported it, or export the run again.",
         )
     description = _checked(folder, tree)
@@ -160,8 +168,10 @@ def _checked(folder: Path, tree: Mapping[str, Any]) -> Description:
         "packing": _is_count(tree.get("packing"), _MOST_PACKED),
         "drawing": isinstance(drawing, dict) and _are_parts(drawing, tree.get("what")),
         "facts": isinstance(tree.get("facts"), dict),
-        "conditioning": _is_conditioning(tree.get("conditioning", {}), classes),
+        "conditioning": _is_conditioning(tree.get("conditioning", {}), tree),
         "class_counts": _are_counts(tree.get("class_counts"), classes),
+        "partners": isinstance(tree.get("partners", True), bool),
+        "direction": tree.get("direction") in (None, *get_args(Direction)),
     }
     for key, holds in right.items():
         if not holds:
@@ -182,6 +192,8 @@ def _checked(folder: Path, tree: Mapping[str, Any]) -> Description:
         facts=tree["facts"],
         conditioning=tree.get("conditioning", {}),
         class_counts=None if tree.get("class_counts") is None else tuple(tree["class_counts"]),
+        partners=tree.get("partners", True),
+        direction=tree.get("direction"),
     )
 
 
@@ -193,11 +205,17 @@ def _is_node(value: object) -> bool:
     return isinstance(value, dict) and isinstance(value.get("_target_"), str)
 
 
-def _is_conditioning(value: object, classes: object) -> bool:
+def _is_conditioning(value: object, tree: Mapping[str, Any]) -> bool:
+    """Whether this says how a network is given nothing besides, the class, or an image as large as those it draws."""
     if not isinstance(value, dict) or not value:
         return value == {}
+    if value.keys() == {"source_shape"}:
+        shape = tree.get("image_shape")
+        sides = shape[1:] if isinstance(shape, list) else []
+        translates = tree.get("what") == "generator" and tree.get("direction") is not None
+        return translates and value["source_shape"] in ([channels, *sides] for channels in get_args(Channels))
     return (
-        bool(classes)
+        bool(tree.get("classes"))
         and value.keys() == {"conditioning", "embedding_dim"}
         and value["conditioning"] in get_args(Conditioning)
         and _is_count(value["embedding_dim"], _LARGEST_EMBEDDING)

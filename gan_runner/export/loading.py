@@ -15,20 +15,29 @@ from torch import Tensor, nn
 
 from gan_runner import files
 from gan_runner.building.games import make_drawing, make_latent
-from gan_runner.building.networks import is_ours, make_player, with_weights
+from gan_runner.building.networks import check_room_to_draw, gives_source, is_ours, make_player, with_weights
 from gan_runner.building.parts import only, trusting
 from gan_runner.data import Batch
 from gan_runner.data.batch import as_float
+from gan_runner.data.pairs import Direction
 from gan_runner.errors import UserError, is_want_of_memory, too_little_memory_explained
 from gan_runner.export.description import NAME, Description, read_description
 from gan_runner.export.weights import read_weights
-from gan_runner.games import Drawing
+from gan_runner.games import Drawing, DrawsBackwards
 from gan_runner.ranges import Count, Seed
 from gan_runner.record.images import GeneratedImages
 from gan_runner.record.pictures import Pixels
 from gan_runner.training.asked import Asked, drawn_images
 from gan_runner.training.devices import choose_device
 from gan_runner.training.sampler import Sampler
+from gan_runner.training.translating import (
+    Translator,
+    check_folder,
+    found_at,
+    is_backwards,
+    translate_folder,
+    translated,
+)
 
 Label = Sequence[int] | NDArray[np.integer[Any]]
 
@@ -38,8 +47,8 @@ class Exported:
 
     Attributes:
         description: what the folder says of it.
-        net: the network, in evaluation mode: [B, latent_dim] to images [B, C, H, W] in [-1, 1], or such images to
-            logits [B].
+        net: the network, in evaluation mode: [B, latent_dim], or images to translate, to images [B, C, H, W] in
+            [-1, 1], or such images to logits [B].
     """
 
     def __init__(self, description: Description, net: nn.Module, drawing: Drawing | None, device: torch.device) -> None:
@@ -59,15 +68,74 @@ class Exported:
             classes: what to draw, see `gan_runner.training.asked.drawn_images`.
 
         Raises:
-            UserError: the folder has D, its game draws beside real images, which it has none of, or there is no such
-                class.
+            UserError: the folder has D, or a generator that translates images, its game draws beside real images, which
+                it has none of, or there is no such class.
         """
         if self._drawing is None:
             raise UserError("This exported folder has a discriminator, which draws nothing.", "Use judge(images).")
+        if self.description.source_shape is not None:
+            raise UserError(
+                "This exported folder has a generator that translates images, and draws nothing without them.",
+                "Use translate(images).",
+            )
         counts, names = self.description.class_counts, self.description.classes
         sampler = Sampler(self._drawing, self.net, _no_examples, seed, self._device, class_counts=counts)
         with too_little_memory_explained("Try fewer images at a time, each with another seed."):
             return drawn_images(sampler, num, classes, names, "This exported folder")
+
+    def translate(self, images: Pixels, direction: Direction | None = None) -> GeneratedImages:
+        """Translate images as `gan-translate` does with the run's own folder.
+
+        Args:
+            images: uint8 [N, H, W, C] of any size, C being 1, 3 or 4; scaled and cropped as the run's data were.
+            direction: AtoB or BtoA, with a generator that draws both ways; None is that of the run's data.
+
+        Returns:
+            uint8 [N, H, W, C] at the size of `description.image_shape`. A result depends on its own input only, bit for
+            bit.
+
+        Raises:
+            UserError: the folder has no generator that translates images, it does not draw in that direction, or the
+                images have another type or shape.
+        """
+        with too_little_memory_explained("Try fewer images at a time."):
+            return translated(self._translator(direction), images)
+
+    def translate_folder(
+        self, input: str | PathLike[str], output: str | PathLike[str], direction: Direction | None = None
+    ) -> int:
+        """Translate every image of a folder as `gan-translate` does with the run's own folder.
+
+        Args:
+            input: a folder, subfolders included, or one image; of any sizes and formats.
+            output: a new or empty folder; the results have the names of their inputs, as PNG.
+            direction: see `translate`.
+
+        Returns:
+            How many images were written. Those that cannot be read are left out and named in the log.
+
+        Raises:
+            UserError: the folder has no generator that translates images, there are no images, or `output` is not
+                empty.
+        """
+        path, found = check_folder(str(output)), found_at(str(input))
+        with too_little_memory_explained("Translate on a machine with more memory."):
+            return translate_folder(self._translator(direction), found, path)
+
+    def _translator(self, direction: Direction | None) -> Translator:
+        source, own = self.description.source_shape, self.description.direction
+        if source is None or own is None:
+            raise UserError(
+                f"This exported folder has a {self.description.what}, which translates no images.",
+                "Use judge(images)." if self._drawing is None else "Use sample(num).",
+            )
+        drawing = self._drawing
+        assert drawing is not None, "who translates is a generator"
+        both_ways = isinstance(drawing, DrawsBackwards)
+        if is_backwards(direction, own, both_ways, "this exported folder has a generator"):
+            assert isinstance(drawing, DrawsBackwards)
+            drawing, source = drawing.backwards(), self.description.image_shape
+        return Translator(Sampler(drawing, self.net, _no_examples, 0, self._device), source)
 
     def judge(self, images: Pixels, label: Label | None = None) -> NDArray[np.float32]:
         """Give D's logits for images, uint8 [N, H, W, C], above 0 where they look real: [N], or one for each pack.
@@ -80,7 +148,8 @@ class Exported:
             UserError: the folder has G, the images have another shape than D's, or it is given no classes, or too many.
         """
         if self._drawing is not None:
-            raise UserError("This exported folder has a generator, which judges nothing.", "Use sample(num).")
+            instead = "sample(num)" if self.description.source_shape is None else "translate(images)"
+            raise UserError("This exported folder has a generator, which judges nothing.", f"Use {instead}.")
         channels, height, width = self.description.image_shape
         images = np.asarray(images)
         if images.dtype != np.uint8 or images.shape[1:] != (height, width, channels):
@@ -130,6 +199,8 @@ def load_exported(path: str | PathLike[str], trust: Sequence[str] | str = (), de
         weights = read_weights(weights_file, folder, where)
         try:
             net, drawing = _network(description, weights), _drawing(description, where)
+            if description.source_shape is not None and is_ours(description.network):
+                check_room_to_draw(net, description.source_shape, where, f"{NAME} in {folder}")
         except (TypeError, ValueError, RuntimeError, ArithmeticError) as error:
             if is_want_of_memory(error) or not is_ours(description.network):
                 raise
@@ -142,7 +213,11 @@ def load_exported(path: str | PathLike[str], trust: Sequence[str] | str = (), de
 
 def _network(description: Description, weights: Mapping[str, Tensor]) -> nn.Module:
     """The network with its weights, tried out without memory if it is this package's."""
-    network, game = description.network, {"packing": description.packing, **description.conditioning}
+    network, of_game = description.network, description.drawing.get("game", {})
+    game = {**of_game, "packing": description.packing, **description.conditioning}
+    from_images = description.source_shape is not None
+    if description.what == "generator" and from_images != bool(of_game and gives_source(of_game)):
+        raise ValueError(f"its game draws {'no ' if from_images else ''}images from images")
     make_it = partial(make_player, description.what, network, "network", game, description.kind)
     if not is_ours(network):
         with torch.random.fork_rng(devices=[]):  # first weights, which are none of the caller's random numbers
@@ -154,9 +229,11 @@ def _network(description: Description, weights: Mapping[str, Tensor]) -> nn.Modu
     for name, tensor in untrained.state_dict().items():
         if tensor.dtype != weights[name].dtype:
             raise ValueError(f"{name} is of {weights[name].dtype}")
+    given: tuple[int, ...] | None = description.source_shape
     if description.from_latents_alone:
-        dim = make_latent(description.drawing["latent"]).dim
-        drawn = untrained(torch.empty(2, dim, device="meta"))
+        given = (make_latent(description.drawing["latent"]).dim,)
+    if given is not None:
+        drawn = untrained(torch.empty(2, *given, device="meta"))
         if drawn.shape != (2, *description.image_shape):
             raise ValueError(f"it draws images of {list(drawn.shape[1:])}")
     return with_weights(make_it, weights)

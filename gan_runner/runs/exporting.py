@@ -5,10 +5,12 @@ from __future__ import annotations
 import importlib.metadata
 import logging
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
+import numpy as np
 import torch
 from omegaconf import DictConfig
 from torch import nn
@@ -16,27 +18,33 @@ from torch import nn
 from gan_runner import files
 from gan_runner.building.games import make_latent, parts_that_draw
 from gan_runner.building.making import named_by
-from gan_runner.building.networks import conditioning_of, packing_of
+from gan_runner.building.networks import conditioning_of, draws_both_ways, packing_of
 from gan_runner.building.parts import Parts
 from gan_runner.config.build import discriminator_of_checkpoint, kind_of_checkpoint, plain, sampler_of_checkpoint
 from gan_runner.data.batch import SOURCE
+from gan_runner.data.pairs import Direction
 from gan_runner.errors import UserError, either
 from gan_runner.export.card import measured
 from gan_runner.export.description import Description
-from gan_runner.export.folder import SHOWN, write_folder
+from gan_runner.export.folder import Shown, write_folder
 from gan_runner.export.graphs import write_onnx, write_program
+from gan_runner.export.loading import Exported
 from gan_runner.export.page import COMPARED, write_page
 from gan_runner.games import Conditional
 from gan_runner.optim.standing_statistics import batch_norms
 from gan_runner.record.data_folder import DataFolder
-from gan_runner.record.pictures import Pixels, to_uint8
+from gan_runner.record.pictures import Pixels, near_square, to_uint8
+from gan_runner.runs.translating import direction_of, translator_of_run
+from gan_runner.seeds import generator_for
 from gan_runner.training.asked import drawn_images
 from gan_runner.training.sampler import STATISTICS_OF, Sampler
+from gan_runner.training.translating import translated
 
 log = logging.getLogger(__name__)
 
 Player = Literal["generator", "discriminator"]
 _FORMS = {".onnx": "for an ONNX file", ".pt2": "for a PyTorch program", ".html": "for a page to draw on"}
+SHOWN = 36  # cells in the grid of a folder
 _DOES = {"generator": "draws the same images", "discriminator": "gives the same logits"}
 
 
@@ -71,29 +79,30 @@ def export_run(
     """
     summary = DataFolder(folder).json("summary.json")
     from_source = "source_shape" in conditioning_of(plain(config.game), kind_of_checkpoint(state["about"]))
-    if from_source and (what == "discriminator" or output.suffix not in _FORMS):
+    if from_source and what == "discriminator":
         raise UserError(
-            f"run is {folder}, which translates images; of such a run the generator alone is exported, as an ONNX "
-            "file, a PyTorch program or a page to draw on.",
-            f"Try output=NAME with one of the endings {', '.join(_FORMS)}; or gan-translate run=DIR input=FOLDER "
-            "output=FOLDER.",
+            f"run is {folder}, which translates images; of such a run only the generator is exported.",
+            "Leave what=discriminator out.",
         )
-    pictures, sources = None, None
     if what == "generator":
         sampler = sampler_of_checkpoint(config, state, 0, device)
         net = sampler.net.eval()
-        if output.suffix not in _FORMS:
-            pictures = drawn_images(sampler, SHOWN, None, state["about"]["classes"], f"run is {folder}")
-        if from_source and output.suffix == ".html":
-            sources = _some_sources(sampler)
     else:
         net = discriminator_of_checkpoint(config, state, device)
     net.requires_grad_(False)
     description = _describe(what, config, summary, state, checkpoint, net)
     if output.suffix not in _FORMS:
+        shown: Shown | None = None
+        same: Callable[[Exported], bool] = partial(_judges_alike, net, description)
+        if from_source:
+            shown, same = _grid_of_translations(sampler), partial(_translates_alike, config, state, device)
+        elif what == "generator":
+            pictures = drawn_images(sampler, SHOWN, None, state["about"]["classes"], f"run is {folder}")
+            shown, same = Shown(pictures, near_square(SHOWN)), partial(_draws_alike, pictures)
         evaluation = DataFolder(folder).json(f"evaluation-{checkpoint}.json")
-        write_folder(output, description, net, pictures, measured(evaluation, summary, description), parts)
+        write_folder(output, description, net, shown, same, measured(evaluation, summary, description), parts)
         return f"loaded once more, it {_DOES[what]} bit for bit."
+    sources = _some_sources(sampler) if from_source and output.suffix == ".html" else None
     shape = _taken(output, description)
     net.cpu()
     if output.suffix == ".html":
@@ -104,6 +113,47 @@ def export_run(
     else:
         difference = write_program(output, net, shape, description)
     return f"run at two batch sizes, its values differ from the network's by at most {difference:.1g}."
+
+
+def _draws_alike(pictures: Pixels, loaded: Exported) -> bool:
+    return np.array_equal(loaded.sample(len(pictures)), pictures)
+
+
+def _judges_alike(net: nn.Module, description: Description, loaded: Exported) -> bool:
+    parameter = next(net.parameters())
+    images = torch.linspace(-1, 1, steps=2 * description.packing).view(-1, 1, 1, 1)
+    images = images.expand(-1, *description.image_shape).contiguous().to(parameter.device)
+    label = (torch.arange(len(images), device=parameter.device) % max(1, len(description.classes)),)
+    given = (images, *label) if description.takes_class else (images,)
+    with torch.no_grad():
+        return torch.equal(loaded.net(*given), net.eval()(*given))
+
+
+def _translates_alike(config: DictConfig, state: Mapping[str, Any], device: torch.device, loaded: Exported) -> bool:
+    """Whether an exported folder translates images of noise as its run does, in each direction that it has."""
+    own = direction_of(config)
+    other: Direction = "BtoA" if own == "AtoB" else "AtoB"
+    noise = torch.randint(256, (2, *loaded.description.image_shape[1:], 3), generator=generator_for(0, "an export"))
+    images = noise.byte().numpy()
+    return all(
+        np.array_equal(
+            loaded.translate(images, direction),
+            translated(translator_of_run(config, state, device, "the run", direction), images),
+        )
+        for direction in ((own, other) if draws_both_ways(plain(config.game)) else (own,))
+    )
+
+
+def _grid_of_translations(sampler: Sampler) -> Shown | None:
+    """Translations beside their sources, of held-out images if there are any; None where the data are missing."""
+    try:
+        cells = sampler.cells_of_a_picture
+        inputs = sampler.for_grid("images of a page", SHOWN // len(cells), 1)
+    except UserError as error:
+        log.warning("The folder has no grid of images. %s", error.problem)
+        return None
+    columns = near_square(SHOWN) // len(cells) * len(cells)
+    return Shown(to_uint8(sampler.cells(inputs)), max(len(cells), columns), cells)
 
 
 def _some_sources(sampler: Sampler) -> Pixels | None:
@@ -155,6 +205,8 @@ def _describe(
     averaged = draws and players["average"] is not None
     data = summary.get("data")
     named = data if isinstance(data, dict) else {}
+    kind = kind_of_checkpoint(about)
+    conditioning = conditioning_of(plain(config.game), kind)
     return Description(
         what=what,
         image_shape=(channels, height, width),
@@ -178,8 +230,10 @@ def _describe(
                 "fingerprint": about["data_fingerprint"],
             },
         },
-        conditioning=conditioning_of(plain(config.game), kind_of_checkpoint(about)),
+        conditioning=conditioning,
         class_counts=None if (counts := about.get("class_counts")) is None else tuple(counts),
+        partners=kind.partners,
+        direction=direction_of(config) if "source_shape" in conditioning else None,
     )
 
 

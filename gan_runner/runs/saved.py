@@ -34,9 +34,10 @@ from gan_runner.runs.judging import report_of_checkpoint
 from gan_runner.runs.resuming import LENGTHS
 from gan_runner.runs.surroundings import one_at_a_time
 from gan_runner.runs.tables import as_table
-from gan_runner.runs.translating import Translator, check_folder, found_at, translate_folder, translated
+from gan_runner.runs.translating import translator_of_run
 from gan_runner.training.asked import Asked, drawn_images
 from gan_runner.training.devices import choose_device
+from gan_runner.training.translating import Translator, check_folder, found_at, translate_folder, translated
 
 if TYPE_CHECKING:
     from gan_runner.detection.report import DetectionReport
@@ -271,7 +272,7 @@ class SavedRun:
     def _translator(self, checkpoint: str | int, device: str, direction: Direction | None) -> Translator:
         chosen = choose_device(device, "device")
         state = self._record.checkpoints.load(self.checkpoint_for(str(checkpoint)), chosen)
-        return Translator(self._config_to_draw(), state, chosen, f"{self._key} is {self.folder}", direction)
+        return translator_of_run(self._config_to_draw(), state, chosen, f"{self._key} is {self.folder}", direction)
 
     def translate(
         self,

@@ -15,6 +15,7 @@ import torch
 from PIL import Image
 
 import gan_runner
+from gan_runner.building import networks
 from gan_runner.commands import main
 from gan_runner.config import build
 from gan_runner.errors import UserError
@@ -22,10 +23,10 @@ from gan_runner.models import residual_translator
 from gan_runner.record.pictures import CELL, GAP
 from gan_runner.report.runs import read_run
 from gan_runner.report.thumbnails import Thumbnails
-from gan_runner.runs.translating import Found
+from gan_runner.training.translating import Found
 from tests.command_line import call, gan_check
 
-PAGE = (Path(__file__).parents[2] / "docs/translate.md").read_text()
+PAGE, EXPORTING = ((Path(__file__).parents[2] / f"docs/{name}.md").read_text() for name in ("translate", "export"))
 pytestmark = pytest.mark.usefixtures("judge_that_learns_little")
 
 SMALL = {
@@ -159,12 +160,90 @@ def test_the_generator_is_exported_as_a_graph_from_sources_to_images(run, tmp_pa
     np.testing.assert_allclose(levels, np.asarray(run.translate(images, device="cpu")), atol=0.51)
 
 
+@pytest.mark.parametrize("output", ["d", "d.html", "d.pt2"])
+def test_the_discriminator_of_such_a_run_is_not_exported(run, tmp_path, output):
+    with pytest.raises(UserError, match="only the generator is exported"):
+        run.export(tmp_path / output, what="discriminator", device="cpu")
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.fixture(scope="module")
+def exported(run):
+    assert run.export(run.folder.parent / "coloured", device="cpu").endswith("it draws the same images bit for bit.")
+    return run.folder.parent / "coloured"
+
+
+def test_an_exported_folder_translates_as_the_run_does_in_any_batch_and_from_files(run, exported, pictures, tmp_path):
+    network = gan_runner.load(exported)
+    images = np.random.default_rng(1).integers(0, 256, (5, 20, 30, 3), dtype=np.uint8)
+    expected = np.asarray(run.translate(images, device="cpu"))
+    assert np.array_equal(network.translate(images), expected)
+    assert np.array_equal(network.translate(images[3:4]), expected[3:4])
+    for translate in (run.translate_folder, network.translate_folder):
+        assert translate(pictures, tmp_path / "out") == 4
+        (tmp_path / "out").rename(tmp_path / translate.__self__.__class__.__name__)
+    for name in ("a.gif.png", "a.png.png", "b.png", "below/c.png"):
+        assert (tmp_path / "Exported" / name).read_bytes() == (tmp_path / "SavedRun" / name).read_bytes()
+    for wrong, said in (
+        (lambda: network.sample(2), "draws nothing without them"),
+        (lambda: network.judge(images), r"Use translate\(images\)"),
+        (lambda: network.translate(images, direction="BtoA"), "draws AtoB alone"),
+        (lambda: network.translate(images, direction="both"), "must be AtoB or BtoA"),
+        (lambda: network.translate(images[0]), r"but must be uint8 \[N, H, W, C\]"),
+        (lambda: network.translate_folder(tmp_path / "none", tmp_path / "new"), "there is no such folder"),
+    ):
+        with pytest.raises(UserError, match=said):
+            wrong()
+
+
+def test_the_card_of_such_a_folder_shows_pairs_and_its_python_code_and_the_pages_work(
+    exported, pictures, tmp_path, monkeypatch
+):
+    monkeypatch.chdir(tmp_path)
+    pictures.rename("drawings")
+    Path("coloured").symlink_to(exported)
+    text = (exported / "README.md").read_text()
+    assert "![From the left: input, output, truth](grid.png)" in text
+    assert "pipeline_tag: image-to-image" in text
+    assert "| Drawn from | images of that size, grey |" in text
+    assert f"l1_{HELD_OUT} |" in text
+    with Image.open(exported / "grid.png") as grid:
+        assert json.loads(grid.text["cells"]) == ["input", "output", "truth"]
+    _, of_the_page = re.findall(r"```python\n(.*?)```", EXPORTING, re.DOTALL)
+    names = {"sources": np.zeros((2, 16, 16, 1), np.uint8)}
+    for code in (*re.findall(r"```python\n(.*?)```", text, re.DOTALL), of_the_page):
+        exec(code, names)
+        assert names.pop("images").shape == (2, 16, 16, 1)
+    assert len(list(Path("results").rglob("*.png"))) == 4
+
+
 @pytest.mark.parametrize(
-    ("output", "what"), [("g", "generator"), ("d.html", "discriminator"), ("d.pt2", "discriminator")]
+    "change",
+    [
+        {"direction": None},
+        {"direction": "up"},
+        {"partners": 1},
+        {"partners": False},
+        {"conditioning": {}},
+        {"conditioning": {"source_shape": [1, 16]}},
+        {"conditioning": {"source_shape": [2, 16, 16]}},
+        {"conditioning": {"source_shape": [3, 16, 16]}},
+        {"conditioning": {"source_shape": [1, 16, 8]}},
+        {"conditioning": {"source_shape": [1, 16, 16], "embedding_dim": 3}},
+        {"image_shape": [1, 4096, 4096], "conditioning": {"source_shape": [1, 4096, 4096]}},
+        {"image_shape": [3, 16, 16]},
+        {"drawing": {"latent": {"_target_": "gan_runner.objectives.latents.Normal", "dim": 9, "std": 1.0}}},
+        {"what": "discriminator"},
+        {"format_version": 4},
+    ],
+    ids=str,
 )
-def test_other_exports_of_such_a_generator_are_refused(run, tmp_path, output, what):
-    with pytest.raises(UserError, match="generator alone is exported, as an ONNX file, a PyTorch program or a page"):
-        run.export(tmp_path / output, what=what, device="cpu")
+def test_a_folder_that_contradicts_itself_is_refused(exported, tmp_path, change):
+    shutil.copytree(exported, tmp_path / "copied")
+    path = tmp_path / "copied/config.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | change))
+    with pytest.raises(UserError):
+        gan_runner.load(tmp_path / "copied")
 
 
 def test_a_page_to_draw_on_has_the_network_and_held_out_sources_to_begin_with(run, tmp_path):
@@ -313,15 +392,15 @@ def test_an_untrusted_checkpoint_with_another_source_is_refused(run, tmp_path, p
 
 
 def test_images_that_would_not_fit_into_memory_while_drawn_are_refused(run, tmp_path, pictures, monkeypatch):
-    monkeypatch.setattr(build, "free_memory", lambda device: 10**4)
+    monkeypatch.setattr(networks, "free_memory", lambda device: 10**4)
     with pytest.raises(UserError, match=r"images are of 16x16 pixels. To draw one takes [^$]*, and cpu has"):
         run.translate_folder(pictures, tmp_path / "out", device="cpu")
 
 
 def test_the_memory_for_drawing_depends_only_on_the_size_of_the_images(monkeypatch):
     """A checkpoint of convolutions may tell of any size: nothing as large is made to find out."""
-    monkeypatch.setattr(build, "free_memory", lambda device: 10**10)
+    monkeypatch.setattr(networks, "free_memory", lambda device: 10**10)
     net = residual_translator.Generator((1, 8, 8), (1, 8, 8), 4, 1, "instance", None)
     with pytest.raises(UserError, match=r"images are of 16380x16380 pixels. To draw one takes"):
-        build._check_room_to_draw(net, (1, 2**14 - 4, 2**14 - 4), torch.device("cpu"))
-    build._check_room_to_draw(net, (1, 64, 64), torch.device("cpu"))
+        networks.check_room_to_draw(net, (1, 2**14 - 4, 2**14 - 4), torch.device("cpu"), "The checkpoint")
+    networks.check_room_to_draw(net, (1, 64, 64), torch.device("cpu"), "The checkpoint")

@@ -89,6 +89,25 @@ def test_images_are_translated_in_both_directions_and_alone_bit_for_bit_the_same
             assert np.array_equal(np.asarray(drawn), back[number, ..., 0])
 
 
+def same_from_a_folder(run, folder, directions):
+    run.export(folder, "last", device="cpu")
+    images = np.random.default_rng(0).integers(0, 256, (3, 20, 20, 1), dtype=np.uint8)
+    network, drawn = gan_runner.load(folder), []
+    for way in directions:
+        drawn.append(np.asarray(run.translate(images, "last", "cpu", way)))
+        assert np.array_equal(network.translate(images, way), drawn[-1])
+        assert np.array_equal(network.translate(images[1:2], way), drawn[-1][1:2])
+    return drawn
+
+
+def test_an_exported_folder_translates_in_both_directions_as_the_run_does(run, tmp_path):
+    own, there, back = same_from_a_folder(run, tmp_path / "g", (None, "AtoB", "BtoA"))
+    assert np.array_equal(own, there)
+    assert not np.array_equal(there, back)
+    with Image.open(tmp_path / "g/grid.png") as grid:
+        assert json.loads(grid.text["cells"])[:3] == ["input", "output", "input again"]
+
+
 def test_a_run_on_pairs_translates_in_one_direction_only(tmp_path):
     small = {**SMALL, "experiment": "pix2pix_recommended", "evaluation": "off", "game": {}, "model": {"width": 4}}
     pairs = gan_runner.train(f"hydra.run.dir={tmp_path / 'run'}", "trainer.iterations=1", quiet=True, **small)
@@ -133,6 +152,9 @@ def test_every_command_accepts_a_run_that_compares_patches(tmp_path):
     assert "mean:" not in found.held_against
     assert contrast.detect(num=80, checkpoint="last", device="cpu").rows
     assert "a pixel differs by at most" in contrast.export(tmp_path / "page.html", "last", device="cpu")
+    same_from_a_folder(contrast, tmp_path / "g", (None, "AtoB"))
+    with pytest.raises(UserError, match="draws AtoB alone"):
+        gan_runner.load(tmp_path / "g").translate(np.zeros((1, 16, 16, 1), np.uint8), "BtoA")
     compared = call(main.compare, tmp_path, f"runs={contrast.folder}")
     assert compared.code == 0, compared.text
     assert '"cells":["input","output","truth"]' in (tmp_path / "compare.html").read_text()

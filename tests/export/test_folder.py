@@ -84,7 +84,7 @@ def test_model_hubs_can_read_the_card_and_it_says_what_was_measured(folder, expo
 def test_the_python_code_of_the_card_and_the_page_works(folder, exported, monkeypatch):
     monkeypatch.chdir(folder)
     for text in ((exported / "README.md").read_text(), PAGE):
-        (code,) = re.findall(r"```python\n(.*?)```", text, re.DOTALL)
+        code, *_ = re.findall(r"```python\n(.*?)```", text, re.DOTALL)
         names = {}
         exec(code, names)
         assert names["images"].shape == (64, 28, 28, 1)
