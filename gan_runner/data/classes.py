@@ -70,10 +70,10 @@ def classes_asked_for(asked: object, names: Sequence[str], key: str = "classes")
     several = asked if isinstance(asked, Sequence) and not isinstance(asked, str) else [asked]
     if not several:
         raise UserError(f"{key} is [], but must name a class.", f"Leave {key} out for all of them.")
-    return [class_named(each, names, key, "[{}]") for each in several]
+    return [class_named(each, names, key, "[{}]", (LIKE_DATA,)) for each in several]
 
 
-def class_named(asked: object, names: Sequence[str], key: str, as_value: str) -> int:
+def class_named(asked: object, names: Sequence[str], key: str, as_value: str, instead: Sequence[str] = ()) -> int:
     """The number of a class that somebody names.
 
     Args:
@@ -81,6 +81,7 @@ def class_named(asked: object, names: Sequence[str], key: str, as_value: str) ->
         names: of the classes.
         key: what it was given in, for messages.
         as_value: how the key's value is typed, with {} for the name of a class, for messages.
+        instead: values of the key that name no class, for messages.
 
     Raises:
         UserError: there is no such class.
@@ -90,9 +91,10 @@ def class_named(asked: object, names: Sequence[str], key: str, as_value: str) ->
         return names.index(name)
     if name.isdecimal() and int(name) < len(names):
         return int(name)
-    near = closest(name, names)
+    near = closest(name, [*names, *instead])
+    value = near if near in instead else as_value.format(near or names[-1])
     shown = ", ".join(names[:_NAMED]) + ", ..." * (len(names) > _NAMED)
     raise UserError(
         f"{key} has {name}, but there are {len(names)} classes, 0 to {len(names) - 1}: {shown}.",
-        f"Try {quoted(f'{key}={as_value.format(near or names[-1])}')}.",
+        f"Try {quoted(f'{key}={value}')}.",
     )

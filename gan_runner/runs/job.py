@@ -243,7 +243,7 @@ def _train(job: _Job, stop: Stop, within: Within | None) -> None:
                 if not folder.checkpoints.abandon_after(
                     run.progress.iteration, int(found["iteration"]) if found else None
                 ):
-                    run.best.begin_anew()
+                    run.best.forget()
             bar.update(run.progress.iteration)
             folder.rewind_metrics(run.progress.iteration)
             log.info("Resumed at %s.", at)

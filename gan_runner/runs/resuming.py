@@ -108,14 +108,18 @@ def offer_to_hydra(stored: Stored, typed: list[str]) -> None:
                 " and ".join(names),
                 ",".join(names),
             )
-    anew = {name: choice for name, choice in chosen.items() if choice != stored.choices.get(name) or name in parts}
-    again = {name: choice for name, choice in chosen.items() if name not in anew}
-    defaults = [*({name: choice} for name, choice in again.items()), "_self_", *({n: c} for n, c in anew.items())]
-    kept = {name: value for name, value in config.items() if name not in anew and name not in parts}
+    replaced = {name: choice for name, choice in chosen.items() if choice != stored.choices.get(name) or name in parts}
+    unchanged = {name: choice for name, choice in chosen.items() if name not in replaced}
+    defaults = [
+        *({name: choice} for name, choice in unchanged.items()),
+        "_self_",
+        *({n: c} for n, c in replaced.items()),
+    ]
+    kept = {name: value for name, value in config.items() if name not in replaced and name not in parts}
     own = OmegaConf.load(str(resources.files(CONFIG_MODULE).joinpath("config.yaml")))
     assert isinstance(own, DictConfig)
     of_this_start = {name: own[name] for name in OF_A_START if name in own}
-    shared = {name: own[name] for name in anew if name in own}  # what every choice of a group has
+    shared = {name: own[name] for name in replaced if name in own}  # what every choice of a group has
     node = {"defaults": defaults, **kept, **shared, **of_this_start, "hydra": own.hydra}
     ConfigStore.instance().store(STORED, node)
 

@@ -57,7 +57,7 @@ class Best:
         """Whether a checkpoint's metrics were measured by another evaluation, so that they cannot be compared."""
         return bool(state["fingerprint"] != self._evaluation.fingerprint)
 
-    def begin_anew(self) -> None:
+    def forget(self) -> None:
         """Forget which evaluation was the best."""
         self.found, self.since = None, 0
 
@@ -75,5 +75,5 @@ class Best:
         measured_at = state.get("measured_at")
         self.measured_at = None if measured_at is None else int(measured_at)
         if self.found is not None and self.measured_otherwise(state):
-            self.begin_anew()
+            self.forget()
             log.info("The best so far was measured by another evaluation; the search for it begins again.")

@@ -54,9 +54,11 @@ def test_a_class_is_chosen_by_name_or_number():
         ("Trousers", "classes has Trousers", "Try 'classes=[Trouser]'."),
         ([-1], "classes has -1", "Try 'classes=[Dress]'."),
         ([], "classes is []", "Leave classes out"),
+        *((word, f"classes has {word}", "Try classes=like_data.") for word in ("like_dat", "likedata", "Like_data")),
+        (["like_data"], "classes has like_data", "Try classes=like_data."),
     ],
 )
-def test_an_unknown_class_is_refused_with_the_most_similar_name(asked, said, remedy):
+def test_an_unknown_class_is_refused_with_the_most_similar_possibility(asked, said, remedy):
     with pytest.raises(UserError) as refused:
         classes_asked_for(asked, NAMES)
     assert said in refused.value.problem

@@ -119,7 +119,7 @@ def test_a_damaged_or_unknown_identifier_is_ignored(tmp_path, content):
     run = RunToLog(tmp_path, last_logged=2)
     loggers.keep_id(run, "mlflow", "abc")
     assert loggers.kept_id(run, "mlflow") == "abc"
-    assert loggers.kept_id(RunToLog(tmp_path), "mlflow") is None  # a run that begins anew
+    assert loggers.kept_id(RunToLog(tmp_path), "mlflow") is None  # a run that starts again
     (tmp_path / "mlflow.json").write_text(content)
     assert loggers.kept_id(run, "mlflow") is None
 
