@@ -18,7 +18,8 @@ import tempfile
 from pathlib import Path
 
 _POINTS = 5
-_WAYS = {"one process": (1, 1), "two processes": (2, 1), "one process, two threads": (1, 2)}
+_ALONE = "one process"
+_WAYS = {_ALONE: (1, 1), "two processes": (2, 1), "one process, two threads": (1, 2)}
 
 
 def images_per_second(processes: int, threads: int, iterations: int, overrides: list[str]) -> float:
@@ -38,16 +39,17 @@ def main() -> None:
     parser.add_argument("--recipe", default="keras_dcgan")
     parser.add_argument("--iterations", type=int, default=10, help="from one log point to the next")
     parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--way", choices=list(_WAYS), action="append", help="default: all; one process is always there")
     parser.add_argument("overrides", nargs="*", help="further overrides, such as trainer.batch_size=256")
     options = parser.parse_args()
     quiet = ["evaluation=off", "trainer.intervals_in=iterations", "trainer.sample_every=1000000"]
     overrides = [f"experiment={options.recipe}", *quiet, *options.overrides]
-    speeds: dict[str, list[float]] = {name: [] for name in _WAYS}
+    speeds: dict[str, list[float]] = {name: [] for name in dict.fromkeys([_ALONE, *(options.way or _WAYS)])}
     for _ in range(options.rounds):
-        for name, (processes, threads) in _WAYS.items():
-            speeds[name].append(images_per_second(processes, threads, options.iterations, overrides))
+        for name in speeds:
+            speeds[name].append(images_per_second(*_WAYS[name], options.iterations, overrides))
             print(f"{name}: {speeds[name][-1]:,.0f} images/s", flush=True)
-    alone = statistics.median(speeds["one process"])
+    alone = statistics.median(speeds[_ALONE])
     for name, found in speeds.items():
         print(f"{options.recipe}, {name}: {statistics.median(found) / alone:.2f} times the speed of one process")
 
