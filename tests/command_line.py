@@ -24,7 +24,7 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.core.plugins import Plugins
 from hydra.plugins.config_source import ConfigResult, ConfigSource
 from hydra.types import RunMode
-from omegaconf import DictConfig
+from omegaconf import DictConfig, read_write
 
 from gan_runner.commands import main
 from gan_runner.runs.resuming import STORED
@@ -52,7 +52,10 @@ class Result:
         return self.out + self.err
 
 
+EXPERIMENT_FILES = (Path(__file__).parent.parent / "conf/experiment").glob("*.yaml")
 OURS = ("pkg://gan_runner", "pkg://hydra", "structured://")
+# Experiments of ours that leave it to the command line whether there is one job or a sweep.
+EXPERIMENTS = {path.stem for path in EXPERIMENT_FILES if "mode:" not in path.read_text(encoding="utf-8").split()}
 _MOST = 200  # compositions of 50 kB, most of which belong to tests that are over
 _composed: dict[object, bytes] = {}
 
@@ -96,16 +99,20 @@ def composing_once() -> Iterator[None]:
         sources = [str(source.path) for source in loader.get_search_path().get_path()]
         always_the_same = config_name != STORED and all(source.startswith(OURS) for source in sources)
         kept = _composed if always_the_same else composed
-        key = (sys.argv[0], os.getcwd(), config_name, *overrides, run_mode, *more, *named.items(), *sources)
+        key = (sys.argv[0], config_name, *overrides, run_mode, *more, *named.items(), *sources)
         if key not in kept:
             kept[key] = pickle.dumps(compose(loader, config_name, overrides, run_mode, *more, **named))
         config: DictConfig = pickle.loads(kept[key])
+        with read_write(config.hydra):
+            config.hydra.runtime.cwd = os.getcwd()
         return config
 
     def get_mode(hydra: Hydra, config_name: str, overrides: list[str]) -> RunMode | None:
         """What it composes to look up one value, which only these can have set."""
-        if any("hydra.mode" in override or "experiment" in override for override in overrides):
-            return look_up(hydra, config_name, overrides)
+        for override in overrides:
+            key, _, value = override.partition("=")
+            if "hydra.mode" in key or ("experiment" in key and value not in EXPERIMENTS):
+                return look_up(hydra, config_name, overrides)
         return None
 
     def keep(cache: CachingConfigRepository, delegate: ConfigRepository) -> None:
