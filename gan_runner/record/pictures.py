@@ -117,7 +117,8 @@ def grid_by_class(images: Pixels, label: NDArray[np.int64], names: Sequence[str]
     """
     starts = np.flatnonzero(np.diff(label, prepend=-1))
     classes = np.split(images, starts[1:])
-    columns = min(max(map(len, classes)), max(_NARROW, near_square(len(images))))
+    most = max(map(len, classes))
+    columns = math.ceil(most / math.ceil(most / max(_NARROW, near_square(len(images)))))  # or the last row has a few
     cells, beside = [], []
     for each, start in zip(classes, starts, strict=True):
         rows = math.ceil(len(each) / columns)

@@ -13,6 +13,7 @@ from gan_runner.record.pictures import (
     first_middle_last,
     folder_names,
     grid,
+    grid_by_class,
     near_square,
     save_atomically,
     timeline,
@@ -48,6 +49,16 @@ def test_to_uint8_puts_channels_last_for_any_memory_format_and_type():
     assert expected.dtype == np.uint8
     assert np.array_equal(to_uint8(images.to(memory_format=torch.channels_last)), expected)
     assert np.abs(to_uint8(images.bfloat16()).astype(int) - expected).max() <= 1
+
+
+@pytest.mark.parametrize("of_each", [1, 2, 7, 10, 11, 12, 13, 23, 40])
+def test_rows_of_a_class_are_about_equally_long_and_not_longer_than_the_grid_is_high(of_each):
+    images, label = np.zeros((3 * of_each, 28, 28, 1), np.uint8), np.arange(3).repeat(of_each)
+    page = grid_by_class(images, label, ["", "", ""])
+    columns, rows = page.width // 58, page.height // 58
+    assert rows % 3 == 0
+    assert columns <= max(10, near_square(3 * of_each))
+    assert 0 <= columns * rows // 3 - of_each < rows // 3, "no more cells are left over than a class has rows"
 
 
 @pytest.mark.parametrize("images", [GREY, RGB], ids=["grey", "rgb"])
