@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import torch
 from omegaconf import DictConfig, OmegaConf
@@ -15,10 +15,12 @@ from gan_runner.data.classes import FEW, with_few_images
 from gan_runner.data.unread import counted
 from gan_runner.games import Conditional
 from gan_runner.training.experiment import Experiment
-from gan_runner.training.progress import about
+from gan_runner.training.progress import duration
 from gan_runner.training.threads import named
 
 log = logging.getLogger(__name__)
+
+_WHY = {"conditional": ", by class"}
 
 
 def introduce(experiment: Experiment) -> dict[str, str]:
@@ -84,21 +86,39 @@ def what_is_trained(experiment: Experiment, config: DictConfig, choices: Mapping
     return f"{' '.join(chosen)}\n{sizes}"
 
 
-def what_is_better(config: DictConfig, choices: Mapping[str, str | None]) -> str | None:
-    """The measured gain of experiment=recommended, or None if it is unknown or an experiment is chosen.
+def what_is_better(
+    config: DictConfig, choices: Mapping[str, str | None], class_counts: Sequence[int] | None = None
+) -> str | None:
+    """The experiments with better images, and by how much; None where none is known or another experiment is chosen.
 
-    The numbers are `model.recommended.gain` of the config, by data set: those of the data set that is trained on, or
-    else the first ones.
+    The numbers are `model.recommended.gain` of the config, by experiment and data set: those of the data set that is
+    trained on, or else the first ones.
+
+    Args:
+        config: of the run.
+        choices: the chosen option of each config group.
+        class_counts: images of each class; None for data without classes.
     """
     gains = OmegaConf.select(config, "model.recommended.gain")
-    if not gains or choices.get("experiment") is not None:
+    chosen = choices.get("experiment")
+    if not gains or chosen not in (None, "recommended"):
         return None
-    data = choices.get("data") if choices.get("data") in gains else next(iter(gains))
-    gain = gains[data]
-    return (
-        f"Better images: experiment=recommended (Frechet distance {gain.times:g} times lower\n"
-        f"  after {about(60 * gain.minutes)} on {data}, {counted(gain.seeds, 'seed')}; benchmarks/defaults.jsonl)"
-    )
+    better = ["recommended"] if chosen is None else []
+    if choices.get("game") == "adversarial" and class_counts and min(class_counts) >= FEW:
+        better.append("conditional")
+    known = gains.get(chosen or "recommended", {})
+    data = choices.get("data") if choices.get("data") in known else next(iter(known), None)
+    measured = {experiment: gains[experiment][data] for experiment in better if data in gains.get(experiment, {})}
+    if not measured:
+        return None
+    without = 1.0 if chosen is None else known[data].times
+    lines = [
+        f"  experiment={experiment}  Frechet distance {gain.times / without:.2g} times lower{_WHY.get(experiment, '')}"
+        for experiment, gain in measured.items()
+    ]
+    gain = next(iter(measured.values()))
+    after = duration(60 * gain.minutes).removesuffix(" 0 s")
+    return "\n".join([f"Better images after {after} of one core on {data} ({counted(gain.seeds, 'seed')}):", *lines])
 
 
 def _rate(rate: object) -> str:

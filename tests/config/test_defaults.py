@@ -12,6 +12,7 @@ import pytest
 from hydra import compose, initialize_config_dir
 from omegaconf import OmegaConf
 
+from gan_runner.data.classes import FEW
 from gan_runner.runs.introduction import what_is_better
 
 ROOT = Path(__file__).parents[2]
@@ -148,49 +149,64 @@ def test_the_common_settings_in_the_help_are_the_defaults(compose_config):
         assert default == (float(value) if isinstance(default, int | float) else value), key
 
 
-def recorded_gain(model, data):
-    """By how much the recommended settings are nearer than the defaults: the medians over the seeds at equal time.
+def recorded_gain(model, experiment, data):
+    """By how much an experiment is nearer than the defaults: the medians over the seeds after equal processor time.
 
-    The rows are those of `python -m benchmarks.equal_time`, such as with `--minutes 0.75 --data digits --pictures 898`.
+    The rows are those of `python -m benchmarks.equal_time --processor-minutes 1.5 --data digits --pictures 898`.
     """
     rows = [json.loads(line) for line in (ROOT / "benchmarks/defaults.jsonl").read_text().splitlines()]
-    found = {
-        run: {row["seed"]: row for row in rows if (row["run"], row["data"]) == (run, data)}
-        for run in (f"model={model}", f"experiment=recommended model={model}")
-    }
-    default, recommended = found.values()
-    assert default.keys() == recommended.keys(), "both have the same seeds"
-    (minutes,) = {row["minutes"] for run in (default, recommended) for row in run.values()}
+    default, better = (
+        {
+            row["seed"]: row
+            for row in rows
+            if (row["run"], row["data"]) == (f"{chosen}model={model}", data) and row.get("processor_minutes")
+        }
+        for chosen in ("", f"experiment={experiment} ")
+    )
+    assert default.keys() == better.keys(), "both have the same seeds"
+    (minutes,) = {row["processor_minutes"] for run in (default, better) for row in run.values()}
     (number,) = {name for row in default.values() for name in row["metrics"] if re.match(r"frechet_cnn_\d", name)}
-    medians = (statistics.median(row["metrics"][number] for row in run.values()) for run in (default, recommended))
+    medians = (statistics.median(row["metrics"][number] for row in run.values()) for run in (default, better))
     return {"times": next(medians) / next(medians), "minutes": minutes, "seeds": len(default)}
 
 
 @pytest.mark.parametrize("model", MODELS)
-def test_the_gain_that_a_run_reports_for_recommended_settings_is_the_recorded_one(compose_config, model):
+def test_the_gains_that_a_run_reports_for_experiments_are_the_recorded_ones(compose_config, model):
     gains = OmegaConf.select(compose_config(f"model={model}"), "model.recommended.gain") or {}
     assert gains or model not in ("mlp", "dcgan")
-    for data, gain in gains.items():
-        assert gain == pytest.approx(recorded_gain(model, data), abs=0.051)
+    for experiment, by_data in gains.items():
+        for data, gain in by_data.items():
+            assert gain == pytest.approx(recorded_gain(model, experiment, data), abs=0.051)
 
 
-def test_a_run_reports_the_gain_of_recommended_settings_on_its_own_data_if_that_was_measured():
-    config = OmegaConf.create(
-        {
-            "model": {
-                "recommended": {
-                    "gain": {
-                        "digits": {"times": 1.7, "minutes": 0.75, "seeds": 1},
-                        "emoji": {"times": 2.0, "minutes": 20, "seeds": 5},
-                    }
-                }
-            }
-        }
-    )
-    start = "Better images: experiment=recommended (Frechet distance"
-    on_digits = f"{start} 1.7 times lower\n  after 45 s on digits, 1 seed; benchmarks/defaults.jsonl)"
-    assert what_is_better(config, {"data": "fashion_mnist", "experiment": None}) == on_digits
-    on_emoji = f"{start} 2 times lower\n  after 20 min on emoji, 5 seeds; benchmarks/defaults.jsonl)"
-    assert what_is_better(config, {"data": "emoji", "experiment": None}) == on_emoji
-    assert what_is_better(config, {"data": "digits", "experiment": "mine"}) is None
+@pytest.fixture
+def measured_gains():
+    """A config with gains of two experiments, of which one was measured on two data sets."""
+    on_digits = {
+        experiment: {"digits": {"times": times, "minutes": 1.5, "seeds": 1}}
+        for experiment, times in (("recommended", 1.7), ("conditional", 3.4))
+    }
+    on_digits["recommended"]["emoji"] = {"times": 2.0, "minutes": 20, "seeds": 5}
+    return OmegaConf.create({"model": {"recommended": {"gain": on_digits}}})
+
+
+def test_a_run_reports_the_gain_of_recommended_settings_on_its_own_data_if_that_was_measured(measured_gains):
+    start, better = "Better images after", "  experiment=recommended  Frechet distance"
+    on_digits = f"{start} 1 min 30 s of one core on digits (1 seed):\n{better} 1.7 times lower"
+    assert what_is_better(measured_gains, {"data": "fashion_mnist", "experiment": None}) == on_digits
+    on_emoji = f"{start} 20 min of one core on emoji (5 seeds):\n{better} 2 times lower"
+    assert what_is_better(measured_gains, {"data": "emoji", "experiment": None}) == on_emoji
+    assert what_is_better(measured_gains, {"data": "digits", "experiment": "mine"}) is None
     assert what_is_better(OmegaConf.create({"model": {}}), {"data": "digits"}) is None
+
+
+def test_a_run_that_ignores_the_classes_of_its_data_reports_what_they_would_bring(measured_gains):
+    choices = {"data": "digits", "experiment": None, "game": "adversarial"}
+    enough, too_few = [FEW, FEW], [FEW, FEW - 1]
+    recommended, conditional = (f"  experiment={name}  Frechet distance" for name in ("recommended", "conditional"))
+    both = what_is_better(measured_gains, choices, enough).splitlines()[1:]
+    assert both == [f"{recommended} 1.7 times lower", f"{conditional} 3.4 times lower, by class"]
+    beside_recommended = what_is_better(measured_gains, choices | {"experiment": "recommended"}, enough)
+    assert beside_recommended.splitlines()[1:] == [f"{conditional} 2 times lower, by class"]
+    for game, counts in (("conditional", enough), ("adversarial", too_few), ("adversarial", None)):
+        assert what_is_better(measured_gains, choices | {"experiment": "recommended", "game": game}, counts) is None
