@@ -3,7 +3,7 @@
 import json
 import re
 from pathlib import Path
-from statistics import mean, stdev
+from statistics import mean, median, stdev
 
 import pytest
 
@@ -11,6 +11,7 @@ from benchmarks.alarms import passed, table
 
 ROOT = Path(__file__).parent.parent
 RECOMMENDED = (ROOT / "docs/evidence/recommended.md").read_text(encoding="utf-8")
+CONDITIONAL = (ROOT / "docs/conditional.md").read_text(encoding="utf-8")
 SPEED = (ROOT / "docs/evidence/speed.md").read_text(encoding="utf-8")
 
 
@@ -120,13 +121,45 @@ def test_the_gain_by_classes_is_as_recorded():
         "`experiment=recommended`": "experiment=recommended model=dcgan trainer.ema=0.9999 trainer.ema_ramp_up=0.05",
         "`experiment=conditional`": "experiment=conditional model=dcgan data=fashion_mnist",
     }
-    page = (ROOT / "docs/conditional.md").read_text("utf-8")
-    table = rows_of(page, "| iterations | Fréchet, `cnn` | coverage | Fréchet, `cnn_b`")
+    table = rows_of(CONDITIONAL, "| iterations | Fréchet, `cnn` | coverage | Fréchet, `cnn_b`")
     assert [row[0] for row in table] == 2 * list(names)
     for name, iterations, *said in table:
         run = runs[names[name], int(iterations.replace(",", ""))]
         for number, figure in zip(("frechet_cnn", "coverage_cnn", "frechet_cnn_b"), said, strict=True):
             check(figure, [run[f"{number}_5k"]])
+
+
+EXPERIMENTS = ("", "experiment=recommended ", "experiment=conditional ")
+
+
+def test_the_gain_by_classes_on_digits_is_as_recorded():
+    runs = [each for each in recorded("defaults") if each.get("processor_minutes")]
+    names = [f"`{experiment}model={model}`" for model in ("mlp", "dcgan") for experiment in EXPERIMENTS]
+    table = rows_of(CONDITIONAL, "| Fréchet, `cnn` | coverage | Fréchet, `cnn_b` | coverage")
+    assert [row[0] for row in table] == names
+    for name, *said in table:
+        same = [each["metrics"] for each in runs if each["run"] == name.strip("`")]
+        assert len(same) == 2
+        for number, figure in zip(NUMBERS, said, strict=True):
+            check(figure, [median(each[number.replace("10k", "898")] for each in same)])
+
+
+def test_what_runs_by_class_draw_is_as_recorded():
+    runs, classifiers = recorded("by_class"), recorded("generated_alone")
+    distance, coverage, recognised, worst, alone = rows_of(CONDITIONAL, "| five seeds | real")
+    for number, row in zip(NUMBERS, (distance, coverage), strict=False):
+        check(row[1], [each["metrics"][number] for each in runs])
+    assert {each["seed"] for each in runs} == set(range(5))
+    check(recognised[1].replace("%", ""), [100 * each["recognised"] for each in runs])
+    assert recognised[2] == f"{runs[0]['recognised_real']:.1%}"
+    check(worst[1], [each["worst_coverage"] for each in runs])
+    of_a_run = {}
+    for each in classifiers:
+        of_a_run.setdefault(tuple(each["run"]), []).append(100 * each["generated"])
+    assert len(of_a_run) == len(runs)
+    check(alone[1].replace("%", ""), [mean(each) for each in of_a_run.values()])
+    check(alone[2].replace("%", ""), [100 * mean(each["real"] for each in classifiers)])
+    assert [each["alarms"] for each in runs] == [[]] * len(runs)
 
 
 def test_the_figures_of_emoji_are_as_recorded():

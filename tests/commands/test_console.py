@@ -54,4 +54,4 @@ def test_no_line_in_a_pipe_is_wider_than_80_columns_unless_it_has_a_command_or_a
         assert (result.code, result.err) == (0, ""), result.text
         assert [line for line in result.out.splitlines() if len(line) > 80 and not WIDE.search(line)] == []
     assert "Short run: " in run.out
-    assert "Better images: " in run.out
+    assert "Better images after " in run.out
