@@ -23,6 +23,7 @@ from gan_runner.errors import UserError
 from gan_runner.export.description import Description
 from gan_runner.export.layers import NOT_A_NETWORK_OF_OURS, Layer, Weighted, layers_of, run
 from gan_runner.files import MEGABYTE, write_text
+from gan_runner.models.both_ways import Translators
 from gan_runner.models.conditional import one_hot
 from gan_runner.objectives.latents import Latent, Normal, TruncatedNormal, Uniform
 from gan_runner.record.pictures import to_uint8
@@ -103,55 +104,111 @@ def _padded(content: bytes) -> bytes:
 # ---- the page -------------------------------------------------------------------------------------------
 
 
+@dataclass(frozen=True)
+class Written:
+    """What is known of a page.
+
+    Attributes:
+        precision: how the weights are written: float32, float16 or int8.
+        levels: by how many of 255 levels a pixel differs from the network's at the most, over `COMPARED` images.
+        both_ways: whether it draws in both directions.
+    """
+
+    precision: str
+    levels: int
+    both_ways: bool
+
+
 def write_page(
-    output: Path, net: nn.Module, description: Description, sources: NDArray[np.uint8] | None = None
-) -> tuple[str, int]:
+    output: Path, net: nn.Module, description: Description, sources: Sequence[NDArray[np.uint8] | None] = (None, None)
+) -> Written:
     """Write a page that draws with a generator, its weights as exact as `LARGEST` allows.
+
+    The page of a generator that draws both ways draws in both directions, if it is not too large for that.
 
     Args:
         output: the file.
         net: the generator, on the CPU.
         description: of it.
-        sources: images [N, H, W, C] that a generator that translates images may begin with, N being `COMPARED` at most;
-            None where there are none.
-
-    Returns:
-        How the weights are written (float32, float16 or int8), and by how many of 255 levels a pixel differs from the
-        network's at the most, over 64 images.
+        sources: images [N, H, W, C] that a generator that translates images may begin with, N being `COMPARED` at most,
+            and likewise those of the other direction; None where there are none.
 
     Raises:
         UserError: the page cannot run it, or it is too large for one.
     """
-    channels, height, width = description.image_shape
-    if channels not in (1, 3, 4):
-        raise UserError(
-            f"output={output}, but a page shows images of 1, 3 or 4 channels, and these have {channels}.",
-            NOT_A_NETWORK_OF_OURS,
-        )
-    translates = description.source_shape is not None
-    made: _FromSources | _FromLatents = (
-        _FromSources(description, sources) if translates else _FromLatents(output, description)
-    )
-    layers = layers_of(output, net)
-    for precision in _PRECISIONS:
-        content, read = precision.of(layers)
-        data: dict[str, Any] = {
-            "shape": [height, width, channels],
-            **made.data,
-            "layers": [layer.settings() for layer in layers],
-            "precision": precision.name,
-            "weights": base64.b64encode(content).decode(),
-        }
-        page = _page(description, data, made.name)
-        if len(page.encode()) <= LARGEST:
-            write_text(output, page)
-            return precision.name, _levels_apart(net, read, made)
-    narrower = " Or train a smaller generator, such as with model.width=16." if translates else ""
+    for channels in (description.image_shape[0], (description.source_shape or description.image_shape)[0]):
+        if channels not in (1, 3, 4):
+            raise UserError(
+                f"output={output}, but a page shows images of 1, 3 or 4 channels, and these have {channels}.",
+                NOT_A_NETWORK_OF_OURS,
+            )
+    networks = _networks_of(output, net, description, sources)
+    for some in (networks, networks[:1]) if len(networks) > 1 else (networks,):
+        for precision in _PRECISIONS:
+            written = [precision.of(network.layers) for network in some]
+            weights = base64.b64encode(b"".join(content for content, _ in written)).decode()
+            data = {"networks": [network.settings() for network in some], "precision": precision.name}
+            page = _page(description, {**data, "weights": weights}, networks[0].given.name)
+            if len(page.encode()) <= LARGEST:
+                write_text(output, page)
+                apart = (network.levels_apart(read) for network, (_, read) in zip(some, written, strict=True))
+                return Written(precision.name, max(apart), len(some) > 1)
+    narrower = " Or train a smaller generator, such as with model.width=16." if description.source_shape else ""
     raise UserError(
         f"output={output} would have {len(page.encode()) / MEGABYTE:.0f} MB with a byte a weight, and a page has "
         f"{LARGEST // MEGABYTE} at the most.",
         f"{NOT_A_NETWORK_OF_OURS}{narrower}",
     )
+
+
+@dataclass(frozen=True)
+class _Network:
+    """A network of a page.
+
+    Attributes:
+        net: draws an image from what it is given.
+        layers: the same as the page computes it.
+        shape: channels, height and width of an image.
+        given: what it is given.
+    """
+
+    net: nn.Module
+    layers: Sequence[Layer]
+    shape: tuple[int, int, int]
+    given: _FromLatents | _FromSources
+
+    def settings(self) -> dict[str, object]:
+        """What the page is given of it beside its weights, as values of JSON."""
+        channels, height, width = self.shape
+        layers = [layer.settings() for layer in self.layers]
+        return {"shape": [height, width, channels], **self.given.data, "layers": layers}
+
+    @torch.no_grad()
+    def levels_apart(self, layers: Sequence[Layer]) -> int:
+        """By how many levels a pixel that the page draws differs at the most, if it reads these layers."""
+        given, rows = self.given.compared()
+        expected = to_uint8(self.net(*given)).astype(int)
+        count, height, width, channels = expected.shape
+        drawn = to_uint8(run(layers, rows).view(count, height, width, channels).permute(0, 3, 1, 2)).astype(int)
+        return int(np.abs(drawn - expected).max())
+
+
+def _networks_of(
+    output: Path, net: nn.Module, description: Description, sources: Sequence[NDArray[np.uint8] | None]
+) -> list[_Network]:
+    """The networks of a generator: one for each direction in which it draws."""
+    shape, source = description.image_shape, description.source_shape
+    if source is None:
+        return [_Network(net, layers_of(output, net), shape, _FromLatents(output, description))]
+    there = "B to A" if description.direction == "BtoA" else "A to B"
+    back = "A to B" if there == "B to A" else "B to A"
+    ways = [(net, there, source, shape)]
+    if isinstance(net, Translators):
+        ways = [(net.to_images, there, source, shape), (net.to_sources, back, shape, source)]
+    return [
+        _Network(one, layers_of(output, one), drawn, _FromSources(name, given, images))
+        for (one, name, given, drawn), images in zip(ways, sources, strict=False)
+    ]
 
 
 class _FromLatents:
@@ -188,19 +245,20 @@ class _FromSources:
     """What a page of images from drawings has of its own; see `_FromLatents`.
 
     Args:
-        description: of the generator.
-        sources: see `write_page`.
+        direction: what the page calls the direction in which images are drawn.
+        shape: channels, height and width of what the generator is given.
+        sources: images [N, H, W, C] to begin with; None where there are none.
     """
 
     name = "drawing"
 
-    def __init__(self, description: Description, sources: NDArray[np.uint8] | None) -> None:
-        assert description.source_shape is not None
-        channels, height, width = description.source_shape
+    def __init__(self, direction: str, shape: tuple[int, int, int], sources: NDArray[np.uint8] | None) -> None:
+        channels, height, width = shape
         noise = torch.rand(COMPARED, height, width, channels, generator=generator_for(0, "comparing an export"))
         self._sources = (_WHITE * noise).byte().numpy() if sources is None else sources
         paper = [_WHITE] * channels if sources is None else _paper(sources)
         self.data = {
+            "direction": direction,
             "source": [height, width, channels],
             "paper": paper,
             "levels": _two_levels(sources),
@@ -243,15 +301,6 @@ def _distribution(output: Path, latent: Latent) -> dict[str, object]:
         f"{type(latent).__module__}.{type(latent).__qualname__}.",
         NOT_A_NETWORK_OF_OURS,
     )
-
-
-@torch.no_grad()
-def _levels_apart(net: nn.Module, layers: Sequence[Layer], made: _FromLatents | _FromSources) -> int:
-    given, rows = made.compared()
-    expected = to_uint8(net(*given)).astype(int)
-    count, height, width, channels = expected.shape
-    drawn = to_uint8(run(layers, rows).view(count, height, width, channels).permute(0, 3, 1, 2)).astype(int)
-    return int(np.abs(drawn - expected).max())
 
 
 def _page(description: Description, data: Mapping[str, object], name: str) -> str:

@@ -21,7 +21,7 @@ from gan_runner.building.making import named_by
 from gan_runner.building.networks import conditioning_of, draws_both_ways, packing_of
 from gan_runner.building.parts import Parts
 from gan_runner.config.build import discriminator_of_checkpoint, kind_of_checkpoint, plain, sampler_of_checkpoint
-from gan_runner.data.batch import SOURCE
+from gan_runner.data.batch import SOURCE, TARGET
 from gan_runner.data.pairs import Direction
 from gan_runner.errors import UserError, either
 from gan_runner.export.card import measured
@@ -102,12 +102,18 @@ def export_run(
         evaluation = DataFolder(folder).json(f"evaluation-{checkpoint}.json")
         write_folder(output, description, net, shown, same, measured(evaluation, summary, description), parts)
         return f"loaded once more, it {_DOES[what]} bit for bit."
-    sources = _some_sources(sampler) if from_source and output.suffix == ".html" else None
     shape = _taken(output, description)
+    sources = _some_sources(sampler) if from_source and output.suffix == ".html" else (None, None)
     net.cpu()
     if output.suffix == ".html":
-        precision, levels = write_page(output, net, description, sources)
-        return f"open it in a browser. Its weights are {precision}; a pixel differs by at most {levels} of 255."
+        page = write_page(output, net, description, sources)
+        said = (
+            f"open it in a browser. Its weights are {page.precision}; a pixel differs by at most {page.levels} of 255."
+        )
+        if from_source and draws_both_ways(plain(config.game)):
+            alone = f"It draws only {description.direction}: with both directions it would be too large."
+            return f"{said} {'It draws in both directions.' if page.both_ways else alone}"
+        return said
     if output.suffix == ".onnx":
         difference = write_onnx(output, net, shape, description)
     else:
@@ -156,13 +162,14 @@ def _grid_of_translations(sampler: Sampler) -> Shown | None:
     return Shown(to_uint8(sampler.cells(inputs)), max(len(cells), columns), cells)
 
 
-def _some_sources(sampler: Sampler) -> Pixels | None:
-    """Images to draw from, held-out ones if there are any, as bytes [N, H, W, C]; None where the data are missing."""
+def _some_sources(sampler: Sampler) -> tuple[Pixels | None, Pixels | None]:
+    """Images to draw from in either direction, [N, H, W, C], held-out ones if there are any; None without data."""
     try:
-        return to_uint8(sampler.like_data("images of a page", COMPARED).conditions[SOURCE].cpu())
+        known = sampler.like_data("images of a page", COMPARED).conditions
     except UserError as error:
         log.warning("The page has no images to begin with. %s", error.problem)
-        return None
+        return None, None
+    return to_uint8(known[SOURCE].cpu()), to_uint8(known[TARGET].cpu()) if TARGET in known else None
 
 
 def _taken(output: Path, description: Description) -> tuple[int, ...]:

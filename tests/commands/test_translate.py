@@ -250,7 +250,7 @@ def test_a_page_to_draw_on_has_the_network_and_held_out_sources_to_begin_with(ru
     said = run.export(tmp_path / "g.html", device="cpu")
     assert re.fullmatch(r"open it in a browser. Its weights are float32; a pixel differs by at most [01] of 255.", said)
     page = (tmp_path / "g.html").read_text()
-    data = json.loads(re.search(r'id="data">(.*)</script>', page)[1])
+    (data,) = json.loads(re.search(r'id="data">(.*)</script>', page)[1])["networks"]
     held_out = build.load_held_out(run.data_config())
     sources = held_out.conditions(torch.arange(HELD_OUT))["source"][:, 0].numpy()
     assert len(data["examples"]) == 12

@@ -106,6 +106,7 @@ def test_an_exported_folder_translates_in_both_directions_as_the_run_does(run, t
     assert not np.array_equal(there, back)
     with Image.open(tmp_path / "g/grid.png") as grid:
         assert json.loads(grid.text["cells"])[:3] == ["input", "output", "input again"]
+    assert run.export(tmp_path / "page.html", "last", device="cpu").endswith("It draws in both directions.")
 
 
 def test_a_run_on_pairs_translates_in_one_direction_only(tmp_path):

@@ -1,5 +1,7 @@
 """Pages hold the network as exactly as there is room; what they cannot run is one message."""
 
+import json
+import re
 from functools import partial
 
 import pytest
@@ -105,8 +107,8 @@ def test_the_weights_are_as_precise_as_the_size_allows(tmp_path, monkeypatch):
     net, shape = NETWORKS["dcgan in colours that doubles more often"]
     output, apart = tmp_path / "x.html", {}
     for _ in range(3):
-        precision, levels = page.write_page(output, net, describe(shape))
-        apart[precision] = levels
+        written = page.write_page(output, net, describe(shape))
+        apart[written.precision] = written.levels
         monkeypatch.setattr(page, "LARGEST", output.stat().st_size - 1)
         output.unlink()
     assert list(apart) == ["float32", "float16", "int8"]
@@ -130,6 +132,20 @@ def test_a_network_that_a_page_cannot_run_gives_one_message_with_what_to_do_inst
         page.write_page(tmp_path / "x.html", net, describe(shape, latent))
     assert "output=NAME" in refused.value.remedy
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_page_has_the_direction_of_the_data_alone_if_both_are_too_large(tmp_path, monkeypatch):
+    net, _, description = described("both ways")
+    output, precisions, both_ways = tmp_path / "x.html", [], True
+    while both_ways:
+        written = page.write_page(output, net, description)
+        precisions.append(written.precision)
+        both_ways = written.both_ways
+        data = json.loads(re.search(r'id="data">(.*)</script>', output.read_text())[1])
+        assert [network["direction"] for network in data["networks"]] == ["A to B", "B to A"][: 1 + both_ways]
+        monkeypatch.setattr(page, "LARGEST", output.stat().st_size - 1)
+    assert precisions[:3] == ["float32", "float16", "int8"]
+    assert len(precisions) == 4
 
 
 def test_a_translator_too_large_for_a_page_is_refused_with_a_smaller_width(tmp_path, monkeypatch):

@@ -125,7 +125,7 @@ def shows_soon(browser, canvas, expected):
 
 def written_to_draw_on(tmp_path, name, sources):
     net, shape, description = described(name)
-    page.write_page(tmp_path / "page.html", net, description, sources)
+    page.write_page(tmp_path / "page.html", net, description, (sources, None))
 
     def expected(source):
         return to_uint8(net(torch.from_numpy(source[None]).permute(0, 3, 1, 2) / 127.5 - 1))[0].astype(int)
@@ -170,13 +170,39 @@ def test_a_visitor_draws_a_line_takes_it_back_and_clears(browser, tmp_path):
     shows_soon(browser, "#output", expected(np.full((16, 16, 1), 240, np.uint8)))
 
 
+def test_a_visitor_chooses_the_direction_and_draws_with_the_other_network(browser, tmp_path):
+    net, (drawn_channels, height, width), description = described("both ways")
+    random = np.random.default_rng(0)
+    there, back = (
+        random.integers(0, 256, (2, height, width, channels), dtype=np.uint8)
+        for channels in (TRANSLATORS["both ways"][1][0], drawn_channels)
+    )
+    page.write_page(tmp_path / "page.html", net, description, (there, back))
+    browser.get(f"file://{tmp_path}/page.html")
+    menu = Select(browser.find_element(By.ID, "direction"))
+    assert [option.text for option in menu.options] == ["A to B", "B to A"]
+    for direction, network, images in (
+        ("A to B", net.to_images, there),
+        ("B to A", net.to_sources, back),
+        ("A to B", net.to_images, there),
+    ):
+        menu.select_by_visible_text(direction)
+        for number in (0, 1):  # the first is there from the start
+            if number:
+                browser.find_elements(By.CSS_SELECTOR, "#examples button")[number].click()
+            source = torch.from_numpy(images[number : number + 1]).permute(0, 3, 1, 2) / 127.5 - 1
+            shows_soon(browser, "#output", to_uint8(network(source))[0].astype(int))
+        assert browser.find_element(By.ID, "colours").is_displayed() == (images.shape[-1] == 3)
+
+
 def test_a_page_without_images_of_the_data_begins_with_white_paper_and_offers_none(browser, tmp_path):
     name = "with patch features"
     net, _, description = described(name)
     page.write_page(tmp_path / "page.html", net, description)
     browser.get(f"file://{tmp_path}/page.html")
     assert set(browser.execute_script("return Array.from(source())")) == {1.0}
-    assert not browser.find_element(By.ID, "shown").is_displayed()
+    for name in ("shown", "directions"):
+        assert not browser.find_element(By.ID, name).is_displayed()
     assert browser.find_element(By.ID, "colour").is_displayed()
 
 

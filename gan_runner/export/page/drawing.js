@@ -1,7 +1,7 @@
 // A visitor draws on a canvas, and the network makes an image of it.
 
 const $ = (id) => document.getElementById(id);
-const [tall, wide, depth] = given.source; // of what the network is given
+const [tall, wide] = network.source; // of what networks are given, in every direction
 const scale = Math.max(1, Math.floor(480 / Math.max(tall, wide))); // pixels of the canvas for each of those, each way
 const slow = 150; // milliseconds, above which the network waits for the end of a line
 const remembered = 30; // drawings, for undo
@@ -12,18 +12,18 @@ $("input").height = scale * tall;
 
 const hex = (levels) => `#${levels.map((level) => level.toString(16).padStart(2, "0")).join("")}`;
 const colourOf = (levels) => hex(levels.length === 1 ? [levels[0], levels[0], levels[0]] : levels);
-const dark = given.paper.reduce((sum, level) => sum + level, 0) < 128 * given.paper.length;
 
 // The drawing at the size of the network's images: the mean of each square of pixels, in [-1, 1], pixels before channels.
 function source() {
-  const { data } = paint.getImageData(0, 0, scale * wide, scale * tall), values = new Float32Array(tall * wide * depth);
+  const { data } = paint.getImageData(0, 0, scale * wide, scale * tall), { levels: two, source: [, , depth] } = network;
+  const values = new Float32Array(tall * wide * depth);
   for (let row = 0; row < tall; row++) for (let column = 0; column < wide; column++) {
     const sum = [0, 0, 0, 0];
     for (let down = row * scale; down < (row + 1) * scale; down++)
       for (let at = 4 * (down * wide + column) * scale, end = at + 4 * scale; at < end; at++) sum[at % 4] += data[at];
     const mean = sum.map((levels) => levels / scale ** 2);
     const seen = depth === 1 ? [0.299 * mean[0] + 0.587 * mean[1] + 0.114 * mean[2]] : mean.slice(0, depth);
-    const levels = seen.map((level) => (given.levels ? given.levels[Number(level > (given.levels[0] + given.levels[1]) / 2)] : Math.round(level)));
+    const levels = seen.map((level) => (two ? two[Number(level > (two[0] + two[1]) / 2)] : Math.round(level)));
     values.set(levels.map((level) => level / 127.5 - 1), (row * wide + column) * depth);
   }
   return values;
@@ -54,7 +54,7 @@ function remember() {
 
 function clear() {
   paint.clearRect(0, 0, scale * wide, scale * tall);
-  paint.fillStyle = colourOf(given.paper);
+  paint.fillStyle = colourOf(network.paper);
   paint.fillRect(0, 0, scale * wide, scale * tall);
 }
 
@@ -140,23 +140,35 @@ $("file").addEventListener("change", async () => {
 $("thickness").min = $("thickness").step = 0.5;
 $("thickness").max = Math.max(4, Math.min(tall, wide) / 8);
 $("thickness").value = Math.min(tall, wide) / 20;
-$("colour").value = dark ? "#ffffff" : "#000000";
-$("colours").hidden = depth === 1;
-$("shown").hidden = !given.examples.length;
 
-for (const [number, bytes] of given.examples.entries()) {
+// Begins with one of the networks: with an image of its data, if there are any, otherwise with empty paper.
+function choose(number) {
+  network = networks[number];
+  const { paper, examples, source: [, , depth] } = network;
+  $("colour").value = paper.reduce((sum, level) => sum + level, 0) < 128 * paper.length ? "#ffffff" : "#000000";
+  $("colours").hidden = depth === 1;
+  $("shown").hidden = !examples.length;
+  $("examples").replaceChildren(...examples.map(exampleOf));
+  clear();
+  past.length = 0;
+  translate();
+}
+
+function exampleOf(bytes, number) {
   const button = document.createElement("button"), image = new Image();
   button.type = "button";
   button.setAttribute("aria-label", `Image ${number + 1}: begin with it`);
   button.append(image);
   button.addEventListener("click", () => enlarge(image));
-  if (number === 0) image.addEventListener("load", () => button.click());
+  if (number === 0) image.addEventListener("load", () => button.isConnected && button.click());
   image.src = `data:image/png;base64,${bytes}`;
   image.alt = "";
-  $("examples").append(button);
+  return button;
 }
 
-clear();
-translate();
+for (const [number, { direction }] of networks.entries()) $("direction").add(new Option(direction, number));
+$("directions").hidden = networks.length === 1;
+$("direction").addEventListener("change", () => choose(Number($("direction").value)));
+choose(0);
 window.imageOf = imageOf; // for whoever looks closer
 window.source = source;

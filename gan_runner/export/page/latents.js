@@ -15,7 +15,7 @@ function randomFrom(seed) {
 }
 
 function randomValue(random) {
-  const { kind, std, low = -Infinity, high = Infinity } = given.latent;
+  const { kind, std, low = -Infinity, high = Infinity } = network.latent;
   if (kind === "uniform") return low + (high - low) * random();
   for (;;) {
     const value = std * Math.sqrt(-2 * Math.log(random())) * Math.cos(2 * Math.PI * random()); // Box and Muller
@@ -23,11 +23,11 @@ function randomValue(random) {
   }
 }
 
-const randomLatent = (random) => Float32Array.from({ length: given.latent.dim }, () => randomValue(random));
+const randomLatent = (random) => Float32Array.from({ length: network.latent.dim }, () => randomValue(random));
 
 // From one latent to another. A straight line between two normal latents would lead through shorter ones than G knows.
 function between(first, second, place) {
-  const straight = given.latent.kind === "uniform" || given.latent.low !== undefined;
+  const straight = network.latent.kind === "uniform" || network.latent.low !== undefined;
   const turn = (place * Math.PI) / 2;
   const [a, b] = straight ? [1 - place, place] : [Math.cos(turn), Math.sin(turn)];
   return first.map((value, at) => a * value + b * second[at]);
@@ -36,7 +36,7 @@ function between(first, second, place) {
 // A network that is given a class takes ones and zeros behind the latent, a one at the class.
 function joined(latent) {
   const one = Number($("class").value);
-  return Float32Array.from([...latent, ...given.classes.map((_, number) => Number(number === one))]);
+  return Float32Array.from([...latent, ...network.classes.map((_, number) => Number(number === one))]);
 }
 
 const drawOn = (canvas, latent) => show(canvas, imageOf(joined(latent)));
@@ -97,8 +97,8 @@ $("class").addEventListener("change", () => {
   showGrid();
 });
 
-for (const [number, name] of given.classes.entries()) $("class").add(new Option(name, number));
-$("classes").hidden = !given.classes.length;
+for (const [number, name] of network.classes.entries()) $("class").add(new Option(name, number));
+$("classes").hidden = !network.classes.length;
 
 for (let number = 0; number < cells; number++) {
   const button = document.createElement("button");

@@ -1,8 +1,7 @@
 "use strict";
-// The network: its weights out of the page's data, and its forward pass.
+// The networks: their weights out of the page's data, and their forward pass.
 
 const given = JSON.parse(document.getElementById("data").textContent);
-const [height, width, channels] = given.shape;
 
 function float16(bits) {
   const sign = bits & 0x8000 ? -1 : 1, exponent = (bits >> 10) & 31, fraction = bits & 1023;
@@ -11,8 +10,9 @@ function float16(bits) {
   return sign * (1 + fraction / 1024) * 2 ** (exponent - 15);
 }
 
-// Each layer with its weights and biases, in the order in which they were written; each array begins at a multiple of 4.
-function readLayers() {
+// Networks, each layer with its weights and biases, in the order in which they were written; each array begins at a
+// multiple of 4.
+function readNetworks() {
   const text = atob(given.weights), codes = new Uint8Array(text.length);
   for (let place = 0; place < text.length; place++) codes[place] = text.charCodeAt(place);
   const bytes = codes.buffer;
@@ -26,19 +26,21 @@ function readLayers() {
     float32: (count) => take(Float32Array, count),
     float16: (count) => Float32Array.from(take(Uint16Array, count), float16),
   };
-  return given.layers.map((layer) => {
+  const read = (layer) => {
     if (!layer.outputs) return layer; // without weights
     const count = layer.inputs * layer.outputs * layer.kernel ** 2;
     if (given.precision !== "int8") {
-      const read = floats[given.precision];
-      return { ...layer, weight: read(count), bias: read(layer.outputs) };
+      const numbers = floats[given.precision];
+      return { ...layer, weight: numbers(count), bias: numbers(layer.outputs) };
     }
     const levels = take(Int8Array, count), scale = take(Float32Array, layer.outputs), bias = take(Float32Array, layer.outputs);
     return { ...layer, weight: Float32Array.from(levels, (level, place) => level * scale[place % layer.outputs]), bias };
-  });
+  };
+  return given.networks.map((network) => ({ ...network, layers: network.layers.map(read) }));
 }
 
-const layers = readLayers();
+const networks = readNetworks();
+let network = networks[0]; // that draws
 
 const activations = {
   identity: (x) => x,
@@ -157,12 +159,13 @@ const kinds = {
 function imageOf(values) {
   const kept = [];
   let x = Float32Array.from(values);
-  for (const layer of layers) x = kinds[layer.kind](layer, x, kept);
+  for (const layer of network.layers) x = kinds[layer.kind](layer, x, kept);
   return Uint8ClampedArray.from(x, (value) => Math.round(127.5 * value + 127.5));
 }
 
 // Shows levels on a canvas, a pixel for a pixel.
 function show(canvas, levels) {
+  const [height, width, channels] = network.shape;
   canvas.width = width;
   canvas.height = height;
   const image = new ImageData(width, height);
