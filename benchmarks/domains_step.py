@@ -2,11 +2,12 @@
 
     python -m benchmarks.domains_step --size 32
     python -m benchmarks.domains_step --size 128 --iterations 1 --rounds 3
+    python -m benchmarks.domains_step --rounds 1 --peak-of gan-runner
 
 All are in one process on one thread and make a few iterations at a time in turn, loading included. The script has
 PyTorch's own modules, a pool on the host that decides by Python's random numbers, six passes of generators for G's
 update, and D's passes for real and drawn images apart. Time is that of the processor, which other programs on the
-machine change little.
+machine change little. `--peak-of` has one of the three alone, and adds the most memory that the process took.
 """
 
 from __future__ import annotations
@@ -15,14 +16,16 @@ import argparse
 import itertools
 import random
 import statistics
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import partial
 
 import torch
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset
 
-from benchmarks.pairs_step import SCRIPT, Pairs, in_turns
-from benchmarks.step import OURS, Step, composed, our_step
+from benchmarks.pairs_step import SCRIPT, Pairs, halvings_of, in_turns, print_peak
+from benchmarks.step import OURS, Step, composed, configured, our_step
+from gan_runner.config.build import load_images
 from gan_runner.data.image_set import ImageSet, kind_of
 
 FASTCUT = "fastcut"
@@ -172,20 +175,31 @@ def main() -> None:
     parser.add_argument("--blocks", type=int, default=6, help="residual blocks of the script and of all of ours")
     parser.add_argument("--iterations", type=int, default=5, help="iterations of a round")
     parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--peak-of", choices=[SCRIPT, OURS, FASTCUT], help="have this one alone, and add its peak")
     options = parser.parse_args()
     torch.set_num_threads(1)
     words = ["data.dataset=emoji", "data.transform=dark_on_light", f"data.image_size={options.size}"]
     words += [f"trainer.batch_size={options.batch}", "trainer.device=cpu", "trainer.precision=fp32"]
     words += ["trainer.threads=1", "evaluation=off", f"model.blocks={options.blocks}"]
-    cycle, contrast = (composed(f"experiment={name}", *words) for name in ("cyclegan", FASTCUT))
-    halving = (
-        isinstance(layer, nn.Conv2d) and layer.stride == (2, 2)
-        for layer in cycle.players.discriminator.net.of_images.modules()  # type: ignore[union-attr]
-    )
-    script = PlainCycle(cycle.images, sum(halving), options.blocks, options.batch, seed=0)
-    contestants: dict[str, Step] = {SCRIPT: script.step, OURS: our_step(cycle), FASTCUT: our_step(contrast)}
+
+    def script() -> Step:
+        images = load_images(configured("experiment=cyclegan", *words))
+        return PlainCycle(images, halvings_of(options.size), options.blocks, options.batch, seed=0).step
+
+    def ours(experiment: str) -> Step:
+        return our_step(composed(f"experiment={experiment}", *words))
+
+    makers: dict[str, Callable[[], Step]] = {
+        SCRIPT: script,
+        OURS: partial(ours, "cyclegan"),
+        FASTCUT: partial(ours, FASTCUT),
+    }
+    contestants = {name: make() for name, make in makers.items() if options.peak_of in (None, name)}
     about = f"{options.size} pixels, {options.batch} a batch, {options.blocks} blocks"
     taken = in_turns(contestants, options.rounds, options.iterations, about)
+    if options.peak_of:
+        print_peak(about, options.peak_of)
+        return
     for one, other, said in ((SCRIPT, OURS, "the script"), (FASTCUT, OURS, "FastCUT")):
         ratios = [first / second for first, second in zip(taken[one], taken[other], strict=True)]
         print(f"{about}: {said} takes {statistics.median(ratios):.2f} times as long as our CycleGAN")

@@ -192,6 +192,17 @@ def in_turns(contestants: Mapping[str, Step], rounds: int, iterations: int, abou
     return taken
 
 
+def halvings_of(size: int) -> int:
+    """Layers of the discriminator that halve the size, as many as ours has for images of so many pixels each way."""
+    return max(1, min(3, math.ceil(math.log2(size)) - 3))
+
+
+def print_peak(about: str, name: str) -> None:
+    """Print the most memory that this process has taken."""
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    print(f"{about}: {name} took {peak:.0f} MiB at most")
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--experiment", default="pix2pix")
@@ -207,8 +218,8 @@ def main() -> None:
     words += ["trainer.threads=1", "evaluation=off"]
     contestants: dict[str, Step] = {}
     if options.peak_of != OURS:
-        halvings = min(3, int(math.log2(options.size)) - 3)  # as those of model=unet
-        contestants[SCRIPT] = PlainPairs(load_images(configured(*words)), halvings, options.batch, seed=0).step
+        images = load_images(configured(*words))
+        contestants[SCRIPT] = PlainPairs(images, halvings_of(options.size), options.batch, seed=0).step
     if options.peak_of != SCRIPT:
         contestants[OURS] = our_step(composed(*words))
     about = f"{options.experiment}, {options.size} pixels, {options.batch} a batch"
@@ -217,8 +228,7 @@ def main() -> None:
         ratios = [script / ours for script, ours in zip(taken[SCRIPT], taken[OURS], strict=True)]
         print(f"{about}: the script takes {statistics.median(ratios):.2f} times as long")
     if options.peak_of:
-        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-        print(f"{about}: {options.peak_of} took {peak:.0f} MiB at most")
+        print_peak(about, options.peak_of)
 
 
 if __name__ == "__main__":
