@@ -12,6 +12,7 @@ from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf
 
 from gan_runner.building.signatures import as_typed
+from gan_runner.config.behind_prefix import named_as_typed
 from gan_runner.config.command_line import command_line, config_dir_of, parted, shown, typed_overrides
 from gan_runner.config.composing import compose
 from gan_runner.config.validation import validate
@@ -72,7 +73,9 @@ def augment_job(config: DictConfig) -> None:
         run = None if config.run is None else _run_by_class(config)
         real = _real_images(config) if run is None else _learned_by(run, config)
         if run is None:
-            check_gan(_words_of_data(config), _words_of_gan(), real)
+            data, gan = _words_of_data(config), _words_of_gan()
+            with named_as_typed(_GAN, [*data, *gan], gan):
+                check_gan(data, gan, real)
         tell_few(real)
         checkpoint = str(config.checkpoint) if run is None else run.checkpoint_for(str(config.checkpoint))
         asked = Asked(config.seeds, config.updates, config.batch_size, filters, config.seed, checkpoint, device)
@@ -93,7 +96,7 @@ def augment_job(config: DictConfig) -> None:
             raise
         write_answer(folder, answer, run)
     log.info("\n%s\n\n%s\n", "\n".join(answer.sentences()), answer.table())
-    log.info("Numbers: %s\nPicture: %s", folder / "answer.json", folder / "answer.png")
+    log.info("Numbers: %s\nImage: %s", folder / "answer.json", folder / "answer.png")
     log.info("Images by class: %s, and what is known of each: %s", folder / IMAGES, folder / MANIFEST)
 
 

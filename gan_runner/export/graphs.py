@@ -127,7 +127,7 @@ def _require_packages() -> None:
     missing = [name for name in _NEEDED if importlib.util.find_spec(name) is None]
     if missing:
         raise UserError(
-            f"output ends in .onnx, but {', '.join(missing)} is not installed.",
+            f"output ends in .onnx, which needs packages that are not installed: {', '.join(missing)}.",
             "In the clone of gan-runner, try pip install -e '.[export]'.",
         )
 

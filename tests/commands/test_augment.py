@@ -2,6 +2,7 @@
 
 import csv
 import json
+import re
 import shutil
 
 import numpy as np
@@ -333,8 +334,16 @@ MISTAKES = {
     "data.holdout=0": ("data.holdout is 0", "data.holdout=0.1"),
     "gan.game=adversarial": ("this GAN would draw images of no given class", "Try gan.game=conditional."),
     "gan.data.scarce=0.9": ("would be trained on other images than those that scarce keeps", "data.KEY=VALUE"),
-    "gan.optimizer.lr=-1": ("optimizer.lr is -1", "Try optimizer.lr="),
+    "gan.optimizer.lr=-1": ("gan.optimizer.lr is -1", "Try gan.optimizer.lr="),
+    "gan.optimizer.lrr=1": ("no key gan.optimizer.lrr here", "Try: gan-augment gan.optimizer.lr=1 seeds=2"),
+    "gan.optimizer.beta=[0,0.9]": ("no key gan.optimizer.beta here", "Try: gan-augment 'gan.optimizer.betas=[0,0.9]'"),
+    "gan.model=mpl": ("gan.model is mpl, but must be", "Try gan.model=mlp."),
+    "gan.modle=mlp": ("no key gan.modle here", "Try: gan-augment gan.model=mlp seeds=2"),
+    "gan.model=resnet gan.model.dropout=0.1": ("gan.model.dropout is 0.1, but", "gan.model."),
+    "gan.trainer.iterations=9": ("gan.trainer.minutes is 10 and gan.trainer.iterations is 9", "Try gan.trainer."),
+    "gan.data.limit=0": ("gan.data.limit is 0", "Try gan.data.limit=null"),
 }
+GAN = re.compile(r"(?<![.\w])(experiment|game|loss|model|optimizer|trainer)[.=]\w")  # a setting without gan.
 
 
 @pytest.mark.parametrize("words", MISTAKES)
@@ -346,5 +355,7 @@ def test_impossible_settings_are_refused_before_training(mistakes, words):
     assert (result.code, "Traceback" in result.err) == (1, False), result.text
     assert problem in result.err, result.text
     assert remedy in result.err, result.text
+    if "gan." in words and "run=" not in words:
+        assert not GAN.search(result.err), result.err
     assert len(result.err.strip().splitlines()) <= 3
     assert sorted(mistakes.rglob("*")) == before

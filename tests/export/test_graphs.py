@@ -64,8 +64,8 @@ def test_a_network_that_cannot_be_a_graph_gives_one_message_and_writes_nothing(t
 
 
 def test_packages_that_onnx_needs_are_named_with_how_to_install_them(tmp_path, monkeypatch):
-    monkeypatch.setattr("gan_runner.export.graphs._NEEDED", ("torch", "no_such_package"))
-    with pytest.raises(UserError, match=r"no_such_package is not installed[^$]*pip install"):
+    monkeypatch.setattr("gan_runner.export.graphs._NEEDED", ("torch", "no_such_package", "nor_this"))
+    with pytest.raises(UserError, match=r"not installed: no_such_package, nor_this\.[^$]*pip install"):
         write_onnx(tmp_path / "x.onnx", nn.Linear(5, 4), [5], G)
 
 
