@@ -115,6 +115,17 @@ def test_the_lengths_of_the_average_are_as_recorded():
             check(coverage, [of_run["coverage_cnn_5k"]])
 
 
+def test_augmentations_with_few_images_are_as_recorded():
+    runs = {(each["augment"], each["iterations"]): each for each in recorded("few")}
+    columns = "iterations | none: Fréchet | coverage | `ada`: Fréchet | coverage | `diffaugment`: Fréchet | coverage"
+    for iterations, *said in rows_of(RECOMMENDED, columns):
+        for column, augment in enumerate(("none", "ada augment.speed=20000", "diffaugment")):
+            run = runs[augment, int(iterations)]
+            assert run["p"] < 0.01
+            check(said[2 * column], [run["metrics"]["frechet_cnn"]])
+            check(said[2 * column + 1], [run["metrics"]["coverage_cnn"]])
+
+
 def test_the_gain_by_classes_is_as_recorded():
     runs = {(each["run"], each.get("iterations")): each for each in recorded("recommended") if each["round"] in (5, 7)}
     names = {
