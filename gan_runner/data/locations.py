@@ -62,7 +62,8 @@ def damaged(root: str, problem: str) -> UserError:
 def download(name: str, root: str, fetch: Callable[[str], object]) -> None:
     """Bring a set into `root`, all of it or nothing, also when several runs of a sweep do so at once.
 
-    Files that arrived before an earlier try failed are kept in `root` and are not downloaded again.
+    Files that arrived before an earlier try failed are kept in `root` and are not downloaded again; those of Google
+    Drive, which are fetched by another library, are not kept.
 
     Args:
         name: what `data=` calls the set.
@@ -72,11 +73,12 @@ def download(name: str, root: str, fetch: Callable[[str], object]) -> None:
     Raises:
         UserError: the download failed, or `root` cannot be written to.
     """
+    folder = Path(at_home(root))
+    arriving = folder / f".{name}.arriving"
     try:
-        folder = Path(at_home(root))
         folder.mkdir(parents=True, exist_ok=True)
         with (
-            _kept(folder / f".{name}.arriving") as kept,
+            _kept(arriving) as kept,
             tempfile.TemporaryDirectory(prefix=f".{name}-", dir=folder) as arrivals,
         ):
             with resumable(kept):
@@ -85,9 +87,10 @@ def download(name: str, root: str, fetch: Callable[[str], object]) -> None:
             shutil.rmtree(kept, ignore_errors=True)
     except (OSError, EOFError, RuntimeError) as error:
         reason = " ".join(str(error).split()) or type(error).__name__
+        again = "what has arrived is kept" if arriving.is_dir() else "nothing has arrived that could be kept"
         raise UserError(
             f"data.download is true, but {name} could not be downloaded to {root}: {reason}",
-            "Check the connection and try again: what has arrived is kept. Or put the files there by hand and use "
+            f"Check the connection and try again: {again}. Or put the files there by hand and use "
             f"data.download=false, or try {SHIPPED}",
         ) from error
 

@@ -177,8 +177,8 @@ def test_a_failed_download_gives_one_message_and_leaves_nothing(tmp_path, monkey
     assert message_of(mnist.load, tmp_path, download=True) == (
         f"data.download is true, but mnist could not be downloaded to {tmp_path}: "
         "<urlopen error no network>\n"
-        "  Check the connection and try again: what has arrived is kept. Or put the files there by hand and use "
-        "data.download=false, or try data=digits, which ships inside the package."
+        "  Check the connection and try again: nothing has arrived that could be kept. Or put the files there by hand "
+        "and use data.download=false, or try data=digits, which ships inside the package."
     )
     assert not list(tmp_path.iterdir())
 
