@@ -247,7 +247,8 @@ def _missing(name: str, root: str, error: Exception) -> UserError:
     else:
         there = None
     return there or UserError(
-        f"data.root is {root}, but torchvision does not find {name} there: {_in_a_line(error)}",
+        f"data.root is {root}, but torchvision does not find {name} there: "
+        f"{_in_a_line(error).partition(' You can use ')[0]}",  # its own spelling of data.download=true
         f"Try data.download=true, which downloads it to {root}, or data.root=FOLDER if you have it, or "
         f"{locations.SHIPPED}",
     )

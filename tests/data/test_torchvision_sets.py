@@ -167,6 +167,7 @@ def test_files_that_differ_from_the_published_ones_are_refused(tmp_path, write_c
     message = message_of("CIFAR10", tmp_path)
     assert message.startswith(f"data.root is {tmp_path}, but torchvision does not find CIFAR10 there: ")
     assert "corrupted" in message
+    assert "download=True" not in message, "it is data.download=true here"
 
 
 def test_a_package_that_is_missing_is_named(tmp_path, monkeypatch):
