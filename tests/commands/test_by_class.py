@@ -231,8 +231,9 @@ def test_graphs_take_the_class_as_a_second_input_and_a_page_has_the_names(folder
     np.testing.assert_allclose(drawn.detach().numpy(), images, atol=1e-5)
     page = (folder / "g.html").read_text(encoding="utf-8")
     data = json.loads(page.partition('<script type="application/json" id="data">')[2].partition("</script>")[0])
-    assert data["classes"] == [str(number) for number in range(10)]
-    assert data["layers"][0]["inputs"] == 100 + 10
+    (network,) = data["networks"]
+    assert network["classes"] == [str(number) for number in range(10)]
+    assert network["layers"][0]["inputs"] == 100 + 10
 
 
 def generator_inputs(count):
