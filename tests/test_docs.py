@@ -31,9 +31,14 @@ BLOCKS = {page: re.findall(r"```(\w*)\n(.*?)```", text, re.DOTALL) for page, tex
 PROGRAMS = r"(?:PYTHONPATH=\. )?(?:gan-|pip |pytest |python |tensorboard )"
 
 
+def joined(block):
+    """Lines as the shell reads them: one that ends in a backslash goes on in the next."""
+    return re.sub(r"\\\n *", "", block).splitlines()
+
+
 def _commands_of(page):
     """Every command on a page: a line of a block, or between backticks in the text."""
-    lines = [line for language, block in BLOCKS[page] if language == "bash" for line in block.splitlines()]
+    lines = [line for language, block in BLOCKS[page] if language == "bash" for line in joined(block)]
     for line in lines:
         command = line.partition("  #")[0].strip()
         if command and not command.startswith("#"):
