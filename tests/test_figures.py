@@ -331,6 +331,17 @@ def test_the_worth_of_generated_images_is_as_recorded():
     check(alone[2], [100 * digits["oversampling"]["accuracy"]["mean"]])
 
 
+def test_controls_of_other_seeds_are_as_recorded():
+    words = " ".join((ROOT / "docs/augment.md").read_text(encoding="utf-8").split())
+    runs = recorded("augment_controls")
+    held_back, repeats = zip(*([each["real_images"] for each in run["controls"].values()] for run in runs), strict=True)
+    for worth in (held_back, repeats, [run["worth"]["real_images"] for run in runs]):
+        *first, last = map(str, worth)
+        assert f"worth {', '.join(first)} and {last}" in words
+    assert all(control["right"] for run in runs for control in run["controls"].values())
+    assert {run["verdict"] for run in runs} == {"no"}
+
+
 def test_metrics_of_pairs_are_as_recorded():
     page = (ROOT / "docs/translate.md").read_text(encoding="utf-8")
     table = rows_of(page, "pairs | iterations | L1 | SSIM | Fréchet distance")
