@@ -256,9 +256,10 @@ def _train(job: _Job, stop: Stop, within: Within | None) -> None:
             log.info("%s", short)
         if unusual := experiment.watch.unusual:
             log.warning("%s", unusual)
-        better = what_is_better(job.start.config, job.start.choices, experiment.class_counts)
-        if better and not state and within is None:
-            log.info("%s", better)
+        if not state and within is None:
+            better = what_is_better(job.start.config, job.start.choices, experiment.class_counts)
+            if better:
+                log.info("%s", better)
         run_log.begin(_hyperparameters(job.start), [*experiment.evaluation.tags, *_TELLING_SCALARS])
         run_log.describe(experiment.evaluation.descriptions)
         command, begun_at = shell.command_line(job.start.command), run.progress.iteration
