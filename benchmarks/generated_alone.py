@@ -29,18 +29,18 @@ RESULTS = Path(__file__).with_suffix(".jsonl")
 CPU = torch.device("cpu")
 
 
-def accuracy(images: Tensor, rows: list[Tensor], test: ImageSet, recipe: Recipe) -> float:
+def accuracy(images: Tensor, rows: list[Tensor], test: Tensor, labels: Tensor, recipe: Recipe) -> float:
     """The share of test images that a classifier recognises.
 
     Args:
         images: what it is trained on, uint8 [N, C, H, W].
         rows: those of each class.
-        test: images with classes in the same order.
+        test: the test images, uint8 [M, C, H, W].
+        labels: their classes, int64 [M].
         recipe: length and seed of its training.
     """
-    assert test.labels is not None
     net = trained(images, rows, OVERSAMPLING, recipe)
-    return sum(counts_of(net, _pixels(test), test.labels, len(rows)).correct) / len(test)
+    return sum(counts_of(net, test, labels, len(rows)).correct) / len(test)
 
 
 def _pixels(images: ImageSet) -> Tensor:
@@ -61,7 +61,9 @@ def main() -> None:
     with run.its_data() as config:
         real, test = load_images(config), load_images(config, split="test", limit=None)
     assert real.labels is not None
+    assert test.labels is not None
     assert real.classes == test.classes
+    test_images = _pixels(test)
     classes = len(real.classes)
     drawn = np.asarray(
         run.sample(options.images * classes, checkpoint="last", device="cpu", classes=list(real.classes))
@@ -80,7 +82,7 @@ def main() -> None:
         recipe = Recipe(options.updates, options.batch, seed, 0)
         row = {"run": run.stored.overrides, "iterations": run.summary["iterations"], "images": options.images}
         row |= {"updates": options.updates, "batch": options.batch, "seed": seed}
-        row |= {kind: round(accuracy(*images, test, recipe), 4) for kind, images in learned.items()}
+        row |= {kind: round(accuracy(*images, test_images, test.labels, recipe), 4) for kind, images in learned.items()}
         with appending(options.results) as file:
             file.write(json.dumps(row | {"machine": machine(CPU)}) + "\n")
         print(
