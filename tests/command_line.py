@@ -52,10 +52,13 @@ class Result:
         return self.out + self.err
 
 
-EXPERIMENT_FILES = (Path(__file__).parent.parent / "conf/experiment").glob("*.yaml")
 OURS = ("pkg://gan_runner", "pkg://hydra", "structured://")
 # Experiments of ours that leave it to the command line whether there is one job or a sweep.
-EXPERIMENTS = {path.stem for path in EXPERIMENT_FILES if "mode:" not in path.read_text(encoding="utf-8").split()}
+EXPERIMENTS = {
+    path.stem
+    for path in (Path(__file__).parent.parent / "conf/experiment").glob("*.yaml")
+    if "mode:" not in path.read_text(encoding="utf-8").split()
+}
 _MOST = 200  # compositions of 50 kB, most of which belong to tests that are over
 _composed: dict[object, bytes] = {}
 
